@@ -1,0 +1,32 @@
+"""intercede: typed, async access to batch systems and Computing Elements, through plugins that prove themselves.
+
+    from intercede import SubmissionSpec, registry
+
+    async with registry.backend({"transport": "local", "scheduler": "direct"}) as backend:
+        submission = await backend.submit(SubmissionSpec(executable="hostname"), copies=10)
+
+The public names of ``intercede.contract`` stand here too; each is loaded when it is first asked for.
+"""
+
+from intercede import contract as contract
+
+TYPE_CHECKING = False  # importing typing for it would cost more than this module
+if TYPE_CHECKING:
+    from intercede import registry as registry
+    from intercede.contract import *
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "contract", "registry"]
+__all__ += contract.__all__
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for."""
+    if name in contract.__all__:
+        return getattr(contract, name)
+    if name == "registry":
+        from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+
+        return import_module("intercede.registry")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,98 @@
+"""The contract, version 1.0: what a plugin implements and a consumer calls.
+
+A plugin's author needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``.
+The names are loaded when they are first asked for, so that reading metadata or raising an error does not pay
+for pydantic.
+"""
+
+TYPE_CHECKING = False  # importing typing for it would cost more than this module
+if TYPE_CHECKING:
+    from intercede.contract.backend import *
+    from intercede.contract.credentials import *
+    from intercede.contract.errors import *
+    from intercede.contract.job import *
+    from intercede.contract.scheduler import *
+    from intercede.contract.transport import *
+
+VERSION = "1.0"
+"""The version of the contract: what a verdict is about."""
+
+__all__ = [
+    "CAPABILITIES",
+    "VERSION",
+    "AuthenticationError",
+    "Batch",
+    "ByteSink",
+    "Cancellable",
+    "Capability",
+    "Certificate",
+    "CommandResult",
+    "ConfigError",
+    "ContainerSpec",
+    "CopyFailure",
+    "CopyVars",
+    "Credential",
+    "CredentialKind",
+    "CredentialNeed",
+    "CredentialProvider",
+    "CredentialSet",
+    "Diagnostics",
+    "FileRef",
+    "Findable",
+    "IntercedeError",
+    "InvalidSpecError",
+    "JobBackend",
+    "JobCounts",
+    "JobHandle",
+    "JobOutput",
+    "JobState",
+    "JobStatus",
+    "LimitError",
+    "LiveDiagnostics",
+    "LoadReporter",
+    "Monitor",
+    "NotOpenError",
+    "OpOutcome",
+    "OutputMember",
+    "OutputRetriever",
+    "OutputSpec",
+    "Password",
+    "PluginAmbiguousError",
+    "PluginContractError",
+    "PluginDeniedError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "PluginPinError",
+    "PrivateKey",
+    "Purgeable",
+    "Queued",
+    "ResourceError",
+    "Resources",
+    "Scheduler",
+    "SchedulerError",
+    "Submission",
+    "SubmissionSpec",
+    "Submitter",
+    "Token",
+    "Transport",
+    "TransportError",
+    "UnsupportedSpecError",
+    "capabilities",
+    "each_copy",
+]
+
+_FLOOR = ("errors", "job", "credentials", "transport", "scheduler", "backend")  # each imports those before it only
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the contract when it is first asked for."""
+    from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+
+    for noun in _FLOOR if name in __all__ else ():
+        module = import_module(f"{__name__}.{noun}")
+        if name in module.__all__:
+            value: object = getattr(module, name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

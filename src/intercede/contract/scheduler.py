@@ -1,0 +1,140 @@
+"""A scheduler queues work on a machine: pure functions between jobs and text, so it can be replayed and fuzzed.
+
+No I/O and no clock: what it wants to know there, its fragments ask there, in POSIX sh, at run time.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field, StringConstraints
+
+from intercede.contract.job import (
+    CopyFailure,
+    JobStatus,
+    OpOutcome,
+    Positive,
+    ReadOnly,
+    RelativePath,
+    Resources,
+    _Data,
+)
+from intercede.contract.transport import CommandResult
+
+__all__ = ["Batch", "Queued", "Scheduler"]
+
+NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]-]{1,200}\z")]
+"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell."""
+Stamp = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
+"""The id of one submission."""
+
+
+class Batch(_Data):
+    """What a scheduler learns of one submission: never the payload, the environment, a secret or the tag."""
+
+    stamp: Stamp
+    """The submission's id: the only word of ours that reaches the scheduler, as a job's name or comment."""
+    copies: Positive
+    resources: Resources
+    carry_shared: tuple[RelativePath, ...] = ()
+    """Names in the submission's directory that every copy needs: for schedulers that stage files themselves."""
+    carry_copy: tuple[RelativePath, ...] = ()
+    """Names that one copy needs, with ``{index}`` for its index."""
+    returns: tuple[RelativePath, ...] = ()
+    """Names that come back from one copy, with ``{index}``."""
+
+
+class Queued(_Data):
+    """The scheduler's answer to a submission: together ``range(copies)``."""
+
+    ids: ReadOnly[int, NativeId] = Field(default_factory=dict, validate_default=True)
+    """Copy index -> native id."""
+    refused: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
+    """Copy index -> why it was not taken, for instance because a limit was reached."""
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """Fragments of POSIX sh to be run there, and what their answers mean. Nobody inherits it.
+
+    A fragment's working directory is the submission's. It may use sh, the scheduler's commands and what POSIX calls
+    utilities; every tool is called with ``</dev/null``. It sees to it that ``sh ./wrapper INDEX`` runs once for each
+    index. Ids come to it in the file ``$IC_IDS``, one a line. ``result`` is the fragment's own exit code, stdout and
+    stderr, without whatever a login shell added.
+
+    An object of a class with a method ``poll_floor() -> float`` tells how many seconds must lie between two of its
+    status listings; 5 are assumed.
+    """
+
+    @abstractmethod
+    def stages_own_files(self) -> bool:
+        """Whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself."""
+        ...
+
+    @abstractmethod
+    def submit_script(self, batch: Batch) -> str:
+        """Write the fragment that queues every copy of a submission.
+
+        Whatever it learns of native ids it prints as soon as it has it.
+
+        Raises:
+            UnsupportedSpecError: ``batch.resources`` asks for what this scheduler cannot do.
+        """
+        ...
+
+    @abstractmethod
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """Tell from the fragment's answer which copy got which native id.
+
+        A later chunk that a limit refused is ``refused``, retryable, for its copies: no exception that would orphan
+        the chunks before it.
+
+        Raises:
+            LimitError: The scheduler's own limit refused all of it.
+            SchedulerError: It refused all of it, or the answer cannot be understood.
+        """
+        ...
+
+    @abstractmethod
+    def status_script(self) -> str:
+        """Write the fragment that lists the jobs of ``$IC_IDS``."""
+        ...
+
+    @abstractmethod
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        """Tell what the scheduler says of each id; an id that it does not list is absent, never final.
+
+        A native state that is not known is UNKNOWN with the native word.
+
+        Raises:
+            SchedulerError: The command failed or reported an outage; never an empty answer instead.
+        """
+        ...
+
+    @abstractmethod
+    def kill_script(self) -> str:
+        """Write the fragment that ends the jobs of ``$IC_IDS``."""
+        ...
+
+    @abstractmethod
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        """Tell what became of each id; one that is absent is settled by reading back.
+
+        Raises:
+            SchedulerError: The command failed or reported an outage.
+        """
+        ...
+
+    @abstractmethod
+    def list_script(self, stamp: str) -> str:
+        """Write the fragment that finds the native ids of a submission by its stamp."""
+        ...
+
+    @abstractmethod
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        """Tell copy index -> native id: settles a submission whose answer was lost.
+
+        Raises:
+            SchedulerError: The command failed or reported an outage.
+        """
+        ...
