@@ -1,0 +1,82 @@
+# make demo   an environment, a handful of real jobs, and the conformance suite's verdict on where they ran
+# make test   the whole quick suite
+# Both need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTHONS ?= python3.11 python3.12 python3.13
+SUBJECT = {"transport": "local", "scheduler": "direct"}
+
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+TEST_READY = $(VENV)/.ready-for-tests
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-all lint types coverage bench docs constraints clean
+
+demo: $(READY)
+	@echo "--- six jobs through $(SUBJECT)"
+	@rm -rf demo-output
+	$(BIN)/intercede run --backend '$(SUBJECT)' --copies 6 --output demo-output -- \
+	    sh -c 'echo "hello from process $$$$ on $$(uname -n)"; sleep 1'
+	@for file in demo-output/*/stdout; do printf '%s: ' "$$file"; cat "$$file"; done
+	@echo "--- is that backend conformant?"
+	@mkdir -p $(VENV)/empty
+	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
+
+test: $(TEST_READY)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+# Each Python has an environment of its own, so that one never hides what another lacks.
+test-all:
+	@for python in $(PYTHONS); do \
+	    echo "--- $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$python || exit 1; \
+	done
+
+coverage: $(TEST_READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: $(TEST_READY)
+	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+docs: $(READY)
+	$(BIN)/python -m intercede.testing.reference > docs/reference/contract.md
+
+# The pins, anew: the newest versions that fit together on every Python that we support.
+constraints: $(TEST_READY)
+	$(BIN)/python -m pip install --quiet uv
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	      --upgrade --group dev --all-extras pyproject.toml; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv .venv-* build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+
+$(VENV)/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; say which Python to use: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "make: intercede needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "make: $(PYTHON) lacks its venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	@$(PIP_INSTALL) --upgrade 'pip>=25.1' && $(PIP_INSTALL) --editable '.[all]' || \
+	    { echo "make: pip could not install what intercede needs: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
+	@touch $@
+
+$(TEST_READY): $(READY) fixtures/fake/pyproject.toml
+	@$(PIP_INSTALL) --group dev && $(PIP_INSTALL) --no-deps --no-build-isolation --editable fixtures/fake || \
+	    { echo "make: pip could not install the development tools: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,159 @@
+"""The house: who may import whom, what each door loads, and what is public."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+DOCS = Path(__file__).parents[1] / "docs"
+MODULES = sorted((SRC / "intercede").rglob("*.py"))
+
+#: Each part of the house, and the other parts that it may import. docs/explanation/architecture.md shows the same.
+MAY_IMPORT: dict[str, set[str]] = {
+    "contract": set(),
+    "discovery": set(),
+    "batch": {"contract"},
+    "registry": {"contract", "discovery", "batch", "config"},
+    "config": {"contract"},
+    "transports": {"contract"},
+    "schedulers": {"contract"},
+    "backends": {"contract"},
+    "testing": {"contract", "registry", "config"},
+    "cli": {"contract", "registry", "config", "testing"},
+    "__main__": {"cli"},
+    "__init__": {"contract", "registry"},
+}
+#: What the registry is made of, beside its own file.
+SAME_PART = {"gate": "registry", "options": "registry"}
+#: The only parts that may load a library of the world at all, and which.
+WORLD: dict[str, set[str]] = {
+    "contract": {"pydantic"},
+    "registry": {"pydantic"},
+    "testing": {"pytest", "_pytest", "pydantic"},
+    "cli": {"rich", "typer", "click"},
+}
+
+
+def part_of(path: Path) -> str:
+    """Return the part of the house that a file belongs to."""
+    name = path.relative_to(SRC / "intercede").parts[0].removesuffix(".py")
+    return SAME_PART.get(name, name)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "intercede")
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def parts_imported(path: Path) -> set[str]:
+    """Return the parts of intercede that a file imports."""
+    names = [name.split(".") for name in imported(path) if name.split(".")[0] == "intercede"]
+    return {SAME_PART.get(name[1], name[1]) for name in names if len(name) > 1}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_module_imports_its_own_part_and_those_below(path: Path) -> None:
+    """A module imports its own part of the house and the parts below it, and nothing else of intercede."""
+    part = part_of(path)
+
+    assert parts_imported(path) <= MAY_IMPORT[part] | {part}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_module_imports_of_the_world_what_its_part_may(path: Path) -> None:
+    """Beside the standard library, each part may load the libraries that the table grants it."""
+    roots = {name.split(".")[0] for name in imported(path)}
+    foreign = roots - set(sys.stdlib_module_names) - {"intercede", ""}
+
+    assert foreign <= WORLD.get(part_of(path), set())
+
+
+@pytest.mark.parametrize("room", ["transports", "schedulers", "backends"])
+def test_nobody_imports_a_room(room: str) -> None:
+    """Rooms are opened through entry points, so no file outside imports one."""
+    outside = [path for path in MODULES if part_of(path) != room]
+
+    assert [path for path in outside if room in parts_imported(path)] == []
+
+
+def test_the_documented_table_is_this_one() -> None:
+    """docs/explanation/architecture.md names every part that the table here names."""
+    text = (DOCS / "explanation" / "architecture.md").read_text()
+
+    assert [part for part in MAY_IMPORT if not part.startswith("__") and f"`{part}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("door", "shut"),
+    [
+        ("intercede_pytest", {"intercede", "asyncio", "pydantic", "json"}),
+        ("intercede", {"pydantic", "asyncio", "importlib.metadata", "typing", "pytest", "intercede.registry"}),
+        ("intercede.registry", {"pydantic", "asyncio", "importlib.metadata", "pytest", "intercede.batch"}),
+        ("intercede.contract", {"pydantic", "asyncio", "pytest"}),
+        ("intercede.batch", {"pytest", "typer", "rich", "intercede.transports.local", "intercede.schedulers.direct"}),
+        ("intercede.testing", {"pytest", "typer", "rich"}),
+    ],
+)
+def test_opening_one_door_leaves_the_others_shut(door: str, shut: set[str]) -> None:
+    """Importing one part of intercede does not load what only another needs."""
+    code = f"import sys; sys.modules.pop('importlib.metadata', None); import {door}; print(*sys.modules)"
+    preloaded = "import pytest; " if door == "intercede_pytest" else ""
+    before = set(_run(f"{preloaded}import sys; print(*sys.modules)"))
+
+    loaded = set(_run(preloaded + code)) - before
+
+    assert loaded & shut == set()
+
+
+def _run(code: str) -> list[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_all_lists_what_is_public(path: Path) -> None:
+    """A module's __all__ holds every function and class that it defines without an underscore; the contract has one."""
+    tree = ast.parse(path.read_text())
+    lists = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    defined = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+
+    assert lists or part_of(path) != "contract"
+    assert not lists or defined <= {str(name) for name in ast.literal_eval(lists[0])}
+
+
+def test_the_contract_shows_every_name_of_its_modules() -> None:
+    """intercede.contract lists what its modules list, and the shop window shows all of it."""
+    contract = import_module("intercede.contract")
+    nouns = ["errors", "job", "credentials", "transport", "scheduler", "backend"]
+    names = [name for noun in nouns for name in import_module(f"intercede.contract.{noun}").__all__]
+
+    assert sorted(["VERSION", *names]) == sorted(contract.__all__)
+    assert all(getattr(import_module("intercede"), name) is getattr(contract, name) for name in names)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """The lazy windows refuse what they do not have, as any module does."""
+    for module in ("intercede", "intercede.contract"):
+        with pytest.raises(AttributeError, match="no attribute 'Transprot'"):
+            import_module(module).Transprot  # noqa: B018 -- the access is the test
