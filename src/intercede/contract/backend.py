@@ -269,7 +269,8 @@ _VERBS: Mapping[Capability, str] = MappingProxyType(
 def capabilities(backend: object) -> frozenset[Capability]:
     """Tell which capabilities an object claims: their verb is there, is not None, and is not the protocol's own.
 
-    Members are looked up statically, as ``isinstance`` does from Python 3.12 on, so nothing of the object runs.
+    Members are looked up statically, so nothing of the object runs. ``isinstance`` narrows to the same protocols for
+    type checkers; it looks at the class first, so a verb that is None on the object alone is seen only here.
     """
     return frozenset(name for name, protocol in CAPABILITIES.items() if _claims(backend, protocol, _VERBS[name]))
 

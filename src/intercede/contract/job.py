@@ -264,7 +264,7 @@ class SubmissionSpec(_Data):
         return self
 
 
-class JobHandle(_Data):
+class JobHandle(_Data, frozen=True):  # said again here, or pyright takes it for unhashable
     """The name of one job: hashable, and the same after a JSON round trip, in another process, in another year.
 
     At most 512 characters in all; neither part holds a secret.

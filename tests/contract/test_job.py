@@ -1,0 +1,260 @@
+"""The contract's data: validated where it is made, and the same ever after."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretBytes, ValidationError
+
+from intercede.contract import (
+    Batch,
+    CommandResult,
+    CopyFailure,
+    CopyVars,
+    FileRef,
+    InvalidSpecError,
+    JobCounts,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    OutputMember,
+    OutputSpec,
+    Queued,
+    ResourceError,
+    Resources,
+    Submission,
+    SubmissionSpec,
+    each_copy,
+)
+
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
+HANDLE = JobHandle(resource="r", job="j")
+
+
+def relative(name: str) -> bool:
+    """Tell a plain contained path in other words than the contract does."""
+    return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+@given(text, text)
+def test_a_handle_is_the_same_after_json_and_pickle(resource: str, job: str) -> None:
+    """A handle keeps equality and hash through JSON and pickle, whatever its two strings hold."""
+    if not (resource and job) or len(resource) + len(job) > 512:
+        return
+    handle = JobHandle(resource=resource, job=job)
+
+    for copy in (JobHandle.model_validate_json(handle.model_dump_json()), pickle.loads(pickle.dumps(handle))):  # noqa: S301 -- our own
+        assert copy == handle
+        assert hash(copy) == hash(handle)
+
+
+@pytest.mark.parametrize(("resource", "job"), [("", "j"), ("r", ""), ("r" * 256, "j" * 257), ("r\0", "j")])
+def test_a_handle_that_is_none_is_refused(resource: str, job: str) -> None:
+    """Empty parts, NUL and more than 512 characters are refused."""
+    with pytest.raises(ValidationError):
+        JobHandle(resource=resource, job=job)
+
+
+def test_a_handle_of_512_characters_will_do() -> None:
+    """512 characters in all are the most."""
+    assert len(JobHandle(resource="r" * 256, job="j" * 256).job) == 256
+
+
+@given(st.lists(text), st.dictionaries(names, text))
+def test_arguments_and_environment_are_kept_as_they_are(arguments: list[str], environment: dict[str, str]) -> None:
+    """Whatever has no NUL arrives in the specification unchanged, and survives JSON."""
+    spec = SubmissionSpec(executable="x", arguments=tuple(arguments), environment=environment)
+
+    assert spec.arguments == tuple(arguments)
+    assert dict(spec.environment) == environment
+    assert SubmissionSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@given(st.text(st.sampled_from("ab./~ \n"), max_size=8))
+def test_file_names_are_contained(name: str) -> None:
+    """A name is accepted exactly where it is a plain relative path that stays inside."""
+    try:
+        accepted = FileRef(name=name, source="s").name == name
+    except ValidationError:
+        accepted = False
+
+    assert accepted == relative(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: SubmissionSpec(executable=""), "executable"),
+        (lambda: SubmissionSpec(executable=Path("a\0")), "executable"),
+        (lambda: SubmissionSpec(executable="a", arguments=("b\0",)), "arguments.0"),
+        (lambda: SubmissionSpec(executable="a", environment={"A B": ""}), "environment"),
+        (lambda: SubmissionSpec(executable="a", environment={"A\n": ""}), "environment"),
+        (lambda: SubmissionSpec(executable="a", environment={"A": "\0"}), "environment.A"),
+        (lambda: SubmissionSpec(executable="a", stdout="../out"), "stdout"),
+        (lambda: SubmissionSpec(executable="a", tag=""), "tag"),
+        (lambda: SubmissionSpec(executable="a", tag="t" * 257), "tag"),
+        (lambda: FileRef(name="/etc/passwd", source="s"), "name"),
+        (lambda: OutputMember(pattern="../*"), "pattern"),
+        (lambda: OutputMember(pattern="/*"), "pattern"),
+        (lambda: OutputMember(pattern="*", destination="nowhere"), "destination"),
+        (lambda: CopyVars(secrets={"a/b": SecretBytes(b"")}), "secrets"),
+        (lambda: CopyVars(secrets={"..": SecretBytes(b"")}), "secrets"),
+        (lambda: Resources(cpus=0), "cpus"),
+        (lambda: Resources(cpus=True), "cpus"),
+        (lambda: Resources(memory_mb=0), "memory_mb"),
+        (lambda: Resources(queue=""), "queue"),
+        (lambda: CommandResult(returncode=256), "returncode"),
+        (lambda: CommandResult(returncode=-9), "returncode"),
+        (lambda: JobCounts(queued=-1, running=0), "queued"),
+        (lambda: Batch(stamp="../../etc/pw", copies=1, resources=Resources()), "stamp"),
+        (lambda: Batch(stamp="abcdefghijklm\n", copies=1, resources=Resources()), "stamp"),
+        (lambda: Queued(ids={0: "1; rm -rf /"}), "ids"),
+        (lambda: Queued(ids={0: "1\n"}), "ids"),
+    ],
+)
+def test_what_is_wrong_is_named(make: Callable[[], BaseModel], field: str) -> None:
+    """A wrong value is refused where it is made, with the name of its field and without the value itself."""
+    with pytest.raises(ValidationError) as caught:
+        make()
+
+    (error,) = caught.value.errors()
+    assert ".".join(str(part) for part in error["loc"]).startswith(field)
+    assert "input_value" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: JobStatus(state=JobState.FAILED, exit_code=1, signal=9), "must not both be set"),
+        (lambda: OpOutcome(ok=True, reason="running"), "only there"),
+        (lambda: OpOutcome(ok=False), "reason must be given"),
+        (lambda: Submission(handles={1: HANDLE}), "cover 0 to"),
+        (lambda: Submission(handles={0: HANDLE}, failures={0: CopyFailure(reason="x")}), "disjoint"),
+        (lambda: SubmissionSpec(executable="a", stdout="x", stderr="x"), "different files"),
+        (
+            lambda: SubmissionSpec(executable="a", inputs=(FileRef(name="x", source="y"),), stdout="x"),
+            "different files",
+        ),
+        (lambda: JobHandle(resource="r" * 513, job="j"), "at most 512"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(make: Callable[[], BaseModel], words: str) -> None:
+    """Fields that contradict each other are refused in words."""
+    with pytest.raises(ValidationError, match=words):
+        make()
+
+
+def test_an_unknown_field_is_refused() -> None:
+    """A misspelt field is an error, not silence."""
+    with pytest.raises(ValidationError, match="memory_gb"):
+        Resources.model_validate({"memory_gb": 1})
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        SubmissionSpec(executable="a", environment={"A": "b"}).environment,
+        CopyVars(secrets={"a": SecretBytes(b"b")}).secrets,
+        JobOutput(ok=True, files={"a": Path("b")}).files,
+        Submission(handles={0: HANDLE}).handles,
+        SubmissionSpec(executable="a").environment,
+    ],
+)
+def test_mappings_are_copied_and_read_only(mapping: object) -> None:
+    """Nobody can change a frozen object through one of its mappings."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        mapping["x"] = "y"  # type: ignore[index]  # the refusal is the test
+
+
+def test_a_mapping_is_copied_on_the_way_in() -> None:
+    """What happens to the caller's dict later does not reach the specification."""
+    given_ = {"A": "1"}
+    spec = SubmissionSpec(executable="a", environment=given_)
+    given_["A"] = "2"
+
+    assert dict(spec.environment) == {"A": "1"}
+
+
+def test_equal_objects_are_one_in_a_set_and_through_pickle() -> None:
+    """Specifications with mappings are hashable, equal by value and picklable."""
+    one, two = (SubmissionSpec(executable=Path("x"), environment={"A": "1", "B": "2"}) for _ in range(2))
+
+    assert hash(one) == hash(two)
+    assert pickle.loads(pickle.dumps(one)) == two  # noqa: S301 -- our own
+
+
+@pytest.mark.parametrize(
+    ("executable", "staged"),
+    [("true", None), ("./run", "run"), ("/bin/true", "/bin/true"), (Path("run"), "run"), ("a/b", "a/b")],
+)
+def test_which_executables_are_local_files(executable: str | Path, staged: str | None) -> None:
+    """A name without a slash is found there; a slash, or any Path, means a local file, also after JSON."""
+    spec = SubmissionSpec(executable=executable)
+    again = SubmissionSpec.model_validate_json(spec.model_dump_json())
+
+    assert spec.staged_executable == again.staged_executable == (Path(staged) if staged else None)
+
+
+@pytest.mark.parametrize(
+    ("source", "url"), [("https://h/p", True), ("s3://b/k", True), ("a:b", False), (Path("u://x"), False)]
+)
+def test_which_sources_are_urls(source: str | Path, *, url: bool) -> None:
+    """A source with a scheme is a URL, unless it was given as a Path."""
+    assert FileRef(name="n", source=source).is_url is url
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    """Neither repr, str, JSON nor an error shows a secret's bytes."""
+    copy = CopyVars(secrets={"key": SecretBytes(b"hush")})
+    with pytest.raises(ValidationError) as caught:
+        CopyVars.model_validate({"secrets": {"no/slash": "hush"}})
+
+    assert "hush" not in repr(copy) + str(copy) + copy.model_dump_json() + str(caught.value)
+    assert copy.secrets["key"].get_secret_value() == b"hush"
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_three_states_are_final(state: JobState) -> None:
+    """DONE, FAILED and KILLED end a job; UNKNOWN does not."""
+    assert state.final == (state.value in ("DONE", "FAILED", "KILLED"))
+
+
+@given(st.integers(1, 50))
+def test_a_number_of_copies_is_that_many_without_variables(number: int) -> None:
+    """A number stands for that many copies that differ in nothing."""
+    assert each_copy(number) == (CopyVars(),) * number
+
+
+@pytest.mark.parametrize("copies", [0, -1, [], (), True, "ab", [1], None, {}])
+def test_copies_that_are_none_are_refused(copies: object) -> None:
+    """Fewer than one copy, and what is no copy at all, is an InvalidSpecError that names the field."""
+    with pytest.raises(InvalidSpecError, match="copies must be") as caught:
+        each_copy(copies)  # type: ignore[arg-type]  # wrong on purpose
+
+    assert caught.value.field == "copies"
+
+
+def test_failures_can_be_insisted_upon() -> None:
+    """raise_for_failures says how many and why, and whether trying again makes sense."""
+    Submission(handles={0: HANDLE}).raise_for_failures()
+    failures = {1: CopyFailure(reason="quota", retryable=True), 2: CopyFailure(reason="quota", retryable=True)}
+
+    with pytest.raises(ResourceError, match="2 of 3 copies were not started; copy 1: quota") as caught:
+        Submission(handles={0: HANDLE}, failures=failures).raise_for_failures()
+
+    assert caught.value.retryable
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    """A specification needs an executable only."""
+    spec = SubmissionSpec(executable="true")
+
+    assert (spec.arguments, spec.inputs, spec.outputs, spec.resources) == ((), (), OutputSpec(), Resources())
+    assert spec.resources == Resources(cpus=1, memory_mb=None, wall_time_s=None, gpus=0, queue=None)
+    assert PurePosixPath(str(spec.executable)).name == "true"
