@@ -1,0 +1,175 @@
+"""Await a stranger's code for a bounded time: it may hang, swallow its cancellation, or block the event loop.
+
+``asyncio.timeout`` bounds none of these: it cancels and then waits for as long as the cancelled code likes.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from traceback import StackSummary, extract_stack
+from types import FrameType
+from typing import Generic, TypeVar
+
+__all__ = ["GRACE", "STALL", "TookTooLong", "run", "within"]
+
+GRACE = 2.0
+"""Seconds that cancelled code has to end."""
+STALL = 20.0
+"""Seconds without a turn of the event loop after which it counts as blocked."""
+_BEAT = 0.05
+
+_T = TypeVar("_T")
+
+
+class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+    """What was awaited did not end in time, and was given up.
+
+    Args:
+        seconds: How long it was given.
+        how: ``did not end``, ``did not end and swallowed its cancellation`` or ``blocked the event loop``.
+        where: The frames where it stood, innermost last.
+    """
+
+    def __init__(self, seconds: float, how: str, where: str) -> None:
+        super().__init__(f"{how} within {seconds:g} s; it stood at\n{where}")
+        self.seconds, self.how, self.where = seconds, how, where
+
+    def __reduce__(self) -> tuple[type["TookTooLong"], tuple[float, str, str]]:
+        """Pickle with all three."""
+        return type(self), (self.seconds, self.how, self.where)
+
+
+@dataclass
+class _Ending(Generic[_T]):
+    """How something ended: a value or an exception of any kind."""
+
+    value: _T | None = None
+    raised: BaseException | None = None
+
+    def get(self) -> _T:
+        if self.raised is not None:
+            raise self.raised
+        return self.value  # type: ignore[return-value]  # one of both is set, and None is a value where T is None
+
+
+async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
+    """Await for at most so many seconds, and GRACE more for it to end when cancelled.
+
+    Raises:
+        TookTooLong: It did not end by itself.
+        BaseException: Whatever it raised.
+    """
+    task = asyncio.ensure_future(_ending(awaitable))
+    where = None
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            where = _where(task)
+            task.cancel()
+            await asyncio.wait({task}, timeout=GRACE)
+    if where is not None:
+        raise TookTooLong(
+            seconds, "did not end" if task.done() else "did not end and swallowed its cancellation", where
+        )
+    return task.result().get()
+
+
+async def _ending(awaitable: Awaitable[_T]) -> _Ending[_T]:
+    # A task that SystemExit or KeyboardInterrupt leaves tears the loop down, so nothing leaves it.
+    try:
+        return _Ending(value=await awaitable)
+    except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
+        return _Ending(raised=error)
+
+
+def run(function: Callable[[], Coroutine[object, object, _T]], seconds: float, stall: float = STALL) -> _T:
+    """Run a coroutine function on an event loop and a thread of its own, in bounded time.
+
+    The thread is a daemon: where the loop is blocked it is left behind, because nothing can end it.
+
+    Raises:
+        TookTooLong: It hung, swallowed its cancellation or blocked the loop.
+        BaseException: Whatever it raised.
+    """
+    runner = _Runner(function, seconds)
+    runner.start()
+    try:
+        while runner.is_alive() and time.monotonic() - runner.beat < stall:
+            runner.join(min(_BEAT, stall))
+    except KeyboardInterrupt:
+        runner.cancel()
+        runner.join(2 * GRACE)
+        raise
+    if runner.ending is None:
+        raise TookTooLong(stall, "blocked the event loop", _stack(runner))
+    return runner.ending.get()
+
+
+class _Runner(threading.Thread, Generic[_T]):
+    """A thread with an event loop that tells, by its beat, that it turns."""
+
+    def __init__(self, function: Callable[[], Coroutine[object, object, _T]], seconds: float) -> None:
+        super().__init__(name="intercede-check", daemon=True)
+        self._function, self._seconds = function, seconds
+        self._loop = asyncio.SelectorEventLoop()  # a policy that the user set is not ours to follow
+        self._task: asyncio.Task[_T] | None = None
+        self.beat = time.monotonic()
+        self.ending: _Ending[_T] | None = None
+
+    def run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._task = self._loop.create_task(within(self._seconds, self._function()))
+            self._pulse()
+            ending = self._loop.run_until_complete(_ending(self._task))
+        except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
+            ending = _Ending[_T](raised=error)
+        self.ending = ending
+        self._close()
+
+    def _pulse(self) -> None:
+        self.beat = time.monotonic()
+        self._loop.call_later(_BEAT, self._pulse)
+
+    def _close(self) -> None:
+        """End what is left on the loop, as far as it ends; what does not is left behind."""
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+        for closing in (self._loop.shutdown_asyncgens(), self._loop.shutdown_default_executor()):
+            self._loop.run_until_complete(asyncio.wait({self._loop.create_task(closing)}, timeout=GRACE))
+        if not asyncio.all_tasks(self._loop):
+            self._loop.close()
+
+    def cancel(self) -> None:
+        if self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+def _where(task: "asyncio.Task[_Ending[_T]]") -> str:
+    """Tell where a suspended task stands, through everything that it awaits."""
+    return _lines(StackSummary.extract((frame, frame.f_lineno) for frame in _awaited(task.get_coro())))
+
+
+def _awaited(awaited: object) -> Iterator[FrameType]:
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if isinstance(frame, FrameType):
+            yield frame
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+def _stack(thread: threading.Thread) -> str:
+    """Tell where a running thread stands."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented, for this very purpose
+    return _lines(extract_stack(frame)) if frame else "(the thread has ended)"
+
+
+def _lines(frames: StackSummary) -> str:
+    return "\n".join(f"  {each.filename}:{each.lineno} in {each.name}: {each.line}" for each in frames[-4:])

@@ -1,0 +1,362 @@
+"""What a check is given: its subject, the contract's verbs bounded in time and on record, and ``expect``."""
+
+import asyncio
+import json
+import secrets
+import string
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from inspect import isawaitable
+from pathlib import Path
+from reprlib import Repr
+from typing import TypeVar, cast
+
+from intercede.contract.backend import (
+    Cancellable,
+    Capability,
+    Findable,
+    JobBackend,
+    LiveDiagnostics,
+    LoadReporter,
+    OutputRetriever,
+    Purgeable,
+)
+from intercede.contract.job import (
+    CopyVars,
+    Diagnostics,
+    JobCounts,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+from intercede.contract.transport import CommandResult
+from intercede.testing import bounded
+from intercede.testing.subjects import Subject
+
+__all__ = ["Call", "CheckFailed", "Context", "shown"]
+
+VERB_SECONDS = 20.0
+"""How long one verb may take."""
+FINISH_SECONDS = 30.0
+"""How long small payloads may take to end."""
+_FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
+
+_T = TypeVar("_T")
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 300
+_BRIEF.maxdict = _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxfrozenset = 8
+_BRIEF.maxlevel = 4
+
+
+def shown(value: object) -> str:
+    """Write a value in a few hundred characters at most, whatever its own repr does."""
+    try:
+        return _BRIEF.repr(value)
+    except Exception as error:  # noqa: BLE001 -- a stranger's repr
+        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+    """A subject does not do what a clause says.
+
+    Args:
+        expected: What the clause asks for.
+        observed: What there was instead, as text.
+    """
+
+    def __init__(self, expected: str, observed: str) -> None:
+        super().__init__(f"expected {expected}; observed {observed}")
+        self.expected, self.observed = expected, observed
+
+    def __reduce__(self) -> tuple[type["CheckFailed"], tuple[str, str]]:
+        """Pickle with both."""
+        return type(self), (self.expected, self.observed)
+
+
+@dataclass
+class Call:
+    """One call that a check made."""
+
+    verb: str
+    arguments: str
+    start: float
+    """Seconds after the check began."""
+    seconds: float | None = None
+    """None while it has not returned."""
+    outcome: str = "has not returned"
+
+    def __str__(self) -> str:
+        took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
+        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {self.outcome}{took}"
+
+
+class Context:
+    """A check's view of its subject.
+
+    The verbs do what the subject's own do. They also end in bounded time, stand in the journal, and remember the
+    jobs, which are killed and purged when the check has ended.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        tmp: Path,
+        *,
+        capabilities: frozenset[Capability] = frozenset(),
+        scale: float = 1.0,
+    ) -> None:
+        self.subject = subject
+        self.tmp = tmp
+        """An empty directory of this check's own."""
+        self.capabilities = capabilities
+        """What the subject claims."""
+        self.scale = scale
+        """Every bound is multiplied by it: real resources are slow. Checks multiply their own."""
+        self.journal: list[Call] = []
+        self.handles: dict[JobHandle, None] = {}
+        self.tags: dict[str, None] = {}
+        self._began = time.monotonic()
+        self._fetched = 0
+
+    @property
+    def config(self) -> Mapping[str, object] | str:
+        """The subject's configuration: data, or a name."""
+        return self.subject.config
+
+    # What a check is about
+
+    def build(self) -> JobBackend:
+        """Make a fresh object from the subject's configuration. It is not entered."""
+        return self.subject.build()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[JobBackend]:
+        """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
+        backend = self.build()
+        # In this very task, as `async with` would: a backend may hold a task group between entering and leaving.
+        with_type = type(backend)
+        await self._noted("__aenter__", "", with_type.__aenter__(backend))
+        try:
+            yield backend
+        except BaseException as error:
+            await self._noted("__aexit__", type(error).__name__, self._left_after(backend, error))
+            raise
+        await self._noted("__aexit__", "", with_type.__aexit__(backend, None, None, None))
+
+    @staticmethod
+    async def _left_after(backend: JobBackend, error: BaseException) -> None:
+        # Leaving must not hide what the check found.
+        try:
+            await type(backend).__aexit__(backend, type(error), error, error.__traceback__)
+        except Exception as second:  # noqa: BLE001 -- a stranger's
+            error.add_note(f"and leaving then raised {second!r}")
+
+    # Small things
+
+    def token(self) -> str:
+        """Return a new word of twelve letters and digits."""
+        return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
+
+    def sh(self, script: str, *arguments: str, **fields: object) -> SubmissionSpec:
+        """Describe a payload of POSIX sh, with a tag of its own unless one is given in the fields."""
+        return SubmissionSpec.model_validate(
+            {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.token()}", **fields}
+        )
+
+    def expect(self, condition: object, *, expected: str, observed: object) -> None:
+        """Fail the check unless the condition holds.
+
+        Raises:
+            CheckFailed: It does not.
+        """
+        if not condition:
+            raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
+
+    # The verbs
+
+    async def submit(
+        self, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+    ) -> Submission:
+        """Submit, and remember the jobs."""
+        if spec.tag is not None:
+            self.tags[spec.tag] = None
+        asked = shown(spec.arguments or str(spec.executable))
+        count = copies if isinstance(copies, int) else len(copies)
+        submission = await self._ask("submit", f"{asked}, copies={count}", lambda: backend.submit(spec, copies))
+        self.remember(submission.handles.values())
+        return submission
+
+    def remember(self, handles: Iterable[JobHandle]) -> None:
+        """See to it that these jobs are ended and purged when the check has ended."""
+        self.handles.update(dict.fromkeys(handles))
+
+    async def status(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Ask for the status of jobs."""
+        return await self._ask("status", _named(handles), lambda: backend.status(handles))
+
+    async def fetch(
+        self, backend: JobBackend, handles: Collection[JobHandle], dest: Path | None = None
+    ) -> Mapping[JobHandle, JobOutput]:
+        """Fetch outputs, into a new directory of the check's unless one is given."""
+        where = dest or self._new_directory()
+        verb = cast("OutputRetriever", backend).fetch_output
+        return await self._ask("fetch_output", _named(handles), lambda: verb(handles, where))
+
+    async def kill(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Kill jobs."""
+        return await self._ask("kill", _named(handles), lambda: cast("Cancellable", backend).kill(handles))
+
+    async def purge(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Purge jobs."""
+        return await self._ask("purge", _named(handles), lambda: cast("Purgeable", backend).purge(handles))
+
+    async def find(self, backend: JobBackend, tag: str) -> Sequence[JobHandle]:
+        """Find the jobs of a tag."""
+        return await self._ask("find", shown(tag), lambda: cast("Findable", backend).find(tag))
+
+    async def counts(self, backend: JobBackend) -> JobCounts:
+        """Count the jobs that are there."""
+        return await self._ask("counts", "", lambda: cast("LoadReporter", backend).counts())
+
+    async def diagnostics(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
+        """Ask for the output so far."""
+        verb = cast("LiveDiagnostics", backend).diagnostics
+        return await self._ask("diagnostics", _named(handles), lambda: verb(handles))
+
+    # Waiting for jobs
+
+    async def finish(
+        self, backend: JobBackend, handles: Collection[JobHandle], within: float | None = None
+    ) -> Mapping[JobHandle, JobStatus]:
+        """Poll until every job is final.
+
+        Raises:
+            CheckFailed: One is not, ``within`` seconds (30 unless given, times ``scale``) after the call.
+        """
+        seconds = FINISH_SECONDS if within is None else within
+        statuses = await self._poll(backend, handles, seconds, lambda each: each.state.final)
+        for handle, status in statuses.items():
+            expected = f"a final state within {seconds * self.scale:g} s for job {handle.job}"
+            self.expect(status.state.final, expected=expected, observed=status)
+        return statuses
+
+    async def until(
+        self, backend: JobBackend, handle: JobHandle, *states: JobState, within: float | None = None
+    ) -> JobStatus:
+        """Poll until one of these states, or a final one, is seen, and return what was seen last."""
+        seconds = FINISH_SECONDS if within is None else within
+        statuses = await self._poll(backend, [handle], seconds, lambda each: each.state.final or each.state in states)
+        return statuses[handle]
+
+    async def _poll(
+        self,
+        backend: JobBackend,
+        handles: Collection[JobHandle],
+        seconds: float,
+        enough: Callable[[JobStatus], bool],
+    ) -> Mapping[JobHandle, JobStatus]:
+        end, wait = time.monotonic() + seconds * self.scale, _FIRST_WAIT
+        while True:
+            statuses = await self.status(backend, handles)
+            for handle in handles:
+                self.expect(handle in statuses, expected=f"a status of job {handle.job}", observed=statuses)
+            if all(enough(statuses[handle]) for handle in handles) or time.monotonic() > end:
+                return statuses
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, _LONGEST_WAIT)
+
+    # A process of its own
+
+    async def subprocess(self, source: str, *arguments: str, within: float = VERB_SECONDS) -> CommandResult:
+        """Run Python source in a child process.
+
+        The names ``build`` (makes a fresh, unopened backend of the same subject) and ``arguments`` (a list of strings)
+        are defined in it.
+
+        Raises:
+            CheckFailed: It did not end within so many seconds, times ``scale``.
+        """
+        return await self._ask(
+            "subprocess", shown(arguments), lambda: run_child(self.subject, source, arguments), within=within
+        )
+
+    # Bounds and the record
+
+    def _new_directory(self) -> Path:
+        self._fetched += 1
+        return self.tmp / f"fetched-{self._fetched}"
+
+    async def _ask(
+        self, verb: str, arguments: str, asked: Callable[[], Awaitable[_T]], within: float = VERB_SECONDS
+    ) -> _T:
+        """Call a verb for a bounded time and write it down."""
+        seconds = within * self.scale
+        try:
+            return await self._noted(verb, arguments, bounded.within(seconds, _awaited(verb, asked)))
+        except bounded.TookTooLong as late:
+            raise CheckFailed(f"{verb} to answer within {seconds:g} s", str(late)) from late
+
+    async def _noted(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
+        call = Call(verb, arguments, start=time.monotonic() - self._began)
+        self.journal.append(call)
+        try:
+            value = await awaitable
+        except BaseException as error:
+            call.outcome = f"raised {shown(error)}"
+            raise
+        else:
+            call.outcome = shown(value)
+            return value
+        finally:
+            call.seconds = time.monotonic() - self._began - call.start
+
+
+async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
+    answer: object = asked()
+    if not isawaitable(answer):
+        raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
+    return cast("_T", await answer)
+
+
+def _named(handles: Collection[JobHandle]) -> str:
+    first = ", ".join(handle.job for handle in list(handles)[:3])
+    return f"[{first}]" if len(handles) <= 3 else f"[{first}, ...: {len(handles)}]"  # noqa: PLR2004 -- three are shown
+
+
+_BOOT = """
+import json, sys
+request = json.loads(sys.stdin.buffer.read())
+sys.path[:] = request["path"]
+from intercede.testing.subjects import builder
+names = {"__name__": "__main__", "build": builder(request["subject"]), "arguments": request["arguments"]}
+exec(compile(request["source"], "<child>", "exec"), names)
+"""
+
+
+async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()) -> CommandResult:
+    """Run Python source in a child process that can build the subject. It is killed where this is cancelled."""
+    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
+    request = {"path": sys.path, "subject": subject.recipe, "source": source, "arguments": arguments}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _BOOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        stdout, stderr = await child.communicate(json.dumps(request, default=str).encode())
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    code = child.returncode or 0
+    return CommandResult(returncode=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)
