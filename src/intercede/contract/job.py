@@ -264,7 +264,7 @@ class SubmissionSpec(_Data):
         return self
 
 
-class JobHandle(_Data, frozen=True):  # said again here, or pyright takes it for unhashable
+class JobHandle(_Data):
     """The name of one job: hashable, and the same after a JSON round trip, in another process, in another year.
 
     At most 512 characters in all; neither part holds a secret.
@@ -275,6 +275,9 @@ class JobHandle(_Data, frozen=True):  # said again here, or pyright takes it for
     job: Name
     """Opaque to callers. To the backend it is data: checked against its own pattern before use, never a path, a pid
     or an expression. What does not match is ``UNKNOWN(foreign)``."""
+
+    def __hash__(self) -> int:  # written out: type checkers do not see pydantic's, and handles are keys everywhere
+        return hash((self.resource, self.job))
 
     @model_validator(mode="after")
     def _is_short(self) -> Self:
