@@ -1,0 +1,1 @@
+"""Ways to reach a machine, one module each. The registry opens them through entry points; nothing imports them."""
