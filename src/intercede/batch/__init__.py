@@ -1,0 +1,1 @@
+"""A transport and a scheduler make a backend, in a constant number of round trips a verb."""
