@@ -7,13 +7,13 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, TypeVar
 
-__all__ = ["GRACE", "STALL", "TookTooLong", "run", "within"]
+__all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "run", "within"]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
@@ -29,12 +29,12 @@ class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an
 
     Args:
         seconds: How long it was given.
-        how: ``did not end``, ``did not end and swallowed its cancellation`` or ``blocked the event loop``.
+        how: ``did not end in``, ``swallowed its cancellation after`` or ``blocked the event loop for``.
         where: The frames where it stood, innermost last.
     """
 
     def __init__(self, seconds: float, how: str, where: str) -> None:
-        super().__init__(f"{how} within {seconds:g} s; it stood at\n{where}")
+        super().__init__(f"{how} {seconds:g} s, and stood at\n{where}")
         self.seconds, self.how, self.where = seconds, how, where
 
     def __reduce__(self) -> tuple[type["TookTooLong"], tuple[float, str, str]]:
@@ -43,13 +43,14 @@ class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an
 
 
 @dataclass
-class _Ending(Generic[_T]):
+class Ending(Generic[_T]):
     """How something ended: a value or an exception of any kind."""
 
     value: _T | None = None
     raised: BaseException | None = None
 
     def get(self) -> _T:
+        """Return the value, or raise the exception."""
         if self.raised is not None:
             raise self.raised
         return self.value  # type: ignore[return-value]  # one of both is set, and None is a value where T is None
@@ -72,28 +73,28 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
             task.cancel()
             await asyncio.wait({task}, timeout=GRACE)
     if where is not None:
-        raise TookTooLong(
-            seconds, "did not end" if task.done() else "did not end and swallowed its cancellation", where
-        )
+        raise TookTooLong(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
     return task.result().get()
 
 
-async def _ending(awaitable: Awaitable[_T]) -> _Ending[_T]:
+async def _ending(awaitable: Awaitable[_T]) -> Ending[_T]:
     # A task that SystemExit or KeyboardInterrupt leaves tears the loop down, so nothing leaves it.
     try:
-        return _Ending(value=await awaitable)
+        return Ending(value=await awaitable)
     except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
-        return _Ending(raised=error)
+        return Ending(raised=error)
 
 
-def run(function: Callable[[], Coroutine[object, object, _T]], seconds: float, stall: float = STALL) -> _T:
-    """Run a coroutine function on an event loop and a thread of its own, in bounded time.
+def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Ending[_T]:
+    """Run what a function returns on an event loop and a thread of its own, in bounded time.
 
     The thread is a daemon: where the loop is blocked it is left behind, because nothing can end it.
 
+    Returns:
+        How it ended: with TookTooLong where it hung, swallowed its cancellation or blocked the loop.
+
     Raises:
-        TookTooLong: It hung, swallowed its cancellation or blocked the loop.
-        BaseException: Whatever it raised.
+        KeyboardInterrupt: The user's own; what the code raises is in the ending.
     """
     runner = _Runner(function, seconds)
     runner.start()
@@ -105,20 +106,20 @@ def run(function: Callable[[], Coroutine[object, object, _T]], seconds: float, s
         runner.join(2 * GRACE)
         raise
     if runner.ending is None:
-        raise TookTooLong(stall, "blocked the event loop", _stack(runner))
-    return runner.ending.get()
+        return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
+    return runner.ending
 
 
 class _Runner(threading.Thread, Generic[_T]):
     """A thread with an event loop that tells, by its beat, that it turns."""
 
-    def __init__(self, function: Callable[[], Coroutine[object, object, _T]], seconds: float) -> None:
+    def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
         self._loop = asyncio.SelectorEventLoop()  # a policy that the user set is not ours to follow
         self._task: asyncio.Task[_T] | None = None
         self.beat = time.monotonic()
-        self.ending: _Ending[_T] | None = None
+        self.ending: Ending[_T] | None = None
 
     def run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -127,7 +128,7 @@ class _Runner(threading.Thread, Generic[_T]):
             self._pulse()
             ending = self._loop.run_until_complete(_ending(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
-            ending = _Ending[_T](raised=error)
+            ending = Ending[_T](raised=error)
         self.ending = ending
         self._close()
 
@@ -152,7 +153,7 @@ class _Runner(threading.Thread, Generic[_T]):
             self._loop.call_soon_threadsafe(self._task.cancel)
 
 
-def _where(task: "asyncio.Task[_Ending[_T]]") -> str:
+def _where(task: "asyncio.Task[Ending[_T]]") -> str:
     """Tell where a suspended task stands, through everything that it awaits."""
     return _lines(StackSummary.extract((frame, frame.f_lineno) for frame in _awaited(task.get_coro())))
 

@@ -9,10 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from inspect import isawaitable
 from pathlib import Path
 from reprlib import Repr
 from typing import TypeVar, cast
+
+from pydantic import BaseModel
 
 from intercede.contract.backend import (
     Cancellable,
@@ -49,10 +52,30 @@ FINISH_SECONDS = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")
-_BRIEF = Repr()
-_BRIEF.maxstring = _BRIEF.maxother = 300
-_BRIEF.maxdict = _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxfrozenset = 8
-_BRIEF.maxlevel = 4
+
+
+class _Brief(Repr):
+    """Writes values briefly, and of data only what was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 300
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 8
+        self.maxlevel = 5
+
+    def repr_instance(self, x: object, level: int) -> str:
+        """Write a value of a type that reprlib does not know."""
+        if isinstance(x, Enum):
+            return x.name
+        if isinstance(x, BaseModel):
+            fields = ", ".join(
+                f"{name}={self.repr1(getattr(x, name), level - 1)}" for name in sorted(x.model_fields_set)
+            )
+            return f"{type(x).__name__}({fields})"
+        return super().repr_instance(x, level)
+
+
+_BRIEF = _Brief()
 
 
 def shown(value: object) -> str:
@@ -122,6 +145,7 @@ class Context:
         self.journal: list[Call] = []
         self.handles: dict[JobHandle, None] = {}
         self.tags: dict[str, None] = {}
+        """Of payloads that no ``submit`` of ours has returned for: what a cancelled one started is found by them."""
         self._began = time.monotonic()
         self._fetched = 0
 
@@ -166,9 +190,10 @@ class Context:
 
     def sh(self, script: str, *arguments: str, **fields: object) -> SubmissionSpec:
         """Describe a payload of POSIX sh, with a tag of its own unless one is given in the fields."""
-        return SubmissionSpec.model_validate(
-            {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.token()}", **fields}
-        )
+        payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.token()}"}
+        spec = SubmissionSpec.model_validate({**payload, **fields})
+        self.tags[spec.tag or ""] = None
+        return spec
 
     def expect(self, condition: object, *, expected: str, observed: object) -> None:
         """Fail the check unless the condition holds.
@@ -185,12 +210,11 @@ class Context:
         self, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
     ) -> Submission:
         """Submit, and remember the jobs."""
-        if spec.tag is not None:
-            self.tags[spec.tag] = None
         asked = shown(spec.arguments or str(spec.executable))
         count = copies if isinstance(copies, int) else len(copies)
         submission = await self._ask("submit", f"{asked}, copies={count}", lambda: backend.submit(spec, copies))
         self.remember(submission.handles.values())
+        self.tags.pop(spec.tag or "", None)
         return submission
 
     def remember(self, handles: Iterable[JobHandle]) -> None:

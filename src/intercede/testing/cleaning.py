@@ -1,0 +1,93 @@
+"""What a check leaves behind is killed and purged, through a fresh object of the same subject."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import JobHandle
+from intercede.testing import bounded
+from intercede.testing.context import Context, shown
+
+__all__ = ["Remains", "clean_up"]
+
+_SECONDS = 10.0
+"""How long all of it may take."""
+_END_SECONDS = 3.0
+"""How long killed jobs may take to end."""
+_SHOWN_JOBS, _SHOWN_BYTES = 3, 2000
+
+
+@dataclass
+class Remains:
+    """What cleaning up came across."""
+
+    outputs: str = ""
+    """What the payloads wrote, for the text of a red check."""
+    left: str = ""
+    """What could not be cleaned up, and why."""
+
+
+def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
+    """End and purge the jobs of a check, in bounded time.
+
+    Args:
+        check: What the check was given.
+        tmp: An empty directory.
+        evidence: Whether what the payloads wrote is wanted.
+
+    Raises:
+        KeyboardInterrupt: The user's own.
+    """
+    remains = Remains()
+    if check.handles or check.tags:
+        context = Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale)
+        ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), _SECONDS * check.scale)
+        if ending.raised is not None:
+            remains.left = f"cleaning up failed, jobs may be left: {shown(ending.raised)}"
+    return remains
+
+
+async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:
+    async with context.opened() as backend:
+        handles = dict(check.handles)
+        for tag in check.tags if "find" in check.capabilities else ():
+            handles.update(dict.fromkeys(await context.find(backend, tag)))
+        if handles:
+            if evidence and "output" in check.capabilities:
+                remains.outputs = await _outputs(context, backend, handles)
+            await _end(context, backend, handles)
+
+
+async def _end(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> None:
+    """Purge; what is still running is refused, so kill that and purge it then."""
+    left = tuple(handles)
+    if "purge" in context.capabilities:
+        outcomes = await context.purge(backend, left)
+        left = tuple(each for each in left if not outcomes[each].ok and outcomes[each].reason == "running")
+    if left and "kill" in context.capabilities:
+        await context.kill(backend, left)
+        await context.finish(backend, left, within=_END_SECONDS)
+        if "purge" in context.capabilities:
+            await context.purge(backend, left)
+
+
+async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:
+    """Read what the first payloads wrote, as far as the subject returns it."""
+    some = tuple(handles)[:_SHOWN_JOBS]
+    fetched = await context.fetch(backend, some)
+    lines: list[str] = []
+    for handle in some:
+        output = fetched[handle]
+        lines.append(f"job {handle.job} wrote{'' if output.ok else f' (not whole: {output.reason})'}:")
+        lines += [
+            f"  {name}: {_beginning(path)}" for name, path in (("stdout", output.stdout), ("stderr", output.stderr))
+        ]
+    return "\n".join(lines)
+
+
+def _beginning(path: Path | None) -> str:
+    if path is None:
+        return "(none)"
+    with path.open("rb") as file:
+        return repr(file.read(_SHOWN_BYTES).decode(errors="backslashreplace"))

@@ -1,0 +1,101 @@
+"""What a red check says: whose fault it is, and everything that an author needs to see it."""
+
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydantic
+
+from intercede.testing.bounded import TookTooLong
+from intercede.testing.clauses import Clause
+from intercede.testing.context import Call, CheckFailed
+from intercede.testing.verdict import State
+
+__all__ = ["Finding", "finding_of", "one_line", "red_text"]
+
+_KIT = str(Path(__file__).parent)
+_FRAME = (str(Path(_KIT, "bounded.py")), str(Path(_KIT, "context.py")))
+"""What stands between a check and its subject, and tells nobody anything."""
+_STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
+_SHOWN_CALLS = 40
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a check is red."""
+
+    state: State
+    """FAILED, or ERROR where the check itself broke."""
+    expected: str
+    observed: str
+
+    @property
+    def message(self) -> str:
+        """Both in one line."""
+        return one_line(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}")
+
+
+def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
+    """Tell what it means that the check of a clause raised this; None: nothing, it is green."""
+    match raised:
+        case None:
+            return None
+        case CheckFailed():
+            return Finding(State.FAILED, raised.expected, raised.observed)
+        case TookTooLong():
+            return Finding(State.FAILED, "the check to end in time", str(raised))
+    frames = [each for each in traceback.extract_tb(raised.__traceback__) if not each.filename.startswith(_FRAME)]
+    told = one_line("".join(traceback.format_exception_only(raised)))
+    observed = f"raised {told}\n{''.join(traceback.format_list(frames))}".rstrip()
+    if _is_ours(clause, frames):
+        return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
+    return Finding(State.FAILED, "no exception", observed)
+
+
+def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
+    """Whether no frame of the subject's lies between the check and what was raised."""
+    ours = (inspect.getsourcefile(clause.check) or "", _KIT)
+    return all(each.filename.startswith(ours) or _is_nobodys(each.filename) for each in frames)
+
+
+def _is_nobodys(file: str) -> bool:
+    # Site-packages may lie below the standard library.
+    return file.startswith(_PYDANTIC) or (file.startswith(_STANDARD) and "site-packages" not in file)
+
+
+def red_text(
+    clause: Clause,
+    finding: Finding,
+    *,
+    journal: Sequence[Call] = (),
+    outputs: str = "",
+    left: str = "",
+    again: str = "",
+) -> str:
+    """Write everything there is to say about a red check."""
+    parts = [
+        f"{clause.id} ({clause.level}): {clause.title}",
+        f"expected: {finding.expected}",
+        f"observed: {finding.observed}",
+        f"the calls it made:\n{_calls(journal)}" if journal else "",
+        outputs,
+        left,
+        f"look at: {clause.look_at}" if clause.look_at else "",
+        f"again: {again}" if again else "",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _calls(journal: Sequence[Call]) -> str:
+    skipped = len(journal) - _SHOWN_CALLS
+    earlier = [f"  ... {skipped} earlier ones"] if skipped > 0 else []
+    return "\n".join(earlier + [f"  {call}" for call in journal[-_SHOWN_CALLS:]])
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """Put a text into one line of so many characters at most."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 3]}..."

@@ -1,0 +1,254 @@
+"""From what became of each check to one word. Pure: no I/O, no clock, no pytest.
+
+Any red MUST: NOT CONFORMANT. Else, where the command line itself selected: PARTIAL. Else, where a MUST of the profile
+did not run: INCOMPLETE. Else CONFORMANT.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal
+
+from intercede.contract import VERSION
+from intercede.contract.backend import CAPABILITIES, Capability
+from intercede.testing.clauses import Clause, Level
+
+__all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge"]
+
+Profile = Literal["core", "full"]
+"""core: the clauses of the essential verbs. full: those of every claimed capability as well."""
+
+
+class State(StrEnum):
+    """What became of a check."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    """The subject does not do what the clause says."""
+    UNEXPECTED_PASS = "UNEXPECTED_PASS"  # noqa: S105 -- no password
+    """A known failure that is none any more."""
+    ERROR = "ERROR"
+    """The check itself broke: the kit's own fault."""
+    KNOWN = "KNOWN"
+    """Failed as it was known to."""
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    """Of a capability that the subject does not claim."""
+    BLOCKED = "BLOCKED"
+    """Says nothing while a clause that it depends on is red."""
+    NOT_RUN = "NOT_RUN"
+
+    @property
+    def red(self) -> bool:
+        """Whether it speaks against the subject."""
+        return self in _RED
+
+
+_RED = frozenset({State.FAILED, State.UNEXPECTED_PASS, State.ERROR})
+_RAN = frozenset({State.PASSED, State.KNOWN}) | _RED
+
+
+class Verdict(StrEnum):
+    """Whether a run counts as conformant."""
+
+    CONFORMANT = "CONFORMANT"
+    NOT_CONFORMANT = "NOT CONFORMANT"
+    PARTIAL = "PARTIAL"
+    INCOMPLETE = "INCOMPLETE"
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing speaks against the subject: exit code 0."""
+        return self in {Verdict.CONFORMANT, Verdict.PARTIAL}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one check of one subject, in basic types throughout."""
+
+    clause: str
+    state: State = State.NOT_RUN
+    seconds: float = 0.0
+    """The check's own time."""
+    message: str = ""
+    """One line: expected and observed, or the reason."""
+    detail: str = ""
+    """Everything there is to say about a red one."""
+    blocker: str | None = None
+    """The red clause that blocks this one."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a subject, in basic types throughout."""
+
+    id: str
+    config: Mapping[str, object] | str
+    name: str
+    group: str = "backends"
+    distribution: str | None = None
+    version: str | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    refusal: str | None = None
+    """Why it did not load, or what the gate said."""
+    warnings: tuple[str, ...] = ()
+    """What the registry warned of."""
+
+    @property
+    def title(self) -> str:
+        """``fake 0.1 (intercede-fake)``, as far as it is known."""
+        return f"{self.id} {self.version} ({self.distribution})" if self.distribution else self.id
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on one subject, and what it stands on."""
+
+    facts: Facts
+    clauses: Mapping[str, Clause]
+    """Every clause of the contract."""
+    results: Mapping[str, Result]
+    """What became of each of them, in the contract's order."""
+    profile: Profile = "full"
+    selected: bool = False
+    """Whether the command line chose among the checks."""
+    required: frozenset[Capability] = frozenset()
+    lost_to: str = ""
+    """What kept the missing checks from running, where that is known."""
+    verdict: Verdict = field(init=False)
+    line: str = field(init=False)
+    """The verdict in a sentence."""
+
+    def __post_init__(self) -> None:
+        verdict = self._judged()
+        object.__setattr__(self, "verdict", verdict)
+        object.__setattr__(self, "line", f"intercede: {self._sentence(verdict)}")
+
+    @property
+    def red(self) -> tuple[str, ...]:
+        """The clauses that are red, in the contract's order."""
+        return tuple(each.clause for each in self.results.values() if each.state.red)
+
+    def counted(self, level: Level) -> tuple[str, ...]:
+        """Return the clauses of that level which the verdict is about."""
+        claimed = self.facts.capabilities
+        return tuple(
+            each.id
+            for each in self.clauses.values()
+            if each.level is level and in_profile(each, self.profile) and each.capability in {None, *claimed}
+        )
+
+    def in_state(self, level: Level, states: Collection[State]) -> tuple[str, ...]:
+        """Return those of them that are in one of these states."""
+        return tuple(each for each in self.counted(level) if self.results[each].state in states)
+
+    def _judged(self) -> Verdict:
+        if self._unclaimed or any(self.clauses[each].level is Level.MUST for each in self.red):
+            return Verdict.NOT_CONFORMANT
+        if self.selected:
+            return Verdict.PARTIAL
+        return Verdict.INCOMPLETE if self._missing else Verdict.CONFORMANT
+
+    @property
+    def _unclaimed(self) -> tuple[str, ...]:
+        return () if self.facts.refusal else tuple(sorted(self.required - self.facts.capabilities))
+
+    @property
+    def _missing(self) -> tuple[str, ...]:
+        return tuple(each for each in self.counted(Level.MUST) if self.results[each].state not in _RAN)
+
+    def _sentence(self, verdict: Verdict) -> str:
+        musts = len(self.counted(Level.MUST))
+        match verdict:
+            case Verdict.CONFORMANT:
+                return f"{self.facts.title} is CONFORMANT to contract {VERSION}, {self.profile}: {self._tally()}"
+            case Verdict.NOT_CONFORMANT:
+                return f"{self.facts.title} is NOT CONFORMANT: {self._what_to_fix()}"
+            case Verdict.PARTIAL:
+                return f"{self.facts.id}: PARTIAL, {musts - len(self._missing)} of {musts} MUST ran, all passed"
+            case Verdict.INCOMPLETE:
+                lost = f" (lost to {self.lost_to})" if self.lost_to else ""
+                missing = self._missing
+                return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_listed(missing)}{lost}"
+
+    def _tally(self) -> str:
+        good = {State.PASSED, State.KNOWN}
+        parts = [f"{len(self.in_state(each, good))}/{len(self.counted(each))} {each}" for each in Level]
+        absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
+        if absent and self.profile == "full":
+            parts.append(f"not applicable: {', '.join(absent)}")
+        return ", ".join(parts)
+
+    def _what_to_fix(self) -> str:
+        if self._unclaimed:
+            return f"it must claim {', '.join(self._unclaimed)}, and does not"
+        reds = [each for each in self.red if self.clauses[each].level is Level.MUST]
+        first = max(reds, key=self._blocks)  # the first of several that block as many
+        blocked = self._blocks(first)
+        return f"fix {first} first" + (f", it blocks {blocked} more" if blocked else "")
+
+    def _blocks(self, clause_id: str) -> int:
+        return sum(each.blocker == clause_id for each in self.results.values())
+
+
+def judge(
+    facts: Facts,
+    clauses: Mapping[str, Clause],
+    results: Mapping[str, Result],
+    *,
+    profile: Profile = "full",
+    selected: bool = False,
+    required: frozenset[Capability] = frozenset(),
+    lost_to: str = "",
+) -> Report:
+    """Give the verdict on a subject.
+
+    Args:
+        facts: What is known of it.
+        clauses: Every clause of the contract, in its order.
+        results: What became of the checks that were reported on.
+        profile: What the verdict is about.
+        selected: Whether the command line chose among the checks.
+        required: Capabilities that it must claim.
+        lost_to: What kept missing checks from running.
+    """
+    settled: dict[str, Result] = {}
+    for each in _dependencies_first(clauses):
+        settled[each.id] = _settled(each, results.get(each.id, Result(each.id)), facts, settled)
+    return Report(facts, clauses, {each: settled[each] for each in clauses}, profile, selected, required, lost_to)
+
+
+def in_profile(clause: Clause, profile: Profile) -> bool:
+    """Tell whether a verdict of that profile is about the clause."""
+    return profile == "full" or clause.capability is None
+
+
+def _settled(clause: Clause, result: Result, facts: Facts, settled: Mapping[str, Result]) -> Result:
+    """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
+    if clause.capability is not None and clause.capability not in facts.capabilities and facts.refusal is None:
+        message = f"{facts.id} does not claim {clause.capability}"
+        return replace(result, state=State.NOT_APPLICABLE, message=message)
+    if result.state.red or result.state is State.NOT_RUN:
+        for dependency in (settled[each] for each in clause.depends if each in settled):
+            blocker = dependency.clause if dependency.state.red else dependency.blocker
+            if blocker is not None:
+                return replace(result, state=State.BLOCKED, blocker=blocker, message=f"{blocker} is red")
+    return result
+
+
+def _dependencies_first(clauses: Mapping[str, Clause]) -> tuple[Clause, ...]:
+    """Order the clauses so that each comes after those it depends on, which may lie anywhere in the contract."""
+    ordered: dict[str, Clause] = {}
+
+    def place(clause: Clause) -> None:
+        for each in clause.depends:
+            if each in clauses and each not in ordered:
+                place(clauses[each])
+        ordered[clause.id] = clause
+
+    for each in clauses.values():
+        place(each)
+    return tuple(ordered.values())
+
+
+def _listed(ids: tuple[str, ...], most: int = 8) -> str:
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
