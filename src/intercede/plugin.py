@@ -1,0 +1,108 @@
+"""A candidate for a name, and how names are written. Standard library only, nothing slow."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
+if TYPE_CHECKING:
+    from typing import Literal, Never
+
+    Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
+
+__all__ = ["GROUPS", "OURS", "Plugin", "fold", "is_name"]
+
+GROUPS = ("backends", "schedulers", "transports")
+"""The groups, each an entry-point group ``intercede.<group>``."""
+OURS = "intercede"
+"""The distribution of the built-ins."""
+
+
+class Plugin:
+    """One candidate for one name: an entry point, who brings it, and what the rule made of it. Read-only.
+
+    ``vars(plugin)`` holds exactly the fields below, all of them basic types.
+    """
+
+    group: str
+    """``backends``, ``transports`` or ``schedulers``."""
+    name: str
+    """The entry point's name."""
+    target: str
+    """The entry point's value, ``module:attribute``."""
+    distribution: str
+    """The distribution that brings it, as PEP 503 writes names."""
+    version: str
+    """Its version, as its metadata has it; empty where that says none."""
+    location: str
+    """Where its metadata lies."""
+    builtin: bool
+    """Whether its metadata lies beside the running intercede."""
+    status: Status
+    """``active`` ``pinned`` ``shadowed`` ``ambiguous`` ``denied`` ``ignored`` ``malformed``."""
+    reason: str
+    """Why it has that status, a sentence."""
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        name: str,
+        target: str,
+        distribution: str,
+        version: str,
+        location: str,
+        builtin: bool,
+        status: Status = "active",
+        reason: str = "",
+    ) -> None:
+        self.__dict__.update(
+            group=group,
+            name=name,
+            target=target,
+            distribution=distribution,
+            version=version,
+            location=location,
+            builtin=builtin,
+            status=status,
+            reason=reason,
+        )
+
+    def judged(self, status: Status, reason: str) -> Plugin:
+        """Return the same candidate with another status and the reason for it."""
+        judged = Plugin.__new__(Plugin)
+        judged.__dict__.update(vars(self), status=status, reason=reason)
+        return judged
+
+    @property
+    def provider(self) -> str:
+        """The distribution with its version, as people write it."""
+        return f"{self.distribution} {self.version}".rstrip()
+
+    @property
+    def pin(self) -> str:
+        """What chooses this candidate, to be typed as it is."""
+        return f"INTERCEDE_PREFER={self.group}:{self.name}={self.distribution}"
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"a Plugin is read-only: {name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plugin) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"Plugin({', '.join(f'{field}={value!r}' for field, value in vars(self).items())})"
+
+
+def fold(name: str) -> str:
+    """Write a distribution's name as PEP 503 does: ``My._Plug`` is ``my-plug``."""
+    name = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Tell whether this can name a plugin: ``[A-Za-z0-9][A-Za-z0-9._-]*``."""
+    return text.isascii() and text[:1].isalnum() and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
