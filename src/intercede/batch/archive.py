@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from intercede.contract.errors import InvalidSpecError, TransportError
 
@@ -91,13 +91,13 @@ async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
 def _packed(member: Member) -> Iterator[bytes]:
     if fault := _fault(member.name):
         raise InvalidSpecError(f"{member.name!r} cannot be sent: {fault}", field="name", value=member.name)
-    if isinstance(member.content, bytes):
-        size, pieces = len(member.content), iter([member.content])
+    if isinstance(member.content, Path):
+        yield from _file(member, member.content)
     else:
-        size, pieces = _opened(member.content)
-    yield _header(member, size)
-    yield from pieces
-    yield bytes(-size % _BLOCK)
+        size = len(member.content)
+        yield _header(member, size)
+        yield from (member.content[at : at + _CHUNK] for at in range(0, size, _CHUNK))
+        yield bytes(-size % _BLOCK)
 
 
 def _header(member: Member, size: int) -> bytes:
@@ -106,26 +106,30 @@ def _header(member: Member, size: int) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT, sys.getfilesystemencoding(), "surrogateescape")
 
 
-def _opened(path: Path) -> tuple[int, Iterator[bytes]]:
-    """Its size, and its bytes, exactly so many."""
+def _file(member: Member, path: Path) -> Iterator[bytes]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
+        with open(path, "rb", buffering=0, opener=_unblocked) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _unreadable(path, "it is not a regular file")
+            yield _header(member, status.st_size)
+            yield from _exactly(file, status.st_size, path)
+            yield bytes(-status.st_size % _BLOCK)
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
-    status = os.fstat(fd)
-    return status.st_size, _read(fd, path, status)
 
 
-def _read(fd: int, path: Path, status: os.stat_result) -> Iterator[bytes]:
-    left = status.st_size
-    with open(fd, "rb", buffering=0) as file:
-        if not stat.S_ISREG(status.st_mode):
-            raise _unreadable(path, "it is not a regular file")
-        while left > 0 and (data := file.read(min(left, _CHUNK))):
-            left -= len(data)
-            yield data
-        if left or os.fstat(fd).st_size != status.st_size:
-            raise _unreadable(path, f"its size changed while it was read, from {status.st_size} bytes")
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a fifo would wait for its writer
+
+
+def _exactly(file: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
+    left = size
+    while left and (data := file.read(min(left, _CHUNK))):
+        left -= len(data)
+        yield data
+    if left or os.fstat(file.fileno()).st_size != size:
+        raise _unreadable(path, f"its size changed while it was read, from {size} bytes")
 
 
 def _unreadable(path: Path, why: str) -> InvalidSpecError:
@@ -417,8 +421,8 @@ class _Place:
 
     def keep(self) -> None:
         """The file is whole."""
-        os.close(self._file)
-        self._file = -1
+        file, self._file = self._file, -1
+        os.close(file)
 
     def close(self) -> None:
         """Remove the file if it is not whole, and let go of everything."""
