@@ -1,0 +1,144 @@
+"""``intercede.toml``: tables that name what is configured, and pins.
+
+::
+
+    [backends.cern]
+    transport = {type = "ssh", host = "login.example.org"}
+    scheduler = "slurm"
+    batch = {root = "/scratch/me/intercede"}
+
+    [transports.login]
+    type = "ssh"
+    host = "login.example.org"
+
+    [prefer]
+    transports.ssh = "acme-intercede"
+
+No file is searched for: one is named by an option, by ``INTERCEDE_CONFIG``, or in code.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+from intercede.contract.errors import ConfigError
+
+__all__ = ["Configuration", "load"]
+
+Table = Mapping[str, object]
+
+_GROUPS = ("backends", "transports", "schedulers")
+_SECTIONS = (*_GROUPS, "prefer")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a configuration file says. What a table's options must be, its plugin tells when it is made."""
+
+    path: Path
+    """The file."""
+    backends: Mapping[str, Table]
+    """Name -> ``{"type": ...}`` or ``{"transport": ..., "scheduler": ...}`` with options."""
+    transports: Mapping[str, Table]
+    """Name -> ``{"type": ...}`` with options."""
+    schedulers: Mapping[str, Table]
+    """Name -> ``{"type": ...}`` with options."""
+    prefer: Mapping[str, str]
+    """Pins: ``GROUP:NAME`` -> distribution."""
+
+    def table(self, group: str, name: str) -> Table | None:
+        """Return the table of that name, or None."""
+        tables: dict[str, Mapping[str, Table]] = {
+            "backends": self.backends,
+            "transports": self.transports,
+            "schedulers": self.schedulers,
+        }
+        return tables[group].get(name)
+
+
+def load(path: str | os.PathLike[str]) -> Configuration:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read, is not TOML, or holds a section or a value that does not belong there. The
+            message names the file and the key, as do ``where`` and ``field``.
+    """
+    file = Path(path)
+    document = _document(file)
+    for section, value in document.items():
+        if section not in _SECTIONS:
+            raise _wrong(file, section, value, f"is no section{_nearest(section)}", " ".join(_SECTIONS))
+    return Configuration(
+        path=file,
+        backends=_tables(file, "backends", document),
+        transports=_tables(file, "transports", document),
+        schedulers=_tables(file, "schedulers", document),
+        prefer=_prefer(file, document.get("prefer", {})),
+    )
+
+
+def _document(file: Path) -> Table:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}", where=str(file)) from error
+    except ValueError as error:  # no UTF-8, or no TOML: that error names the line
+        raise ConfigError(f"{file}: is not TOML: {error}", where=str(file)) from error
+
+
+def _tables(file: Path, section: str, document: Table) -> Mapping[str, Table]:
+    tables = _mapping(file, section, document.get(section, {}))
+    for name in tables:
+        if not _NAME.fullmatch(name):
+            expected = "letters, digits, '.', '_' and '-'"
+            raise _wrong(
+                file, f"{section}.{name}", tables[name], f"has a name that is not made of {expected}", expected
+            )
+    return MappingProxyType({name: _mapping(file, f"{section}.{name}", table) for name, table in tables.items()})
+
+
+def _prefer(file: Path, value: object) -> Mapping[str, str]:
+    """Read both ``transports.ssh = "acme"`` and ``"transports:ssh" = "acme"``."""
+    pins: dict[str, str] = {}
+    for key, given in _mapping(file, "prefer", value).items():
+        names = _mapping(file, f"prefer.{key}", given) if key in _GROUPS else {key: given}
+        for name, distribution in names.items():
+            pin = f"{key}:{name}" if key in _GROUPS else name
+            if pin.partition(":")[0] not in _GROUPS or ":" not in pin:
+                raise _wrong(
+                    file, f"prefer.{key}", given, f"names no group{_nearest(pin)}", 'transports.NAME = "DISTRIBUTION"'
+                )
+            if not isinstance(distribution, str) or not _NAME.fullmatch(distribution):
+                raise _wrong(
+                    file, f"prefer.{pin}", distribution, "must name a distribution", "a distribution's name, quoted"
+                )
+            pins[pin] = distribution
+    return MappingProxyType(pins)
+
+
+def _mapping(file: Path, key: str, value: object) -> Table:
+    if isinstance(value, dict):
+        return MappingProxyType(cast("dict[str, object]", value))
+    raise _wrong(file, key, value, "must be a table", f"[{key}]")
+
+
+def _wrong(file: Path, key: str, value: object, what: str, expected: str) -> ConfigError:
+    return ConfigError(
+        f"{file}: {key} {what}; what would do: {expected}",
+        field=key,
+        value=value,
+        expected=expected,
+        where=str(file),
+    )
+
+
+def _nearest(word: str) -> str:
+    found = get_close_matches(word, _SECTIONS, n=1)
+    return f", did you mean {found[0]!r}?" if found else ""

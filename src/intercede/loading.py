@@ -1,0 +1,92 @@
+"""From a candidate to its object: import the target, call it, let the gate judge what came.
+
+What a plugin raises here, ``SystemExit`` included, is the failure of that one name and stops nobody else.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from intercede.contract.errors import PluginContractError, PluginLoadError
+from intercede.gate import violations, violations_of_class
+from intercede.options import Target
+from intercede.plugin import Plugin
+from intercede.precedence import described
+
+__all__ = ["construct", "imported", "load_error"]
+
+
+def imported(plugin: Plugin) -> Target:
+    """Import a candidate's target.
+
+    Raises:
+        BaseException: Whatever importing it raises.
+        TypeError: It is there and cannot be called.
+    """
+    module, _, attribute = plugin.target.partition(":")
+    target: object = import_module(module)
+    for name in filter(None, attribute.split(".")):
+        target = getattr(target, name)
+    if not callable(target):
+        raise TypeError(f"{plugin.target} is not callable, it is {type(target).__name__}: name a class or a factory")
+    return target
+
+
+def construct(plugin: Plugin, target: Target, options: Mapping[str, object], instead: str = "") -> object:
+    """Call a target with its options, and return what the gate lets in.
+
+    Args:
+        plugin: The candidate.
+        target: Its target, imported.
+        options: Its keyword arguments.
+        instead: The pins that would choose another candidate, for the errors.
+
+    Raises:
+        PluginLoadError: It raised.
+        PluginContractError: What came does not have the contract's shape.
+    """
+    missing = _unmade(target, plugin.group)
+    if missing:
+        raise _contract_error(plugin, missing, instead)
+    try:
+        made = target(**options)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise load_error(plugin, "made", error, instead) from error
+    found = violations(made, plugin.group)
+    if found:
+        raise _contract_error(plugin, found, instead)
+    return made
+
+
+def _unmade(target: Target, group: str) -> tuple[str, ...]:
+    """Judge a class that Python will not make an object of, because methods of a protocol it inherits are missing."""
+    if isinstance(target, type) and getattr(target, "__abstractmethods__", None):
+        return violations_of_class(cast("type[object]", target), group)
+    return ()
+
+
+def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "") -> PluginLoadError:
+    """Say that a candidate could not be imported or made, and what would restore the name."""
+    return PluginLoadError(
+        f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
+        f"{described(plugin)}; repair or uninstall {plugin.distribution}{_or(instead)}",
+        **_facts(plugin),
+    )
+
+
+def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> PluginContractError:
+    heading = (
+        f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {described(plugin)}"
+        f"{', ' if instead else ''}{_or(instead).removeprefix(', or ')}"
+    )
+    return PluginContractError("\n  ".join([heading, *found]), violations=found, **_facts(plugin))
+
+
+def _or(instead: str) -> str:
+    return f", or choose another: {instead}" if instead else ""
+
+
+def _facts(plugin: Plugin) -> dict[str, object]:
+    return {field: vars(plugin)[field] for field in ("group", "name", "distribution", "version", "target")}
