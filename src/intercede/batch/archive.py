@@ -1,8 +1,8 @@
 """Files travel as tar streams: ``pack`` makes one, ``Unpacker`` takes one apart while it arrives.
 
 Headers are written in GNU format, which GNU tar and busybox both unpack, with any name and any size; busybox does
-not read the names in PAX headers. Nothing here extracts by ``tarfile``, whose filters have let links lead outside:
-only its header codec is used.
+not read the names in PAX headers. Nothing here extracts by ``tarfile``, whose filters have let links lead outside,
+nor reads headers by it: what is not understood here is refused, not guessed at.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ _EXTENSION_BYTES = 2**20
 """The most that a long name or a PAX header may take: they are kept in memory."""
 _SIZE_BYTES = 2**63
 _SPARSE = b"GNU.sparse"
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -164,6 +165,14 @@ def _encodable(name: str) -> bool:
 
 
 @dataclass(slots=True)
+class _Header:
+    name: str
+    type: bytes
+    size: int
+    mode: int
+
+
+@dataclass(slots=True)
 class _Usage:
     files: int = 0
     bytes: int = 0
@@ -251,7 +260,7 @@ class Unpacker:
                 self.files[info.name] = path
         self._ended = True
 
-    def _next_header(self) -> Generator[None, None, tarfile.TarInfo | None]:
+    def _next_header(self) -> Generator[None, None, _Header | None]:
         """The next member, with what the extension headers before it say; None at the archive's end."""
         name, records = "", dict(self._globals)
         while (block := (yield from self._take(_BLOCK))) != _ZEROS:
@@ -261,7 +270,7 @@ class Unpacker:
                 return _amended(info, name, records)
             text = yield from self._extension(info)
             if info.type == tarfile.GNUTYPE_LONGNAME:
-                name = os.fsdecode(text.partition(b"\0")[0])
+                name = _text(text)
             elif info.type == tarfile.XGLTYPE:
                 self._globals |= _records(text)
                 records = self._globals | records
@@ -271,14 +280,14 @@ class Unpacker:
             raise ArchiveError("this is no tar archive: a lone block of zeros is in it")
         return None
 
-    def _extension(self, info: tarfile.TarInfo) -> Generator[None, None, bytes]:
+    def _extension(self, info: _Header) -> Generator[None, None, bytes]:
         if info.size > _EXTENSION_BYTES:
             raise ArchiveError(f"this is no tar archive: a name or header of {info.size} bytes is in it")
         text = yield from self._take(info.size)
         yield from self._take(-info.size % _BLOCK)
         return text
 
-    def _skip_sparse_map(self, info: tarfile.TarInfo, block: bytes) -> Generator[None, None, None]:
+    def _skip_sparse_map(self, info: _Header, block: bytes) -> Generator[None, None, None]:
         more = info.type == tarfile.GNUTYPE_SPARSE and block[482] != 0
         while more:
             more = (yield from self._take(_BLOCK))[504] != 0
@@ -303,7 +312,7 @@ class Unpacker:
         data, self._pending = self._pending[:limit], self._pending[limit:]
         return data
 
-    def _open(self, info: tarfile.TarInfo) -> Path | None:
+    def _open(self, info: _Header) -> Path | None:
         """Open the member's file; None: its bytes go nowhere."""
         place = self._admitted(info)
         if place is None:
@@ -316,7 +325,7 @@ class Unpacker:
             return None
         return destination.joinpath(*parts)
 
-    def _admitted(self, info: tarfile.TarInfo) -> tuple[Path, str] | None:
+    def _admitted(self, info: _Header) -> tuple[Path, str] | None:
         """Where the member may go; None: nowhere, and why stands in ``refused`` if anybody wanted it."""
         if info.type == tarfile.DIRTYPE:
             return None
@@ -335,7 +344,7 @@ class Unpacker:
         usage.bytes += info.size
         return place
 
-    def _excess(self, usage: _Usage, info: tarfile.TarInfo) -> str | None:
+    def _excess(self, usage: _Usage, info: _Header) -> str | None:
         if usage.files > self._max_files:
             return f"over the limit of {self._max_files} files, this one and any that follow"
         if usage.bytes + info.size > self._max_bytes:
@@ -343,13 +352,28 @@ class Unpacker:
         return None
 
 
-def _decoded(block: bytes) -> tarfile.TarInfo:
+def _decoded(block: bytes) -> _Header:
     try:
-        info = tarfile.TarInfo.frombuf(block, sys.getfilesystemencoding(), "surrogateescape")
-    except tarfile.HeaderError as error:
-        raise ArchiveError(f"this is no tar archive: {error}") from error
-    info.size = _checked(info.size)
-    return info
+        mode, size, stored = _number(block[100:108]), _number(block[124:136]), _number(block[148:156])
+    except ValueError as error:
+        raise ArchiveError("this is no tar archive: a header in it is no header") from error
+    if stored != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+        raise ArchiveError("this is no tar archive: a header in it is damaged")
+    name = _text(block[:100])
+    if block[257:263] == b"ustar\0" and block[345]:  # in GNU's own format other things lie there
+        name = _text(block[345:500]) + "/" + name
+    return _Header(name, block[156:157], _checked(size), mode)
+
+
+def _number(field: bytes) -> int:
+    """Octal digits, or the GNU form for large ones: a byte 0x80, then the number as it is."""
+    if field[0] == 0x80:  # noqa: PLR2004  the sentence above names it
+        return int.from_bytes(field[1:], "big")
+    return int(field.partition(b"\0")[0].strip() or b"0", 8)
+
+
+def _text(field: bytes) -> str:
+    return os.fsdecode(field.partition(b"\0")[0])
 
 
 def _checked(size: int) -> int:
@@ -358,7 +382,7 @@ def _checked(size: int) -> int:
     return size
 
 
-def _amended(info: tarfile.TarInfo, name: str, records: dict[bytes, bytes]) -> tarfile.TarInfo:
+def _amended(info: _Header, name: str, records: dict[bytes, bytes]) -> _Header:
     info.name = os.fsdecode(records.get(b"path", b"")) or name or info.name
     if size := records.get(b"size"):
         info.size = _checked(int(size[:20]) if size.isdigit() else -1)
@@ -386,7 +410,7 @@ def _records(text: bytes) -> dict[bytes, bytes]:
     return records
 
 
-def _unwanted(info: tarfile.TarInfo) -> str | None:
+def _unwanted(info: _Header) -> str | None:
     if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
         return None
     kind = _BODILESS.get(info.type) or ("a sparse file" if info.type == tarfile.GNUTYPE_SPARSE else "of unknown kind")
@@ -408,11 +432,19 @@ class _Place:
 
     def open(self, destination: Path, parts: list[str], mode: int) -> None:
         """Create the file. Raises _NameTakenError, or OSError where the name is not to blame."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         *above, self._name = parts
-        with _blaming_names():
-            self._enter(destination, above)
-            self._file = os.open(self._name, flags, mode, dir_fd=self._directory)
+        if self._at != (destination, above):
+            self._leave()
+            self._directory = os.open(destination, _DIRECTORY)
+        try:
+            if self._at is None:
+                self._enter(above)
+                self._at = (destination, above)
+            self._file = os.open(self._name, _NEW_FILE, mode, dir_fd=self._directory)
+        except OSError as error:
+            if error.errno in _OF_THE_NAME:
+                raise _NameTakenError(f"there is no place for the name: {error.strerror}") from error
+            raise
 
     def write(self, data: memoryview) -> None:
         """Write all of it, if a file is open."""
@@ -431,31 +463,16 @@ class _Place:
             self.keep()
         self._leave()
 
-    def _enter(self, destination: Path, above: list[str]) -> None:
-        if self._at == (destination, above):
-            return
-        self._leave()
-        self._directory = os.open(destination, _DIRECTORY)
+    def _enter(self, above: list[str]) -> None:
         for part in above:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=self._directory)
             below = os.open(part, _DIRECTORY, dir_fd=self._directory)
             os.close(self._directory)
             self._directory = below
-        self._at = (destination, above)
 
     def _leave(self) -> None:
         self._at = None
         if self._directory >= 0:
             os.close(self._directory)
             self._directory = -1
-
-
-@contextlib.contextmanager
-def _blaming_names() -> Generator[None, None, None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _OF_THE_NAME:
-            raise _NameTakenError(f"there is no place for the name: {error.strerror}") from error
-        raise
