@@ -72,7 +72,7 @@ def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "
     return PluginLoadError(
         f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
         f"{described(plugin)}; repair or uninstall {plugin.distribution}{_or(instead)}",
-        **_facts(plugin),
+        **plugin.facts,
     )
 
 
@@ -81,12 +81,8 @@ def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> Plu
         f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {described(plugin)}"
         f"{', ' if instead else ''}{_or(instead).removeprefix(', or ')}"
     )
-    return PluginContractError("\n  ".join([heading, *found]), violations=found, **_facts(plugin))
+    return PluginContractError("\n  ".join([heading, *found]), violations=found, **plugin.facts)
 
 
 def _or(instead: str) -> str:
     return f", or choose another: {instead}" if instead else ""
-
-
-def _facts(plugin: Plugin) -> dict[str, object]:
-    return {field: vars(plugin)[field] for field in ("group", "name", "distribution", "version", "target")}

@@ -33,7 +33,13 @@ def needed(target: Target) -> tuple[str, ...]:
 
 
 def bind(
-    target: Target, given: Mapping[str, object], *, where: str, prefix: str = "", reserved: Collection[str] = ()
+    target: Target,
+    given: Mapping[str, object],
+    *,
+    where: str,
+    prefix: str = "",
+    flat: Collection[str] = (),
+    reserved: Collection[str] = (),
 ) -> dict[str, object]:
     """Return the keyword arguments to call a target with, each value in its annotation's type.
 
@@ -44,6 +50,7 @@ def bind(
         given: The options as data.
         where: The file or argument that held them, for errors.
         prefix: What stands before an option's name in errors: ``transport.``
+        flat: The options that were given without that prefix.
         reserved: Parameters that are no options.
 
     Raises:
@@ -54,15 +61,18 @@ def bind(
         _refuse_credentials(name, prefix, where)
         if name not in parameters and not _takes_any(target):
             raise _unknown(name, value, parameters, prefix, where)
-    for name in set(needed(target)) & set(parameters) - set(given):
-        raise ConfigError(
-            f"{prefix}{name} is missing, in {where}: {_shown(target)} cannot be made without it",
-            field=prefix + name,
-            expected="a value",
-            where=where,
-        )
+    for name in needed(target):
+        if name in parameters and name not in given:
+            raise ConfigError(
+                f"{prefix}{name} is missing, in {where}: {_shown(target)} cannot be made without it",
+                field=prefix + name,
+                expected="a value",
+                where=where,
+            )
     return {
-        name: _validated(target, parameters[name], value, prefix + name, where) if name in parameters else value
+        name: _validated(target, parameters[name], value, name if name in flat else prefix + name, where)
+        if name in parameters
+        else value
         for name, value in given.items()
     }
 

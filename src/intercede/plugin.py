@@ -82,6 +82,17 @@ class Plugin:
         """What chooses this candidate, to be typed as it is."""
         return f"INTERCEDE_PREFER={self.group}:{self.name}={self.distribution}"
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What errors about it carry as attributes."""
+        return {
+            "group": self.group,
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "target": self.target,
+        }
+
     def __setattr__(self, name: str, value: object) -> Never:
         raise AttributeError(f"a Plugin is read-only: {name} cannot be set")
 

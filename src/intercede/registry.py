@@ -11,32 +11,16 @@ Making an object connects nowhere; entering it may.
 
 from __future__ import annotations
 
-import os
-import sys
-
-from intercede import discovery
-from intercede.contract.errors import ConfigError, PluginDeniedError, PluginNotFoundError
-from intercede.plugin import Plugin, fold
-from intercede.precedence import (
-    POLICY,
-    PREFER,
-    Explanation,
-    Pin,
-    allowed,
-    decide,
-    described,
-    known_group,
-    nearest,
-    pin,
-    pins,
-)
+from intercede.contract.errors import ConfigError, PluginDeniedError
+from intercede.names import Names, PluginShadowWarning, note_running
+from intercede.plugin import Plugin
+from intercede.precedence import Explanation, described, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Never
+    from typing import TypeGuard
 
-    from intercede.config import Configuration
     from intercede.contract.backend import JobBackend
     from intercede.contract.credentials import CredentialProvider
     from intercede.contract.scheduler import Scheduler
@@ -60,37 +44,20 @@ __all__ = [
     "transport",
 ]
 
-CONFIG = "INTERCEDE_CONFIG"
 
-_warned: set[tuple[str, str]] = set()  # once a name and process, whatever number of registries there are
-_running: dict[tuple[str, str], str] = {}  # distribution and package -> the version whose code is loaded
-
-
-class PluginShadowWarning(UserWarning):
-    """A distribution covers a built-in by being installed alone. A pin for the name accepts or refuses it."""
-
-
-class Registry:
+class Registry(Names):
     """One view of what is installed, with its own snapshot, pins and remembered failures.
 
-    The environment is scanned when something is first asked, and again after ``refresh()``.
+    The environment is scanned when something is first asked, and again after ``refresh()``; names mean what
+    ``Names`` says.
 
     Args:
         configuration: What names tables and pins: a Configuration or a file. None: the file that
             ``INTERCEDE_CONFIG`` names, where it names one.
     """
 
-    def __init__(self, configuration: Configuration | str | os.PathLike[str] | None = None) -> None:
-        self._given = configuration
-        self._pins: dict[tuple[str, str], Pin] = {}
-        self._forget()
-
     def _forget(self) -> None:
-        self._found: dict[tuple[str, str], list[Plugin]] | None = None
-        self._problems: tuple[str, ...] = ()
-        self._read: Configuration | None = None
-        self._decided: dict[tuple[str, str], Explanation] = {}
-        self._decided_for: tuple[str, str] | None = None
+        super()._forget()
         self._failures: dict[Plugin, BaseException] = {}
 
     # Objects
@@ -151,79 +118,6 @@ class Registry:
         assert isinstance(made, Scheduler)  # noqa: S101 -- as above
         return made
 
-    # Names
-
-    def resolve(self, group: str, name: str) -> Plugin:
-        """Return what a name means by the rule of precedence; imports nothing.
-
-        ``DISTRIBUTION:NAME`` means that distribution's, whatever the pins.
-
-        Raises:
-            ConfigError: No such group, or ``INTERCEDE_PREFER``, ``INTERCEDE_PLUGINS`` or the configuration is wrong.
-            PluginNotFoundError: Nothing bears the name.
-            PluginAmbiguousError: Several distributions do, and no pin decides.
-            PluginPinError: The pin for it matches nothing.
-            PluginDeniedError: Policy keeps it out.
-
-        Warns:
-            PluginShadowWarning: It covers a built-in and nobody pinned it; once a name and process.
-        """
-        distribution, colon, plain = name.partition(":")
-        if colon:
-            return self._qualified(group, fold(distribution), plain)
-        explanation = self.explain(group, name)
-        if explanation.winner is None:
-            self._fail(explanation)
-        if explanation.covered is not None:
-            _warn(explanation.winner, explanation.covered)
-        return explanation.winner
-
-    def plugins(self, group: str | None = None) -> tuple[Plugin, ...]:
-        """Return every candidate of every name, sorted, each with its status and the reason; imports nothing.
-
-        Raises:
-            ConfigError: As ``resolve``.
-        """
-        group = group if group is None else known_group(group)
-        names = sorted(key for key in self._snapshot() if group in {None, key[0]})
-        return tuple(plugin for key in names for plugin in self.explain(*key).plugins)
-
-    def problems(self) -> tuple[str, ...]:
-        """Return what could not be read while looking for plugins, a sentence each."""
-        self._snapshot()
-        return self._problems
-
-    def explain(self, group: str, name: str) -> Explanation:
-        """Tell how an unqualified name is decided; printing it shows the rule's steps. Imports nothing.
-
-        Raises:
-            ConfigError: As ``resolve``.
-        """
-        setting = os.environ.get(PREFER, ""), os.environ.get(POLICY, "")
-        if setting != self._decided_for:
-            self._decided.clear()
-            self._decided_for = setting
-        known = self._decided.get((group, name))
-        if known is None:
-            known = self._decided[group, name] = self._decide(known_group(group), name, *setting)
-        return known
-
-    def prefer(self, group: str, name: str, distribution: str) -> None:
-        """Pin a name to a distribution, above all other pins; ``intercede`` means the built-in.
-
-        Raises:
-            ConfigError: No such group, or name or distribution cannot be one. Whether it is there, resolving tells.
-        """
-        self._pins[group, name] = pin(group, name, distribution, "registry.prefer")
-        self._decided.clear()
-
-    def refresh(self) -> None:
-        """Forget the snapshot, the configuration file and failures: what was installed since is found. Pins stay."""
-        import importlib  # noqa: PLC0415 -- not before it is asked for
-
-        importlib.invalidate_caches()
-        self._forget()
-
     def check(self, plugin: Plugin, seconds: float = 20) -> tuple[str, ...]:
         """Load and gate a candidate in a child process, and return the problems, a sentence each.
 
@@ -239,97 +133,6 @@ class Registry:
         if plugin.status in {"denied", "ignored"}:
             return ()
         return (plugin.reason,) if plugin.status == "malformed" else tried(plugin, seconds)
-
-    # How a name is decided
-
-    def _snapshot(self) -> dict[tuple[str, str], list[Plugin]]:
-        if self._found is None:
-            found: dict[tuple[str, str], list[Plugin]] = {}
-            plugins, problems = discovery.scan(sys.path)
-            for plugin in plugins:
-                found.setdefault((plugin.group, plugin.name), []).append(plugin)
-                _note_running(plugin, loading=False)
-            self._found, self._problems = found, tuple(problems)
-        return self._found
-
-    def _decide(self, group: str, name: str, preferred: str, policy: str) -> Explanation:
-        explanation = decide(
-            group,
-            name,
-            self._snapshot().get((group, name), ()),
-            chosen=self._pins.get((group, name))
-            or pins(preferred).get((group, name))
-            or self._configured_pin(group, name),
-            policy=allowed(policy),
-        )
-        explanation.plugins = tuple(map(_marked_if_stale, explanation.plugins))
-        return explanation
-
-    def _configuration(self) -> Configuration | None:
-        if self._read is None:
-            named = self._given if self._given is not None else os.environ.get(CONFIG)
-            if not named:
-                return None
-            from intercede.config import Configuration, load  # noqa: PLC0415 -- loads tomllib, for those with a file
-
-            self._read = named if isinstance(named, Configuration) else load(named)
-        return self._read
-
-    def _configured_pin(self, group: str, name: str) -> Pin | None:
-        configuration = self._configuration()
-        distribution = configuration and configuration.prefer.get(f"{group}:{name}")
-        return (
-            pin(group, name, distribution, f"[prefer] of {configuration.path}")
-            if configuration and distribution
-            else None
-        )
-
-    def _qualified(self, group: str, distribution: str, name: str) -> Plugin:
-        explanation = self.explain(group, name)
-        own = [each for each in explanation.plugins if each.distribution == distribution]
-        plugin = next((each for each in own if each.status not in {"denied", "ignored", "malformed"}), None)
-        if plugin is not None:
-            return plugin
-        if own:
-            kind = PluginDeniedError if own[0].status == "denied" else PluginNotFoundError
-            raise kind(
-                f"{group}:{name} of {described(own[0])} does not count, it is {own[0].status}: {own[0].reason}",
-                **_facts(own[0]),
-            )
-        who = ", ".join(sorted({each.distribution for each in explanation.plugins}))
-        raise PluginNotFoundError(
-            f"{distribution} does not provide {group}:{name}; "
-            + (f"it is provided by {who}" if who else f"nothing does{nearest(name, self._names(group))}"),
-            group=group,
-            name=name,
-            distribution=distribution,
-            available=self._names(group),
-        )
-
-    def _fail(self, explanation: Explanation) -> Never:
-        error = explanation.error
-        group, name = explanation.group, explanation.name
-        names = self._names(group)
-        if isinstance(error, PluginNotFoundError):
-            error.available = names
-        if error is not None and (explanation.plugins or not isinstance(error, PluginNotFoundError)):
-            raise error.with_traceback(None)
-        elsewhere = [
-            f"{each} has one" for each in ("transports", "schedulers", "backends") if name in self._names(each)
-        ]
-        raise PluginNotFoundError(
-            f"nothing provides {group}:{name}{nearest(name, names)}; there are: {', '.join(names) or 'none'}"
-            + "".join(f"; {each} of that name" for each in elsewhere)
-            + "".join(f"; {problem}" for problem in self._problems)
-            + f". Where each comes from: intercede plugins {group}",
-            group=group,
-            name=name,
-            available=names,
-        )
-
-    def _names(self, group: str) -> tuple[str, ...]:
-        counting = {"active", "pinned", "shadowed", "ambiguous"}
-        return tuple(sorted({each.name for each in self.plugins(group) if each.status in counting}))
 
     # How an object is made
 
@@ -375,7 +178,7 @@ class Registry:
         if not isinstance(name, str):
             given = "is missing" if name is None else f"must be a name, not {name!r}"
             raise _wrong(
-                f"{prefix}type", name, given, f'{{"type": NAME}} with one of {", ".join(self._names(group))}', where
+                f"{prefix}type", name, given, f'{{"type": NAME}} with one of {", ".join(self.available(group))}', where
             )
         plugin = self.resolve(group, name)
         options = {key: value for key, value in table.items() if key != "type"}
@@ -387,13 +190,14 @@ class Registry:
         from intercede.loading import imported, load_error  # noqa: PLC0415 -- loads the contract, and so pydantic
 
         if plugin not in self._failures:
-            _note_running(plugin, loading=True)
             try:
                 return imported(plugin)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 -- SystemExit too: one broken plugin spoils one name
                 self._failures[plugin] = error
+            finally:
+                note_running(plugin)
         cause = self._failures[plugin]
         raise load_error(plugin, "imported", cause, self._instead(plugin)) from cause
 
@@ -406,7 +210,7 @@ class Registry:
         from intercede.options import bind, needed, takes_credentials  # noqa: PLC0415 -- as above
 
         plugin = chosen.plugin
-        options = bind(chosen.target, chosen.options, where=chosen.where, prefix=chosen.prefix)
+        options = bind(chosen.target, chosen.options, where=chosen.where, prefix=chosen.prefix, flat=chosen.flat)
         if credentials is not None and takes_credentials(chosen.target):
             if chosen.covers:
                 raise _untrusted(plugin)
@@ -452,14 +256,16 @@ def _mapping(given: object, field: str, where: str) -> Mapping[str, object]:
     Raises:
         ConfigError: It is something else.
     """
+    if _is_table(given):
+        return given
+    raise _wrong(field, given, f"must be a name or a table, not {given!r}", '{"type": NAME, ...}', where)
+
+
+def _is_table(given: object) -> TypeGuard[Mapping[str, object]]:
     from collections.abc import Mapping  # noqa: PLC0415 -- not before it is asked for
     from typing import cast  # noqa: PLC0415 -- as above
 
-    if isinstance(given, Mapping):
-        table = cast("Mapping[object, object]", given)
-        if all(isinstance(key, str) for key in table):
-            return cast("Mapping[str, object]", table)
-    raise _wrong(field, given, f"must be a name or a table, not {given!r}", '{"type": NAME, ...}', where)
+    return isinstance(given, Mapping) and all(isinstance(key, str) for key in cast("Mapping[object, object]", given))
 
 
 def _wrong(field: str, value: object, what: str, expected: str, where: str) -> ConfigError:
@@ -490,50 +296,8 @@ def _untrusted(plugin: Plugin) -> PluginDeniedError:
         f"{described(plugin)} covers the built-in {plugin.group}:{plugin.name} by being installed alone, so it is "
         f"handed no credentials. If it is meant to have them: {plugin.pin}; to restore the built-in: "
         f"INTERCEDE_PREFER={plugin.group}:{plugin.name}=intercede",
-        **_facts(plugin),
+        **plugin.facts,
     )
-
-
-def _warn(winner: Plugin, builtin: Plugin) -> None:
-    if (winner.group, winner.name) in _warned:
-        return
-    _warned.add((winner.group, winner.name))
-    import warnings  # noqa: PLC0415 -- for those who are warned
-
-    warnings.warn(
-        f"{winner.group}:{winner.name} is {winner.target} of {described(winner)}, which covers the built-in. "
-        f"To keep it, without this warning: {winner.pin}; to restore the built-in: {builtin.pin}",
-        PluginShadowWarning,
-        stacklevel=_level_outside(),
-    )
-
-
-def _level_outside() -> int:
-    """Count the frames up to whoever called intercede, for the warning to name that line."""
-    level, frame = 1, sys._getframe(1)  # noqa: SLF001 -- warnings.warn counts frames, and how many there are varies
-    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
-        level, frame = level + 1, frame.f_back
-    return level - 1
-
-
-def _note_running(plugin: Plugin, *, loading: bool) -> None:
-    """Remember the version of code when it is loaded, or first seen loaded."""
-    package = plugin.target.partition(":")[0].partition(".")[0]
-    if loading or package in sys.modules:
-        _running.setdefault((plugin.distribution, package), plugin.version)
-
-
-def _marked_if_stale(plugin: Plugin) -> Plugin:
-    package = plugin.target.partition(":")[0].partition(".")[0]
-    running = _running.get((plugin.distribution, package), plugin.version)
-    if running == plugin.version or package not in sys.modules:
-        return plugin
-    stale = f"restart needed: the code of {running} is loaded, {plugin.version} is installed"
-    return plugin.judged(plugin.status, f"{plugin.reason}; {stale}")
-
-
-def _facts(plugin: Plugin) -> dict[str, object]:
-    return {field: vars(plugin)[field] for field in ("group", "name", "distribution", "version", "target")}
 
 
 _default = Registry()
