@@ -1,0 +1,121 @@
+"""The commands, their options and their exit codes. An error of intercede is one message on stderr and exit code 2."""
+
+import asyncio
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from intercede import __version__, registry
+from intercede.cli import plugins as listing
+from intercede.cli.run import run as run_copies
+from intercede.cli.run import say, specification
+from intercede.config import load
+from intercede.contract.backend import JobBackend
+from intercede.contract.errors import ConfigError, IntercedeError
+
+_EMBEDDED = '{"transport": "local", "scheduler": "direct"}'
+
+app = typer.Typer(
+    name="intercede",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    try:
+        app()
+    except (IntercedeError, OSError) as error:
+        say(str(error))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 2
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 -- what typer hands an option's callback
+    if asked:
+        print(f"intercede {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def intercede(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run jobs through plugins, and look after the plugins."""
+
+
+@app.command()
+def plugins(
+    group: Annotated[
+        str | None, typer.Argument(metavar="[GROUP]", help="backends, transports or schedulers; all without it.")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Load each in a child process; exit 1 on any problem.")
+    ] = False,
+    why: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="GROUP NAME", help="The steps of the rule for one name.")
+    ] = None,
+) -> None:
+    """List what is installed for each name, and which one counts."""
+    if why is not None:
+        print(registry.explain(*why))
+        return
+    found = registry.plugins(group)
+    if check:
+        problems = listing.problems(found)
+        print(*problems or ["no problems"], sep="\n")
+        raise typer.Exit(1 if problems else 0)
+    print(listing.as_json(found) if as_json else listing.as_table(found))
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND ARGS...", help="What to run.")],
+    *,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Named backends, and pins.")
+    ] = None,
+    backend: Annotated[str, typer.Option(metavar="NAME|JSON", help="Where to run it.")] = _EMBEDDED,
+    copies: Annotated[int, typer.Option(min=1, metavar="N", help="How many jobs.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep what they write there.")
+    ] = None,
+) -> None:
+    """Run copies of a command as jobs, and exit with the payload's code."""
+    spec = specification(command, output)
+    opened = _backend(backend, config_file)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
+    raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output)))
+
+
+def _backend(chosen: str, file: Path | None) -> JobBackend:
+    names = registry.Registry(None if file is None else load(file))
+    return names.backend(_parsed(chosen) if chosen.lstrip().startswith("{") else chosen)
+
+
+def _parsed(text: str) -> Mapping[str, object]:
+    try:
+        return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"--backend {text}: is neither a name nor JSON: {error}",
+            field="--backend",
+            value=text,
+            expected=_EMBEDDED,
+            where="--backend",
+        ) from None

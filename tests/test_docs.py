@@ -1,0 +1,182 @@
+"""The documents tell the truth: every code block of every page runs, in order, as a reader would run it.
+
+Each page starts in an empty directory with an environment and a home of its own. A ``console`` block shows commands
+and their output, where ``...`` stands for anything; ``python`` and ``sh`` blocks are programs; ``toml`` and ``json``
+must parse. The HTML comment before a block says otherwise: ``<!-- file: NAME -->`` makes it a file, and
+``<!-- not run: REASON -->`` leaves it out.
+"""
+
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LANGUAGES = ("console", "python", "sh", "toml", "json", "yaml", "text")
+REMARK = re.compile(r"<!-- (file|not run): (.+?) -->\s*\Z")
+COMMAND = re.compile(r"^\$ (.*(?:\n> .*)*)\n?", re.MULTILINE)
+COMMANDS_ON_PATH = ("intercede", "pytest")
+
+
+@dataclass
+class Reader:
+    """Somebody who follows one page, from an empty directory on."""
+
+    home: Path
+    here: Path
+    python: Path
+
+    def run(self, *argv: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command where the reader stands."""
+        return subprocess.run(
+            argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+            cwd=self.here, env=self.environment(), check=False,
+        )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Return the reader's variables: no index is asked, and nothing of ours leaks in."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("INTERCEDE_", "PY", "COV"))}
+        tools = Path(sys.executable).parent
+        return ours | {
+            "HOME": str(self.home),
+            "PATH": os.pathsep.join([str(self.python.parent), str(tools), os.environ["PATH"]]),
+            "COLUMNS": "120",
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip's spelling of "do not isolate"
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:randomly",
+        }
+
+    def program(self, source: str) -> None:
+        """Run a Python program; its asserts are the test."""
+        ended = self.run(self.python, "-c", source)
+        assert ended.returncode == 0, ended.stdout
+
+    def script(self, source: str) -> None:
+        """Run a shell script, which must succeed."""
+        ended = self.run("bash", "-e", stdin=source)
+        assert ended.returncode == 0, ended.stdout
+
+    def transcript(self, shown: str) -> None:
+        """Run the commands that a console block shows, and compare what each prints."""
+        mark = "--- end of a command ---"
+        commands = [command.replace("\n> ", "\n") for command in COMMAND.findall(shown)]
+        wanted = COMMAND.split(shown)[2::2]
+        steps = [f"{command}\n__code=$?; echo; echo '{mark}'; (exit $__code)\n" for command in commands]
+        ended = self.run("bash", stdin="".join([*steps, f"pwd > '{self.home}/here'\n"]))
+        self.here = Path((self.home / "here").read_text().strip())
+        printed = ended.stdout.split(f"\n{mark}\n")
+        for command, want, got in zip(commands, wanted, printed, strict=False):
+            assert_shows(command, want.strip("\n"), got.strip("\n"))
+        assert len(printed) == len(commands) + 1, ended.stdout
+
+
+def assert_shows(command: str, want: str, got: str) -> None:
+    """Compare what a command printed with what the page shows, ellipses allowed."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(f"{want}\n", f"{got}\n", flags):
+        pytest.fail(f"$ {command}\n--- the page shows\n{want}\n--- it printed\n{got}", pytrace=False)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    """Return a reader with an environment that has intercede as this one has it, and pip."""
+    environment, home, here = tmp_path / "environment", tmp_path / "home", tmp_path / "empty"
+    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", environment], check=True)
+    python = environment / "bin" / "python"
+    for library in environment.glob("lib/python*/site-packages"):
+        ours = sysconfig.get_path("purelib")
+        (library / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    for name in COMMANDS_ON_PATH:
+        script = environment / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec "{python}" -m {name} "$@"\n')
+        script.chmod(0o755)
+    home.mkdir()
+    here.mkdir()
+    return Reader(home, here, python)
+
+
+def parse(page: Path) -> Document:
+    """Find the code blocks of a page."""
+    return Document.parse(str(page), *(CodeBlockParser(language, lambda _: None) for language in LANGUAGES))
+
+
+def remark(example: Example) -> tuple[str, str] | None:
+    """Return what the comment directly before a block says."""
+    said = REMARK.search(example.document.text[: example.start])
+    return (said[1], said[2]) if said else None
+
+
+def follow(reader: Reader, example: Example) -> None:
+    """Do with a block what the page wants done."""
+    text = str(example.parsed)
+    does: dict[str, Callable[[str], object]] = {
+        "console": reader.transcript,
+        "python": reader.program,
+        "sh": reader.script,
+        "toml": tomllib.loads,
+        "json": json.loads,
+    }
+    match remark(example):
+        case ("file", name):
+            (reader.here / name).parent.mkdir(parents=True, exist_ok=True)
+            (reader.here / name).write_text(text)
+        case ("not run", _):
+            pass
+        case _:
+            does[example.region.lexemes["arguments"]](text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_runs_or_says_why_not(page: Path, reader: Reader) -> None:
+    """A reader who does what a page shows, sees what it shows."""
+    for example in parse(page).examples():
+        try:
+            follow(reader, example)
+        except (AssertionError, pytest.fail.Exception, ValueError, KeyError) as error:
+            pytest.fail(f"{page.relative_to(ROOT)}, line {example.line}: {error}", pytrace=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_is_seen(page: Path) -> None:
+    """No block escapes: each fence names a language that the tests know what to do with."""
+    fences = re.findall(r"^ *```+ *\S*", page.read_text(), re.MULTILINE)
+
+    assert len(fences) == 2 * len(list(parse(page).examples()))
+
+
+def links(page: Path) -> Iterator[str]:
+    """Yield the targets of a page's links to other files."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page leads to a file of the repository."""
+    assert [target for target in links(page) if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_reachable() -> None:
+    """A reader who starts at the README gets to every page."""
+    seen, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in seen and page.suffix == ".md":
+            seen.add(page)
+            ahead += [(page.parent / target).resolve() for target in links(page)]
+
+    assert set(PAGES) <= seen
