@@ -1,0 +1,162 @@
+"""Ask a subject, and read what it answers: what is missing or not of the contract's types is a finding, in words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+from intercede.testing.context import CheckFailed, Context, shown
+
+__all__ = [
+    "a",
+    "asked_of",
+    "each",
+    "ended",
+    "fetched",
+    "foreign",
+    "holds",
+    "killed",
+    "living",
+    "purged",
+    "started",
+    "stood",
+    "unknown",
+]
+
+_T = TypeVar("_T")
+
+
+def a(kind: type[_T], value: object, what: str) -> _T:
+    """Insist that a value is of this type.
+
+    Raises:
+        CheckFailed: It is not.
+    """
+    if not isinstance(value, kind):
+        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {type(value).__name__}")
+    return value
+
+
+def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
+    """Read an answer for these handles, in their order; others may stand in it too.
+
+    Raises:
+        CheckFailed: It is no mapping, one of them is not in it, or what stands there is of another type.
+    """
+    mapping = _mapping(answer, verb)
+    for handle in handles:
+        if handle not in mapping:
+            raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {shown(answer)}")
+    return [a(kind, mapping[handle], f"what {verb} tells of job {handle.job}") for handle in handles]
+
+
+def asked_of(answer: object, verb: str) -> list[object]:
+    """Return the keys of an answer, as often as they stand there."""
+    return list(_mapping(answer, verb))
+
+
+def _mapping(answer: object, verb: str) -> Mapping[object, object]:
+    if not isinstance(answer, Mapping):
+        raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {type(answer).__name__}")
+    return cast("Mapping[object, object]", answer)
+
+
+async def started(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> list[JobHandle]:
+    """Submit, insist that every copy was started, and return their handles in order."""
+    submission = a(Submission, await context.submit(backend, spec, copies), "the answer of submit")
+    count = copies if isinstance(copies, int) else len(copies)
+    context.expect(
+        sorted(submission.handles) == list(range(count)),
+        expected=f"{count} copies to be started",
+        observed=f"handles for {sorted(submission.handles)}, failures {shown(submission.failures)}",
+    )
+    return [submission.handles[index] for index in range(count)]
+
+
+async def stood(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
+    """Ask once where jobs are."""
+    return each(JobStatus, await context.status(backend, handles), handles, "status")
+
+
+async def ended(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> list[JobStatus]:
+    """Submit, wait until every copy is final, and return their statuses in order."""
+    handles = await started(context, backend, spec, copies)
+    return each(JobStatus, await context.finish(backend, handles), handles, "status")
+
+
+async def holds(
+    context: Context,
+    backend: JobBackend,
+    spec: SubmissionSpec,
+    copies: int | Sequence[CopyVars] = 1,
+    *,
+    expected: str,
+    codes: Callable[[int], str | None],
+) -> None:
+    """Run a payload that checks what it got and ends with 0 where all is right; ``codes`` puts its others in words."""
+    for index, status in enumerate(await ended(context, backend, spec, copies)):
+        meaning = codes(status.exit_code or 0)
+        said = f", by which the payload says: {meaning}" if meaning else ""
+        context.expect(
+            status.state is JobState.DONE,
+            expected=expected,
+            observed=f"copy {index} ended {living(status)}{said}",
+        )
+
+
+async def fetched(
+    context: Context, backend: JobBackend, handles: Sequence[JobHandle], dest: Path | None = None
+) -> list[JobOutput]:
+    """Fetch outputs, in the handles' order."""
+    return each(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
+
+
+async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+    """Kill, and return the outcomes in the handles' order."""
+    return each(OpOutcome, await context.kill(backend, handles), handles, "kill")
+
+
+async def purged(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+    """Purge, and return the outcomes in the handles' order."""
+    return each(OpOutcome, await context.purge(backend, handles), handles, "purge")
+
+
+def living(status: JobStatus) -> str:
+    """Write a status in a few words."""
+    told = status.model_dump(mode="json", exclude={"state"}, exclude_none=True)
+    return str(status.state) + (f" ({', '.join(f'{key}={value}' for key, value in told.items())})" if told else "")
+
+
+_TURNED = str.maketrans(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM"
+)
+
+
+def unknown(handle: JobHandle) -> JobHandle:
+    """Make a handle of the same resource and form that names no job: letters turned, numbers far beyond any real one."""
+    turned = "".join("9" if letter.isdigit() else letter for letter in handle.job.translate(_TURNED))
+    if turned.isdigit():
+        turned = turned.rjust(9, "9")
+    return JobHandle(resource=handle.resource, job=turned)
+
+
+def foreign(context: Context, handle: JobHandle) -> list[JobHandle]:
+    """Make handles that are none of this resource's: of another resource, and of forms that no backend gives out."""
+    # Nothing that would do harm where it is taken for a path, a pattern or a pid: no "*", no "-1".
+    malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
+    elsewhere = JobHandle(resource=f"elsewhere-{context.token()}", job=handle.job)
+    return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]

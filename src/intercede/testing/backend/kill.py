@@ -1,0 +1,217 @@
+"""IC-KILL: what is killed ends, and nothing else does."""
+
+import asyncio
+
+from intercede.contract.job import JobState, OpOutcome
+from intercede.testing.backend.answers import (
+    each,
+    foreign,
+    killed,
+    living,
+    purged,
+    started,
+    stood,
+    unknown,
+)
+from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.clauses import MUST, SHOULD, clause
+from intercede.testing.context import CheckFailed, Context, shown
+
+_LONG = "exec sleep 60"
+
+
+@clause(
+    "IC-KILL-01",
+    title="A running job that is killed ends KILLED.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-STATUS-10",),
+    look_at=(
+        "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
+        "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
+    ),
+)
+async def check_running_job(context: Context) -> None:
+    """Kill a job that is RUNNING."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(_LONG))
+        await context.until(backend, handle, JobState.RUNNING)
+        (outcome,) = await killed(context, backend, [handle])
+        context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
+        status = (await context.finish(backend, [handle]))[handle]
+        context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-02",
+    title="A job that is killed right after submit never reaches its last line.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-STATUS-06",),
+    seconds=120,
+    look_at=(
+        "A kill that looks for a process or a native id that is not there yet, and says ok all the same. Leave a note "
+        "that the job finds when it starts, or hold the kill until it can be carried out."
+    ),
+)
+async def check_early_kill(context: Context) -> None:
+    """Kill at once payloads that take longer and longer to their last line."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in TRIES:
+            (handle,) = await started(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
+            (outcome,) = await killed(context, backend, [handle])
+            context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
+            status = (await context.finish(backend, [handle], within=seconds + 30))[handle]
+            if status.state is JobState.KILLED:
+                return
+            told.append(living(status))
+    expected = f"one of the payloads of {TRIES} seconds, killed right after submit, to end KILLED"
+    raise CheckFailed(expected, f"they ended {told}")
+
+
+@clause(
+    "IC-KILL-03",
+    title="Killing a finished job is ok and changes nothing.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
+        "KILLED: what ended by itself stays as it ended."
+    ),
+)
+async def check_finished_job(context: Context) -> None:
+    """Kill a job that has ended."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 3"))
+        await context.finish(backend, handles)
+        (outcome,) = await killed(context, backend, handles)
+        context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
+        (status,) = await stood(context, backend, handles)
+        unchanged = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+        context.expect(unchanged, expected="it to stay FAILED with 3", observed=living(status))
+
+
+@clause(
+    "IC-KILL-04",
+    title="Killing an unknown, purged or foreign job is not ok, and spoils nothing else.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01",),
+    look_at=(
+        "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
+        "of each, and match foreign handles against a pattern before anything is asked."
+    ),
+)
+async def check_unknown_jobs(context: Context) -> None:
+    """Kill a running job together with handles that name none."""
+    async with context.opened() as backend:
+        good, gone = await started(context, backend, context.sh(_LONG), copies=2)
+        strangers = [unknown(good), *foreign(context, good)]
+        if "purge" in context.capabilities:
+            await killed(context, backend, [gone])
+            await context.finish(backend, [gone])
+            await purged(context, backend, [gone])
+            strangers.append(gone)
+        try:
+            answer: object = await context.kill(backend, [*strangers, good])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an outcome for every handle", f"kill raised {shown(error)}") from error
+        *bad, fine = each(OpOutcome, answer, [*strangers, good], "kill")
+        for handle, outcome in zip(strangers, bad, strict=True):
+            context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
+        context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
+        status = (await context.finish(backend, [good]))[good]
+        context.expect(status.state is JobState.KILLED, expected="that job to end KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-05",
+    title="Killing twice is fine.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01",),
+    look_at=(
+        "The second kill finds no process, or a job that is already being cancelled, and tells so as an error. Whoever "
+        "lost the first answer asks again."
+    ),
+)
+async def check_killing_twice(context: Context) -> None:
+    """Kill a job twice in a row, twice at once, and again when it has ended."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(_LONG))
+        rounds = [await killed(context, backend, handles)]
+        rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
+        await context.finish(backend, handles)
+        rounds.append(await killed(context, backend, handles))
+        for number, (outcome, *_) in enumerate(rounds, start=1):
+            context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
+        (status,) = await stood(context, backend, handles)
+        context.expect(status.state is JobState.KILLED, expected="the job to be KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-06",
+    title="Only the copies asked are killed.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-STATUS-06"),
+    seconds=180,
+    look_at=(
+        "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "
+        "all copies. An index that is off by one."
+    ),
+)
+async def check_other_copies(context: Context) -> None:
+    """Kill the middle one of three that take longer and longer, until it has not ended by itself before."""
+    async with context.opened() as backend:
+        for seconds in TRIES:
+            handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
+            await killed(context, backend, [handles[1]])
+            statuses = await context.finish(backend, handles, within=3 * seconds + 30)
+            for copy in (0, 2):
+                status = statuses[handles[copy]]
+                lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+                expected = f"copy {copy}, which was not killed, to end by itself with 3"
+                context.expect(lived, expected=expected, observed=living(status))
+            if statuses[handles[1]].state is JobState.KILLED:
+                return
+
+
+@clause(
+    "IC-KILL-07",
+    title="The children of a killed job end, too.",
+    level=SHOULD,
+    capability="kill",
+    depends=("IC-KILL-01",),
+    seconds=90,
+    look_at=(
+        "A signal to the payload's own process only. Start it as the leader of a process group or session, or in a "
+        "cgroup, and kill that."
+    ),
+)
+async def check_children(context: Context) -> None:
+    """Kill a job that waits for a child; let another job look for that child by a word in its arguments."""
+    word = context.token()
+    # `sh -c '...; :'` is forked, not exec'ed. The brackets keep the searching job from finding itself.
+    parent = context.sh("sh -c 'sleep 30; :' \"$1\"; :", word)
+    looking = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -q \"$1\" && exit 1; exit 0"
+    finder = f"[{word[0]}]{word[1:]}"
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, parent)
+        await context.until(backend, handle, JobState.RUNNING)
+        # Gives the child time to start, and no longer: with a single slot this one runs when the other has ended.
+        (control,) = await started(context, backend, context.sh(looking, finder))
+        await context.until(backend, control, within=5)
+        await killed(context, backend, [handle])
+        await context.finish(backend, [handle])
+        for _ in range(3):
+            (search,) = await started(context, backend, context.sh(looking, finder))
+            status = (await context.finish(backend, [search]))[search]
+            if status.state is JobState.DONE:
+                return
+            await asyncio.sleep(0.2)
+    raise CheckFailed("the child of a killed job to be gone", "another job found it among the processes there")

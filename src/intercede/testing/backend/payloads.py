@@ -1,0 +1,77 @@
+"""Payloads in POSIX sh that look at what they got and say so by their exit code, and values that are hard to carry."""
+
+from collections.abc import Iterable, Sequence
+
+__all__ = ["AWKWARD", "HEX", "TRIES", "arguments_are", "file_is", "hexadecimal", "nap", "variables_are"]
+
+TRIES: tuple[float, ...] = (0.2, 1, 8, 30)
+"""Seconds that a payload takes in each look at what a slow resource may merely show late. Red after the last only."""
+
+AWKWARD: tuple[str, ...] = (
+    "",
+    " ",
+    "two  words ",
+    "it's",
+    'say "so"',
+    "$HOME",
+    "${PATH}",
+    "$(id)",
+    "`id`",
+    "*",
+    "?",
+    "[a-z]*",
+    "~",
+    "{a,b}",
+    "a;b&c|d<e>f(g)#h!",
+    "back\\slash\\n",
+    "\\",
+    "%s%d",
+    "line\nline",
+    "trailing newline\n",
+    "\n",
+    "tab\tand\rreturn",
+    "-n",
+    "--",
+    "-rf",
+    "a=b",
+    "ünïcødé 漢字 🙂",
+    "\x01\x1b\x7f",
+    "long " * 2000,
+)
+"""Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
+
+HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
+"""A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""
+
+
+def nap(seconds: float) -> str:
+    """Return what sleeps so long, or a second where `sleep` knows whole ones only, as POSIX has it."""
+    return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
+
+
+def hexadecimal(value: str | bytes) -> str:
+    """Write what the function of sh would."""
+    return (value.encode() if isinstance(value, str) else value).hex()
+
+
+def arguments_are(values: Sequence[str]) -> str:
+    """Return a script that ends with 9 where there are more or fewer arguments, with 10 + i where the i-th differs."""
+    lines = [f"[ $# -eq {len(values)} ] || exit 9"]
+    for index, value in enumerate(values):
+        lines.append(f'[ "$(printf %s "$1" | hex)" = "{hexadecimal(value)}" ] || exit {10 + index}')
+        lines.append("shift")
+    return HEX + "\n".join(lines)
+
+
+def variables_are(names: Iterable[str], values: Iterable[str]) -> str:
+    """Return a script that ends with 10 + i where the i-th variable is unset or differs."""
+    lines = [
+        f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{hexadecimal(value)}" ] || exit {10 + index}'
+        for index, (name, value) in enumerate(zip(names, values, strict=True))
+    ]
+    return HEX + "\n".join(lines)
+
+
+def file_is(name: str, content: bytes, otherwise: int) -> str:
+    """Return a line of a script that begins with HEX: it ends with this code where the file is not exactly that."""
+    return f'[ "$(hex < \'{name}\')" = "{hexadecimal(content)}" ] || exit {otherwise}\n'

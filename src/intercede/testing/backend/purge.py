@@ -1,0 +1,114 @@
+"""IC-PURGE: nothing is left of what is purged, and nothing else goes."""
+
+from intercede.contract.job import JobState
+from intercede.testing.backend.answers import fetched, living, purged, started, stood
+from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.clauses import MUST, clause
+from intercede.testing.context import Context
+
+
+@clause(
+    "IC-PURGE-01",
+    title="A purged job is UNKNOWN and cannot be fetched.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "What remains after purging: a record in a cache or on the instance, accounting that still knows the job. Nothing "
+        "may bring it back, in this process or in another."
+    ),
+)
+async def check_purged(context: Context) -> None:
+    """Purge an ended job; ask for it here and through another instance."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("echo here"))
+        await context.finish(backend, handles)
+        (outcome,) = await purged(context, backend, handles)
+        context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
+        async with context.opened() as other:
+            told = [*await stood(context, backend, handles), *await stood(context, other, handles)]
+        for status in told:
+            unknown = status.state is JobState.UNKNOWN
+            context.expect(unknown, expected="a purged job to be UNKNOWN", observed=living(status))
+        if "output" in context.capabilities:
+            (output,) = await fetched(context, backend, handles)
+            context.expect(not output.ok, expected="a purged job's output not to be ok", observed=output)
+
+
+@clause(
+    "IC-PURGE-02",
+    title="Purging an unfinished job is refused, and the job lives.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-STATUS-06",),
+    seconds=120,
+    look_at=(
+        "Removing a directory from under a job that still writes there. Purging is no way to kill: answer "
+        "OpOutcome(ok=False, reason='running') for what is QUEUED, HELD or RUNNING, and do nothing."
+    ),
+)
+async def check_unfinished_job(context: Context) -> None:
+    """Purge payloads that take longer and longer, until one has surely not ended meanwhile."""
+    async with context.opened() as backend:
+        for seconds in TRIES:
+            script = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3"
+            (handle,) = await started(context, backend, context.sh(script))
+            await context.until(backend, handle, JobState.RUNNING)
+            (outcome,) = await purged(context, backend, [handle])
+            (status,) = await stood(context, backend, [handle])
+            if status.state.final:
+                continue  # it ended too soon to tell
+            refused = not outcome.ok and outcome.reason == "running"
+            expected = "purging an unfinished job not to be ok, for the reason 'running'"
+            context.expect(refused, expected=expected, observed=f"{outcome!r} for a job that is {living(status)}")
+            status = (await context.finish(backend, [handle], within=seconds + 30))[handle]
+            lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+            context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
+            return
+
+
+@clause(
+    "IC-PURGE-03",
+    title="Purging twice is fine.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01",),
+    look_at=(
+        "The second purge finds nothing, and tells so as an error. It promises that nothing of the job is left, which is "
+        "so: a job unknown of this resource is ok."
+    ),
+)
+async def check_purging_twice(context: Context) -> None:
+    """Purge an ended job twice, the second time with itself as a duplicate."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"))
+        await context.finish(backend, handles)
+        for number, asked in enumerate((handles, handles * 2), start=1):
+            outcome, *_ = await purged(context, backend, asked)
+            context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
+
+
+@clause(
+    "IC-PURGE-04",
+    title="Purging a copy leaves the other copies alone.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01",),
+    look_at=(
+        "A directory or a record that all copies share: remove it with the last of them only. A name that is the "
+        "beginning of another, as 1 is of 10."
+    ),
+)
+async def check_other_copies(context: Context) -> None:
+    """Purge copy 1 of eleven; ask for the others, and fetch them."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("echo here"), copies=11)
+        await context.finish(backend, handles)
+        await purged(context, backend, [handles[1]])
+        others = [handles[0], *handles[2:]]
+        for handle, status in zip(others, await stood(context, backend, others), strict=True):
+            kept = status.state is JobState.DONE
+            context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
+        if "output" in context.capabilities:
+            for handle, output in zip(others, await fetched(context, backend, others), strict=True):
+                context.expect(output.ok, expected=f"the output of {handle.job} to come still", observed=output)

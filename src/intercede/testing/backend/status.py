@@ -1,0 +1,380 @@
+"""IC-STATUS: where each job is, told for each, and told truly."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from intercede.contract.errors import UnsupportedSpecError
+from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
+from intercede.testing.backend.answers import a, asked_of, each, ended, foreign, living, purged, started, stood, unknown
+from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.clauses import MUST, SHOULD, clause
+from intercede.testing.context import CheckFailed, Context, shown
+
+_CODES = (1, 2, 99, 100, 126, 127, 255)
+_SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
+_ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
+
+
+@clause(
+    "IC-STATUS-01",
+    title="The answer's keys are exactly the handles that were asked.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    look_at=(
+        "Handing out everything that the resource listed instead of what was asked. Leaving out what it did not list. "
+        "Keys that are native ids or strings instead of the handles themselves."
+    ),
+)
+async def check_keys(context: Context) -> None:
+    """Ask for two of three copies."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"), copies=3)
+        answer: object = await context.status(backend, handles[:2])
+        each(JobStatus, answer, handles[:2], "status")
+        more = set(asked_of(answer, "status")) - set(handles[:2])
+        context.expect(not more, expected="no other keys than the two handles asked", observed=f"also {shown(more)}")
+
+
+@clause(
+    "IC-STATUS-02",
+    title="None asked, none answered.",
+    level=MUST,
+    depends=("IC-STATUS-01",),
+    look_at=(
+        "A query that lists all jobs where it is given no ids, as squeue and condor_q do. A command line that ends in an "
+        "error without operands."
+    ),
+)
+async def check_none_asked(context: Context) -> None:
+    """Ask for nothing, with a job there."""
+    async with context.opened() as backend:
+        await started(context, backend, context.sh("exit 0"))
+        for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
+            keys = asked_of(await context.status(backend, nothing), "status")
+            context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
+
+
+@clause(
+    "IC-STATUS-03",
+    title="Unknown, purged and foreign handles come back UNKNOWN: never dropped, never raising.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "What the resource does not know must be filled in after asking it. A handle of another resource, or one that "
+        "does not look like those that you give out, is UNKNOWN(foreign) before anything is asked: match `job` against "
+        "a pattern first. One bad handle must not spoil the others."
+    ),
+)
+async def check_unknown_handles(context: Context) -> None:
+    """Ask for a job, for handles that name none, and for a purged one."""
+    async with context.opened() as backend:
+        good, gone = await started(context, backend, context.sh("exit 0"), copies=2)
+        await context.finish(backend, [good, gone])
+        strangers = [unknown(good), *foreign(context, good)]
+        if "purge" in context.capabilities:
+            await purged(context, backend, [gone])
+            strangers.append(gone)
+        try:
+            told = await stood(context, backend, [*strangers, good])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(
+                "an answer for every handle, unknown ones too", f"status raised {shown(error)}"
+            ) from error
+        for handle, status in zip([*strangers, good], told, strict=True):
+            wanted = JobState.DONE if handle == good else JobState.UNKNOWN
+            expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
+            context.expect(status.state is wanted, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-04",
+    title="Duplicates collapse.",
+    level=MUST,
+    depends=("IC-STATUS-01",),
+    look_at=(
+        "Zipping handles with the lines of an answer: the resource may tell each job once only. Use `dict.fromkeys` on "
+        "the handles before asking."
+    ),
+)
+async def check_duplicates(context: Context) -> None:
+    """Ask for the same two jobs several times in one call."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"), copies=2)
+        asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
+        try:
+            answer: object = await context.status(backend, asked)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("duplicates to collapse", f"status raised {shown(error)}") from error
+        each(JobStatus, answer, handles, "status")
+        keys = asked_of(answer, "status")
+        context.expect(len(keys) == len(handles), expected="two keys for two jobs, one asked thrice", observed=keys)
+
+
+@clause(
+    "IC-STATUS-05",
+    title="Exit code 0 is DONE, with exit_code 0.",
+    level=MUST,
+    depends=("IC-STATUS-01",),
+    look_at=(
+        "Which state the end of a job is mapped to, and whether its exit code is read at all: many resources tell it in "
+        "another query than the state. Absence is never success, and 0 is not None."
+    ),
+)
+async def check_success(context: Context) -> None:
+    """Run a payload that succeeds."""
+    async with context.opened() as backend:
+        (status,) = await ended(context, backend, context.sh("exit 0"))
+        good = status.state is JobState.DONE and status.exit_code == 0
+        context.expect(good, expected="DONE with exit_code 0 for a payload that exits 0", observed=living(status))
+
+
+@clause(
+    "IC-STATUS-06",
+    title="Exit code n is FAILED, with exit_code n.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-06"),
+    look_at=(
+        "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
+        "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
+        "A code above 128 is a signal only where one was sent."
+    ),
+)
+async def check_failures(context: Context) -> None:
+    """Run a copy for each of the codes that get lost."""
+    copies = [CopyVars(environment={"IC_CODE": str(code)}) for code in _CODES]
+    async with context.opened() as backend:
+        statuses = await ended(context, backend, context.sh('exit "$IC_CODE"'), copies)
+    wrong = [
+        f"exit {code} is told as {living(status)}"
+        for code, status in zip(_CODES, statuses, strict=True)
+        if status.state is not JobState.FAILED or status.exit_code != code
+    ]
+    context.expect(not wrong, expected=f"FAILED with the exit codes {_CODES}", observed="; ".join(wrong))
+
+
+@clause(
+    "IC-STATUS-07",
+    title="Death by signal is FAILED, with the signal.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-06"),
+    look_at=(
+        "A shell tells death by signal n as 128 + n, subprocess as -n, waitpid in the lower bits, a wrapper that ends by "
+        "itself as 0. Nobody asked for this end, so it is FAILED, not KILLED."
+    ),
+)
+async def check_signals(context: Context) -> None:
+    """Let copies of a payload kill themselves."""
+    copies = [CopyVars(environment={"IC_SIGNAL": name}) for name in _SIGNALS]
+    async with context.opened() as backend:
+        statuses = await ended(context, backend, context.sh('kill -s "$IC_SIGNAL" "$$"; sleep 5'), copies)
+    wrong = [
+        f"SIG{name} is told as {living(status)}"
+        for (name, number), status in zip(_SIGNALS.items(), statuses, strict=True)
+        if status.state is not JobState.FAILED or (status.signal != number and status.exit_code != 128 + number)
+    ]
+    context.expect(
+        not wrong,
+        expected=f"FAILED with the signal, or with 128 + its number, for {', '.join(_SIGNALS)}",
+        observed="; ".join(wrong),
+    )
+
+
+@clause(
+    "IC-STATUS-08",
+    title="A final state does not change.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "A resource that forgets ended jobs after a while, or at the first time of asking: write the verdict down where "
+        "every process finds it. An exit code that comes from another source the second time."
+    ),
+)
+async def check_final_states_stay(context: Context) -> None:
+    """Ask again for ended jobs, through the same instance and another."""
+    copies = [CopyVars(environment={"IC_CODE": code}) for code in ("0", "3")]
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh('exit "$IC_CODE"'), copies)
+        first = each(JobStatus, await context.finish(backend, handles), handles, "status")
+        again = [await stood(context, backend, handles) for _ in range(3)]
+    async with context.opened() as other:
+        again.append(await stood(context, other, handles))
+    for number, statuses in enumerate(again, start=2):
+        for before, after in zip(first, statuses, strict=True):
+            same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
+            expected = f"a job that was {living(before)} to stay so"
+            context.expect(same, expected=expected, observed=f"{living(after)}, the {number}. time it was asked")
+
+
+async def _history(context: Context, script: str, seconds: float) -> list[JobStatus]:
+    """Return the different statuses of a job, in order, watched for so many seconds and until it has ended."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(script))
+        begun, seen = time.monotonic(), list[JobStatus]()
+        while True:
+            (status,) = await stood(context, backend, [handle])
+            if not seen or status.state is not seen[-1].state:
+                seen.append(status)
+            over = time.monotonic() - begun
+            if over > seconds and (status.state.final or over > seconds + 30 * context.scale):
+                return seen
+            await asyncio.sleep(0.02)
+
+
+@clause(
+    "IC-STATUS-09",
+    title="Nothing follows a final state.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
+        "source while another still says running. Tell a final state only on evidence that cannot be taken back."
+    ),
+)
+async def check_nothing_follows(context: Context) -> None:
+    """Watch a job from submission until after its end."""
+    history = await _history(context, f"{nap(0.5)}; exit 3", 0.7)
+    told = [living(status) for status in history]
+    finals = [status for status in history[:-1] if status.state.final]
+    context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
+
+
+@clause(
+    "IC-STATUS-10",
+    title="A running job is RUNNING.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    seconds=120,
+    look_at=(
+        "How the resource's own words are mapped to states. A status that knows submitted and ended only. An answer from "
+        "a cache that is older than the question."
+    ),
+)
+async def check_running(context: Context) -> None:
+    """Look at payloads that take longer and longer, until one is seen RUNNING."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in TRIES:
+            (handle,) = await started(context, backend, context.sh(nap(seconds)))
+            status = await context.until(backend, handle, JobState.RUNNING, within=seconds + 30)
+            if status.state is JobState.RUNNING:
+                return
+            told.append(living(status))
+    raise CheckFailed(f"one of the payloads of {TRIES} seconds to be seen RUNNING", f"none was; they ended {told}")
+
+
+@clause(
+    "IC-STATUS-11",
+    title="A mixed batch is told apart, job by job.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
+        "the handles by position: the resource may sort them."
+    ),
+)
+async def check_mixed_batch(context: Context) -> None:
+    """Ask in one call, in another order, for jobs that ended differently."""
+    copies = [CopyVars(environment={"IC_CODE": code}) for code in ("0", "4", "0", "5")]
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh('exit "$IC_CODE"'), copies)
+        handles += await started(context, backend, context.sh("exit 6"))
+        await context.finish(backend, handles)
+        turned = handles[::-1]
+        told = [status.exit_code for status in await stood(context, backend, turned)]
+        context.expect(told == [6, 5, 0, 4, 0], expected="the exit codes 6, 5, 0, 4, 0, in this order", observed=told)
+
+
+@clause(
+    "IC-STATUS-12",
+    title="Polling changes nothing.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
+        "first to ask gets the answer, the second nothing."
+    ),
+)
+async def check_polling(context: Context) -> None:
+    """Poll one of two copies often and at once, and see both end as they should."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(f"{nap(0.3)}; exit 3"), copies=2)
+        for _ in range(8):
+            await asyncio.gather(*(stood(context, backend, handles[:1]) for _ in range(4)))
+        await context.finish(backend, handles)
+        for copy, status in enumerate(await stood(context, backend, handles)):
+            context.expect(
+                status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
+                expected="both copies to end with 3, the one that was polled and the other",
+                observed=f"copy {copy} {'was polled and' if copy == 0 else 'was not polled and'} ended {living(status)}",
+            )
+
+
+@clause(
+    "IC-STATUS-13",
+    title="What cannot start ends FAILED.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "A launch that fails after the resource accepted the job, and leaves no exit code: it must not stay QUEUED for "
+        "ever, and not be DONE. A program that is not on PATH is 127 from a shell."
+    ),
+)
+async def check_cannot_start(context: Context) -> None:
+    """Submit a program that is nowhere on PATH, and a script whose interpreter is nowhere."""
+    script = context.tmp / "script"
+    script.write_text("#!/intercede/no/such/interpreter\n")
+    async with context.opened() as backend:
+        for executable in (f"intercede-no-such-{context.token()}", script):
+            spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")
+            try:
+                submission = a(Submission, await context.submit(backend, spec), "the answer of submit")
+            except UnsupportedSpecError:
+                continue  # it looked beforehand
+            for status in (await context.finish(backend, list(submission.handles.values()))).values():
+                expected = "FAILED for a program that is not there"
+                context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-14",
+    title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
+    level=SHOULD,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
+        "accounting only. Ignoring the request is fine; ending the job without saying why is not."
+    ),
+)
+async def check_wall_time(context: Context) -> None:
+    """Ask for a second and take two. A job that ends DONE was simply not limited."""
+    async with context.opened() as backend:
+        try:
+            (status,) = await ended(context, backend, context.sh("sleep 2", resources={"wall_time_s": 1}))
+        except UnsupportedSpecError:
+            return
+        limited = status.state is JobState.FAILED and status.reason == "timeout"
+        expected = "FAILED (timeout), or DONE where limits are not honoured"
+        context.expect(limited or status.state is JobState.DONE, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-15",
+    title="States go forward only: QUEUED or HELD, then RUNNING, then a final one.",
+    level=SHOULD,
+    depends=("IC-STATUS-10",),
+    look_at=(
+        "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues requeue, "
+        "so this is no MUST; but a job that starts once should be seen to start once."
+    ),
+)
+async def check_forward(context: Context) -> None:
+    """Watch a job from submission until its end."""
+    history = await _history(context, nap(0.3), 0.0)
+    ranks = [_ORDER.get(status.state, 2) for status in history]
+    told = " -> ".join(living(status) for status in history)
+    context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
