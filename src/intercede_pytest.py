@@ -1,1 +1,90 @@
-"""The pytest11 door."""
+"""The door to the conformance kit: ``pytest --intercede-backend=NAME``.
+
+Every pytest run in the environment imports this module, so it imports pytest and nothing else. All that the kit is
+lies behind the hooks, and stays unloaded until one of its options is given.
+"""
+# ruff: noqa: PLC0415 -- the imports wait for their options
+
+from __future__ import annotations
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from intercede.contract.backend import JobBackend
+    from intercede.registry import Registry
+    from intercede.testing.subjects import RegistrySubject
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the kit's options, in one group."""
+    add = parser.getgroup("intercede", "conformance to the intercede contract").addoption
+    add(
+        "--intercede-backend",
+        action="append",
+        default=[],
+        metavar="NAME|JSON",
+        help="inspect this backend: a table of the configuration file, a registered name, or a configuration as "
+        "JSON. May be repeated. Alone, the suite alone runs; with paths, both do.",
+    )
+    add("--intercede-config", metavar="FILE", help="a configuration file with named subjects and [prefer]")
+    add(
+        "--intercede-profile",
+        choices=("core", "full"),
+        default="full",
+        help="what the verdict is about: the essential verbs, or every claimed capability as well (default)",
+    )
+    add(
+        "--intercede-require",
+        action="append",
+        default=[],
+        metavar="CAPABILITY,...",
+        help="capabilities that must be claimed for the verdict to be good",
+    )
+    add("--intercede-report", metavar="DIR", help="write conformance.json there (conformance-<id>.json when several)")
+    add(
+        "--intercede-timeout-scale",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="multiply every bound in time: real resources are slow",
+    )
+    add("--intercede-list", action="store_true", help="list the clauses of the contract and exit")
+    add("--intercede-explain", metavar="CLAUSE", help="explain one clause and exit")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Answer what needs no backend."""
+    if not (config.option.intercede_list or config.option.intercede_explain):
+        return None
+    from intercede.testing.plugin import answer
+
+    return answer(config)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; and the kit, where a backend is to be inspected."""
+    config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
+    if config.option.intercede_backend:
+        from intercede.testing.plugin import Plugin
+
+        config.pluginmanager.register(Plugin(config), "intercede-suite")
+
+
+@pytest.fixture
+def intercede_registry(pytestconfig: pytest.Config) -> Registry:
+    """A fresh registry over the running environment, with the pins of --intercede-config."""
+    from intercede.testing.subjects import fresh_registry
+
+    return fresh_registry(pytestconfig.option.intercede_config)
+
+
+@pytest.fixture
+def intercede_backend(request: pytest.FixtureRequest) -> Callable[[], JobBackend]:
+    """What makes a fresh backend of the inspected subject, to be entered by the test on a loop of its own."""
+    if not hasattr(request, "param"):
+        pytest.skip("needs a backend: pytest --intercede-backend=NAME")
+    subject: RegistrySubject = request.param
+    return subject.build

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 from intercede.contract.backend import JobBackend
 
 if TYPE_CHECKING:
+    from intercede.config import Configuration
+    from intercede.plugin import Plugin
     from intercede.registry import Registry
 
-__all__ = ["FactorySubject", "RegistrySubject", "Subject", "builder"]
+__all__ = ["FactorySubject", "RegistrySubject", "Subject", "builder", "fresh_registry", "loaded"]
 
 Recipe = Mapping[str, object]
 """Plain data from which a child process builds the same subject."""
@@ -53,21 +55,37 @@ class RegistrySubject:
 
     id: str
     config: Mapping[str, object] | str
-    configuration: str | None = None
-    """The configuration file whose pins count."""
+    file: str | None = None
+    """The configuration file whose tables and pins count."""
 
     @property
     def recipe(self) -> Recipe:
         """The configuration itself."""
-        return {"config": self.config, "configuration": self.configuration}
+        return {"config": self.config, "configuration": self.file}
 
     @cached_property
     def registry(self) -> "Registry":
         """The registry that is asked: one, so that a subject's environment is scanned once."""
-        from intercede.config import load  # noqa: PLC0415 -- the registry is met here, at the edge, only
-        from intercede.registry import Registry  # noqa: PLC0415 -- as above
+        return fresh_registry(self.file)
 
-        return Registry(load(self.configuration)) if self.configuration else Registry()
+    def plugins(self) -> tuple["Plugin", ...]:
+        """Resolve the names in the configuration, importing nothing. What is missing is for ``build`` to tell.
+
+        Raises:
+            ConfigError: The file is wrong.
+            PluginError: A name is not there, ambiguous, denied or wrongly pinned.
+        """
+        config = {"type": self.config} if isinstance(self.config, str) else self.config
+        named = [("backends", config.get("type"))]
+        named += [(group, self._type_of(group, config.get(group[:-1]))) for group in ("transports", "schedulers")]
+        return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
+
+    def _type_of(self, group: str, part: object) -> object:
+        """Return the registered name that a part of a composed backend means: a table, or the name of one."""
+        table = part
+        if isinstance(part, str) and self.file is not None:
+            table = loaded(self.file).table(group, part) or part
+        return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
     def build(self) -> JobBackend:
         """Ask the registry."""
@@ -98,6 +116,27 @@ class FactorySubject:
     def build(self) -> JobBackend:
         """Call it."""
         return self.factory()
+
+
+# The registry is met here, at the edge, only: hence the imports at use.
+
+
+def fresh_registry(file: str | None = None) -> "Registry":
+    """Make a registry over the running environment, with the tables and pins of a configuration file."""
+    from intercede.registry import Registry  # noqa: PLC0415 -- as above
+
+    return Registry(file)
+
+
+def loaded(file: str) -> "Configuration":
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    from intercede.config import load  # noqa: PLC0415 -- as above
+
+    return load(file)
 
 
 def builder(recipe: Recipe) -> Callable[[], JobBackend]:

@@ -1,0 +1,275 @@
+"""The suite inside pytest: collection, outcomes, verdict and exit code. The door registers it when it is asked for."""
+
+import inspect
+import pickle
+import shlex
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from intercede.contract import VERSION
+from intercede.contract.errors import IntercedeError
+from intercede.testing.clauses import CLAUSES, Clause, Level
+from intercede.testing.collection import SUBJECT, Area, areas
+from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
+from intercede.testing.report import explained, listed, write
+from intercede.testing.running import Inspection
+from intercede.testing.verdict import Report, Result, State, judge
+
+__all__ = ["Plugin", "answer"]
+
+_PLAN = "intercede_plan"
+"""Where a worker finds what the controller settled."""
+_OUTCOME = "intercede"
+"""The attribute of a report that holds what became of a check."""
+
+
+def answer(config: pytest.Config) -> int:
+    """Print the clauses, or one of them.
+
+    Raises:
+        UsageError: There is no such clause.
+    """
+    asked = config.option.intercede_explain
+    try:
+        print(explained(CLAUSES, asked) if asked else listed(CLAUSES))  # noqa: T201 -- it is what was asked for
+    except LookupError as error:
+        raise pytest.UsageError(str(error.args[0])) from None
+    return 0
+
+
+class Red(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+    """A check is red. The text says everything."""
+
+
+class Plugin:
+    """The suite in one process of a run: the controller, or one of its workers.
+
+    Raises:
+        UsageError: A name, a configuration, a capability or an id is wrong.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = datetime.now(UTC)
+        ids = _take_our_arguments(config)
+        self.plan = _inherited(config) or _settled(config, ids)
+        arguments = config.invocation_params.args
+        self._selected = selects(arguments) or (self.plan.narrowed and any(each in arguments for each in ids))
+        self._inspections = {
+            each.id: Inspection(each, facts, scale=self.plan.scale)
+            for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
+        }
+        self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
+        self._lost_to = ""
+
+    # Collection
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Append our areas to the session, and collect an area that was emptied: --lf drops what lies in no file."""
+        report = yield
+        if report.passed and isinstance(collector, pytest.Session):
+            report.result.extend(areas(collector, self.plan.wanted, self._run))
+        elif report.passed and isinstance(collector, Area) and not report.result:
+            report.result = list(collector.collect())
+        return report
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give every check, and every test that asks for `intercede_backend`, each subject."""
+        ids = [each.id for each in self.plan.subjects]
+        if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
+            metafunc.parametrize(SUBJECT, ids, ids=ids)
+        if "intercede_backend" in metafunc.fixturenames:
+            metafunc.parametrize("intercede_backend", self.plan.subjects, ids=ids, indirect=True)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """Tell a worker of pytest-xdist what was settled."""
+        told = replace(self.plan, subjects=tuple(replace(each) for each in self.plan.subjects))
+        cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Notice checks that somebody filtered away."""
+        self._notice_lost([each.nodeid for each in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Notice the same in a worker."""
+        self._notice_lost(ids)
+
+    def _notice_lost(self, ids: Sequence[str]) -> None:
+        if not self.plan.wanted <= set(ids):
+            self._lost_to = _filter_in(self._config)
+
+    # One check
+
+    def _run(self, clause: Clause, subject_id: str) -> None:
+        again = self._command(node_id(clause, subject_id))
+        result = self._inspections[subject_id].run(clause, again)
+        if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
+            pytest.skip(result.message)
+        if result.state.red:
+            raise Red(result.detail)
+
+    def _command(self, node: str) -> str:
+        option = self._config.option
+        parts = ["pytest", *(f"--intercede-backend={each}" for each in option.intercede_backend)]
+        parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
+        parts += [f"--intercede-timeout-scale={self.plan.scale:g}"] if self.plan.scale != 1 else []
+        return shlex.join([*parts, node])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
+        report = yield
+        if call.when == "call" and isinstance(item, pytest.Function) and isinstance(item.parent, Area):
+            subject_id = str(item.callspec.params[SUBJECT])
+            result = self._inspections[subject_id].results.get(item.originalname)
+            if result is not None:
+                _dress(report, call, CLAUSES[result.clause], result, subject_id)
+        return report
+
+    # The run
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what is inspected, and what the registry warned of."""
+        lines: list[str] = []
+        for each in self.plan.facts:
+            lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
+            lines += [f"intercede: {warning}" for warning in each.warnings]
+        return lines
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what became of each check, from this process or a worker."""
+        outcome = getattr(report, _OUTCOME, None)
+        if outcome is not None:
+            fields = {**outcome["result"], "state": State(outcome["result"]["state"])}
+            self._results[outcome["subject"]][fields["clause"]] = Result(**fields)
+        elif report.failed and report.nodeid in self.plan.wanted:
+            self._lost_to = "a crashed worker" if report.when not in {"setup", "teardown"} else "a failing fixture"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the SHOULD that are red: pytest keeps what it calls xfailed to itself."""
+        shoulds = [
+            report.results[each].detail
+            for report in self._reports()
+            for each in report.red
+            if CLAUSES[each].level is Level.SHOULD
+        ]
+        if shoulds:
+            terminalreporter.section("SHOULD that are red")
+            terminalreporter.write_line("\n\n".join(shoulds))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Write the report, the exit code, and the verdict after everything else."""
+        yield
+        if hasattr(self._config, "workerinput") or self._config.option.collectonly:
+            return
+        if session.exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
+        reports = self._reports()
+        directory = self._config.option.intercede_report
+        if directory:
+            write(reports, self._config.invocation_params.dir / directory, self._started)
+        if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            good = session.exitstatus == pytest.ExitCode.OK and all(each.verdict.good for each in reports)
+            session.exitstatus = pytest.ExitCode.OK if good else pytest.ExitCode.TESTS_FAILED
+        writer = self._config.get_terminal_writer()
+        for each in reports:
+            writer.line(each.line, green=each.verdict.good, red=not each.verdict.good)
+
+    def _reports(self) -> list[Report]:
+        return [
+            judge(
+                facts,
+                CLAUSES,
+                self._results[facts.id],
+                profile=self.plan.profile,
+                selected=self._selected,
+                required=self.plan.required,
+                lost_to=self._lost_to,
+            )
+            for facts in self.plan.facts
+        ]
+
+
+def _take_our_arguments(config: pytest.Config) -> list[str]:
+    """Take our node ids from the arguments: they lie in no file. Our option counts as one more argument."""
+    here = config.invocation_params.dir
+    ours = [each for each in config.args if _is_ours(each) and not Path(here, each.partition("::")[0]).exists()]
+    explicit = config.args_source is pytest.Config.ArgsSource.ARGS
+    config.args = [each for each in config.args if each not in ours] if explicit else []
+    return ours
+
+
+def _is_ours(argument: str) -> bool:
+    return argument.partition("::")[0].partition("/")[0] == ROOT
+
+
+def _inherited(config: pytest.Config) -> Plan | None:
+    """Return what the controller settled, in a worker of pytest-xdist."""
+    told = getattr(config, "workerinput", {}).get(_PLAN)
+    return cast("Plan", pickle.loads(told)) if told else None  # noqa: S301 -- from our own controller
+
+
+def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
+    option = config.option
+    try:
+        return settle(
+            option.intercede_backend,
+            file=option.intercede_config,
+            profile=option.intercede_profile,
+            require=option.intercede_require,
+            ids=ids,
+            scale=option.intercede_timeout_scale,
+        )
+    except IntercedeError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _filter_in(config: pytest.Config) -> str:
+    """Guess who filters the checks away."""
+    option = config.option
+    if option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False):
+        return "addopts"
+    has_conftest = any(name.endswith("conftest.py") for name, _ in config.pluginmanager.list_name_plugin())
+    return "conftest.py" if has_conftest else "a plugin"
+
+
+def _dress(
+    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, subject_id: str
+) -> None:
+    """Put what became of a check into pytest's terms."""
+    setattr(report, _OUTCOME, {"subject": subject_id, "result": {**asdict(result), "state": result.state.value}})
+    vars(report).pop("wasxfail", None)
+    expected = result.state is State.KNOWN or (result.state is State.FAILED and clause.level is Level.SHOULD)
+    if expected:
+        report.outcome, report.wasxfail = "skipped", result.message
+    elif result.state in {State.PASSED, State.NOT_APPLICABLE, State.BLOCKED}:
+        report.outcome = "passed" if result.state is State.PASSED else "skipped"
+    else:
+        report.outcome = "failed"
+    if call.excinfo is not None and call.excinfo.errisinstance(Red):
+        _say(report, call.excinfo, clause, result.message)
+    elif result.detail:
+        report.sections.append(("intercede", result.detail))
+
+
+def _say(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str) -> None:
+    """Show what the check says instead of the frames of the kit, also in the line of the short summary."""
+    shown = excinfo.getrepr(style="value")
+    if shown.reprcrash is not None:
+        shown.reprcrash.message = message
+        shown.reprcrash.path = inspect.getfile(clause.check)
+        shown.reprcrash.lineno = clause.check.__code__.co_firstlineno
+    report.longrepr = shown
