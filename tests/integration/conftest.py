@@ -1,0 +1,297 @@
+"""Wheels of this project and of the plugin projects, installed by pip into environments of their own.
+
+Everything is built once a test run, whoever of its workers comes first. No index is ever asked: third-party
+libraries lie in one directory of links to the running environment's, which a ``.pth`` file adds to each environment;
+of intercede and the plugin projects it holds nothing.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from build import ProjectBuilder
+from filelock import FileLock
+from packaging.requirements import Requirement
+from pyproject_hooks import quiet_subprocess_runner
+from pytest_venv import VirtualEnvironment
+
+PROJECT = Path(__file__).parents[2]
+FIXTURES = PROJECT / "fixtures"
+LIBRARIES = ("pytest-xdist", "hatchling")  # beside what intercede itself requires
+
+BROKEN = (
+    "broken-import",
+    "exits-on-import",
+    "half-capability",
+    "hangs-on-import",
+    "malformed-metadata",
+    "needs-options",
+    "not-callable",
+    "sync-verb",
+    "wrong-shape",
+    "wrong-signature",
+)
+SHARED = {
+    "plain": ("fake", "tracer"),
+    "shadowed": ("fake", "site-local"),
+    "rivals": ("fake", "site-local", "rival-local"),
+    "broken": ("fake", "tracer", *BROKEN),
+}
+
+
+class Environment:
+    """A virtual environment and its interpreter. Whoever gets a shared one changes nothing in it."""
+
+    def __init__(self, venv: VirtualEnvironment, wheelhouse: Path) -> None:
+        self.python = Path(venv.python)
+        self.path = Path(venv.path)
+        self.wheelhouse = wheelhouse
+        self.directory = home = self.path / "home"
+        home.mkdir(exist_ok=True)
+        self.variables = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INDEX": "1",
+            "XDG_STATE_HOME": str(home / "state"),
+        }
+
+    @property
+    def site_packages(self) -> Path:
+        """Where pip installs things in it."""
+        (found,) = self.path.glob("lib/python3*/site-packages")
+        return found
+
+    def moved(self, directory: Path) -> "Environment":
+        """Return the same environment, used from another working directory."""
+        other = Environment.__new__(Environment)
+        other.__dict__.update(vars(self), directory=directory)
+        return other
+
+    def pip(self, *arguments: str) -> list[str]:
+        """Write the command that runs the pip of the tests on this environment, which has none."""
+        return [sys.executable, "-m", "pip", "--python", str(self.python), *arguments]
+
+    def install(self, *requirements: str) -> None:
+        """Install from the wheelhouse, or a path."""
+        command = self.pip("install", "--quiet", "--no-compile", "--find-links", str(self.wheelhouse), *requirements)
+        done = subprocess.run(command, env=self.variables, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run its interpreter, with these arguments and environment variables."""
+        return subprocess.run(
+            [str(self.python), *arguments],
+            cwd=self.directory,
+            env=self.variables | variables,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def tell(self, source: str, *flags: str, **variables: str) -> object:
+        """Run a program that prints JSON, and return what it printed. It must write nothing to stderr."""
+        done = self.run(*flags, "-c", source, **variables)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        printed: object = json.loads(done.stdout)
+        return printed
+
+
+class EnvironmentMaker(Protocol):
+    """Makes a new environment with intercede and the wheels of these plugin projects in it."""
+
+    def __call__(self, *fixtures: str) -> Environment:
+        """Make it."""
+        ...
+
+
+@contextmanager
+def once(directory: Path) -> Iterator[bool]:
+    """Tell the first of the workers to come here, and only it, to do what is to be done once."""
+    with FileLock(f"{directory}.lock"):
+        done = directory.with_name(f"{directory.name}.done")
+        yield not done.exists()
+        done.touch()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory that all workers of this test run see."""
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "integration"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def build_wheel() -> Callable[[Path, Path], Path]:
+    """Return a function that builds a project's wheel into a directory."""
+
+    def build(project: Path, into: Path) -> Path:
+        return Path(ProjectBuilder(project, runner=quiet_subprocess_runner).build("wheel", into))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(shared: Path, build_wheel: Callable[[Path, Path], Path]) -> Path:
+    """Return the directory with the wheels of intercede and of every plugin project."""
+    wheels = shared / "wheelhouse"
+    projects = [PROJECT, *(path.parent for path in FIXTURES.glob("*/pyproject.toml"))]
+    with once(wheels) as first:
+        if first:
+            with ThreadPoolExecutor(2) as pool:
+                assert len(list(pool.map(lambda project: build_wheel(project, wheels), projects))) == len(projects)
+    return wheels
+
+
+@pytest.fixture(scope="session")
+def libraries(shared: Path) -> Path:
+    """Return a directory of links to what intercede requires, and to nothing else."""
+    directory = shared / "libraries"
+    with once(directory) as first:
+        if first:
+            directory.mkdir()
+            for name in sorted(_required([*LIBRARIES, "intercede[all]"], set()) - {"intercede"}):
+                _link(name, directory)
+    return directory
+
+
+def _required(requirements: list[str], seen: set[str]) -> set[str]:
+    """Collect the names of distributions, with all that they require on this interpreter."""
+    for requirement in map(Requirement, requirements):
+        asked = f"{re.sub(r'[-_.]+', '-', requirement.name).lower()}{sorted(requirement.extras)}"
+        if asked not in seen:
+            seen.add(asked)
+            needs = map(Requirement, distribution(requirement.name).requires or [])
+            _required([_bare(need) for need in needs if _applies(need, requirement.extras)], seen)
+    return {asked.partition("[")[0] for asked in seen}
+
+
+def _applies(need: Requirement, extras: set[str]) -> bool:
+    return need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def _bare(need: Requirement) -> str:
+    return str(need).partition(";")[0]
+
+
+def _link(name: str, directory: Path) -> None:
+    files = distribution(name).files or []
+    for top in {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}:
+        if not (directory / top).is_symlink():
+            (directory / top).symlink_to(Path(str(distribution(name).locate_file(top))))
+
+
+@pytest.fixture(scope="session")
+def make_environment(shared: Path, wheelhouse: Path, libraries: Path) -> Callable[[Path, tuple[str, ...]], Environment]:
+    """Return a function that makes an environment with intercede and these plugin projects in a directory."""
+
+    def make(path: Path, fixtures: tuple[str, ...]) -> Environment:
+        venv = VirtualEnvironment(str(path))
+        venv.create(extra_args=["--quiet", "--clear", "--no-seed", "--app-data", str(shared / "virtualenv")])
+        environment = Environment(venv, wheelhouse)
+        (environment.site_packages / "libraries.pth").write_text(f"{libraries}\n")
+        environment.install("intercede[all]", *(f"intercede-{name}" for name in fixtures))
+        return environment
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def environment(
+    shared: Path, wheelhouse: Path, make_environment: Callable[[Path, tuple[str, ...]], Environment]
+) -> Callable[[str], Environment]:
+    """Return a function that gives one of the environments that all tests share."""
+
+    def named(name: str) -> Environment:
+        with once(shared / name) as first:
+            if first:
+                return make_environment(shared / name, SHARED[name])
+        return Environment(VirtualEnvironment(str(shared / name)), wheelhouse)
+
+    return named
+
+
+@pytest.fixture
+def plain(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
+    """Return intercede with the fake and the tracer, used from an empty directory."""
+    return environment("plain").moved(tmp_path)
+
+
+@pytest.fixture
+def shadowed(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
+    """Return intercede with a plugin that covers the built-in transport."""
+    return environment("shadowed").moved(tmp_path)
+
+
+@pytest.fixture
+def rivals(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
+    """Return intercede with two plugins that cover the built-in transport."""
+    return environment("rivals").moved(tmp_path)
+
+
+@pytest.fixture
+def broken(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
+    """Return intercede with a plugin that works beside one for each way of being broken."""
+    return environment("broken").moved(tmp_path)
+
+
+@pytest.fixture
+def new_environment(
+    tmp_path: Path, make_environment: Callable[[Path, tuple[str, ...]], Environment]
+) -> Iterator[EnvironmentMaker]:
+    """Return a maker of environments that a test may change; they are removed after it."""
+    numbers = count()
+    made: list[Path] = []
+
+    def make(*fixtures: str) -> Environment:
+        made.append(tmp_path / f"environment-{next(numbers)}")
+        return make_environment(made[-1], fixtures)
+
+    yield make
+    for path in made:
+        shutil.rmtree(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.integration)
+
+
+class MetadataWriter(Protocol):
+    """Writes a distribution's metadata by hand, as an installer would never do it, and returns its directory."""
+
+    def __call__(self, directory: Path, distribution_name: str, version: str, entry_points: str | bytes) -> Path:
+        """Write it."""
+        ...
+
+
+@pytest.fixture
+def write_metadata() -> MetadataWriter:
+    """Return the writer."""
+
+    def write(directory: Path, distribution_name: str, version: str, entry_points: str | bytes) -> Path:
+        made = directory / f"{distribution_name.replace('-', '_')}-{version}.dist-info"
+        made.mkdir(parents=True)
+        (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution_name}\nVersion: {version}\n")
+        data = entry_points if isinstance(entry_points, bytes) else entry_points.encode()
+        (made / "entry_points.txt").write_bytes(data)
+        return made
+
+    return write

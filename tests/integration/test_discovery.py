@@ -1,0 +1,266 @@
+"""What is installed is found by reading metadata alone, wherever it lies and in whatever order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Environment, MetadataWriter
+
+PLUGINS = """
+import json
+from intercede import registry
+print(json.dumps([vars(plugin) for plugin in registry.plugins()]))
+"""
+
+RESOLVE = """
+import json, sys
+from intercede import registry
+from intercede.contract import PluginError
+try:
+    told = registry.resolve(*sys.argv[1:]).distribution
+except PluginError as error:
+    told = type(error).__name__
+print(json.dumps(told))
+"""
+
+JOB = """
+import asyncio, json, pathlib
+from intercede import registry
+from intercede.contract import SubmissionSpec
+
+async def main():
+    async with registry.backend({"type": "fake", "state": "state"}) as backend:
+        submission = await backend.submit(SubmissionSpec(executable="echo", arguments=("it ran",)))
+        handles = submission.handles.values()
+        async with asyncio.timeout(30):
+            while not all(status.state.final for status in (await backend.status(handles)).values()):
+                await asyncio.sleep(0.01)
+        (output,) = (await backend.fetch_output(handles, pathlib.Path("dest"))).values()
+        return output.stdout.read_text()
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+LAZY = """
+import json, os, sys
+from intercede import registry
+from intercede.contract import PluginNotFoundError
+registry.plugins()
+registry.resolve("transports", "tracer")
+registry.resolve("transports", "intercede-tracer:tracer")
+str(registry.explain("transports", "tracer"))
+try:
+    registry.transport("trace")
+except PluginNotFoundError:
+    pass
+before = os.path.exists(os.environ["INTERCEDE_TRACER"]), "intercede_tracer" in sys.modules
+registry.transport("tracer")
+print(json.dumps([*before, os.path.exists(os.environ["INTERCEDE_TRACER"])]))
+"""
+
+NEIGHBOUR = """
+import json
+from importlib.metadata import entry_points
+from intercede import registry
+try:
+    entry_points(group="intercede.backends")
+except Exception as error:
+    standard = type(error).__name__
+else:
+    standard = "no error"
+print(json.dumps([standard, registry.resolve("backends", "fake").distribution, len(registry.problems())]))
+"""
+
+
+def test_an_installed_plugin_is_found(plain: Environment) -> None:
+    """The fake is listed with its distribution, version and place, as active and not as a built-in."""
+    told = plain.tell(PLUGINS)
+    assert isinstance(told, list)
+    (fake,) = [each for each in told if each["name"] == "fake"]
+    assert fake | {"reason": "", "location": Path(fake["location"]).parent} == {
+        "group": "backends",
+        "name": "fake",
+        "target": "intercede_fake:FakeBackend",
+        "distribution": "intercede-fake",
+        "version": "0.1",
+        "location": plain.site_packages,
+        "builtin": False,
+        "status": "active",
+        "reason": "",
+    }
+
+
+def test_the_built_ins_are_found_in_the_same_way(plain: Environment) -> None:
+    """The built-ins are listed from the metadata of intercede's own wheel, and marked as built-in."""
+    told = plain.tell(PLUGINS)
+    assert isinstance(told, list)
+    builtins = {(each["group"], each["name"]) for each in told if each["builtin"]}
+    assert {("transports", "local"), ("schedulers", "direct")} <= builtins
+    assert {each["distribution"] for each in told if each["builtin"]} == {"intercede"}
+
+
+def test_a_job_runs_through_the_name(plain: Environment) -> None:
+    """From the name alone comes a backend that runs a job and brings its output."""
+    assert plain.tell(JOB) == "it ran\n"
+
+
+def test_nothing_is_imported_until_an_object_is_asked_for(plain: Environment, tmp_path: Path) -> None:
+    """Listing, resolving, explaining and failing to find import no plugin; making the object does."""
+    assert plain.tell(LAZY, INTERCEDE_TRACER=str(tmp_path / "trace")) == [False, False, True]
+
+
+@pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"]], ids=" ".join)
+def test_the_interpreter_s_flags_change_nothing(plain: Environment, flags: list[str]) -> None:
+    """The same plugins are found, and a job runs, under flags that narrow the path, drop asserts or raise warnings."""
+    assert plain.tell(PLUGINS, *flags) == plain.tell(PLUGINS)
+    assert plain.tell(JOB, *flags) == "it ran\n"
+
+
+def test_hash_seeds_change_nothing(rivals: Environment) -> None:
+    """The enumeration, ambiguities included, is the same for every hash seed."""
+    told = [rivals.tell(PLUGINS, PYTHONHASHSEED=str(seed)) for seed in range(6)]
+    assert all(each == told[0] for each in told)
+
+
+def test_sixteen_cold_starts_at_once(plain: Environment, tmp_path: Path) -> None:
+    """Sixteen processes that start at once, none with compiled modules at hand, find the same."""
+    caches = {"PYTHONPYCACHEPREFIX": str(tmp_path / "caches")}
+    command = [str(plain.python), "-c", PLUGINS]
+    started = [
+        subprocess.Popen(command, cwd=tmp_path, env=plain.variables | caches, stdout=subprocess.PIPE, text=True)
+        for _ in range(16)
+    ]
+    printed = [process.communicate(timeout=60)[0] for process in started]
+    assert [json.loads(text) for text in printed] == [plain.tell(PLUGINS)] * 16
+
+
+@pytest.mark.parametrize("filesystem", ["disk", "memory"])
+def test_the_order_of_files_changes_nothing(
+    plain: Environment,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_metadata: MetadataWriter,
+    filesystem: str,
+) -> None:
+    """Two rivals and a bystander give the same enumeration in whatever order they were written, on any file system."""
+    if filesystem == "memory" and not Path("/dev/shm").is_dir():  # noqa: S108 -- a file system with another order
+        pytest.skip("there is no /dev/shm here")
+    top = Path("/dev/shm") if filesystem == "memory" else tmp_path  # noqa: S108 -- as above
+    site = top / f"intercede-{tmp_path_factory.getbasetemp().name}-{tmp_path.name}"
+    names = ["acme", "zeta", "bystander", "middle"]
+    told: list[object] = []
+    try:
+        for order in (names, names[::-1], [*names[2:], *names[:2]]):
+            for name in order:
+                write_metadata(site, name, "1.0", f"[intercede.schedulers]\nslurmish = {name}:Scheduler\n")
+            told.append(plain.tell(PLUGINS, PYTHONPATH=str(site)))
+            shutil.rmtree(site)
+    finally:
+        shutil.rmtree(site, ignore_errors=True)
+    assert told[0] == told[1] == told[2]
+    assert isinstance(told[0], list)
+    assert [each["status"] for each in told[0] if each["name"] == "slurmish"] == ["ambiguous"] * 4
+
+
+def test_a_malformed_neighbour_harms_nobody(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> None:
+    """An unrelated distribution's unreadable entry points stop importlib.metadata, and nothing here."""
+    write_metadata(tmp_path / "site", "neighbour", "1.0", b"\xff\xfe no section\n[console_scripts]\nno equals sign\n")
+    told = plain.tell(NEIGHBOUR, PYTHONPATH=str(tmp_path / "site"))
+    assert isinstance(told, list)
+    assert told[0] != "no error"
+    assert told[1:] == ["intercede-fake", 0]
+
+
+def test_an_empty_leftover_hides_nothing(plain: Environment, tmp_path: Path) -> None:
+    """An empty dist-info that an upgrade left behind, earlier on the path, does not hide the real one."""
+    (tmp_path / "site" / "intercede_fake-0.0.9.dist-info").mkdir(parents=True)
+    (tmp_path / "site" / "intercede-0.0.1.dist-info").mkdir()
+    assert plain.tell(PLUGINS, PYTHONPATH=str(tmp_path / "site")) == plain.tell(PLUGINS)
+
+
+def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Path) -> None:
+    """A distribution that lies in two directories of the path counts once, from the first, without ambiguity."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for part in plain.site_packages.glob("intercede_fake*"):
+        shutil.copytree(part, site / part.name)
+    told = plain.tell(PLUGINS, PYTHONPATH=str(site))
+    assert isinstance(told, list)
+    fakes = [each for each in told if each["name"] == "fake"]
+    assert [(each["status"], Path(each["location"]).parent) for each in fakes] == [("active", site)]
+    assert plain.tell(JOB, PYTHONPATH=str(site)) == "it ran\n"
+
+
+def test_one_directory_twice_on_the_path_is_one(plain: Environment, tmp_path: Path) -> None:
+    """A link to site-packages on the path, and site-packages itself, give each candidate once."""
+    (tmp_path / "again").symlink_to(plain.site_packages)
+    told = plain.tell(PLUGINS, PYTHONPATH=f"{tmp_path / 'again'}:{plain.site_packages}")
+    assert isinstance(told, list)
+    assert len([each for each in told if each["name"] == "fake"]) == 1
+    assert len([each for each in told if each["name"] == "local"]) == 1
+
+
+def test_a_plugin_in_a_zip_file_is_found_and_works(rivals: Environment, tmp_path: Path) -> None:
+    """A wheel on the path, as it is, is a zip file with metadata: its plugin is found, imported and made."""
+    (wheel,) = rivals.wheelhouse.glob("intercede_tracer-*.whl")
+    program = (
+        "import json; from intercede import registry; print(json.dumps(type(registry.transport('tracer')).__name__))"
+    )
+    made = rivals.tell(program, PYTHONPATH=str(wheel), INTERCEDE_TRACER=str(tmp_path / "trace"))
+    assert (made, (tmp_path / "trace").read_text()) == ("LocalTransport", "imported\n")
+
+
+# Metadata in the working directory
+
+
+@pytest.fixture
+def rogue(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> Environment:
+    """Return the environment, used from a directory with metadata that covers a built-in and adds a name."""
+    entries = "[intercede.transports]\nlocal = rogue:Transport\nrogue = rogue:Transport\n"
+    write_metadata(tmp_path / "here", "rogue", "6.6", entries)
+    (tmp_path / "here" / "asked.py").write_text(RESOLVE)
+    return plain.moved(tmp_path / "here")
+
+
+HOW = {"command": ["-c", RESOLVE], "module": ["-m", "asked"], "script": ["asked.py"]}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_the_working_directory_may_add_a_name(rogue: Environment, how: str) -> None:
+    """Metadata that lies in the working directory only may add a name, by -c, -m and a script."""
+    done = rogue.run(*HOW[how], "transports", "rogue")
+    assert (json.loads(done.stdout), done.stderr) == ("rogue", "")
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_the_working_directory_never_covers_a_built_in(rogue: Environment, how: str) -> None:
+    """It never covers a built-in: without a pin the built-in stays, and a pin for it matches nothing."""
+    done = rogue.run(*HOW[how], "transports", "local")
+    assert (json.loads(done.stdout), done.stderr) == ("intercede", "")
+    pinned = rogue.run(*HOW[how], "transports", "local", INTERCEDE_PREFER="transports:local=rogue")
+    assert json.loads(pinned.stdout) == "PluginPinError"
+
+
+@pytest.mark.parametrize("flag", ["-P", "-I"])
+def test_a_safe_path_leaves_the_working_directory_out(rogue: Environment, flag: str) -> None:
+    """With -P or -I the working directory is not on the path, so nothing of it is found."""
+    done = rogue.run(flag, "-c", RESOLVE, "transports", "rogue")
+    assert json.loads(done.stdout) == "PluginNotFoundError"
+
+
+def test_what_lies_elsewhere_too_counts_from_there(
+    plain: Environment, tmp_path: Path, write_metadata: MetadataWriter
+) -> None:
+    """A distribution that lies in the working directory and elsewhere counts from elsewhere, with its rights."""
+    for place in ("here", "site"):
+        write_metadata(tmp_path / place, "rogue", "6.6", "[intercede.transports]\nlocal = rogue:Transport\n")
+    moved = plain.moved(tmp_path / "here")
+    told = moved.run("-W", "ignore", "-c", RESOLVE, "transports", "local", PYTHONPATH=str(tmp_path / "site"))
+    assert (json.loads(told.stdout), told.stderr) == ("rogue", "")

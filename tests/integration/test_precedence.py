@@ -1,0 +1,262 @@
+"""Which of several distributions a name means: shadowing, ambiguity, pins of every kind, policy, credentials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Environment
+
+# Resolves its arguments, pairs of a group and a name, and prints what came of each, and every warning.
+RESOLVE = """
+import json, sys, warnings
+from intercede import registry
+from intercede.contract import PluginError
+
+def told(group, name):
+    try:
+        return registry.resolve(group, name).distribution
+    except PluginError as error:
+        return [type(error).__name__, str(error), {k: v for k, v in vars(error).items() if k != "__notes__"}]
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    answers = [told(*name.split("/")) for name in sys.argv[1:]]
+print(json.dumps([answers, [[w.category.__name__, str(w.message)] for w in caught]]))
+"""
+
+MADE = """
+import json, sys, warnings
+from intercede import registry
+warnings.simplefilter("ignore")
+print(json.dumps([type(registry.transport(name)).__name__ for name in sys.argv[1:]]))
+"""
+
+JOB = """
+import asyncio, json, warnings
+from intercede import registry
+from intercede.contract import SubmissionSpec
+warnings.simplefilter("ignore")
+
+async def main():
+    batch = {"root": "jobs"}
+    async with registry.backend({"transport": "local", "scheduler": "direct", "batch": batch}) as backend:
+        handles = (await backend.submit(SubmissionSpec(executable="true"))).handles.values()
+        async with asyncio.timeout(30):
+            while True:
+                (status,) = (await backend.status(handles)).values()
+                if status.state.final:
+                    return status.state
+                await asyncio.sleep(0.02)
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+def resolved(environment: Environment, *names: str, **variables: str) -> tuple[list[object], list[list[str]]]:
+    """Resolve names in one process of the environment: the answers, and the warnings."""
+    done = environment.run("-c", RESOLVE, *names, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers, warnings = json.loads(done.stdout)
+    return answers, warnings
+
+
+def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
+    """Insist on that error; return its message and attributes."""
+    assert isinstance(answer, list)
+    assert answer[0] == error
+    return answer[1], answer[2]
+
+
+# One other distribution
+
+
+def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment) -> None:
+    """It covers the built-in, with one warning: which distribution, version, place, and the line that restores."""
+    answers, warnings = resolved(shadowed, "transports/local", "transports/local", "transports/local")
+    assert answers == ["intercede-site-local"] * 3
+    ((category, message),) = warnings
+    assert category == "PluginShadowWarning"
+    for word in ("intercede-site-local", "0.1", str(shadowed.site_packages), "transports:local=intercede"):
+        assert word in message
+
+
+def test_a_wrap_counts_what_runs_through_it(shadowed: Environment, tmp_path: Path) -> None:
+    """A job that ran over the covered name went through the wrapping plugin, and on to the built-in."""
+    done = shadowed.run("-c", JOB, INTERCEDE_SITE_LOCAL_COUNT=str(tmp_path / "count"))
+    assert json.loads(done.stdout) == "DONE", done.stderr
+    assert set((tmp_path / "count").read_text().split()) == {"run"}
+
+
+def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path) -> None:
+    """With the pin that the warning shows, the built-in runs the job, and nothing is counted."""
+    variables = {
+        "INTERCEDE_SITE_LOCAL_COUNT": str(tmp_path / "count"),
+        "INTERCEDE_PREFER": "transports:local=intercede",
+    }
+    done = shadowed.run("-c", JOB, **variables)
+    assert json.loads(done.stdout) == "DONE", done.stderr
+    assert not (tmp_path / "count").exists()
+
+
+def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> None:
+    """DISTRIBUTION:NAME means that distribution's entry, however it is spelt, whatever covers or pins the name."""
+    names = ("intercede:local", "intercede-site-local:local", "Intercede_Site.Local:local")
+    expected = ["LocalTransport", "CountingTransport", "CountingTransport"]
+    for pin in ("", "transports:local=intercede", "transports:local=intercede-site-local"):
+        done = shadowed.run("-c", MADE, *names, INTERCEDE_PREFER=pin)
+        assert json.loads(done.stdout) == expected, done.stderr
+
+
+def test_both_stay_visible(shadowed: Environment) -> None:
+    """The enumeration shows the winner and the covered one, and who shadows whom."""
+    program = "import json; from intercede import registry; print(json.dumps([vars(p) for p in registry.plugins('transports')]))"
+    told = shadowed.tell(program)
+    assert isinstance(told, list)
+    statuses = {each["distribution"]: each["status"] for each in told if each["name"] == "local"}
+    assert statuses == {"intercede": "shadowed", "intercede-site-local": "active"}
+    (reason,) = [each["reason"] for each in told if each["status"] == "shadowed"]
+    assert "intercede-site-local" in reason
+
+
+# Pins
+
+
+@pytest.mark.parametrize("distribution", ["intercede", "intercede-site-local", "Intercede.Site_Local"])
+def test_a_pin_in_the_environment_decides_without_a_warning(shadowed: Environment, distribution: str) -> None:
+    """INTERCEDE_PREFER chooses either, in whatever spelling, and the warning is gone."""
+    answers, warnings = resolved(shadowed, "transports/local", INTERCEDE_PREFER=f"transports:local={distribution}")
+    assert (answers, warnings) == ([distribution.lower().replace("_", "-").replace(".", "-")], [])
+
+
+def test_a_pin_in_the_configuration_file_decides(shadowed: Environment, tmp_path: Path) -> None:
+    """[prefer] of the file that INTERCEDE_CONFIG names decides; a file that nobody named is not looked for."""
+    (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
+    assert resolved(shadowed, "transports/local", INTERCEDE_CONFIG="intercede.toml") == (["intercede"], [])
+    assert resolved(shadowed, "transports/local")[0] == ["intercede-site-local"]
+
+
+def test_a_pin_in_code_decides(shadowed: Environment) -> None:
+    """registry.prefer decides, also after the name was resolved otherwise."""
+    program = RESOLVE.replace(
+        "answers =", "told('transports', 'local'); registry.prefer('transports', 'local', 'intercede'); answers ="
+    )
+    done = shadowed.run("-c", program, "transports/local")
+    assert json.loads(done.stdout)[0] == ["intercede"]
+
+
+def test_code_goes_before_environment_before_file(shadowed: Environment, tmp_path: Path) -> None:
+    """The nearest pin wins: code, then the environment variable, then the file."""
+    (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
+    variables = {"INTERCEDE_CONFIG": "intercede.toml", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
+    assert resolved(shadowed, "transports/local", **variables) == (["intercede-site-local"], [])
+    program = RESOLVE.replace("answers =", "registry.prefer('transports', 'local', 'intercede'); answers =")
+    done = shadowed.run("-c", program, "transports/local", **variables)
+    assert json.loads(done.stdout) == [["intercede"], []]
+
+
+def test_a_pin_that_matches_nothing_is_an_error_for_its_name_alone(shadowed: Environment) -> None:
+    """It is never ignored; its error names the pin and what would do, and other names keep working."""
+    variables = {"INTERCEDE_PREFER": "transports:local=acme-intercede"}
+    answers, warnings = resolved(shadowed, "transports/local", "backends/fake", "schedulers/direct", **variables)
+    message, attributes = refused(answers[0], "PluginPinError")
+    for word in (
+        "acme-intercede",
+        "INTERCEDE_PREFER",
+        "transports:local=intercede-site-local",
+        "transports:local=intercede",
+    ):
+        assert word in message
+    assert (attributes["group"], attributes["name"]) == ("transports", "local")
+    assert (answers[1:], warnings) == (["intercede-fake", "intercede"], [])
+
+
+# Several other distributions
+
+
+def test_two_rivals_make_an_error_for_that_name_only(rivals: Environment) -> None:
+    """Nothing decides between two distributions: the error lists each candidate with its pin; other names work."""
+    answers, warnings = resolved(rivals, "transports/local", "backends/fake", "schedulers/direct")
+    message, attributes = refused(answers[0], "PluginAmbiguousError")
+    pins = [f"transports:local={name}" for name in ("intercede", "intercede-rival-local", "intercede-site-local")]
+    assert attributes["pins"] == pins
+    assert all(f"INTERCEDE_PREFER={pin}" in message for pin in pins)
+    assert (answers[1:], warnings) == (["intercede-fake", "intercede"], [])
+
+
+@pytest.mark.parametrize("distribution", ["intercede", "intercede-rival-local", "intercede-site-local"])
+def test_any_of_the_rivals_can_be_pinned(rivals: Environment, distribution: str) -> None:
+    """The pin that the error shows decides, without a warning; so does a qualified name without any pin."""
+    pin = {"INTERCEDE_PREFER": f"transports:local={distribution}"}
+    assert resolved(rivals, "transports/local", **pin) == ([distribution], [])
+    assert resolved(rivals, f"transports/{distribution}:local") == ([distribution], [])
+
+
+# Policy
+
+
+def test_policy_denies_and_keeps_visible(shadowed: Environment) -> None:
+    """INTERCEDE_PLUGINS leaves the listed ones and the built-ins; what is denied is refused and still listed."""
+    policy = {"INTERCEDE_PLUGINS": "allow:intercede-fake"}
+    names = ("transports/local", "backends/fake", "transports/intercede-site-local:local")
+    answers, warnings = resolved(shadowed, *names, **policy)
+    assert (answers[:2], warnings) == (["intercede", "intercede-fake"], [])
+    assert "intercede-site-local" in refused(answers[2], "PluginDeniedError")[0]
+    program = "import json; from intercede import registry; print(json.dumps([vars(p) for p in registry.plugins()]))"
+    told = shadowed.tell(program, **policy)
+    assert isinstance(told, list)
+    assert [each["distribution"] for each in told if each["status"] == "denied"] == ["intercede-site-local"]
+
+
+def test_policy_resolves_an_ambiguity(rivals: Environment) -> None:
+    """Denied candidates do not count, so with one of the two rivals denied the other wins."""
+    answers, _ = resolved(rivals, "transports/local", INTERCEDE_PLUGINS="allow:intercede-rival-local")
+    assert answers == ["intercede-rival-local"]
+
+
+def test_a_denied_plugin_cannot_be_pinned(shadowed: Environment) -> None:
+    """A pin to what policy denies matches nothing."""
+    variables = {"INTERCEDE_PLUGINS": "allow:", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
+    answers, _ = resolved(shadowed, "transports/local", **variables)
+    assert "denied" in refused(answers[0], "PluginPinError")[0]
+
+
+# Credentials
+
+CREDENTIALS = """
+import json, sys, warnings
+from intercede import registry
+from intercede.contract import PluginDeniedError
+warnings.simplefilter("ignore")
+
+class Provider:
+    async def __aenter__(self): return self
+    async def __aexit__(self, *exception): pass
+    async def get(self, need): raise AssertionError("nobody should ask")
+
+provider = Provider()
+try:
+    told = registry.transport(sys.argv[1], provider).credentials is provider
+except PluginDeniedError as error:
+    told = str(error)
+print(json.dumps(told))
+"""
+
+
+def test_credentials_are_withheld_from_an_unpinned_winner(shadowed: Environment) -> None:
+    """Covering a built-in by being installed gets nobody a site's keys: an error with the pin instead."""
+    done = shadowed.run("-c", CREDENTIALS, "local")
+    told = json.loads(done.stdout)
+    assert isinstance(told, str)
+    assert "INTERCEDE_PREFER=transports:local=intercede-site-local" in told
+
+
+def test_a_pinned_winner_gets_the_credentials(shadowed: Environment) -> None:
+    """Once somebody pinned it, or named it in full, it is handed the provider itself."""
+    pin = {"INTERCEDE_PREFER": "transports:local=intercede-site-local"}
+    assert json.loads(shadowed.run("-c", CREDENTIALS, "local", **pin).stdout) is True
+    assert json.loads(shadowed.run("-c", CREDENTIALS, "intercede-site-local:local").stdout) is True
