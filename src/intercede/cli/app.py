@@ -72,13 +72,15 @@ def plugins(
 ) -> None:
     """List what is installed for each name, and which one counts."""
     if why is not None:
-        print(registry.explain(*why))
+        print(listing.why(*why))
         return
     found = registry.plugins(group)
     if check:
         problems = listing.problems(found)
         print(*problems or ["no problems"], sep="\n")
         raise typer.Exit(1 if problems else 0)
+    for problem in registry.problems():
+        say(f"warning: {problem}")
     print(listing.as_json(found) if as_json else listing.as_table(found))
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -255,7 +255,7 @@ def _print(path: Path, stream: BinaryIO, prefix: bytes) -> None:
 
 
 @contextmanager
-def _destination(output: Path | None) -> Iterator[Path]:
+def _destination(output: Path | None) -> Generator[Path, None, None]:
     if output is not None:
         yield output
         return
@@ -264,7 +264,7 @@ def _destination(output: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Iterable[JobStatus]], None]]:
+def _progress(total: int) -> Generator[Callable[[Iterable[JobStatus]], None], None, None]:
     """Show where the jobs are: a live line on a terminal, elsewhere a line whenever the numbers change."""
     console = Console(stderr=True)
     if not console.is_terminal:
