@@ -7,8 +7,9 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, TypeVar
@@ -22,6 +23,12 @@ STALL = 20.0
 _BEAT = 0.05
 
 _T = TypeVar("_T")
+
+_HERE = Path(__file__)
+_BETWEEN = (str(_HERE), str(_HERE.with_name("context.py")), str(Path(asyncio.__file__).parent), threading.__file__)
+"""What stands between a check and its subject, and tells nobody anything."""
+_abandoned: list[object] = []
+"""Tasks that do not end. Collecting them as garbage would run them once more."""
 
 
 class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
@@ -137,16 +144,22 @@ class _Runner(threading.Thread, Generic[_T]):
         self._loop.call_later(_BEAT, self._pulse)
 
     def _close(self) -> None:
-        """End what is left on the loop, as far as it ends; what does not is left behind."""
+        """End what is left on the loop, as far as it ends in time."""
         left = asyncio.all_tasks(self._loop)
         for task in left:
             task.cancel()
         if left:
             self._loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-        for closing in (self._loop.shutdown_asyncgens(), self._loop.shutdown_default_executor()):
-            self._loop.run_until_complete(asyncio.wait({self._loop.create_task(closing)}, timeout=GRACE))
-        if not asyncio.all_tasks(self._loop):
-            self._loop.close()
+        stuck = asyncio.all_tasks(self._loop)
+        if not stuck:
+            self._finish(self._loop.shutdown_asyncgens())
+        self._finish(self._loop.shutdown_default_executor())
+        _abandoned.extend(stuck)
+        self._loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
+        self._loop.close()
+
+    def _finish(self, closing: Coroutine[object, object, None]) -> None:
+        self._loop.run_until_complete(asyncio.wait({self._loop.create_task(closing)}, timeout=GRACE))
 
     def cancel(self) -> None:
         if self._task is not None and not self._loop.is_closed():
@@ -173,4 +186,7 @@ def _stack(thread: threading.Thread) -> str:
 
 
 def _lines(frames: StackSummary) -> str:
-    return "\n".join(f"  {each.filename}:{each.lineno} in {each.name}: {each.line}" for each in frames[-4:])
+    telling = [each for each in frames if not each.filename.startswith(_BETWEEN)]
+    return "\n".join(
+        f"  {each.filename}:{each.lineno} in {each.name}: {each.line}" for each in (telling or frames)[-6:]
+    )

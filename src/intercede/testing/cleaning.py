@@ -79,10 +79,9 @@ async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobH
     lines: list[str] = []
     for handle in some:
         output = fetched[handle]
-        lines.append(f"job {handle.job} wrote{'' if output.ok else f' (not whole: {output.reason})'}:")
-        lines += [
-            f"  {name}: {_beginning(path)}" for name, path in (("stdout", output.stdout), ("stderr", output.stderr))
-        ]
+        wrote = [(name, _beginning(path)) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))]
+        lines.append(f"job {handle.job}{'' if output.ok else f' (not whole: {output.reason})'} wrote:")
+        lines += [f"  {name}: {text}" for name, text in wrote]
     return "\n".join(lines)
 
 

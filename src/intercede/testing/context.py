@@ -6,13 +6,14 @@ import secrets
 import string
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from inspect import isawaitable
 from pathlib import Path
 from reprlib import Repr
+from types import TracebackType
 from typing import TypeVar, cast
 
 from pydantic import BaseModel
@@ -43,7 +44,7 @@ from intercede.contract.transport import CommandResult
 from intercede.testing import bounded
 from intercede.testing.subjects import Subject
 
-__all__ = ["Call", "CheckFailed", "Context", "shown"]
+__all__ = ["Call", "CheckFailed", "Context", "brief", "shown"]
 
 VERB_SECONDS = 20.0
 """How long one verb may take."""
@@ -67,11 +68,11 @@ class _Brief(Repr):
         """Write a value of a type that reprlib does not know."""
         if isinstance(x, Enum):
             return x.name
+        if isinstance(x, JobHandle):
+            return f"<{x.job}>"
         if isinstance(x, BaseModel):
-            fields = ", ".join(
-                f"{name}={self.repr1(getattr(x, name), level - 1)}" for name in sorted(x.model_fields_set)
-            )
-            return f"{type(x).__name__}({fields})"
+            given = [name for name in type(x).model_fields if name in x.model_fields_set]
+            return f"{type(x).__name__}({', '.join(f'{name}={self.repr1(getattr(x, name), level - 1)}' for name in given)})"
         return super().repr_instance(x, level)
 
 
@@ -84,6 +85,12 @@ def shown(value: object) -> str:
         return _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001 -- a stranger's repr
         return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+def brief(text: str, most: int = 300) -> str:
+    """Put a text into one line of so many characters at most."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 3]}..."
 
 
 class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
@@ -117,7 +124,7 @@ class Call:
 
     def __str__(self) -> str:
         took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
-        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {self.outcome}{took}"
+        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {brief(self.outcome, 240)}{took}"
 
 
 class Context:
@@ -160,27 +167,9 @@ class Context:
         """Make a fresh object from the subject's configuration. It is not entered."""
         return self.subject.build()
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[JobBackend]:
+    def opened(self) -> AbstractAsyncContextManager[JobBackend]:
         """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        backend = self.build()
-        # In this very task, as `async with` would: a backend may hold a task group between entering and leaving.
-        with_type = type(backend)
-        await self._noted("__aenter__", "", with_type.__aenter__(backend))
-        try:
-            yield backend
-        except BaseException as error:
-            await self._noted("__aexit__", type(error).__name__, self._left_after(backend, error))
-            raise
-        await self._noted("__aexit__", "", with_type.__aexit__(backend, None, None, None))
-
-    @staticmethod
-    async def _left_after(backend: JobBackend, error: BaseException) -> None:
-        # Leaving must not hide what the check found.
-        try:
-            await type(backend).__aexit__(backend, type(error), error, error.__traceback__)
-        except Exception as second:  # noqa: BLE001 -- a stranger's
-            error.add_note(f"and leaving then raised {second!r}")
+        return _Opened(self)
 
     # Small things
 
@@ -323,11 +312,12 @@ class Context:
         """Call a verb for a bounded time and write it down."""
         seconds = within * self.scale
         try:
-            return await self._noted(verb, arguments, bounded.within(seconds, _awaited(verb, asked)))
+            return await self.noted(verb, arguments, bounded.within(seconds, _awaited(verb, asked)))
         except bounded.TookTooLong as late:
             raise CheckFailed(f"{verb} to answer within {seconds:g} s", str(late)) from late
 
-    async def _noted(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
+    async def noted(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
+        """Await and write it down."""
         call = Call(verb, arguments, start=time.monotonic() - self._began)
         self.journal.append(call)
         try:
@@ -340,6 +330,32 @@ class Context:
             return value
         finally:
             call.seconds = time.monotonic() - self._began - call.start
+
+
+class _Opened(AbstractAsyncContextManager[JobBackend]):
+    """A fresh backend between entering and leaving.
+
+    Both are awaited in the check's own task, as ``async with`` would: a backend may hold a task group meanwhile.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> JobBackend:
+        self._backend = self._context.build()
+        await self._context.noted("__aenter__", "", type(self._backend).__aenter__(self._backend))
+        return self._backend
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        leaving = type(self._backend).__aexit__(self._backend, kind, error, traceback)
+        try:
+            await self._context.noted("__aexit__", kind.__name__ if kind else "", leaving)
+        except Exception as second:
+            if error is None:
+                raise
+            error.add_note(f"and leaving then raised {shown(second)}")  # it must not hide what the check found
 
 
 async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:

@@ -11,10 +11,10 @@ import pydantic
 
 from intercede.testing.bounded import TookTooLong
 from intercede.testing.clauses import Clause
-from intercede.testing.context import Call, CheckFailed
+from intercede.testing.context import Call, CheckFailed, brief
 from intercede.testing.verdict import State
 
-__all__ = ["Finding", "finding_of", "one_line", "red_text"]
+__all__ = ["Finding", "finding_of", "red_text"]
 
 _KIT = str(Path(__file__).parent)
 _FRAME = (str(Path(_KIT, "bounded.py")), str(Path(_KIT, "context.py")))
@@ -35,7 +35,7 @@ class Finding:
     @property
     def message(self) -> str:
         """Both in one line."""
-        return one_line(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}")
+        return brief(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}")
 
 
 def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
@@ -48,7 +48,7 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
         case TookTooLong():
             return Finding(State.FAILED, "the check to end in time", str(raised))
     frames = [each for each in traceback.extract_tb(raised.__traceback__) if not each.filename.startswith(_FRAME)]
-    told = one_line("".join(traceback.format_exception_only(raised)))
+    told = brief("".join(traceback.format_exception_only(raised)))
     observed = f"raised {told}\n{''.join(traceback.format_list(frames))}".rstrip()
     if _is_ours(clause, frames):
         return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
@@ -93,9 +93,3 @@ def _calls(journal: Sequence[Call]) -> str:
     skipped = len(journal) - _SHOWN_CALLS
     earlier = [f"  ... {skipped} earlier ones"] if skipped > 0 else []
     return "\n".join(earlier + [f"  {call}" for call in journal[-_SHOWN_CALLS:]])
-
-
-def one_line(text: str, most: int = 300) -> str:
-    """Put a text into one line of so many characters at most."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else f"{flat[: most - 3]}..."

@@ -80,8 +80,8 @@ def _capabilities(require: Iterable[str]) -> frozenset[Capability]:
 
 
 def _matching(wanted: str, every: Iterable[str]) -> list[str]:
-    beginnings = (f"{wanted}::", f"{wanted}[", f"{wanted.rstrip('/')}/")
-    found = [each for each in every if each == wanted or each.startswith(beginnings)]
+    stem = wanted.rstrip("/")
+    found = [each for each in every if each == stem or each.startswith((f"{stem}/", f"{stem}::", f"{stem}["))]
     if not found:
         near = get_close_matches(wanted, every, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
