@@ -87,7 +87,7 @@ class LocalTransport:
 
         Raises:
             NotOpenError: Before entering or after leaving; also when the transport is left while the command runs.
-            InvalidSpecError: argv is empty, or holds what no argument can (NUL).
+            InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
             TransportError: No process can be started now, or somebody else in this process took the exit code.
             Exception: Whatever the sink or the iterator raised; the command is ended first.
         """
@@ -111,7 +111,10 @@ def _being_cancelled() -> bool:
 
 
 def _encoded(argv: Sequence[str]) -> list[bytes]:
-    encoded = [os.fsencode(argument) for argument in argv]
+    try:
+        encoded = [os.fsencode(argument) for argument in argv]
+    except UnicodeEncodeError as error:
+        raise InvalidSpecError(f"an argument is no text: {error}", field="argv", value=argv) from None
     if not encoded:
         raise InvalidSpecError("a command needs at least its name, and argv is empty", field="argv", value=argv)
     for argument in encoded:
@@ -140,6 +143,8 @@ async def _run(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: By
     except BaseException:
         await _abandon(command, {feeder, *readers})
         raise
+    finally:
+        command.close()  # no sooner: TERM is for tidying up, and a closed pipe would end that
     return CommandResult(returncode=command.reap(), stdout=bytes(taken.data), stderr=bytes(said.data))
 
 
@@ -180,22 +185,21 @@ async def _abandon(command: "_Command", tasks: set[asyncio.Task[None]]) -> None:
     try:
         await command.end()
     finally:
+        command.forget()
         await asyncio.gather(*tasks, return_exceptions=True)
-        command.release()
 
 
 async def _feed(pipe: IO[bytes] | None, source: AsyncIterable[bytes] | None) -> None:
     if pipe is None or source is None:
         return
-    with pipe:
-        iterator = aiter(source)
-        try:
-            async for data in iterator:
-                if not await _written(pipe.fileno(), data):
-                    return
-        finally:
-            pipe.close()  # before the iterator, which may take its time
-            await _close(iterator)
+    iterator = aiter(source)
+    try:
+        async for data in iterator:
+            if not await _written(pipe.fileno(), data):
+                break
+        pipe.close()  # not when the iterator failed: the command would take what it got for all
+    finally:
+        await _close(iterator)
 
 
 async def _close(source: AsyncIterable[bytes] | None) -> None:
@@ -227,19 +231,18 @@ async def _read(pipe: IO[bytes], sink: ByteSink, over: asyncio.Future[None]) -> 
     """Read to the end of file; once it is over, to the bottom of the pipe: it may be refilled for ever."""
     loop = asyncio.get_running_loop()
     owed = _PIPE_AT_MOST
-    with pipe:
-        while owed > 0:
-            await _ready(pipe.fileno(), loop.add_reader, loop.remove_reader, over)
-            last = over.done()
-            try:
-                data = os.read(pipe.fileno(), _CHUNK)
-            except BlockingIOError:
-                return  # over, and nothing there
-            if not data:
-                return
-            await sink.write(data)
-            if last:
-                owed -= len(data)
+    while owed > 0:
+        await _ready(pipe.fileno(), loop.add_reader, loop.remove_reader, over)
+        last = over.done()
+        try:
+            data = os.read(pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return  # over, and nothing there
+        if not data:
+            return
+        await sink.write(data)
+        if last:
+            owed -= len(data)
 
 
 async def _ready(
@@ -345,16 +348,18 @@ class _Command:
                 os.killpg(self._process.pid, number)
             await _uncancelled(self.exited, seconds)
 
-    def release(self) -> None:
-        """Close the pipes, and reap it as soon as it has exited, whatever its code."""
+    def close(self) -> None:
+        """Close our ends of its pipes."""
         for pipe in self._pipes():
             pipe.close()
 
-        def forget(_: object) -> None:
+    def forget(self) -> None:
+        """Reap it, whatever its code; where not even KILL has ended it yet, as soon as it exits."""
+        if self.exited.done():
             with contextlib.suppress(TransportError):
                 self.reap()
-
-        self.exited.add_done_callback(forget)
+        else:
+            self.exited.add_done_callback(lambda _: self.forget())
 
     def reap(self) -> int:
         """The exit code, as a shell would tell it, of a command that has exited."""
@@ -362,8 +367,7 @@ class _Command:
         try:
             _, status = os.waitpid(self._process.pid, 0)
         except ChildProcessError:
-            name = self._process.args
-            message = f"how {name!r} ended cannot be told: something else in this process took its exit code, or SIGCHLD is ignored"
+            message = "how the command ended cannot be told: SIGCHLD is ignored in this process, or its code was taken"
             raise TransportError(message, retryable=False) from None
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
