@@ -216,9 +216,10 @@ def _listed(root: str) -> list[str]:
 def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> Iterator[_Metadata]:
     wanted = {_split(name)[0] for *_, name, data in listed if data} | {each.distribution for each in rest if each.data}
     wanted.add(OURS)
+    beginnings = tuple({each.partition("-")[0] for each in wanted})  # a quick look spares most names the slow one
     for root, in_working_directory, index, name, data in listed:
-        distribution, version = _split(name)
-        if distribution in wanted:
+        if name.lower().startswith(beginnings) and _split(name)[0] in wanted:
+            distribution, version = _split(name)
             yield _Metadata(
                 distribution=distribution,
                 version=version,

@@ -1,0 +1,143 @@
+"""What finding plugins costs beside its peers: cold processes, interleaved, in one run, so the ratios mean something.
+
+    python benchmarks/discovery.py [--quick]
+
+Each line of the first table is a cold process in which only N generated distributions are visible, 30 % of them with
+an entry_points.txt and five of those with entries of ours. Its time runs from before the import of the scanner to
+after the first answer, so the interpreter's own start is left out. The bare scan lists the directory and reads the
+same files, and understands none of them.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+HAND = "from intercede import registry; registry.plugins()"
+BARE = """
+import os
+root = sys.path[0]
+for name in sorted(name for name in os.listdir(root) if name.endswith(".dist-info")):
+    try:
+        file = os.open(f"{root}/{name}/entry_points.txt", os.O_RDONLY)
+    except OSError:
+        continue
+    os.read(file, 65536)
+    os.close(file)
+"""
+METADATA = "from importlib.metadata import entry_points; entry_points(group='intercede.transports')"
+STEVEDORE = """
+from stevedore import ExtensionManager
+ExtensionManager("intercede.transports", on_load_failure_callback=lambda *_: None).list_entry_points()
+"""
+PEERS = {"intercede": HAND, "bare scan": BARE, "importlib.metadata": METADATA, "stevedore, warm": STEVEDORE}
+
+TIMED = "import sys, time; start = time.perf_counter(); exec({statement!r}); print(time.perf_counter() - start)"
+LOADED = "import sys; before = set(sys.modules); import intercede; print(*sorted(set(sys.modules) - before))"
+AFTERWARDS = """
+import timeit
+from intercede.registry import Registry
+from intercede.gate import violations
+registry = Registry()
+made = registry.transport("local")
+count = 2000
+print(min(timeit.repeat(lambda: registry.resolve("transports", "local"), number=count, repeat=5)) / count * 1e6)
+print(min(timeit.repeat(lambda: violations(made, "transports"), number=count, repeat=5)) / count * 1e6)
+"""
+
+
+def generate(root: Path, count: int) -> None:
+    for index in range(count):
+        metadata = root / f"package_{index}-1.{index % 10}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: package-{index}\nVersion: 1.{index % 10}\n")
+        if index % 10 < 3:
+            ours = f"[intercede.transports]\nname{index} = json:loads\n" if index < 20 and index % 10 < 2 else ""
+            ours = f"{ours}[intercede.schedulers]\nname{index} = json:loads\n" if index == 2 else ours
+            (metadata / "entry_points.txt").write_text(f"[console_scripts]\ncommand{index} = package:main\n\n{ours}")
+
+
+def cold(statement: str, environment: dict[str, str]) -> float:
+    """Return the seconds that a statement takes in a new process."""
+    command = [sys.executable, "-S", "-P", "-c", TIMED.format(statement=statement)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(done.stdout)
+
+
+def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, float]:
+    """Return each peer's median seconds among ``count`` distributions."""
+    with tempfile.TemporaryDirectory() as directory:
+        site = Path(directory) / "site"
+        generate(site, count)
+        for name in ("stevedore", "intercede"):  # the code, without the metadata of where it is installed
+            spec = find_spec(name)
+            if spec and spec.submodule_search_locations:
+                (site / name).symlink_to(Path(next(iter(spec.submodule_search_locations))).resolve())
+        environment = {"PYTHONPATH": str(site), "HOME": directory, "PATH": os.environ["PATH"]}
+        seconds: dict[str, list[float]] = {name: [] for name in peers}
+        for run in range(runs + 2):  # two to warm files, bytecode and stevedore's cache
+            for name, statement in peers.items():
+                taken = cold(statement, environment)
+                if run >= 2:
+                    seconds[name].append(taken)
+    return {name: median(each) for name, each in seconds.items()}
+
+
+def start_up(runs: int) -> tuple[float, list[str]]:
+    """Return the median milliseconds of ``import intercede`` and the modules that it loads."""
+    environment = {"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]}
+    seconds = [cold("import intercede", environment) for _ in range(runs + 2)][2:]
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", LOADED], check=True, capture_output=True, text=True, env=environment
+    )
+    return median(seconds) * 1000, loaded.stdout.split()
+
+
+def opens(count: int) -> dict[str, int] | None:
+    """Count the files that are opened or tried, where strace is there to count them."""
+    if shutil.which("strace") is None:
+        return None
+    counted: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        site = Path(directory) / "site"
+        generate(site, count)
+        (site / "intercede").symlink_to(SOURCE / "intercede")
+        environment = {"PYTHONPATH": str(site), "PATH": os.environ["PATH"]}
+        for name in ("intercede", "bare scan", "importlib.metadata"):
+            trace = Path(directory) / "trace"
+            command = ["strace", "-f", "-e", "trace=openat", "-o", str(trace), sys.executable, "-S", "-P", "-c"]
+            subprocess.run([*command, f"import sys; {PEERS[name]}"], check=True, env=environment)
+            counted[name] = sum(str(site) in line and "dist-info" in line for line in trace.open())
+    return counted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What finding plugins costs beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="fewer runs, no 2000 distributions")
+    quick: bool = parser.parse_args().quick
+    runs = 5 if quick else 21
+    peers = {name: code for name, code in PEERS.items() if find_spec("stevedore") or "stevedore" not in name}
+    print(f"First answer in a cold process, import included: ms, and the ratio to intercede (median of {runs})\n")
+    print(f"{'distributions':>13}" + "".join(f"{name:>26}" for name in peers))
+    for count in (10, 100, 500) if quick else (10, 100, 500, 2000):
+        taken = measure(count, runs, peers)
+        ours = taken["intercede"]
+        print(f"{count:>13}" + "".join(f"{each * 1000:>17.2f} ({each / ours:>5.2f}x)" for each in taken.values()))
+    milliseconds, loaded = start_up(runs)
+    print(f"\nimport intercede: {milliseconds:.2f} ms, {len(loaded)} modules: {' '.join(loaded)}")
+    done = subprocess.run([sys.executable, "-c", AFTERWARDS], check=True, capture_output=True, text=True)
+    resolving, gating = map(float, done.stdout.split())
+    print(f"after the first: resolve {resolving:.1f} us, gate {gating:.1f} us")
+    for name, number in (opens(100) or {}).items():
+        print(f"metadata files opened or tried among 100 distributions: {name} {number}")
+
+
+if __name__ == "__main__":
+    main()
