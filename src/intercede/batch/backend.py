@@ -1,0 +1,359 @@
+"""BatchBackend: the contract's verbs, made from any transport and any scheduler."""
+
+import asyncio
+import secrets
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self, TypeVar
+
+from pydantic import Field
+
+from intercede.batch.fetching import Limits, Parcel
+from intercede.batch.framing import Answer
+from intercede.batch.layout import Job, handle_of, job_of, new_stamp
+from intercede.batch.polls import Polls
+from intercede.batch.records import FOREIGN, Record
+from intercede.batch.shell import Shell, call, text_of
+from intercede.batch.station import Look, Station, checked, lines_of, said_of, settling
+from intercede.batch.submission import Package, quoted_tag
+from intercede.contract.errors import ConfigError, InvalidSpecError, LimitError, NotOpenError, ResourceError, SchedulerError
+from intercede.contract.job import (
+    CopyFailure,
+    CopyVars,
+    Diagnostics,
+    JobCounts,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+    each_copy,
+)
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import Transport
+
+__all__ = ["BatchBackend"]
+
+V = TypeVar("V")
+_LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+_FLOOR = 5.0
+_IN_FLIGHT = 8
+_MOST_SHOWN = 65536
+_MARKED = 480
+
+
+class BatchBackend:
+    """Runs jobs through a scheduler that a transport reaches, in a constant number of commands a verb.
+
+    There it needs sh, tar, find, awk and the scheduler's own commands: no Python, no agent. See
+    ``intercede.contract.backend`` for what each verb promises.
+
+    Args:
+        transport: Entered and left together with this.
+        scheduler: Writes the fragments that queue, list and end jobs.
+        root: The directory there that everything lies in. None: ``.intercede`` in the home; a relative one lies in the
+            home, too. It is made where it is missing, and must be a real directory that is ours and that nobody else may write.
+        resource: What handles call this resource. None: a random word that is kept in the root.
+        max_bytes: The most that ``fetch_output`` takes of one job, in bytes.
+        max_files: The same in files.
+        max_seconds: The most that packing may take there, for one ``fetch_output``.
+        poll_floor: Seconds between two looks of ``status``. None: what the scheduler says, else 5.
+        commands_in_flight: How many commands may be out at once. None: what the transport says, else 8.
+
+    Raises:
+        ConfigError: An option has no sense.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        scheduler: Scheduler,
+        *,
+        root: str | None = None,
+        resource: str | None = None,
+        max_bytes: Annotated[int, Field(ge=0)] = 2**40,
+        max_files: Annotated[int, Field(ge=0)] = 10**6,
+        max_seconds: Annotated[int, Field(ge=1)] = 3600,
+        poll_floor: Annotated[float, Field(ge=0)] | None = None,
+        commands_in_flight: Annotated[int, Field(ge=1)] | None = None,
+    ) -> None:
+        if root is not None and (not root.strip("/") or "\0" in root or "\n" in root):
+            raise ConfigError(f"root {root!r} is no directory of ours", field="root", value=root, expected="a path")
+        if resource is not None and not (resource and len(resource) <= _MARKED and resource.isprintable()):
+            raise ConfigError(
+                f"resource {resource!r} cannot name a resource",
+                field="resource",
+                value=resource,
+                expected=f"1 to {_MARKED} printable characters",
+            )
+        self._transport = transport
+        self._scheduler = scheduler
+        self._root = root
+        self._given = resource
+        self._resource = resource or ""
+        self._limits = Limits(max_bytes, max_files, max_seconds)
+        self._floor = _optional(scheduler, "poll_floor", poll_floor, _FLOOR)
+        self._in_flight = int(_optional(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT))
+        self._doubtful: set[str] = set()
+        self._opened: _Opened | None = None
+
+    async def __aenter__(self) -> Self:
+        """Enter the transport, see that the root is ours, and learn the resource's id: one command.
+
+        Raises:
+            ConfigError: The root will not do.
+            ResourceError: The transport, or the far side, failed.
+        """
+        await self._transport.__aenter__()
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(self._transport)
+            self._opened = await self._open()
+            stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """End what is out, and leave the transport. Jobs go on."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.polls.close()
+            await self._transport.__aexit__(exc_type, exc, traceback)
+
+    async def _open(self) -> "_Opened":
+        shell = Shell(self._transport, self._in_flight)
+        values = f"root={shlex.quote(self._root or '')}\nresource={secrets.token_hex(8)}"
+        answer = await shell.run([values, text_of("enter")])
+        frame = answer.frame("enter")
+        lines = answer.lines("enter")
+        if frame.returncode != 0 or len(lines) != 2:  # noqa: PLR2004 -- the resource's id and the root
+            why = "; ".join(lines) or frame.stderr.decode("utf-8", "replace").strip()
+            raise ConfigError(
+                f"the root will not do: {why}",
+                field="root",
+                value=self._root,
+                expected="a directory of ours, not a link, that nobody else may write",
+            )
+        self._resource, shell.root = self._given or lines[0], lines[1]
+        station = Station(shell, self._scheduler)
+        return _Opened(shell, station, Polls(self._polled, self._floor))
+
+    def _station(self) -> Station:
+        return self._now_open().station
+
+    def _now_open(self) -> "_Opened":
+        if self._opened is None:
+            raise NotOpenError("a verb was called on a backend that is not open: use it inside 'async with'")
+        return self._opened
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Send everything in one archive and queue every copy: one command."""
+        opened = self._now_open()
+        every = each_copy(copies)
+        batch = Batch(stamp=new_stamp(), copies=len(every), resources=spec.resources)
+        package = Package(spec, every, batch)
+        package.check()
+        fragment = self._scheduler.submit_script(batch)
+        try:
+            answer = await opened.shell.unpack(batch.stamp, package.members(fragment))
+            queued = checked(batch, self._scheduler.parse_submit(batch, answer.frame("answer")))
+        except InvalidSpecError:
+            raise  # the archive has no end: nothing can have started
+        except BaseException:
+            self._doubtful.add(batch.stamp)
+            raise
+        if "noted" not in answer:
+            opened.station.named(batch.stamp, queued.ids)
+        return self._submission(batch, queued)
+
+    def _submission(self, batch: Batch, queued: Queued) -> Submission:
+        if not queued.ids:
+            failure = next(iter(queued.refused.values()))
+            kind = LimitError if failure.retryable else SchedulerError
+            raise kind(f"the scheduler took none of {batch.copies} copies: {failure.reason}")
+        handles = {index: self._handle(Job(batch.stamp, index)) for index in sorted(queued.ids)}
+        return Submission(handles=handles, failures=queued.refused)
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Read the records and the scheduler's listing: one command.
+
+        Another one writes down final verdicts that rest on no exit code, when they are first seen.
+        """
+        polls = self._now_open().polls
+        asked = frozenset(handles)
+        ours = [handle for handle in asked if self._job(handle)]
+        told = await polls.status(ours) if ours else {}
+        return {handle: told.get(handle, FOREIGN) for handle in asked}
+
+    async def _polled(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        station = self._station()
+        jobs = self._jobs(handles)
+        statuses = await station.decide(await station.look(list(jobs)))
+        return {handle: statuses[job] for job, handle in jobs.items()}
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Bring back what finished jobs wrote: one command where each has its final record, else two."""
+        station = self._station()
+        jobs = self._jobs(handles)
+        outputs = await self._fetched(station, list(jobs), dest) if jobs else {}
+        return self._each(handles, outputs, JobOutput(ok=False, reason="foreign"))
+
+    async def _fetched(self, station: Station, jobs: list[Job], dest: Path) -> dict[Job, JobOutput]:
+        with Parcel(jobs, dest, self._limits) as parcel:
+            answer = await station.ask(jobs, station.look_part, parcel.part, streams=parcel.streams)
+            look = station.read(answer)
+            over = [job for job, record in look.records.items() if record.over and not record.gone]
+            outputs = await parcel.deliver(over, answer)
+        if look.unnamed:
+            look = await station.look([job for job in jobs if job not in outputs])
+        if finals := look.to_settle:
+            with Parcel(finals, dest, self._limits) as parcel:
+                answer = await station.ask(finals, settling(finals), parcel.part, streams=parcel.streams)
+                outputs |= await parcel.deliver(finals, answer)
+        return {job: outputs.get(job) or _not_fetched(look.verdict(job)) for job in jobs}
+
+    async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Note that we asked, have the scheduler end them, and read back: one command."""
+        station = self._station()
+        jobs = self._jobs(handles)
+        outcomes = await self._killed(station, list(jobs)) if jobs else {}
+        return self._each(handles, outcomes, OpOutcome(ok=False, reason="foreign"))
+
+    async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
+        ending = call("end", self._scheduler.kill_script(), self._scheduler.status_script())
+        answer = await station.ask(jobs, text_of("kill"), ending)
+        look = station.read(answer)
+        if await station.learn(look.unnamed):
+            return await self._killed(station, jobs)
+        natives = [record.native for record in look.records.values() if record.native]
+        frame = said_of(answer, "kill")
+        told = {} if frame is None else self._scheduler.parse_kill(natives, frame)
+        return {job: _kill_outcome(look, job, told) for job in jobs}
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Remove everything of jobs that are over: one command where each has its final record, else two."""
+        station = self._station()
+        jobs = self._jobs(handles)
+        outcomes = await self._purged(station, list(jobs)) if jobs else {}
+        return self._each(handles, outcomes, OpOutcome(ok=False, reason="foreign"))
+
+    async def _purged(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
+        discarding = "frame purged each discard\nsweep"
+        answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", discarding)
+        look, gone = station.read(answer), _purged(answer)
+        if look.unnamed:
+            look = await station.look([job for job in jobs if job not in gone])
+        rest = [job for job in look.open if job not in gone and _is_purgeable(look.verdict(job))]
+        if rest:
+            gone |= _purged(await station.ask(rest, text_of("purge"), "anyway=yes", discarding))
+        return {job: OpOutcome(ok=True) if job in gone else _not_purged(look, job) for job in jobs}
+
+    async def counts(self) -> JobCounts:
+        """Count what is not over, of every submission in the root: one command."""
+        station = self._station()
+        every = f"{text_of('find')}\n{text_of('counts')}"
+        look = station.read(await station.ask((), station.look_part, calls=every))
+        if await station.learn(look.unnamed):
+            look = station.read(await station.ask(look.records, station.look_part, calls=every))
+        states = [look.verdict(job).state for job in look.records]
+        running = states.count(JobState.RUNNING)
+        return JobCounts(queued=sum(state in _LIVE for state in states) - running, running=running)
+
+    async def find(self, tag: str) -> Sequence[JobHandle]:
+        """Compare the tags there: one command, and more for a submission whose answer was lost."""
+        station = self._station()
+        fences = [call("fence", stamp) for stamp in sorted(self._doubtful)]
+        search = call("frame", "records", "tagged", quoted_tag(tag), "tell")
+        parts = [text_of("find"), *fences, search]
+        look = station.read(await station.ask((), *parts, calls=""))
+        self._doubtful.clear()
+        unnamed = {job.stamp for job, record in look.records.items() if record.native is None}
+        if await station.learn(unnamed):
+            look = station.read(await station.ask(look.records, *parts, calls=""))
+        return [self._handle(job) for job in sorted(look.records) if look.records[job].native is not None]
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
+        """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
+        station = self._station()
+        jobs = self._jobs(handles)
+        shown = await self._shown(station, list(jobs)) if jobs else {}
+        return self._each(handles, shown, Diagnostics(text=""))
+
+    async def _shown(self, station: Station, jobs: list[Job]) -> dict[Job, Diagnostics]:
+        answer = await station.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "each show")
+        names = {job: f"{job.stamp}.{job.index}" for job in jobs}
+        data = {job: answer.frame(name).stdout for job, name in names.items() if name in answer}
+        return {job: Diagnostics(text=data.get(job, b"").decode("utf-8", "replace")) for job in jobs}
+
+    def _handle(self, job: Job) -> JobHandle:
+        return handle_of(self._resource, job)
+
+    def _job(self, handle: JobHandle) -> Job | None:
+        return job_of(self._resource, handle)
+
+    def _jobs(self, handles: Collection[JobHandle]) -> dict[Job, JobHandle]:
+        found = ((self._job(handle), handle) for handle in handles)
+        return {job: handle for job, handle in found if job is not None}
+
+    def _each(self, handles: Collection[JobHandle], told: Mapping[Job, V], foreign: V) -> dict[JobHandle, V]:
+        """Answer for exactly the handles that were asked."""
+        jobs = {handle: self._job(handle) for handle in handles}
+        return {handle: foreign if job is None else told[job] for handle, job in jobs.items()}
+
+
+class _Opened:
+    """What there is between entering and leaving."""
+
+    def __init__(self, shell: Shell, station: Station, polls: Polls) -> None:
+        self.shell = shell
+        self.station = station
+        self.polls = polls
+
+
+def _optional(owner: object, name: str, given: float | None, default: float) -> float:
+    """An option's value: as given, else what the plugin says, else the default."""
+    if given is not None:
+        return given
+    method: Callable[[], float] | None = getattr(type(owner), name, None)
+    return default if method is None else getattr(owner, name)()
+
+
+def _not_fetched(status: JobStatus) -> JobOutput:
+    word = "running" if status.state in _LIVE else "unknown"
+    return JobOutput(ok=False, reason=f"{word}: it is {status.state}, {status.evidence or status.native or status.reason}")
+
+
+def _kill_outcome(look: Look, job: Job, told: Mapping[str, OpOutcome]) -> OpOutcome:
+    record: Record = look.records[job]
+    if record.gone:
+        return OpOutcome(ok=False, reason="unknown", detail="nothing of it is there")
+    if record.over or record.native is None:
+        return OpOutcome(ok=True)
+    if record.native in told:
+        return told[record.native]
+    status = look.verdict(job)
+    if status.state in _LIVE:
+        return OpOutcome(ok=False, reason="other", detail=f"the scheduler did not say that it will end; {status.state}")
+    return OpOutcome(ok=True)
+
+
+def _purged(answer: Answer) -> set[Job]:
+    return {Job(stamp, int(index)) for stamp, index in lines_of(answer, "purged")}
+
+
+def _is_purgeable(status: JobStatus) -> bool:
+    return status.state.final or status.reason == "lost"
+
+
+def _not_purged(look: Look, job: Job) -> OpOutcome:
+    status = look.verdict(job)
+    return OpOutcome(ok=False, reason="running", detail=f"it is {status.state}: kill it first, {status.evidence}")

@@ -1,0 +1,46 @@
+# Make the root, or see that it is ours alone, and learn the resource's id.
+# Given: root, empty for the default; resource, the id to write where there is none. shellcheck shell=sh
+
+# refuse WHAT: say why this root will not do.
+refuse() {
+    printf '%s\n' "$1"
+    exit 1
+}
+
+# mode_of PATH: sets mode, as ls writes it, and owner, a number.
+mode_of() {
+    listed=$(ls -lnd "$1") || refuse "$1 cannot be looked at"
+    read -r mode _ owner _ <<EOF
+$listed
+EOF
+}
+
+enter() {
+    case ${root:-.} in
+    /*) ;;
+    *)
+        case ${HOME-} in /*) ;; *) refuse "HOME is '${HOME-}', no absolute path: set root to an absolute path" ;; esac
+        root=$HOME/${root:-.intercede}
+        ;;
+    esac
+    while [ "$root" != / ] && [ "$root" != "${root%/}" ]; do root=${root%/}; done
+    [ -e "$root" ] || mkdir -p "$root" || refuse "$root cannot be made"
+    [ ! -L "$root" ] || refuse "$root is a symbolic link, and must be a real directory"
+    [ -d "$root" ] || refuse "$root is no directory"
+    mode_of "$root"
+    [ "$owner" = "$(id -u)" ] || refuse "$root belongs to user $owner, and must be ours"
+    case $mode in ?????w* | ????????w*) refuse "$root is $mode: others may write it, chmod 700 makes it ours alone" ;; esac
+    mode_of "$root/.."
+    case $mode in ????????w*) refuse "$root lies in a directory that everybody may write, so it can be replaced" ;; esac
+    cd "$root" || refuse "$root cannot be entered"
+    mkdir -p .trash || refuse "$root cannot be written"
+    if [ ! -e resource-id ]; then
+        printf '%s\n' "$resource" >".resource.$mark"
+        ln ".resource.$mark" resource-id 2>/dev/null # the first wins
+        rm -f ".resource.$mark"
+    fi
+    read -r resource <resource-id || refuse "$root/resource-id cannot be read"
+    printf '%s\n' "$resource"
+    pwd -P
+}
+frame enter enter

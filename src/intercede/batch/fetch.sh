@@ -1,0 +1,100 @@
+# Given: max_bytes, max_files, a copy; max_seconds. shellcheck shell=sh
+# keep: which files are sent. From what ls lists it takes each copy's files while they fit. A name begins behind the
+# only // that find writes, so no name can pass for another's, whatever is in it, newlines too.
+# shellcheck disable=SC2016 # awk's
+keep='
+function joined(text, old, new,  parts, i, n, all) {
+    n = split(text, parts, old)
+    all = parts[1]
+    for (i = 2; i <= n; i++) all = all new parts[i]
+    return all
+}
+function flush(  part, copy) {
+    if (name == "") return
+    split(name, part, "/")
+    copy = part[1] " " part[3]
+    if (bytes[copy] + size > max_bytes || files[copy] + 1 > max_files) left[copy]++
+    else if (!gnu && name ~ /\n/) unfit[copy]++
+    else {
+        bytes[copy] += size
+        files[copy]++
+        print gnu ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
+    }
+    seen[copy] = 1
+    name = ""
+}
+/^-[^ ]* +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ .* \.\/\// {
+    flush()
+    size = $5
+    name = substr($0, index($0, " .//") + 4)
+    next
+}
+{ name = name "\n" $0 }
+END {
+    flush()
+    for (copy in seen) print copy, files[copy] + 0, left[copy] + 0, unfit[copy] + 0 > report
+}'
+
+# bounded COMMAND...: run it for as long as is left.
+bounded() {
+    if command -v timeout >/dev/null; then timeout "$max_seconds" "$@"; else "$@"; fi
+}
+
+# over_only STAMP INDEX...: list the files of those that are over, a process for some hundreds of copies.
+over_only() {
+    stamp=$1
+    shift
+    read -r plan <"./$stamp/plan"
+    printf '%s %s\n' "$stamp" "$plan" >&3
+    places=
+    count=0
+    for index; do
+        record "$stamp" "$index"
+        if [ -z "$over" ] || [ "$said" = gone ]; then continue; fi
+        places="$places .//$stamp/copies/$index"
+        count=$((count + 1))
+        [ "$count" -lt 400 ] || list
+    done
+    [ "$count" = 0 ] || list
+}
+
+list() {
+    read -r expression <"./$stamp/find"
+    # shellcheck disable=SC2086 # stamps and numbers, to be split
+    eval "bounded find $places -type f '(' $expression ')' -exec ls -lnd {} +"
+    case $? in 124 | 143) printf '%s cut\n' "$stamp" >>"$parcel/cut" ;; esac
+    places=
+    count=0
+}
+
+plans() {
+    cat "$parcel/plans"
+}
+
+report() {
+    cat "$parcel/report" "$parcel/cut"
+}
+
+archive() {
+    if [ -n "$gnu" ]; then
+        bounded tar --hard-dereference -cf - -T "$parcel/list"
+    else
+        bounded tar -cf - -T "$parcel/list"
+    fi
+}
+
+# send: first what is to come, then one archive of all.
+send() {
+    parcel=./.parcel.$mark
+    mkdir "$parcel" || return
+    trap 'rm -rf "$parcel" "$root/.ids.$mark"' EXIT
+    gnu=
+    case $(tar --version 2>/dev/null) in *GNU*) gnu=1 ;; esac
+    : >"$parcel/report"
+    : >"$parcel/cut"
+    each over_only 3>"$parcel/plans" |
+        awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list"
+    frame plans plans
+    frame report report
+    [ ! -s "$parcel/list" ] || frame archive archive
+}

@@ -1,0 +1,226 @@
+"""What jobs wrote, on its way from the far side into a local directory."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from intercede.batch.archive import ArchiveError, Unpacker
+from intercede.batch.framing import Answer
+from intercede.batch.layout import Job
+from intercede.batch.selection import Plan
+from intercede.batch.shell import text_of
+from intercede.contract.errors import TransportError
+from intercede.contract.job import JobOutput
+from intercede.contract.transport import ByteSink
+
+__all__ = ["Limits", "Parcel"]
+
+_AT_ONCE = 50
+_TIMED_OUT = frozenset({124, 143})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one job may send, and the seconds that one fetch may take there."""
+
+    bytes: int
+    files: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What the far side says it sends of one job."""
+
+    files: int
+    left_out: int
+    unfit: int
+
+
+class _Text:
+    """A ByteSink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+    @property
+    def lines(self) -> list[str]:
+        return self.data.decode("utf-8", "surrogateescape").split("\n")[:-1]
+
+
+class Parcel:
+    """One archive of many jobs' files, taken apart while it arrives, beside where they will lie.
+
+    Every job gets a directory of its own, which is renamed into place when all has arrived.
+    """
+
+    def __init__(self, jobs: Collection[Job], dest: Path, limits: Limits) -> None:
+        self._jobs = frozenset(jobs)
+        self._dest = dest
+        self._limits = limits
+        self._aside = dest / f".fetching-{secrets.token_hex(8)}"
+        self._made: dict[Job, Path] = {}
+        self._seen: Counter[Job] = Counter()
+        self._plans_text, self._report_text = _Text(), _Text()
+        self._unpacker = Unpacker(self._route, max_bytes=limits.bytes, max_files=limits.files)
+
+    def __enter__(self) -> Self:
+        self._dest.mkdir(parents=True, exist_ok=True)
+        self._aside.mkdir(mode=0o700)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._unpacker.__exit__(exc_type, exc, traceback)
+        shutil.rmtree(self._aside)
+
+    @property
+    def part(self) -> str:
+        """The part of a script that sends what is over."""
+        limits = self._limits
+        values = f"max_bytes={limits.bytes}\nmax_files={limits.files}\nmax_seconds={limits.seconds}"
+        return "\n".join([values, text_of("fetch"), "send"])
+
+    @property
+    def streams(self) -> Mapping[str, ByteSink]:
+        """Where the frames of that part go."""
+        return {"plans": self._plans_text, "report": self._report_text, "archive": self._unpacker}
+
+    async def deliver(self, jobs: Collection[Job], answer: Answer) -> dict[Job, JobOutput]:
+        """Put each job's directory in its place.
+
+        Raises:
+            TransportError: What arrived is not whole, and not because a limit was reached.
+            OSError: The local directory cannot be written.
+        """
+        if "report" not in answer:
+            raise answer.cut("report")
+        late = self._is_late(answer)
+        names = self._names()
+        delivered: dict[Job, JobOutput] = {}
+        for number, job in enumerate(jobs):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # renaming is quick, a thousand times is not
+            delivered[job] = self._output(job, self._placed(job), names.get(job, {}), late=late)
+        return delivered
+
+    def _is_late(self, answer: Answer) -> bool:
+        if "archive" not in answer:
+            if any(share.files for share in self._shares.values()):
+                raise answer.cut("archive")
+            return False
+        try:
+            self._unpacker.finish()
+        except ArchiveError as error:
+            if answer.frame("archive").returncode in _TIMED_OUT:
+                return True
+            said = answer.frame("archive").stderr.decode("utf-8", "replace").strip()[-500:]
+            raise TransportError(f"tar failed on the far side: {said}", stderr=said) from error
+        return False
+
+    def _route(self, member: str) -> tuple[Path, str] | None:
+        stamp, _, index, name = member.split("/", 3)
+        job = Job(stamp, int(index))
+        if job not in self._jobs:
+            return None
+        self._seen[job] += 1
+        place = self._place(job, name)
+        return None if place is None else (self._directory(job), place)
+
+    def _place(self, job: Job, name: str) -> str | None:
+        """Where a file of the copy's directory goes in the job's; None: it was not asked for."""
+        if name in {"stdout", "stderr", "log"}:
+            return name
+        plan, inside = self._plans[job.stamp], name.removeprefix("work/")
+        if inside in {plan.stdout, plan.stderr}:
+            return "stdout" if inside == plan.stdout else "stderr"
+        return f"files/{inside}" if plan.wants(job.index, inside) else None
+
+    def _directory(self, job: Job) -> Path:
+        if job not in self._made:
+            self._made[job] = self._aside / _name(job)
+            self._made[job].mkdir(mode=0o700)
+        return self._made[job]
+
+    def _placed(self, job: Job) -> Path:
+        new, place = self._directory(job), self._dest / _name(job)
+        if os.path.lexists(place):
+            place.rename(self._aside / f"{place.name}.old")
+        new.rename(place)
+        return place
+
+    def _names(self) -> dict[Job, dict[str, Path]]:
+        """For each job what arrived, by its name in the job's directory."""
+        names: dict[Job, dict[str, Path]] = {}
+        for member, path in self._unpacker.files.items():
+            stamp, _, index, _ = member.split("/", 3)
+            job = Job(stamp, int(index))
+            names.setdefault(job, {})[path.relative_to(self._made[job]).as_posix()] = path
+        return names
+
+    def _output(self, job: Job, place: Path, names: Collection[str], *, late: bool) -> JobOutput:
+        files = {name.removeprefix("files/"): place / name for name in names if name.startswith("files/")}
+        reason = self._shortfall(job, late=late)
+        return JobOutput(
+            ok=reason is None,
+            reason=reason,
+            stdout=place / "stdout" if "stdout" in names else None,
+            stderr=place / "stderr" if "stderr" in names else None,
+            log=place / "log" if "log" in names else None,
+            files=files,
+            missing=self._plans[job.stamp].missing(files),
+        )
+
+    def _shortfall(self, job: Job, *, late: bool) -> str | None:
+        """Why something of the job that was to come is not here."""
+        share = self._shares.get(job, _Share(0, 0, 0))
+        if share.left_out:
+            most = f"{self._limits.bytes} bytes or {self._limits.files} files a job"
+            return f"limit: {share.left_out} files were left out, they are over {most}"
+        if job.stamp in self._cut or (late and self._seen[job] < share.files):
+            return f"limit: packing took longer than {self._limits.seconds} seconds"
+        if share.unfit:
+            return f"other: {share.unfit} files have names that tar there cannot be told"
+        if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.index}/")]:
+            return f"other: {len(refused)} files were refused; {refused[0]!r}: {self._refused[refused[0]]}"
+        if lacking := share.files - self._seen[job]:
+            return f"other: {lacking} files could not be read there"
+        return None
+
+    @property
+    def _refused(self) -> dict[str, str]:
+        return self._unpacker.refused
+
+    @cached_property
+    def _plans(self) -> dict[str, Plan]:
+        lines = (line.split(" ", 1) for line in self._plans_text.lines)
+        return {stamp: Plan.model_validate_json(plan) for stamp, plan in lines}
+
+    @cached_property
+    def _report(self) -> list[list[str]]:
+        return [line.split() for line in self._report_text.lines]
+
+    @cached_property
+    def _shares(self) -> dict[Job, _Share]:
+        lines = (line for line in self._report if len(line) == 5)  # noqa: PLR2004 -- stamp, index, three numbers
+        return {Job(line[0], int(line[1])): _Share(*map(int, line[2:])) for line in lines}
+
+    @cached_property
+    def _cut(self) -> frozenset[str]:
+        return frozenset(line[0] for line in self._report if line[1:] == ["cut"])
+
+
+def _name(job: Job) -> str:
+    return f"{job.stamp}.{job.index}"

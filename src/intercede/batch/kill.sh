@@ -1,0 +1,25 @@
+# shellcheck shell=sh
+# condemn STAMP INDEX...: note that we asked for the end of each copy that has none yet, and print its native id.
+condemn() {
+    stamp=$1
+    shift
+    natives "$stamp"
+    for index; do
+        native "$index"
+        record "$stamp" "$index"
+        [ -z "$over" ] || continue
+        : >>"./$stamp/copies/$index/killed"
+        [ -z "$id" ] || printf '%s\n' "$id"
+    done
+}
+
+# end KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
+end() {
+    IC_IDS=$root/.kill.$mark
+    export IC_IDS
+    trap 'rm -f "$root/.kill.$mark" "$root/.ids.$mark"' EXIT
+    each condemn >"$IC_IDS"
+    [ ! -s "$IC_IDS" ] || frame kill tools "$1"
+    rm -f "$IC_IDS"
+    look "$2"
+}

@@ -1,0 +1,62 @@
+"""How jobs are named, and where things lie on the far side.
+
+::
+
+    <root>/resource-id                      the name of the resource, where none is configured
+    <root>/.trash/                          what a purge has moved out of sight
+    <root>/<stamp>/                         one submission
+        submit.sh payload wrapper           what runs
+        bin/ inputs/                        the staged executable, the files that every copy finds
+        tag batch plan find                 for `find`, for the scheduler, for fetching
+        submitting/ ids ids.err submitted   how far the submission is, and what the scheduler answered
+        natives                             copy index and native id, a line each
+        copies/<i>/work/                    the working directory
+        copies/<i>/{vars,secrets}           what this copy has that the others do not; how its secrets are removed
+        copies/<i>/{stdout,stderr,log}      what it wrote
+        copies/<i>/{exit,killed,final}      what came of it
+"""
+
+import re
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from intercede.contract.job import JobHandle
+
+__all__ = ["Job", "by_stamp", "handle_of", "job_of", "new_stamp"]
+
+_JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
+MOST_COPIES = 10**7
+
+
+class Job(NamedTuple):
+    """One copy of one submission."""
+
+    stamp: str
+    index: int
+
+
+def new_stamp() -> str:
+    """Make a submission's id."""
+    letters = string.ascii_lowercase
+    return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(12))
+
+
+def handle_of(resource: str, job: Job) -> JobHandle:
+    """Name a job for callers."""
+    return JobHandle(resource=resource, job=f"{job.stamp}.{job.index}")
+
+
+def job_of(resource: str, handle: JobHandle) -> Job | None:
+    """Return the job that a handle names; None: it is not this resource's."""
+    match = _JOB.fullmatch(handle.job) if handle.resource == resource else None
+    return Job(match[1], int(match[2])) if match else None
+
+
+def by_stamp(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
+    """Return each submission's indices, in order, each once."""
+    grouped: dict[str, set[int]] = {}
+    for job in jobs:
+        grouped.setdefault(job.stamp, set()).add(job.index)
+    return {stamp: sorted(indices) for stamp, indices in grouped.items()}

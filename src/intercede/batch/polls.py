@@ -1,0 +1,100 @@
+"""Polls that callers share: many may ask at once, and one command answers them.
+
+An answer is shared only among those who asked before its command began, so nobody is told the past. The floor makes
+callers wait, and never answers for the resource.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from intercede.contract.job import JobHandle, JobStatus
+
+__all__ = ["Polls"]
+
+_Ask = Callable[[Collection[JobHandle]], Awaitable[Mapping[JobHandle, JobStatus]]]
+
+
+class _Round:
+    """One command to come: who asked, and what for."""
+
+    def __init__(self) -> None:
+        self.handles: set[JobHandle] = set()
+        self.waiting = 0
+        self.task: asyncio.Task[Mapping[JobHandle, JobStatus]] | None = None
+
+
+class Polls:
+    """Asks for many callers at a time: one command after the other, begun ``floor`` seconds apart at least.
+
+    Args:
+        ask: The command.
+        floor: Seconds between the beginnings of two commands.
+    """
+
+    def __init__(self, ask: _Ask, floor: float) -> None:
+        self._ask = ask
+        self._floor = floor
+        self._begun: float | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._next: _Round | None = None
+        self._tasks: set[asyncio.Task[Mapping[JobHandle, JobStatus]]] = set()
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Wait for a command that begins after this call, and return its answer about these.
+
+        Cancelling ends the command only where nobody else waits for it.
+        """
+        round_ = self._joined(handles)
+        task = self._task_of(round_)
+        round_.waiting += 1
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if round_.waiting == 1:
+                await self._end(round_, task)
+            raise
+        finally:
+            round_.waiting -= 1
+        return {handle: answer[handle] for handle in handles}
+
+    async def close(self) -> None:
+        """End every command that is still out."""
+        self._next = None
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _joined(self, handles: Collection[JobHandle]) -> _Round:
+        self._next = self._next or _Round()
+        self._next.handles.update(handles)
+        return self._next
+
+    def _task_of(self, round_: _Round) -> asyncio.Task[Mapping[JobHandle, JobStatus]]:
+        if round_.task is None:
+            round_.task = asyncio.create_task(self._run(round_))
+            self._tasks.add(round_.task)
+            round_.task.add_done_callback(self._tasks.discard)
+            round_.task.add_done_callback(_seen)
+        return round_.task
+
+    async def _run(self, round_: _Round) -> Mapping[JobHandle, JobStatus]:
+        async with self._one_at_a_time:
+            now = asyncio.get_running_loop().time
+            if self._begun is not None:
+                await asyncio.sleep(max(0.0, self._begun + self._floor - now()))
+            self._begun = now()
+            if self._next is round_:
+                self._next = None  # who asks from now on waits for the next one
+            return await self._ask(round_.handles)
+
+    async def _end(self, round_: _Round, task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:
+        if self._next is round_:
+            self._next = None
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _seen(task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waited has it already; nobody may have

@@ -1,0 +1,40 @@
+# shellcheck shell=sh
+# discard STAMP INDEX...: move what is over out of sight, some hundreds of copies a process, and print which. A live
+# writer can keep rm from emptying a directory, not mv from renaming it.
+discard() {
+    stamp=$1
+    shift
+    trash=./.trash/$stamp.$mark
+    batch=
+    count=0
+    for index; do
+        record "$stamp" "$index"
+        [ -n "$over" ] || [ -n "$anyway" ] || continue
+        printf '%s %s\n' "$stamp" "$index"
+        [ "$said" != gone ] || continue
+        batch="$batch ./$stamp/copies/$index"
+        count=$((count + 1))
+        [ "$count" -lt 400 ] || throw
+    done
+    [ "$count" = 0 ] || throw
+    set -- "./$stamp/copies/"*
+    [ -e "$1" ] || [ ! -d "./$stamp" ] || mv "./$stamp" "$trash.all"
+}
+
+throw() {
+    mkdir -p "$trash"
+    # shellcheck disable=SC2086 # stamps and numbers, to be split
+    mv $batch "$trash/" || exit
+    batch=
+    count=0
+}
+
+# sweep: what was thrown away, now or when it could not be removed.
+sweep() {
+    set -- ./.trash/*
+    [ -e "$1" ] || return 0
+    rm -rf "$@" 2>/dev/null && return
+    chmod -R u+rwx "$@" 2>/dev/null
+    rm -rf "$@" 2>/dev/null
+    return 0
+}

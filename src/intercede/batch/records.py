@@ -1,0 +1,207 @@
+"""What is written of a copy, and the verdict that follows from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from pydantic import ValidationError
+
+from intercede.batch.layout import Job
+from intercede.contract.errors import TransportError
+from intercede.contract.job import JobState, JobStatus
+
+__all__ = ["FOREIGN", "Exit", "Record", "Word", "read_record", "verdict"]
+
+_UNKNOWN_ID = "?"
+_HIGHEST_SIGNAL = 64
+_CAUSES = frozenset({"timeout", "out_of_memory", "preempted", "node_failure"})
+_LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+
+FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="no job of this resource bears that name")
+_PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="nothing of it is there")
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the wrapper says that the payload ended."""
+
+    kind: Literal["code", "signal"]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of what the far side tells."""
+
+    job: Job
+    killed: bool = False
+    """Whether we asked for its end before it had one."""
+    native: str | None = None
+    """What the scheduler calls it."""
+    gone: bool = False
+    final: JobStatus | None = None
+    """A verdict that was written down; the only evidence from then on."""
+    exit: Exit | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that a scheduler says can change the verdict."""
+        return self.gone or self.final is not None or (self.exit is not None and self.exit.kind == "code")
+
+
+def read_record(line: str) -> Record:
+    """Read ``STAMP INDEX KILLED ID WHAT...``.
+
+    Raises:
+        TransportError: It is no such line.
+    """
+    try:
+        stamp, index, killed, native, what, *rest = line.split(" ", 5)
+        job = Job(stamp, int(index))
+        known = Record(job, killed == "killed", None if native == _UNKNOWN_ID else native)
+        return _READERS[what](known, rest[0] if rest else "")
+    except (ValueError, KeyError) as error:
+        raise TransportError(f"the far side told no record of a copy, but {line[:200]!r}") from error
+
+
+def _told(known: Record, *, gone: bool = False, final: JobStatus | None = None, ended: Exit | None = None) -> Record:
+    return Record(known.job, known.killed, known.native, gone, final, ended)
+
+
+def _final(known: Record, text: str) -> Record:
+    try:
+        return _told(known, final=JobStatus.model_validate_json(text))
+    except ValidationError:
+        return known  # whatever that file is, no verdict stands in it
+
+
+def _code(known: Record, text: str) -> Record:
+    return _told(known, ended=Exit("code", int(text.split()[0])))
+
+
+def _signal(known: Record, text: str) -> Record:
+    number = int(text.split()[0])
+    return _told(known, ended=Exit("signal", number)) if 0 < number <= _HIGHEST_SIGNAL else known
+
+
+_READERS: dict[str, Callable[[Record, str], Record]] = {
+    "gone": lambda known, _: _told(known, gone=True),
+    "final": _final,
+    "code": _code,
+    "signal": _signal,
+    "none": lambda known, _: known,
+}
+
+
+class Word(Enum):
+    """What the scheduler says of a copy, as far as it matters."""
+
+    LIVE = "still live"
+    CAUSE = "timeout, out of memory, preempted, node failure"
+    CANCELLED = "cancelled"
+    ENDED = "ended in another way, or cannot say"
+    ABSENT = "not listed"
+
+    @classmethod
+    def of(cls, said: JobStatus | None) -> "Word":
+        """Sort what a scheduler said."""
+        if said is None:
+            return cls.ABSENT
+        if said.state in _LIVE:
+            return cls.LIVE
+        if said.reason in _CAUSES:
+            return cls.CAUSE
+        return cls.CANCELLED if said.state is JobState.KILLED else cls.ENDED
+
+
+def verdict(record: Record, said: JobStatus | None) -> JobStatus:
+    """Tell a copy's status from its record and from what the scheduler says, None where it does not list it."""
+    if record.gone:
+        return _PURGED
+    if record.final is not None:
+        return record.final
+    kind, word = record.exit and record.exit.kind, Word.of(said)
+    for on_exit, on_words, on_killed, ruling in _TABLE:
+        if on_exit == kind and word in on_words and record.killed in on_killed:
+            return ruling(record, said)
+    raise AssertionError(f"the table of verdicts has no row for {kind}, {word}, {record.killed}")
+
+
+def _by_code(record: Record, _: JobStatus | None) -> JobStatus:
+    code = _number(record)
+    if code == 0:
+        return JobStatus(state=JobState.DONE, exit_code=0, evidence="exit record")
+    return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence="exit record")
+
+
+def _running(_: Record, said: JobStatus | None) -> JobStatus:
+    evidence = "the scheduler still has it, though an attempt was ended by a signal"
+    return JobStatus(state=JobState.RUNNING, native=said and said.native, evidence=evidence)
+
+
+def _by_cause(record: Record, said: JobStatus | None) -> JobStatus:
+    return _signalled(record, said, JobState.FAILED, said.reason if said else None)
+
+
+def _by_user(record: Record, said: JobStatus | None) -> JobStatus:
+    return _signalled(record, said, JobState.KILLED, "killed_by_user")
+
+
+def _by_site(record: Record, said: JobStatus | None) -> JobStatus:
+    return _signalled(record, said, JobState.KILLED, "killed_by_site")
+
+
+def _by_signal(record: Record, said: JobStatus | None) -> JobStatus:
+    return _signalled(record, said, JobState.FAILED, "signal")
+
+
+def _word(_: Record, said: JobStatus | None) -> JobStatus:
+    assert said is not None  # noqa: S101 -- its row says so
+    return said.model_copy(update={"evidence": said.evidence or "the scheduler's word"})
+
+
+def _before_its_end(_: Record, said: JobStatus | None) -> JobStatus:
+    evidence = "killed by us, no longer listed, and left no record"
+    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=said and said.native, evidence=evidence)
+
+
+def _lost(_record: Record, _said: JobStatus | None) -> JobStatus:
+    evidence = "not listed, and left no record: absence is never success"
+    return JobStatus(state=JobState.UNKNOWN, reason="lost", evidence=evidence)
+
+
+def _signalled(record: Record, said: JobStatus | None, state: JobState, reason: str | None) -> JobStatus:
+    return JobStatus.model_validate(
+        {
+            "state": state,
+            "signal": _number(record),
+            "reason": reason,
+            "native": said and said.native,
+            "evidence": "exit record" + ("" if said is None else " and the scheduler's word"),
+        }
+    )
+
+
+def _number(record: Record) -> int:
+    return record.exit.number if record.exit else 0
+
+
+_Ruling = Callable[[Record, JobStatus | None], JobStatus]
+_ANY = frozenset(Word)
+_EITHER = frozenset({True, False})
+_YES, _NO = frozenset({True}), frozenset({False})
+_LISTED = _ANY - {Word.ABSENT}
+
+_TABLE: tuple[tuple[Literal["code", "signal"] | None, frozenset[Word], frozenset[bool], _Ruling], ...] = (
+    # exit    the scheduler says              killed by us  verdict: the first row that fits
+    ("code", _ANY, _EITHER, _by_code),  #                   DONE or FAILED(exit_code)
+    ("signal", frozenset({Word.LIVE}), _EITHER, _running),  # RUNNING
+    ("signal", frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
+    ("signal", _ANY, _YES, _by_user),  #                    KILLED(killed_by_user)
+    ("signal", frozenset({Word.CANCELLED}), _NO, _by_site),  # KILLED(killed_by_site)
+    ("signal", _ANY, _NO, _by_signal),  #                   FAILED(signal)
+    (None, _LISTED, _EITHER, _word),  #                     the scheduler's word
+    (None, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)
+    (None, frozenset({Word.ABSENT}), _NO, _lost),  #        UNKNOWN(lost), at once
+)

@@ -1,0 +1,95 @@
+# What stands written of each copy. No process is forked for a copy: a thousand are read in some milliseconds.
+# The function `each COMMAND`, written by the caller, calls COMMAND STAMP INDEX... once a submission.
+# shellcheck shell=sh
+
+# record STAMP INDEX: sets said, the copy's record, killed, and over where nothing can change it any more. What lacks
+# its line's end is being written, and does not count yet.
+record() {
+    here=./$1/copies/$2
+    over=yes killed=-
+    if [ ! -d "$here" ]; then
+        said=gone
+        return
+    fi
+    [ ! -e "$here/killed" ] || killed=killed
+    if [ -e "$here/final" ] && read -r said <"$here/final"; then
+        said="final $said"
+        return
+    fi
+    if [ -e "$here/exit" ] && read -r said <"$here/exit"; then
+        case $said in code\ *) return ;; esac
+    else
+        said=none
+    fi
+    over=
+}
+
+# natives STAMP: sets id_INDEX for every copy of the submission that has a native id.
+natives() {
+    [ -e "./$1/natives" ] || return 0
+    while read -r ic_index ic_id; do
+        case $ic_index in '' | *[!0-9]*) continue ;; esac
+        eval "id_$ic_index=\$ic_id"
+    done <"./$1/natives"
+}
+
+# native INDEX: sets id, empty where there is none, and forgets it.
+native() {
+    eval "id=\${id_$1-}; unset id_$1"
+}
+
+# know STAMP LINES: keep the native ids that were understood elsewhere.
+know() {
+    [ -d "./$1" ] && [ ! -e "./$1/natives" ] || return 0
+    printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
+}
+
+# live STAMP INDEX...: print the native ids of the copies whose records may still change.
+live() {
+    stamp=$1
+    shift
+    natives "$stamp"
+    for index; do
+        native "$index"
+        record "$stamp" "$index"
+        [ -n "$over" ] || [ -z "$id" ] || printf '%s\n' "$id"
+    done
+}
+
+# tell STAMP INDEX...: print a line for each copy; where open_only is set, for those that are not over.
+tell() {
+    stamp=$1
+    shift
+    natives "$stamp"
+    for index; do
+        native "$index"
+        record "$stamp" "$index"
+        [ -z "$over" ] || [ -z "${open_only-}" ] || continue
+        printf '%s %s %s %s %s\n' "$stamp" "$index" "$killed" "${id:-?}" "$said"
+    done
+}
+
+# tools FRAGMENT: run the scheduler's own text with what would change its tools' answers out of the way.
+tools() {
+    for ic_unset in $(env | while IFS='=' read -r ic_key _; do
+        case $ic_key in
+        *[!A-Za-z0-9_]*) ;;
+        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
+        esac
+    done); do
+        unset "$ic_unset"
+    done
+    eval "$1"
+}
+
+# look FRAGMENT: first what the scheduler lists of the copies that may still change, then all records: a copy that
+# ends in between is seen by its record, never taken for lost.
+look() {
+    IC_IDS=$root/.ids.$mark
+    export IC_IDS
+    trap 'rm -f "$IC_IDS"' EXIT
+    trap 'exit 143' HUP INT TERM
+    each live >"$IC_IDS"
+    [ ! -s "$IC_IDS" ] || frame listing tools "$1"
+    frame records each tell
+}

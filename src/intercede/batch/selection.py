@@ -1,0 +1,151 @@
+"""Which files of a working directory come back.
+
+The far side is told by a ``find`` expression that takes at least what is wanted; what it takes too much is
+left out here, where patterns mean exactly what the contract says.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from intercede.contract.job import RelativePath, SubmissionSpec, _Data
+
+__all__ = ["Plan", "matches"]
+
+
+class Plan(_Data):
+    """What is to come back from each copy of a submission; kept there, so that any process can fetch."""
+
+    patterns: tuple[str, ...] = ()
+    include_unlisted: bool = False
+    stdout: RelativePath | None = None
+    stderr: RelativePath | None = None
+    inputs: tuple[RelativePath, ...] = ()
+    secrets: Mapping[int, tuple[str, ...]] = {}
+    """Copy index -> the names of its secrets."""
+
+    @classmethod
+    def of(cls, spec: SubmissionSpec, secrets: Mapping[int, tuple[str, ...]]) -> "Plan":
+        """Write down what a specification asks for."""
+        return cls(
+            patterns=tuple(dict.fromkeys(member.pattern for member in spec.outputs.members)),
+            include_unlisted=spec.outputs.include_unlisted,
+            stdout=spec.stdout,
+            stderr=spec.stderr,
+            inputs=tuple(file.name for file in spec.inputs),
+            secrets=secrets,
+        )
+
+    def wants(self, index: int, name: str) -> bool:
+        """Whether this file of the working directory comes back among ``files``."""
+        if name in self._hidden or name.partition("/")[0] in self.secrets.get(index, ()):
+            return False
+        return self.include_unlisted or any(each.match(name) for each in self._compiled.values())
+
+    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the patterns that none of these names matches."""
+        names = tuple(names)
+        return tuple(
+            pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names)
+        )
+
+    def expression(self, stamp: str, copies: int) -> str:
+        """Write the ``find`` expression, quoted for sh, that takes every file of these copies that may be wanted."""
+        captured = [f"{place}/{name}" for place in _places(stamp, copies) for name in ("stdout", "stderr", "log")]
+        paths = [_path(path) + (" ! -size 0" if path.endswith("/log") else "") for path in captured]
+        for place in _places(stamp, copies):
+            taken = [_glob(name) for name in (self.stdout, self.stderr) if name]
+            if self.include_unlisted:
+                paths.append(f"{_path(place + '/work/*')}{''.join(self._spared(place))}")
+            else:
+                rough = [_roughly(pattern) for pattern in self.patterns]
+                taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
+            paths += [_path(f"{place}/work/{pattern}") for pattern in taken]
+        return " -o ".join(paths)
+
+    def _spared(self, place: str) -> Iterator[str]:
+        for name in self.inputs:
+            yield f" ! {_path(f'{place}/work/{_glob(name)}')}"
+
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        return frozenset({*self.inputs, self.stdout or "", self.stderr or ""})
+
+    @cached_property
+    def _compiled(self) -> dict[str, re.Pattern[str]]:
+        return {pattern: _compiled(pattern) for pattern in self.patterns}
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern takes this file: the file itself, or a directory above it."""
+    return _compiled(pattern).match(name) is not None
+
+
+def _places(stamp: str, copies: int) -> Iterator[str]:
+    """Patterns for the copies' directories; ``*`` would cross slashes in find."""
+    for digits in range(1, len(str(copies - 1)) + 1):
+        yield f".//{stamp}/copies/{'[0-9]' * digits}"
+
+
+def _path(pattern: str) -> str:
+    return f"-path {shlex.quote(pattern)}"
+
+
+def _glob(name: str) -> str:
+    return re.sub(r"([*?\[\\])", r"\\\1", name)
+
+
+def _roughly(pattern: str) -> str:
+    """For find, where ``*`` crosses slashes: whatever is not literal text becomes one."""
+    parts = [re.sub(r"\[.*|[*?\\]+", "*", part, flags=re.DOTALL) for part in _parts(pattern)]
+    return "/".join(parts).replace("*/", "*")  # **/ takes no directory, too
+
+
+def _parts(pattern: str) -> tuple[str, ...]:
+    return PurePosixPath(pattern).parts
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = _parts(pattern)
+    regex = "".join(_part(part, last=number == len(parts)) for number, part in enumerate(parts, 1))
+    return re.compile(regex + r"(?:/.*)?\Z", re.DOTALL)
+
+
+_VISIBLE = r"(?!\.)"
+
+
+def _part(part: str, *, last: bool) -> str:
+    if part == "**":
+        return rf"{_VISIBLE}[^/]+(?:/{_VISIBLE}[^/]+)*" if last else rf"(?:{_VISIBLE}[^/]+/)*"
+    return ("" if part.startswith(".") else _VISIBLE) + _translated(part) + ("" if last else "/")
+
+
+_TOKEN = re.compile(r"(\*\*)|(\*)|(\?)|\[([!^]?)(\]?[^\]/]*)\]|(.)", re.DOTALL)
+
+
+def _translated(part: str) -> str:
+    return "".join(_token(match) for match in _TOKEN.finditer(part))
+
+
+def _token(match: re.Match[str]) -> str:
+    anywhere, run, one, negated, members, literal = match.groups()
+    if anywhere:
+        return rf"(?:[^/]|/{_VISIBLE})*"
+    if run:
+        return "[^/]*"
+    if one:
+        return "[^/]"
+    if literal is not None:
+        return re.escape(literal)
+    return _class(members, negated=bool(negated))
+
+
+def _class(members: str, *, negated: bool) -> str:
+    inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", members)
+    try:
+        re.compile(f"[{inside}]")
+    except re.error:
+        return r"(?!)"  # a range that runs backwards holds nothing
+    return rf"(?!/)[^{inside}]" if negated else f"[{inside}]"

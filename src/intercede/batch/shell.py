@@ -1,0 +1,77 @@
+"""The far side: scripts of ours, run there by sh, and their answers."""
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from intercede.batch.archive import Member, pack
+from intercede.batch.framing import Answer, new_mark
+from intercede.contract.transport import ByteSink, Transport
+
+__all__ = ["Shell", "call", "text_of"]
+
+_NO_STREAMS: Mapping[str, ByteSink] = MappingProxyType({})
+_READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
+"""With ``sh -s`` a child that reads stdin would eat the rest of the script."""
+_PIECE = 65536
+
+
+@cache
+def text_of(name: str) -> str:
+    """Return the text of a script that lies beside this module."""
+    return (Path(__file__).parent / f"{name}.sh").read_text("utf-8")
+
+
+def call(*words: str) -> str:
+    """Write a command of these words, whatever is in them."""
+    return " ".join(shlex.quote(word) for word in words)
+
+
+class Shell:
+    """Runs scripts over a transport, so many at a time.
+
+    ``root`` is the directory there that scripts start in; empty until it is known.
+    """
+
+    def __init__(self, transport: Transport, in_flight: int) -> None:
+        self._transport = transport
+        self._turn = asyncio.Semaphore(in_flight)
+        self.root = ""
+
+    async def run(self, parts: Iterable[str], streams: Mapping[str, ByteSink] = _NO_STREAMS) -> Answer:
+        """Run a script, made of the prelude and these parts, in the root.
+
+        Raises:
+            TransportError: The way there failed.
+        """
+        mark = new_mark()
+        start = f"cd {shlex.quote(self.root)} || exit\nroot={shlex.quote(self.root)}" if self.root else ""
+        script = "\n".join([text_of("prelude"), f"mark={mark}", text_of("tidy"), start, *parts, ""])
+        return await self._exec(["sh", "-c", _READ], mark, _pieces(script.encode("utf-8", "surrogateescape")), streams)
+
+    async def unpack(self, directory: str, members: Iterable[Member]) -> Answer:
+        """Unpack an archive into a new directory of the root, and run its last member, ``submit.sh``.
+
+        Raises:
+            InvalidSpecError: A local file cannot be read.
+            TransportError: The way there failed.
+        """
+        mark = new_mark()
+        argv = ["sh", "-c", text_of("boot"), "sh", self.root, directory, mark]
+        return await self._exec(argv, mark, pack(members), _NO_STREAMS)
+
+    async def _exec(
+        self, argv: list[str], mark: str, stdin: AsyncIterator[bytes], streams: Mapping[str, ByteSink]
+    ) -> Answer:
+        answer = Answer(mark, streams)
+        async with self._turn:
+            answer.finish(await self._transport.run(argv, stdin=stdin, stdout=answer))
+        return answer
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _PIECE):
+        yield data[start : start + _PIECE]

@@ -1,0 +1,184 @@
+"""What the far side and its scheduler say of jobs, in a constant number of commands."""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from intercede.batch.framing import Answer
+from intercede.batch.layout import Job, by_stamp
+from intercede.batch.records import Record, read_record, verdict
+from intercede.batch.shell import Shell, call, text_of
+from intercede.contract.errors import ResourceError, SchedulerError
+from intercede.contract.job import JobStatus
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import ByteSink, CommandResult
+
+__all__ = ["Look", "Station", "each"]
+
+_NO_STREAMS: Mapping[str, ByteSink] = {}
+_NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
+
+
+def each(jobs: Iterable[Job]) -> str:
+    """Write the shell function that calls a command once a submission, with its indices."""
+    calls = [f'"$1" {stamp} {" ".join(map(str, indices))}' for stamp, indices in by_stamp(jobs).items()]
+    return "\n".join(["each() {", *calls, "}"])
+
+
+@dataclass(frozen=True)
+class Look:
+    """The records of some jobs, and what the scheduler said of those that had not ended."""
+
+    records: Mapping[Job, Record] = field(default_factory=dict[Job, Record])
+    said: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])
+
+    def verdict(self, job: Job) -> JobStatus:
+        """Tell where a job is."""
+        record = self.records[job]
+        return verdict(record, None if record.native is None else self.said.get(record.native))
+
+    @property
+    def open(self) -> list[Job]:
+        """The jobs whose verdict rests on the scheduler's word."""
+        return [job for job, record in self.records.items() if not record.over]
+
+    @property
+    def unnamed(self) -> set[str]:
+        """The submissions of which nobody there knows yet what the scheduler calls them."""
+        return {job.stamp for job in self.open if self.records[job].native is None}
+
+    @property
+    def to_settle(self) -> dict[Job, JobStatus]:
+        """The final verdicts that rest on no exit code and are not written down yet."""
+        verdicts = {job: self.verdict(job) for job in self.open}
+        return {job: status for job, status in verdicts.items() if status.state.final}
+
+
+class Station:
+    """Asks the far side about jobs, and knows what the scheduler calls them."""
+
+    def __init__(self, shell: Shell, scheduler: Scheduler) -> None:
+        self._shell = shell
+        self._scheduler = scheduler
+        self._unwritten: dict[str, Mapping[int, str]] = {}
+        self.look_part = f"look {shlex.quote(scheduler.status_script())}"
+        """The part of a script that reads records and listing."""
+
+    def named(self, stamp: str, ids: Mapping[int, str]) -> None:
+        """Remember native ids; the next script about the submission writes them down there."""
+        self._unwritten[stamp] = ids
+
+    async def ask(
+        self, jobs: Collection[Job], *parts: str, streams: Mapping[str, ByteSink] = _NO_STREAMS, calls: str | None = None
+    ) -> Answer:
+        """Run a script about jobs.
+
+        Args:
+            jobs: What its function ``each`` goes through.
+            parts: The script, after records.sh.
+            streams: Frames to be handed on as they come.
+            calls: Another text for ``each``.
+        """
+        stamps = {job.stamp for job in jobs} & self._unwritten.keys()
+        ids = {stamp: self._unwritten[stamp] for stamp in stamps}
+        known = [call("know", stamp, _lines(ids[stamp])) for stamp in stamps]
+        answer = await self._shell.run([text_of("records"), *known, each(jobs) if calls is None else calls, *parts], streams)
+        for stamp in stamps:
+            self._unwritten.pop(stamp, None)
+        return answer
+
+    def read(self, answer: Answer) -> Look:
+        """Read what ``look_part`` told."""
+        records = {record.job: record for record in map(read_record, answer.lines("records"))}
+        natives = [record.native for record in records.values() if record.native is not None]
+        said = self._scheduler.parse_status(natives, answer.frame("listing")) if "listing" in answer else {}
+        return Look(records, said)
+
+    async def look(self, jobs: Collection[Job]) -> Look:
+        """Tell where jobs are: one command, and more where native ids have to be read first."""
+        look = self.read(await self.ask(jobs, self.look_part))
+        if await self.learn(look.unnamed):
+            look = self.read(await self.ask(jobs, self.look_part))
+        return look
+
+    async def decide(self, look: Look) -> dict[Job, JobStatus]:
+        """Return every job's status, after final verdicts without an exit code were written down.
+
+        What stands there already counts, so that everybody is told the same for ever.
+        """
+        statuses = {job: look.verdict(job) for job in look.records}
+        if finals := look.to_settle:
+            answer = await self.ask(finals, settling(finals))
+            statuses |= {job: look_again.verdict(job) for look_again in [self._settled(answer)] for job in look_again.records}
+        return statuses
+
+    def _settled(self, answer: Answer) -> Look:
+        return Look({record.job: record for record in map(read_record, answer.lines("settled"))})
+
+    async def learn(self, stamps: Collection[str]) -> bool:
+        """Read what the scheduler answered to these submissions; tell whether there are ids that were not known."""
+        if not stamps:
+            return False
+        calls = [call("submission", stamp) for stamp in sorted(stamps)]
+        answer = await self._shell.run([text_of("find"), *calls])
+        found = {stamp: self._understood(stamp, answer) for stamp in stamps if f"{stamp}.batch" in answer}
+        found |= await self._listed([stamp for stamp, ids in found.items() if ids is None])
+        for stamp, ids in found.items():
+            self.named(stamp, ids or {})
+        return any(found.values())
+
+    def _understood(self, stamp: str, answer: Answer) -> Mapping[int, str] | None:
+        """The ids in the scheduler's own answer; None where that never came whole."""
+        if f"{stamp}.answer" not in answer:
+            return None
+        batch = Batch.model_validate_json(answer.text(f"{stamp}.batch"))
+        try:
+            return checked(batch, self._scheduler.parse_submit(batch, answer.frame(f"{stamp}.answer"))).ids
+        except ResourceError:
+            return None  # it said no, or nothing that can be understood: what is there decides
+
+    async def _listed(self, stamps: Collection[str]) -> dict[str, Mapping[int, str] | None]:
+        if not stamps:
+            return {}
+        calls = [call("frame", stamp, "tools", self._scheduler.list_script(stamp)) for stamp in stamps]
+        answer = await self._shell.run([text_of("records"), *calls])
+        return {stamp: self._scheduler.parse_list(answer.frame(stamp)) for stamp in stamps}
+
+
+def settling(finals: Mapping[Job, JobStatus]) -> str:
+    """Write the part of a script that writes verdicts down and tells which stand."""
+    calls = [
+        call("settle", job.stamp, str(job.index), status.model_dump_json(exclude_none=True))
+        for job, status in finals.items()
+    ]
+    return "\n".join([text_of("settle"), "settle_all() {", *calls, "}", "frame settled settle_all"])
+
+
+def checked(batch: Batch, queued: Queued) -> Queued:
+    """See that a scheduler answered for each copy, with ids that can be ids.
+
+    Raises:
+        SchedulerError: It did not.
+    """
+    answered = sorted([*queued.ids, *queued.refused])
+    if answered != list(range(batch.copies)) or not all(_NATIVE.fullmatch(native) for native in queued.ids.values()):
+        raise SchedulerError(
+            f"the scheduler answered for {len(answered)} of {batch.copies} copies, or with ids that cannot be: "
+            "some may have started, find them by their tag",
+        )
+    return queued
+
+
+def _lines(ids: Mapping[int, str]) -> str:
+    return "\n".join(f"{index} {native}" for index, native in ids.items())
+
+
+def said_of(answer: Answer, name: str) -> CommandResult | None:
+    """Return a frame, or None where its command had nothing to do."""
+    return answer.frame(name) if name in answer else None
+
+
+def lines_of(answer: Answer, name: str) -> Iterator[list[str]]:
+    """Return a frame's lines, split at blanks."""
+    return (line.split() for line in answer.lines(name))

@@ -1,0 +1,203 @@
+"""What a submission consists of on the far side: the members of its archive."""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from intercede.batch.archive import Member
+from intercede.batch.layout import MOST_COPIES
+from intercede.batch.selection import Plan
+from intercede.batch.shell import text_of
+from intercede.contract.errors import InvalidSpecError, UnsupportedSpecError
+from intercede.contract.job import CopyVars, SubmissionSpec
+from intercede.contract.scheduler import Batch
+
+__all__ = ["Package", "quoted_tag"]
+
+_SHELLS_OWN = frozenset(
+    "_ BASHOPTS BASHPID BASH_ARGV0 BASH_CMDS BASH_VERSINFO COMP_WORDBREAKS DIRSTACK EPOCHREALTIME EPOCHSECONDS EUID "
+    "FUNCNAME GROUPS HISTCMD LINENO OPTIND PPID RANDOM SECONDS SHELLOPTS SRANDOM UID".split()
+)
+"""Variables that some sh keeps for itself: they would arrive changed, or not at all."""
+
+
+def quoted_tag(tag: str) -> str:
+    """Write a tag as one line of plain characters, to be compared and nothing else."""
+    return quote(tag, safe="", errors="surrogatepass")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One submission, ready to be sent."""
+
+    spec: SubmissionSpec
+    copies: Sequence[CopyVars]
+    batch: Batch
+
+    def check(self) -> None:
+        """See that it can be sent at all.
+
+        Raises:
+            InvalidSpecError: A local file cannot be read, or two files want the same place.
+            UnsupportedSpecError: It asks for what sh and a transport cannot do.
+        """
+        _check_supported(self.spec, self.copies)
+        _check_places(self.spec, self.copies)
+        for path in self._local_files:
+            _check_readable(path)
+
+    def members(self, fragment: str) -> Iterator[Member]:
+        """Give the files, ``submit.sh`` last: an archive that was cut starts nothing."""
+        yield Member("wrapper", text_of("wrapper").encode(), 0o700)
+        yield Member("payload", _bytes(self._payload))
+        yield Member("batch", _line(self.batch.model_dump_json()))
+        yield Member("plan", _line(self._plan.model_dump_json()))
+        yield Member("find", _line(self._plan.expression(self.batch.stamp, len(self.copies))))
+        if self.spec.tag is not None:
+            yield Member("tag", _line(quoted_tag(self.spec.tag)))
+        if self._staged is not None:
+            yield Member(f"bin/{self._staged.name}", self._staged, 0o700)
+        for file in self.spec.inputs:
+            yield Member(f"inputs/{file.name}", Path(file.source), _mode(Path(file.source)))
+        for index, copy in enumerate(self.copies):
+            yield from _of_copy(f"copies/{index}", copy)
+        yield Member("submit.sh", _bytes(self._submit(fragment)), 0o700)
+
+    def _submit(self, fragment: str) -> str:
+        values = f"copies={len(self.copies)}\nfragment={shlex.quote(fragment)}"
+        return "\n".join([text_of("prelude"), values, text_of("submit")])
+
+    @property
+    def _staged(self) -> Path | None:
+        return self.spec.staged_executable
+
+    @property
+    def _local_files(self) -> list[Path]:
+        return [*([self._staged] if self._staged else []), *(Path(file.source) for file in self.spec.inputs)]
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return Plan.of(self.spec, {index: tuple(copy.secrets) for index, copy in enumerate(self.copies) if copy.secrets})
+
+    @property
+    def _payload(self) -> str:
+        spec = self.spec
+        return "\n".join(
+            [
+                f"ic_stdout={shlex.quote(_captured(spec.stdout, 'stdout'))}",
+                f"ic_stderr={shlex.quote(_captured(spec.stderr, 'stderr'))}",
+                "ic_environment() {",
+                *_exports(spec.environment),
+                ":",
+                "}",
+                "ic_command() {",
+                f'exec {self._command} </dev/null >"$ic_stdout" 2>"$ic_stderr"',
+                "}\n",
+            ]
+        )
+
+    @property
+    def _command(self) -> str:
+        return " ".join([*self._program, *map(shlex.quote, self.spec.arguments)])
+
+    @property
+    def _program(self) -> list[str]:
+        name = str(self.spec.executable)
+        if self._staged is not None:
+            path = f'"$ic_top"/bin/{shlex.quote(self._staged.name)}'
+            return [path] if _is_program(self._staged) else ["sh", path]
+        return ["env", "--", shlex.quote(name)] if name.startswith("-") else [shlex.quote(name)]
+
+
+def _check_supported(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
+    if len(copies) > MOST_COPIES:
+        raise UnsupportedSpecError(f"{len(copies)} copies: a submission has at most {MOST_COPIES}", field="copies")
+    if spec.container is not None:
+        raise _unsupported("container", spec.container.image, "a payload runs as it is there: have it start its image")
+    for file in spec.inputs:
+        if file.is_url:
+            raise _unsupported("inputs", file.source, "nothing there fetches URLs: name a local file")
+    for member in spec.outputs.members:
+        if member.destination is not None:
+            raise _unsupported("outputs", member.destination, "nothing there uploads: leave destination None and fetch")
+    for name in [*spec.environment, *(name for copy in copies for name in copy.environment)]:
+        if name in _SHELLS_OWN:
+            raise _unsupported("environment", name, "sh keeps that variable for itself: choose another name")
+
+
+def _unsupported(field: str, value: object, advice: str) -> UnsupportedSpecError:
+    return UnsupportedSpecError(f"{field} {str(value)!r} is more than this backend can do: {advice}", field=field, value=value)
+
+
+def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
+    shared = [*(file.name for file in spec.inputs), *(name for name in (spec.stdout, spec.stderr) if name)]
+    for secrets in {frozenset(copy.secrets) for copy in copies}:
+        names = [*shared, *secrets]
+        directories = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+        twice = sorted({name for name in names if names.count(name) > 1 or name in directories})
+        if twice:
+            raise InvalidSpecError(
+                f"inputs, secrets, stdout and stderr must be different files, and none a directory of another: {twice}",
+                field="inputs",
+                value=twice,
+            )
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _unreadable(path, "it is not a regular file")
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, why: str) -> InvalidSpecError:
+    return InvalidSpecError(f"the local file {str(path)!r} cannot be sent: {why}", field="inputs", value=str(path))
+
+
+def _is_program(path: Path) -> bool:
+    """Whether the kernel knows how to run it; else sh does."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start.startswith(b"#!") or start == b"\x7fELF"
+
+
+def _mode(path: Path) -> int:
+    return 0o700 if path.stat().st_mode & stat.S_IXUSR else 0o600
+
+
+def _of_copy(place: str, copy: CopyVars) -> Iterator[Member]:
+    if copy.environment:
+        yield Member(f"{place}/vars", _bytes("\n".join([*_exports(copy.environment), ""])))
+    if copy.secrets:
+        names = " ".join(shlex.quote(f"./{name}") for name in copy.secrets)
+        yield Member(f"{place}/secrets", _bytes(f"rm -rf {names}\n"))
+    for name, secret in copy.secrets.items():
+        yield Member(f"{place}/work/{name}", secret.get_secret_value())
+
+
+def _exports(environment: Mapping[str, str]) -> list[str]:
+    return [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+
+
+def _captured(name: str | None, default: str) -> str:
+    return f"./{name}" if name else f"../{default}"
+
+
+def _line(text: str) -> bytes:
+    return _bytes(text + "\n")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+

@@ -1,0 +1,69 @@
+# sh ./wrapper INDEX, in the submission's directory: run one copy, and tell the truth about it.
+# Nothing but what the payload asked for may reach it, so what is set here is not exported. shellcheck shell=sh
+unset -f command cat cd cp date mkdir mv printf read rm test trap umask 2>/dev/null
+unalias -a 2>/dev/null
+set +efuvxC
+IFS=' 	
+'
+umask 077
+ic_native=${IC_NATIVE:-$$}
+unset IC_NATIVE
+ic_attempt=1
+
+cd "./copies/$1" || exit
+[ ! -e final ] || exit 0
+if [ -e exit ]; then
+    read -r ic_what _ _ _ _ ic_attempt <"exit"
+    [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
+    ic_attempt=$((ic_attempt + 1))
+    rm -f exit
+fi
+exec 2>>log
+cd ./work || exit
+ic_top=${PWD%/copies/*/work}
+
+# A signal for the whole group is the payload's to die of; it must not end this shell before the record is written.
+# Handlers, unlike ignored signals, do not pass on to what is started.
+ic_signal=
+trap 'ic_signal=1' HUP
+trap 'ic_signal=2' INT
+trap 'ic_signal=3' QUIT
+trap 'ic_signal=10' USR1
+trap 'ic_signal=12' USR2
+trap 'ic_signal=15' TERM
+trap 'ic_signal=24' XCPU
+
+# stage: the inputs, and the directories of stdout and stderr.
+stage() {
+    . ../../../payload
+    [ ! -d ../../../inputs ] || cp -R ../../../inputs/. . || return
+    for ic_file in "$ic_stdout" "$ic_stderr"; do
+        case $ic_file in */*/*) [ -d "${ic_file%/*}" ] || mkdir -p "${ic_file%/*}" || return ;; esac
+    done
+}
+
+# payload: becomes it. The redirections come last, so that whatever the shell says before goes to the log.
+payload() {
+    ic_environment
+    [ ! -e ../vars ] || . ../vars
+    ic_command
+}
+
+ic_code=126
+if [ -e ../killed ]; then
+    ic_signal=15
+elif stage && [ -z "$ic_signal" ]; then
+    (payload)
+    ic_code=$?
+    ic_signal=
+fi
+[ ! -e ../secrets ] || . ../secrets
+
+# A shell tells death by signal n as 128 + n.
+ic_what="code $ic_code"
+[ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
+[ -z "$ic_signal" ] || ic_what="signal $ic_signal"
+ic_host=-
+[ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
+date +"$ic_what %s $ic_host $ic_native $ic_attempt" >../exit.tmp
+exec mv -f ../exit.tmp ../exit

@@ -1,0 +1,98 @@
+# sh ./direct/runner COPIES SLOTS WALL GRACE, in the submission's directory: keep at most SLOTS copies running until
+# all have run. It and its lanes are detached; each copy leads a session and a process group of its own.
+#
+# direct/host          host, boot id, pid and start time of the runner, and how many copies there are
+# direct/INDEX         made by whoever decides about the copy, a lane or a kill, and only where it is not there yet:
+#                      pid, start time, and when it began in seconds of the machine's uptime; or the word killed
+# direct/INDEX.kill    asked to end       direct/INDEX.timeout    had its time
+# shellcheck shell=sh
+unset -f command kill printf read setsid sh sleep true uname 2>/dev/null
+unalias -a 2>/dev/null
+set +efuvx -C
+IFS=' 	
+'
+copies=$1 slots=$2 wall=$3 grace=$4
+
+# identify: sets pid and start of the very process that runs this. The name in parentheses may hold anything.
+identify() {
+    read -r stat </proc/self/stat
+    pid=${stat%% *}
+    # shellcheck disable=SC2086 # numbers, to be split
+    set -- ${stat##*) }
+    start=${20}
+}
+
+# alive PID START: whether that very process is there; a dead one that nobody has reaped yet is not.
+alive() {
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+    wanted=$2
+    # shellcheck disable=SC2086 # numbers, to be split
+    set -- ${stat##*) }
+    [ "${20-}" = "$wanted" ] && [ "$1" != Z ]
+}
+
+# claim: whether this copy is ours to start; only one can make the file.
+claim() {
+    [ ! -e "direct/$index" ] && true 2>/dev/null >"direct/$index"
+}
+
+# become: turn into the copy. It says who it is before it looks whether it was asked to end, and whoever asks does
+# so before looking who it is: one of them sees the other.
+become() {
+    identify
+    read -r began _ </proc/uptime
+    printf '%s %s %s\n' "$pid" "$start" "${began%.*}" >>"direct/$index"
+    [ ! -e "direct/$index.kill" ] || exit
+    exec setsid sh ./wrapper "$index"
+}
+
+# lane: one copy after the other. In the foreground: what is started by & ignores INT, and cannot undo that.
+lane() {
+    index=0
+    while [ "$index" -lt "$copies" ]; do
+        ! claim || (become)
+        index=$((index + 1))
+    done
+}
+
+# clock: end what has had its time. A second's grain, one process for all copies.
+clock() {
+    first=0
+    while [ "$first" -lt "$copies" ]; do
+        sleep 1
+        read -r now _ </proc/uptime
+        now=${now%.*}
+        index=$first
+        while [ "$index" -lt "$copies" ] && [ -e "direct/$index" ]; do
+            expire
+            index=$((index + 1))
+        done
+    done
+}
+
+# expire: sets first behind the copies that are over.
+expire() {
+    read -r pid start began <"direct/$index" || return
+    if [ "$pid" = killed ] || ! alive "$pid" "$start"; then
+        [ "$first" != "$index" ] || first=$((index + 1))
+    elif [ "$now" -ge $((began + wall + grace)) ]; then
+        kill -s KILL -- "-$pid"
+    elif [ "$now" -ge $((began + wall)) ] && [ ! -e "direct/$index.timeout" ]; then
+        true >"direct/$index.timeout"
+        kill -s TERM -- "-$pid"
+        kill -s CONT -- "-$pid"
+    fi
+} 2>/dev/null
+
+identify
+read -r boot </proc/sys/kernel/random/boot_id
+printf '%s\n' "$(uname -n) $boot $pid $start $copies" >direct/host
+printf 'started\n'
+exec >/dev/null # whoever waits for the answer goes on now
+
+pipeline=${wall:+clock}
+while [ "$slots" -gt 0 ]; do
+    pipeline="${pipeline:+$pipeline | }lane </dev/null >/dev/null"
+    slots=$((slots - 1))
+done
+eval "$pipeline"

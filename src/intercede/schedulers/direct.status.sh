@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# tell: print the copy's state; nothing where it is not there.
+tell() {
+    pid=''
+    [ ! -e "$place/$index" ] || read -r pid start _ <"$place/$index"
+    if [ -n "$elsewhere" ]; then
+        printf '%s elsewhere %s\n' "$id" "$elsewhere"
+    elif [ -z "$pid" ]; then
+        [ -z "$running" ] || printf '%s queued\n' "$id"
+    elif [ "$pid" = killed ]; then
+        printf '%s cancelled\n' "$id"
+    elif alive "$pid" "$start"; then
+        case $letter in [Tt]) printf '%s suspended\n' "$id" ;; *) printf '%s running\n' "$id" ;; esac
+    elif [ -e "$place/$index.timeout" ]; then
+        printf '%s timeout\n' "$id"
+    fi
+}
+while read -r id; do
+    enter "$id"
+    tell
+done <"$IC_IDS"

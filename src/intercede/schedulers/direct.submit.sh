@@ -1,0 +1,26 @@
+# Given: stamp, copies, slots (empty: as many as there are cores), cpus, wall, grace, runner. shellcheck shell=sh
+mkdir direct || exit
+printf '%s\n' "$runner" >direct/runner
+[ -n "$slots" ] || slots=$(nproc) || slots=1
+slots=$((slots / cpus))
+[ "$slots" -gt 0 ] || slots=1
+[ "$slots" -le "$copies" ] || slots=$copies
+
+# The first setsid makes itself a leader, so that the second has to fork: the runner is detached, and this goes on,
+# without &, after which every payload would ignore INT. What the caller ignores, payloads must not.
+answer=$(
+    trap - HUP INT TERM PIPE
+    setsid setsid sh ./direct/runner "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log
+)
+if [ "$answer" != started ]; then
+    read -r why <direct/log
+    printf '%s\n' "${why:-the runner did not start}" >&2
+    exit 1
+fi
+index=0
+while [ "$index" -lt "$copies" ]; do
+    printf '%s %s.%s\n' "$index" "$stamp" "$index"
+    index=$((index + 1))
+done >natives.tmp
+mv natives.tmp natives
+printf 'started\n'
