@@ -68,9 +68,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; and the kit, where a backend is to be inspected."""
     config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
     if config.option.intercede_backend:
-        from intercede.testing.plugin import Plugin
+        from intercede.testing.plugin import Suite
 
-        config.pluginmanager.register(Plugin(config), "intercede-suite")
+        config.pluginmanager.register(Suite(config), "intercede-suite")
+    elif config.option.intercede_require or config.option.intercede_report:
+        raise pytest.UsageError("--intercede-require and --intercede-report need --intercede-backend=NAME")
 
 
 @pytest.fixture

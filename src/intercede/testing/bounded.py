@@ -7,12 +7,13 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import StackSummary, extract_stack
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 __all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "run", "within"]
 
@@ -23,6 +24,7 @@ STALL = 20.0
 _BEAT = 0.05
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 _HERE = Path(__file__)
 _BETWEEN = (str(_HERE), str(_HERE.with_name("context.py")), str(Path(asyncio.__file__).parent), threading.__file__)
@@ -124,6 +126,7 @@ class _Runner(threading.Thread, Generic[_T]):
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
         self._loop = asyncio.SelectorEventLoop()  # a policy that the user set is not ours to follow
+        self._loop.set_default_executor(_Daemons())
         self._task: asyncio.Task[_T] | None = None
         self.beat = time.monotonic()
         self.ending: Ending[_T] | None = None
@@ -152,18 +155,32 @@ class _Runner(threading.Thread, Generic[_T]):
             self._loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
         stuck = asyncio.all_tasks(self._loop)
         if not stuck:
-            self._finish(self._loop.shutdown_asyncgens())
-        self._finish(self._loop.shutdown_default_executor())
+            closing = self._loop.create_task(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(asyncio.wait({closing}, timeout=GRACE))
         _abandoned.extend(stuck)
         self._loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
         self._loop.close()
 
-    def _finish(self, closing: Coroutine[object, object, None]) -> None:
-        self._loop.run_until_complete(asyncio.wait({self._loop.create_task(closing)}, timeout=GRACE))
-
     def cancel(self) -> None:
         if self._task is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+class _Daemons(ThreadPoolExecutor):
+    """A daemon thread for each call: the interpreter waits for those of a pool when it exits, for ever if need be."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def call() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
+                    future.set_exception(error)
+
+        threading.Thread(target=call, daemon=True).start()
+        return future
 
 
 def _where(task: "asyncio.Task[Ending[_T]]") -> str:

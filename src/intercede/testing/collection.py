@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import pytest
 
@@ -46,7 +47,8 @@ class Area(pytest.Module):
         """
         some = {each.id: each for each in clauses}
         name = next(iter(some.values())).area
-        area: Area = cls.from_parent(session, path=session.config.rootpath / ROOT / name)
+        make = cast("Callable[..., Area]", cls.from_parent)  # pytest leaves its parameters untyped
+        area = make(session, path=session.config.rootpath / ROOT / name)
         area.clauses, area.wanted, area.run = some, wanted, run
         return area
 

@@ -73,6 +73,8 @@ class _Brief(Repr):
         if isinstance(x, BaseModel):
             given = [name for name in type(x).model_fields if name in x.model_fields_set]
             return f"{type(x).__name__}({', '.join(f'{name}={self.repr1(getattr(x, name), level - 1)}' for name in given)})"
+        if isinstance(x, Mapping):
+            return self.repr_dict(dict(cast("Mapping[object, object]", x)), level)
         return super().repr_instance(x, level)
 
 
@@ -359,10 +361,10 @@ class _Opened(AbstractAsyncContextManager[JobBackend]):
 
 
 async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
-    answer: object = asked()
+    answer = asked()
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
-    return cast("_T", await answer)
+    return await answer
 
 
 def _named(handles: Collection[JobHandle]) -> str:

@@ -40,13 +40,12 @@ class Finding:
 
 def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
     """Tell what it means that the check of a clause raised this; None: nothing, it is green."""
-    match raised:
-        case None:
-            return None
-        case CheckFailed():
-            return Finding(State.FAILED, raised.expected, raised.observed)
-        case TookTooLong():
-            return Finding(State.FAILED, "the check to end in time", str(raised))
+    if raised is None:
+        return None
+    if isinstance(raised, CheckFailed):
+        return Finding(State.FAILED, raised.expected, raised.observed)
+    if isinstance(raised, TookTooLong):
+        return Finding(State.FAILED, "the check to end in time", str(raised))
     frames = [each for each in traceback.extract_tb(raised.__traceback__) if not each.filename.startswith(_FRAME)]
     told = brief("".join(traceback.format_exception_only(raised)))
     observed = f"raised {told}\n{''.join(traceback.format_list(frames))}".rstrip()

@@ -1,6 +1,9 @@
 """The suite inside pytest: collection, outcomes, verdict and exit code. The door registers it when it is asked for."""
 
+from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
+
 import inspect
+import os
 import pickle
 import shlex
 from collections.abc import Generator, Sequence
@@ -20,7 +23,7 @@ from intercede.testing.report import explained, listed, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Report, Result, State, judge
 
-__all__ = ["Plugin", "answer"]
+__all__ = ["Suite", "answer"]
 
 _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
@@ -46,7 +49,7 @@ class Red(Exception):  # noqa: N818 -- a finding about a subject, not an error o
     """A check is red. The text says everything."""
 
 
-class Plugin:
+class Suite:
     """The suite in one process of a run: the controller, or one of its workers.
 
     Raises:
@@ -56,10 +59,11 @@ class Plugin:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._started = datetime.now(UTC)
-        ids = _take_our_arguments(config)
-        self.plan = _inherited(config) or _settled(config, ids)
+        ours = _take_our_arguments(config)
+        self.plan = _inherited(config) or _settled(config, list(ours.values()))
         arguments = config.invocation_params.args
-        self._selected = selects(arguments) or (self.plan.narrowed and any(each in arguments for each in ids))
+        self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
+        self._directory = _report_directory(config)
         self._inspections = {
             each.id: Inspection(each, facts, scale=self.plan.scale)
             for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
@@ -78,7 +82,7 @@ class Plugin:
         if report.passed and isinstance(collector, pytest.Session):
             report.result.extend(areas(collector, self.plan.wanted, self._run))
         elif report.passed and isinstance(collector, Area) and not report.result:
-            report.result = list(collector.collect())
+            report.result.extend(collector.collect())
         return report
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -151,10 +155,11 @@ class Plugin:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            fields = {**outcome["result"], "state": State(outcome["result"]["state"])}
-            self._results[outcome["subject"]][fields["clause"]] = Result(**fields)
-        elif report.failed and report.nodeid in self.plan.wanted:
-            self._lost_to = "a crashed worker" if report.when not in {"setup", "teardown"} else "a failing fixture"
+            result = Result(**outcome["result"])
+            self._results[outcome["subject"]][result.clause] = replace(result, state=State(result.state))
+        elif not report.passed and report.nodeid in self.plan.wanted:
+            failed = "a failing fixture" if report.when == "setup" else "a crashed worker"
+            self._lost_to = failed if report.failed else "a skip mark"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the SHOULD that are red: pytest keeps what it calls xfailed to itself."""
@@ -170,22 +175,27 @@ class Plugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Write the report, the exit code, and the verdict after everything else."""
+        """Settle the report, the exit code, and, after everything else, the verdict."""
         yield
-        if hasattr(self._config, "workerinput") or self._config.option.collectonly:
+        status, config = session.exitstatus, self._config
+        nothing_was_to_run = config.option.collectonly or status == pytest.ExitCode.USAGE_ERROR
+        if hasattr(config, "workerinput") or nothing_was_to_run:
             return
-        if session.exitstatus == pytest.ExitCode.USAGE_ERROR:
-            return
+        self._lost_to = self._lost_to or _stop_of(session)
         reports = self._reports()
-        directory = self._config.option.intercede_report
-        if directory:
-            write(reports, self._config.invocation_params.dir / directory, self._started)
-        if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-            good = session.exitstatus == pytest.ExitCode.OK and all(each.verdict.good for each in reports)
-            session.exitstatus = pytest.ExitCode.OK if good else pytest.ExitCode.TESTS_FAILED
-        writer = self._config.get_terminal_writer()
+        if self._directory:
+            write(reports, self._directory, self._started)
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
+            kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
+            session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
         for each in reports:
-            writer.line(each.line, green=each.verdict.good, red=not each.verdict.good)
+            self._write_line(each.line, green=each.verdict.good)
+
+    def _write_line(self, line: str, *, green: bool) -> None:
+        if self._config.pluginmanager.has_plugin("terminalreporter"):
+            self._config.get_terminal_writer().line(line, green=green, red=not green)
+        else:
+            print(line)  # noqa: T201 -- with -p no:terminal nobody else does
 
     def _reports(self) -> list[Report]:
         return [
@@ -202,17 +212,32 @@ class Plugin:
         ]
 
 
-def _take_our_arguments(config: pytest.Config) -> list[str]:
-    """Take our node ids from the arguments: they lie in no file. Our option counts as one more argument."""
-    here = config.invocation_params.dir
-    ours = [each for each in config.args if _is_ours(each) and not Path(here, each.partition("::")[0]).exists()]
+def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
+    """Take our node ids from the arguments: they lie in no file. Our option counts as one more argument.
+
+    Returns:
+        What was given -> the node id, or the beginning of one, that it means.
+    """
+    ours = {each: node for each in config.args if (node := _node_of(each, config)) is not None}
     explicit = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [each for each in config.args if each not in ours] if explicit else []
     return ours
 
 
-def _is_ours(argument: str) -> bool:
-    return argument.partition("::")[0].partition("/")[0] == ROOT
+def _node_of(argument: str, config: pytest.Config) -> str | None:
+    """Return the node id of ours that an argument means; pytest shows them relative to where it was started."""
+    path, colons, rest = argument.partition("::")
+    here = Path(os.path.normpath(config.invocation_params.dir / path))
+    inside = here.relative_to(config.rootpath) if here.is_relative_to(config.rootpath) else here
+    known = next((each for each in (inside, Path(path)) if each.parts[:1] == (ROOT,)), None)
+    return None if known is None or here.exists() else f"{known.as_posix()}{colons}{rest}"
+
+
+def _stop_of(session: pytest.Session) -> str:
+    """Tell what ended a run early."""
+    if session.shouldfail:
+        return "-x"
+    return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
 
 
 def _inherited(config: pytest.Config) -> Plan | None:
@@ -234,6 +259,18 @@ def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
         )
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _report_directory(config: pytest.Config) -> Path | None:
+    """Make the directory of --intercede-report now, while an error about it still costs nothing."""
+    if not config.option.intercede_report:
+        return None
+    directory = Path(config.invocation_params.dir, config.option.intercede_report)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--intercede-report: {error}") from None
+    return directory
 
 
 def _filter_in(config: pytest.Config) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
 import intercede
 from intercede.contract import VERSION
@@ -59,26 +60,22 @@ def as_json(report: Report, started: datetime) -> dict[str, object]:
 
 def redacted(value: object) -> object:
     """Copy a configuration without what may be secret: by its key, in a URL, or not plain data."""
-    match value:
-        case Mapping():
-            return {str(key): _HIDDEN if _SECRET.search(str(key)) else redacted(inner) for key, inner in value.items()}
-        case str():
-            return _USER_IN_URL.sub(_HIDDEN, value)
-        case bool() | int() | float() | None:
-            return value
-        case list() | tuple():
-            return [redacted(each) for each in value]
-        case _:
-            return f"<{type(value).__name__}>"
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, object]", value)
+        return {key: _HIDDEN if _SECRET.search(key) else redacted(inner) for key, inner in table.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(each) for each in cast("Sequence[object]", value)]
+    if isinstance(value, str):
+        return _USER_IN_URL.sub(_HIDDEN, value)
+    return value if isinstance(value, bool | int | float | None) else f"<{type(value).__name__}>"
 
 
 def write(reports: Sequence[Report], directory: Path, started: datetime) -> tuple[Path, ...]:
     """Write ``conformance.json``, or ``conformance-<id>.json`` for each where there are several.
 
     Raises:
-        OSError: The directory cannot be made or written.
+        OSError: The directory is not there or cannot be written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for report in reports:
         suffix = f"-{report.facts.id}" if len(reports) > 1 else ""

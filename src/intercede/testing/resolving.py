@@ -57,7 +57,7 @@ def _subject(argument: str, file: str | None) -> RegistrySubject:
     if argument.lstrip().startswith("{"):
         config = _from_json(argument)
         return _resolved(RegistrySubject(_id_of(config), config, file))
-    tables = loaded(file).backends if file else {}
+    tables: Mapping[str, Mapping[str, object]] = loaded(file).backends if file else {}
     if argument in tables:
         return _resolved(RegistrySubject(argument, cast("Mapping[str, object]", _thawed(tables[argument])), file))
     try:
@@ -97,8 +97,8 @@ def _type_in(part: object) -> str | None:
 def _thawed(value: object) -> object:
     """Copy read-only data into what pickles and is JSON."""
     if isinstance(value, Mapping):
-        return {str(key): _thawed(inner) for key, inner in value.items()}
-    return [_thawed(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _thawed(inner) for key, inner in cast("Mapping[str, object]", value).items()}
+    return [_thawed(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 # What a child process finds out

@@ -3,7 +3,7 @@
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -139,7 +139,7 @@ def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
 
 
 @contextmanager
-def _ordinary_warnings() -> Iterator[None]:
+def _ordinary_warnings() -> Generator[None]:
     """Let nothing that a subject warns of become an exception: `-W error` is about the user's tests, not a contract."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")

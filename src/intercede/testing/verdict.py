@@ -164,7 +164,8 @@ class Report:
             case Verdict.NOT_CONFORMANT:
                 return f"{self.facts.title} is NOT CONFORMANT: {self._what_to_fix()}"
             case Verdict.PARTIAL:
-                return f"{self.facts.id}: PARTIAL, {musts - len(self._missing)} of {musts} MUST ran, all passed"
+                ran = musts - len(self._missing)
+                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{', all passed' if ran else ''}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_to})" if self.lost_to else ""
                 missing = self._missing
