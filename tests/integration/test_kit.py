@@ -1,0 +1,138 @@
+"""The conformance suite, from an empty directory, against a backend that only the registry can know."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+    from tests.integration.conftest import Environment
+
+ONE = "intercede/submit::IC-SUBMIT-01[fake]"
+REPORT_KEYS = {
+    "contract",
+    "kit",
+    "python",
+    "started",
+    "profile",
+    "verdict",
+    "selected",
+    "subject",
+    "clauses",
+    "totals",
+}
+
+
+def kit(environment: Environment, *options: str, **variables: str) -> tuple[CompletedProcess[str], str]:
+    """Run pytest with these options in the environment's directory; return the result and its last line."""
+    done = environment.run("-m", "pytest", "-p", "no:cacheprovider", *options, **variables)
+    return done, (done.stdout.strip().splitlines() or [""])[-1]
+
+
+def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: Path) -> None:
+    """With no file written and one option, the fake is CONFORMANT, strictly, and the report says so too."""
+    options = ("--intercede-backend=fake", "--intercede-report=report", "-W", "error", "--strict-markers")
+    done, last = kit(plain, *options)
+    assert done.returncode == 0, done.stdout
+    assert last.startswith("intercede: fake 0.1 (intercede-fake) is CONFORMANT to contract 1.0, full: ")
+    report = json.loads((tmp_path / "report" / "conformance.json").read_text())
+    assert set(report) == REPORT_KEYS
+    assert report["verdict"] == "CONFORMANT"
+    assert report["subject"]["distribution"] == "intercede-fake"
+
+
+def test_the_whole_suite_in_several_workers(plain: Environment) -> None:
+    """With -n 4 the verdict is the same, and stands in the last line."""
+    done, last = kit(plain, "--intercede-backend=fake", "-n", "4", "-q", "-p", "no:asyncio")
+    assert done.returncode == 0, done.stdout
+    assert "is CONFORMANT to contract 1.0, full: " in last
+
+
+def test_a_copied_id_runs_alone(plain: Environment) -> None:
+    """One id is a partial run: it passes, exits 0, and says that it was partial."""
+    done, last = kit(plain, "--intercede-backend=fake", ONE)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    assert "PARTIAL" in last
+
+
+def test_a_name_that_is_not_there(plain: Environment) -> None:
+    """An unknown name is a usage error, exit 4, that lists the names there are and the nearest."""
+    done, _ = kit(plain, "--intercede-backend=fak")
+    assert done.returncode == 4
+    assert "fake" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_backend_is_reached_through_the_registry(plain: Environment) -> None:
+    """What policy denies, the suite cannot reach, though its module could be imported: exit 4, before any check."""
+    done, _ = kit(plain, "--intercede-backend=fake", INTERCEDE_PLUGINS="allow:")
+    assert done.returncode == 4
+    assert "intercede-fake" in done.stderr
+
+
+def test_the_configuration_file_names_the_subject(plain: Environment, tmp_path: Path) -> None:
+    """A table of the file that was named is a subject, under its own name."""
+    (tmp_path / "intercede.toml").write_text('[backends.here]\ntype = "fake"\nstate = "jobs"\n')
+    options = ("--intercede-backend=here", "--intercede-config=intercede.toml")
+    done, last = kit(plain, *options, ONE.replace("[fake]", "[here]"))
+    assert done.returncode == 0, done.stdout
+    assert "here" in last
+
+
+def test_a_refused_backend_gets_a_verdict(broken: Environment) -> None:
+    """A backend that the gate refuses is NOT CONFORMANT, with the gate's words, and the run exits 1."""
+    done, last = kit(broken, "--intercede-backend=wrong-shape")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "wrong-shape" in last
+    assert "NOT CONFORMANT" in last
+    assert "status" in done.stdout
+
+
+def test_a_backend_that_cannot_be_imported_gets_a_verdict(broken: Environment) -> None:
+    """A backend that fails to load is NOT CONFORMANT, with the cause, and the run exits 1."""
+    done, last = kit(broken, "--intercede-backend=broken-import")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "NOT CONFORMANT" in last
+    assert "a_library_that_nobody_installed" in done.stdout
+
+
+def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> None:
+    """Under -W error a covering plugin is named in the header, and the check runs through it."""
+    subject = '{"transport": "local", "scheduler": "direct"}'
+    one = ONE.replace("[fake]", "[local+direct]")
+    done, last = kit(shadowed, f"--intercede-backend={subject}", "-W", "error", one)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "intercede-site-local" in done.stdout
+    assert "PARTIAL" in last
+
+
+def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path) -> None:
+    """In a run without any of its options, nothing of the kit is loaded, and pytest runs as ever."""
+    (tmp_path / "test_own.py").write_text(
+        "import sys\n\n\ndef test_own():\n    assert not [name for name in sys.modules if name.startswith('intercede.')]\n"
+    )
+    done, last = kit(plain)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in last
+
+
+@pytest.mark.parametrize("options", [["-n", "2"], []], ids=["workers", "alone"])
+def test_an_author_s_own_tests_use_the_fixtures(plain: Environment, tmp_path: Path, options: list[str]) -> None:
+    """An author's own tests get a backend of the subject by fixture; run with a path, the suite comes along."""
+    (tmp_path / "test_own.py").write_text(
+        "import asyncio\n\n\n"
+        "def test_own(intercede_backend):\n"
+        "    async def enter():\n"
+        "        async with intercede_backend() as backend:\n"
+        "            return type(backend).__name__\n\n"
+        "    assert asyncio.run(enter()) == 'FakeBackend'\n"
+    )
+    done, _ = kit(plain, "--intercede-backend=fake", "test_own.py", "-k", "test_own", *options)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
