@@ -301,6 +301,9 @@ class Unpacker:
         yield from self._take(-size % _BLOCK)
 
     def _take(self, size: int) -> Generator[None, None, bytes]:
+        if len(self._pending) >= size:  # nearly always, and there are two of these for every member
+            taken, self._pending = self._pending[:size], self._pending[size:]
+            return bytes(taken)
         taken = bytearray()
         while len(taken) < size:
             taken += yield from self._some(size - len(taken))
@@ -323,7 +326,7 @@ class Unpacker:
         except _NameTakenError as error:
             self.refused[info.name] = str(error)
             return None
-        return destination.joinpath(*parts)
+        return destination / "/".join(parts)
 
     def _admitted(self, info: _Header) -> tuple[Path, str] | None:
         """Where the member may go; None: nowhere, and why stands in ``refused`` if anybody wanted it."""
