@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    warnings.showwarning = _show_warning
     try:
         app()
     except (IntercedeError, OSError) as error:
@@ -38,6 +38,10 @@ def main() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 2
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 -- what typer hands an option's callback
