@@ -239,7 +239,7 @@ def _level_outside() -> int:
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 -- warnings.warn counts frames, and how many there are varies
     while frame.f_back is not None and frame.f_globals.get("__name__") in {__name__, "intercede.registry"}:
         level, frame = level + 1, frame.f_back
-    return level - 1
+    return level
 
 
 def note_running(plugin: Plugin) -> None:

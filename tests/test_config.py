@@ -1,0 +1,114 @@
+"""``intercede.toml``: what it may hold, and what is said about anything else."""
+
+from pathlib import Path
+
+import pytest
+
+from intercede.config import load
+from intercede.contract.errors import ConfigError
+
+GOOD = """
+[backends.cern]
+transport = {type = "ssh", host = "login.example.org"}
+scheduler = "slurm"
+
+[transports.login]
+type = "ssh"
+port = 22
+
+[schedulers.lsf]
+type = "acme:lsf"
+
+[prefer]
+transports.ssh = "acme-intercede"
+"schedulers:slurm" = "intercede"
+"""
+
+
+def written(directory: Path, text: str | bytes) -> Path:
+    """Write a configuration file."""
+    file = directory / "intercede.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return file
+
+
+def test_tables_and_pins_are_read(tmp_path: Path) -> None:
+    """Tables stay data; pins are read in both ways of writing them."""
+    configuration = load(written(tmp_path, GOOD))
+
+    assert configuration.path == tmp_path / "intercede.toml"
+    assert configuration.table("backends", "cern") == {
+        "transport": {"type": "ssh", "host": "login.example.org"},
+        "scheduler": "slurm",
+    }
+    assert configuration.table("transports", "login") == {"type": "ssh", "port": 22}
+    assert configuration.table("schedulers", "lsf") == {"type": "acme:lsf"}
+    assert configuration.table("schedulers", "cern") is None
+    assert configuration.prefer == {"transports:ssh": "acme-intercede", "schedulers:slurm": "intercede"}
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    """A file may be empty."""
+    configuration = load(str(written(tmp_path, "")))
+
+    assert (dict(configuration.backends), dict(configuration.prefer)) == ({}, {})
+
+
+def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
+    """Two registries may share a configuration."""
+    configuration = load(written(tmp_path, GOOD))
+
+    with pytest.raises(TypeError):
+        configuration.backends["cern"] = {}  # type: ignore[index]  # what must not work
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "says"),
+    [
+        ("[backend.cern]\ntype = 'x'", "backend", "backend is no section, did you mean 'backends'?"),
+        ("transports = 3", "transports", "transports must be a table"),
+        (
+            "[transports]\nssh = 'x'",
+            "transports.ssh",
+            "transports.ssh must be a table; what would do: [transports.ssh]",
+        ),
+        ("[transports.'a:b']\ntype = 'x'", "transports.a:b", "has a name that is not made of letters"),
+        ("prefer = []", "prefer", "prefer must be a table"),
+        ("[prefer]\ntransports = 'acme'", "prefer.transports", "must be a table"),
+        ("[prefer]\ntransport.ssh = 'acme'", "prefer.transport", "names no group, did you mean 'transports'?"),
+        ("[prefer]\nssh = 'acme'", "prefer.ssh", "names no group"),
+        ("[prefer]\ntransports.ssh = 3", "prefer.transports:ssh", "must name a distribution"),
+        ("[prefer]\n'transports:ssh' = ''", "prefer.transports:ssh", "must name a distribution"),
+    ],
+)
+def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: str, says: str) -> None:
+    """Whoever wrote the file is told which line of it to look at, and what would do there."""
+    file = written(tmp_path, text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+
+    assert str(caught.value).startswith(f"{file}: ")
+    assert says in str(caught.value)
+    assert (caught.value.field, caught.value.where) == (field, str(file))
+    assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("[backends\n", "is not TOML: "), (b"\xff", "is not TOML: "), ("a = 1\na = 2 2", "at line 2")],
+)
+def test_what_is_no_toml_is_refused_with_the_line(tmp_path: Path, text: str | bytes, says: str) -> None:
+    """The parser's own words are passed on, with the file."""
+    file = written(tmp_path, text)
+
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(file)
+
+    assert caught.value.where == str(file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """No file is searched for elsewhere."""
+    with pytest.raises(ConfigError, match="nowhere.toml: cannot be read: No such file"):
+        load(tmp_path / "nowhere.toml")

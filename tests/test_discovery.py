@@ -1,0 +1,491 @@
+"""Discovery: what is read from metadata, what is folded, and what a bad neighbour can do, which is nothing."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import intercede
+from intercede.discovery import entries, scan
+from intercede.plugin import Plugin, fold, is_name
+
+HOME = Path(intercede.__file__).parents[1]
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,10}", fullmatch=True)
+DOTTED = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_]{0,8}){0,2}", fullmatch=True)
+
+
+def install(
+    root: Path, directory: str, entry_points: str | bytes = "[intercede.transports]\nt = m:T\n", metadata: str = "x"
+) -> Path:
+    """Make a metadata directory; ``metadata`` empty: an interrupted upgrade's leftover."""
+    made = root / directory
+    made.mkdir(parents=True)
+    if entry_points:
+        data = entry_points if isinstance(entry_points, bytes) else entry_points.encode()
+        (made / "entry_points.txt").write_bytes(data)
+    if metadata:
+        (made / ("PKG-INFO" if directory.endswith(".egg-info") else "METADATA")).write_text(metadata)
+    return made
+
+
+def found(*path: Path | str) -> list[Plugin]:
+    """Scan a path, without what is built in."""
+    return [each for each in scan([str(each) for each in path])[0] if not each.builtin]
+
+
+def problems(*path: Path | str) -> list[str]:
+    """Scan a path for problems, but that intercede itself is not on it."""
+    return [each for each in scan([str(each) for each in path])[1] if not each.startswith("the metadata of intercede")]
+
+
+# Reading
+
+
+def test_an_entry_becomes_a_candidate_with_who_brings_it(tmp_path: Path) -> None:
+    """Everything that is known of a candidate stands in its fields, in basic types."""
+    where = install(tmp_path, "Acme_Intercede-0.3.dist-info", "[intercede.transports]\nssh = acme.ssh:SSH [fast]\n")
+
+    assert [vars(each) for each in found(tmp_path)] == [
+        {
+            "group": "transports",
+            "name": "ssh",
+            "target": "acme.ssh:SSH",
+            "distribution": "acme-intercede",
+            "version": "0.3",
+            "location": str(where),
+            "builtin": False,
+            "status": "active",
+            "reason": "",
+        }
+    ]
+
+
+def test_every_group_is_read_and_no_other(tmp_path: Path) -> None:
+    """The three groups are read in one pass; console scripts and groups that merely begin alike are not ours."""
+    install(
+        tmp_path,
+        "a-1.dist-info",
+        "[console_scripts]\nx = m:X\n[intercede.backends]\nb = m:B\n[intercede.schedulers]\ns = m:S\n"
+        "[intercede.transports]\nt = m:T\n[intercede.transports.more]\nz = m:Z\n[intercede.others]\ny = m:Y\n",
+    )
+
+    assert [(each.group, each.name) for each in found(tmp_path)] == [
+        ("backends", "b"),
+        ("schedulers", "s"),
+        ("transports", "t"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("directory", "distribution", "version"),
+    [
+        ("a_b-1.0.dist-info", "a-b", "1.0"),
+        ("a-b-1.0.dist-info", "a-b", "1.0"),
+        ("A.B-1.0-py3.11.egg-info", "a-b", "1.0"),
+        ("a_b.egg-info", "a-b", "7.1"),
+        ("a_b.dist-info", "a-b", "7.1"),
+    ],
+)
+def test_names_and_versions_come_from_the_directory_else_from_the_metadata(
+    tmp_path: Path, directory: str, distribution: str, version: str
+) -> None:
+    """Both kinds of metadata are understood, with and without a version in the directory's name."""
+    install(tmp_path, directory, metadata="Metadata-Version: 2.1\nName: a.b\nVersion: 7.1\n\nVersion: no\n")
+
+    assert [(each.distribution, each.version) for each in found(tmp_path)] == [(distribution, version)]
+
+
+def test_a_plugin_is_read_only_and_compares_by_value(tmp_path: Path) -> None:
+    """A candidate is data: equal to one with the same fields, hashable, and never changed in place."""
+    install(tmp_path, "a-1.dist-info")
+    (one,), (other,) = found(tmp_path), found(tmp_path)
+
+    assert one == other
+    assert len({one, other}) == 1
+    assert one.judged("denied", "because") != one
+    assert "status='active'" in repr(one)
+    with pytest.raises(AttributeError, match="read-only"):
+        one.name = "x"  # type: ignore[misc,unused-ignore]  # what must not work
+
+
+# Folding
+
+
+def test_one_directory_twice_counts_once(tmp_path: Path) -> None:
+    """A directory that is on the path twice, or through a link, is one directory."""
+    install(tmp_path / "real", "a-1.dist-info")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    assert len(found(tmp_path / "real", tmp_path / "link", tmp_path / "real")) == 1
+
+
+def test_one_distribution_twice_counts_from_the_first_directory(tmp_path: Path) -> None:
+    """As for imports, the first copy on the path is the live one, whatever the versions and the spelling."""
+    install(tmp_path / "one", "A_b-1.0.dist-info", "[intercede.transports]\nt = m:Old\n")
+    install(tmp_path / "two", "a.b-2.0.dist-info", "[intercede.transports]\nt = m:New\nmore = m:T\n")
+
+    assert [each.target for each in found(tmp_path / "one", tmp_path / "two")] == ["m:Old"]
+    assert [each.target for each in found(tmp_path / "two", tmp_path / "one")] == ["m:T", "m:New"]
+
+
+def test_a_copy_without_our_entries_hides_a_later_one_with_them(tmp_path: Path) -> None:
+    """A live copy that no longer has an entry takes it away, although another copy lies further down."""
+    install(tmp_path / "one", "a-2.0.dist-info", "")
+    install(tmp_path / "two", "a-1.0.dist-info")
+
+    assert found(tmp_path / "one", tmp_path / "two") == []
+
+
+def test_an_empty_leftover_hides_nothing(tmp_path: Path) -> None:
+    """What an interrupted upgrade left behind, before the real one on the path or beside it, does not count."""
+    install(tmp_path / "one", "a-1.0.dist-info", "", metadata="")
+    install(tmp_path / "two", "a-1.1.dist-info", "", metadata="")
+    install(tmp_path / "two", "a-2.0.dist-info")
+
+    assert [each.version for each in found(tmp_path / "one", tmp_path / "two")] == ["2.0"]
+
+
+def test_a_leftover_with_entries_counts_only_alone(tmp_path: Path) -> None:
+    """Entries without METADATA are believed where nothing better is there."""
+    install(tmp_path, "a-1.0.dist-info", metadata="")
+    assert [each.version for each in found(tmp_path)] == ["1.0"]
+
+    install(tmp_path, "a-2.0.dist-info")
+    assert [each.version for each in found(tmp_path)] == ["2.0"]
+
+
+def test_dist_info_counts_before_egg_info(tmp_path: Path) -> None:
+    """An egg-info beside the dist-info of the same distribution is folded into it."""
+    install(tmp_path, "a-1.0.egg-info", "[intercede.transports]\nt = m:Egg\n")
+    install(tmp_path, "a-1.0.dist-info", "[intercede.transports]\nt = m:Dist\n")
+
+    assert [each.target for each in found(tmp_path)] == ["m:Dist"]
+
+
+def test_an_identical_line_twice_is_one_entry_and_a_differing_one_is_malformed(tmp_path: Path) -> None:
+    """A distribution that declares a name twice must mean the same by it."""
+    install(tmp_path, "a-1.dist-info", "[intercede.transports]\nt = m:T\nt = m:T\nu = m:A\nu = m:B\n")
+
+    assert [(each.name, each.status) for each in found(tmp_path)] == [
+        ("t", "active"),
+        ("u", "malformed"),
+        ("u", "malformed"),
+    ]
+
+
+# Bad neighbours
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("no equals sign", "has no '='"),
+        ("bad name! = m:T", "'bad name!'"),
+        ("-t = m:T", "'-t'"),
+        ("t = not a path!!", "'not a path!!' is not MODULE:ATTRIBUTE"),
+        ("t = ", "is not MODULE:ATTRIBUTE"),
+        ("t = m..n:T", "is not MODULE:ATTRIBUTE"),
+        ("t = m:T.", "is not MODULE:ATTRIBUTE"),
+        ("t = 0m:T", "is not MODULE:ATTRIBUTE"),
+    ],
+)
+def test_a_bad_line_is_malformed_and_spoils_itself_only(tmp_path: Path, line: str, says: str) -> None:
+    """A line that cannot be understood is shown, with what is wrong, and the next line counts."""
+    install(tmp_path, "a-1.dist-info", f"[intercede.transports]\n{line}\ngood = m:T\n")
+
+    bad, good = sorted(found(tmp_path), key=lambda each: each.name == "good")
+
+    assert bad.status == "malformed"
+    assert says in bad.reason
+    assert (good.name, good.status) == ("good", "active")
+
+
+def test_bytes_that_are_no_text_spoil_their_line_only(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is read line by line."""
+    install(tmp_path, "a-1.dist-info", b"[other]\nx\xff = \xfe\n[intercede.transports]\n\xff = m:T\ngood = m:T\n")
+
+    assert {(each.name, each.status) for each in found(tmp_path)} == {("\\xff", "malformed"), ("good", "active")}
+
+
+def test_an_unrelated_malformed_file_harms_nobody(tmp_path: Path) -> None:
+    """What makes importlib.metadata.entry_points raise for everybody is not even a problem here."""
+    install(tmp_path, "odd-1.dist-info", b"[other]\nfoo\n\xff\xfe")
+    install(tmp_path, "a-1.dist-info")
+
+    assert [each.distribution for each in found(tmp_path)] == ["a"]
+    assert problems(tmp_path) == []
+
+
+def test_what_cannot_be_read_is_reported_and_the_rest_is_found(tmp_path: Path) -> None:
+    """A directory in the place of the file, a file that never ends: a sentence each, and the others count."""
+    (install(tmp_path, "bad-1.dist-info", "") / "entry_points.txt").mkdir()
+    (install(tmp_path, "endless-1.dist-info", "") / "entry_points.txt").symlink_to("/dev/zero")
+    install(tmp_path, "a-1.dist-info")
+
+    assert [each.distribution for each in found(tmp_path)] == ["a"]
+    first, second = problems(tmp_path)
+    assert "bad-1.dist-info/entry_points.txt cannot be read: Is a directory" in first
+    assert "endless-1.dist-info/entry_points.txt cannot be read: it is larger than" in second
+
+
+def test_a_fifo_does_not_stop_the_scan(tmp_path: Path) -> None:
+    """Opening a fifo would wait for a writer that never comes."""
+    os.mkfifo(install(tmp_path, "fifo-1.dist-info", "") / "entry_points.txt")
+    install(tmp_path, "a-1.dist-info")
+
+    assert [each.distribution for each in found(tmp_path)] == ["a"]
+
+
+def test_path_entries_that_are_no_directories_are_skipped(tmp_path: Path) -> None:
+    """What does not exist, is no text or is no name of a file is passed over, as imports do."""
+    install(tmp_path, "a-1.dist-info")
+    (tmp_path / "file").write_text("")
+
+    plugins, _ = scan([str(tmp_path / "nowhere"), tmp_path, b"x", "with\0nul", str(tmp_path / "file"), str(tmp_path)])
+
+    assert [each.distribution for each in plugins] == ["a"]
+
+
+# Through importlib.metadata
+
+
+def test_a_zip_file_is_read(tmp_path: Path) -> None:
+    """Metadata inside a zip file on the path is found, and a bad one in it harms nobody."""
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.writestr("zipped-1.5.dist-info/METADATA", "Metadata-Version: 2.1\nName: Zipped\nVersion: 1.5\n")
+        bundle.writestr("zipped-1.5.dist-info/entry_points.txt", "[intercede.backends]\nz = m:Z\n")
+        bundle.writestr("bad-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: bad\nVersion: 1\n")
+        bundle.writestr("bad-1.dist-info/entry_points.txt", b"\xff")
+
+    assert [(each.name, each.distribution, each.version) for each in found(archive)] == [("z", "zipped", "1.5")]
+    assert any("cannot be read: UnicodeDecodeError" in each for each in problems(archive))
+
+
+class _Foreign(Distribution):
+    """A distribution that only a finder of its own can see."""
+
+    def __init__(self, metadata: str, entry_points: str = "[intercede.backends]\nf = m:F\n") -> None:
+        self.text = {"METADATA": metadata, "entry_points.txt": entry_points}
+
+    def read_text(self, filename: str) -> str | None:
+        return self.text.get(filename)
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Path:
+        return Path("/frozen") / path
+
+
+class _Finder:
+    """A finder with a good distribution, a bad one, and an end with an error."""
+
+    def find_spec(self, *_: object) -> None:
+        return None
+
+    def find_distributions(self, _: object) -> Iterator[Distribution]:
+        yield _Foreign("")
+        yield _Foreign("Metadata-Version: 2.1\nName: frozen\nVersion: 3\n")
+        raise RuntimeError("no more")
+
+
+def test_a_foreign_finder_is_asked_and_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finders of frozen applications are asked; what one of their distributions does is told and stops nobody."""
+    install(tmp_path, "a-1.dist-info")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, _Finder()])
+
+    assert [each.distribution for each in found(tmp_path)] == ["frozen", "a"]
+    assert "a finder of distributions failed: RuntimeError: no more" in problems(tmp_path)
+    assert len(problems(tmp_path)) == 2
+
+
+# Built-ins
+
+
+def test_what_lies_beside_the_package_is_built_in() -> None:
+    """The running intercede is recognised, installed or editable."""
+    own = [each for each in scan(sys.path)[0] if each.builtin]
+
+    assert {(each.group, each.name) for each in own} >= {("transports", "local"), ("schedulers", "direct")}
+    assert {each.distribution for each in own} == {"intercede"}
+
+
+def test_what_merely_calls_itself_intercede_is_not_built_in(tmp_path: Path) -> None:
+    """A rival that bears our name, first on the path, is ignored and hides nothing of ours."""
+    install(tmp_path, "Intercede-99.dist-info", "[intercede.transports]\nlocal = evil:T\nmine = evil:M\n")
+
+    plugins, _ = scan([str(tmp_path), *sys.path])
+
+    assert [(e.builtin, e.status) for e in plugins if e.name == "local"] == [(False, "ignored"), (True, "active")]
+    rival = next(each for each in plugins if each.name == "mine")
+    assert rival.status == "ignored"
+    assert "does not lie beside the running one" in rival.reason
+
+
+def test_an_editable_install_is_recognised_by_its_own_pth_file(tmp_path: Path) -> None:
+    """Its metadata lies elsewhere; a .pth file in its RECORD leads to the running package."""
+    where = install(tmp_path, "intercede-1.dist-info")
+    (tmp_path / "_editable.pth").write_text(f"import other\n{HOME}\n")
+    assert [each.status for each in scan([str(tmp_path)])[0]] == ["ignored"]
+
+    (where / "RECORD").write_text("intercede-1.dist-info/METADATA,,\n_editable.pth,sha256=x,14\n")
+    assert [(each.builtin, each.status) for each in scan([str(tmp_path)])[0]] == [(True, "active")]
+
+
+def test_without_our_metadata_it_says_so(tmp_path: Path) -> None:
+    """Run from a bare copy of the source, intercede has no built-ins and says what to do."""
+    plugins, told = scan([str(tmp_path)])
+
+    assert plugins == []
+    assert told == [
+        f"the metadata of intercede was not found beside {HOME}, so it has no built-ins: install it with pip"
+    ]
+
+
+# The working directory
+
+
+def test_the_working_directory_adds_names_and_covers_no_built_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metadata in the working directory may bring something new; over a built-in it is ignored."""
+    install(tmp_path, "here-1.dist-info", "[intercede.transports]\nlocal = evil:T\nfresh = mine:T\n")
+    monkeypatch.chdir(tmp_path)
+
+    for entry in ("", ".", str(tmp_path)):
+        plugins = {each.name: each for each in scan([entry, *sys.path])[0] if each.distribution == "here"}
+        assert plugins["fresh"].status == "active"
+        assert plugins["local"].status == "ignored"
+        assert "install here to use it" in plugins["local"].reason
+
+
+def test_what_also_lies_elsewhere_counts_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standing in the source directory of an installed plugin does not turn it into one of the working directory."""
+    install(tmp_path / "source", "both-1.egg-info", "[intercede.transports]\nlocal = here:T\n")
+    install(tmp_path / "site", "both-1.dist-info", "[intercede.transports]\nlocal = there:T\n")
+    monkeypatch.chdir(tmp_path / "source")
+
+    (plugin,) = [each for each in scan(["", str(tmp_path / "site"), *sys.path])[0] if each.distribution == "both"]
+
+    assert (plugin.target, plugin.status) == ("there:T", "active")
+
+
+def test_standing_where_installers_put_things_is_no_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who stands in site-packages is shown what is installed there."""
+    install(tmp_path, "here-1.dist-info", "[intercede.transports]\nlocal = mine:T\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(tmp_path)])
+
+    (plugin,) = [each for each in scan(["", *sys.path])[0] if each.distribution == "here"]
+
+    assert plugin.status == "active"
+
+
+def test_a_working_directory_that_is_gone_is_nothing(tmp_path: Path) -> None:
+    """A process whose directory was removed still finds its plugins."""
+    install(tmp_path / "site", "a-1.dist-info")
+    code = (
+        "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone');"
+        "from intercede.discovery import scan; print([p.name for p in scan(['', sys.argv[1]])[0]])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "['t']\n"
+
+
+# Order
+
+
+def test_no_order_of_files_or_hashes_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order the file system lists directories in, the answer is the same."""
+    for letter in "cabed":
+        install(tmp_path, f"{letter}-1.dist-info")
+    forwards = scan([str(tmp_path)])
+    names = sorted(os.listdir(tmp_path), reverse=True)  # noqa: PTH208 -- what is replaced
+
+    def backwards(_: str) -> list[str]:
+        return list(names)
+
+    monkeypatch.setattr(os, "listdir", backwards)
+
+    assert scan([str(tmp_path)]) == forwards
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_hash_seeds_do_not_matter(tmp_path: Path, seed: str) -> None:
+    """Two interpreters with different hash seeds list the same in the same order."""
+    for letter in "cab":
+        install(
+            tmp_path,
+            f"{letter}-1.dist-info",
+            "[intercede.transports]\nt = m:T\nu = m:U\n[intercede.backends]\nb = m:B\n",
+        )
+    code = "import sys; from intercede.discovery import scan; print(*scan([sys.argv[1]])[0], sep='\\n')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+    )
+
+    assert done.stdout.splitlines() == [repr(each) for each in scan([str(tmp_path)])[0]]
+
+
+@pytest.mark.parametrize("module", ["discovery", "registry"])
+def test_importing_it_loads_nothing_slow(module: str) -> None:
+    """The cost of finding plugins is that of the scan: nothing that takes milliseconds to import is loaded for it."""
+    slow = "typing dataclasses importlib.metadata pydantic asyncio json inspect pathlib re collections"
+    code = f"import sys; sys.path[:] = {sys.path!r}; import intercede.{module}; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True)
+
+    assert set(done.stdout.split()) & set(slow.split()) == set()
+
+
+# Any input
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_make_reading_raise(data: bytes) -> None:
+    """Whatever stands in entry_points.txt is read or malformed; behind a heading of ours as well."""
+    for text in (data, b"[intercede.transports]\n" + data):
+        assert all(len(entry) == 4 for entry in entries(text))
+
+
+@given(st.dictionaries(NAMES, st.tuples(DOTTED, DOTTED), max_size=8))
+def test_what_is_well_formed_reads_as_importlib_metadata_reads_it(declared: dict[str, tuple[str, str]]) -> None:
+    """On a good file both readers agree."""
+    text = "[intercede.backends]\n" + "".join(
+        f"{name} = {module}:{attr}\n" for name, (module, attr) in declared.items()
+    )
+    theirs = _Foreign("", text).entry_points
+
+    assert [(name, target) for _, name, target, problem in entries(text.encode()) if not problem] == [
+        (each.name, each.value) for each in theirs
+    ]
+
+
+@given(st.text("aB1-_.", max_size=12))
+def test_names_fold_as_pep_503_says(name: str) -> None:
+    """The rule written without regular expressions is that of PEP 503, and folding twice changes nothing."""
+    assert fold(name) == re.sub(r"[-_.]+", "-", name).lower()
+    assert fold(fold(name)) == fold(name)
+
+
+@given(st.text(max_size=6) | NAMES)
+def test_names_are_those_of_the_pattern(text: str) -> None:
+    """The rule written without regular expressions is the documented pattern."""
+    assert is_name(text) == bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))

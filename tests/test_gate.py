@@ -1,0 +1,301 @@
+"""The gate: what has the contract's shape passes, and everything that has not is told at once."""
+# ruff: noqa: D102 -- the verbs of test doubles say what they do in the contract
+
+import functools
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from intercede.contract.backend import CAPABILITIES, Cancellable, JobBackend, Submitter, capabilities
+from intercede.contract.job import JobHandle, JobOutput, JobStatus, OpOutcome, Submission, SubmissionSpec
+from intercede.contract.transport import Transport
+from intercede.gate import violations, violations_of_class
+
+
+class Right:
+    """A backend with the essential verbs and nothing else."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
+        raise NotImplementedError
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        return {}
+
+
+class Whole(Right):
+    """A backend with two capabilities, and one that it takes back."""
+
+    async def kill(self, handles: Collection[JobHandle], *, force: bool = False) -> Mapping[JobHandle, OpOutcome]:
+        return {}
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        return {}
+
+    purge = None
+
+
+class Inheriting(Whole, JobBackend, Cancellable):
+    """A backend that inherits the protocols, which nobody needs to."""
+
+
+def wrapped(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+    """Decorate as a retry helper does: a plain function that returns what the async one returns."""
+
+    @functools.wraps(function)
+    def wrapper(*args: object, **kwargs: object) -> Awaitable[object]:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Decorated(Right):
+    """Its verb is wrapped, and says what it wraps."""
+
+    status = wrapped(Right.status)  # type: ignore[assignment]  # what decorators do to types
+
+
+class Call:
+    """An object that is called like an async function."""
+
+    async def __call__(self, handles: object) -> dict[str, str]:
+        return {}
+
+
+def _call(self: object) -> Call:
+    return Call()
+
+
+class Loose(Right):
+    """Signatures that take anything pass: what they do with it, the kit finds out."""
+
+    async def submit(self, *args: object, **kwargs: object) -> Submission:
+        raise NotImplementedError
+
+
+def with_member(name: str, member: object) -> object:
+    """Make a right backend with one member replaced on the object itself."""
+    made = Right()
+    setattr(made, name, member)
+    return made
+
+
+def plain(name: str, member: object) -> object:
+    """Make a right backend of a class with one member replaced."""
+    return type("Changed", (Right,), {name: member})()
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        Right(),
+        Whole(),
+        Inheriting(),
+        Decorated(),
+        Loose(),
+        with_member("status", Call()),
+        with_member("status", functools.partial(Right.status, Right())),
+        with_member("kill", None),
+        plain("status", staticmethod(Call())),
+        plain("status", property(_call)),
+    ],
+    ids=lambda backend: type(backend).__name__,
+)
+def test_what_has_the_shape_passes_and_isinstance_agrees(backend: object) -> None:
+    """Right implementations that differ all pass, and consumers can narrow with isinstance."""
+    assert violations(backend, "backends") == ()
+    assert isinstance(backend, JobBackend)
+    claimed = capabilities(backend)
+    assert all(isinstance(backend, protocol) == (name in claimed) for name, protocol in CAPABILITIES.items())
+
+
+def test_a_missing_verb_is_told_with_the_contracts_signature() -> None:
+    """The sentence says what to write."""
+    missing = type("Bare", (), {"__aenter__": Right.__aenter__, "__aexit__": Right.__aexit__, "submit": Right.submit})
+
+    assert violations(missing(), "backends") == ("status is missing: the contract has async def status(self, handles)",)
+
+
+def test_all_violations_are_told_at_once() -> None:
+    """An author who has written nothing sees the whole contract."""
+    told = violations(object(), "backends")
+
+    assert [each.split()[0] for each in told] == ["__aenter__", "__aexit__", "submit", "status"]
+    assert "async def submit(self, spec, copies=1)" in told[2]
+
+
+def test_none_is_a_missing_essential_and_an_unclaimed_capability() -> None:
+    """An essential verb cannot be taken back."""
+    assert violations(plain("submit", None), "backends") == (
+        "submit is missing: the contract has async def submit(self, spec, copies=1)",
+    )
+    assert violations(plain("kill", None), "backends") == ()
+
+
+def _sync(self: object, handles: object) -> dict[str, str]:
+    return {}
+
+
+async def _generator(self: object, handles: object) -> object:
+    yield handles
+
+
+@pytest.mark.parametrize(
+    "member",
+    [_sync, _generator, functools.partial(_sync, None), Mock()],
+    ids=["def", "async generator", "partial", "mock"],
+)
+def test_a_verb_that_cannot_be_awaited_is_refused_with_the_advice(member: object) -> None:
+    """Else the user meets it in the night, as 'object dict can't be used in await expression'."""
+    (told,) = violations(plain("status", member), "backends")
+
+    assert told == "status is not async: write async def; the contract has async def status(self, handles)"
+
+
+def test_an_async_function_where_nobody_awaits_is_refused() -> None:
+    """A scheduler is made of plain functions."""
+
+    class Eager:
+        async def stages_own_files(self) -> bool:
+            return False
+
+    assert (
+        "stages_own_files is async, and nobody awaits it: write def; the contract has def stages_own_files(self)"
+    ) in violations(Eager(), "schedulers")
+
+
+async def _renamed(self: object, job: object, copies: object = 1) -> None: ...
+async def _fewer(self: object, spec: object) -> None: ...
+async def _required(self: object, spec: object, copies: object) -> None: ...
+async def _more(self: object, spec: object, copies: object = 1, *, queue: object) -> None: ...
+async def _keyword(self: object, *, spec: object, copies: object = 1) -> None: ...
+async def _positional(self: object, spec: object, copies: object = 1, /) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (_renamed, "submit(job, copies=1) cannot be called by keyword"),
+        (_fewer, "submit(spec) cannot be called with all of them by position (too many positional arguments)"),
+        (_required, "cannot be called with the required ones alone (missing a required argument: 'copies')"),
+        (_more, "(spec, copies=1, *, queue) cannot be called"),
+        (_keyword, "submit(*, spec, copies=1) cannot be called with all of them by position"),
+        (_positional, "cannot be called by keyword"),
+    ],
+)
+def test_a_signature_that_the_contract_cannot_call_is_shown_beside_the_contracts(member: object, says: str) -> None:
+    """By position and by keyword, with and without what is optional: as consumers call."""
+    (told,) = violations(plain("submit", member), "backends")
+
+    assert says in told
+    assert told.endswith("; the contract has async def submit(self, spec, copies=1)")
+
+
+def test_keyword_only_parameters_are_called_by_keyword() -> None:
+    """A transport's stdin and stdout are keywords; taking them by position as well does no harm."""
+
+    class Shell:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def run(self, argv: object, stdin: object = None, stdout: object = None) -> object: ...
+
+    assert violations(Shell(), "transports") == ()
+    assert isinstance(Shell(), Transport)
+
+
+def test_half_a_capability_is_told_with_the_way_out() -> None:
+    """A claimed capability must be right in whole, or be taken back."""
+    (told,) = violations(plain("kill", _sync), "backends")
+    assert told.startswith("kill is not async: write async def")
+    assert told.endswith("or set kill = None, so that Cancellable is not claimed")
+
+    (told,) = violations(plain("kill", "yes"), "backends")
+    assert told.startswith("kill is not callable, it is str")
+
+
+def test_the_protocols_own_function_is_no_implementation() -> None:
+    """Inheriting a protocol gives its methods, which do nothing."""
+    (told,) = violations(plain("kill", Cancellable.kill), "backends")
+    assert told.startswith("kill is the protocol's own, which does nothing: implement async def kill(self, handles)")
+
+    (told,) = violations(plain("submit", Submitter.submit), "backends")
+    assert told.startswith("submit is the protocol's own")
+
+
+class Proxy:
+    """Forwards whatever it is asked, so nobody can see what it has."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(Right(), name)
+
+
+@pytest.mark.parametrize("subject", [Proxy(), Mock(), AsyncMock()], ids=["proxy", "mock", "async mock"])
+def test_members_are_looked_up_statically(subject: object) -> None:
+    """A bare proxy and an unspecified mock have every name, and so none that counts, on every Python."""
+    assert "submit is missing: the contract has async def submit(self, spec, copies=1)" in violations(
+        subject, "backends"
+    )
+
+
+def test_entering_is_looked_up_on_the_type() -> None:
+    """``async with`` asks the type, so what lies on the object alone does not help."""
+    bare = SimpleNamespace(**{name: getattr(Right(), name) for name in ("submit", "status", "__aenter__", "__aexit__")})
+
+    assert [each.split()[0] for each in violations(bare, "backends")] == ["__aenter__", "__aexit__"]
+
+
+def test_a_property_that_raises_is_a_violation() -> None:
+    """Foreign code runs when a property is read; what it raises is told, not raised."""
+
+    def broken(self: object) -> object:
+        raise RuntimeError("no such thing")
+
+    assert violations(plain("status", property(broken)), "backends") == (
+        "status cannot be read: RuntimeError: no such thing",
+    )
+
+
+def test_a_class_is_no_object() -> None:
+    """A class has every method, as functions: the target must return an instance."""
+    assert violations(Right, "backends") == ("it is the class Right, not an object: let the target return an instance",)
+
+
+def test_a_coroutine_is_no_object_and_is_closed() -> None:
+    """An async factory is refused in words, and leaves no warning of a coroutine that nobody awaited."""
+
+    async def factory() -> Right:
+        return Right()
+
+    (told,) = violations(factory(), "backends")
+
+    assert "write it with def, not async def" in told
+
+
+def test_a_class_tells_what_its_objects_will_lack() -> None:
+    """What cannot be made without options is judged by its class, as far as that goes."""
+    assert violations_of_class(Whole, "backends") == ()
+    assert violations_of_class(type("P", (Right,), {"status": property(_call)}), "backends") == ()
+    assert violations_of_class(type("S", (Right,), {"status": staticmethod(Call())}), "backends") == ()
+    (told,) = violations_of_class(type("W", (Right,), {"status": _sync}), "backends")
+    assert told.startswith("status is not async")
+
+
+def test_a_signature_that_cannot_be_read_passes() -> None:
+    """What is written in C often has none."""
+
+    class Opaque(Call):
+        __signature__ = "none"
+
+    assert violations(with_member("status", Opaque()), "backends") == ()
