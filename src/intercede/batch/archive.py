@@ -301,9 +301,6 @@ class Unpacker:
         yield from self._take(-size % _BLOCK)
 
     def _take(self, size: int) -> Generator[None, None, bytes]:
-        if len(self._pending) >= size:  # nearly always, and there are two of these for every member
-            taken, self._pending = self._pending[:size], self._pending[size:]
-            return bytes(taken)
         taken = bytearray()
         while len(taken) < size:
             taken += yield from self._some(size - len(taken))
