@@ -110,5 +110,5 @@ def test_what_is_no_toml_is_refused_with_the_line(tmp_path: Path, text: str | by
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """No file is searched for elsewhere."""
-    with pytest.raises(ConfigError, match="nowhere.toml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")

@@ -113,7 +113,7 @@ def test_a_plugin_is_read_only_and_compares_by_value(tmp_path: Path) -> None:
     assert one.judged("denied", "because") != one
     assert "status='active'" in repr(one)
     with pytest.raises(AttributeError, match="read-only"):
-        one.name = "x"  # type: ignore[misc,unused-ignore]  # what must not work
+        one.name = "x"
 
 
 # Folding

@@ -6,8 +6,6 @@ files and foreign finders still go through it, one distribution at a time.
 """
 # ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH120, PTH208 -- pathlib costs more than the whole scan
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -27,7 +25,7 @@ _CHUNK = 1 << 16
 _LIMIT = 1 << 20
 
 
-def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
+def scan(path: "Iterable[object]") -> tuple[list[Plugin], list[str]]:
     """Read the candidates of every group from the metadata on ``path``, and from foreign finders.
 
     Raises nothing for what a distribution did wrong: a bad entry is a ``malformed`` candidate. The others are
@@ -62,7 +60,7 @@ def _order(plugin: Plugin) -> tuple[str, str, str, str, str]:
     return plugin.group, plugin.name, plugin.distribution, plugin.target, plugin.location
 
 
-def _unless_covering(plugin: Plugin, metadata: _Metadata, covered: set[tuple[str, str]]) -> Plugin:
+def _unless_covering(plugin: Plugin, metadata: "_Metadata", covered: set[tuple[str, str]]) -> Plugin:
     if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in covered:
         return plugin
     return plugin.judged(
@@ -179,7 +177,7 @@ def _version_in(location: str) -> str:
 # The path
 
 
-def _every_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
+def _every_metadata(path: "Iterable[object]", problems: list[str]) -> "Iterator[_Metadata]":
     """Yield each metadata that holds entries of ours, and each other copy of those distributions."""
     listed: list[tuple[str, bool, int, str, bytes]] = []
     rest: list[_Metadata] = []
@@ -213,7 +211,7 @@ def _listed(root: str) -> list[str]:
     return sorted(name for name in os.listdir(root) if name.endswith(_METADATA))
 
 
-def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> Iterator[_Metadata]:
+def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> "Iterator[_Metadata]":
     wanted = {_split(name)[0] for *_, name, data in listed if data} | {each.distribution for each in rest if each.data}
     wanted.add(OURS)
     beginnings = tuple({each.partition("-")[0] for each in wanted})  # a quick look spares most names the slow one
@@ -285,7 +283,7 @@ def _is_site(directory: str) -> bool:
 # What only importlib.metadata can see
 
 
-def _foreign_finders() -> Iterator[Iterable[Distribution]]:
+def _foreign_finders() -> "Iterator[Iterable[Distribution]]":
     from _frozen_importlib_external import PathFinder  # noqa: PLC0415 -- loaded with the interpreter
 
     for finder in sys.meta_path:
@@ -295,7 +293,7 @@ def _foreign_finders() -> Iterator[Iterable[Distribution]]:
             yield _found_by(find)
 
 
-def _found_by(find: Callable[..., object]) -> Iterator[Distribution]:
+def _found_by(find: "Callable[..., object]") -> "Iterator[Distribution]":
     from importlib.metadata import DistributionFinder  # noqa: PLC0415 -- 35 ms, for those who have such a finder
     from typing import cast  # noqa: PLC0415 -- as above
 
@@ -303,13 +301,13 @@ def _found_by(find: Callable[..., object]) -> Iterator[Distribution]:
     yield from cast("Iterable[Distribution]", found)
 
 
-def _in_file(entry: str) -> Iterator[Distribution]:
+def _in_file(entry: str) -> "Iterator[Distribution]":
     from importlib.metadata import distributions  # noqa: PLC0415 -- 35 ms, for those who have such a path
 
     yield from distributions(path=[entry])
 
 
-def _through_importlib(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
+def _through_importlib(distributions: "Iterable[Distribution]", index: int, problems: list[str]) -> list[_Metadata]:
     """Read distributions one at a time; what one of them raises is a problem of its own."""
     found: list[_Metadata] = []
     remaining = iter(distributions)
@@ -327,7 +325,7 @@ def _through_importlib(distributions: Iterable[Distribution], index: int, proble
             problems.append(f"{distribution!r} cannot be read: {type(error).__name__}: {error}")
 
 
-def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
+def _from_importlib(distribution: "Distribution", index: int) -> _Metadata:
     root = str(distribution.locate_file("")).rstrip("/")
     data = (distribution.read_text("entry_points.txt") or "").encode()
     name = distribution.metadata["Name"]

@@ -1,7 +1,5 @@
 """Which candidate a name means: the snapshot of the environment, the pins, and what the rule makes of them."""
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -48,7 +46,7 @@ class Names:
             ``INTERCEDE_CONFIG`` names, where it names one.
     """
 
-    def __init__(self, configuration: Configuration | str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, configuration: "Configuration | str | os.PathLike[str] | None" = None) -> None:
         self._given = configuration
         self._pins: dict[tuple[str, str], Pin] = {}
         self._forget()
@@ -154,7 +152,7 @@ class Names:
         explanation.plugins = tuple(map(_marked_if_stale, explanation.plugins))
         return explanation
 
-    def _configuration(self) -> Configuration | None:
+    def _configuration(self) -> "Configuration | None":
         if self._read is None:
             named = self._given if self._given is not None else os.environ.get(CONFIG)
             if not named:
@@ -195,7 +193,7 @@ class Names:
             available=self.available(group),
         )
 
-    def _fail(self, explanation: Explanation) -> Never:
+    def _fail(self, explanation: Explanation) -> "Never":
         error = explanation.error
         group, name = explanation.group, explanation.name
         names = self.available(group)

@@ -1,7 +1,5 @@
 """A candidate for a name, and how names are written. Standard library only, nothing slow."""
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
     from typing import Literal, Never
@@ -36,7 +34,7 @@ class Plugin:
     """Where its metadata lies."""
     builtin: bool
     """Whether its metadata lies beside the running intercede."""
-    status: Status
+    status: "Status"
     """``active`` ``pinned`` ``shadowed`` ``ambiguous`` ``denied`` ``ignored`` ``malformed``."""
     reason: str
     """Why it has that status, a sentence."""
@@ -51,7 +49,7 @@ class Plugin:
         version: str,
         location: str,
         builtin: bool,
-        status: Status = "active",
+        status: "Status" = "active",
         reason: str = "",
     ) -> None:
         self.__dict__.update(
@@ -66,7 +64,7 @@ class Plugin:
             reason=reason,
         )
 
-    def judged(self, status: Status, reason: str) -> Plugin:
+    def judged(self, status: "Status", reason: str) -> "Plugin":
         """Return the same candidate with another status and the reason for it."""
         judged = Plugin.__new__(Plugin)
         judged.__dict__.update(vars(self), status=status, reason=reason)
@@ -93,7 +91,7 @@ class Plugin:
             "target": self.target,
         }
 
-    def __setattr__(self, name: str, value: object) -> Never:
+    def __setattr__(self, name: str, value: object) -> "Never":
         raise AttributeError(f"a Plugin is read-only: {name} cannot be set")
 
     def __eq__(self, other: object) -> bool:

@@ -3,8 +3,6 @@
 The rule rests on no order of files, installs, versions or letters, because none of them is the same on two machines.
 """
 
-from __future__ import annotations
-
 from intercede.contract.errors import (
     ConfigError,
     PluginAmbiguousError,
@@ -100,7 +98,7 @@ def known_group(group: str) -> str:
     )
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: "Iterable[str]") -> str:
     """Say ``; did you mean 'x'?`` where one of the words is near enough, else nothing."""
     from difflib import get_close_matches  # noqa: PLC0415 -- loads re and collections: for errors only
 
@@ -184,7 +182,7 @@ def allowed(text: str) -> frozenset[str] | None:
 def decide(
     group: str,
     name: str,
-    candidates: Iterable[Plugin],
+    candidates: "Iterable[Plugin]",
     *,
     chosen: Pin | None = None,
     policy: frozenset[str] | None = None,

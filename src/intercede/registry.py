@@ -9,8 +9,6 @@
 Making an object connects nowhere; entering it may.
 """
 
-from __future__ import annotations
-
 from intercede.contract.errors import ConfigError, PluginDeniedError
 from intercede.names import Names, PluginShadowWarning, note_running
 from intercede.plugin import Plugin
@@ -62,7 +60,9 @@ class Registry(Names):
 
     # Objects
 
-    def backend(self, config: str | Mapping[str, object], credentials: CredentialProvider | None = None) -> JobBackend:
+    def backend(
+        self, config: "str | Mapping[str, object]", credentials: "CredentialProvider | None" = None
+    ) -> "JobBackend":
         """Make a backend.
 
         Args:
@@ -94,7 +94,9 @@ class Registry(Names):
         assert isinstance(made, JobBackend)  # noqa: S101 -- the gate said so; this tells the type checkers
         return made
 
-    def transport(self, config: str | Mapping[str, object], credentials: CredentialProvider | None = None) -> Transport:
+    def transport(
+        self, config: "str | Mapping[str, object]", credentials: "CredentialProvider | None" = None
+    ) -> "Transport":
         """Make a transport from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
@@ -106,7 +108,7 @@ class Registry(Names):
         assert isinstance(made, Transport)  # noqa: S101 -- as above
         return made
 
-    def scheduler(self, config: str | Mapping[str, object]) -> Scheduler:
+    def scheduler(self, config: "str | Mapping[str, object]") -> "Scheduler":
         """Make a scheduler from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
@@ -136,7 +138,7 @@ class Registry(Names):
 
     # How an object is made
 
-    def _table(self, group: str, config: object) -> tuple[Mapping[str, object], str]:
+    def _table(self, group: str, config: object) -> "tuple[Mapping[str, object], str]":
         """Return the mapping that a configuration means, and where it stands."""
         if isinstance(config, str):
             configuration = self._configuration()
@@ -147,12 +149,14 @@ class Registry(Names):
         return _mapping(config, group, _DATA), _DATA
 
     def _whole(
-        self, group: str, table: Mapping[str, object], where: str, credentials: CredentialProvider | None = None
+        self, group: str, table: "Mapping[str, object]", where: str, credentials: "CredentialProvider | None" = None
     ) -> object:
         chosen = self._chosen(group, table, where)
         return self._object(chosen, credentials)
 
-    def _composed(self, table: Mapping[str, object], where: str, credentials: CredentialProvider | None) -> object:
+    def _composed(self, table: "Mapping[str, object]", where: str, credentials: "CredentialProvider | None") -> object:
+        from typing import cast  # noqa: PLC0415 -- loaded by then
+
         from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio
         from intercede.options import bind, split  # noqa: PLC0415 -- loads inspect
 
@@ -162,10 +166,10 @@ class Registry(Names):
         flat = {name: value for name, value in table.items() if name not in {"transport", "scheduler", "batch"}}
         transport.flat, scheduler.flat = split(flat, transport.target, scheduler.target, where=where)
         options = bind(BatchBackend, batch, where=where, prefix="batch.", reserved=("transport", "scheduler"))
-        compose: Target = BatchBackend
+        compose = cast("Target", BatchBackend)  # its options are checked by name and type, at run time
         return compose(self._object(transport, credentials), self._object(scheduler, None), **options)
 
-    def _table_in(self, group: str, table: Mapping[str, object], where: str) -> tuple[Mapping[str, object], str]:
+    def _table_in(self, group: str, table: "Mapping[str, object]", where: str) -> "tuple[Mapping[str, object], str]":
         """Return what the key ``transport`` or ``scheduler`` means, which is a name or a table of its own."""
         given = table[group.removesuffix("s")]
         if isinstance(given, str):
@@ -173,7 +177,7 @@ class Registry(Names):
             return found, where if place == _DATA else place
         return _mapping(given, group.removesuffix("s"), where), where
 
-    def _chosen(self, group: str, table: Mapping[str, object], where: str, prefix: str = "") -> _Chosen:
+    def _chosen(self, group: str, table: "Mapping[str, object]", where: str, prefix: str = "") -> "_Chosen":
         name = table.get("type")
         if not isinstance(name, str):
             given = "is missing" if name is None else f"must be a name, not {name!r}"
@@ -185,7 +189,7 @@ class Registry(Names):
         covers = ":" not in name and self.explain(group, name).covered is not None
         return _Chosen(plugin, self._loaded(plugin), options, where=where, prefix=prefix, covers=covers)
 
-    def _loaded(self, plugin: Plugin) -> Target:
+    def _loaded(self, plugin: Plugin) -> "Target":
         """Import a target, once: what failed stays failed until refresh(), as half-imported modules are no second try."""
         from intercede.loading import imported, load_error  # noqa: PLC0415 -- loads the contract, and so pydantic
 
@@ -205,7 +209,7 @@ class Registry(Names):
         others = [each for each in self.explain(plugin.group, plugin.name).plugins if each.status == "shadowed"]
         return " or ".join(each.pin for each in others if each.target != plugin.target)
 
-    def _object(self, chosen: _Chosen, credentials: CredentialProvider | None) -> object:
+    def _object(self, chosen: "_Chosen", credentials: "CredentialProvider | None") -> object:
         from intercede.loading import construct  # noqa: PLC0415 -- as above
         from intercede.options import bind, needed, takes_credentials  # noqa: PLC0415 -- as above
 
@@ -230,7 +234,7 @@ class _Chosen:
     """One half of a configuration, decided and imported, before it is called."""
 
     def __init__(
-        self, plugin: Plugin, target: Target, options: dict[str, object], *, where: str, prefix: str, covers: bool
+        self, plugin: Plugin, target: "Target", options: dict[str, object], *, where: str, prefix: str, covers: bool
     ) -> None:
         self.plugin = plugin
         self.target = target
@@ -250,7 +254,7 @@ class _Chosen:
         return self.nested | self.flat
 
 
-def _mapping(given: object, field: str, where: str) -> Mapping[str, object]:
+def _mapping(given: object, field: str, where: str) -> "Mapping[str, object]":
     """Return data as a mapping of options.
 
     Raises:
@@ -261,7 +265,7 @@ def _mapping(given: object, field: str, where: str) -> Mapping[str, object]:
     raise _wrong(field, given, f"must be a name or a table, not {given!r}", '{"type": NAME, ...}', where)
 
 
-def _is_table(given: object) -> TypeGuard[Mapping[str, object]]:
+def _is_table(given: object) -> "TypeGuard[Mapping[str, object]]":
     from collections.abc import Mapping  # noqa: PLC0415 -- not before it is asked for
     from typing import cast  # noqa: PLC0415 -- as above
 
@@ -278,7 +282,7 @@ def _wrong(field: str, value: object, what: str, expected: str, where: str) -> C
     )
 
 
-def _neither(table: Mapping[str, object], where: str) -> ConfigError:
+def _neither(table: "Mapping[str, object]", where: str) -> ConfigError:
     keys = [key for key in ("type", "transport", "scheduler") if key in table]
     lone = {"transport": "scheduler", "scheduler": "transport"}
     if "type" in keys:
