@@ -1,15 +1,12 @@
 """BatchBackend: the contract's verbs, made from any transport and any scheduler."""
 
-import asyncio
 import secrets
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self, TypeVar
-
-from pydantic import Field
+from typing import Self, TypeVar
 
 from intercede.batch.fetching import Limits, Parcel
 from intercede.batch.framing import Answer
@@ -19,9 +16,14 @@ from intercede.batch.records import FOREIGN, Record
 from intercede.batch.shell import Shell, call, text_of
 from intercede.batch.station import Look, Station, checked, lines_of, said_of, settling
 from intercede.batch.submission import Package, quoted_tag
-from intercede.contract.errors import ConfigError, InvalidSpecError, LimitError, NotOpenError, ResourceError, SchedulerError
+from intercede.contract.errors import (
+    ConfigError,
+    InvalidSpecError,
+    LimitError,
+    NotOpenError,
+    SchedulerError,
+)
 from intercede.contract.job import (
-    CopyFailure,
     CopyVars,
     Diagnostics,
     JobCounts,
@@ -76,11 +78,11 @@ class BatchBackend:
         *,
         root: str | None = None,
         resource: str | None = None,
-        max_bytes: Annotated[int, Field(ge=0)] = 2**40,
-        max_files: Annotated[int, Field(ge=0)] = 10**6,
-        max_seconds: Annotated[int, Field(ge=1)] = 3600,
-        poll_floor: Annotated[float, Field(ge=0)] | None = None,
-        commands_in_flight: Annotated[int, Field(ge=1)] | None = None,
+        max_bytes: int = 2**40,
+        max_files: int = 10**6,
+        max_seconds: int = 3600,
+        poll_floor: float | None = None,
+        commands_in_flight: int | None = None,
     ) -> None:
         if root is not None and (not root.strip("/") or "\0" in root or "\n" in root):
             raise ConfigError(f"root {root!r} is no directory of ours", field="root", value=root, expected="a path")
@@ -91,6 +93,18 @@ class BatchBackend:
                 value=resource,
                 expected=f"1 to {_MARKED} printable characters",
             )
+        for field, value, least in (
+            ("max_bytes", max_bytes, 0),
+            ("max_files", max_files, 0),
+            ("max_seconds", max_seconds, 1),
+            ("poll_floor", poll_floor, 0),
+            ("commands_in_flight", commands_in_flight, 1),
+        ):
+            if value is not None and not value >= least:
+                expected = f"a number of at least {least}"
+                raise ConfigError(
+                    f"{field} must be {expected}, not {value}", field=field, value=value, expected=expected
+                )
         self._transport = transport
         self._scheduler = scheduler
         self._root = root
@@ -191,7 +205,7 @@ class BatchBackend:
         polls = self._now_open().polls
         asked = frozenset(handles)
         ours = [handle for handle in asked if self._job(handle)]
-        told = await polls.status(ours) if ours else {}
+        told: Mapping[JobHandle, JobStatus] = await polls.status(ours) if ours else {}
         return {handle: told.get(handle, FOREIGN) for handle in asked}
 
     async def _polled(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -236,7 +250,7 @@ class BatchBackend:
             return await self._killed(station, jobs)
         natives = [record.native for record in look.records.values() if record.native]
         frame = said_of(answer, "kill")
-        told = {} if frame is None else self._scheduler.parse_kill(natives, frame)
+        told: Mapping[str, OpOutcome] = {} if frame is None else self._scheduler.parse_kill(natives, frame)
         return {job: _kill_outcome(look, job, told) for job in jobs}
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -273,7 +287,7 @@ class BatchBackend:
         station = self._station()
         fences = [call("fence", stamp) for stamp in sorted(self._doubtful)]
         search = call("frame", "records", "tagged", quoted_tag(tag), "tell")
-        parts = [text_of("find"), *fences, search]
+        parts = [text_of("find"), "every_id=yes", *fences, search]
         look = station.read(await station.ask((), *parts, calls=""))
         self._doubtful.clear()
         unnamed = {job.stamp for job, record in look.records.items() if record.native is None}
@@ -329,7 +343,9 @@ def _optional(owner: object, name: str, given: float | None, default: float) -> 
 
 def _not_fetched(status: JobStatus) -> JobOutput:
     word = "running" if status.state in _LIVE else "unknown"
-    return JobOutput(ok=False, reason=f"{word}: it is {status.state}, {status.evidence or status.native or status.reason}")
+    return JobOutput(
+        ok=False, reason=f"{word}: it is {status.state}, {status.evidence or status.native or status.reason}"
+    )
 
 
 def _kill_outcome(look: Look, job: Job, told: Mapping[str, OpOutcome]) -> OpOutcome:

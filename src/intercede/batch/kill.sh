@@ -3,12 +3,11 @@
 condemn() {
     stamp=$1
     shift
-    natives "$stamp"
     for index; do
-        native "$index"
         record "$stamp" "$index"
         [ -z "$over" ] || continue
         : >>"./$stamp/copies/$index/killed"
+        native "$stamp" "$index"
         [ -z "$id" ] || printf '%s\n' "$id"
     done
 }

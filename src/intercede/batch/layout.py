@@ -20,7 +20,7 @@ import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from intercede.contract.job import JobHandle
 
@@ -30,7 +30,8 @@ _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
 MOST_COPIES = 10**7
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Job:
     """One copy of one submission."""
 
     stamp: str

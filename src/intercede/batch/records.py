@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from pydantic import ValidationError
-
 from intercede.batch.layout import Job
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
@@ -72,16 +70,16 @@ def _told(known: Record, *, gone: bool = False, final: JobStatus | None = None, 
 def _final(known: Record, text: str) -> Record:
     try:
         return _told(known, final=JobStatus.model_validate_json(text))
-    except ValidationError:
+    except ValueError:
         return known  # whatever that file is, no verdict stands in it
 
 
 def _code(known: Record, text: str) -> Record:
-    return _told(known, ended=Exit("code", int(text.split()[0])))
+    return _told(known, ended=Exit("code", int(text.split(maxsplit=1)[0])))
 
 
 def _signal(known: Record, text: str) -> Record:
-    number = int(text.split()[0])
+    number = int(text.split(maxsplit=1)[0])
     return _told(known, ended=Exit("signal", number)) if 0 < number <= _HIGHEST_SIGNAL else known
 
 
@@ -137,7 +135,7 @@ def _by_code(record: Record, _: JobStatus | None) -> JobStatus:
 
 def _running(_: Record, said: JobStatus | None) -> JobStatus:
     evidence = "the scheduler still has it, though an attempt was ended by a signal"
-    return JobStatus(state=JobState.RUNNING, native=said and said.native, evidence=evidence)
+    return JobStatus(state=JobState.RUNNING, native=_native(said), evidence=evidence)
 
 
 def _by_cause(record: Record, said: JobStatus | None) -> JobStatus:
@@ -163,7 +161,7 @@ def _word(_: Record, said: JobStatus | None) -> JobStatus:
 
 def _before_its_end(_: Record, said: JobStatus | None) -> JobStatus:
     evidence = "killed by us, no longer listed, and left no record"
-    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=said and said.native, evidence=evidence)
+    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=_native(said), evidence=evidence)
 
 
 def _lost(_record: Record, _said: JobStatus | None) -> JobStatus:
@@ -177,10 +175,14 @@ def _signalled(record: Record, said: JobStatus | None, state: JobState, reason: 
             "state": state,
             "signal": _number(record),
             "reason": reason,
-            "native": said and said.native,
+            "native": _native(said),
             "evidence": "exit record" + ("" if said is None else " and the scheduler's word"),
         }
     )
+
+
+def _native(said: JobStatus | None) -> str | None:
+    return None if said is None else said.native
 
 
 def _number(record: Record) -> int:

@@ -24,19 +24,21 @@ record() {
     over=
 }
 
-# natives STAMP: sets id_INDEX for every copy of the submission that has a native id.
-natives() {
-    [ -e "./$1/natives" ] || return 0
-    while read -r ic_index ic_id; do
-        case $ic_index in '' | *[!0-9]*) continue ;; esac
-        eval "id_$ic_index=\$ic_id"
-    done <"./$1/natives"
-}
-
-# native INDEX: sets id, empty where there is none, and forgets it.
+# native STAMP INDEX: sets id, the copy's native id, empty where nothing is known. A submission's are read once.
 native() {
-    eval "id=\${id_$1-}; unset id_$1"
+    case " $named " in
+    *" $1 "*) ;;
+    *)
+        named="$named $1"
+        [ ! -e "./$1/natives" ] || while read -r ic_index ic_id; do
+            case $ic_index in '' | *[!0-9]*) continue ;; esac
+            eval "id_$1_$ic_index=\$ic_id"
+        done <"./$1/natives"
+        ;;
+    esac
+    eval "id=\${id_$1_$2-}"
 }
+named=
 
 # know STAMP LINES: keep the native ids that were understood elsewhere.
 know() {
@@ -48,23 +50,27 @@ know() {
 live() {
     stamp=$1
     shift
-    natives "$stamp"
     for index; do
-        native "$index"
         record "$stamp" "$index"
-        [ -n "$over" ] || [ -z "$id" ] || printf '%s\n' "$id"
+        [ -z "$over" ] || continue
+        native "$stamp" "$index"
+        [ -z "$id" ] || printf '%s\n' "$id"
     done
 }
 
-# tell STAMP INDEX...: print a line for each copy; where open_only is set, for those that are not over.
+# tell STAMP INDEX...: print a line for each copy, with its native id where that still matters or every_id is set;
+# where open_only is set, for those only that are not over.
 tell() {
     stamp=$1
     shift
-    natives "$stamp"
     for index; do
-        native "$index"
+        id=
         record "$stamp" "$index"
-        [ -z "$over" ] || [ -z "${open_only-}" ] || continue
+        if [ -z "$over" ] || [ -n "${every_id-}" ]; then
+            native "$stamp" "$index"
+        elif [ -n "${open_only-}" ]; then
+            continue
+        fi
         printf '%s %s %s %s %s\n' "$stamp" "$index" "$killed" "${id:-?}" "$said"
     done
 }

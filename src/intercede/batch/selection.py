@@ -47,9 +47,7 @@ class Plan(_Data):
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the patterns that none of these names matches."""
         names = tuple(names)
-        return tuple(
-            pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names)
-        )
+        return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
     def expression(self, stamp: str, copies: int) -> str:
         """Write the ``find`` expression, quoted for sh, that takes every file of these copies that may be wanted."""

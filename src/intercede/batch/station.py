@@ -70,7 +70,11 @@ class Station:
         self._unwritten[stamp] = ids
 
     async def ask(
-        self, jobs: Collection[Job], *parts: str, streams: Mapping[str, ByteSink] = _NO_STREAMS, calls: str | None = None
+        self,
+        jobs: Collection[Job],
+        *parts: str,
+        streams: Mapping[str, ByteSink] = _NO_STREAMS,
+        calls: str | None = None,
     ) -> Answer:
         """Run a script about jobs.
 
@@ -83,7 +87,9 @@ class Station:
         stamps = {job.stamp for job in jobs} & self._unwritten.keys()
         ids = {stamp: self._unwritten[stamp] for stamp in stamps}
         known = [call("know", stamp, _lines(ids[stamp])) for stamp in stamps]
-        answer = await self._shell.run([text_of("records"), *known, each(jobs) if calls is None else calls, *parts], streams)
+        answer = await self._shell.run(
+            [text_of("records"), *known, each(jobs) if calls is None else calls, *parts], streams
+        )
         for stamp in stamps:
             self._unwritten.pop(stamp, None)
         return answer
@@ -92,7 +98,9 @@ class Station:
         """Read what ``look_part`` told."""
         records = {record.job: record for record in map(read_record, answer.lines("records"))}
         natives = [record.native for record in records.values() if record.native is not None]
-        said = self._scheduler.parse_status(natives, answer.frame("listing")) if "listing" in answer else {}
+        said: Mapping[str, JobStatus] = {}
+        if "listing" in answer:
+            said = self._scheduler.parse_status(natives, answer.frame("listing"))
         return Look(records, said)
 
     async def look(self, jobs: Collection[Job]) -> Look:
@@ -109,8 +117,8 @@ class Station:
         """
         statuses = {job: look.verdict(job) for job in look.records}
         if finals := look.to_settle:
-            answer = await self.ask(finals, settling(finals))
-            statuses |= {job: look_again.verdict(job) for look_again in [self._settled(answer)] for job in look_again.records}
+            settled = self._settled(await self.ask(finals, settling(finals)))
+            statuses |= {job: settled.verdict(job) for job in settled.records}
         return statuses
 
     def _settled(self, answer: Answer) -> Look:

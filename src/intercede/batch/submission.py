@@ -20,8 +20,30 @@ from intercede.contract.scheduler import Batch
 __all__ = ["Package", "quoted_tag"]
 
 _SHELLS_OWN = frozenset(
-    "_ BASHOPTS BASHPID BASH_ARGV0 BASH_CMDS BASH_VERSINFO COMP_WORDBREAKS DIRSTACK EPOCHREALTIME EPOCHSECONDS EUID "
-    "FUNCNAME GROUPS HISTCMD LINENO OPTIND PPID RANDOM SECONDS SHELLOPTS SRANDOM UID".split()
+    [
+        "_",
+        "BASHOPTS",
+        "BASHPID",
+        "BASH_ARGV0",
+        "BASH_CMDS",
+        "BASH_VERSINFO",
+        "COMP_WORDBREAKS",
+        "DIRSTACK",
+        "EPOCHREALTIME",
+        "EPOCHSECONDS",
+        "EUID",
+        "FUNCNAME",
+        "GROUPS",
+        "HISTCMD",
+        "LINENO",
+        "OPTIND",
+        "PPID",
+        "RANDOM",
+        "SECONDS",
+        "SHELLOPTS",
+        "SRANDOM",
+        "UID",
+    ]
 )
 """Variables that some sh keeps for itself: they would arrive changed, or not at all."""
 
@@ -82,7 +104,9 @@ class Package:
 
     @cached_property
     def _plan(self) -> Plan:
-        return Plan.of(self.spec, {index: tuple(copy.secrets) for index, copy in enumerate(self.copies) if copy.secrets})
+        return Plan.of(
+            self.spec, {index: tuple(copy.secrets) for index, copy in enumerate(self.copies) if copy.secrets}
+        )
 
     @property
     def _payload(self) -> str:
@@ -131,7 +155,9 @@ def _check_supported(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
 
 
 def _unsupported(field: str, value: object, advice: str) -> UnsupportedSpecError:
-    return UnsupportedSpecError(f"{field} {str(value)!r} is more than this backend can do: {advice}", field=field, value=value)
+    return UnsupportedSpecError(
+        f"{field} {str(value)!r} is more than this backend can do: {advice}", field=field, value=value
+    )
 
 
 def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
@@ -199,5 +225,3 @@ def _line(text: str) -> bytes:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-

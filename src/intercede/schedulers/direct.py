@@ -10,11 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from intercede.contract.errors import SchedulerError, UnsupportedSpecError
+from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
@@ -44,11 +41,18 @@ class DirectScheduler:
         slots: How many cores one submission may use: a copy takes ``cpus`` of them, and one copy always runs. None: as
             many as the machine has.
         grace_s: Seconds between asking a copy's process group to end and ending it.
+
+    Raises:
+        ConfigError: An option has no sense.
     """
 
-    def __init__(
-        self, slots: Annotated[int, Field(ge=1)] | None = None, grace_s: Annotated[int, Field(ge=0)] = 5
-    ) -> None:
+    def __init__(self, slots: int | None = None, grace_s: int = 5) -> None:
+        for field, value, least in (("slots", slots, 1), ("grace_s", grace_s, 0)):
+            if value is not None and value < least:
+                expected = f"a number of at least {least}"
+                raise ConfigError(
+                    f"{field} must be {expected}, not {value}", field=field, value=value, expected=expected
+                )
         self._slots = slots
         self._grace = grace_s
 

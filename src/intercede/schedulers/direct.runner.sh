@@ -5,6 +5,7 @@
 # direct/INDEX         made by whoever decides about the copy, a lane or a kill, and only where it is not there yet:
 #                      pid, start time, and when it began in seconds of the machine's uptime; or the word killed
 # direct/INDEX.kill    asked to end       direct/INDEX.timeout    had its time
+# direct/next          a hint: all below are decided. Without it every lane would try every copy
 # shellcheck shell=sh
 unset -f command kill printf read setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
@@ -40,7 +41,8 @@ claim() {
 # so before looking who it is: one of them sees the other.
 become() {
     identify
-    read -r began _ </proc/uptime
+    began=0
+    [ -z "$wall" ] || read -r began _ </proc/uptime
     printf '%s %s %s\n' "$pid" "$start" "${began%.*}" >>"direct/$index"
     [ ! -e "direct/$index.kill" ] || exit
     exec setsid sh ./wrapper "$index"
@@ -50,8 +52,13 @@ become() {
 lane() {
     index=0
     while [ "$index" -lt "$copies" ]; do
-        ! claim || (become)
-        index=$((index + 1))
+        if claim; then
+            printf '%s\n' "$((index + 1))" >|direct/next
+            (become)
+            { read -r next <direct/next && index=$next; } || index=$((index + 1)) # it is being written
+        else
+            index=$((index + 1))
+        fi
     done
 }
 
