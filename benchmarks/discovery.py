@@ -2,10 +2,10 @@
 
     python benchmarks/discovery.py [--quick]
 
-Each line of the first table is a cold process in which only N generated distributions are visible, 30 % of them with
-an entry_points.txt and five of those with entries of ours. Its time runs from before the import of the scanner to
-after the first answer, so the interpreter's own start is left out. The bare scan lists the directory and reads the
-same files, and understands none of them.
+Each figure is the median of cold processes in which only N generated distributions are visible, 30 % of them with an
+entry_points.txt and five of those with entries of ours. One table has the whole process, as a user waits for it; the
+other runs from before the import of the scanner to after its first answer, without the interpreter's start. The bare
+scan lists the directory and reads the same files, and understands none of them.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -39,7 +40,7 @@ ExtensionManager("intercede.transports", on_load_failure_callback=lambda *_: Non
 """
 PEERS = {"intercede": HAND, "bare scan": BARE, "importlib.metadata": METADATA, "stevedore, warm": STEVEDORE}
 
-TIMED = "import sys, time; start = time.perf_counter(); exec({statement!r}); print(time.perf_counter() - start)"
+TIMED = "import os, sys, time; start = time.perf_counter(); exec({statement!r}); print(time.perf_counter() - start)"
 LOADED = "import sys; before = set(sys.modules); import intercede; print(*sorted(set(sys.modules) - before))"
 AFTERWARDS = """
 import timeit
@@ -64,15 +65,19 @@ def generate(root: Path, count: int) -> None:
             (metadata / "entry_points.txt").write_text(f"[console_scripts]\ncommand{index} = package:main\n\n{ours}")
 
 
-def cold(statement: str, environment: dict[str, str]) -> float:
-    """Return the seconds that a statement takes in a new process."""
+Seconds = tuple[float, float]
+
+
+def cold(statement: str, environment: dict[str, str]) -> Seconds:
+    """Return the seconds that a new process takes, and those that a statement takes in it."""
     command = [sys.executable, "-S", "-P", "-c", TIMED.format(statement=statement)]
+    start = perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return float(done.stdout)
+    return perf_counter() - start, float(done.stdout)
 
 
-def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, float]:
-    """Return each peer's median seconds among ``count`` distributions."""
+def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, Seconds]:
+    """Return each peer's median seconds among ``count`` distributions: of the process, and within it."""
     with tempfile.TemporaryDirectory() as directory:
         site = Path(directory) / "site"
         generate(site, count)
@@ -81,19 +86,21 @@ def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, float]:
             if spec and spec.submodule_search_locations:
                 (site / name).symlink_to(Path(next(iter(spec.submodule_search_locations))).resolve())
         environment = {"PYTHONPATH": str(site), "HOME": directory, "PATH": os.environ["PATH"]}
-        seconds: dict[str, list[float]] = {name: [] for name in peers}
+        seconds: dict[str, list[Seconds]] = {name: [] for name in peers}
         for run in range(runs + 2):  # two to warm files, bytecode and stevedore's cache
             for name, statement in peers.items():
                 taken = cold(statement, environment)
                 if run >= 2:
                     seconds[name].append(taken)
-    return {name: median(each) for name, each in seconds.items()}
+    return {
+        name: (median(whole for whole, _ in each), median(part for _, part in each)) for name, each in seconds.items()
+    }
 
 
 def start_up(runs: int) -> tuple[float, list[str]]:
     """Return the median milliseconds of ``import intercede`` and the modules that it loads."""
     environment = {"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]}
-    seconds = [cold("import intercede", environment) for _ in range(runs + 2)][2:]
+    seconds = [cold("import intercede", environment)[1] for _ in range(runs + 2)][2:]
     loaded = subprocess.run(
         [sys.executable, "-S", "-P", "-c", LOADED], check=True, capture_output=True, text=True, env=environment
     )
@@ -124,14 +131,17 @@ def main() -> None:
     quick: bool = parser.parse_args().quick
     runs = 5 if quick else 21
     peers = {name: code for name, code in PEERS.items() if find_spec("stevedore") or "stevedore" not in name}
-    print(f"First answer in a cold process, import included: ms, and the ratio to intercede (median of {runs})\n")
-    print(f"{'distributions':>13}" + "".join(f"{name:>26}" for name in peers))
-    for count in (10, 100, 500) if quick else (10, 100, 500, 2000):
-        taken = measure(count, runs, peers)
-        ours = taken["intercede"]
-        print(f"{count:>13}" + "".join(f"{each * 1000:>17.2f} ({each / ours:>5.2f}x)" for each in taken.values()))
+    taken = {count: measure(count, runs, peers) for count in ((10, 100, 500) if quick else (10, 100, 500, 2000))}
+    for part, title in enumerate(("Whole process", "From before the import to after the first answer")):
+        print(f"{title}: ms, and the ratio to intercede (median of {runs})\n")
+        print(f"{'distributions':>13}" + "".join(f"{name:>26}" for name in peers))
+        for count, each in taken.items():
+            ours = each["intercede"][part]
+            row = (f"{seconds[part] * 1000:>17.2f} ({seconds[part] / ours:>5.2f}x)" for seconds in each.values())
+            print(f"{count:>13}" + "".join(row))
+        print()
     milliseconds, loaded = start_up(runs)
-    print(f"\nimport intercede: {milliseconds:.2f} ms, {len(loaded)} modules: {' '.join(loaded)}")
+    print(f"import intercede: {milliseconds:.2f} ms, {len(loaded)} modules: {' '.join(loaded)}")
     done = subprocess.run([sys.executable, "-c", AFTERWARDS], check=True, capture_output=True, text=True)
     resolving, gating = map(float, done.stdout.split())
     print(f"after the first: resolve {resolving:.1f} us, gate {gating:.1f} us")

@@ -26,7 +26,7 @@ def __getattr__(name: str) -> object:
     if name in contract.__all__:
         return getattr(contract, name)
     if name == "registry":
-        from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+        import intercede.registry  # noqa: PLC0415 -- not before it is asked for; importlib would cost as much again
 
-        return import_module("intercede.registry")
+        return intercede.registry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
