@@ -10,10 +10,11 @@ def main() -> int:
     try:
         from intercede.cli.app import main as run  # noqa: PLC0415 -- it needs the extra
     except ModuleNotFoundError as missing:
-        if missing.name not in _EXTRA:
+        library = str(missing.name).partition(".")[0]
+        if library not in _EXTRA:
             raise
         print(
-            f"intercede: the command line needs {missing.name}, which is not installed. Install the extra 'cli' from "
+            f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from "
             'where this intercede came from, a path or a URL: pip install "intercede[cli] @ file:///path/to/intercede"',
             file=sys.stderr,
         )

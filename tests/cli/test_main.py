@@ -1,0 +1,46 @@
+"""The console command itself."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    """Where a library of the extra is missing, one sentence names it and how to get it, and the code is 2."""
+    program = f"import sys; sys.modules[{missing!r}] = None; from intercede.__main__ import main; sys.exit(main())"
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert f"needs {missing}" in ended.stderr
+    assert 'pip install "intercede[cli] @ ' in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_import_error_of_our_own_is_not_hidden() -> None:
+    """A module that is missing for another reason is not taken for the extra."""
+    program = "import sys; sys.modules['intercede.cli.run'] = None; from intercede.__main__ import main; main()"
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert "ModuleNotFoundError" in ended.stderr
+    assert "pip install" not in ended.stderr
+
+
+def test_the_version_is_the_distributions(intercede: Command) -> None:
+    """``intercede --version`` prints the version that is installed."""
+    assert intercede("--version").stdout == f"intercede {version('intercede')}\n"
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(intercede: Command) -> None:
+    """A wrong word is a usage error that names the right one."""
+    ended = intercede("plugin")
+
+    assert ended.returncode == 2
+    assert "plugins" in ended.stderr

@@ -1,0 +1,142 @@
+"""``intercede plugins``: every candidate, which one counts, and why."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+Install = Callable[..., Path]
+Command = Callable[..., CompletedProcess[str]]
+
+KEYS = ["builtin", "distribution", "group", "location", "name", "reason", "status", "target", "version"]
+
+
+@pytest.fixture
+def install(tmp_path: Path, environment: dict[str, str]) -> Install:
+    """Return a function that puts a distribution on the path: its metadata, and a module of the same name."""
+    site = tmp_path / "site"
+    site.mkdir()
+    environment["PYTHONPATH"] = str(site)
+
+    def add(distribution: str, group: str, name: str, code: str = "") -> Path:
+        module = distribution.replace("-", "_")
+        metadata = site / f"{module}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[intercede.{group}]\n{name} = {module}:make\n")
+        (site / f"{module}.py").write_text(code)
+        return metadata
+
+    return add
+
+
+def test_json_is_a_list_of_objects_with_the_documented_keys(intercede: Command) -> None:
+    """Programs get exactly the fields of a Plugin."""
+    listed = json.loads(intercede("plugins", "schedulers", "--json").stdout)
+
+    assert [sorted(each) for each in listed] == [KEYS]
+    assert listed[0]["name"] == "direct"
+    assert listed[0]["builtin"] is True
+
+
+def test_the_table_shows_who_covers_whom(intercede: Command, install: Install) -> None:
+    """A candidate that covers a built-in is active, and the built-in is shown as shadowed, with the pin."""
+    install("acme-local", "transports", "local")
+
+    lines = intercede("plugins", "transports").stdout.splitlines()
+
+    assert [line.split()[:4] for line in lines if line.startswith("transports")] == [
+        ["transports", "local", "active", "acme-local"],
+        ["transports", "local", "shadowed", "intercede"],
+    ]
+    assert "INTERCEDE_PREFER=transports:local=intercede" in lines[4]
+
+
+def test_why_prints_the_steps_of_the_rule(intercede: Command, install: Install) -> None:
+    """The step that fired stands last, and a pin fires first."""
+    install("acme-local", "transports", "local")
+    pin = "transports:local=intercede"
+
+    assert "2. the one distribution other than intercede" in intercede("plugins", "--why", "transports", "local").stdout
+    pinned = intercede("plugins", "--why", "transports", "local", INTERCEDE_PREFER=pin).stdout
+    assert "1. a pin" in pinned
+    assert "2." not in pinned
+
+
+def test_why_of_a_qualified_name(intercede: Command) -> None:
+    """A name with its distribution means that distribution's entry."""
+    assert "LocalTransport of intercede" in intercede("plugins", "--why", "transports", "intercede:local").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("transport",), ("backends, schedulers, transports", "did you mean 'transports'")),
+        (("--why", "transport", "local"), ("backends, schedulers, transports", "did you mean 'transports'")),
+        (("--why", "transports", "locla"), ("there are: local", "did you mean 'local'")),
+        (("--why", "transports", "intercede:locla"), ("did you mean 'local'",)),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(
+    intercede: Command, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """An unknown group or name gets the ones there are and the nearest, and the code 2."""
+    ended = intercede("plugins", *arguments)
+
+    assert ended.returncode == 2
+    assert [word for word in words if word not in ended.stderr] == []
+    assert "Traceback" not in ended.stderr
+
+
+def test_check_finds_no_fault_with_the_built_ins(intercede: Command) -> None:
+    """What comes with intercede loads and passes the gate."""
+    ended = intercede("plugins", "transports", "--check")
+
+    assert (ended.returncode, ended.stdout) == (0, "no problems\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("raise RuntimeError('no licence')", "no licence"),
+        ("import os; os._exit(7)", "7"),
+        ("def make():\n    return object()", "run"),
+    ],
+)
+def test_check_names_what_is_wrong_a_line_each(intercede: Command, install: Install, code: str, word: str) -> None:
+    """A plugin that raises, exits or returns the wrong thing is a line with distribution, version and cause."""
+    install("acme", "transports", "near", code)
+
+    ended = intercede("plugins", "transports", "--check")
+
+    assert ended.returncode == 1
+    lines = ended.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("transports near (acme 1.0): ")] == []
+    assert any(word in line for line in lines)
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_check_names_what_cannot_be_decided(intercede: Command, install: Install) -> None:
+    """Two that provide one name are a problem of that name, and the line holds both pins."""
+    for distribution in ("acme", "rival"):
+        install(distribution, "transports", "near", "def make(): ...")
+
+    first = intercede("plugins", "transports", "--check").stdout.splitlines()[0]
+
+    assert first.startswith("transports near: ")
+    assert "INTERCEDE_PREFER=transports:near=acme" in first
+    assert "INTERCEDE_PREFER=transports:near=rival" in first
+
+
+def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, install: Install) -> None:
+    """An entry that no name can be is listed as malformed beside the others, and is a problem to --check."""
+    install("acme", "transports", "near/by")
+
+    listed = json.loads(intercede("plugins", "transports", "--json").stdout)
+    checked = intercede("plugins", "transports", "--check")
+
+    assert {each["distribution"]: each["status"] for each in listed} == {"acme": "malformed", "intercede": "active"}
+    assert checked.returncode == 1
+    assert "near/by" in checked.stdout

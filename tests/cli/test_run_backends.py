@@ -1,0 +1,228 @@
+"""``intercede run`` over backends that can do less, or do not keep their word."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from intercede.cli.run import run, specification
+from intercede.contract import (
+    CopyFailure,
+    CopyVars,
+    InvalidSpecError,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+    TransportError,
+)
+
+DONE = JobStatus(state=JobState.DONE, exit_code=0)
+RUNNING = JobStatus(state=JobState.RUNNING)
+
+
+class Core:
+    """Submits and tells what it was given to tell; the last status stands."""
+
+    def __init__(self, *statuses: JobStatus, failures: Mapping[int, CopyFailure] | None = None) -> None:
+        self.statuses = list(statuses)
+        self.failures = failures or {}
+        self.handles: list[JobHandle] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        pass
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        assert isinstance(copies, int)
+        started = [index for index in range(copies) if index not in self.failures]
+        handles = {index: JobHandle(resource="double", job=str(index)) for index in started}
+        self.handles = list(handles.values())
+        return Submission(handles=handles, failures=self.failures)
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return dict.fromkeys(handles, status)
+
+
+class Full(Core):
+    """Also brings output, kills and purges; counts what it did."""
+
+    output = JobOutput(ok=True)
+
+    def __init__(self, *statuses: JobStatus) -> None:
+        super().__init__(*statuses)
+        self.killed: list[JobHandle] = []
+        self.purged: list[JobHandle] = []
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        return dict.fromkeys(handles, self.output)
+
+    async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        self.killed += handles
+        self.statuses = [JobStatus(state=JobState.KILLED, signal=15, reason="killed_by_user")]
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        self.purged += handles
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+
+class SlowToSubmit(Full):
+    """Is interrupted while it submits: one job was started, and can be found by its tag only."""
+
+    def __init__(self) -> None:
+        super().__init__(RUNNING)
+        self.tags: list[str | None] = []
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        self.tags.append(spec.tag)
+        interrupt()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def find(self, tag: str) -> Sequence[JobHandle]:
+        return [JobHandle(resource="double", job="found")] if tag in self.tags else []
+
+
+def interrupt() -> None:
+    """Send ourselves what Ctrl-C sends."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def ends(backend: Core, copies: int = 1) -> int:
+    """Run a command over a backend and return the code."""
+    return asyncio.run(run(backend, specification(["true"], None), copies, None))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "word"),
+    [
+        (JobStatus(state=JobState.UNKNOWN, reason="lost"), 1, "lost"),
+        (JobStatus(state=JobState.UNKNOWN, reason="purged"), 1, "purged"),
+        (JobStatus(state=JobState.FAILED, reason="launch_failure"), 1, "launch_failure"),
+        (JobStatus(state=JobState.FAILED, reason="timeout", signal=9), 137, "timeout"),
+        (JobStatus(state=JobState.KILLED, reason="killed_by_site"), 1, "killed_by_site"),
+    ],
+)
+def test_how_it_ended_is_told(status: JobStatus, code: int, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has no code of its own is 1, a signal is 128 + n, and stderr has the contract's word for it."""
+    assert ends(Full(RUNNING, status)) == code
+    assert word in capsys.readouterr().err
+
+
+def test_what_is_unknown_for_now_is_waited_for() -> None:
+    """UNKNOWN without a reason that it stays so is not the end."""
+    assert ends(Full(JobStatus(state=JobState.UNKNOWN), DONE)) == 0
+
+
+def test_a_copy_that_was_not_started_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others run to their end, and the code is 1."""
+    backend = Core(DONE, failures={1: CopyFailure(reason="the queue is full")})
+
+    assert ends(backend, copies=3) == 1
+    assert "copy 1 was not started: the queue is full" in capsys.readouterr().err
+
+
+def test_without_output_nothing_is_purged(capsys: pytest.CaptureFixture[str]) -> None:
+    """A backend that cannot bring output back is said to, and its jobs stay, with their handles."""
+    assert ends(Core(DONE)) == 0
+    err = capsys.readouterr().err
+    assert "no output" in err
+    assert '"job":"0"' in err
+
+
+def test_output_that_did_not_come_is_not_purged(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the output is not safely here, the job stays, the code is 1, and the handle is named."""
+    backend = Full(DONE)
+    backend.output = JobOutput(ok=False, reason="limit: more than 10 bytes")
+
+    assert ends(backend) == 1
+    assert backend.purged == []
+    err = capsys.readouterr().err
+    assert "limit: more than 10 bytes" in err
+    assert '"job":"0"' in err
+
+
+def test_an_error_on_the_way_names_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error after submitting passes, and the jobs that go on are named."""
+
+    class Breaks(Full):
+        async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+            raise TransportError("the connection is lost")
+
+    with pytest.raises(TransportError):
+        ends(Breaks(RUNNING))
+    assert json.loads(capsys.readouterr().err.splitlines()[-1].partition("copy 0: ")[2])["job"] == "0"
+
+
+def test_interrupted_while_submitting_what_was_started_is_found_and_killed() -> None:
+    """A submission that was cut off is looked for by its tag, and what is found is killed."""
+    backend = SlowToSubmit()
+
+    assert ends(backend) == 130
+    assert [handle.job for handle in backend.killed] == ["found"]
+
+
+def test_interrupted_while_submitting_without_find(capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be found is not passed over: the tag is named."""
+
+    class CannotFind(SlowToSubmit):
+        find = None  # type: ignore[assignment] # a capability that is None is not claimed
+
+    backend = CannotFind()
+
+    assert ends(backend) == 130
+    assert f"may have been started with the tag {backend.tags[0]}" in capsys.readouterr().err
+
+
+def test_interrupted_and_it_cannot_kill(capsys: pytest.CaptureFixture[str]) -> None:
+    """A backend that cannot kill is said to, and the handles of what goes on are named."""
+
+    class Interrupts(Core):
+        async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+            interrupt()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    assert ends(Interrupts(RUNNING)) == 130
+    err = capsys.readouterr().err
+    assert "cannot kill" in err
+    assert '"job":"0"' in err
+
+
+def test_a_kill_that_is_refused_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whom the resource did not let us kill is named, with its reason."""
+
+    class Denies(Full):
+        async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+            if not self.killed:
+                interrupt()
+                await asyncio.Event().wait()
+            return dict.fromkeys(handles, DONE)
+
+        async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+            self.killed += handles
+            return dict.fromkeys(handles, OpOutcome(ok=False, reason="denied", detail="not yours"))
+
+    assert ends(Denies(RUNNING)) == 130
+    assert "copy 0 was not killed: denied not yours" in capsys.readouterr().err
+
+
+def test_a_command_that_cannot_be_a_payload_is_refused() -> None:
+    """What the contract does not let through is an error about the command, before anything is opened."""
+    with pytest.raises(InvalidSpecError, match="COMMAND"):
+        specification([""], None)
