@@ -37,13 +37,13 @@ def test_tables_and_pins_are_read(tmp_path: Path) -> None:
     configuration = load(written(tmp_path, GOOD))
 
     assert configuration.path == tmp_path / "intercede.toml"
-    assert configuration.table("backends", "cern") == {
+    assert configuration.tables("backends")["cern"] == {
         "transport": {"type": "ssh", "host": "login.example.org"},
         "scheduler": "slurm",
     }
-    assert configuration.table("transports", "login") == {"type": "ssh", "port": 22}
-    assert configuration.table("schedulers", "lsf") == {"type": "acme:lsf"}
-    assert configuration.table("schedulers", "cern") is None
+    assert configuration.tables("transports")["login"] == {"type": "ssh", "port": 22}
+    assert configuration.tables("schedulers")["lsf"] == {"type": "acme:lsf"}
+    assert set(configuration.tables("schedulers")) == {"lsf"}
     assert configuration.prefer == {"transports:ssh": "acme-intercede", "schedulers:slurm": "intercede"}
 
 

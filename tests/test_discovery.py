@@ -10,7 +10,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import intercede
@@ -92,6 +92,7 @@ def test_every_group_is_read_and_no_other(tmp_path: Path) -> None:
         ("A.B-1.0-py3.11.egg-info", "a-b", "1.0"),
         ("a_b.egg-info", "a-b", "7.1"),
         ("a_b.dist-info", "a-b", "7.1"),
+        ("a_b-.dist-info", "a-b", "7.1"),
     ],
 )
 def test_names_and_versions_come_from_the_directory_else_from_the_metadata(
@@ -101,6 +102,31 @@ def test_names_and_versions_come_from_the_directory_else_from_the_metadata(
     install(tmp_path, directory, metadata="Metadata-Version: 2.1\nName: a.b\nVersion: 7.1\n\nVersion: no\n")
 
     assert [(each.distribution, each.version) for each in found(tmp_path)] == [(distribution, version)]
+
+
+def test_a_version_that_nothing_tells_is_empty(tmp_path: Path) -> None:
+    """It is shown as the name alone."""
+    install(tmp_path, "a.dist-info", metadata="")
+    install(tmp_path, "b.dist-info", metadata="Name: b\n\nVersion: 1\n")
+
+    assert [(each.version, each.provider) for each in found(tmp_path)] == [("", "a"), ("", "b")]
+
+
+def test_a_directory_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's directory that this user may not read is told, and the rest is found."""
+    install(tmp_path / "open", "a-1.dist-info")
+    (tmp_path / "shut").mkdir()
+    listdir = os.listdir
+
+    def refused(path: str) -> list[str]:
+        if path.endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+
+    assert [each.distribution for each in found(tmp_path / "shut", tmp_path / "open")] == ["a"]
+    assert problems(tmp_path / "shut") == [f"{tmp_path / 'shut'} cannot be listed: Permission denied"]
 
 
 def test_a_plugin_is_read_only_and_compares_by_value(tmp_path: Path) -> None:
@@ -458,6 +484,7 @@ def test_importing_it_loads_nothing_slow(module: str) -> None:
 # Any input
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.binary(max_size=400))
 def test_no_bytes_make_reading_raise(data: bytes) -> None:
     """Whatever stands in entry_points.txt is read or malformed; behind a heading of ours as well."""
@@ -465,6 +492,7 @@ def test_no_bytes_make_reading_raise(data: bytes) -> None:
         assert all(len(entry) == 4 for entry in entries(text))
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.dictionaries(NAMES, st.tuples(DOTTED, DOTTED), max_size=8))
 def test_what_is_well_formed_reads_as_importlib_metadata_reads_it(declared: dict[str, tuple[str, str]]) -> None:
     """On a good file both readers agree."""
@@ -478,6 +506,7 @@ def test_what_is_well_formed_reads_as_importlib_metadata_reads_it(declared: dict
     ]
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.text("aB1-_.", max_size=12))
 def test_names_fold_as_pep_503_says(name: str) -> None:
     """The rule written without regular expressions is that of PEP 503, and folding twice changes nothing."""
@@ -485,6 +514,7 @@ def test_names_fold_as_pep_503_says(name: str) -> None:
     assert fold(fold(name)) == fold(name)
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.text(max_size=6) | NAMES)
 def test_names_are_those_of_the_pattern(text: str) -> None:
     """The rule written without regular expressions is the documented pattern."""

@@ -299,3 +299,13 @@ def test_a_signature_that_cannot_be_read_passes() -> None:
         __signature__ = "none"
 
     assert violations(with_member("status", Opaque()), "backends") == ()
+
+
+def test_a_wrapper_of_itself_is_not_async() -> None:
+    """Following what it wraps would never end."""
+
+    def circle(handles: object) -> None: ...
+
+    vars(circle)["__wrapped__"] = circle
+
+    assert "status is not async" in violations(with_member("status", circle), "backends")[0]

@@ -53,14 +53,9 @@ class Configuration:
     prefer: Mapping[str, str]
     """Pins: ``GROUP:NAME`` -> distribution."""
 
-    def table(self, group: str, name: str) -> Table | None:
-        """Return the table of that name, or None."""
-        tables: dict[str, Mapping[str, Table]] = {
-            "backends": self.backends,
-            "transports": self.transports,
-            "schedulers": self.schedulers,
-        }
-        return tables[group].get(name)
+    def tables(self, group: str) -> Mapping[str, Table]:
+        """Return the tables of a group."""
+        return {"backends": self.backends, "transports": self.transports, "schedulers": self.schedulers}[group]
 
 
 def load(path: str | os.PathLike[str]) -> Configuration:

@@ -73,9 +73,6 @@ class Names:
         Warns:
             PluginShadowWarning: It covers a built-in and nobody pinned it; once a name and process.
         """
-        distribution, colon, plain = name.partition(":")
-        if colon:
-            return self._qualified(group, fold(distribution), plain)
         explanation = self.explain(group, name)
         if explanation.winner is None:
             self._fail(explanation)
@@ -99,7 +96,7 @@ class Names:
         return self._problems
 
     def explain(self, group: str, name: str) -> Explanation:
-        """Tell how an unqualified name is decided; printing it shows the rule's steps. Imports nothing.
+        """Tell how a name is decided; printing it shows the rule's steps. Imports nothing.
 
         Raises:
             ConfigError: As ``resolve``.
@@ -110,7 +107,8 @@ class Names:
             self._decided_for = setting
         known = self._decided.get((group, name))
         if known is None:
-            known = self._decided[group, name] = self._decide(known_group(group), name, *setting)
+            decided = self._qualified(group, name) if ":" in name else self._decide(known_group(group), name, *setting)
+            known = self._decided[group, name] = decided
         return known
 
     def prefer(self, group: str, name: str, distribution: str) -> None:
@@ -171,26 +169,36 @@ class Names:
             else None
         )
 
-    def _qualified(self, group: str, distribution: str, name: str) -> Plugin:
-        explanation = self.explain(group, name)
-        own = [each for each in explanation.plugins if each.distribution == distribution]
-        plugin = next((each for each in own if each.status not in {"denied", "ignored", "malformed"}), None)
-        if plugin is not None:
-            return plugin
+    def _qualified(self, group: str, name: str) -> Explanation:
+        """Decide ``DISTRIBUTION:NAME``: that distribution's entry, whatever the pins, if it counts at all."""
+        written, _, plain = name.partition(":")
+        plugins = self.explain(group, plain).plugins
+        own = [each for each in plugins if each.distribution == fold(written)]
+        counting = [each for each in own if each.status not in {"denied", "ignored", "malformed"}]
+        return Explanation(
+            group,
+            name,
+            winner=counting[0] if counting else None,
+            plugins=plugins,
+            steps=(f"a qualified name means the entry of {fold(written)} itself, whatever the pins",),
+            error=None if counting else self._unqualified(group, name, plugins, own),
+        )
+
+    def _unqualified(
+        self, group: str, name: str, plugins: tuple[Plugin, ...], own: list[Plugin]
+    ) -> PluginDeniedError | PluginNotFoundError:
+        written, _, plain = name.partition(":")
         if own:
             kind = PluginDeniedError if own[0].status == "denied" else PluginNotFoundError
-            raise kind(
-                f"{group}:{name} of {described(own[0])} does not count, it is {own[0].status}: {own[0].reason}",
-                **own[0].facts,
-            )
-        who = ", ".join(sorted({each.distribution for each in explanation.plugins}))
-        raise PluginNotFoundError(
-            f"{distribution} does not provide {group}:{name}; "
-            + (f"it is provided by {who}" if who else f"nothing does{nearest(name, self.available(group))}"),
+            why = f"does not count, it is {own[0].status}: {own[0].reason}"
+            return kind(f"{group}:{plain} of {described(own[0])} {why}", **own[0].facts)
+        who = ", ".join(sorted({each.distribution for each in plugins}))
+        instead = f"it is provided by {who}" if who else f"nothing does{nearest(plain, self.available(group))}"
+        return PluginNotFoundError(
+            f"{fold(written)} does not provide {group}:{plain}; {instead}",
             group=group,
-            name=name,
-            distribution=distribution,
-            available=self.available(group),
+            name=plain,
+            distribution=fold(written),
         )
 
     def _fail(self, explanation: Explanation) -> "Never":
@@ -199,11 +207,14 @@ class Names:
         names = self.available(group)
         if isinstance(error, PluginNotFoundError):
             error.available = names
-        if error is not None and (explanation.plugins or not isinstance(error, PluginNotFoundError)):
+        if error is not None and (explanation.plugins or ":" in name or not isinstance(error, PluginNotFoundError)):
             raise error.with_traceback(None)
+        configuration = self._configuration()
+        tables = sorted(configuration.tables(group)) if configuration else []
         elsewhere = [each for each in GROUPS if name in self.available(each)]
         raise PluginNotFoundError(
-            f"nothing provides {group}:{name}{nearest(name, names)}; there are: {', '.join(names) or 'none'}"
+            f"nothing provides {group}:{name}{nearest(name, [*tables, *names])}; there are: {', '.join(names) or 'none'}"
+            + (f"; tables of {configuration.path}: {', '.join(tables)}" if configuration and tables else "")
             + "".join(f"; the group {each} has that name" for each in elsewhere)
             + "".join(f"; {problem}" for problem in self._problems)
             + f". Where each comes from: intercede plugins {group}",

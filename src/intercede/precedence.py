@@ -62,8 +62,8 @@ class Explanation:
 
     @property
     def covered(self) -> Plugin | None:
-        """The built-in that the winner covers without having been pinned, where it does."""
-        if self.winner is None or self.winner.builtin or self.winner.status == "pinned":
+        """The built-in that the winner covers although nobody pinned it or named its distribution, where it does."""
+        if self.winner is None or self.winner.builtin or self.winner.status == "pinned" or ":" in self.name:
             return None
         return next((each for each in self.plugins if each.builtin and each.target != self.winner.target), None)
 

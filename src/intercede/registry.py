@@ -142,7 +142,7 @@ class Registry(Names):
         """Return the mapping that a configuration means, and where it stands."""
         if isinstance(config, str):
             configuration = self._configuration()
-            table = configuration.table(group, config) if configuration else None
+            table = configuration.tables(group).get(config) if configuration else None
             if configuration is None or table is None:
                 return {"type": config}, _DATA
             return table, f"{configuration.path} [{group}.{config}]"
@@ -186,11 +186,14 @@ class Registry(Names):
             )
         plugin = self.resolve(group, name)
         options = {key: value for key, value in table.items() if key != "type"}
-        covers = ":" not in name and self.explain(group, name).covered is not None
+        covers = self.explain(group, name).covered is not None
         return _Chosen(plugin, self._loaded(plugin), options, where=where, prefix=prefix, covers=covers)
 
     def _loaded(self, plugin: Plugin) -> "Target":
-        """Import a target, once: what failed stays failed until refresh(), as half-imported modules are no second try."""
+        """Import a target. What failed stays failed until refresh(): a half-imported module is no second try.
+
+        A failed call of the target is tried again, for it depends on options and credentials.
+        """
         from intercede.loading import imported, load_error  # noqa: PLC0415 -- loads the contract, and so pydantic
 
         if plugin not in self._failures:
