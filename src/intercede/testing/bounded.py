@@ -148,7 +148,7 @@ class _Runner(threading.Thread, Generic[_T]):
 
     def _close(self) -> None:
         """End what is left on the loop, as far as it ends in time."""
-        left = asyncio.all_tasks(self._loop)
+        left = {task for task in asyncio.all_tasks(self._loop) if not task.cancelling()}
         for task in left:
             task.cancel()
         if left:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 import pytest
 
@@ -47,8 +46,8 @@ class Area(pytest.Module):
         """
         some = {each.id: each for each in clauses}
         name = next(iter(some.values())).area
-        make = cast("Callable[..., Area]", cls.from_parent)  # pytest leaves its parameters untyped
-        area = make(session, path=session.config.rootpath / ROOT / name)
+        path = session.config.rootpath / ROOT / name
+        area = cls.from_parent(session, path=path)  # pyright: ignore[reportUnknownMemberType] -- pytest leaves its parent untyped
         area.clauses, area.wanted, area.run = some, wanted, run
         return area
 

@@ -56,8 +56,11 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
 
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
     """Whether no frame of the subject's lies between the check and what was raised."""
-    ours = (inspect.getsourcefile(clause.check) or "", _KIT)
-    return all(each.filename.startswith(ours) or _is_nobodys(each.filename) for each in frames)
+    check = inspect.getsourcefile(clause.check), clause.check.__name__
+    return all(
+        (each.filename, each.name) == check or each.filename.startswith(_KIT) or _is_nobodys(each.filename)
+        for each in frames
+    )
 
 
 def _is_nobodys(file: str) -> bool:

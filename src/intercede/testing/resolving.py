@@ -132,9 +132,10 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Fa
     """
 
     async def all_of_them() -> list[Facts]:
-        return await asyncio.gather(*(_examined(each, _LOAD_SECONDS * scale) for each in subjects))
+        return await asyncio.gather(*(_examined(each, seconds) for each in subjects))
 
-    return tuple(bounded.run(all_of_them, 2 * _LOAD_SECONDS * scale).get())
+    seconds = _LOAD_SECONDS * max(scale, 1.0)  # a fast resource makes no interpreter start faster
+    return tuple(bounded.run(all_of_them, 2 * seconds).get())
 
 
 async def _examined(subject: RegistrySubject, seconds: float) -> Facts:

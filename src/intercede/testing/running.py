@@ -41,14 +41,28 @@ def run_checks(
 
     Returns:
         The verdict and what became of each clause; PARTIAL at best where ids are given.
+
+    Raises:
+        LookupError: An id is neither a clause nor an area.
     """
+    wanted = _chosen(clauses, ids)
     subject = FactorySubject(factory)
     inspection = Inspection(subject, _facts_of(subject), scale=scale)
-    wanted = None if ids is None else set(ids)
-    for each in clauses.values():
-        if wanted is None or wanted & {each.id, each.area}:
-            inspection.run(each)
-    return judge(inspection.facts, clauses, inspection.results, selected=wanted is not None)
+    for each in wanted:
+        inspection.run(each)
+    return judge(inspection.facts, clauses, inspection.results, selected=ids is not None)
+
+
+def _chosen(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Clause]:
+    if ids is None:
+        return list(clauses.values())
+    words = set(ids)
+    known = {word for each in clauses.values() for word in (each.id, each.area)}
+    if not words <= known:
+        raise LookupError(
+            f"neither clause nor area: {', '.join(sorted(words - known))}; there are {', '.join(clauses)}"
+        )
+    return [each for each in clauses.values() if words & {each.id, each.area}]
 
 
 def _facts_of(subject: FactorySubject) -> Facts:

@@ -82,9 +82,9 @@ class RegistrySubject:
 
     def _type_of(self, group: str, part: object) -> object:
         """Return the registered name that a part of a composed backend means: a table, or the name of one."""
-        table = part
+        table: object = part
         if isinstance(part, str) and self.file is not None:
-            table = loaded(self.file).table(group, part) or part
+            table = loaded(self.file).tables(group).get(part, part)
         return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
     def build(self) -> JobBackend:

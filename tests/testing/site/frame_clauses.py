@@ -1,0 +1,44 @@
+"""A handful of clauses for the tests of the kit's frame: each is red where the subject says so."""
+
+from intercede.contract.backend import Capability
+from intercede.testing.clauses import MUST, SHOULD, Check, Clause, Level
+from intercede.testing.context import Context
+
+
+def _check(clause_id: str) -> Check:
+    async def check(context: Context) -> None:
+        """Submit a job and ask the subject whether it is red."""
+        async with context.opened() as backend:
+            submission = await context.submit(backend, context.sh("exit 0"))
+            await context.finish(backend, submission.handles.values())
+            if clause_id in getattr(backend, "red", ()):
+                context.expect(condition=False, expected=f"{clause_id} to be green", observed="red as asked")
+
+    return check
+
+
+def _clause(
+    clause_id: str, level: Level = MUST, capability: Capability | None = None, depends: tuple[str, ...] = ()
+) -> Clause:
+    return Clause(
+        id=clause_id,
+        title=f"The sentence of {clause_id}.",
+        level=level,
+        check=_check(clause_id),
+        capability=capability,
+        depends=depends,
+        look_at=f"the right place for {clause_id}",
+    )
+
+
+CLAUSES = {
+    each.id: each
+    for each in (
+        _clause("IC-SHAPE-01"),
+        _clause("IC-LIFE-11", SHOULD),
+        _clause("IC-SUBMIT-01"),
+        _clause("IC-SUBMIT-02", depends=("IC-SUBMIT-01",)),
+        _clause("IC-STATUS-01", depends=("IC-SUBMIT-02",)),
+        _clause("IC-OUTPUT-01", capability="output"),
+    )
+}

@@ -1,0 +1,233 @@
+"""Checks run without pytest: what becomes of each, and what is left behind."""
+
+import asyncio
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+from intercede.testing.clauses import MUST, Check, Clause
+from intercede.testing.context import Context
+from intercede.testing.running import run_checks
+from intercede.testing.verdict import State, Verdict
+
+JOBS: dict[JobHandle, JobState] = {}
+"""What the resource of the subject below holds."""
+
+
+class Memory:
+    """Keeps its jobs in this process. A payload that says `wait` runs until it is killed."""
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start one job, or raise with the job started where the payload says so."""
+        handle = JobHandle(resource="memory", job=str(spec.tag))
+        JOBS[handle] = JobState.RUNNING if "wait" in spec.arguments else JobState.DONE
+        if "lost" in spec.arguments:
+            raise ConnectionError("the answer was lost")
+        return Submission(handles={0: handle})
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Tell the state."""
+        return {each: JobStatus(state=JOBS.get(each, JobState.UNKNOWN)) for each in handles}
+
+    async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """End jobs."""
+        JOBS.update(dict.fromkeys(handles, JobState.KILLED))
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Forget jobs that have ended."""
+        return {each: self._purged(each) for each in handles}
+
+    def _purged(self, handle: JobHandle) -> OpOutcome:
+        if JOBS[handle] is JobState.RUNNING:
+            return OpOutcome(ok=False, reason="running")
+        del JOBS[handle]
+        return OpOutcome(ok=True)
+
+    async def find(self, tag: str) -> list[JobHandle]:
+        """Find a job by its tag."""
+        return [each for each in JOBS if each.job == tag]
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Bring what the job wrote."""
+        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
+
+
+def _written(dest: Path) -> Path:
+    dest.mkdir(parents=True)
+    stdout = dest / "stdout"
+    stdout.write_bytes(b"from the payload\xff")
+    return stdout
+
+
+def _clauses(**checks: Check) -> dict[str, Clause]:
+    """Make a clause of each check; what is named `after_x` depends on x."""
+    ids = {name: f"IC-SUBMIT-{number:02}" for number, name in enumerate(checks, 1)}
+    return {
+        ids[name]: Clause(
+            id=ids[name],
+            title=f"{name}.",
+            level=MUST,
+            check=check,
+            depends=(ids[name.removeprefix("after_")],) if name.startswith("after_") else (),
+        )
+        for name, check in checks.items()
+    }
+
+
+async def _fine(context: Context) -> None:
+    async with context.opened() as backend:
+        submission = await context.submit(backend, context.sh("exit 0"))
+        statuses = await context.finish(backend, submission.handles.values())
+        context.expect(statuses, expected="a status", observed=statuses)
+
+
+async def _red(context: Context) -> None:
+    async with context.opened() as backend:
+        submission = await context.submit(backend, context.sh("exit 0", "wait"))
+        context.expect(condition=False, expected="the moon", observed=submission)
+
+
+async def _raised_by_the_subject(context: Context) -> None:
+    async with context.opened() as backend:
+        await context.submit(backend, context.sh("exit 0", "wait", "lost"))
+
+
+async def _broken(context: Context) -> None:
+    raise NotADirectoryError(context.token())
+
+
+def test_states_and_what_depends_on_them() -> None:
+    """Green is PASSED, red FAILED, the kit's own mistake ERROR, and what depends on a red one BLOCKED."""
+    report = run_checks(Memory, clauses=_clauses(fine=_fine, red=_red, after_red=_fine, broken=_broken))
+
+    states = [each.state for each in report.results.values()]
+
+    assert states == [State.PASSED, State.FAILED, State.BLOCKED, State.ERROR]
+    assert report.verdict is Verdict.NOT_CONFORMANT
+    assert report.line == "intercede: Memory is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more"
+
+
+def test_a_red_one_says_everything() -> None:
+    """Expected, observed, the calls, the payload's output, and where it was raised."""
+    report = run_checks(Memory, clauses=_clauses(red=_red, lost=_raised_by_the_subject))
+    red, lost = report.results.values()
+
+    assert red.message.startswith("expected the moon; observed Submission(handles={0: <ic-")
+    assert "submit(('-c', 'exit 0', 'sh', 'wait'), copies=1): Submission(" in red.detail
+    assert r"stdout: 'from the payload\\xff'" in red.detail
+    assert lost.state is State.FAILED
+    assert "observed: raised ConnectionError: the answer was lost" in lost.detail
+    assert "test_running.py" in lost.detail
+
+
+def test_nothing_is_left_of_what_a_check_started() -> None:
+    """Running jobs are killed and purged, also one that only its tag can find."""
+    JOBS.clear()
+
+    run_checks(Memory, clauses=_clauses(red=_red, lost=_raised_by_the_subject, fine=_fine))
+
+    assert not JOBS
+
+
+def test_what_cannot_be_cleaned_up_is_told() -> None:
+    """A check stays green, with a note."""
+
+    class Sticky(Memory):
+        async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+            raise PermissionError("not yours")
+
+    (result,) = run_checks(Sticky, clauses=_clauses(fine=_fine)).results.values()
+
+    assert result.state is State.PASSED
+    assert "PermissionError('not yours')" in result.detail
+
+
+def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
+    """There is one finding, not one a clause."""
+
+    def factory() -> Memory:
+        raise OSError("no such site")
+
+    clauses = _clauses(fine=_fine) | {
+        "IC-SHAPE-01": Clause(id="IC-SHAPE-01", title="It is there.", level=MUST, check=_fine)
+    }
+    report = run_checks(factory, clauses=clauses)
+
+    assert report.results["IC-SHAPE-01"].message.endswith("OSError('no such site')")
+    assert report.results["IC-SUBMIT-01"].state is State.BLOCKED
+
+
+def test_chosen_clauses_are_partial() -> None:
+    """By id or by area; another word is refused."""
+    clauses = _clauses(fine=_fine, red=_red)
+
+    assert run_checks(Memory, ["IC-SUBMIT-01"], clauses=clauses).verdict is Verdict.PARTIAL
+    assert run_checks(Memory, ["submit"], clauses=clauses).red == ("IC-SUBMIT-02",)
+    with pytest.raises(LookupError, match="IC-SUBMIT-03"):
+        run_checks(Memory, ["IC-SUBMIT-03"], clauses=clauses)
+
+
+def test_a_job_that_never_ends_is_a_finding() -> None:
+    """finish() gives up within its bound and says which job it was."""
+
+    async def waits(context: Context) -> None:
+        async with context.opened() as backend:
+            submission = await context.submit(backend, context.sh("exit 0", "wait"))
+            await context.finish(backend, submission.handles.values(), within=0.1)
+
+    (result,) = run_checks(Memory, clauses=_clauses(waits=waits)).results.values()
+
+    assert result.message.startswith("expected a final state within 0.1 s for job ic-")
+    assert "state=RUNNING" in result.message
+
+
+def test_a_verb_that_does_not_answer_is_a_finding() -> None:
+    """The verb is bounded by itself, whatever else the check has time for."""
+
+    class Silent(Memory):
+        async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+    (result,) = run_checks(Silent, clauses=_clauses(fine=_fine), scale=0.02).results.values()
+
+    assert result.message.startswith("expected status to answer within 0.4 s")
+    assert "in status: await asyncio.Event().wait()" in result.detail
+
+
+def test_a_child_process_builds_the_same_subject() -> None:
+    """From the file of the factory, with arguments, and killed when it takes too long."""
+
+    async def asks(context: Context) -> None:
+        source = "import sys, os; print(type(build()).__name__, arguments, os.getpid()); sys.exit(3)"
+        result = await context.subprocess(source, "a b", "")
+        name, pid = result.stdout.decode().rsplit(" ", 1)
+        context.expect(name == "Memory ['a b', '']", expected="the same subject", observed=result)
+        context.expect(int(pid) != os.getpid(), expected="another process", observed=result)
+        context.expect(result.returncode == 3, expected="its exit code", observed=result)
+        await context.subprocess("import time; time.sleep(1000)", within=0.3)
+
+    (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
+
+    assert result.message.startswith("expected subprocess to answer within 0.3 s"), result.detail

@@ -1,0 +1,358 @@
+"""The suite as a user of pytest meets it: in an empty directory, by one option."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import intercede
+
+HERE = Path(__file__).parent / "site"
+SOURCES = Path(intercede.__file__).parents[1]
+CONFTEST = """
+import frame_clauses, intercede.testing.clauses
+intercede.testing.clauses.CLAUSES = frame_clauses.CLAUSES  # a handful, so that a run takes no time
+"""
+ENTRIES = """\
+[intercede.backends]
+tiny = frame_subjects:Tiny
+rich = frame_subjects:TinyOutput
+empty = frame_subjects:HERE
+broken = frame_broken:Nothing
+"""
+
+Pytest = Callable[..., "Run"]
+
+
+class Run:
+    """How a run of pytest ended."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code = process.returncode
+        self.text = process.stdout + process.stderr
+        self.lines = process.stdout.rstrip().splitlines()
+        self.last = self.lines[-1] if self.lines else ""
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n{self.text}"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of installed subjects."""
+    metadata = tmp_path_factory.mktemp("site") / "frame-1.5.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: frame\nVersion: 1.5\n")
+    (metadata / "entry_points.txt").write_text(ENTRIES)
+    (metadata.parent / "frame_broken.py").write_text("raise ImportError('no licence for this module')\n")
+    return metadata.parent
+
+
+@pytest.fixture
+def run(tmp_path: Path, site: Path) -> Pytest:
+    """Run pytest in a directory that holds the conftest and nothing else, with no plugins but ours."""
+
+    def pytest_run(*arguments: str, conftest: str = "", where: str = ".", plugins: str = "-pintercede_pytest") -> Run:
+        (tmp_path / "conftest.py").write_text(CONFTEST + conftest)
+        return Run(
+            subprocess.run(
+                [sys.executable, "-m", "pytest", *plugins.split(), *arguments],
+                cwd=tmp_path / where,
+                env={
+                    **{
+                        name: value
+                        for name, value in os.environ.items()
+                        if not name.startswith(("PYTEST", "INTERCEDE"))
+                    },
+                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                    "PYTHONPATH": os.pathsep.join(map(str, (SOURCES, HERE, site))),
+                },
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        )
+
+    return pytest_run
+
+
+TINY = "--intercede-backend=tiny"
+GREEN = (
+    "intercede: tiny 1.5 (frame) is CONFORMANT to contract 1.0, full: 4/4 MUST, 1/1 SHOULD, "
+    "not applicable: output, kill, purge, load, find, diagnostics"
+)
+
+
+def red(*clauses: str, kind: str = "tiny", **options: str) -> str:
+    """Return the option for a subject that is red in these clauses."""
+    return "--intercede-backend=" + json.dumps({"type": kind, "red": ",".join(clauses), **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("-q", "--no-summary"),
+        ("-W", "error", "--strict-markers", "-o", "python_files=check_*.py", "-o", "python_functions=check_*"),
+        ("--import-mode=importlib", "--doctest-modules", "--nf"),
+        ("-p", "xdist", "-n", "2"),
+    ],
+    ids=" ".join,
+)
+def test_a_right_backend_is_conformant(run: Pytest, options: tuple[str, ...]) -> None:
+    """One option in an empty directory, whatever else is given: exit code 0, and the verdict is the very last line."""
+    outcome = run(TINY, *options)
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == GREEN
+
+
+def test_a_red_must_says_everything(run: Pytest) -> None:
+    """The sentence, expected and observed, the calls, the payload's output, where to look, and how to do it again."""
+    outcome = run(red("IC-SUBMIT-01", kind="rich"), "-q")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last == "intercede: rich 1.5 (frame) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more"
+    for part in (
+        "IC-SUBMIT-01 (MUST): The sentence of IC-SUBMIT-01.",
+        "expected: IC-SUBMIT-01 to be green",
+        "observed: red as asked",
+        "what the payload wrote",
+        "look at: the right place for IC-SUBMIT-01",
+    ):
+        assert part in outcome.text, outcome
+    assert re.search(r"\d\.\d{3} s  submit\(.*after \d\.\d{3} s", outcome.text)
+    assert "'intercede/submit::IC-SUBMIT-01[rich]'" in outcome.text
+    assert "IC-SUBMIT-02 " not in outcome.text.partition("FAILURES")[2], "what is blocked is no failure of its own"
+
+
+def test_a_red_should_is_shown_and_decides_nothing(run: Pytest) -> None:
+    """Even -x goes on over it, and its text is printed although pytest hides what is xfailed."""
+    outcome = run(red("IC-LIFE-11"), "-x")
+
+    assert outcome.code == 0, outcome
+    assert "4/4 MUST, 0/1 SHOULD" in outcome.last
+    assert "IC-LIFE-11 (SHOULD): The sentence of IC-LIFE-11." in outcome.text
+
+
+def test_a_copied_node_id_runs_that_check(run: Pytest) -> None:
+    """Also relative to a directory below, as pytest shows it there; the verdict is PARTIAL."""
+    outcome = run(TINY, "-q", "intercede/submit::IC-SUBMIT-02[tiny]")
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == "intercede: tiny: PARTIAL, 1 of 4 MUST ran, all passed"
+
+
+def test_a_node_id_of_a_directory_below(run: Pytest, tmp_path: Path) -> None:
+    """Pytest shows node ids relative to where it was started."""
+    (tmp_path / "pytest.ini").touch()
+    (tmp_path / "below").mkdir()
+
+    outcome = run(TINY, "-q", "../intercede/submit", where="below")
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == "intercede: tiny: PARTIAL, 2 of 4 MUST ran, all passed"
+
+
+def test_last_failed_runs_the_red_ones(run: Pytest) -> None:
+    """--lf drops what lies in no file; our areas are collected again, or red checks would vanish without a word."""
+    subject = red("IC-STATUS-01", "IC-SHAPE-01")
+
+    assert run(subject, "-q").code == 1
+    again = run(subject, "-q", "--lf")
+
+    assert again.code == 1, again
+    assert "2 failed, 4 deselected" in again.text
+    assert again.last == "intercede: tiny 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first"
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
+def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) -> None:
+    """A filter in a conftest makes the run INCOMPLETE, never green."""
+    filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT' not in i.name]\n"
+    outcome = run(TINY, "-q", *workers, conftest=filtering)
+
+    assert outcome.code == 1, outcome
+    missing = "IC-SUBMIT-01, IC-SUBMIT-02 (lost to conftest.py)"
+    assert outcome.last == f"intercede: tiny: INCOMPLETE, 2 MUST did not run: {missing}"
+
+
+def test_what_addopts_selects_is_incomplete(run: Pytest) -> None:
+    """Only the command line itself may choose: a selection in a file would pass a gate in silence."""
+    outcome = run(TINY, "-q", "-o", "addopts=-k SHAPE")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("IC-SUBMIT-01, IC-SUBMIT-02, IC-STATUS-01 (lost to addopts)")
+
+
+@pytest.mark.parametrize(
+    ("conftest", "why"),
+    [
+        ("def pytest_collection_modifyitems(items): [i.add_marker(pytest.mark.skip) for i in items]", "a skip mark"),
+        ("@pytest.fixture(autouse=True)\ndef broken(): raise OSError('no')", "a failing fixture"),
+    ],
+)
+def test_what_surrounds_a_check_cannot_pass_it(run: Pytest, conftest: str, why: str) -> None:
+    """A mark or a fixture of the user's that keeps checks from running makes the run INCOMPLETE."""
+    outcome = run(TINY, "-q", conftest=f"import pytest\n{conftest}\n")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith(f"(lost to {why})")
+
+
+def test_marks_and_fixtures_of_the_user_change_no_outcome(run: Pytest) -> None:
+    """An xfail mark hides no red check, and a fixture of our parameter's name is not asked."""
+    conftest = (
+        "import pytest\n"
+        "def pytest_collection_modifyitems(items): [i.add_marker(pytest.mark.xfail) for i in items]\n"
+        "@pytest.fixture\ndef _intercede_subject(): raise OSError\n"
+        "@pytest.fixture(autouse=True)\ndef around(): yield\n"
+    )
+    outcome = run(red("IC-STATUS-01"), "-q", conftest=conftest)
+
+    assert outcome.code == 1, outcome
+    assert "1 failed, 4 passed, 1 skipped" in outcome.text
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-STATUS-01 first")
+
+
+def test_stopping_at_the_first_failure_of_another_test_is_incomplete(run: Pytest, tmp_path: Path) -> None:
+    """With paths both run; -x in the user's own tests leaves the suite unfinished."""
+    (tmp_path / "test_own.py").write_text("def test_own(): raise OSError\n")
+
+    outcome = run(TINY, "-q", "-x", "test_own.py")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("(lost to -x)")
+
+
+def test_whatever_a_plugin_does_is_a_finding(run: Pytest) -> None:
+    """Hanging, swallowing its cancellation, blocking, skipping and exiting are red, in bounded time."""
+    findings = {
+        "hang": "swallowed its cancellation",
+        "block": "blocked the event loop",
+        "thread": "did not end in",
+        "raise": "raised LookupError: the site is gone",
+        "skip": "raised Skipped: not today",
+        "exit": "raised SystemExit: 0",
+    }
+    outcome = run(*(red(enter=each) for each in findings), "-q", "--intercede-timeout-scale=0.01", "intercede/shape")
+
+    assert outcome.code == 1, outcome
+    for observed in findings.values():
+        assert f"observed: {observed}" in outcome.text, outcome
+    for line in outcome.lines[-len(findings) :]:
+        assert line.endswith("is NOT CONFORMANT: fix IC-SHAPE-01 first")
+
+
+def test_a_crash_of_the_worker_is_incomplete(run: Pytest) -> None:
+    """What took its process along did not pass."""
+    outcome = run(red(enter="crash"), "-q", "-p", "xdist", "-n", "1", "--max-worker-restart=0")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("(lost to a crashed worker)")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("broken", "no licence for this module"), ("empty", "frame_subjects:HERE of frame 1.5")]
+)
+def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -> None:
+    """The first clause is red with the words of the registry; the rest is blocked."""
+    outcome = run(f"--intercede-backend={name}", "-q")
+
+    assert outcome.code == 1, outcome
+    assert words in outcome.text
+    assert "1 failed, 5 skipped" in outcome.text
+    assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--intercede-backend=tyny"], "'tiny'"),
+        (['--intercede-backend={"type": "tiny", "blue": 1}'], "blue"),
+        ([TINY, "intercede/submit::IC-SUBMIT-20[tiny]"], "did you mean intercede/submit::IC-SUBMIT-02[tiny]"),
+        (["--intercede-require=kill"], "--intercede-backend=NAME"),
+        (["--intercede-explain=IC-SUBMIT-10"], "IC-SUBMIT-01"),
+    ],
+    ids=["name", "option", "node id", "no backend", "clause"],
+)
+def test_usage_errors_are_clean(run: Pytest, arguments: list[str], words: str) -> None:
+    """Exit code 4, one line that says what there is, and no traceback."""
+    outcome = run(*arguments)
+
+    assert outcome.code == 4, outcome
+    assert words in outcome.text
+    assert "Traceback" not in outcome.text
+
+
+def test_named_subjects_their_ids_and_reports(run: Pytest, tmp_path: Path) -> None:
+    """Tables come before registered names, equal subjects fold, and each has its report, without its secrets."""
+    (tmp_path / "sites.toml").write_text('[backends.cern]\ntype = "tiny"\nred = "IC-OUTPUT-01"\n')
+    options = [TINY, "--intercede-backend=cern", '--intercede-backend={"type": "tiny"}', red("IC-NONE-01")]
+    outcome = run(*options, "--intercede-config=sites.toml", "--intercede-report=r", "-q")
+
+    assert outcome.code == 0, outcome
+    assert [line.split()[1] for line in outcome.lines[-3:]] == ["tiny", "cern", "tiny#2"]
+    reports = sorted(path.name for path in (tmp_path / "r").iterdir())
+    assert reports == ["conformance-cern.json", "conformance-tiny#2.json", "conformance-tiny.json"]
+    report = json.loads((tmp_path / "r" / "conformance-cern.json").read_text())
+    assert report["verdict"] == "CONFORMANT"
+    assert report["subject"]["config"] == {"type": "tiny", "red": "IC-OUTPUT-01"}
+
+
+def test_a_capability_that_is_required_must_be_claimed(run: Pytest) -> None:
+    """A gate is not passed by not claiming."""
+    outcome = run(TINY, "-q", "--intercede-require=output")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last == "intercede: tiny 1.5 (frame) is NOT CONFORMANT: it must claim output, and does not"
+
+
+def test_the_core_profile_is_about_the_essential_verbs(run: Pytest) -> None:
+    """Clauses of a capability are not run for it."""
+    outcome = run("--intercede-backend=rich", "-q", "--intercede-profile=core")
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == "intercede: rich 1.5 (frame) is CONFORMANT to contract 1.0, core: 4/4 MUST, 1/1 SHOULD"
+
+
+def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
+    """The clauses are printed without a backend; --collect-only prints ids and gives no verdict."""
+    listed, explained = run("--intercede-list"), run("--intercede-explain=IC-SUBMIT-02")
+    collected = run(TINY, "--co", "-q")
+
+    assert (listed.code, explained.code, collected.code) == (0, 0, 0)
+    assert [line.split()[0] for line in listed.lines][:2] == ["IC-SHAPE-01", "IC-LIFE-11"]
+    assert "depends on: IC-SUBMIT-01" in explained.lines
+    assert "intercede/submit::IC-SUBMIT-02[tiny]" in collected.lines
+    assert "CONFORMANT" not in collected.text
+
+
+def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) -> None:
+    """A fresh registry, and a factory of the subject on the user's own loop, which the suite leaves alone."""
+    (tmp_path / "test_own.py").write_text(
+        "import asyncio\n"
+        "def test_registry(intercede_registry):\n"
+        "    assert [p.name for p in intercede_registry.plugins('backends') if p.name == 'tiny']\n"
+        "def test_backend(intercede_backend):\n"
+        "    async def use():\n"
+        "        async with intercede_backend() as backend: return await backend.status([])\n"
+        "    loop = asyncio.new_event_loop()\n"
+        "    asyncio.set_event_loop(loop)\n"
+        "    assert loop.run_until_complete(use()) == {}\n"
+        "def test_later():\n"
+        "    assert not asyncio.get_event_loop_policy().get_event_loop().is_closed()\n"
+    )
+
+    with_subject = run(TINY, "-q", "test_own.py")
+    without = run("-q", "-rs", "test_own.py", "-k", "backend")
+
+    assert with_subject.code == 0, with_subject
+    assert with_subject.last == GREEN
+    assert "needs a backend: pytest --intercede-backend=NAME" in without.text

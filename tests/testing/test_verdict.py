@@ -1,0 +1,203 @@
+"""From what became of each check to one word."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intercede.contract.backend import CAPABILITIES, Capability
+from intercede.testing.clauses import MUST, SHOULD, Clause, Level
+from intercede.testing.context import Context
+from intercede.testing.verdict import Facts, Profile, Report, Result, State, Verdict, judge
+
+
+async def _check(_: Context) -> None: ...
+
+
+def _clause(clause_id: str, level: Level, capability: Capability | None, depends: tuple[str, ...]) -> Clause:
+    return Clause(id=clause_id, title="", level=level, check=_check, capability=capability, depends=depends)
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> dict[str, Clause]:
+    """Draw clauses, each of which may depend on any before it."""
+    ids = [f"IC-SUBMIT-{number:02}" for number in range(1, draw(st.integers(1, 7)) + 1)]
+    clauses: list[Clause] = []
+    for index, clause_id in enumerate(ids):
+        depends = draw(st.lists(st.sampled_from(ids[:index]), unique=True, max_size=2)) if index else []
+        capability: Capability | None = draw(st.sampled_from([None, None, "output", "kill"]))
+        clauses.append(_clause(clause_id, draw(st.sampled_from(list(Level))), capability, tuple(depends)))
+    order = draw(st.permutations(clauses))
+    return {each.id: each for each in order}
+
+
+STATES = st.sampled_from(sorted(set(State) - {State.NOT_APPLICABLE, State.BLOCKED}))
+RUNS = contracts().flatmap(
+    lambda clauses: st.tuples(st.just(clauses), st.fixed_dictionaries(dict.fromkeys(clauses, STATES)))
+)
+CLAIMS = st.frozensets(st.sampled_from(sorted(CAPABILITIES)))
+
+
+def _judged(
+    clauses: Mapping[str, Clause],
+    states: Mapping[str, State],
+    claims: frozenset[Capability] = frozenset(),
+    *,
+    profile: Profile = "full",
+    selected: bool = False,
+    required: frozenset[Capability] = frozenset(),
+    lost_to: str = "",
+) -> Report:
+    facts = Facts(id="x", config="x", name="x", distribution="dist", version="1", capabilities=claims)
+    results = {each: Result(each, state) for each, state in states.items() if state is not State.NOT_RUN}
+    return judge(facts, clauses, results, profile=profile, selected=selected, required=required, lost_to=lost_to)
+
+
+@given(RUNS, CLAIMS, st.booleans())
+def test_any_red_must_is_not_conformant(
+    run: tuple[dict[str, Clause], dict[str, State]],
+    claims: frozenset[Capability],
+    selected: bool,  # noqa: FBT001 -- hypothesis gives it
+) -> None:
+    """However much was selected or did not run: one red MUST that applies and is not blocked decides."""
+    clauses, states = run
+    report = _judged(clauses, states, claims, selected=selected)
+
+    red = [each for each in report.red if clauses[each].level is MUST]
+
+    assert (report.verdict is Verdict.NOT_CONFORMANT) == bool(red)
+    if red:
+        assert report.line.startswith("intercede: x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-")
+
+
+@given(RUNS, CLAIMS)
+def test_conformant_means_that_every_must_ran(
+    run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
+) -> None:
+    """A clause that applies and is MUST passed or failed as known; nothing is missing."""
+    clauses, states = run
+    report = _judged(clauses, states, claims)
+
+    if report.verdict is Verdict.CONFORMANT:
+        applying = [c for c in clauses.values() if c.level is MUST and c.capability in {None, *claims}]
+        assert all(states[each.id] in {State.PASSED, State.KNOWN} for each in applying)
+        assert f"{len(applying)}/{len(applying)} MUST" in report.line
+
+
+@given(RUNS, CLAIMS)
+def test_what_never_arrived_is_never_green(
+    run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
+) -> None:
+    """Take away one report of a MUST that applies, and no run is CONFORMANT."""
+    clauses, states = run
+    for each in clauses.values():
+        if each.level is MUST and each.capability in {None, *claims}:
+            fewer = {**states, each.id: State.NOT_RUN}
+            assert _judged(clauses, fewer, claims).verdict is not Verdict.CONFORMANT
+
+
+@given(RUNS, CLAIMS)
+def test_what_is_blocked_names_a_red_clause(
+    run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
+) -> None:
+    """A blocker is red itself, and a check that passed is never blocked."""
+    clauses, states = run
+    report = _judged(clauses, states, claims)
+
+    assert list(report.results) == list(clauses)
+    for result in report.results.values():
+        if result.state is State.BLOCKED:
+            assert result.blocker is not None
+            assert report.results[result.blocker].state.red
+            assert states[result.clause] is not State.PASSED
+
+
+@given(RUNS, CLAIMS, st.sampled_from(["core", "full"]))
+def test_selection_never_makes_a_run_conformant(
+    run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability], profile: Profile
+) -> None:
+    """What the command line chose from is PARTIAL at best."""
+    clauses, states = run
+
+    report = _judged(clauses, states, claims, profile=profile, selected=True)
+
+    assert report.verdict in {Verdict.PARTIAL, Verdict.NOT_CONFORMANT}
+
+
+FOUR: dict[str, Clause] = {
+    each.id: each
+    for each in (
+        _clause("IC-SHAPE-01", MUST, None, ()),
+        _clause("IC-SUBMIT-01", MUST, None, ("IC-SHAPE-01",)),
+        _clause("IC-STATUS-01", SHOULD, None, ("IC-SUBMIT-01",)),
+        _clause("IC-KILL-01", MUST, "kill", ("IC-SUBMIT-01",)),
+    )
+}
+GOOD = dict.fromkeys(FOUR, State.PASSED)
+KILL: frozenset[Capability] = frozenset({"kill"})
+UNCLAIMED = "output, purge, load, find, diagnostics"
+
+
+@pytest.mark.parametrize(
+    ("line", "report"),
+    [
+        (
+            f"x 1 (dist) is CONFORMANT to contract 1.0, full: 3/3 MUST, 1/1 SHOULD, not applicable: {UNCLAIMED}",
+            _judged(FOUR, GOOD, KILL),
+        ),
+        ("x 1 (dist) is CONFORMANT to contract 1.0, core: 2/2 MUST, 1/1 SHOULD", _judged(FOUR, GOOD, profile="core")),
+        (
+            "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more",
+            _judged(FOUR, {**dict.fromkeys(FOUR, State.FAILED), "IC-SHAPE-01": State.PASSED}, KILL),
+        ),
+        (
+            "x 1 (dist) is NOT CONFORMANT: fix IC-KILL-01 first",
+            _judged(FOUR, {**GOOD, "IC-KILL-01": State.ERROR}, KILL),
+        ),
+        ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judged(FOUR, GOOD, required=KILL)),
+        ("x: PARTIAL, 1 of 3 MUST ran, all passed", _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, selected=True)),
+        ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, selected=True)),
+        (
+            "x: INCOMPLETE, 2 MUST did not run: IC-SUBMIT-01, IC-KILL-01 (lost to conftest.py)",
+            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_to="conftest.py"),
+        ),
+    ],
+    ids=lambda value: value.verdict if isinstance(value, Report) else "",
+)
+def test_the_sentences(line: str, report: Report) -> None:
+    """Each verdict is told in its own words."""
+    assert report.line == f"intercede: {line}"
+
+
+def test_a_red_should_is_counted_and_decides_nothing() -> None:
+    """The verdict stands, and the tally tells."""
+    report = _judged(FOUR, {**GOOD, "IC-STATUS-01": State.FAILED}, KILL)
+
+    assert report.verdict is Verdict.CONFORMANT
+    assert "0/1 SHOULD" in report.line
+    assert report.red == ("IC-STATUS-01",)
+
+
+def test_a_blocked_must_is_no_pass() -> None:
+    """Where only a SHOULD is red, a MUST that it blocks leaves the run INCOMPLETE."""
+    clauses = {
+        "IC-STATUS-01": _clause("IC-STATUS-01", SHOULD, None, ()),
+        "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
+    }
+
+    report = _judged(clauses, dict.fromkeys(clauses, State.FAILED))
+
+    assert report.results["IC-STATUS-02"].state is State.BLOCKED
+    assert report.verdict is Verdict.INCOMPLETE
+
+
+def test_a_refused_subject_requires_nothing_more() -> None:
+    """What it would claim is not known, so the gate's words are what to fix."""
+    facts = Facts(id="x", config="x", name="x", refusal="it does not load")
+    results = {each: Result(each, State.BLOCKED, blocker="IC-SHAPE-01") for each in FOUR}
+    results["IC-SHAPE-01"] = Result("IC-SHAPE-01", State.FAILED)
+
+    report = judge(facts, FOUR, results, required=KILL)
+
+    assert report.line == "intercede: x is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 3 more"
