@@ -177,14 +177,16 @@ def await_word(environment: dict[str, str], word: str) -> None:
 
 def test_a_second_interrupt_gives_up_and_names_what_is_left(start: Start, environment: dict[str, str]) -> None:
     """Whoever cannot wait for the end of stubborn jobs is told their tag and handles."""
-    running = start("--", "sh", "-c", "trap '' TERM; echo so far; while :; do sleep 1; done", until="RUNNING")
+    running = start("--", "sh", "-c", "trap '' TERM; echo so far; sleep 20; sleep 20", until="RUNNING")
     await_word(environment, "so far")
 
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
     assert any("killing" in line for line in running.stderr)
-    time.sleep(0.6)  # closer together they count as one
-    running.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + BOUND
+    while running.poll() is None and time.monotonic() < deadline:  # two that come close together count as one
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.1)
     _, err = running.communicate(timeout=BOUND)
 
     assert running.returncode == 130

@@ -47,6 +47,7 @@ class Core:
         pass
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start the copies that it was not told to refuse."""
         assert isinstance(copies, int)
         started = [index for index in range(copies) if index not in self.failures]
         handles = {index: JobHandle(resource="double", job=str(index)) for index in started}
@@ -54,6 +55,7 @@ class Core:
         return Submission(handles=handles, failures=self.failures)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Tell the next status."""
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return dict.fromkeys(handles, status)
 
@@ -69,14 +71,17 @@ class Full(Core):
         self.purged: list[JobHandle] = []
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Bring the same output for each."""
         return dict.fromkeys(handles, self.output)
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Kill whatever it is asked to."""
         self.killed += handles
         self.statuses = [JobStatus(state=JobState.KILLED, signal=15, reason="killed_by_user")]
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Purge whatever it is asked to."""
         self.purged += handles
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
@@ -89,12 +94,14 @@ class SlowToSubmit(Full):
         self.tags: list[str | None] = []
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start one, and never answer."""
         self.tags.append(spec.tag)
         interrupt()
         await asyncio.Event().wait()
         raise AssertionError
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
+        """Find the one."""
         return [JobHandle(resource="double", job="found")] if tag in self.tags else []
 
 
