@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,7 +21,6 @@ from intercede.contract.errors import (
     ConfigError,
     InvalidSpecError,
     NotOpenError,
-    ResourceError,
     TransportError,
     UnsupportedSpecError,
 )
@@ -36,7 +36,6 @@ from intercede.contract.job import (
     Resources,
     SubmissionSpec,
 )
-from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
@@ -52,7 +51,6 @@ class Counting:
         self._local = LocalTransport()
         self._prefix = ["env", *(f"{name}={value}" for name, value in (environment or {}).items())]
         self.commands: list[Sequence[str]] = []
-        self.scripts: list[bytes] = []
         self.before: Callable[[], Awaitable[None]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -67,6 +65,7 @@ class Counting:
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
+        """Run it, after the hook."""
         self.commands.append(argv)
         if self.before is not None:
             await self.before()
@@ -81,9 +80,11 @@ class Site:
         self.dest = root.parent / "dest"
 
     def backend(self, transport: Counting | None = None, *, slots: int = 4, grace_s: int = 1) -> BatchBackend:
+        """Return a new one, not entered."""
         return BatchBackend(transport or Counting(), DirectScheduler(slots, grace_s), root=str(self.root))
 
     def directory(self, handle: JobHandle) -> Path:
+        """Return where a copy lies."""
         stamp, _, index = handle.job.partition(".")
         return self.root / stamp / "copies" / index
 
@@ -91,7 +92,7 @@ class Site:
 def inside(pid: str, place: Path) -> bool:
     """Whether a process works in that place, or did before it was removed."""
     try:
-        return os.readlink(f"/proc/{pid}/cwd").startswith(str(place))
+        return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(str(place))
     except OSError:
         return False
 
@@ -101,7 +102,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A fresh root; afterwards no process may be left in it."""
     yield Site(tmp_path / "root")
     deadline = time.monotonic() + 5
-    while left := [pid for pid in os.listdir("/proc") if pid.isdigit() and inside(pid, tmp_path)]:
+    while left := [at.name for at in Path("/proc").iterdir() if at.name.isdigit() and inside(at.name, tmp_path)]:
         assert time.monotonic() < deadline, f"processes {left} were left behind"
         time.sleep(0.02)
 
@@ -164,8 +165,7 @@ def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site, copie
 
 @pytest.mark.parametrize("copies", [1, 20])
 def test_verdicts_without_an_exit_code_cost_one_command_more_once(site: Site, copies: int) -> None:
-    """Killing is one command; the first status that sees the end writes it down; later ones are one; fetching is two
-    where nothing was written down before."""
+    """Killing is one; the look that first sees the end writes it down with another, whichever verb it is."""
     transport = Counting()
 
     async def main() -> None:
@@ -220,7 +220,7 @@ def test_arguments_and_environment_arrive_byte_for_byte(site: Site) -> None:
     """Whatever is in them; a copy's own variables win over the specification's."""
     script = 'printf "%s\\0" "$@" "$ODD" "$WHO" "$IFS"'
     copies = [CopyVars(environment={"WHO": f"copy {index}\n", "IFS": "e"}) for index in range(12)]
-    spec = sh(script, *ARGUMENTS, environment={"ODD": "it's\n\"$odd\"\n", "WHO": "nobody"})
+    spec = sh(script, *ARGUMENTS, environment={"ODD": 'it\'s\n"$odd"\n', "WHO": "nobody"})
 
     async def main() -> None:
         async with site.backend() as backend:
@@ -231,7 +231,7 @@ def test_arguments_and_environment_arrive_byte_for_byte(site: Site) -> None:
                 path = outputs[handle].stdout
                 assert path is not None
                 got = path.read_bytes().decode().split("\0")
-                assert got[:-1] == [*ARGUMENTS, "it's\n\"$odd\"\n", f"copy {index}\n", " \t\n"]  # sh resets IFS
+                assert got[:-1] == [*ARGUMENTS, 'it\'s\n"$odd"\n', f"copy {index}\n", " \t\n"]  # sh resets IFS
 
     asyncio.run(main())
 
@@ -245,9 +245,7 @@ def test_exit_codes_are_told(site: Site, code: int) -> None:
             handle = (await backend.submit(sh(f"exit {code}"))).handles[0]
             status = (await finish(backend, [handle]))[handle]
             assert status.exit_code == code
-            assert (status.state, status.reason) == (
-                (JobState.FAILED, "exit_code") if code else (JobState.DONE, None)
-            )
+            assert (status.state, status.reason) == ((JobState.FAILED, "exit_code") if code else (JobState.DONE, None))
 
     asyncio.run(main())
 
@@ -283,7 +281,7 @@ def test_what_cannot_start_fails(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["#!/bin/sh\n", ""])
 def test_a_local_executable_runs_whatever_its_mode(site: Site, tmp_path: Path, text: str) -> None:
     """With its shebang or by sh; the name `true` on PATH is the program, not the shell's word."""
-    (tmp_path / "it's -x").write_text(f"{text}echo ran \"$1\"\n")
+    (tmp_path / "it's -x").write_text(f'{text}echo ran "$1"\n')
     (tmp_path / "it's -x").chmod(0o644)
 
     async def main() -> None:
@@ -301,7 +299,7 @@ def test_a_local_executable_runs_whatever_its_mode(site: Site, tmp_path: Path, t
 def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, tmp_path: Path) -> None:
     """Inputs in sub-directories too; a secret with mode 0600 in its own copy only, removed at the end."""
     (tmp_path / "in").write_bytes(b"\0\xff" * 1000)
-    script = 'cmp in.bin d/e.bin && stat -c %a token && cat token && mkdir sub && cp token sub/mine && ls -A'
+    script = "cmp in.bin d/e.bin && stat -c %a token && cat token && mkdir sub && cp token sub/mine && ls -A"
     spec = sh(
         script,
         inputs=(FileRef(name="in.bin", source=tmp_path / "in"), FileRef(name="d/e.bin", source=tmp_path / "in")),
@@ -377,7 +375,9 @@ def test_what_cannot_be_is_refused_before_anything_starts(
 
 def test_only_what_was_asked_comes_back(site: Site) -> None:
     """Named members, globs, directories; what matched nothing is missing; stdout and stderr under names of their own."""
-    script = "mkdir -p logs/deep .dot; echo 1 >a.txt; echo 2 >b.log; echo 3 >logs/deep/c; echo 4 >.dot/d; : >empty; echo out"
+    script = (
+        "mkdir -p logs/deep .dot; echo 1 >a.txt; echo 2 >b.log; echo 3 >logs/deep/c; echo 4 >.dot/d; : >empty; echo out"
+    )
     spec = sh(script, outputs=patterns("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err")
 
     async def main() -> None:
@@ -419,7 +419,396 @@ def test_hostile_names_come_through_and_links_do_not(site: Site, tmp_path: Path)
             assert (await finish(backend, [handle]))[handle].state is JobState.DONE
             output = (await backend.fetch_output([handle], site.dest))[handle]
             assert (output.ok, output.reason) == (True, None)
-            assert set(output.files) == {*(f"{name}.f" for name in HOSTILE), *(f"d{name}/f" for name in HOSTILE), "hard"}
+            assert set(output.files) == {
+                *(f"{name}.f" for name in HOSTILE),
+                *(f"d{name}/f" for name in HOSTILE),
+                "hard",
+            }
             assert all(stat.S_ISREG(path.lstat().st_mode) for path in site.dest.rglob("*") if not path.is_dir())
+
+    asyncio.run(main())
+
+
+def test_a_job_over_the_limits_is_told_and_the_others_arrive(site: Site) -> None:
+    """What fits is sent, stdout and stderr first; the rest is left out over there, job by job."""
+    spec = sh('n=1; [ "$MANY" = no ] || n=9; for i in $(seq $n); do printf 12345 >f$i; done', outputs=patterns("f*"))
+    copies = [CopyVars(environment={"MANY": many}) for many in ("no", "yes")]
+
+    async def main() -> None:
+        for files, size in ((5, 1000), (1000, 16)):
+            limited = BatchBackend(Counting(), DirectScheduler(2), root=str(site.root), max_files=files, max_bytes=size)
+            async with limited as backend:
+                handles = (await backend.submit(spec, copies)).handles
+                await finish(backend, handles.values())
+                outputs = await backend.fetch_output(list(handles.values()), site.dest)
+                assert outputs[handles[0]].ok
+                assert set(outputs[handles[0]].files) == {"f1"}
+                assert outputs[handles[1]].stdout is not None
+                reason = outputs[handles[1]].reason
+                assert not outputs[handles[1]].ok
+                assert reason is not None
+                assert reason.startswith("limit: 6 files")
+                assert len(outputs[handles[1]].files) == 3
+
+    asyncio.run(main())
+
+
+def test_an_unfinished_job_is_not_ok_and_comes_whole_later(site: Site) -> None:
+    """Fetching early loses nothing; diagnostics shows the output so far."""
+    spec = sh("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=patterns("go"))
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(spec)).handles[0]
+            shown = await until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
+            assert shown[handle].text == "early\n"
+            early = (await backend.fetch_output([handle], site.dest))[handle]
+            assert (early.ok, early.reason and early.reason.partition(":")[0]) == (False, "running")
+            assert (await backend.purge([handle]))[handle].reason == "running"
+            assert (await backend.counts()).running == 1
+            (site.directory(handle) / "work" / "go").touch()
+            await finish(backend, [handle])
+            output = (await backend.fetch_output([handle], site.dest))[handle]
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "early\nlate\n"
+
+    asyncio.run(main())
+
+
+def test_handles_from_elsewhere_are_data(site: Site) -> None:
+    """Foreign, hostile and unknown ones are answered, each alone, whatever they spell."""
+    hostile = ["../../etc", "$(touch x)", "aaaaaaaaaaaaa.0\n", "aaaaaaaaaaaaa.00", "aaaaaaaaaaaaa.-1", "é", "'; exit"]
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            mine = (await backend.submit(sh("true"))).handles[0]
+            foreign = [JobHandle(resource=mine.resource, job=job) for job in hostile]
+            foreign.append(JobHandle(resource="another", job=mine.job))
+            unknown = JobHandle(resource=mine.resource, job="a" * 13 + ".0")
+            every = [mine, mine, unknown, *foreign]
+            await finish(backend, [mine])
+            told = await backend.status(every)
+            assert set(told) == set(every)
+            assert {told[handle].reason for handle in foreign} == {"foreign"}
+            assert told[unknown].state is JobState.UNKNOWN
+            killed, purged = await backend.kill(every), await backend.purge([unknown, *foreign])
+            assert {killed[handle].reason for handle in foreign} == {"foreign"}
+            assert (killed[unknown].reason, killed[mine].ok, purged[unknown].ok) == ("unknown", True, True)
+            assert {purged[handle].reason for handle in foreign} == {"foreign"}
+            outputs = await backend.fetch_output(every, site.dest)
+            assert [handle for handle, output in outputs.items() if output.ok] == [mine]
+            assert set(await backend.diagnostics(every)) == set(every)
+
+    asyncio.run(main())
+
+
+def test_killing_ends_a_running_job_and_its_children_and_no_other(site: Site) -> None:
+    """What ignores TERM has its grace; the other copies live on; a second kill is fine."""
+    script = 'trap "" TERM; echo $$ >pid; sh -c "echo \\$\\$ >child; sleep 60; sleep 60" & wait; wait; sleep 60'
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handles = (await backend.submit(sh(script), 2)).handles
+            for handle in handles.values():
+                await seen(backend, handle, JobState.RUNNING)
+                await until(partial(written, site.directory(handle) / "work" / "child"), bool)
+            for _ in range(2):
+                assert (await backend.kill([handles[0]]))[handles[0]].ok
+            status = (await finish(backend, [handles[0]]))[handles[0]]
+            assert (status.state, status.reason) == (JobState.KILLED, "killed_by_user")
+            child = (await written(site.directory(handles[0]) / "work" / "child")).strip()
+            assert not inside(child, site.root)
+            assert (await backend.status([handles[1]]))[handles[1]].state is JobState.RUNNING
+            await backend.kill([handles[1]])
+            await finish(backend, [handles[1]])
+
+    asyncio.run(main())
+
+
+async def written(path: Path) -> str:
+    """Return what stands in a file, if there is one."""
+    return await asyncio.to_thread(lambda: path.read_text() if path.exists() else "")
+
+
+def test_a_job_killed_right_after_submit_never_reaches_its_end(site: Site) -> None:
+    """Whether it waited, was about to start, or ran: no copy writes its last line, and all are KILLED."""
+    marks = site.root.parent / "marks"
+    marks.mkdir()
+    spec = sh(f"sleep 1; touch {marks}/$$")
+
+    async def main() -> None:
+        async with site.backend(slots=2) as backend:
+            for _ in range(3):
+                handles = list((await backend.submit(spec, 6)).handles.values())
+                assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
+                told = await finish(backend, handles)
+                assert {status.state for status in told.values()} == {JobState.KILLED}
+
+    asyncio.run(main())
+    assert list(marks.iterdir()) == []
+
+
+def test_a_final_state_does_not_change(site: Site) -> None:
+    """A kill after the end changes nothing: neither a code's verdict nor a signal's that somebody was told."""
+
+    async def main() -> None:
+        async with site.backend() as backend, site.backend() as other:
+            handles = [(await backend.submit(sh(script))).handles[0] for script in ("exit 3", "kill -9 $$")]
+            before = await finish(backend, handles)
+            assert all(outcome.ok for outcome in (await other.kill(handles)).values())
+            assert dict(await other.status(handles)) == dict(before)
+
+    asyncio.run(main())
+
+
+def test_purging_leaves_nothing_of_a_job_and_the_last_takes_the_rest(site: Site) -> None:
+    """Other copies stay; purged ones are unknown, not fetchable, not found; read-only directories are no hindrance."""
+    spec = sh("mkdir -p a/b; touch a/b/c; chmod 500 a/b a", tag="t")
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handles = (await backend.submit(spec, 3)).handles
+            await finish(backend, handles.values())
+            assert (await backend.purge([handles[1]]))[handles[1]].ok
+            assert set(await backend.find("t")) == {handles[0], handles[2]}
+            told = await backend.status(list(handles.values()))
+            assert [told[handles[index]].state for index in range(3)] == ["DONE", "UNKNOWN", "DONE"]
+            assert not (await backend.fetch_output([handles[1]], site.dest))[handles[1]].ok
+            for _ in range(2):
+                assert all(outcome.ok for outcome in (await backend.purge(list(handles.values()))).values())
+            assert await backend.find("t") == []
+        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
+        assert list((site.root / ".trash").iterdir()) == []
+
+    asyncio.run(main())
+
+
+TAGS = ["t", "t ", "*", "$(false)", "new\nline", "é/..", "'", "x" * 256]
+
+
+def test_tags_are_data_and_found_from_elsewhere(site: Site) -> None:
+    """Each finds its own submissions, all of them, each job once; one process writes, another finds."""
+
+    async def main() -> None:
+        async with site.backend() as backend, site.backend() as other:
+            made = {tag: [await backend.submit(sh("true", tag=tag), 2) for _ in range(2)] for tag in TAGS[:3]}
+            made |= {tag: [await backend.submit(sh("true", tag=tag))] for tag in TAGS[3:]}
+            for tag, submissions in made.items():
+                wanted = [handle for each in submissions for handle in each.handles.values()]
+                assert sorted(handle.job for handle in await other.find(tag)) == sorted(handle.job for handle in wanted)
+            assert await other.find("none") == []
+            await finish(other, [h for some in made.values() for each in some for h in each.handles.values()])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.05, 0.1, 0.2])
+def test_a_cancelled_submit_is_found_exactly(site: Site, after_s: float) -> None:
+    """Whatever it had come to: what find returns is all that ever runs, and the instance is usable."""
+    marks = site.root.parent / "marks"
+    marks.mkdir()
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            task = asyncio.create_task(backend.submit(sh(f"touch {marks}/$PPID-$$", tag="t"), 3))
+            await asyncio.sleep(after_s)
+            task.cancel()
+            await asyncio.wait({task})
+            found = await backend.find("t")
+            assert len(found) in {0, 3}
+            assert set(await backend.find("t")) == set(found)
+            told = await finish(backend, found)
+            assert {status.state for status in told.values()} <= {JobState.DONE}
+            last = (await backend.submit(sh("true"))).handles[0]
+            await finish(backend, [last])
+            assert len(list(marks.iterdir())) == len(found)
+
+    asyncio.run(main())
+
+
+def test_a_cut_archive_starts_nothing(site: Site) -> None:
+    """An archive that ends early, even at a block's boundary, has no submit.sh, and nothing was started."""
+
+    class Cutting(Counting):
+        async def run(
+            self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+        ) -> CommandResult:
+            async def half() -> AsyncIterable[bytes]:
+                if stdin is not None:
+                    async for data in stdin:
+                        yield data[:5120]
+                        return
+
+            cut = stdin if "tar" not in argv[2] else half()
+            return await super().run(argv, stdin=cut, stdout=stdout)
+
+    async def main() -> None:
+        async with site.backend(Cutting()) as backend:
+            with pytest.raises(TransportError):
+                await backend.submit(sh("true", tag="t"))
+            assert await backend.find("t") == []
+
+    asyncio.run(main())
+
+
+def test_a_job_that_left_no_trace_is_lost(site: Site) -> None:
+    """All of its processes were killed by somebody: UNKNOWN, at once, never success; it can be purged."""
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(sh("sleep 60"))).handles[0]
+            await seen(backend, handle, JobState.RUNNING)
+            group = (site.root / handle.job.partition(".")[0] / "direct" / "0").read_text().split()[0]
+            os.killpg(int(group), 9)
+            told = await until(
+                lambda: backend.status([handle]), lambda told: told[handle].state is not JobState.RUNNING
+            )
+            assert (told[handle].state, told[handle].reason) == (JobState.UNKNOWN, "lost")
+            assert not (await backend.fetch_output([handle], site.dest))[handle].ok
+            assert (await backend.purge([handle]))[handle].ok
+
+    asyncio.run(main())
+
+
+def test_jobs_survive_the_process_that_submitted_them(site: Site) -> None:
+    """Another process, later, drives them by their handles alone."""
+    program = f"""
+import asyncio, os, signal
+from intercede.batch import BatchBackend
+from intercede.contract import SubmissionSpec
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+async def main():
+    async with BatchBackend(LocalTransport(), DirectScheduler(1), root={str(site.root)!r}) as backend:
+        spec = SubmissionSpec(executable="sh", arguments=("-c", "sleep 0.3; echo survived"))
+        submission = await backend.submit(spec, 2)
+        print(*(handle.model_dump_json() for handle in submission.handles.values()), sep="\\n", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    import sys  # noqa: PLC0415 -- only here
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    handles = [JobHandle.model_validate_json(line) for line in result.stdout.splitlines()]
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            told = await finish(backend, handles)
+            assert [told[handle].state for handle in handles] == [JobState.DONE] * 2
+
+    asyncio.run(main())
+
+
+def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -> None:
+    """A link, a file, what others may write, what lies where everybody may write: each with its reason."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide").chmod(0o770)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+    cases = {"link": "link", "file": "no directory", "wide": "others may write", "open/root": "everybody"}
+
+    async def main() -> None:
+        for name, why in cases.items():
+            backend = BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / name))
+            with pytest.raises(ConfigError, match=why) as caught:
+                await backend.__aenter__()
+            assert caught.value.field == "root"
+
+    asyncio.run(main())
+
+
+def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:
+    """Made with mode 700, blanks in its name or not; two instances call the resource the same."""
+    home = tmp_path / "a home's"
+    home.mkdir()
+
+    async def main() -> None:
+        for _ in range(2):
+            async with BatchBackend(Counting({"HOME": str(home)}), DirectScheduler()) as backend:
+                handle = (await backend.submit(sh("true"))).handles[0]
+                assert handle.resource == (home / ".intercede" / "resource-id").read_text().strip()
+                await finish(backend, [handle])
+        assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
+        with pytest.raises(ConfigError, match="HOME"):
+            await BatchBackend(Counting({"HOME": ""}), DirectScheduler()).__aenter__()
+
+    asyncio.run(main())
+
+
+SHELLS = ["dash", "bash", "busybox"]
+HOSTILE_ENVIRONMENT = {
+    "IFS": "a/e",
+    "CDPATH": "/:/tmp",
+    "ENV": "/nowhere/rc",
+    "BASH_ENV": "/nowhere/rc",
+    "BASH_FUNC_cat%%": "() { echo hijacked; }",
+    "BASH_FUNC_mkdir%%": "() { echo hijacked; }",
+    "BASH_FUNC_command%%": "() { echo hijacked; }",
+    "BASH_FUNC_read%%": "() { echo hijacked; }",
+    "SHELLOPTS": "nounset:noclobber:noglob",
+    "LC_ALL": "C.UTF-8",
+    "GREP_OPTIONS": "--color=always",
+    "TAR_OPTIONS": "--xattrs --acls -v",
+    "POSIXLY_CORRECT": "1",
+    "TIME_STYLE": "+%s //",
+    "QUOTING_STYLE": "c",
+    "BLOCK_SIZE": "1M",
+    "SQUEUE_FORMAT": "%i",
+}
+
+
+def tools(place: Path, shell: str) -> dict[str, str]:
+    """Make a directory in which sh is that shell, and every tool is busybox's where it is busybox."""
+    place.mkdir()
+    program = shutil.which(shell)
+    assert program is not None
+    (place / "sh").symlink_to(program)
+    if shell != "busybox":
+        return {"PATH": f"{place}:{os.environ['PATH']}"}
+    applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in set(applets) - {"sh"}:
+        (place / applet).symlink_to(program)
+    return {"PATH": str(place)}
+
+
+@pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: str, hostile: bool) -> None:  # noqa: FBT001
+    """Submit, look, fetch, kill, find, count, purge: the same under each sh, with friendly and hostile surroundings."""
+    environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell)}
+    (tmp_path / "in").write_text("input\n")
+    spec = sh(
+        'cat d/in "$1"; echo err >&2; mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"; exit "$CODE"',
+        "token",
+        inputs=(FileRef(name="d/in", source=tmp_path / "in"),),
+        outputs=patterns("out/*", "é*"),
+        environment={"V": "it's"},
+        tag="a\ttag",
+    )
+    copies = [CopyVars(environment={"CODE": f"{i}"}, secrets={"token": SecretBytes(b"hush\n")}) for i in range(3)]
+
+    async def main() -> None:
+        async with site.backend(Counting(environment)) as backend:
+            handles = (await backend.submit(spec, copies)).handles
+            told = await finish(backend, handles.values())
+            assert [told[handles[index]].exit_code for index in range(3)] == [0, 1, 2]
+            outputs = await backend.fetch_output(list(handles.values()), site.dest)
+            for output in outputs.values():
+                assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
+                assert output.stdout is not None
+                assert output.stdout.read_text() == "input\nhush\n"
+                assert output.files["é b"].read_text() == "it's\n"
+            assert set(await backend.find("a\ttag")) == set(handles.values())
+            waiting = list((await backend.submit(sh("sleep 60"), 6)).handles.values())
+            await seen(backend, waiting[0], JobState.RUNNING)
+            assert (await backend.counts()).running + (await backend.counts()).queued == 6
+            assert all(outcome.ok for outcome in (await backend.kill(waiting)).values())
+            assert {status.state for status in (await finish(backend, waiting)).values()} == {JobState.KILLED}
+            every = [*handles.values(), *waiting]
+            assert all(outcome.ok for outcome in (await backend.purge(every)).values())
+        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
     asyncio.run(main())

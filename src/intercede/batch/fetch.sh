@@ -1,6 +1,7 @@
 # Given: max_bytes, max_files, a copy; max_seconds. shellcheck shell=sh
-# keep: which files are sent. From what ls lists it takes each copy's files while they fit. A name begins behind the
-# only // that find writes, so no name can pass for another's, whatever is in it, newlines too.
+# keep: which files are sent. From a list of sizes and names it takes each copy's files while they fit. A name begins
+# behind the only // that find writes, so none can pass for another's, whatever is in it, newlines too. (ls would not
+# do: busybox's writes ? for what it cannot show.)
 # shellcheck disable=SC2016 # awk's
 keep='
 function joined(text, old, new,  parts, i, n, all) {
@@ -23,9 +24,9 @@ function flush(  part, copy) {
     seen[copy] = 1
     name = ""
 }
-/^-[^ ]* +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ .* \.\/\// {
+/^[0-9]+ \.\/\// {
     flush()
-    size = $5
+    size = $1
     name = substr($0, index($0, " .//") + 4)
     next
 }
@@ -51,9 +52,11 @@ over_only() {
     for index; do
         record "$stamp" "$index"
         if [ -z "$over" ] || [ "$said" = gone ]; then continue; fi
-        places="$places .//$stamp/copies/$index"
+        for place in stdout stderr log work; do # what tells most comes first: it is to be within the limits
+            [ ! -e "$here/$place" ] || places="$places .//$stamp/copies/$index/$place"
+        done
         count=$((count + 1))
-        [ "$count" -lt 400 ] || list
+        [ "$count" -lt 200 ] || list
     done
     [ "$count" = 0 ] || list
 }
@@ -61,7 +64,7 @@ over_only() {
 list() {
     read -r expression <"./$stamp/find"
     # shellcheck disable=SC2086 # stamps and numbers, to be split
-    eval "bounded find $places -type f '(' $expression ')' -exec ls -lnd {} +"
+    eval "bounded find $places -type f '(' $expression ')' -exec stat -c '%s %n' {} +"
     case $? in 124 | 143) printf '%s cut\n' "$stamp" >>"$parcel/cut" ;; esac
     places=
     count=0
@@ -75,12 +78,23 @@ report() {
     cat "$parcel/report" "$parcel/cut"
 }
 
-archive() {
+# archives: one, where tar takes a list; busybox's may not, and gets some hundreds of names at a time.
+archives() {
     if [ -n "$gnu" ]; then
-        bounded tar --hard-dereference -cf - -T "$parcel/list"
-    else
-        bounded tar -cf - -T "$parcel/list"
+        [ ! -s "$parcel/list" ] || frame archive.0 bounded tar --hard-dereference -cf - -T "$parcel/list"
+        return
     fi
+    set --
+    number=0
+    while IFS= read -r name; do
+        set -- "$@" "$name"
+        if [ $# -ge 300 ]; then
+            frame "archive.$number" bounded tar -cf - -- "$@"
+            set --
+            number=$((number + 1))
+        fi
+    done <"$parcel/list"
+    [ $# = 0 ] || frame "archive.$number" bounded tar -cf - -- "$@"
 }
 
 # send: first what is to come, then one archive of all.
@@ -89,12 +103,13 @@ send() {
     mkdir "$parcel" || return
     trap 'rm -rf "$parcel" "$root/.ids.$mark"' EXIT
     gnu=
-    case $(tar --version 2>/dev/null) in *GNU*) gnu=1 ;; esac
+    case $(tar --version 2>/dev/null) in *"GNU tar"*) gnu=1 ;; esac
     : >"$parcel/report"
     : >"$parcel/cut"
     each over_only 3>"$parcel/plans" |
         awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list"
     frame plans plans
     frame report report
-    [ ! -s "$parcel/list" ] || frame archive archive
+    archives
+    frame sent true
 }

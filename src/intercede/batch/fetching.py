@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Self
 
 from intercede.batch.archive import ArchiveError, Unpacker
-from intercede.batch.framing import Answer
+from intercede.batch.framing import Answer, Streams
 from intercede.batch.layout import Job
 from intercede.batch.selection import Plan
 from intercede.batch.shell import text_of
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobOutput
-from intercede.contract.transport import ByteSink
+from intercede.contract.transport import CommandResult
 
 __all__ = ["Limits", "Parcel"]
 
@@ -73,7 +73,7 @@ class Parcel:
         self._made: dict[Job, Path] = {}
         self._seen: Counter[Job] = Counter()
         self._plans_text, self._report_text = _Text(), _Text()
-        self._unpacker = Unpacker(self._route, max_bytes=limits.bytes, max_files=limits.files)
+        self._unpackers: dict[str, Unpacker] = {}
 
     def __enter__(self) -> Self:
         self._dest.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,8 @@ class Parcel:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        self._unpacker.__exit__(exc_type, exc, traceback)
+        for unpacker in self._unpackers.values():
+            unpacker.__exit__(exc_type, exc, traceback)
         shutil.rmtree(self._aside)
 
     @property
@@ -94,9 +95,15 @@ class Parcel:
         return "\n".join([values, text_of("fetch"), "send"])
 
     @property
-    def streams(self) -> Mapping[str, ByteSink]:
+    def streams(self) -> Streams:
         """Where the frames of that part go."""
-        return {"plans": self._plans_text, "report": self._report_text, "archive": self._unpacker}
+        return {"plans": lambda _: self._plans_text, "report": lambda _: self._report_text, "archive": self._unpacker}
+
+    def _unpacker(self, name: str) -> Unpacker:
+        if name not in self._unpackers:
+            limits = self._limits
+            self._unpackers[name] = Unpacker(self._route, max_bytes=limits.bytes, max_files=limits.files)
+        return self._unpackers[name]
 
     async def deliver(self, jobs: Collection[Job], answer: Answer) -> dict[Job, JobOutput]:
         """Put each job's directory in its place.
@@ -105,9 +112,9 @@ class Parcel:
             TransportError: What arrived is not whole, and not because a limit was reached.
             OSError: The local directory cannot be written.
         """
-        if "report" not in answer:
-            raise answer.cut("report")
-        late = self._is_late(answer)
+        if "sent" not in answer:
+            raise answer.cut("sent")
+        late = any(self._is_late(answer.frame(name), each) for name, each in self._unpackers.items())
         names = self._names()
         delivered: dict[Job, JobOutput] = {}
         for number, job in enumerate(jobs):
@@ -116,17 +123,13 @@ class Parcel:
             delivered[job] = self._output(job, self._placed(job), names.get(job, {}), late=late)
         return delivered
 
-    def _is_late(self, answer: Answer) -> bool:
-        if "archive" not in answer:
-            if any(share.files for share in self._shares.values()):
-                raise answer.cut("archive")
-            return False
+    def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
         try:
-            self._unpacker.finish()
+            unpacker.finish()
         except ArchiveError as error:
-            if answer.frame("archive").returncode in _TIMED_OUT:
+            if tar.returncode in _TIMED_OUT:
                 return True
-            said = answer.frame("archive").stderr.decode("utf-8", "replace").strip()[-500:]
+            said = tar.stderr.decode("utf-8", "replace").strip()[-500:]
             raise TransportError(f"tar failed on the far side: {said}", stderr=said) from error
         return False
 
@@ -164,7 +167,7 @@ class Parcel:
     def _names(self) -> dict[Job, dict[str, Path]]:
         """For each job what arrived, by its name in the job's directory."""
         names: dict[Job, dict[str, Path]] = {}
-        for member, path in self._unpacker.files.items():
+        for member, path in ChainMap(*(each.files for each in self._unpackers.values())).items():
             stamp, _, index, _ = member.split("/", 3)
             job = Job(stamp, int(index))
             names.setdefault(job, {})[path.relative_to(self._made[job]).as_posix()] = path
@@ -199,9 +202,9 @@ class Parcel:
             return f"other: {lacking} files could not be read there"
         return None
 
-    @property
-    def _refused(self) -> dict[str, str]:
-        return self._unpacker.refused
+    @cached_property
+    def _refused(self) -> Mapping[str, str]:
+        return ChainMap(*(each.refused for each in self._unpackers.values()))
 
     @cached_property
     def _plans(self) -> dict[str, Plan]:

@@ -6,16 +6,17 @@ arrive was cut, and is none.
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 
-__all__ = ["Answer", "Frames", "new_mark"]
+__all__ = ["NO_STREAMS", "Answer", "Frames", "Piece", "Streams", "new_mark"]
 
-_NONE: Mapping[str, ByteSink] = MappingProxyType({})
+Streams = Mapping[str, Callable[[str], ByteSink]]
+NO_STREAMS: Streams = MappingProxyType({})
 _SHOWN = 500
 
 
@@ -59,9 +60,14 @@ class Frames:
 
 
 class Answer:
-    """The ByteSink for one script's stdout: whole frames as results, and those of ``streams`` handed on as they come."""
+    """The ByteSink for one script's stdout: keeps frames whole, and hands some on while they come.
 
-    def __init__(self, mark: str, streams: Mapping[str, ByteSink] = _NONE) -> None:
+    Args:
+        mark: What the script was given.
+        streams: From the first word of a frame's name, up to a dot, to what gives the sink for it.
+    """
+
+    def __init__(self, mark: str, streams: Streams = NO_STREAMS) -> None:
         self._frames = Frames(mark)
         self._stderr = Frames(mark)
         self._streams = streams
@@ -73,11 +79,11 @@ class Answer:
     async def write(self, data: bytes) -> None:
         """Take the next bytes of stdout."""
         for piece in self._frames.feed(data):
-            stream = self._streams.get(piece.name)
+            stream = self._streams.get(piece.name.partition(".")[0])
             if stream is None:
                 self._data.setdefault(piece.name, []).append(piece.data)
             elif piece.data:
-                await stream.write(piece.data)
+                await stream(piece.name).write(piece.data)
             if piece.code is not None:
                 self._codes[piece.name] = piece.code
 

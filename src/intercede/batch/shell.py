@@ -2,18 +2,16 @@
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from intercede.batch.archive import Member, pack
-from intercede.batch.framing import Answer, new_mark
-from intercede.contract.transport import ByteSink, Transport
+from intercede.batch.framing import NO_STREAMS, Answer, Streams, new_mark
+from intercede.contract.transport import Transport
 
 __all__ = ["Shell", "call", "text_of"]
 
-_NO_STREAMS: Mapping[str, ByteSink] = MappingProxyType({})
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
 """With ``sh -s`` a child that reads stdin would eat the rest of the script."""
 _PIECE = 65536
@@ -41,7 +39,7 @@ class Shell:
         self._turn = asyncio.Semaphore(in_flight)
         self.root = ""
 
-    async def run(self, parts: Iterable[str], streams: Mapping[str, ByteSink] = _NO_STREAMS) -> Answer:
+    async def run(self, parts: Iterable[str], streams: Streams = NO_STREAMS) -> Answer:
         """Run a script, made of the prelude and these parts, in the root.
 
         Raises:
@@ -61,11 +59,9 @@ class Shell:
         """
         mark = new_mark()
         argv = ["sh", "-c", text_of("boot"), "sh", self.root, directory, mark]
-        return await self._exec(argv, mark, pack(members), _NO_STREAMS)
+        return await self._exec(argv, mark, pack(members), NO_STREAMS)
 
-    async def _exec(
-        self, argv: list[str], mark: str, stdin: AsyncIterator[bytes], streams: Mapping[str, ByteSink]
-    ) -> Answer:
+    async def _exec(self, argv: list[str], mark: str, stdin: AsyncIterator[bytes], streams: Streams) -> Answer:
         answer = Answer(mark, streams)
         async with self._turn:
             answer.finish(await self._transport.run(argv, stdin=stdin, stdout=answer))

@@ -5,18 +5,17 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from intercede.batch.framing import Answer
+from intercede.batch.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.layout import Job, by_stamp
 from intercede.batch.records import Record, read_record, verdict
 from intercede.batch.shell import Shell, call, text_of
 from intercede.contract.errors import ResourceError, SchedulerError
 from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
-from intercede.contract.transport import ByteSink, CommandResult
+from intercede.contract.transport import CommandResult
 
 __all__ = ["Look", "Station", "each"]
 
-_NO_STREAMS: Mapping[str, ByteSink] = {}
 _NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 
 
@@ -73,7 +72,7 @@ class Station:
         self,
         jobs: Collection[Job],
         *parts: str,
-        streams: Mapping[str, ByteSink] = _NO_STREAMS,
+        streams: Streams = NO_STREAMS,
         calls: str | None = None,
     ) -> Answer:
         """Run a script about jobs.
