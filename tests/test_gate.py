@@ -151,7 +151,7 @@ async def _generator(self: object, handles: object) -> object:
 
 @pytest.mark.parametrize(
     "member",
-    [_sync, _generator, functools.partial(_sync, None), Mock()],
+    [_sync, _generator, staticmethod(functools.partial(_sync, None)), Mock()],
     ids=["def", "async generator", "partial", "mock"],
 )
 def test_a_verb_that_cannot_be_awaited_is_refused_with_the_advice(member: object) -> None:
