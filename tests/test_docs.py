@@ -14,13 +14,20 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
+
+from intercede.batch import BatchBackend
+from intercede.contract import CAPABILITIES, errors, job
+from intercede.schedulers.direct import DirectScheduler
+from intercede.testing.reference import render
+from intercede.testing.verdict import State, Verdict
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -180,3 +187,28 @@ def test_every_page_is_reachable() -> None:
             ahead += [(page.parent / target).resolve() for target in links(page)]
 
     assert set(PAGES) <= seen
+
+
+def test_the_clauses_are_rendered() -> None:
+    """docs/reference/contract.md is what the clauses say now; ``make docs`` renders it anew."""
+    assert (ROOT / "docs/reference/contract.md").read_text() == render()
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("errors.md", errors.__all__),
+        ("types.md", job.__all__),
+        ("types.md", CAPABILITIES),
+        ("options.md", [name for name in signature(BatchBackend).parameters if name not in {"transport", "scheduler"}]),
+        ("options.md", signature(DirectScheduler).parameters),
+        ("kit.md", re.findall(r"--intercede-[a-z-]+", (ROOT / "src/intercede_pytest.py").read_text())),
+        ("kit.md", [state.value for state in State if state.value not in {"KNOWN", "UNEXPECTED_PASS"}]),
+        ("kit.md", [verdict.value for verdict in Verdict]),
+    ],
+)
+def test_a_reference_names_everything(page: str, names: Iterable[str]) -> None:
+    """What can be looked up is there: each error, type, verb, option, state and verdict by its name."""
+    text = (ROOT / "docs/reference" / page).read_text()
+
+    assert [name for name in names if name not in text] == []

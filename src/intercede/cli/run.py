@@ -24,7 +24,8 @@ from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, Ou
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for these reasons stays so: waiting on is of no use
-_ONE_SIGNAL = 0.5  # seconds: timeout(1) and terminals send a signal to the process and to its group
+ONE_SIGNAL = 0.5
+"""Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
 
 
@@ -127,7 +128,7 @@ class _Run:
         assert task is not None  # noqa: S101 -- a coroutine runs in a task
 
         def received(number: int) -> None:
-            if time.monotonic() - self.last_signal > _ONE_SIGNAL:
+            if time.monotonic() - self.last_signal > ONE_SIGNAL:
                 self.last_signal = time.monotonic()
                 self.signals.append(number)
                 task.cancel()
