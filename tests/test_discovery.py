@@ -357,7 +357,7 @@ def test_what_merely_calls_itself_intercede_is_not_built_in(tmp_path: Path) -> N
 def test_an_editable_install_is_recognised_by_its_own_pth_file(tmp_path: Path) -> None:
     """Its metadata lies elsewhere; a .pth file in its RECORD leads to the running package."""
     where = install(tmp_path, "intercede-1.dist-info")
-    (tmp_path / "_editable.pth").write_text(f"import other\n{HOME}\n")
+    (tmp_path / "_editable.pth").write_text(f"import other\n\n{os.path.relpath(HOME, tmp_path)}\n")
     assert [each.status for each in scan([str(tmp_path)])[0]] == ["ignored"]
 
     (where / "RECORD").write_text("intercede-1.dist-info/METADATA,,\n_editable.pth,sha256=x,14\n")

@@ -4,7 +4,7 @@
 ``entry_points()`` raise for everybody. So ordinary directories are scanned here by hand, each file on its own; zip
 files and foreign finders still go through it, one distribution at a time.
 """
-# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH120, PTH208 -- pathlib costs more than the whole scan
+# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
 import os
 import sys
@@ -146,7 +146,7 @@ def _leads_home(metadata: _Metadata) -> bool:
         lines = [line for name in names for line in _read(f"{metadata.root}/{name}").splitlines()]
     except OSError:
         return False
-    return any(_same(os.fsdecode(line.strip()), _HOME) for line in lines if line.strip())
+    return any(_same(os.path.join(metadata.root, os.fsdecode(line.strip())), _HOME) for line in lines if line.strip())
 
 
 def _same(one: str, other: str) -> bool:
