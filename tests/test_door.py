@@ -1,0 +1,60 @@
+"""The pytest11 door: every pytest run in the environment opens it."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[1] / "src"
+
+
+def _python(source: str) -> str:
+    boot = f"import sys; sys.path.insert(0, {str(SOURCES)!r})\n"
+    return subprocess.run([sys.executable, "-c", boot + source], capture_output=True, text=True, check=True).stdout
+
+
+def test_it_is_the_only_entry_point_of_pytest() -> None:
+    """Installing intercede brings one module into a pytest run."""
+    points = distribution("intercede").entry_points.select(group="pytest11")
+
+    assert [point.value for point in points] == ["intercede_pytest"]
+
+
+def test_it_loads_one_module_beyond_pytest_s_own() -> None:
+    """Neither intercede nor anything that it needs."""
+    loaded = _python(
+        "import pytest, json; before = set(sys.modules)\n"
+        "import intercede_pytest; print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+
+    assert json.loads(loaded) == ["intercede_pytest"]
+
+
+def test_a_run_without_our_options_loads_nothing_of_the_kit(tmp_path: Path) -> None:
+    """Configuring, collecting and running tests leave it at the door."""
+    (tmp_path / "test_own.py").write_text(
+        "import sys\n"
+        "def test_own(): assert [m for m in sys.modules if m.startswith('intercede')] == ['intercede_pytest']\n"
+    )
+    arguments = ["-q", "-p", "intercede_pytest", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
+
+    output = _python(
+        "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
+        f"import pytest; sys.exit(pytest.main({arguments!r}))"
+    )
+
+    assert "1 passed" in output
+
+
+def test_its_options_stand_in_one_group() -> None:
+    """Each begins with --intercede-, so that none clashes with another plugin's."""
+    output = _python(
+        "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
+        "import pytest; sys.exit(pytest.main(['-p', 'intercede_pytest', '--help']))"
+    )
+
+    _, _, group = output.partition("conformance to the intercede contract:")
+    assert group.strip().startswith("--intercede-backend=NAME|JSON")
+    for option in ("config", "profile", "require", "report", "timeout-scale", "list", "explain"):
+        assert f"  --intercede-{option}" in group
