@@ -110,7 +110,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
     """Ask again and again, for a bounded time."""
     async with asyncio.timeout(SECONDS):
-        while not enough(answer := await look()):
+        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes tell no event
             await asyncio.sleep(0.02)
     return answer
 
@@ -695,6 +695,18 @@ asyncio.run(main())
         async with site.backend() as backend:
             told = await finish(backend, handles)
             assert [told[handle].state for handle in handles] == [JobState.DONE] * 2
+
+    asyncio.run(main())
+
+
+def test_what_has_had_its_wall_time_fails_by_timeout(site: Site) -> None:
+    """With the signal that ended it; nobody killed it."""
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(sh("sleep 60", resources=Resources(wall_time_s=1)))).handles[0]
+            status = (await finish(backend, [handle]))[handle]
+            assert (status.state, status.reason, status.signal) == (JobState.FAILED, "timeout", 15)
 
     asyncio.run(main())
 

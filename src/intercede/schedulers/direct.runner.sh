@@ -82,12 +82,14 @@ expire() {
     read -r pid start began <"direct/$index" || return
     if [ "$pid" = killed ] || ! alive "$pid" "$start"; then
         [ "$first" != "$index" ] || first=$((index + 1))
-    elif [ "$now" -ge $((began + wall + grace)) ]; then
-        kill -s KILL -- "-$pid"
-    elif [ "$now" -ge $((began + wall)) ] && [ ! -e "direct/$index.timeout" ]; then
+    elif [ "$now" -lt $((began + wall)) ]; then
+        return
+    elif [ ! -e "direct/$index.timeout" ]; then
         true >"direct/$index.timeout"
         kill -s TERM -- "-$pid"
         kill -s CONT -- "-$pid"
+    elif [ "$now" -ge $((began + wall + grace)) ]; then
+        kill -s KILL -- "-$pid"
     fi
 } 2>/dev/null
 

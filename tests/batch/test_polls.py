@@ -1,0 +1,128 @@
+"""Shared polls: nobody is told the past, and nobody's cancelling takes another's answer."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from intercede.batch.polls import Polls
+from intercede.contract.errors import TransportError
+from intercede.contract.job import JobHandle, JobState, JobStatus
+
+HANDLES = [JobHandle(resource="r", job=f"j{number}") for number in range(5)]
+RUNNING = JobStatus(state=JobState.RUNNING)
+
+
+class Far:
+    """Counts the commands, and lets them end when told."""
+
+    def __init__(self) -> None:
+        self.begun: list[set[JobHandle]] = []
+        self.cancelled = 0
+        self.go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def ask(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Answer when told."""
+        self.begun.append(set(handles))
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return dict.fromkeys(handles, RUNNING)
+
+
+async def settle() -> None:
+    """Let every task get as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> None:
+    """Five callers in two commands: one for those before, one for those after it began."""
+
+    async def main() -> None:
+        far = Far()
+        polls = Polls(far.ask, 0)
+        first = [asyncio.create_task(polls.status([handle])) for handle in HANDLES[:2]]
+        await settle()
+        later = [asyncio.create_task(polls.status([handle])) for handle in HANDLES[2:]]
+        await settle()
+        assert far.begun == [set(HANDLES[:2])]
+        far.go.set()
+        assert [set(answer) for answer in await asyncio.gather(*first, *later)] == [{handle} for handle in HANDLES]
+        assert far.begun == [set(HANDLES[:2]), set(HANDLES[2:])]
+
+    asyncio.run(main())
+
+
+def test_cancelling_one_does_not_cancel_the_others() -> None:
+    """Only where the last one goes is the command ended; then the next begins anew."""
+
+    async def main() -> None:
+        far = Far()
+        polls = Polls(far.ask, 0)
+        tasks = [asyncio.create_task(polls.status(HANDLES)) for _ in range(2)]
+        await settle()
+        tasks[0].cancel()
+        await settle()
+        assert far.cancelled == 0
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        assert far.cancelled == 1
+        far.go.set()
+        assert set(await polls.status(HANDLES)) == set(HANDLES)
+        assert len(far.begun) == 2
+
+    asyncio.run(main())
+
+
+def test_the_floor_makes_callers_wait() -> None:
+    """The second command begins no earlier than the floor after the first."""
+
+    async def main() -> None:
+        far = Far()
+        far.go.set()
+        polls = Polls(far.ask, 0.1)
+        begun = asyncio.get_running_loop().time()
+        await polls.status(HANDLES)
+        assert asyncio.get_running_loop().time() - begun < 0.1
+        await polls.status(HANDLES)
+        assert asyncio.get_running_loop().time() - begun >= 0.1
+
+    asyncio.run(main())
+
+
+def test_an_error_reaches_everybody_who_waited() -> None:
+    """And the next command is a new one."""
+
+    async def main() -> None:
+        far = Far()
+        far.go.set()
+        far.error = TransportError("no way")
+        polls = Polls(far.ask, 0)
+        for error in await asyncio.gather(*(polls.status(HANDLES) for _ in range(3)), return_exceptions=True):
+            assert error is far.error
+        far.error = None
+        assert set(await polls.status(HANDLES)) == set(HANDLES)
+
+    asyncio.run(main())
+
+
+def test_closing_ends_what_is_out() -> None:
+    """Nothing is left behind, and who waits learns of it."""
+
+    async def main() -> None:
+        far = Far()
+        polls = Polls(far.ask, 0)
+        task = asyncio.create_task(polls.status(HANDLES))
+        await settle()
+        await polls.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert far.cancelled == 1
+
+    asyncio.run(main())

@@ -1,0 +1,115 @@
+"""What is written of a copy, and the table of verdicts, row by row."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intercede.batch.layout import Job
+from intercede.batch.records import Exit, Record, read_record, verdict
+from intercede.contract.errors import TransportError
+from intercede.contract.job import JobState, JobStatus
+
+JOB = Job("a" * 13, 7)
+ENDED = {
+    kind: Record(JOB, exit=ended)
+    for kind, ended in {
+        "none": None,
+        "code 0": Exit("code", 0),
+        "code 3": Exit("code", 3),
+        "signal 9": Exit("signal", 9),
+    }.items()
+}
+SAID = {
+    "nothing": None,
+    "queued": JobStatus(state=JobState.QUEUED),
+    "held": JobStatus(state=JobState.HELD),
+    "running": JobStatus(state=JobState.RUNNING, native="R"),
+    "timeout": JobStatus(state=JobState.FAILED, reason="timeout"),
+    "memory": JobStatus(state=JobState.FAILED, reason="out_of_memory"),
+    "preempted": JobStatus(state=JobState.FAILED, reason="preempted"),
+    "node": JobStatus(state=JobState.FAILED, reason="node_failure"),
+    "cancelled": JobStatus(state=JobState.KILLED, reason="killed_by_site"),
+    "failed": JobStatus(state=JobState.FAILED, reason="exit_code"),
+    "unknown": JobStatus(state=JobState.UNKNOWN, native="?!"),
+    "done": JobStatus(state=JobState.DONE),
+}
+LIVE, CAUSES = ("queued", "held", "running"), ("timeout", "memory", "preempted", "node")
+OTHERWISE = ("nothing", "failed", "unknown", "done")
+EITHER = (True, False)
+
+ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]] = [
+    ("code 0", tuple(SAID), EITHER, ("DONE", None)),
+    ("code 3", tuple(SAID), EITHER, ("FAILED", "exit_code")),
+    ("signal 9", LIVE, EITHER, ("RUNNING", None)),
+    ("signal 9", ("timeout",), EITHER, ("FAILED", "timeout")),
+    ("signal 9", ("memory",), EITHER, ("FAILED", "out_of_memory")),
+    ("signal 9", ("preempted",), EITHER, ("FAILED", "preempted")),
+    ("signal 9", ("node",), EITHER, ("FAILED", "node_failure")),
+    ("signal 9", ("cancelled", *OTHERWISE), (True,), ("KILLED", "killed_by_user")),
+    ("signal 9", ("cancelled",), (False,), ("KILLED", "killed_by_site")),
+    ("signal 9", OTHERWISE, (False,), ("FAILED", "signal")),
+    ("none", ("queued",), EITHER, ("QUEUED", None)),
+    ("none", ("running",), EITHER, ("RUNNING", None)),
+    ("none", ("timeout",), EITHER, ("FAILED", "timeout")),
+    ("none", ("unknown",), EITHER, ("UNKNOWN", None)),
+    ("none", ("nothing",), (True,), ("KILLED", "killed_by_user")),
+    ("none", ("nothing",), (False,), ("UNKNOWN", "lost")),
+]
+
+
+@pytest.mark.parametrize(("ended", "words", "killed", "expected"), ROWS)
+def test_each_row_of_the_table(
+    ended: str, words: tuple[str, ...], killed: tuple[bool, ...], expected: tuple[str, str | None]
+) -> None:
+    """Exit record, the scheduler's word and whether we killed it decide, as the table says."""
+    for word in words:
+        for by_us in killed:
+            record = Record(JOB, killed=by_us, native="1", exit=ENDED[ended].exit)
+            status = verdict(record, SAID[word])
+            assert (status.state, status.reason) == expected, (word, by_us)
+            assert status.evidence
+
+
+def test_the_code_or_signal_is_told() -> None:
+    """Never both."""
+    assert verdict(ENDED["code 3"], None).exit_code == 3
+    assert verdict(ENDED["signal 9"], None).signal == 9
+    assert verdict(ENDED["signal 9"], SAID["timeout"]).signal == 9
+
+
+@given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
+def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:  # noqa: FBT001 -- hypothesis
+    """DONE needs a code 0, or the scheduler's own word for it; nothing else makes it."""
+    status = verdict(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
+    assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done"))
+
+
+def test_what_was_written_down_stays() -> None:
+    """A final verdict is the only evidence from then on; what is gone is purged."""
+    final = JobStatus(state=JobState.FAILED, reason="node_failure")
+    assert verdict(Record(JOB, killed=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
+    assert verdict(Record(JOB, gone=True), None).reason == "purged"
+
+
+LINES = {
+    "code 0 1700000000 host 12 1": Record(JOB, native="x.1", exit=Exit("code", 0)),
+    "signal 9 1700000000 host 12 1": Record(JOB, native="x.1", exit=Exit("signal", 9)),
+    "none": Record(JOB, native="x.1"),
+    "gone": Record(JOB, native="x.1", gone=True),
+    'final {"state":"KILLED"}': Record(JOB, native="x.1", final=JobStatus(state=JobState.KILLED)),
+    "final {broken": Record(JOB, native="x.1"),
+    "signal 4711 1 h 1 1": Record(JOB, native="x.1"),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_lines_are_read(line: str) -> None:
+    """Each kind of record; what cannot be a verdict is none."""
+    assert read_record(f"{'a' * 13} 7 - x.1 {line}") == LINES[line]
+
+
+@given(st.text(max_size=60))
+def test_nothing_else_passes_for_a_line(text: str) -> None:
+    """Whatever else arrives is a TransportError, never another exception."""
+    with pytest.raises(TransportError, match="no record"):
+        read_record(text)

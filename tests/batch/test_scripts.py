@@ -1,0 +1,84 @@
+"""Every script that is run anywhere passes shellcheck, as it lies and as it is rendered."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import intercede.batch
+from intercede.batch.archive import Member
+from intercede.batch.submission import Package
+from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
+from intercede.contract.scheduler import Batch
+from intercede.schedulers.direct import DirectScheduler
+
+HERE = Path(intercede.batch.__file__).parent
+ROOMS = HERE.parent / "schedulers"
+#: What a part gets from the parts before it, and what names files that only exist over there.
+ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
+BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
+SCHEDULER = DirectScheduler(2)
+FRAGMENTS = {
+    "submit": SCHEDULER.submit_script(BATCH),
+    "status": SCHEDULER.status_script(),
+    "kill": SCHEDULER.kill_script(),
+    "list": SCHEDULER.list_script(BATCH.stamp),
+}
+
+
+def shellcheck(text: str, *, ignored: str) -> str:
+    """Return what shellcheck says of a script."""
+    command = ["shellcheck", "-s", "sh", "-e", ignored, "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("path", sorted([*HERE.glob("*.sh"), *ROOMS.glob("direct.*.sh")]), ids=lambda path: path.name)
+def test_each_part_is_clean(path: Path) -> None:
+    """Apart from what comes from other parts."""
+    assert shellcheck(path.read_text(), ignored=ACROSS) == ""
+
+
+@pytest.mark.parametrize("verb", [["settle"], ["kill"], ["purge"], ["find", "counts"], ["diagnostics"], ["fetch"]])
+def test_each_whole_script_is_clean(verb: list[str]) -> None:
+    """Put together as it is sent, every variable is assigned somewhere."""
+    parts = ["prelude", "tidy", "records", *verb]
+    given = 'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 anyway=\neach() { "$1" a 0; }'
+    text = "\n".join([given, *((HERE / f"{part}.sh").read_text() for part in parts)])
+    # Sourced: the payload's file, which the next test checks, sets ic_stdout and ic_stderr.
+    assert (
+        shellcheck(text, ignored="SC1090,SC1091,SC2034,SC2317,SC2329" + (",SC2154" if "diagnostics" in verb else ""))
+        == ""
+    )
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_the_fragments_of_direct_are_clean(name: str) -> None:
+    """As the scheduler renders them."""
+    assert shellcheck(FRAGMENTS[name], ignored="SC2016,SC2034,SC2154") == ""  # SC2016: a script in quotes
+
+
+def rendered(tmp_path: Path) -> list[Member]:
+    """Return the members of a submission with everything in it."""
+    (tmp_path / "in").touch()
+    spec = SubmissionSpec(
+        executable=tmp_path / "in",
+        arguments=("it's", "$x"),
+        inputs=(FileRef(name="it's", source=tmp_path / "in"),),
+        environment={"A": "'\n"},
+        stdout="o'o",
+    )
+    copies = [CopyVars.model_validate({"environment": {"B": "`"}, "secrets": {"k'": b"s"}}) for _ in range(3)]
+    return list(Package(spec, copies, BATCH).members(FRAGMENTS["submit"]))
+
+
+def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:
+    """The payload, a copy's variables, its secrets' removal, submit.sh, which is the archive's last member."""
+    members = rendered(tmp_path)
+    assert members[-1].name == "submit.sh"
+    scripts = {"payload", "wrapper", "submit.sh", "copies/0/vars", "copies/0/secrets"}
+    for member in members:
+        if member.name in scripts:
+            assert isinstance(member.content, bytes)
+            assert shellcheck(member.content.decode(), ignored=ACROSS + ",SC2016") == "", member.name
+            scripts.remove(member.name)
+    assert scripts == set()
