@@ -11,20 +11,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, cast
 
 import pytest
 from build import ProjectBuilder
 from filelock import FileLock
 from packaging.requirements import Requirement
 from pyproject_hooks import quiet_subprocess_runner
-from pytest_venv import VirtualEnvironment
+from pytest_venv import VirtualEnvironment  # type: ignore[import-untyped]  # it ships none
 
 PROJECT = Path(__file__).parents[2]
 FIXTURES = PROJECT / "fixtures"
@@ -50,12 +50,33 @@ SHARED = {
 }
 
 
+PLUGINS = """
+import json
+from intercede import registry
+print(json.dumps([vars(plugin) for plugin in registry.plugins()]))
+"""
+
+
+class Candidate(TypedDict):
+    """One candidate of one name, as the enumeration shows it."""
+
+    group: str
+    name: str
+    target: str
+    distribution: str
+    version: str
+    location: str
+    builtin: bool
+    status: str
+    reason: str
+
+
 class Environment:
     """A virtual environment and its interpreter. Whoever gets a shared one changes nothing in it."""
 
-    def __init__(self, venv: VirtualEnvironment, wheelhouse: Path) -> None:
-        self.python = Path(venv.python)
-        self.path = Path(venv.path)
+    def __init__(self, path: Path, wheelhouse: Path) -> None:
+        self.path = path
+        self.python = path / "bin" / "python"
         self.wheelhouse = wheelhouse
         self.directory = home = self.path / "home"
         home.mkdir(exist_ok=True)
@@ -109,6 +130,11 @@ class Environment:
         printed: object = json.loads(done.stdout)
         return printed
 
+    def plugins(self, *flags: str, **variables: str) -> list[Candidate]:
+        """Return what its enumeration shows."""
+        printed: list[Candidate] = json.loads(self.run(*flags, "-c", PLUGINS, **variables).stdout)
+        return printed
+
 
 class EnvironmentMaker(Protocol):
     """Makes a new environment with intercede and the wheels of these plugin projects in it."""
@@ -119,7 +145,7 @@ class EnvironmentMaker(Protocol):
 
 
 @contextmanager
-def once(directory: Path) -> Iterator[bool]:
+def once(directory: Path) -> Generator[bool, None, None]:
     """Tell the first of the workers to come here, and only it, to do what is to be done once."""
     with FileLock(f"{directory}.lock"):
         done = directory.with_name(f"{directory.name}.done")
@@ -154,7 +180,8 @@ def wheelhouse(shared: Path, build_wheel: Callable[[Path, Path], Path]) -> Path:
     with once(wheels) as first:
         if first:
             with ThreadPoolExecutor(2) as pool:
-                assert len(list(pool.map(lambda project: build_wheel(project, wheels), projects))) == len(projects)
+                building = [pool.submit(build_wheel, project, wheels) for project in projects]
+            assert all(wheel.result().exists() for wheel in building)
     return wheels
 
 
@@ -196,14 +223,18 @@ def _link(name: str, directory: Path) -> None:
             (directory / top).symlink_to(Path(str(distribution(name).locate_file(top))))
 
 
+def _create(path: Path, *options: str) -> None:
+    create = cast("Callable[..., None]", VirtualEnvironment(str(path)).create)  # pyright: ignore[reportUnknownMemberType]  # no types
+    create(extra_args=list(options))
+
+
 @pytest.fixture(scope="session")
 def make_environment(shared: Path, wheelhouse: Path, libraries: Path) -> Callable[[Path, tuple[str, ...]], Environment]:
     """Return a function that makes an environment with intercede and these plugin projects in a directory."""
 
     def make(path: Path, fixtures: tuple[str, ...]) -> Environment:
-        venv = VirtualEnvironment(str(path))
-        venv.create(extra_args=["--quiet", "--clear", "--no-seed", "--app-data", str(shared / "virtualenv")])
-        environment = Environment(venv, wheelhouse)
+        _create(path, "--quiet", "--clear", "--no-seed", "--app-data", str(shared / "virtualenv"))
+        environment = Environment(path, wheelhouse)
         (environment.site_packages / "libraries.pth").write_text(f"{libraries}\n")
         environment.install("intercede[all]", *(f"intercede-{name}" for name in fixtures))
         return environment
@@ -221,7 +252,7 @@ def environment(
         with once(shared / name) as first:
             if first:
                 return make_environment(shared / name, SHARED[name])
-        return Environment(VirtualEnvironment(str(shared / name)), wheelhouse)
+        return Environment(shared / name, wheelhouse)
 
     return named
 

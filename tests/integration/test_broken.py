@@ -137,24 +137,17 @@ def test_wrong_options_are_named(broken: Environment, options: dict[str, object]
     assert word in told[1]
 
 
-MALFORMED = """
-import json
-from intercede import registry
-candidates = [vars(each) for each in registry.plugins("transports") if each.distribution == "intercede-malformed-metadata"]
-print(json.dumps([candidates, type(registry.transport("well")).__name__]))
-"""
-
-
 def test_malformed_entries_are_shown_and_spoil_nothing(broken: Environment) -> None:
     """Entries that nobody can read are listed as malformed, each with the reason; the one that is well works."""
-    told = broken.tell(MALFORMED)
-    assert isinstance(told, list)
-    candidates, well = told
+    candidates = [each for each in broken.plugins() if each["distribution"] == "intercede-malformed-metadata"]
     statuses = {each["name"]: each["status"] for each in candidates}
     names = {"two words", "-dash", "bad-target", "no-target"}
     assert statuses == {"well": "active"} | dict.fromkeys(names, "malformed")
     assert all(each["reason"] for each in candidates if each["status"] == "malformed")
-    assert well == "LocalTransport"
+    program = (
+        "import json; from intercede import registry; print(json.dumps(type(registry.transport('well')).__name__))"
+    )
+    assert broken.tell(program) == "LocalTransport"
 
 
 CHECKED = """

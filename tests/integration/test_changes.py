@@ -138,10 +138,8 @@ def write_editable() -> Callable[[Environment, Path], None]:
         root = FIXTURES.parent
         checkout = tmp_path / "checkout"
         shutil.copytree(root / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("README.md", "LICENSE"):
+        for name in ("README.md", "LICENSE", "pyproject.toml"):
             shutil.copy(root / name, checkout)
-        text = (root / "pyproject.toml").read_text()
-        (checkout / "pyproject.toml").write_text(f'{text}\n[tool.hatch.build]\ndev-mode-dirs = ["src"]\n')
         environment.install("--no-build-isolation", "--no-deps", "--editable", str(checkout))
 
     return install

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Environment, MetadataWriter
-
-PLUGINS = """
-import json
-from intercede import registry
-print(json.dumps([vars(plugin) for plugin in registry.plugins()]))
-"""
+    from tests.integration.conftest import Candidate, Environment, MetadataWriter
 
 RESOLVE = """
 import json, sys
@@ -81,16 +75,16 @@ print(json.dumps([standard, registry.resolve("backends", "fake").distribution, l
 
 def test_an_installed_plugin_is_found(plain: Environment) -> None:
     """The fake is listed with its distribution, version and place, as active and not as a built-in."""
-    told = plain.tell(PLUGINS)
-    assert isinstance(told, list)
+    told = plain.plugins()
     (fake,) = [each for each in told if each["name"] == "fake"]
-    assert fake | {"reason": "", "location": Path(fake["location"]).parent} == {
+    assert Path(fake["location"]).parent == plain.site_packages
+    assert {**fake, "reason": "", "location": ""} == {
         "group": "backends",
         "name": "fake",
         "target": "intercede_fake:FakeBackend",
         "distribution": "intercede-fake",
         "version": "0.1",
-        "location": plain.site_packages,
+        "location": "",
         "builtin": False,
         "status": "active",
         "reason": "",
@@ -99,8 +93,7 @@ def test_an_installed_plugin_is_found(plain: Environment) -> None:
 
 def test_the_built_ins_are_found_in_the_same_way(plain: Environment) -> None:
     """The built-ins are listed from the metadata of intercede's own wheel, and marked as built-in."""
-    told = plain.tell(PLUGINS)
-    assert isinstance(told, list)
+    told = plain.plugins()
     builtins = {(each["group"], each["name"]) for each in told if each["builtin"]}
     assert {("transports", "local"), ("schedulers", "direct")} <= builtins
     assert {each["distribution"] for each in told if each["builtin"]} == {"intercede"}
@@ -119,26 +112,22 @@ def test_nothing_is_imported_until_an_object_is_asked_for(plain: Environment, tm
 @pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"]], ids=" ".join)
 def test_the_interpreter_s_flags_change_nothing(plain: Environment, flags: list[str]) -> None:
     """The same plugins are found, and a job runs, under flags that narrow the path, drop asserts or raise warnings."""
-    assert plain.tell(PLUGINS, *flags) == plain.tell(PLUGINS)
+    assert plain.plugins(*flags) == plain.plugins()
     assert plain.tell(JOB, *flags) == "it ran\n"
 
 
 def test_hash_seeds_change_nothing(rivals: Environment) -> None:
     """The enumeration, ambiguities included, is the same for every hash seed."""
-    told = [rivals.tell(PLUGINS, PYTHONHASHSEED=str(seed)) for seed in range(6)]
+    told = [rivals.plugins(PYTHONHASHSEED=str(seed)) for seed in range(6)]
     assert all(each == told[0] for each in told)
 
 
 def test_sixteen_cold_starts_at_once(plain: Environment, tmp_path: Path) -> None:
     """Sixteen processes that start at once, none with compiled modules at hand, find the same."""
     caches = {"PYTHONPYCACHEPREFIX": str(tmp_path / "caches")}
-    command = [str(plain.python), "-c", PLUGINS]
-    started = [
-        subprocess.Popen(command, cwd=tmp_path, env=plain.variables | caches, stdout=subprocess.PIPE, text=True)
-        for _ in range(16)
-    ]
-    printed = [process.communicate(timeout=60)[0] for process in started]
-    assert [json.loads(text) for text in printed] == [plain.tell(PLUGINS)] * 16
+    with ThreadPoolExecutor(16) as pool:
+        started = [pool.submit(plain.plugins, **caches) for _ in range(16)]
+    assert [each.result() for each in started] == [plain.plugins()] * 16
 
 
 @pytest.mark.parametrize("filesystem", ["disk", "memory"])
@@ -155,34 +144,33 @@ def test_the_order_of_files_changes_nothing(
     top = Path("/dev/shm") if filesystem == "memory" else tmp_path  # noqa: S108 -- as above
     site = top / f"intercede-{tmp_path_factory.getbasetemp().name}-{tmp_path.name}"
     names = ["acme", "zeta", "bystander", "middle"]
-    told: list[object] = []
+    told: list[list[Candidate]] = []
     try:
         for order in (names, names[::-1], [*names[2:], *names[:2]]):
             for name in order:
                 write_metadata(site, name, "1.0", f"[intercede.schedulers]\nslurmish = {name}:Scheduler\n")
-            told.append(plain.tell(PLUGINS, PYTHONPATH=str(site)))
+            told.append(plain.plugins(PYTHONPATH=str(site)))
             shutil.rmtree(site)
     finally:
         shutil.rmtree(site, ignore_errors=True)
     assert told[0] == told[1] == told[2]
-    assert isinstance(told[0], list)
     assert [each["status"] for each in told[0] if each["name"] == "slurmish"] == ["ambiguous"] * 4
 
 
 def test_a_malformed_neighbour_harms_nobody(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> None:
     """An unrelated distribution's unreadable entry points stop importlib.metadata, and nothing here."""
     write_metadata(tmp_path / "site", "neighbour", "1.0", b"\xff\xfe no section\n[console_scripts]\nno equals sign\n")
-    told = plain.tell(NEIGHBOUR, PYTHONPATH=str(tmp_path / "site"))
-    assert isinstance(told, list)
-    assert told[0] != "no error"
-    assert told[1:] == ["intercede-fake", 0]
+    told: list[object] = json.loads(plain.run("-c", NEIGHBOUR, PYTHONPATH=str(tmp_path / "site")).stdout)
+    standard, found, problems = told
+    assert standard != "no error"
+    assert (found, problems) == ("intercede-fake", 0)
 
 
 def test_an_empty_leftover_hides_nothing(plain: Environment, tmp_path: Path) -> None:
     """An empty dist-info that an upgrade left behind, earlier on the path, does not hide the real one."""
     (tmp_path / "site" / "intercede_fake-0.0.9.dist-info").mkdir(parents=True)
     (tmp_path / "site" / "intercede-0.0.1.dist-info").mkdir()
-    assert plain.tell(PLUGINS, PYTHONPATH=str(tmp_path / "site")) == plain.tell(PLUGINS)
+    assert plain.plugins(PYTHONPATH=str(tmp_path / "site")) == plain.plugins()
 
 
 def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Path) -> None:
@@ -191,8 +179,7 @@ def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Pa
     site.mkdir()
     for part in plain.site_packages.glob("intercede_fake*"):
         shutil.copytree(part, site / part.name)
-    told = plain.tell(PLUGINS, PYTHONPATH=str(site))
-    assert isinstance(told, list)
+    told = plain.plugins(PYTHONPATH=str(site))
     fakes = [each for each in told if each["name"] == "fake"]
     assert [(each["status"], Path(each["location"]).parent) for each in fakes] == [("active", site)]
     assert plain.tell(JOB, PYTHONPATH=str(site)) == "it ran\n"
@@ -201,8 +188,7 @@ def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Pa
 def test_one_directory_twice_on_the_path_is_one(plain: Environment, tmp_path: Path) -> None:
     """A link to site-packages on the path, and site-packages itself, give each candidate once."""
     (tmp_path / "again").symlink_to(plain.site_packages)
-    told = plain.tell(PLUGINS, PYTHONPATH=f"{tmp_path / 'again'}:{plain.site_packages}")
-    assert isinstance(told, list)
+    told = plain.plugins(PYTHONPATH=f"{tmp_path / 'again'}:{plain.site_packages}")
     assert len([each for each in told if each["name"] == "fake"]) == 1
     assert len([each for each in told if each["name"] == "local"]) == 1
 

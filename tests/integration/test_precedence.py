@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -61,15 +61,14 @@ def resolved(environment: Environment, *names: str, **variables: str) -> tuple[l
     """Resolve names in one process of the environment: the answers, and the warnings."""
     done = environment.run("-c", RESOLVE, *names, **variables)
     assert (done.returncode, done.stderr) == (0, "")
-    answers, warnings = json.loads(done.stdout)
-    return answers, warnings
+    return cast("tuple[list[object], list[list[str]]]", tuple(json.loads(done.stdout)))
 
 
 def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
     """Insist on that error; return its message and attributes."""
-    assert isinstance(answer, list)
-    assert answer[0] == error
-    return answer[1], answer[2]
+    raised, message, attributes = cast("tuple[str, str, dict[str, object]]", answer)
+    assert raised == error
+    return message, attributes
 
 
 # One other distribution
@@ -114,9 +113,7 @@ def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> Non
 
 def test_both_stay_visible(shadowed: Environment) -> None:
     """The enumeration shows the winner and the covered one, and who shadows whom."""
-    program = "import json; from intercede import registry; print(json.dumps([vars(p) for p in registry.plugins('transports')]))"
-    told = shadowed.tell(program)
-    assert isinstance(told, list)
+    told = shadowed.plugins()
     statuses = {each["distribution"]: each["status"] for each in told if each["name"] == "local"}
     assert statuses == {"intercede": "shadowed", "intercede-site-local": "active"}
     (reason,) = [each["reason"] for each in told if each["status"] == "shadowed"]
@@ -206,9 +203,7 @@ def test_policy_denies_and_keeps_visible(shadowed: Environment) -> None:
     answers, warnings = resolved(shadowed, *names, **policy)
     assert (answers[:2], warnings) == (["intercede", "intercede-fake"], [])
     assert "intercede-site-local" in refused(answers[2], "PluginDeniedError")[0]
-    program = "import json; from intercede import registry; print(json.dumps([vars(p) for p in registry.plugins()]))"
-    told = shadowed.tell(program, **policy)
-    assert isinstance(told, list)
+    told = shadowed.plugins(**policy)
     assert [each["distribution"] for each in told if each["status"] == "denied"] == ["intercede-site-local"]
 
 
