@@ -4,26 +4,11 @@ import json
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.backend.answers import living, started
+from intercede.testing.backend.children import DRIVE
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
 
 _LONGEST = 512
-
-_DRIVE = """
-import asyncio, json
-from intercede.contract.job import JobHandle
-
-async def main():
-    handle = JobHandle.model_validate_json(arguments[0])
-    async with build() as backend:
-        status = (await backend.status([handle]))[handle]
-        while not status.state.final and status.state != "UNKNOWN":
-            await asyncio.sleep(0.05)
-            status = (await backend.status([handle]))[handle]
-    print("\\n" + json.dumps([status.state, status.exit_code]))
-
-asyncio.run(main())
-"""
 
 
 @clause(
@@ -85,7 +70,7 @@ async def check_another_process(context: Context) -> None:
     """Submit here; ask in a child process."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 3"))
-        child = await context.subprocess(_DRIVE, handle.model_dump_json())
+        child = await context.subprocess(DRIVE, handle.model_dump_json())
         said = child.stderr.decode(errors="replace")[-1000:]
         context.expect(child.returncode == 0, expected="status to work in another process", observed=said)
         told = json.loads(child.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ from intercede.testing.backend.answers import (
     stood,
     unknown,
 )
-from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -58,7 +58,7 @@ async def check_early_kill(context: Context) -> None:
     """Kill at once payloads that take longer and longer to their last line."""
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             (handle,) = await started(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
             (outcome,) = await killed(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
@@ -66,7 +66,7 @@ async def check_early_kill(context: Context) -> None:
             if status.state is JobState.KILLED:
                 return
             told.append(living(status))
-    expected = f"one of the payloads of {TRIES} seconds, killed right after submit, to end KILLED"
+    expected = f"one of the payloads of {tries(context)} seconds, killed right after submit, to end KILLED"
     raise CheckFailed(expected, f"they ended {told}")
 
 
@@ -168,7 +168,7 @@ async def check_killing_twice(context: Context) -> None:
 async def check_other_copies(context: Context) -> None:
     """Kill the middle one of three that take longer and longer, until it has not ended by itself before."""
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
             await killed(context, backend, [handles[1]])
             statuses = await context.finish(backend, handles, within=3 * seconds + 30)

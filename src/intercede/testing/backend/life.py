@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from inspect import isawaitable
+from typing import cast
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
+from intercede.contract.transport import CommandResult
 from intercede.testing.backend.answers import ended, living, started, stood
+from intercede.testing.backend.children import COMPARE, WATCH
 from intercede.testing.backend.processes import belongings
-from intercede.testing.backend.verbs import asked, claimed, expect_not_open
+from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -24,43 +25,11 @@ _LONG = 0.1
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
-_WATCH = """
-import json, os, sys
-import asyncio, socket, subprocess, tempfile, threading  # so that none of these is imported while we watch
-
-NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "sqlite3.connect"}
-PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "os.exec", "pty.spawn"}
-THREAD = {"_thread.start_new_thread", "_thread.start_joinable_thread"}
-FILES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.mkfifo"}
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-seen, watching = [], False
-
-def importing():
-    frame = sys._getframe()
-    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
-        frame = frame.f_back
-    return frame is not None
-
-def hook(event, arguments):
-    written = event == "open" and arguments[0] != os.devnull and arguments[2] and arguments[2] & WRITING
-    if watching and (written or event in NETWORK | PROCESS | THREAD | FILES) and not importing():
-        seen.append(f"{event} {arguments!r:.200}")
-
-sys.dont_write_bytecode = True
-build()
-sys.addaudithook(hook)
-watching = True
-second = build()
-watching = False
-print("\\n" + json.dumps(seen))
-"""
-
 
 @clause(
     "IC-LIFE-01",
     title="Constructing connects nowhere, starts no process or thread, and writes no file.",
     level=MUST,
-    alone=True,
     look_at=(
         "The constructor: a client that connects, a working directory that is made, a pool or a probing command that is "
         "started there. Move it to __aenter__, or to the first verb that needs it. Objects are made to be looked at, "
@@ -69,13 +38,7 @@ print("\\n" + json.dumps(seen))
 )
 async def check_construction(context: Context) -> None:
     """Construct twice in a child process, the second time under an audit hook."""
-    child = await context.subprocess(_WATCH)
-    context.expect(
-        child.returncode == 0,
-        expected="constructing it twice in a child process to work",
-        observed=f"exit code {child.returncode}, {child.stderr.decode(errors='replace')[-1000:]}",
-    )
-    seen = json.loads(child.stdout.splitlines()[-1])
+    seen = _last_line(context, await context.subprocess(WATCH), "constructing it twice in a child process")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -270,7 +233,8 @@ async def check_cancelled_verbs(context: Context) -> None:
 async def _cancel(
     context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> None:
-    task = asyncio.ensure_future(asked(context, backend, verb, handles))
+    # The bare verb: a bounded one would end in time whatever the subject does.
+    task = asyncio.ensure_future(_bare(method(backend, verb), harmless(context, verb, handles)))
     await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     await asyncio.wait({task}, timeout=_CANCELLED * context.scale)
@@ -281,6 +245,12 @@ async def _cancel(
     )
     if not task.cancelled():
         task.exception()  # whatever it ended with is fine: it ended
+
+
+async def _bare(verb: Verb, arguments: Mapping[str, object]) -> None:
+    answer = verb(*arguments.values())
+    if isawaitable(answer):
+        await answer
 
 
 async def _expect_usable(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> None:
@@ -360,7 +330,6 @@ async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequ
     "IC-LIFE-12",
     title="After leaving, the process is as before: working directory, umask, signal handlers, environment.",
     level=MUST,
-    alone=True,
     depends=("IC-SUBMIT-01",),
     look_at=(
         "os.chdir, os.umask, signal.signal and os.environ belong to the whole process. Give a child its own through "
@@ -368,24 +337,17 @@ async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequ
     ),
 )
 async def check_process(context: Context) -> None:
-    """Compare before entering with after leaving."""
-    before = _process()
-    async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
-        for verb in claimed(context):
-            await asked(context, backend, verb, handles)
-    after = _process()
-    changed = sorted(what for what in before.keys() | after.keys() if before.get(what) != after.get(what))
-    if "the working directory" in changed:
-        os.chdir(str(before["the working directory"]))  # what comes next must not suffer from it
-    # Names only: values of the environment may be secrets.
-    observed = f"changed: {', '.join(changed)}"
+    """Use every verb in a child process, and compare before entering with after leaving."""
+    tag = context.token()
+    context.tags[tag] = None
+    child = await context.subprocess(COMPARE, tag, str(context.tmp / "dest"))
+    changed = _last_line(context, child, "using every verb in a child process")
+    observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)
 
 
-def _process() -> Mapping[str, object]:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    environment = {f"the environment variable {name}": value for name, value in os.environ.items()}
-    handlers = {f"the handler of signal {number:d}": signal.getsignal(number) for number in signal.valid_signals()}
-    return {"the working directory": str(Path.cwd()), "the umask": umask} | environment | handlers
+def _last_line(context: Context, child: CommandResult, what: str) -> list[object]:
+    """Read the findings of a child."""
+    said = f"exit code {child.returncode}, {child.stderr.decode(errors='replace')[-1000:]}"
+    context.expect(child.returncode == 0, expected=f"{what} to work", observed=said)
+    return cast("list[object]", json.loads(child.stdout.splitlines()[-1]))

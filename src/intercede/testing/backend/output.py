@@ -10,7 +10,7 @@ from pydantic import SecretBytes
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.backend.answers import asked_of, each, fetched, foreign, killed, living, started, stood, unknown
-from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -479,10 +479,10 @@ async def check_killed_output(context: Context) -> None:
         return
     came: list[object] = []
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in (0.0, *tries(context)):
             (handle,) = await started(context, backend, context.sh("echo before; exec sleep 60"))
             await context.until(backend, handle, JobState.RUNNING)
-            await asyncio.sleep(0 if not came else seconds)
+            await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
             await context.finish(backend, [handle])
             (output,) = await fetched(context, backend, [handle])
@@ -507,7 +507,7 @@ async def check_killed_output(context: Context) -> None:
 async def check_unfinished(context: Context) -> None:
     """Fetch from a payload that is still running, and again when it has ended."""
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two"
             (handle,) = await started(context, backend, context.sh(script, **_EVERYTHING))
             await context.until(backend, handle, JobState.RUNNING)

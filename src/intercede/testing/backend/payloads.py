@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["AWKWARD", "HEX", "TRIES", "arguments_are", "file_is", "hexadecimal", "nap", "variables_are"]
+from intercede.testing.context import Context
 
-TRIES: tuple[float, ...] = (0.2, 1, 8, 30)
-"""Seconds that a payload takes in each look at what a slow resource may merely show late. Red after the last only."""
+__all__ = ["AWKWARD", "HEX", "arguments_are", "file_is", "hexadecimal", "nap", "tries", "variables_are"]
+
+_TRIES = (0.2, 1, 8, 30)
 
 AWKWARD: tuple[str, ...] = (
     "",
@@ -42,6 +43,11 @@ AWKWARD: tuple[str, ...] = (
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 """A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""
+
+
+def tries(context: Context) -> list[float]:
+    """Return the seconds that a payload takes in each look at what may merely show late: red after the last only."""
+    return [round(seconds * context.scale, 3) for seconds in _TRIES]
 
 
 def nap(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from intercede.contract.job import JobState
 from intercede.testing.backend.answers import fetched, living, purged, started, stood
-from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
 
@@ -50,7 +50,7 @@ async def check_purged(context: Context) -> None:
 async def check_unfinished_job(context: Context) -> None:
     """Purge payloads that take longer and longer, until one has surely not ended meanwhile."""
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             script = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3"
             (handle,) = await started(context, backend, context.sh(script))
             await context.until(backend, handle, JobState.RUNNING)

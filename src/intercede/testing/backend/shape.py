@@ -32,7 +32,7 @@ async def check_verbs_are_there(context: Context) -> None:
     "IC-SHAPE-02",
     title="Awaiting every claimed verb works: they are async.",
     level=MUST,
-    depends=("IC-SHAPE-01",),
+    depends=("IC-SHAPE-03",),
     look_at=(
         "A verb written with `def` that answers at once instead of `async def`. A decorator that calls the coroutine "
         "function and returns its result. Blocking work belongs into a thread, inside of an async verb."
@@ -49,7 +49,7 @@ async def check_verbs_are_async(context: Context) -> None:
     "IC-SHAPE-03",
     title="Every claimed verb takes the contract's parameters, by position and by keyword.",
     level=MUST,
-    depends=("IC-SHAPE-02",),
+    depends=("IC-SHAPE-01",),
     look_at=(
         "The names of the parameters: submit(spec, copies=1), status(handles), fetch_output(handles, dest), "
         "kill(handles), purge(handles), counts(), find(tag), diagnostics(handles). More are fine where they have "

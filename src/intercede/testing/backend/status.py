@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
 from intercede.testing.backend.answers import a, asked_of, each, ended, foreign, living, purged, started, stood, unknown
-from intercede.testing.backend.payloads import TRIES, nap
+from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -258,13 +258,15 @@ async def check_running(context: Context) -> None:
     """Look at payloads that take longer and longer, until one is seen RUNNING."""
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             (handle,) = await started(context, backend, context.sh(nap(seconds)))
             status = await context.until(backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
             told.append(living(status))
-    raise CheckFailed(f"one of the payloads of {TRIES} seconds to be seen RUNNING", f"none was; they ended {told}")
+    raise CheckFailed(
+        f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was; they ended {told}"
+    )
 
 
 @clause(

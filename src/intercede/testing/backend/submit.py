@@ -14,11 +14,11 @@ from intercede.testing.backend.answers import a, ended, holds, living, started
 from intercede.testing.backend.payloads import (
     AWKWARD,
     HEX,
-    TRIES,
     arguments_are,
     file_is,
     hexadecimal,
     nap,
+    tries,
     variables_are,
 )
 from intercede.testing.backend.secrecy import LOOK, SEEN, logged, text_of, watched
@@ -89,13 +89,15 @@ async def check_submit_does_not_wait(context: Context) -> None:
     """Submit payloads that take longer and longer, until submitting takes less than the payload."""
     took = 0.0
     async with context.opened() as backend:
-        for seconds in TRIES:
+        for seconds in tries(context):
             began = time.monotonic()
             await started(context, backend, context.sh(nap(seconds)))
             took = time.monotonic() - began
             if took < seconds:
                 return
-    raise CheckFailed(f"submit to return before payloads of {TRIES} seconds end", f"it took {took:.1f} s for the last")
+    raise CheckFailed(
+        f"submit to return before payloads of {tries(context)} seconds end", f"it took {took:.1f} s for the last"
+    )
 
 
 @clause(

@@ -1,0 +1,78 @@
+"""Wrong in naming jobs. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
+
+
+class _NativeHandle(JobHandle):
+    """A handle that knows more than its two strings."""
+
+    native: str = "17_2"
+
+
+class HandlesKnowMore(FakeBackend):
+    """Handles are of a type of its own, which JSON does not give back."""
+
+    caught_by = "IC-HANDLE-01"
+    seen = "expected the handle to equal what JSON gives back"
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        handles = {index: _NativeHandle(**handle.model_dump()) for index, handle in told.handles.items()}
+        return Submission.model_construct(handles=handles, failures={})
+
+
+class _Remembers(FakeBackend):
+    """Knows only the jobs that it remembers."""
+
+    mine: set[JobHandle]
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.mine.update(told.handles.values())
+        return told
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
+        told = await super().status(handles)
+        return {handle: status if handle in self.mine else lost for handle, status in told.items()}
+
+
+class RemembersOnTheInstance(_Remembers):
+    """What submit learnt is kept on the instance."""
+
+    caught_by = "IC-HANDLE-02"
+    seen = "expected another instance to tell that the job FAILED with 3; observed UNKNOWN (reason=lost)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine = set()
+
+
+class RemembersInTheProcess(_Remembers):
+    """What submit learnt is kept on the class, and gone with the process."""
+
+    caught_by = "IC-HANDLE-03"
+    seen = "expected another process to be told FAILED and 3; observed ['UNKNOWN', None]"
+    mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
+
+
+class PacksMuchIntoHandles(FakeBackend):
+    """The specification travels in the handle."""
+
+    caught_by = "IC-HANDLE-04"
+    seen = "expected at most 512 characters"
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        packed = {
+            index: JobHandle.model_construct(resource=handle.resource, job=handle.job + spec.model_dump_json())
+            for index, handle in told.handles.items()
+        }
+        return Submission.model_construct(handles=packed, failures={})

@@ -1,0 +1,176 @@
+"""Wrong in killing. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import os
+import signal
+import time
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    ResourceError,
+    Submission,
+    SubmissionSpec,
+)
+
+Outcomes = Mapping[JobHandle, OpOutcome]
+
+
+class KilledIsFailed(FakeBackend):
+    """A killed job is told as one that a signal ended."""
+
+    caught_by = "IC-KILL-01"
+    seen = "expected the job to end KILLED; observed FAILED"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        failed = JobStatus(state=JobState.FAILED, reason="signal", signal=9)
+        told = await super().status(handles)
+        return {handle: failed if each.state is JobState.KILLED else each for handle, each in told.items()}
+
+
+class OnlySaysItKills(FakeBackend):
+    """A kill is accepted, and nothing is done."""
+
+    caught_by = "IC-KILL-01"
+    seen = "expected a final state within"
+    scale = 0.02
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+
+class MissesEarlyKills(FakeBackend):
+    """A job that was only just submitted is not found, and the kill is ok all the same."""
+
+    caught_by = "IC-KILL-02"
+    seen = "killed right after submit, to end KILLED; observed they ended ['FAILED"
+    scale = 0.05
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted: dict[JobHandle, float] = {}
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.submitted |= dict.fromkeys(told.handles.values(), time.monotonic())
+        return told
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        found = [each for each in handles if time.monotonic() - self.submitted.get(each, 0) > 0.5]
+        return {**dict.fromkeys(handles, OpOutcome(ok=True)), **await super().kill(found)}
+
+
+class ComplainsOfFinishedJobs(FakeBackend):
+    """Killing what has ended is an error."""
+
+    caught_by = "IC-KILL-03"
+    seen = "expected killing a finished job to be ok"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        late = OpOutcome(ok=False, reason="other", detail="not running")
+        ended = {handle for handle, each in (await self.status(handles)).items() if each.state.final}
+        return {handle: late if handle in ended else each for handle, each in (await super().kill(handles)).items()}
+
+
+class KillsTheDead(FakeBackend):
+    """A job that had ended is told as killed once somebody tried."""
+
+    caught_by = "IC-KILL-03"
+    seen = "expected it to stay FAILED with 3; observed KILLED"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried: set[JobHandle] = set()
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        self.tried.update(handles)
+        return await super().kill(handles)
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        killed = JobStatus(state=JobState.KILLED, reason="killed_by_user")
+        told = await super().status(handles)
+        return {handle: killed if handle in self.tried and each.state.final else each for handle, each in told.items()}
+
+
+class KillsWhatIsNotThere(FakeBackend):
+    """Whatever is asked for is ok."""
+
+    caught_by = "IC-KILL-04"
+    seen = "not to be ok"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        return dict.fromkeys(await super().kill(handles), OpOutcome(ok=True))
+
+
+class RaisesForUnknownKills(FakeBackend):
+    """One unknown job spoils the whole call."""
+
+    caught_by = "IC-KILL-04"
+    seen = "kill raised ResourceError"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        if not all(map(self._ours, handles)):
+            raise ResourceError("no such job")
+        return await super().kill(handles)
+
+
+class ComplainsOfASecondKill(FakeBackend):
+    """A job that is being killed already cannot be killed."""
+
+    caught_by = "IC-KILL-05"
+    seen = "expected kill number 2 of the same job to be ok"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.killed: set[JobHandle] = set()
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        again = OpOutcome(ok=False, reason="other", detail="already being killed")
+        before = set(self.killed)
+        self.killed.update(handles)
+        return {handle: again if handle in before else each for handle, each in (await super().kill(handles)).items()}
+
+
+class KillsTheWholeSubmission(FakeBackend):
+    """The id that is killed is the array's."""
+
+    caught_by = "IC-KILL-06"
+    seen = "which was not killed, to end by itself with 3; observed KILLED"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        submissions = {handle.job.split(".")[0] for handle in handles}
+        await super().kill([each for each in self._all() if each.job.split(".")[0] in submissions])
+        return await super().kill(handles)
+
+
+class KillsTheParentOnly(FakeBackend):
+    """The first process of a job is killed, its children are not."""
+
+    caught_by = "IC-KILL-07"
+    seen = "expected the child of a killed job to be gone"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spared: list[int] = []
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        for handle in handles:
+            (self._state / handle.job / "killed").touch()
+            self.spared.append(int((self._state / handle.job / "group").read_text()))
+            os.kill(self.spared[-1], signal.SIGKILL)
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        for group in self.spared:  # so that the gallery itself leaves nothing behind
+            os.killpg(group, signal.SIGKILL)
+        await super().__aexit__(exc_type, exc, traceback)

@@ -1,0 +1,272 @@
+"""Wrong in their lives. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import ClassVar, Self
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import JobHandle, JobStatus, ResourceError
+
+
+class _LeavesOtherwise(FakeBackend):
+    """Lets a mistake override leaving without repeating its parameters."""
+
+    async def __aexit__(  # type: ignore[override]  # as wide as Python's own, so that an exception can be swallowed
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        return await self.leave()
+
+    async def leave(self) -> bool | None:
+        await super().__aexit__(None, None, None)
+        return None
+
+
+class ProbesWhenConstructed(FakeBackend):
+    """The constructor starts a process."""
+
+    caught_by = "IC-LIFE-01"
+    seen = "subprocess.Popen"
+
+    def __init__(self) -> None:
+        super().__init__()
+        subprocess.run(["true"], check=True)
+
+
+class StartsAThreadWhenConstructed(FakeBackend):
+    """The constructor starts a thread."""
+
+    caught_by = "IC-LIFE-01"
+    seen = "start of the thread"
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Thread(target=int).start()
+
+
+class MakesItsDirectoryWhenConstructed(FakeBackend):
+    """The constructor makes a directory."""
+
+    caught_by = "IC-LIFE-01"
+    seen = "os.mkdir"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state.with_name("made-too-early").mkdir(parents=True, exist_ok=True)
+
+
+class EntersSomethingElse(FakeBackend):
+    """Entering returns a session in place of the object."""
+
+    caught_by = "IC-LIFE-02"
+    seen = "expected the object itself"
+
+    async def __aenter__(self) -> object:  # type: ignore[override]  # the mistake
+        await super().__aenter__()
+        return object()
+
+
+class LeavesOnlyOnce(_LeavesOtherwise):
+    """Leaving a second time fails."""
+
+    caught_by = "IC-LIFE-03"
+    seen = "expected leaving a second time to do nothing"
+
+    async def leave(self) -> None:
+        if self._thread is None:
+            raise ResourceError("already closed")
+        await super().leave()
+
+
+class AnswersEmptyListsAlways(FakeBackend):
+    """An early return for no handles stands before the question whether it is open."""
+
+    caught_by = "IC-LIFE-04", "IC-LIFE-05"
+    seen = "status"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        return await super().status(handles) if handles else {}
+
+
+class OpensByItself(FakeBackend):
+    """A verb opens what it needs, so nobody closes it."""
+
+    caught_by = "IC-LIFE-05"
+    seen = "after leaving to raise NotOpenError"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        if self._thread is None:
+            async with type(self)() as opened:
+                return await FakeBackend.status(opened, handles)
+        return await super().status(handles)
+
+
+class SwallowsTheBodysException(_LeavesOtherwise):
+    """Leaving returns something true."""
+
+    caught_by = "IC-LIFE-06"
+    seen = "expected the body's own exception to pass through; observed None"
+
+    async def leave(self) -> bool:
+        await super().leave()
+        return True
+
+
+class LeavesATask(FakeBackend):
+    """Entering starts a task that nobody ends."""
+
+    caught_by = "IC-LIFE-07"
+    seen = "more tasks"
+    scale = 0.1
+    tasks: ClassVar[list[object]] = []
+
+    async def __aenter__(self) -> Self:
+        self.tasks.append(asyncio.create_task(asyncio.sleep(60)))
+        return await super().__aenter__()
+
+
+class LeavesADescriptor(FakeBackend):
+    """Entering opens a descriptor that nobody closes."""
+
+    caught_by = "IC-LIFE-07"
+    seen = "more open descriptors"
+    scale = 0.1
+
+    async def __aenter__(self) -> Self:
+        os.open(os.devnull, os.O_RDONLY)
+        return await super().__aenter__()
+
+
+class LeavesAThread(FakeBackend):
+    """Entering starts a thread that goes on."""
+
+    caught_by = "IC-LIFE-07"
+    seen = "more threads"
+    scale = 0.1
+
+    async def __aenter__(self) -> Self:
+        timer = threading.Timer(20, int)
+        timer.daemon = True
+        timer.start()
+        return await super().__aenter__()
+
+
+class ClosesTheOthersToo(_LeavesOtherwise):
+    """What should be on the instance is on the class: the first to leave closes all."""
+
+    caught_by = "IC-LIFE-08"
+    seen = "expected an instance to work after another was left"
+    opened: ClassVar[list["ClosesTheOthersToo"]] = []
+
+    async def __aenter__(self) -> Self:
+        self.opened.append(self)
+        return await super().__aenter__()
+
+    async def leave(self) -> None:
+        while self.opened:
+            await _LeavesOtherwise.leave(self.opened.pop())
+
+
+class SwallowsItsCancellation(FakeBackend):
+    """A cancelled verb tries again, and again."""
+
+    caught_by = "IC-LIFE-09"
+    seen = "observed it goes on"
+    scale = 0.1
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        for _ in range(20):
+            try:
+                await asyncio.sleep(0.01)
+                return await super().status(handles)
+            except asyncio.CancelledError:
+                await asyncio.sleep(3)
+        return {}
+
+
+class KeepsItsLockWhenCancelled(FakeBackend):
+    """A cancelled verb leaves its lock locked for the next."""
+
+    caught_by = "IC-LIFE-09"
+    seen = "the instance to be usable after a cancelled"
+    scale = 0.1
+    busy = False
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        while self.busy:  # noqa: ASYNC110 -- a lock made by hand: the mistake
+            await asyncio.sleep(0.01)
+        self.busy = True
+        await asyncio.sleep(0.01)
+        answer = await super().status(handles)
+        self.busy = False
+        return answer
+
+
+class RefusesASecondCall(FakeBackend):
+    """One call at a time: a second one is told off."""
+
+    caught_by = "IC-LIFE-10"
+    seen = "other calls are under way"
+    busy = False
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        if self.busy:
+            raise ResourceError("busy", retryable=True)
+        self.busy = True
+        try:
+            return await super().status(handles)
+        finally:
+            self.busy = False
+
+
+class BlocksTheLoop(FakeBackend):
+    """A verb waits without await."""
+
+    caught_by = "IC-LIFE-11"
+    seen = "it blocked the loop for"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
+        return await super().status(handles)
+
+
+class ChangesTheWorkingDirectory(FakeBackend):
+    """Entering changes what belongs to the whole process."""
+
+    caught_by = "IC-LIFE-12"
+    seen = "changed: the working directory"
+
+    async def __aenter__(self) -> Self:
+        os.chdir("/")
+        return await super().__aenter__()
+
+
+class HandlesASignal(FakeBackend):
+    """Entering takes a signal for itself, where Python lets it."""
+
+    caught_by = "IC-LIFE-12"
+    seen = "changed: the handler of SIGUSR2"
+
+    async def __aenter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        return await super().__aenter__()
+
+
+class SetsAVariable(FakeBackend):
+    """A verb hands something to its children through the environment of the whole process."""
+
+    caught_by = "IC-LIFE-12"
+    seen = "changed: the environment variable INTERCEDE_GALLERY"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        os.environ["INTERCEDE_GALLERY"] = str(len(handles))
+        return await super().status(handles)

@@ -1,0 +1,386 @@
+"""Wrong in bringing back what jobs wrote. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    OutputMember,
+    OutputSpec,
+    ResourceError,
+    Submission,
+    SubmissionSpec,
+)
+
+Outputs = Mapping[JobHandle, JobOutput]
+
+
+class _Spoils(FakeBackend):
+    """Lets a mistake change each output that came."""
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return output
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        fetched = await super().fetch_output(handles, dest)
+        return {
+            handle: self.spoil(handle, output, dest / handle.job) if output.ok else output
+            for handle, output in fetched.items()
+        }
+
+    def work(self, handle: JobHandle) -> Path:
+        return self._state / handle.job / "work"
+
+
+def _with(output: JobOutput, **fields: object) -> JobOutput:
+    return JobOutput.model_validate({**dict(output), **fields})
+
+
+def _rewrite(path: Path | None, content: bytes) -> None:
+    assert path is not None
+    path.write_bytes(content)
+
+
+class StdoutIsText(_Spoils):
+    """stdout is read and written as text."""
+
+    caught_by = "IC-OUTPUT-01"
+    seen = "the same up to byte 7"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        assert output.stdout is not None
+        _rewrite(output.stdout, output.stdout.read_bytes().replace(b"\r\n", b"\n"))
+        return output
+
+
+class StdoutIsATail(_Spoils):
+    """Only the end of stdout comes."""
+
+    caught_by = "IC-OUTPUT-01"
+    seen = "65536 bytes, the same up to byte 1"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        assert output.stdout is not None
+        _rewrite(output.stdout, output.stdout.read_bytes()[-65536:])
+        return output
+
+
+class JoinsTheStreams(_Spoils):
+    """stderr holds stdout as well."""
+
+    caught_by = "IC-OUTPUT-02"
+    seen = "bytes of stderr as they were written"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        assert output.stdout is not None
+        assert output.stderr is not None
+        _rewrite(output.stderr, output.stderr.read_bytes() + output.stdout.read_bytes())
+        return output
+
+
+class HasNoStderr(_Spoils):
+    """stderr does not come at all."""
+
+    caught_by = "IC-OUTPUT-02"
+    seen = "expected a path to stderr; observed None"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, stderr=None)
+
+
+class _Asks(FakeBackend):
+    """Lets a mistake change which files are asked for."""
+
+    def asks(self, outputs: OutputSpec) -> OutputSpec:
+        return outputs
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        return await super().submit(spec.model_copy(update={"outputs": self.asks(spec.outputs)}), copies)
+
+
+class PatternsAreNames(_Asks):
+    """A pattern is taken for a name."""
+
+    caught_by = "IC-OUTPUT-03"
+    seen = "expected exactly the files"
+
+    def asks(self, outputs: OutputSpec) -> OutputSpec:
+        return OutputSpec(members=tuple(each for each in outputs.members if not set("*?[") & set(each.pattern)))
+
+
+class StarsCrossSlashes(_Asks):
+    """`*` takes what lies in sub-directories, too."""
+
+    caught_by = "IC-OUTPUT-03"
+    seen = "'sub/b.txt'"
+
+    def asks(self, outputs: OutputSpec) -> OutputSpec:
+        more = [OutputMember(pattern=f"**/{each.pattern}") for each in outputs.members if each.pattern.startswith("*")]
+        return OutputSpec(members=(*outputs.members, *more))
+
+
+class BringsEverything(_Asks):
+    """Unlisted files come unasked."""
+
+    caught_by = "IC-OUTPUT-04"
+    seen = "with include_unlisted=False; observed ['listed', 'sub/rest']"
+
+    def asks(self, outputs: OutputSpec) -> OutputSpec:
+        return outputs.model_copy(update={"include_unlisted": True})
+
+
+class BringsWhatItPutThere(_Spoils):
+    """Everything in the working directory comes, what the backend put there too."""
+
+    caught_by = "IC-OUTPUT-04"
+    seen = "data/input"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        names = [
+            path.relative_to(self.work(handle)).as_posix() for path in self.work(handle).rglob("*") if path.is_file()
+        ]
+        return _with(output, files={name: self.work(handle) / name for name in names})
+
+
+class RaisesForUnknownOutputs(FakeBackend):
+    """One unknown job spoils the whole call."""
+
+    caught_by = "IC-OUTPUT-05"
+    seen = "fetch_output raised ResourceError"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        if any(each.state is JobState.UNKNOWN for each in (await self.status(handles)).values()):
+            raise ResourceError("no such job")
+        return await super().fetch_output(handles, dest)
+
+
+class UnknownOutputsAreFine(FakeBackend):
+    """An unknown job wrote nothing, and that is ok."""
+
+    caught_by = "IC-OUTPUT-05"
+    seen = "not to be ok, with a reason"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        fetched = await super().fetch_output(handles, dest)
+        return {handle: output if output.ok else JobOutput(ok=True) for handle, output in fetched.items()}
+
+
+class PointsIntoItsState(_Spoils):
+    """The paths are those of the resource itself."""
+
+    caught_by = "IC-OUTPUT-06"
+    seen = "expected every path to lie under dest"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, stdout=self._state / handle.job / "stdout")
+
+
+class OneDirectoryForAll(_Spoils):
+    """The outputs of all jobs lie in one directory."""
+
+    caught_by = "IC-OUTPUT-06"
+    seen = "expected one directory under dest for each job"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        shutil.copytree(home, home.parent / "all", dirs_exist_ok=True)
+        files = {name: home.parent / "all" / path.relative_to(home) for name, path in output.files.items()}
+        return _with(output, files=files)
+
+
+class MovesInsteadOfCopying(_Spoils):
+    """What was fetched is not there any more."""
+
+    caught_by = "IC-OUTPUT-07"
+    seen = "observed []"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        shutil.rmtree(self.work(handle))
+        self.work(handle).mkdir()
+        return output
+
+
+class AddsToWhatIsThere(_Spoils):
+    """Fetching again puts new directories beside the old."""
+
+    caught_by = "IC-OUTPUT-07"
+    seen = "expected the same again"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        (home / f"fetched-{time.monotonic_ns()}").touch()
+        return output
+
+
+class EmptiesDest(FakeBackend):
+    """dest itself is built anew."""
+
+    caught_by = "IC-OUTPUT-08"
+    seen = "changed or gone: ['ours'"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        shutil.rmtree(dest, ignore_errors=True)
+        return await super().fetch_output(handles, dest)
+
+
+class LeavesTemporaryFiles(_Spoils):
+    """What was built aside stays there."""
+
+    caught_by = "IC-OUTPUT-08"
+    seen = "expected dest to hold our two entries and 1 directories of jobs"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        home.with_suffix(".part").touch()
+        return output
+
+
+class SkipsNamesWithNewlines(_Spoils):
+    """A name that does not fit on a line is left out without a word."""
+
+    caught_by = "IC-OUTPUT-09"
+    seen = "expected exactly the files"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, files={name: path for name, path in output.files.items() if "\n" not in name})
+
+
+class TrimsNames(_Spoils):
+    """Blanks in names are cut, so that files take each other's place."""
+
+    caught_by = "IC-OUTPUT-09"
+    seen = "to hold its own name"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, files={name.strip() or "a": path for name, path in output.files.items()})
+
+
+class FollowsLinks(_Spoils):
+    """A link is fetched as what it leads to."""
+
+    caught_by = "IC-OUTPUT-10"
+    seen = "expected no link among the files, nor what it leads to; observed ['alias', 'passwd'] came"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        links = [path for path in self.work(handle).iterdir() if path.is_symlink() and path.is_file()]
+        return _with(output, files={**output.files, **{path.name: _copied(path, home / path.name) for path in links}})
+
+
+class MakesLinks(_Spoils):
+    """A link is fetched as a link."""
+
+    caught_by = "IC-OUTPUT-10"
+    seen = "expected no link under dest"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        for path in self.work(handle).iterdir():
+            if path.is_symlink():
+                (home / path.name).symlink_to(path.readlink())
+        return output
+
+
+def _copied(path: Path, to: Path) -> Path:
+    return Path(shutil.copyfile(path, to))
+
+
+class MakesFifos(_Spoils):
+    """A fifo is fetched as a fifo."""
+
+    caught_by = "IC-OUTPUT-11"
+    seen = "expected nothing but files and directories under dest"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        for path in self.work(handle).iterdir():
+            if stat.S_ISFIFO(path.lstat().st_mode):
+                os.mkfifo(home / path.name)
+        return output
+
+
+class FailsWithoutAMember(_Spoils):
+    """A missing member spoils the output."""
+
+    caught_by = "IC-OUTPUT-12"
+    seen = "expected an output without some of its members to be ok"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return JobOutput(ok=False, reason="other: no such file") if output.missing else output
+
+
+class DoesNotTellWhatIsMissing(_Spoils):
+    """A missing member is passed over in silence."""
+
+    caught_by = "IC-OUTPUT-12"
+    seen = "in missing; observed []"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, missing=())
+
+
+class BringsOnlySuccess(FakeBackend):
+    """What a failed job wrote does not come."""
+
+    caught_by = "IC-OUTPUT-13"
+    seen = "expected the output of a failed job to be ok"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        statuses = await self.status(handles)
+        failed = JobOutput(ok=False, reason="other: it failed")
+        return {
+            handle: failed if statuses[handle].state is JobState.FAILED else output
+            for handle, output in (await super().fetch_output(handles, dest)).items()
+        }
+
+
+class LosesWhatTheKilledWrote(FakeBackend):
+    """What a killed job wrote does not come."""
+
+    caught_by = "IC-OUTPUT-14"
+    seen = "expected stdout of a killed job to be b'before\\n'"
+    scale = 0.02
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        statuses = await self.status(handles)
+        return {
+            handle: _with(output, stdout=None) if statuses[handle].state is JobState.KILLED else output
+            for handle, output in (await super().fetch_output(handles, dest)).items()
+        }
+
+
+class BringsWhatThereIs(FakeBackend):
+    """An unfinished job's output is whatever it has written so far, and ok."""
+
+    caught_by = "IC-OUTPUT-15"
+    seen = "observed ok for a job that is RUNNING afterwards"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
+        dest.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 -- as short as the mistake
+        return {**await super().fetch_output(handles, dest), **{each: self._job(each).fetch(dest) for each in running}}
+
+
+class LosesEmptyFiles(_Spoils):
+    """An empty file is taken for none."""
+
+    caught_by = "IC-OUTPUT-16"
+    seen = "expected exactly the files"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, files={name: path for name, path in output.files.items() if path.stat().st_size})
+
+
+class FlattensOutputs(_Spoils):
+    """Files lose the directories of their names."""
+
+    caught_by = "IC-OUTPUT-16"
+    seen = "expected exactly the files"
+
+    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _with(output, files={Path(name).name: path for name, path in output.files.items()})

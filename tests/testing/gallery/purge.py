@@ -1,0 +1,94 @@
+"""Wrong in purging. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import JobHandle, JobOutput, JobStatus, OpOutcome
+
+Outcomes = Mapping[JobHandle, OpOutcome]
+
+
+class OnlySaysItPurges(FakeBackend):
+    """A purge is ok, and nothing is removed."""
+
+    caught_by = "IC-PURGE-01"
+    seen = "expected a purged job to be UNKNOWN; observed DONE"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+
+class RemembersThePurged(FakeBackend):
+    """What was told once is kept on the instance, and told again when the job is gone."""
+
+    caught_by = "IC-PURGE-01"
+    seen = "expected a purged job to be UNKNOWN; observed DONE"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[JobHandle, JobStatus] = {}
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        told = await super().status(handles)
+        self.told |= {handle: status for handle, status in told.items() if status.state.final}
+        return {handle: self.told.get(handle, status) for handle, status in told.items()}
+
+
+class FetchesThePurged(FakeBackend):
+    """An output that is gone is an empty one, and ok."""
+
+    caught_by = "IC-PURGE-01"
+    seen = "expected a purged job's output not to be ok"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        fetched = await super().fetch_output(handles, dest)
+        return {handle: each if each.ok else JobOutput(ok=True) for handle, each in fetched.items()}
+
+
+class PurgesTheLiving(FakeBackend):
+    """A running job's directory is removed from under it."""
+
+    caught_by = "IC-PURGE-02"
+    seen = "expected purging an unfinished job not to be ok"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        return dict.fromkeys(await super().purge(handles), OpOutcome(ok=True))
+
+
+class KillsToPurge(FakeBackend):
+    """A running job is refused, but killed all the same."""
+
+    caught_by = "IC-PURGE-02"
+    seen = "expected the job to go on and end with 3; observed KILLED"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        outcomes = await super().purge(handles)
+        await self.kill([handle for handle, each in outcomes.items() if each.reason == "running"])
+        return outcomes
+
+
+class ComplainsOfASecondPurge(FakeBackend):
+    """What is gone cannot be purged."""
+
+    caught_by = "IC-PURGE-03"
+    seen = "expected purge number 2 of the same job to be ok"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        gone = OpOutcome(ok=False, reason="unknown")
+        unknown = {handle for handle, each in (await self.status(handles)).items() if each.state == "UNKNOWN"}
+        return {handle: gone if handle in unknown else each for handle, each in (await super().purge(handles)).items()}
+
+
+class PurgesByPrefix(FakeBackend):
+    """Copy 1 takes copy 10 along."""
+
+    caught_by = "IC-PURGE-04"
+    seen = ".10 to be DONE still; observed UNKNOWN"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        await super().purge([each for each in self._all() if each.job.startswith(tuple(job.job for job in handles))])
+        return await super().purge(handles)

@@ -1,0 +1,88 @@
+"""Right, and different from what one might expect. Every class in this file keeps the contract."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+import random
+import time
+from collections import UserDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+
+_T = TypeVar("_T")
+
+
+class _Backwards(UserDict[JobHandle, _T]):
+    """A mapping that is no dict, and in another order."""
+
+    def __iter__(self) -> Iterator[JobHandle]:
+        return reversed(list(self.data))
+
+
+async def _jitter() -> None:
+    """Take a little while, now and then, partly in a thread."""
+    await asyncio.to_thread(time.sleep, random.choice((0, 0, 0.002, 0.01)))  # noqa: S311 -- no cryptography
+
+
+class Different(FakeBackend):
+    """Slow now and then, with threads inside, other mappings, lazy imports and more parameters."""
+
+    def __init__(self, state: Path | None = None, queue: str = "short") -> None:
+        import colorsys  # noqa: PLC0415 -- the point: a lazy import is no harm
+
+        super().__init__(state)
+        self.queue, self.colour = queue, colorsys
+
+    async def submit(
+        self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1, *, dry: bool = False
+    ) -> Submission:
+        await _jitter()
+        return await super().submit(spec, copies)
+
+    async def status(self, handles: Collection[JobHandle], cached: bool = False) -> Mapping[JobHandle, JobStatus]:  # noqa: FBT001, FBT002 -- the point
+        await _jitter()
+        return _Backwards(await super().status(handles))
+
+    async def fetch_output(
+        self,
+        handles: Collection[JobHandle],
+        dest: Path,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the point
+    ) -> Mapping[JobHandle, JobOutput]:
+        await _jitter()
+        return _Backwards(await super().fetch_output(handles, dest))
+
+    async def kill(self, handles: Collection[JobHandle], **options: object) -> Mapping[JobHandle, OpOutcome]:
+        await _jitter()
+        return _Backwards(await super().kill(handles))
+
+    async def purge(self, handles: Collection[JobHandle], *more: object) -> Mapping[JobHandle, OpOutcome]:
+        await _jitter()
+        return _Backwards(await super().purge(handles))
+
+
+class OnlyTheCore(FakeBackend):
+    """Claims no capability, and starts jobs late: for a while each is QUEUED."""
+
+    fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # not claimed
+
+    def _status(self, handle: JobHandle) -> JobStatus:
+        status = super()._status(handle)
+        if status.state is JobState.UNKNOWN:
+            return status
+        age = time.time() - (self._state / handle.job).stat().st_ctime
+        return status if age > 0.1 else JobStatus(state=JobState.QUEUED, native="PD", reason=None)

@@ -1,0 +1,83 @@
+"""Wrong in shape. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Collection, Mapping
+from typing import Self
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import JobHandle, JobState, JobStatus, OpOutcome
+
+
+class KillIsAFlag(FakeBackend):
+    """A capability is claimed by a flag; there is no method."""
+
+    caught_by = "IC-SHAPE-01"
+    seen = "kill is True"
+    kill = True  # type: ignore[assignment]  # the mistake
+
+
+class StatusAnswersAtOnce(FakeBackend):
+    """A verb is a plain function."""
+
+    caught_by = "IC-SHAPE-02"
+    seen = "expected status to be awaitable"
+
+    def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:  # type: ignore[override]  # the mistake
+        return {handle: JobStatus(state=JobState.UNKNOWN) for handle in handles}
+
+
+class KillTakesJobs(FakeBackend):
+    """A parameter bears another name than the contract's."""
+
+    caught_by = "IC-SHAPE-03"
+    seen = "kill(handles), by keyword"
+
+    async def kill(self, jobs: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:  # pyright: ignore[reportIncompatibleMethodOverride]  # the mistake
+        return await super().kill(jobs)
+
+
+class CountsForOneUser(FakeBackend):
+    """A verb needs a parameter that the contract does not know."""
+
+    caught_by = "IC-SHAPE-03"
+    seen = "counts(), by position"
+
+    async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
+        return user
+
+
+class ForgetsFindWhenEntered(FakeBackend):
+    """A capability that is claimed at first is gone after entering."""
+
+    caught_by = "IC-SHAPE-04"
+    seen = "after entering: not claimed"
+
+    async def __aenter__(self) -> Self:
+        self.find = None  # type: ignore[assignment,method-assign]  # the mistake
+        return await super().__aenter__()
+
+
+class HidesDiagnosticsBehindGetattr(FakeBackend):
+    """A verb is there for those who call it, and not for those who ask what is claimed."""
+
+    caught_by = "IC-SHAPE-04"
+    seen = "not claimed, diagnostics can be called"
+
+    def __getattribute__(self, name: str) -> object:
+        return super().__getattribute__("kill" if name == "diagnostics" else name)
+
+    diagnostics = None  # type: ignore[assignment]  # the mistake
+
+
+class PurgeIsAStub(FakeBackend):
+    """A verb is there, to be written some day."""
+
+    caught_by = "IC-SHAPE-05"
+    seen = "expected purge to be implemented"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        if handles:
+            raise NotImplementedError
+        return await super().purge(handles)

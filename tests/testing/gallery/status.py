@@ -1,0 +1,258 @@
+"""Wrong in telling where jobs are. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import time
+from collections.abc import Collection, Mapping
+
+from intercede_fake import FakeBackend
+
+from intercede.contract import JobHandle, JobState, JobStatus
+
+Statuses = Mapping[JobHandle, JobStatus]
+
+
+class _Retells(FakeBackend):
+    """Lets a mistake change what is told of each job."""
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return status
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        return {handle: self.retell(handle, status) for handle, status in (await super().status(handles)).items()}
+
+
+class TellsOfAll(FakeBackend):
+    """Everything that is listed is told, asked for or not."""
+
+    caught_by = "IC-STATUS-01"
+    seen = "observed also"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        return await super().status([*handles, *self._all()])
+
+
+class TellsOfJobsByTheirIds(FakeBackend):
+    """The keys are native ids."""
+
+    caught_by = "IC-STATUS-01"
+    seen = "expected an answer of status for job"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
+        return {handle.job: status for handle, status in (await super().status(handles)).items()}
+
+
+class TellsOfAllWhereNoneIsAsked(FakeBackend):
+    """A listing without ids lists everything."""
+
+    caught_by = "IC-STATUS-02"
+    seen = "expected an empty mapping for no handles"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        return await super().status(handles or self._all())
+
+
+class RaisesForForeignHandles(FakeBackend):
+    """One handle that is not its own spoils the whole call."""
+
+    caught_by = "IC-STATUS-03"
+    seen = "status raised ValueError"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        if not all(map(self._ours, handles)):
+            raise ValueError("no such resource")
+        return await super().status(handles)
+
+
+class DropsUnknownHandles(FakeBackend):
+    """What is not known is not told."""
+
+    caught_by = "IC-STATUS-03"
+    seen = "expected an answer of status for job"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        told = await super().status(handles)
+        return {handle: status for handle, status in told.items() if status.state is not JobState.UNKNOWN}
+
+
+class AbsenceIsSuccess(_Retells):
+    """What is not listed any more is taken for done."""
+
+    caught_by = "IC-STATUS-03"
+    seen = "observed DONE"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return JobStatus(state=JobState.DONE) if status.state is JobState.UNKNOWN else status
+
+
+class RefusesDuplicates(FakeBackend):
+    """Handles and answers are matched one to one."""
+
+    caught_by = "IC-STATUS-04"
+    seen = "expected duplicates to collapse"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        told = await super().status(handles)
+        return dict(zip(handles, told.values(), strict=True))
+
+
+class SuccessHasNoCode(_Retells):
+    """DONE is told without its exit code."""
+
+    caught_by = "IC-STATUS-05"
+    seen = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return JobStatus(state=JobState.DONE) if status.state is JobState.DONE else status
+
+
+class LosesExitCodes(_Retells):
+    """FAILED is told without its exit code."""
+
+    caught_by = "IC-STATUS-06"
+    seen = "exit 1 is told as FAILED (reason=exit_code)"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return status.model_copy(update={"exit_code": None}) if status.exit_code else status
+
+
+class SpecialCodesAreRequeues(_Retells):
+    """Exit codes 99 and 100 have a meaning of their own."""
+
+    caught_by = "IC-STATUS-06"
+    seen = "exit 99 is told as DONE"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        special = status.exit_code in {99, 100}
+        return JobStatus(state=JobState.DONE, exit_code=0) if special else status
+
+
+class DeathIsAKill(_Retells):
+    """A job that a signal ended is told as killed, though nobody asked for it."""
+
+    caught_by = "IC-STATUS-07"
+    seen = "SIGKILL is told as KILLED"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        signalled = status.signal is not None or (status.exit_code or 0) in {137, 143, 138}
+        return JobStatus(state=JobState.KILLED, reason="killed_by_site") if signalled else status
+
+
+class DeathIsSuccess(_Retells):
+    """A wrapper that ends well hides that its payload did not."""
+
+    caught_by = "IC-STATUS-07"
+    seen = "SIGKILL is told as DONE"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        signalled = status.signal is not None or (status.exit_code or 0) in {137, 143, 138}
+        return JobStatus(state=JobState.DONE, exit_code=0) if signalled else status
+
+
+class TellsTheEndOnce(FakeBackend):
+    """An end that was told is forgotten."""
+
+    caught_by = "IC-STATUS-08"
+    seen = "observed UNKNOWN (reason=lost)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[JobHandle] = set()
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        if handles and self.told.issuperset(handles):
+            return dict.fromkeys(handles, JobStatus(state=JobState.UNKNOWN, reason="lost"))
+        told = await super().status(handles)
+        if all(each.state.final for each in told.values()):
+            self.told.update(told)
+        return told
+
+
+class EndsForAMoment(_Retells):
+    """A running job that is not listed for a moment is told as done."""
+
+    caught_by = "IC-STATUS-09"
+    seen = "RUNNING -> DONE"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: dict[JobHandle, float] = {}
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        if status.state is not JobState.RUNNING:
+            return status
+        ran = time.monotonic() - self.running.setdefault(handle, time.monotonic())
+        return JobStatus(state=JobState.DONE, exit_code=0) if 0.2 < ran < 0.3 else status
+
+
+class NeverTellsRunning(_Retells):
+    """A job is queued until it has ended."""
+
+    caught_by = "IC-STATUS-10"
+    seen = "to be seen RUNNING; observed none was"
+    scale = 0.05
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return JobStatus(state=JobState.QUEUED) if status.state is JobState.RUNNING else status
+
+
+class MatchesByPosition(FakeBackend):
+    """The lines of a sorted answer are matched with the handles in the caller's order."""
+
+    caught_by = "IC-STATUS-11"
+    seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        ordered = sorted(set(handles), key=lambda handle: handle.job.rjust(30))
+        told = await super().status(ordered)
+        return dict(zip(dict.fromkeys(handles), (told[handle] for handle in ordered), strict=True))
+
+
+class PollingKills(FakeBackend):
+    """A job that is asked for too often is ended."""
+
+    caught_by = "IC-STATUS-12"
+    seen = "copy 0 was polled and ended KILLED"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[JobHandle, int] = {}
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        self.asked |= {handle: self.asked.get(handle, 0) + 1 for handle in handles}
+        await self.kill([handle for handle in handles if self.asked[handle] == 30])
+        return await super().status(handles)
+
+
+class WaitsForWhatCannotStart(_Retells):
+    """A job that could not be launched is queued for ever."""
+
+    caught_by = "IC-STATUS-13"
+    seen = "observed JobStatus(state=QUEUED)"
+    scale = 0.05
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return JobStatus(state=JobState.QUEUED) if status.reason == "launch_failure" else status
+
+
+class TimeoutsAreSignals(_Retells):
+    """The limit ends a job, and nobody is told that it was the limit."""
+
+    caught_by = "IC-STATUS-14"
+    seen = "expected FAILED (timeout)"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return status.model_copy(update={"reason": "signal"}) if status.reason == "timeout" else status
+
+
+class GoesBack(_Retells):
+    """A job that was running is queued again for a moment."""
+
+    caught_by = "IC-STATUS-15"
+    seen = "RUNNING -> QUEUED"
+    asked = 0
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        self.asked += status.state is JobState.RUNNING
+        back = status.state is JobState.RUNNING and self.asked % 3 == 0
+        return JobStatus(state=JobState.QUEUED) if back else status

@@ -1,0 +1,395 @@
+"""Wrong in submitting. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from shlex import quote
+from tempfile import mkdtemp
+
+from intercede_fake import FakeBackend
+from pydantic import SecretBytes
+
+from intercede.contract import (
+    CopyVars,
+    FileRef,
+    InvalidSpecError,
+    OutputSpec,
+    Submission,
+    SubmissionSpec,
+    UnsupportedSpecError,
+    each_copy,
+)
+
+Copies = int | Sequence[CopyVars]
+
+
+class _Changes(FakeBackend):
+    """Lets a mistake change what was asked before it is done."""
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        return copies
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        return await super().submit(self.change_spec(spec), self.change_copies(spec, each_copy(copies)))
+
+
+def _prefixed(spec: SubmissionSpec, line: str) -> SubmissionSpec:
+    """Put a line of sh before the kit's scripts, which are the second argument."""
+    option, script, *rest = spec.arguments
+    return spec.model_copy(update={"arguments": (option, f"{line}\n{script}", *rest)})
+
+
+def _environments(copies: Sequence[CopyVars], values: Sequence[Mapping[str, str]]) -> tuple[CopyVars, ...]:
+    return tuple(CopyVars(environment=value, secrets=copy.secrets) for copy, value in zip(copies, values, strict=True))
+
+
+class LosesTheLastCopy(FakeBackend):
+    """An answer that stops one copy early."""
+
+    caught_by = "IC-SUBMIT-01"
+    seen = "expected handles and failures for [0, 1, 2] of 3 copies; observed handles for [0, 1]"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        last = max(told.handles)
+        return Submission(handles={index: handle for index, handle in told.handles.items() if index < last})
+
+
+class OneHandleForAll(FakeBackend):
+    """Every copy is named as the first."""
+
+    caught_by = "IC-SUBMIT-02"
+    seen = "different handles for"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        return Submission(handles=dict.fromkeys(told.handles, told.handles[0]))
+
+
+class WaitsForTheJob(FakeBackend):
+    """Submit returns when the jobs have ended."""
+
+    caught_by = "IC-SUBMIT-03"
+    seen = "expected submit to"
+    scale = 0.1
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        while not all(  # noqa: ASYNC110 -- polling is all there is
+            each.state.final for each in (await self.status(list(told.handles.values()))).values()
+        ):
+            await asyncio.sleep(0.01)
+        return told
+
+
+class TrimsArguments(_Changes):
+    """Arguments lose their trailing newlines, as they do in `$(...)`."""
+
+    caught_by = "IC-SUBMIT-04"
+    seen = "'trailing newline\\n', arrived changed"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(update={"arguments": tuple(each.rstrip("\n") for each in spec.arguments)})
+
+
+class DropsEmptyArguments(_Changes):
+    """Empty arguments vanish, as they do in an unquoted list."""
+
+    caught_by = "IC-SUBMIT-04"
+    seen = "there are more or fewer of them"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(update={"arguments": tuple(each for each in spec.arguments if each)})
+
+
+class WritesArgumentsInAscii(_Changes):
+    """What is not ASCII becomes a question mark."""
+
+    caught_by = "IC-SUBMIT-04"
+    seen = "arrived changed"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        plain = tuple(each.encode("ascii", "replace").decode() for each in spec.arguments)
+        return spec.model_copy(update={"arguments": plain})
+
+
+class ReadsVariablesByLine(_Changes):
+    """A value ends at its first newline."""
+
+    caught_by = "IC-SUBMIT-05"
+    seen = "'line\\nline', arrived changed"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        first = {name: value.split("\n")[0] for name, value in spec.environment.items()}
+        return spec.model_copy(update={"environment": first})
+
+
+class SortsCopiesAsText(_Changes):
+    """Copy 10 comes before copy 2."""
+
+    caught_by = "IC-SUBMIT-06"
+    seen = "copy 2, told to exit 0, ended FAILED"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        return tuple(copies[index] for index in sorted(range(len(copies)), key=str))
+
+
+class TheSpecificationWins(_Changes):
+    """The environment of the specification is applied last."""
+
+    caught_by = "IC-SUBMIT-06"
+    seen = "ended FAILED"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        return _environments(copies, [{**copy.environment, **spec.environment} for copy in copies])
+
+
+class SecretsAreText(_Changes):
+    """Secrets are decoded and encoded again on the way."""
+
+    caught_by = "IC-SUBMIT-07"
+    seen = "its secret's bytes are others"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        texts = [{name: _text(value) for name, value in copy.secrets.items()} for copy in copies]
+        return tuple(
+            CopyVars(
+                environment=copy.environment, secrets={name: SecretBytes(text.encode()) for name, text in each.items()}
+            )
+            for copy, each in zip(copies, texts, strict=True)
+        )
+
+
+def _text(secret: SecretBytes) -> str:
+    return secret.get_secret_value().decode(errors="replace").replace("\0", "")
+
+
+class SecretsAreReadable(_Changes):
+    """Secrets lie there with mode 0644."""
+
+    caught_by = "IC-SUBMIT-07"
+    seen = "its secret's mode is not 0600"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return _prefixed(spec, "chmod 644 secret-* 2>/dev/null")
+
+
+class SecretsForAll(_Changes):
+    """Every copy gets the secrets of all."""
+
+    caught_by = "IC-SUBMIT-07"
+    seen = "another copy's secret lies there too"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        secrets = {name: value for copy in copies for name, value in copy.secrets.items()}
+        return tuple(CopyVars(environment=copy.environment, secrets=secrets) for copy in copies)
+
+
+class SecretsInTheEnvironment(_Changes):
+    """A secret is handed to its payload in a variable as well."""
+
+    caught_by = "IC-SUBMIT-08"
+    seen = "the secret is in its environment"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        told = [{name.replace("-", "_"): _text(value) for name, value in copy.secrets.items()} for copy in copies]
+        return _environments(copies, [{**copy.environment, **each} for copy, each in zip(copies, told, strict=True)])
+
+
+class SecretsAmongTheArguments(_Changes):
+    """A secret stands in the argument list of a process."""
+
+    caught_by = "IC-SUBMIT-08"
+    seen = "the secret is among its arguments"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+        return await super().submit(spec.model_copy(update={"arguments": (*spec.arguments, *secrets)}), copies)
+
+
+class SecretsInTheLog(FakeBackend):
+    """A secret is written to the log, at a level that is off by default."""
+
+    caught_by = "IC-SUBMIT-08"
+    seen = "it stands in a log record"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+        logging.getLogger("site.backend").debug("submitting with %s", secrets)
+        return await super().submit(spec, copies)
+
+
+class SecretsInTheError(FakeBackend):
+    """An error shows everything that was asked, secrets too."""
+
+    caught_by = "IC-SUBMIT-08"
+    seen = "it stands in an error"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        try:
+            return await super().submit(spec, copies)
+        except InvalidSpecError as error:
+            secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+            raise InvalidSpecError(str(error), value=secrets) from None
+
+
+class FlattensInputs(_Changes):
+    """Inputs lose the directories of their names."""
+
+    caught_by = "IC-SUBMIT-09"
+    seen = "'data/deep/with blank.txt' is missing or differs"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        flat = tuple(FileRef(name=PurePosixPath(each.name).name, source=each.source) for each in spec.inputs)
+        return spec.model_copy(update={"inputs": flat})
+
+
+class DropsEmptyInputs(_Changes):
+    """An empty file is taken for none."""
+
+    caught_by = "IC-SUBMIT-09"
+    seen = "'empty' is missing or differs"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(
+            update={"inputs": tuple(each for each in spec.inputs if Path(each.source).stat().st_size)}
+        )
+
+
+class CutsLargeInputs(_Changes):
+    """A file ends where a buffer does."""
+
+    caught_by = "IC-SUBMIT-09"
+    seen = "'large' is missing or differs"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        for each in spec.inputs:
+            Path(each.source).write_bytes(Path(each.source).read_bytes()[:65536])
+        return spec
+
+
+class NeedsTheModeBit(_Changes):
+    """A local file without the x bit does not run."""
+
+    caught_by = "IC-SUBMIT-10"
+    seen = "expected a file of mode 0644 with the shebang"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        path = spec.staged_executable
+        runs = path is None or os.access(path, os.X_OK)
+        return spec if runs else spec.model_copy(update={"executable": "false"})
+
+
+class BypassesTheShebang(_Changes):
+    """Every script is run by sh, whatever its first line says."""
+
+    caught_by = "IC-SUBMIT-10"
+    seen = "exit_code=9"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        path = spec.staged_executable
+        if path is None:
+            return spec
+        return spec.model_copy(
+            update={"executable": "sh", "arguments": ("-c", path.read_text(), "sh", *spec.arguments)}
+        )
+
+
+class LinksInputs(_Changes):
+    """Inputs are links to the caller's files."""
+
+    caught_by = "IC-SUBMIT-11"
+    seen = "exit_code=10"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        path = spec.staged_executable
+        if path is None:
+            return spec
+        links = "".join(f"ln -s {quote(str(each.source))} {quote(each.name)}\n" for each in spec.inputs)
+        arguments = ("-c", links + path.read_text(), "sh", *spec.arguments)
+        return spec.model_copy(update={"executable": "sh", "arguments": arguments, "inputs": ()})
+
+
+class SharesOneDirectory(_Changes):
+    """All copies run in one directory."""
+
+    caught_by = "IC-SUBMIT-12"
+    seen = "files of other copies lie in its directory"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return _prefixed(spec, f"cd {quote(mkdtemp(dir=self._state))}")
+
+
+class DropsTheContainer(_Changes):
+    """The image is read nowhere."""
+
+    caught_by = "IC-SUBMIT-13"
+    seen = "expected an image that cannot be to be refused"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(update={"container": None})
+
+
+class DropsDestinations(_Changes):
+    """The destinations of outputs are read nowhere."""
+
+    caught_by = "IC-SUBMIT-13"
+    seen = "expected an output to a scheme that nobody knows to be refused"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(update={"outputs": OutputSpec()})
+
+
+class RefusesTooLate(_Changes):
+    """What cannot be done is refused when the jobs have been started."""
+
+    caught_by = "IC-SUBMIT-13"
+    seen = "expected nothing to be started"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        told = await super().submit(spec.model_copy(update={"container": None}), copies)
+        if spec.container is not None:
+            raise UnsupportedSpecError("no containers here", field="container")
+        return told
+
+
+class TakesNoCopies(FakeBackend):
+    """Nothing is asked for, nothing is done, and all is well."""
+
+    caught_by = "IC-SUBMIT-14"
+    seen = "expected InvalidSpecError for 0 copies"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        return Submission() if copies == 0 else await super().submit(spec, copies)
+
+
+class RaisesOSErrors(FakeBackend):
+    """A missing file is told as Python does."""
+
+    caught_by = "IC-SUBMIT-14"
+    seen = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        for each in spec.inputs:
+            Path(each.source).read_bytes()  # noqa: ASYNC240 -- as short as the mistake
+        return await super().submit(spec, copies)
+
+
+class KeepsTheSpecOnTheInstance(FakeBackend):
+    """What a submit needs after an await is kept where the next submit writes."""
+
+    caught_by = "IC-SUBMIT-15"
+    seen = "expected both copies of the submission whose payload exits 3 to tell so"
+    spec: SubmissionSpec
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        self.spec = spec
+        await asyncio.sleep(0.01)
+        return await super().submit(self.spec, copies)

@@ -1,0 +1,69 @@
+"""The kit is held against wrong implementations, which it must catch, and right ones, which it must not."""
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.running import run_checks
+from intercede.testing.verdict import State
+
+_GALLERY = Path(__file__).parent / "gallery"
+_spec = importlib.util.spec_from_file_location("intercede_gallery_matrix", _GALLERY / "matrix.py")
+assert _spec is not None
+assert _spec.loader is not None
+matrix = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(matrix)
+
+WRONG: dict[str, type] = matrix.wrong()
+HOSTILE: dict[str, type] = matrix.load("hostile")
+RIGHT: dict[str, type] = matrix.load("right")
+CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in matrix.meant(each)]
+
+
+@pytest.fixture(autouse=True)
+def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the fake its own state, put back what wrong ones change of the process, and end what they leave running."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("INTERCEDE_GALLERY", "")
+    yield
+    matrix.sweep(tmp_path / "state")
+
+
+@pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
+def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
+    """The clause is red, none that it depends on is, and the message names what was seen."""
+    results = matrix.inspect(WRONG[name], clause).results
+
+    assert results[clause].state is State.FAILED, results[clause]
+    assert vars(WRONG[name])["seen"] in results[clause].message
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_answer_of_the_wrong_type_is_a_finding_and_no_error_of_the_kit(name: str) -> None:
+    """Whatever a subject answers, what is red is FAILED, never ERROR."""
+    unblocked = {each: replace(clause, depends=()) for each, clause in CLAUSES.items()}
+
+    report = run_checks(HOSTILE[name], scale=0.05, clauses=unblocked)
+
+    broken = [result for result in report.results.values() if result.state is State.ERROR]
+    assert broken == []
+    assert report.red
+
+
+@pytest.mark.parametrize("area", sorted({clause.area for clause in CLAUSES.values()}))
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
+    """Slow starts, jitter, threads, other mappings, more parameters and unclaimed capabilities are no mistakes."""
+    report = run_checks(RIGHT[name], {area})
+
+    assert [report.results[each].detail for each in report.red] == []
+    assert any(result.state is State.PASSED for result in report.results.values()) or area in {
+        "output",
+        "kill",
+        "purge",
+    }
