@@ -21,9 +21,11 @@ from intercede.contract import (
     JobState,
     JobStatus,
     OpOutcome,
+    SchedulerError,
     Submission,
     SubmissionSpec,
     TransportError,
+    UnsupportedSpecError,
 )
 
 DONE = JobStatus(state=JobState.DONE, exit_code=0)
@@ -164,16 +166,48 @@ def test_output_that_did_not_come_is_not_purged(capsys: pytest.CaptureFixture[st
     assert '"job":"0"' in err
 
 
+class Breaks(Full):
+    """Cannot tell a first time."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(DONE)
+        self.errors = [error]
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Raise, then tell."""
+        if self.errors:
+            raise self.errors.pop()
+        return await super().status(handles)
+
+
 def test_an_error_on_the_way_names_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     """An error after submitting passes, and the jobs that go on are named."""
-
-    class Breaks(Full):
-        async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-            raise TransportError("the connection is lost")
-
-    with pytest.raises(TransportError):
-        ends(Breaks(RUNNING))
+    with pytest.raises(SchedulerError):
+        ends(Breaks(SchedulerError("it answers in riddles")))
     assert json.loads(capsys.readouterr().err.splitlines()[-1].partition("copy 0: ")[2])["job"] == "0"
+
+
+def test_an_error_that_may_pass_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is worth trying again is tried again, and said."""
+    assert ends(Breaks(TransportError("the connection is lost"))) == 0
+    assert "the connection is lost; asking again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "doubt"), [(SchedulerError("cut off"), True), (UnsupportedSpecError("no such queue"), False)]
+)
+def test_a_failed_submission_leaves_a_word_where_jobs_may_be(
+    error: Exception, *, doubt: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tag is named unless the error says that nothing started."""
+
+    class CannotSubmit(Full):
+        async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+            raise error
+
+    with pytest.raises(type(error)):
+        ends(CannotSubmit(DONE))
+    assert ("may have been started with the tag" in capsys.readouterr().err) is doubt
 
 
 def test_interrupted_while_submitting_what_was_started_is_found_and_killed() -> None:

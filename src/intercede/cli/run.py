@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from intercede.contract.backend import Cancellable, Findable, JobBackend, OutputRetriever, Purgeable
-from intercede.contract.errors import InvalidSpecError
+from intercede.contract.errors import InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -27,6 +27,7 @@ _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for these reasons st
 ONE_SIGNAL = 0.5
 """Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
+_PATIENCE = (1, 5, 20)  # seconds after an error that may pass by itself; jobs go on meanwhile
 
 
 def say(text: str) -> None:
@@ -140,8 +141,8 @@ class _Run:
         self.submitting = True
         try:
             submission = await self.backend.submit(self.spec, self.copies)
-        except Exception:
-            self.submitting = isinstance(self.backend, Findable)
+        except (InvalidSpecError, UnsupportedSpecError):
+            self.submitting = False  # any other error may have started jobs
             raise
         self.submitting = False
         self._keep(submission.handles)
@@ -156,12 +157,23 @@ class _Run:
         pause = _FIRST_PAUSE
         with _progress(len(self.handles)) as show:
             while True:
-                statuses = await self.backend.status(self.handles.values())
+                statuses = await self._status()
                 show(statuses.values())
                 if all(_settled(status) for status in statuses.values()):
                     return statuses
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    async def _status(self) -> Mapping[JobHandle, JobStatus]:
+        for pause in _PATIENCE:
+            try:
+                return await self.backend.status(self.handles.values())
+            except ResourceError as error:
+                if not error.retryable:
+                    raise
+                say(f"{error}; asking again in {pause} s")
+                await asyncio.sleep(pause)
+        return await self.backend.status(self.handles.values())
 
     async def _kill(self) -> None:
         if self.submitting and isinstance(self.backend, Findable):
