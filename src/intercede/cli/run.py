@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -48,8 +47,9 @@ def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec
             outputs=OutputSpec(include_unlisted=output is not None),
             tag=f"intercede-run-{secrets.token_hex(8)}",
         )
-    except ValidationError as error:
-        raise InvalidSpecError(f"COMMAND {command[0]!r}: {error.errors()[0]['msg']}", field="executable") from None
+    except ValueError as error:
+        words = " ".join(str(error).partition(" [type=")[0].split())
+        raise InvalidSpecError(f"COMMAND {list(command)} cannot be a payload: {words}", field="COMMAND") from None
 
 
 async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None) -> int:
