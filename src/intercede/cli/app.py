@@ -9,7 +9,8 @@ from typing import Annotated, cast
 
 import typer
 
-from intercede import __version__, registry
+import intercede
+from intercede import registry
 from intercede.cli import plugins as listing
 from intercede.cli.run import run as run_copies
 from intercede.cli.run import say, specification
@@ -46,12 +47,12 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _version(asked: bool) -> None:  # noqa: FBT001 -- what typer hands an option's callback
     if asked:
-        print(f"intercede {__version__}")
+        print(f"intercede {intercede.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def intercede(
+def root(
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
