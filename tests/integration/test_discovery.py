@@ -109,7 +109,7 @@ def test_nothing_is_imported_until_an_object_is_asked_for(plain: Environment, tm
     assert plain.tell(LAZY, INTERCEDE_TRACER=str(tmp_path / "trace")) == [False, False, True]
 
 
-@pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [["-P"], ["-I"], ["-O"], ["-OO"], ["-W", "error"]], ids=" ".join)
 def test_the_interpreter_s_flags_change_nothing(plain: Environment, flags: list[str]) -> None:
     """The same plugins are found, and a job runs, under flags that narrow the path, drop asserts or raise warnings."""
     assert plain.plugins(*flags) == plain.plugins()
