@@ -20,12 +20,14 @@ from intercede.contract.backend import CAPABILITIES, capabilities
 from intercede.contract.errors import (
     ConfigError,
     InvalidSpecError,
+    LimitError,
     NotOpenError,
     TransportError,
     UnsupportedSpecError,
 )
 from intercede.contract.job import (
     ContainerSpec,
+    CopyFailure,
     CopyVars,
     FileRef,
     JobHandle,
@@ -36,6 +38,7 @@ from intercede.contract.job import (
     Resources,
     SubmissionSpec,
 )
+from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
@@ -45,13 +48,14 @@ SECONDS = 30
 
 
 class Counting:
-    """The transport local, with a count of its commands, an environment, and a hook before each."""
+    """The transport local, with a count of its commands, and an environment."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._local = LocalTransport()
         self._prefix = ["env", *(f"{name}={value}" for name, value in (environment or {}).items())]
         self.commands: list[Sequence[str]] = []
-        self.before: Callable[[], Awaitable[None]] | None = None
+        self._out = 0
+        self.most_out = 0
 
     async def __aenter__(self) -> Self:
         await self._local.__aenter__()
@@ -65,11 +69,29 @@ class Counting:
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it, after the hook."""
+        """Run it."""
         self.commands.append(argv)
-        if self.before is not None:
-            await self.before()
-        return await self._local.run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
+        self._out += 1
+        self.most_out = max(self.most_out, self._out)
+        try:
+            return await self._local.run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
+        finally:
+            self._out -= 1
+
+
+class Chunky(DirectScheduler):
+    """Like a batch system: it tells ids in words of its own only, and refuses the last copy."""
+
+    def submit_script(self, batch: Batch) -> str:
+        """Queue all but the last."""
+        fewer = batch.model_copy(update={"copies": batch.copies - 1})
+        return (super().submit_script(fewer) if fewer.copies else "echo started") + "\nrm -f natives\n"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """The last one is over a limit."""
+        taken = super().parse_submit(batch, result).ids
+        refused = {batch.copies - 1: CopyFailure(reason="over a limit", retryable=True)}
+        return Queued(ids={index: taken[index] for index in range(batch.copies - 1)}, refused=refused)
 
 
 class Site:
@@ -622,6 +644,104 @@ def test_a_cancelled_submit_is_found_exactly(site: Site, after_s: float) -> None
             last = (await backend.submit(sh("true"))).handles[0]
             await finish(backend, [last])
             assert len(list(marks.iterdir())) == len(found)
+
+    asyncio.run(main())
+
+
+def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site) -> None:
+    """A scheduler that tells ids in its own words costs a stranger one command, once; its refusals are told."""
+    spec = sh("while [ ! -e ../../../go ]; do sleep 0.02; done", tag="t")
+
+    async def main() -> None:
+        first, second, third = Counting(), Counting(), Counting()
+        several = [BatchBackend(each, Chunky(4), root=str(site.root)) for each in (first, second, third)]
+        async with several[0] as backend, several[1] as other, several[2] as late:
+            submission = await backend.submit(spec, 4)
+            assert list(submission.failures) == [3]
+            handles = list(submission.handles.values())
+            await until(
+                lambda: other.status(handles), lambda told: JobState.RUNNING in {s.state for s in told.values()}
+            )
+            before = len(second.commands)
+            assert (await other.status(handles))[handles[0]].state is JobState.RUNNING
+            assert len(second.commands) == before + 1
+            before = len(third.commands)
+            assert (await late.counts()).running == 3
+            assert sorted(await late.find("t"), key=str) == sorted(handles, key=str)
+            assert len(third.commands) == before + 2
+            (site.directory(handles[0]).parents[1] / "go").touch()
+            await finish(backend, handles)
+            assert all(outcome.ok for outcome in (await backend.purge(handles)).values())
+        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
+
+    asyncio.run(main())
+
+
+def test_a_lost_answer_is_settled_by_the_schedulers_list(site: Site) -> None:
+    """Whoever asks learns the ids from the scheduler, where the submission's own end was never written."""
+
+    async def main() -> None:
+        async with site.backend() as backend, site.backend() as other:
+            handles = (await backend.submit(sh("sleep 60", tag="t"), 2)).handles
+            for name in ("natives", "submitted"):
+                (site.directory(handles[0]).parents[1] / name).unlink()
+            assert set(await other.find("t")) == set(handles.values())
+            (site.directory(handles[0]).parents[1] / "natives").unlink(missing_ok=True)
+            await until(lambda: other.status([handles[0]]), lambda told: told[handles[0]].state is JobState.RUNNING)
+            assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
+            await finish(other, handles.values())
+
+    asyncio.run(main())
+
+
+def test_a_submission_that_was_refused_whole_leaves_nothing(site: Site) -> None:
+    """It raises, to be tried again, and nothing lies there or is found."""
+
+    async def main() -> None:
+        async with BatchBackend(Counting(), Chunky(1), root=str(site.root)) as backend:
+            with pytest.raises(LimitError, match="over a limit") as caught:
+                await backend.submit(sh("true", tag="t"), 1)
+            assert caught.value.retryable
+            assert await backend.find("t") == []
+        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
+
+    asyncio.run(main())
+
+
+def test_commands_in_flight_bounds_the_transport(site: Site) -> None:
+    """Twenty verbs at once are never more than three commands."""
+    transport = Counting()
+
+    async def main() -> None:
+        backend = BatchBackend(transport, DirectScheduler(1), root=str(site.root), commands_in_flight=3)
+        async with backend:
+            await asyncio.gather(*(backend.find("t") for _ in range(20)))
+        assert transport.most_out == 3
+
+    asyncio.run(main())
+
+
+def test_packing_that_takes_too_long_is_told(site: Site, tmp_path: Path) -> None:
+    """The far side stops it; the job says so, and comes whole where there is time."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "tar").write_text('#!/bin/sh\ncase "$*" in *-cf*) sleep 30 ;; esac\nexec /usr/bin/env -u PATH tar "$@"\n')
+    (slow / "tar").chmod(0o755)
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(sh("echo out"))).handles[0]
+            await finish(backend, [handle])
+            patience = BatchBackend(
+                Counting({"PATH": f"{slow}:{os.environ['PATH']}"}),
+                DirectScheduler(),
+                root=str(site.root),
+                max_seconds=1,
+            )
+            async with patience:
+                output = (await patience.fetch_output([handle], site.dest))[handle]
+                assert (output.ok, output.reason and output.reason.partition(":")[0]) == (False, "limit")
+            assert (await backend.fetch_output([handle], site.dest))[handle].ok
 
     asyncio.run(main())
 

@@ -43,6 +43,7 @@ __all__ = ["BatchBackend"]
 
 V = TypeVar("V")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+_DISCARD = "frame purged each discard\nsweep"
 _FLOOR = 5.0
 _IN_FLIGHT = 8
 _MOST_SHOWN = 65536
@@ -182,12 +183,22 @@ class BatchBackend:
             queued = checked(batch, self._scheduler.parse_submit(batch, answer.frame("answer")))
         except InvalidSpecError:
             raise  # the archive has no end: nothing can have started
+        except LimitError:
+            await self._withdraw(opened.station, batch)
+            raise
         except BaseException:
             self._doubtful.add(batch.stamp)
             raise
-        if "noted" not in answer:
+        if not queued.ids:
+            await self._withdraw(opened.station, batch)
+        elif "noted" not in answer:
             opened.station.named(batch.stamp, queued.ids)
         return self._submission(batch, queued)
+
+    async def _withdraw(self, station: Station, batch: Batch) -> None:
+        """Remove what was sent for a submission that the scheduler refused: nobody will have a handle to purge it."""
+        jobs = [Job(batch.stamp, index) for index in range(batch.copies)]
+        await station.ask(jobs, text_of("purge"), "anyway=yes", _DISCARD)
 
     def _submission(self, batch: Batch, queued: Queued) -> Submission:
         if not queued.ids:
@@ -261,14 +272,13 @@ class BatchBackend:
         return self._each(handles, outcomes, OpOutcome(ok=False, reason="foreign"))
 
     async def _purged(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
-        discarding = "frame purged each discard\nsweep"
-        answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", discarding)
+        answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", _DISCARD)
         look, gone = station.read(answer), _purged(answer)
         if look.unnamed:
             look = await station.look([job for job in jobs if job not in gone])
         rest = [job for job in look.open if job not in gone and _is_purgeable(look.verdict(job))]
         if rest:
-            gone |= _purged(await station.ask(rest, text_of("purge"), "anyway=yes", discarding))
+            gone |= _purged(await station.ask(rest, text_of("purge"), "anyway=yes", _DISCARD))
         return {job: OpOutcome(ok=True) if job in gone else _not_purged(look, job) for job in jobs}
 
     async def counts(self) -> JobCounts:
@@ -290,7 +300,7 @@ class BatchBackend:
         parts = [text_of("find"), "every_id=yes", *fences, search]
         look = station.read(await station.ask((), *parts, calls=""))
         self._doubtful.clear()
-        unnamed = {job.stamp for job, record in look.records.items() if record.native is None}
+        unnamed = {job.stamp for job, record in look.records.items() if record.native is None and not record.gone}
         if await station.learn(unnamed):
             look = station.read(await station.ask(look.records, *parts, calls=""))
         return [self._handle(job) for job in sorted(look.records) if look.records[job].native is not None]

@@ -114,7 +114,7 @@ class Parcel:
         """
         if "sent" not in answer:
             raise answer.cut("sent")
-        late = any(self._is_late(answer.frame(name), each) for name, each in self._unpackers.items())
+        late = True in {self._is_late(answer.frame(name), self._unpacker(name)) for name in answer.names("archive")}
         names = self._names()
         delivered: dict[Job, JobOutput] = {}
         for number, job in enumerate(jobs):

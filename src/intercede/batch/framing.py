@@ -96,6 +96,10 @@ class Answer:
     def __contains__(self, name: object) -> bool:
         return name in self._codes
 
+    def names(self, word: str) -> list[str]:
+        """Return the names of the whole frames that begin with that word."""
+        return [name for name in self._codes if name.partition(".")[0] == word]
+
     def frame(self, name: str) -> CommandResult:
         """Return what stood in a frame, with its own exit code and stderr.
 

@@ -17,8 +17,18 @@ discard() {
         [ "$count" -lt 400 ] || throw
     done
     [ "$count" = 0 ] || throw
-    set -- "./$stamp/copies/"*
-    [ -e "$1" ] || [ ! -d "./$stamp" ] || mv "./$stamp" "$trash.all"
+    [ ! -d "./$stamp" ] || queued_left || mv "./$stamp" "$trash.all"
+}
+
+# queued_left: whether a copy is left; one that the scheduler refused has no handle, and goes with the last.
+queued_left() {
+    for place in "./$stamp/copies/"*; do
+        [ -e "$place" ] || continue
+        [ -e "./$stamp/natives" ] || return 0
+        native "$stamp" "${place##*/}"
+        [ -z "$id" ] || return 0
+    done
+    return 1
 }
 
 throw() {

@@ -68,6 +68,7 @@ tell() {
         record "$stamp" "$index"
         if [ -z "$over" ] || [ -n "${every_id-}" ]; then
             native "$stamp" "$index"
+            [ -n "$id" ] || [ ! -e "./$stamp/natives" ] || said=gone # the scheduler refused it: it never was
         elif [ -n "${open_only-}" ]; then
             continue
         fi
