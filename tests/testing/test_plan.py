@@ -18,7 +18,21 @@ LOCAL = json.dumps({"transport": "local", "scheduler": "direct"})
 
 @pytest.mark.parametrize(
     "words",
-    ["-k submit", "-ksubmit", "-xk submit", "-m slow", "-qm slow", "--lf", "--last-failed", "--sw", "--stepwise", "--sw-skip", "--deselect x", "--deselect=x", "tests --lf"],
+    [
+        "-k submit",
+        "-ksubmit",
+        "-xk submit",
+        "-m slow",
+        "-qm slow",
+        "--lf",
+        "--last-failed",
+        "--sw",
+        "--stepwise",
+        "--sw-skip",
+        "--deselect x",
+        "--deselect=x",
+        "tests --lf",
+    ],
 )
 def test_options_that_choose(words: str) -> None:
     """Whatever leaves tests out makes a run PARTIAL, in every spelling."""

@@ -1,1 +1,47 @@
-"""The inspector: does a backend keep the contract? ``pytest --intercede-backend=NAME`` asks it, and so may a program."""
+"""The inspector: does a backend keep the contract? ``pytest --intercede-backend=NAME`` asks it, and so may a program.
+
+::
+
+    from intercede.testing import run_checks
+
+    report = run_checks(MyBackend)
+    print(report.line)  # intercede: MyBackend is CONFORMANT to contract 1.0, full: ...
+
+The names are loaded when they are first asked for.
+"""
+
+TYPE_CHECKING = False  # importing typing for it would cost more than this module
+if TYPE_CHECKING:
+    from intercede.testing.clauses import MUST, SHOULD, Clause, Level, clause
+    from intercede.testing.context import CheckFailed, Context
+    from intercede.testing.running import run_checks
+    from intercede.testing.verdict import Report, Result, State, Verdict
+
+__all__ = [
+    "MUST",
+    "SHOULD",
+    "CheckFailed",
+    "Clause",
+    "Context",
+    "Level",
+    "Report",
+    "Result",
+    "State",
+    "Verdict",
+    "clause",
+    "run_checks",
+]
+
+_HOMES = ("clauses", "context", "verdict", "running")  # the last one loads every check
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for."""
+    from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+
+    for home in _HOMES if name in __all__ else ():
+        module = import_module(f"{__name__}.{home}")
+        if name in module.__all__:
+            value: object = getattr(module, name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -147,7 +147,7 @@ class Inspection:
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
-    stall = bounded.STALL * context.scale
+    stall = max(bounded.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
     ending = bounded.run(lambda: clause.check(context), clause.seconds * context.scale, stall)
     return finding_of(clause, ending.raised), time.monotonic() - began
 

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +79,9 @@ class RegistrySubject:
         config = {"type": self.config} if isinstance(self.config, str) else self.config
         named = [("backends", config.get("type"))]
         named += [(group, self._type_of(group, config.get(group[:-1]))) for group in ("transports", "schedulers")]
-        return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the examination in a child records what the registry warns of
+            return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
 
     def _type_of(self, group: str, part: object) -> object:
         """Return the registered name that a part of a composed backend means: a table, or the name of one."""

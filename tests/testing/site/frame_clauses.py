@@ -27,6 +27,7 @@ def _clause(
         check=_check(clause_id),
         capability=capability,
         depends=depends,
+        seconds=10,
         look_at=f"the right place for {clause_id}",
     )
 

@@ -15,7 +15,7 @@ class Tiny:
 
     Args:
         red: The clauses that are to be red.
-        enter: What entering does: ``hang``, ``block``, ``thread``, ``raise``, ``skip``, ``exit`` or ``crash``.
+        enter: What entering does: ``hang``, ``block``, ``raise``, ``skip`` or ``crash``.
     """
 
     def __init__(self, red: str = "", enter: str = "") -> None:
@@ -29,16 +29,12 @@ class Tiny:
                 await _hang()
             case "block":
                 time.sleep(1000)  # noqa: ASYNC251 -- that is what it is for
-            case "thread":
-                await asyncio.to_thread(time.sleep, 1000)
             case "raise":
                 raise LookupError("the site is gone")
             case "skip":
                 import pytest  # noqa: PLC0415 -- as a plugin would that wants to hide
 
                 pytest.skip("not today")
-            case "exit":
-                raise SystemExit(0)
             case "crash":
                 os._exit(9)
             case _:
