@@ -45,7 +45,7 @@ LOADED = "import sys; before = set(sys.modules); import intercede; print(*sorted
 AFTERWARDS = """
 import timeit
 from intercede.registry import Registry
-from intercede.gate import violations
+from intercede.registry.gate import violations
 registry = Registry()
 made = registry.transport("local")
 count = 2000

@@ -16,20 +16,19 @@ MODULES = sorted((SRC / "intercede").rglob("*.py"))
 #: Each part of the house, and the other parts that it may import. docs/explanation/architecture.md shows the same.
 MAY_IMPORT: dict[str, set[str]] = {
     "contract": set(),
-    "discovery": set(),
+    "plugin": set(),
+    "discovery": {"plugin"},
     "batch": {"contract"},
-    "registry": {"contract", "discovery", "batch", "config"},
+    "registry": {"contract", "plugin", "discovery", "batch", "config"},
     "config": {"contract"},
     "transports": {"contract"},
     "schedulers": {"contract"},
     "backends": {"contract"},
-    "testing": {"contract", "registry", "config"},
-    "cli": {"contract", "registry", "config", "testing"},
+    "testing": {"contract", "registry", "config", "plugin"},
+    "cli": {"contract", "registry", "config", "testing", "__init__"},
     "__main__": {"cli"},
     "__init__": {"contract", "registry"},
 }
-#: What the registry is made of, beside its own file.
-SAME_PART = {"gate": "registry", "options": "registry"}
 #: The only parts that may load a library of the world at all, and which.
 WORLD: dict[str, set[str]] = {
     "contract": {"pydantic"},
@@ -41,8 +40,7 @@ WORLD: dict[str, set[str]] = {
 
 def part_of(path: Path) -> str:
     """Return the part of the house that a file belongs to."""
-    name = path.relative_to(SRC / "intercede").parts[0].removesuffix(".py")
-    return SAME_PART.get(name, name)
+    return path.relative_to(SRC / "intercede").parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -59,7 +57,7 @@ def imported(path: Path) -> Iterator[str]:
 def parts_imported(path: Path) -> set[str]:
     """Return the parts of intercede that a file imports."""
     names = [name.split(".") for name in imported(path) if name.split(".")[0] == "intercede"]
-    return {SAME_PART.get(name[1], name[1]) for name in names if len(name) > 1}
+    return {name[1] for name in names if len(name) > 1}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))

@@ -13,7 +13,7 @@ import pytest
 from intercede.contract.backend import CAPABILITIES, Cancellable, JobBackend, Submitter, capabilities
 from intercede.contract.job import JobHandle, JobOutput, JobStatus, OpOutcome, Submission, SubmissionSpec
 from intercede.contract.transport import Transport
-from intercede.gate import violations, violations_of_class
+from intercede.registry.gate import violations, violations_of_class
 
 
 class Right:

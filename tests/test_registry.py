@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intercede import names
+from intercede.registry import names
 from intercede.config import load
 from intercede.contract.credentials import CredentialProvider
 from intercede.contract.errors import (
@@ -28,7 +28,7 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
-from intercede.precedence import Pin, allowed, pins
+from intercede.registry.precedence import Pin, allowed, pins
 from intercede.registry import Plugin, PluginShadowWarning, Registry
 
 TRANSPORT = '''

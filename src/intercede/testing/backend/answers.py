@@ -1,5 +1,7 @@
 """Ask a subject, and read what it answers: what is missing or not of the contract's types is a finding, in words."""
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
@@ -23,13 +25,16 @@ __all__ = [
     "each",
     "ended",
     "fetched",
+    "finished",
     "foreign",
     "holds",
     "killed",
     "living",
     "purged",
+    "seen",
     "started",
     "stood",
+    "submitted",
     "unknown",
 ]
 
@@ -71,11 +76,32 @@ def _mapping(answer: object, verb: str) -> Mapping[object, object]:
     return cast("Mapping[object, object]", answer)
 
 
+class _Insisting:
+    """Stands before a subject's submit, so that what the context remembers are handles."""
+
+    def __init__(self, backend: JobBackend) -> None:
+        self._backend = backend
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> Submission:
+        submission = a(Submission, await self._backend.submit(spec, copies), "the answer of submit")
+        for index, handle in _mapping(submission.handles, "submit, in handles,").items():
+            a(JobHandle, handle, f"the handle of copy {index}")
+        _mapping(submission.failures, "submit, in failures,")
+        return submission
+
+
+async def submitted(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> Submission:
+    """Submit, and insist on an answer of the contract's type."""
+    return await context.submit(cast("JobBackend", _Insisting(backend)), spec, copies)
+
+
 async def started(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobHandle]:
     """Submit, insist that every copy was started, and return their handles in order."""
-    submission = a(Submission, await context.submit(backend, spec, copies), "the answer of submit")
+    submission = await submitted(context, backend, spec, copies)
     count = copies if isinstance(copies, int) else len(copies)
     context.expect(
         sorted(submission.handles) == list(range(count)),
@@ -90,12 +116,47 @@ async def stood(context: Context, backend: JobBackend, handles: Sequence[JobHand
     return each(JobStatus, await context.status(backend, handles), handles, "status")
 
 
+async def _polled(
+    context: Context,
+    backend: JobBackend,
+    handles: Sequence[JobHandle],
+    enough: Callable[[JobStatus], bool],
+    within: float,
+) -> dict[JobHandle, JobStatus]:
+    end, wait = time.monotonic() + within * context.scale, 0.005
+    while True:
+        statuses = await stood(context, backend, handles)
+        if all(map(enough, statuses)) or time.monotonic() > end:
+            return dict(zip(handles, statuses, strict=True))
+        await asyncio.sleep(wait)
+        wait = min(1.5 * wait, 0.3)
+
+
+async def finished(
+    context: Context, backend: JobBackend, handles: Sequence[JobHandle], within: float = 30
+) -> dict[JobHandle, JobStatus]:
+    """Poll until every job is final, and insist that it happens within so many seconds, times the scale."""
+    statuses = await _polled(context, backend, handles, lambda each: each.state.final, within)
+    expected = f"every job to be final within {within * context.scale:g} s"
+    for handle, status in statuses.items():
+        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
+    return statuses
+
+
+async def seen(
+    context: Context, backend: JobBackend, handle: JobHandle, *states: JobState, within: float = 30
+) -> JobStatus:
+    """Poll until one of these states, or a final one, is seen, and return what was seen last."""
+    statuses = await _polled(context, backend, [handle], lambda each: each.state.final or each.state in states, within)
+    return statuses[handle]
+
+
 async def ended(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobStatus]:
     """Submit, wait until every copy is final, and return their statuses in order."""
     handles = await started(context, backend, spec, copies)
-    return each(JobStatus, await context.finish(backend, handles), handles, "status")
+    return list((await finished(context, backend, handles)).values())
 
 
 async def holds(

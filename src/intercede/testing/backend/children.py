@@ -51,10 +51,12 @@ def process():
     umask = os.umask(0o077)
     os.umask(umask)
     environment = {f"the environment variable {name}": value for name, value in os.environ.items()}
-    handlers = {f"the handler of {signal.Signals(each).name}": str(signal.getsignal(each)) for each in signal.Signals}
+    handlers = {f"the handler of {each.name}": signal.getsignal(each) for each in signal.Signals}
     return {"the working directory": os.getcwd(), "the umask": umask, **environment, **handlers}
 
 async def main():
+    os.chdir(arguments[1])  # this process was made by one that the subject may have changed already
+    os.umask(0o022)
     backend = build()
     spec = SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0])
     before = process()
@@ -63,7 +65,7 @@ async def main():
         print("\\n" + json.dumps([handle.model_dump() for handle in handles]))
         await backend.status(handles)
         claimed = capabilities(backend)
-        if "output" in claimed: await backend.fetch_output(handles, Path(arguments[1]))
+        if "output" in claimed: await backend.fetch_output(handles, Path("dest"))
         if "kill" in claimed: await backend.kill(handles)
         if "find" in claimed: await backend.find(arguments[0])
         if "load" in claimed: await backend.counts()

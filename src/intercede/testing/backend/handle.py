@@ -3,7 +3,7 @@
 import json
 
 from intercede.contract.job import JobHandle, JobState
-from intercede.testing.backend.answers import living, started
+from intercede.testing.backend.answers import finished, living, seen, started
 from intercede.testing.backend.children import DRIVE
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
@@ -28,7 +28,7 @@ async def check_round_trip(context: Context) -> None:
         read = JobHandle.model_validate_json(handle.model_dump_json(include={"resource", "job"}))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
-        status = (await context.finish(backend, [read]))[read]
+        status = (await finished(context, backend, [read]))[read]
         expected = "a job asked for by the handle that went through JSON to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
 
@@ -48,7 +48,7 @@ async def check_another_instance(context: Context) -> None:
     async with context.opened() as first:
         handles = await started(context, first, context.sh("exit 3"))
     async with context.opened() as second:
-        status = await context.until(second, handles[0], JobState.UNKNOWN)
+        status = await seen(context, second, handles[0], JobState.UNKNOWN)
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
             expected="another instance to tell that the job FAILED with 3",

@@ -5,10 +5,12 @@ import asyncio
 from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.backend.answers import (
     each,
+    finished,
     foreign,
     killed,
     living,
     purged,
+    seen,
     started,
     stood,
     unknown,
@@ -35,10 +37,10 @@ async def check_running_job(context: Context) -> None:
     """Kill a job that is RUNNING."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh(_LONG))
-        await context.until(backend, handle, JobState.RUNNING)
+        await seen(context, backend, handle, JobState.RUNNING)
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
-        status = (await context.finish(backend, [handle]))[handle]
+        status = (await finished(context, backend, [handle]))[handle]
         context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
 
 
@@ -62,7 +64,7 @@ async def check_early_kill(context: Context) -> None:
             (handle,) = await started(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
             (outcome,) = await killed(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
-            status = (await context.finish(backend, [handle], within=seconds + 30))[handle]
+            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
             if status.state is JobState.KILLED:
                 return
             told.append(living(status))
@@ -85,7 +87,7 @@ async def check_finished_job(context: Context) -> None:
     """Kill a job that has ended."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 3"))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         (outcome,) = await killed(context, backend, handles)
         context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
         (status,) = await stood(context, backend, handles)
@@ -111,7 +113,7 @@ async def check_unknown_jobs(context: Context) -> None:
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await killed(context, backend, [gone])
-            await context.finish(backend, [gone])
+            await finished(context, backend, [gone])
             await purged(context, backend, [gone])
             strangers.append(gone)
         try:
@@ -124,7 +126,7 @@ async def check_unknown_jobs(context: Context) -> None:
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
-        status = (await context.finish(backend, [good]))[good]
+        status = (await finished(context, backend, [good]))[good]
         context.expect(status.state is JobState.KILLED, expected="that job to end KILLED", observed=living(status))
 
 
@@ -145,7 +147,7 @@ async def check_killing_twice(context: Context) -> None:
         handles = await started(context, backend, context.sh(_LONG))
         rounds = [await killed(context, backend, handles)]
         rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         rounds.append(await killed(context, backend, handles))
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
@@ -171,7 +173,7 @@ async def check_other_copies(context: Context) -> None:
         for seconds in tries(context):
             handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
             await killed(context, backend, [handles[1]])
-            statuses = await context.finish(backend, handles, within=3 * seconds + 30)
+            statuses = await finished(context, backend, handles, within=3 * seconds + 30)
             for copy in (0, 2):
                 status = statuses[handles[copy]]
                 lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
@@ -202,15 +204,15 @@ async def check_children(context: Context) -> None:
     finder = f"[{word[0]}]{word[1:]}"
     async with context.opened() as backend:
         (handle,) = await started(context, backend, parent)
-        await context.until(backend, handle, JobState.RUNNING)
+        await seen(context, backend, handle, JobState.RUNNING)
         # Gives the child time to start, and no longer: with a single slot this one runs when the other has ended.
         (control,) = await started(context, backend, context.sh(looking, finder))
-        await context.until(backend, control, within=5)
+        await seen(context, backend, control, within=5)
         await killed(context, backend, [handle])
-        await context.finish(backend, [handle])
+        await finished(context, backend, [handle])
         for _ in range(3):
             (search,) = await started(context, backend, context.sh(looking, finder))
-            status = (await context.finish(backend, [search]))[search]
+            status = (await finished(context, backend, [search]))[search]
             if status.state is JobState.DONE:
                 return
             await asyncio.sleep(0.2)

@@ -10,7 +10,7 @@ from typing import cast
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.contract.transport import CommandResult
-from intercede.testing.backend.answers import ended, living, started, stood
+from intercede.testing.backend.answers import ended, finished, living, started, stood
 from intercede.testing.backend.children import COMPARE, WATCH
 from intercede.testing.backend.processes import belongings
 from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
@@ -189,7 +189,7 @@ async def check_two_instances(context: Context) -> None:
         async with context.opened() as other:
             await started(context, other, context.sh("exit 0"))
         try:
-            statuses = await context.finish(backend, handles)
+            statuses = await finished(context, backend, handles)
         except CheckFailed:
             raise
         except Exception as error:
@@ -275,7 +275,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     """Await every verb three times, all at once, on jobs that have ended."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"), copies=2)
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         verbs = [verb for verb in claimed(context) if verb != "purge"] * 3
         calls = (asked(context, backend, verb, handles) for verb in verbs)
         answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)
@@ -340,7 +340,7 @@ async def check_process(context: Context) -> None:
     """Use every verb in a child process, and compare before entering with after leaving."""
     tag = context.token()
     context.tags[tag] = None
-    child = await context.subprocess(COMPARE, tag, str(context.tmp / "dest"))
+    child = await context.subprocess(COMPARE, tag, str(context.tmp))
     changed = _last_line(context, child, "using every verb in a child process")
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -9,7 +9,19 @@ from pydantic import SecretBytes
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
-from intercede.testing.backend.answers import asked_of, each, fetched, foreign, killed, living, started, stood, unknown
+from intercede.testing.backend.answers import (
+    asked_of,
+    each,
+    fetched,
+    finished,
+    foreign,
+    killed,
+    living,
+    seen,
+    started,
+    stood,
+    unknown,
+)
 from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
@@ -30,7 +42,7 @@ async def _run(
 ) -> list[JobHandle]:
     """Run a payload to its end, however it ends."""
     handles = await started(context, backend, context.sh(script, **fields), copies)
-    await context.finish(backend, handles)
+    await finished(context, backend, handles)
     return handles
 
 
@@ -346,7 +358,7 @@ async def check_hostile_names(context: Context) -> None:
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         hostile, plain = await fetched(context, backend, handles, dest)
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
@@ -481,10 +493,10 @@ async def check_killed_output(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in (0.0, *tries(context)):
             (handle,) = await started(context, backend, context.sh("echo before; exec sleep 60"))
-            await context.until(backend, handle, JobState.RUNNING)
+            await seen(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
-            await context.finish(backend, [handle])
+            await finished(context, backend, [handle])
             (output,) = await fetched(context, backend, [handle])
             came.append(output.stdout and _read(output.stdout, "stdout"))
             if came[-1] == b"before\n":
@@ -510,14 +522,14 @@ async def check_unfinished(context: Context) -> None:
         for seconds in tries(context):
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two"
             (handle,) = await started(context, backend, context.sh(script, **_EVERYTHING))
-            await context.until(backend, handle, JobState.RUNNING)
+            await seen(context, backend, handle, JobState.RUNNING)
             (early,) = await fetched(context, backend, [handle])
             (status,) = await stood(context, backend, [handle])
             if status.state.final:
                 continue  # it ended too soon to tell
             observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
-            await context.finish(backend, [handle], within=seconds + 30)
+            await finished(context, backend, [handle], within=seconds + 30)
             (output,) = await fetched(context, backend, [handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})

@@ -1,7 +1,7 @@
 """IC-PURGE: nothing is left of what is purged, and nothing else goes."""
 
 from intercede.contract.job import JobState
-from intercede.testing.backend.answers import fetched, living, purged, started, stood
+from intercede.testing.backend.answers import fetched, finished, living, purged, seen, started, stood
 from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
@@ -22,7 +22,7 @@ async def check_purged(context: Context) -> None:
     """Purge an ended job; ask for it here and through another instance."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("echo here"))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         (outcome,) = await purged(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
         async with context.opened() as other:
@@ -53,7 +53,7 @@ async def check_unfinished_job(context: Context) -> None:
         for seconds in tries(context):
             script = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3"
             (handle,) = await started(context, backend, context.sh(script))
-            await context.until(backend, handle, JobState.RUNNING)
+            await seen(context, backend, handle, JobState.RUNNING)
             (outcome,) = await purged(context, backend, [handle])
             (status,) = await stood(context, backend, [handle])
             if status.state.final:
@@ -61,7 +61,7 @@ async def check_unfinished_job(context: Context) -> None:
             refused = not outcome.ok and outcome.reason == "running"
             expected = "purging an unfinished job not to be ok, for the reason 'running'"
             context.expect(refused, expected=expected, observed=f"{outcome!r} for a job that is {living(status)}")
-            status = (await context.finish(backend, [handle], within=seconds + 30))[handle]
+            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
             return
@@ -82,7 +82,7 @@ async def check_purging_twice(context: Context) -> None:
     """Purge an ended job twice, the second time with itself as a duplicate."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
             outcome, *_ = await purged(context, backend, asked)
             context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
@@ -103,7 +103,7 @@ async def check_other_copies(context: Context) -> None:
     """Purge copy 1 of eleven; ask for the others, and fetch them."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("echo here"), copies=11)
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         await purged(context, backend, [handles[1]])
         others = [handles[0], *handles[2:]]
         for handle, status in zip(others, await stood(context, backend, others), strict=True):

@@ -5,8 +5,21 @@ import time
 from collections.abc import Mapping
 
 from intercede.contract.errors import UnsupportedSpecError
-from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
-from intercede.testing.backend.answers import a, asked_of, each, ended, foreign, living, purged, started, stood, unknown
+from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
+from intercede.testing.backend.answers import (
+    asked_of,
+    each,
+    ended,
+    finished,
+    foreign,
+    living,
+    purged,
+    seen,
+    started,
+    stood,
+    submitted,
+    unknown,
+)
 from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
@@ -70,7 +83,7 @@ async def check_unknown_handles(context: Context) -> None:
     """Ask for a job, for handles that name none, and for a purged one."""
     async with context.opened() as backend:
         good, gone = await started(context, backend, context.sh("exit 0"), copies=2)
-        await context.finish(backend, [good, gone])
+        await finished(context, backend, [good, gone])
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await purged(context, backend, [gone])
@@ -199,7 +212,7 @@ async def check_final_states_stay(context: Context) -> None:
     copies = [CopyVars(environment={"IC_CODE": code}) for code in ("0", "3")]
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh('exit "$IC_CODE"'), copies)
-        first = each(JobStatus, await context.finish(backend, handles), handles, "status")
+        first = each(JobStatus, await finished(context, backend, handles), handles, "status")
         again = [await stood(context, backend, handles) for _ in range(3)]
     async with context.opened() as other:
         again.append(await stood(context, other, handles))
@@ -260,7 +273,7 @@ async def check_running(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             (handle,) = await started(context, backend, context.sh(nap(seconds)))
-            status = await context.until(backend, handle, JobState.RUNNING, within=seconds + 30)
+            status = await seen(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
             told.append(living(status))
@@ -285,7 +298,7 @@ async def check_mixed_batch(context: Context) -> None:
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh('exit "$IC_CODE"'), copies)
         handles += await started(context, backend, context.sh("exit 6"))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         turned = handles[::-1]
         told = [status.exit_code for status in await stood(context, backend, turned)]
         context.expect(told == [6, 5, 0, 4, 0], expected="the exit codes 6, 5, 0, 4, 0, in this order", observed=told)
@@ -307,7 +320,7 @@ async def check_polling(context: Context) -> None:
         handles = await started(context, backend, context.sh(f"{nap(0.3)}; exit 3"), copies=2)
         for _ in range(8):
             await asyncio.gather(*(stood(context, backend, handles[:1]) for _ in range(4)))
-        await context.finish(backend, handles)
+        await finished(context, backend, handles)
         for copy, status in enumerate(await stood(context, backend, handles)):
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
@@ -334,10 +347,10 @@ async def check_cannot_start(context: Context) -> None:
         for executable in (f"intercede-no-such-{context.token()}", script):
             spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")
             try:
-                submission = a(Submission, await context.submit(backend, spec), "the answer of submit")
+                submission = await submitted(context, backend, spec)
             except UnsupportedSpecError:
                 continue  # it looked beforehand
-            for status in (await context.finish(backend, list(submission.handles.values()))).values():
+            for status in (await finished(context, backend, list(submission.handles.values()))).values():
                 expected = "FAILED for a program that is not there"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
 

@@ -9,8 +9,8 @@ from pydantic import SecretBytes
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
-from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
-from intercede.testing.backend.answers import a, ended, holds, living, started
+from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
+from intercede.testing.backend.answers import ended, finished, holds, living, seen, started, submitted
 from intercede.testing.backend.payloads import (
     AWKWARD,
     HEX,
@@ -40,8 +40,7 @@ async def check_indices(context: Context) -> None:
     """Submit three copies, and one."""
     async with context.opened() as backend:
         for copies in (3, 1):
-            answer = await context.submit(backend, context.sh("exit 0"), copies)
-            submission = a(Submission, answer, "the answer of submit")
+            submission = await submitted(context, backend, context.sh("exit 0"), copies)
             told = sorted([*submission.handles, *submission.failures])
             context.expect(
                 told == list(range(copies)),
@@ -245,17 +244,17 @@ async def check_secrecy(context: Context) -> None:
         with logged() as records:
             async with watched(secret.encode()) as seen:
                 handles = await started(context, backend, context.sh(LOOK), copies)
-                finished = await context.finish(backend, handles)
+                last = await finished(context, backend, handles)
             errors = [await _error(context, backend, fields, copies) for fields in _refused(context)]
     told = {
         "a handle": [repr(handle) + handle.model_dump_json() for handle in handles],
-        "a status": [repr(status) + status.model_dump_json() for status in finished.values()],
+        "a status": [repr(status) + status.model_dump_json() for status in last.values()],
         "an error": errors,
         "a log record": records,
     }
     leaks = seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
     context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it stands {'; '.join(leaks)}")
-    status = finished[handles[0]]
+    status = last[handles[0]]
     observed = f"the payload says: {SEEN.get(status.exit_code or 0, living(status))}"
     context.expect(status.state is JobState.DONE, expected="the secret to be seen nowhere there", observed=observed)
 
@@ -270,7 +269,7 @@ def _refused(context: Context) -> list[dict[str, object]]:
 
 async def _error(context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]) -> str:
     try:
-        await context.submit(backend, context.sh("exit 0", **fields), copies)
+        await submitted(context, backend, context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
         return text_of(error)
     return ""
@@ -371,7 +370,7 @@ async def check_files_may_go(context: Context) -> None:
         handles = await started(context, backend, spec)
         script.unlink()
         source.unlink()
-        status = (await context.finish(backend, handles))[handles[0]]
+        status = (await finished(context, backend, handles))[handles[0]]
         expected = "a job whose local files were deleted after submit to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
 
@@ -429,7 +428,7 @@ async def check_unsupported(context: Context) -> None:
 async def _expect_refused(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
     expected = f"{what} to be refused with UnsupportedSpecError, or not to end DONE"
     try:
-        submission = a(Submission, await context.submit(backend, spec), "the answer of submit")
+        submission = await submitted(context, backend, spec)
     except UnsupportedSpecError:
         await _expect_nothing_started(context, backend, spec, what)
     except ResourceError:
@@ -437,7 +436,7 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
     else:
         for handle in submission.handles.values():
             # It may wait for ever for what will never be there, which is no success either.
-            status = await context.until(backend, handle, JobState.HELD, within=5)
+            status = await seen(context, backend, handle, JobState.HELD, within=5)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=living(status))
 
 
@@ -471,10 +470,12 @@ async def check_invalid(context: Context) -> None:
     async with context.opened() as backend:
         for what, spec, copies in wrong:
             try:
-                answer: object = await context.submit(backend, spec, copies)
+                answer: object = await submitted(context, backend, spec, copies)
             except InvalidSpecError:
                 await _expect_nothing_started(context, backend, spec, what)
                 continue
+            except CheckFailed:
+                raise
             except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
                 answer = error
             raise CheckFailed(f"InvalidSpecError for {what}", f"{shown(answer)}")
@@ -496,7 +497,7 @@ async def check_concurrent_submissions(context: Context) -> None:
     async with context.opened() as backend:
         submitted = (started(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
         handles = await asyncio.gather(*submitted)
-        statuses = await context.finish(backend, [handle for each in handles for handle in each])
+        statuses = await finished(context, backend, [handle for each in handles for handle in each])
         for code, each in zip(codes, handles, strict=True):
             told = [statuses[handle].exit_code for handle in each]
             context.expect(

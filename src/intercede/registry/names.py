@@ -6,7 +6,7 @@ import sys
 from intercede import discovery
 from intercede.contract.errors import PluginDeniedError, PluginNotFoundError
 from intercede.plugin import GROUPS, Plugin, fold
-from intercede.precedence import (
+from intercede.registry.precedence import (
     POLICY,
     PREFER,
     Explanation,

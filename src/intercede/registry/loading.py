@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import cast
 
 from intercede.contract.errors import PluginContractError, PluginLoadError
-from intercede.gate import violations, violations_of_class
-from intercede.options import Target
 from intercede.plugin import Plugin
-from intercede.precedence import described
+from intercede.registry.gate import violations, violations_of_class
+from intercede.registry.options import Target
+from intercede.registry.precedence import described
 
 __all__ = ["construct", "imported", "load_error"]
 

@@ -11,7 +11,7 @@ from functools import partial
 from types import SimpleNamespace
 
 from intercede.contract.errors import ConfigError
-from intercede.precedence import nearest
+from intercede.registry.precedence import nearest
 
 __all__ = ["Target", "bind", "needed", "split", "takes_credentials"]
 

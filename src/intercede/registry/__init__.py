@@ -10,9 +10,9 @@ Making an object connects nowhere; entering it may.
 """
 
 from intercede.contract.errors import ConfigError, PluginDeniedError
-from intercede.names import Names, PluginShadowWarning, note_running
 from intercede.plugin import Plugin
-from intercede.precedence import Explanation, described, nearest
+from intercede.registry.names import Names, PluginShadowWarning, note_running
+from intercede.registry.precedence import Explanation, described, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from intercede.contract.credentials import CredentialProvider
     from intercede.contract.scheduler import Scheduler
     from intercede.contract.transport import Transport
-    from intercede.options import Target
+    from intercede.registry.options import Target
 
 __all__ = [
     "Explanation",
@@ -130,7 +130,7 @@ class Registry(Names):
             plugin: One of ``plugins()``.
             seconds: How long the child may take; then it is killed, and what it started with it.
         """
-        from intercede.trial import tried  # noqa: PLC0415 -- loads subprocess
+        from intercede.registry.trial import tried  # noqa: PLC0415 -- loads subprocess
 
         if plugin.status in {"denied", "ignored"}:
             return ()
@@ -158,7 +158,7 @@ class Registry(Names):
         from typing import cast  # noqa: PLC0415 -- loaded by then
 
         from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio
-        from intercede.options import bind, split  # noqa: PLC0415 -- loads inspect
+        from intercede.registry.options import bind, split  # noqa: PLC0415 -- loads inspect
 
         transport = self._chosen("transports", *self._table_in("transports", table, where), prefix="transport.")
         scheduler = self._chosen("schedulers", *self._table_in("schedulers", table, where), prefix="scheduler.")
@@ -194,7 +194,7 @@ class Registry(Names):
 
         A failed call of the target is tried again, for it depends on options and credentials.
         """
-        from intercede.loading import imported, load_error  # noqa: PLC0415 -- loads the contract, and so pydantic
+        from intercede.registry.loading import imported, load_error  # noqa: PLC0415 -- loads the contract, and so pydantic
 
         if plugin not in self._failures:
             try:
@@ -213,8 +213,8 @@ class Registry(Names):
         return " or ".join(each.pin for each in others if each.target != plugin.target)
 
     def _object(self, chosen: "_Chosen", credentials: "CredentialProvider | None") -> object:
-        from intercede.loading import construct  # noqa: PLC0415 -- as above
-        from intercede.options import bind, needed, takes_credentials  # noqa: PLC0415 -- as above
+        from intercede.registry.loading import construct  # noqa: PLC0415 -- as above
+        from intercede.registry.options import bind, needed, takes_credentials  # noqa: PLC0415 -- as above
 
         plugin = chosen.plugin
         options = bind(chosen.target, chosen.options, where=chosen.where, prefix=chosen.prefix, flat=chosen.flat)

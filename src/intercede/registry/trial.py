@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import IO, cast
 
 from intercede.contract.errors import PluginContractError, PluginLoadError
-from intercede.gate import violations_of_class
-from intercede.loading import construct, imported, load_error
-from intercede.options import Target, needed
 from intercede.plugin import Plugin
+from intercede.registry.gate import violations_of_class
+from intercede.registry.loading import construct, imported, load_error
+from intercede.registry.options import Target, needed
 
 __all__ = ["tried"]
 
-_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from intercede.trial import _child; _child(sys.argv[1], sys.argv[2])"
+_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from intercede.registry.trial import _child; _child(sys.argv[1], sys.argv[2])"
 
 
 def tried(plugin: Plugin, seconds: float) -> tuple[str, ...]:
