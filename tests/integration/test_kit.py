@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
@@ -59,6 +57,15 @@ def test_a_copied_id_runs_alone(plain: Environment) -> None:
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
     assert "PARTIAL" in last
+
+
+def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
+    """New-first, stop-at-first and last-failed order and select the suite's ids like any others."""
+    for options in (("--nf", "-x"), ("--lf",), ("--ff", "--sw")):
+        done = plain.run("-m", "pytest", "--intercede-backend=fake", ONE, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1 passed" in done.stdout
+        assert "PARTIAL" in done.stdout.splitlines()[-1]
 
 
 def test_a_name_that_is_not_there(plain: Environment) -> None:
@@ -122,8 +129,7 @@ def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path)
     assert "1 passed" in last
 
 
-@pytest.mark.parametrize("options", [["-n", "2"], []], ids=["workers", "alone"])
-def test_an_author_s_own_tests_use_the_fixtures(plain: Environment, tmp_path: Path, options: list[str]) -> None:
+def test_an_author_s_own_tests_use_the_fixtures(plain: Environment, tmp_path: Path) -> None:
     """An author's own tests get a backend of the subject by fixture; run with a path, the suite comes along."""
     (tmp_path / "test_own.py").write_text(
         "import asyncio\n\n\n"
@@ -133,6 +139,6 @@ def test_an_author_s_own_tests_use_the_fixtures(plain: Environment, tmp_path: Pa
         "            return type(backend).__name__\n\n"
         "    assert asyncio.run(enter()) == 'FakeBackend'\n"
     )
-    done, _ = kit(plain, "--intercede-backend=fake", "test_own.py", "-k", "test_own", *options)
+    done, _ = kit(plain, "--intercede-backend=fake", "test_own.py", "-k", "test_own")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
