@@ -269,6 +269,14 @@ def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -
     assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
 
 
+def test_choosing_other_checks_hides_no_refusal(run: Pytest) -> None:
+    """What did not load is NOT CONFORMANT, whichever checks were asked for."""
+    outcome = run("--intercede-backend=broken", "-q", "-k", "SUBMIT")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -316,7 +324,7 @@ def test_a_shadow_is_told_in_the_header(run: Pytest, tmp_path: Path) -> None:
 
     assert outcome.code == 1, outcome
     assert "INTERCEDE_PREFER=schedulers:direct=intercede" in outcome.text.partition("rootdir")[0], outcome
-    assert outcome.last.endswith("(intercede+shadow) is NOT CONFORMANT: fix IC-SHAPE-01 first")
+    assert outcome.last.endswith("(intercede+shadow) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more")
 
 
 def test_a_capability_that_is_required_must_be_claimed(run: Pytest) -> None:

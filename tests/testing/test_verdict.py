@@ -192,12 +192,12 @@ def test_a_blocked_must_is_no_pass() -> None:
     assert report.verdict is Verdict.INCOMPLETE
 
 
-def test_a_refused_subject_requires_nothing_more() -> None:
-    """What it would claim is not known, so the gate's words are what to fix."""
+@pytest.mark.parametrize("selected", [False, True])
+def test_a_refused_subject_is_not_conformant_whatever_ran(*, selected: bool) -> None:
+    """The gate's words are what to fix; what it would claim is not known, and what is required says nothing."""
     facts = Facts(id="x", config="x", name="x", refusal="it does not load")
-    results = {each: Result(each, State.BLOCKED, blocker="IC-SHAPE-01") for each in FOUR}
-    results["IC-SHAPE-01"] = Result("IC-SHAPE-01", State.FAILED)
 
-    report = judge(facts, FOUR, results, required=KILL)
+    report = judge(facts, FOUR, {}, required=KILL, selected=selected)
 
     assert report.line == "intercede: x is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 3 more"
+    assert report.results["IC-SHAPE-01"].message == "it does not load"

@@ -162,16 +162,15 @@ class Suite:
             self._lost_to = failed if report.failed else "a skip mark"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the SHOULD that are red: pytest keeps what it calls xfailed to itself."""
-        shoulds = [
-            report.results[each].detail
-            for report in self._reports()
-            for each in report.red
-            if CLAUSES[each].level is Level.SHOULD
-        ]
-        if shoulds:
-            terminalreporter.section("SHOULD that are red")
-            terminalreporter.write_line("\n\n".join(shoulds))
+        """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
+        results = [each for of in self._results.values() for each in of.values() if each.detail]
+        shoulds = [each.detail for each in results if _is_expected(CLAUSES[each.clause], each)]
+        left = [f"{each.clause}: {each.detail}" for each in results if each.state is State.PASSED]
+        left += [each for inspection in self._inspections.values() for each in inspection.left if each not in left]
+        for title, texts in (("SHOULD that are red", shoulds), ("left behind", left)):
+            if texts:
+                terminalreporter.section(title)
+                terminalreporter.write_line("\n\n".join(texts))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -288,8 +287,7 @@ def _dress(
     """Put what became of a check into pytest's terms."""
     setattr(report, _OUTCOME, {"subject": subject_id, "result": {**asdict(result), "state": result.state.value}})
     vars(report).pop("wasxfail", None)
-    expected = result.state is State.KNOWN or (result.state is State.FAILED and clause.level is Level.SHOULD)
-    if expected:
+    if _is_expected(clause, result):
         report.outcome, report.wasxfail = "skipped", result.message
     elif result.state in {State.PASSED, State.NOT_APPLICABLE, State.BLOCKED}:
         report.outcome = "passed" if result.state is State.PASSED else "skipped"
@@ -299,6 +297,11 @@ def _dress(
         _say(report, call.excinfo, clause, result.message)
     elif result.detail:
         report.sections.append(("intercede", result.detail))
+
+
+def _is_expected(clause: Clause, result: Result) -> bool:
+    """Whether it is red and decides nothing, so that -x goes on."""
+    return result.state is State.KNOWN or (result.state is State.FAILED and clause.level is Level.SHOULD)
 
 
 def _say(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str) -> None:

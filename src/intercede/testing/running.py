@@ -15,12 +15,10 @@ from intercede.testing.cleaning import Remains, clean_up
 from intercede.testing.context import Call, Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.subjects import FactorySubject, Subject
-from intercede.testing.verdict import Facts, Report, Result, State, judge
+from intercede.testing.verdict import GATE, Facts, Report, Result, State, judge
 
-__all__ = ["GATE", "Inspection", "run_checks"]
+__all__ = ["Inspection", "run_checks"]
 
-GATE = "IC-SHAPE-01"
-"""The clause that is red where a subject does not load or the registry's gate refuses it."""
 _LOAD_SECONDS = 20.0
 
 
@@ -96,6 +94,8 @@ class Inspection:
     def __init__(self, subject: Subject, facts: Facts, *, scale: float = 1.0) -> None:
         self.subject, self.facts, self.scale = subject, facts, scale
         self.results: dict[str, Result] = {}
+        self.left: list[str] = []
+        """What could not be cleaned up, a text for each check."""
 
     def run(self, clause: Clause, again: str = "") -> Result:
         """Check one clause, unless it is known already what must come of it.
@@ -140,6 +140,7 @@ class Inspection:
                     finding, seconds = _timed(clause, context)
                 finally:
                     remains = clean_up(context, aside, evidence=finding is not None)
+                    self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left)
         return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=again)

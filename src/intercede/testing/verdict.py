@@ -13,8 +13,10 @@ from intercede.contract import VERSION
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.testing.clauses import Clause, Level
 
-__all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge"]
+__all__ = ["GATE", "Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge"]
 
+GATE = "IC-SHAPE-01"
+"""The clause that is red where a subject does not load or the registry's gate refuses it."""
 Profile = Literal["core", "full"]
 """core: the clauses of the essential verbs. full: those of every claimed capability as well."""
 
@@ -225,6 +227,10 @@ def in_profile(clause: Clause, profile: Profile) -> bool:
 
 def _settled(clause: Clause, result: Result, facts: Facts, settled: Mapping[str, Result]) -> Result:
     """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
+    if facts.refusal is not None and result.state is State.NOT_RUN:
+        if clause.id == GATE:
+            return replace(result, state=State.FAILED, message=facts.refusal)
+        return replace(result, state=State.BLOCKED, blocker=GATE, message=f"{GATE} is red")
     if clause.capability is not None and clause.capability not in facts.capabilities and facts.refusal is None:
         message = f"{facts.id} does not claim {clause.capability}"
         return replace(result, state=State.NOT_APPLICABLE, message=message)
