@@ -41,8 +41,8 @@ bounded() {
     if command -v timeout >/dev/null; then timeout "$max_seconds" "$@"; else "$@"; fi
 }
 
-# over_only STAMP INDEX...: list the files of those that are over, a process for some hundreds of copies.
-over_only() {
+# ended STAMP INDEX...: list the files of those that ended, a process for some hundreds of copies.
+ended() {
     stamp=$1
     shift
     read -r plan <"./$stamp/plan"
@@ -50,8 +50,8 @@ over_only() {
     places=
     count=0
     for index; do
-        record "$stamp" "$index"
-        if [ -z "$over" ] || [ "$said" = gone ]; then continue; fi
+        here=./$stamp/copies/$index
+        [ -e "$here/exit" ] || [ -e "$here/final" ] || continue # whoever asked knows which of these count
         for place in stdout stderr log work; do # what tells most comes first: it is to be within the limits
             [ ! -e "$here/$place" ] || places="$places .//$stamp/copies/$index/$place"
         done
@@ -101,12 +101,12 @@ archives() {
 send() {
     parcel=./.parcel.$mark
     mkdir "$parcel" || return
-    trap 'rm -rf "$parcel" "$root/.ids.$mark"' EXIT
+    trap 'rm -rf "$parcel" "$IC_IDS" "$root/.open.$mark"' EXIT
     gnu=
     case $(tar --version 2>/dev/null) in *"GNU tar"*) gnu=1 ;; esac
     : >"$parcel/report"
     : >"$parcel/cut"
-    each over_only 3>"$parcel/plans" |
+    each ended 3>"$parcel/plans" |
         awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list"
     frame plans plans
     frame report report

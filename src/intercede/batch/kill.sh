@@ -16,7 +16,7 @@ condemn() {
 end() {
     IC_IDS=$root/.kill.$mark
     export IC_IDS
-    trap 'rm -f "$root/.kill.$mark" "$root/.ids.$mark"' EXIT
+    trap 'rm -f "$root/.kill.$mark"' EXIT
     each condemn >"$IC_IDS"
     [ ! -s "$IC_IDS" ] || frame kill tools "$1"
     rm -f "$IC_IDS"

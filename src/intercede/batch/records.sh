@@ -46,20 +46,24 @@ know() {
     printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
 }
 
-# live STAMP INDEX...: print the native ids of the copies whose records may still change.
-live() {
+# sort_out STAMP INDEX...: print the records that stand, unless open_only is set. Those that may still change go to 4,
+# by name, and the scheduler's ids for them to 3.
+sort_out() {
     stamp=$1
     shift
     for index; do
         record "$stamp" "$index"
-        [ -z "$over" ] || continue
-        native "$stamp" "$index"
-        [ -z "$id" ] || printf '%s\n' "$id"
+        if [ -z "$over" ]; then
+            native "$stamp" "$index"
+            printf '%s %s\n' "$stamp" "$index" >&4
+            [ -z "$id" ] || printf '%s\n' "$id" >&3
+        elif [ -z "${open_only-}" ]; then
+            printf '%s %s %s ? %s\n' "$stamp" "$index" "$killed" "$said"
+        fi
     done
 }
 
-# tell STAMP INDEX...: print a line for each copy, with its native id where that still matters or every_id is set;
-# where open_only is set, for those only that are not over.
+# tell STAMP INDEX...: print a line for each copy, with its native id where that still matters or every_id is set.
 tell() {
     stamp=$1
     shift
@@ -69,8 +73,6 @@ tell() {
         if [ -z "$over" ] || [ -n "${every_id-}" ]; then
             native "$stamp" "$index"
             [ -n "$id" ] || [ ! -e "./$stamp/natives" ] || said=gone # the scheduler refused it: it never was
-        elif [ -n "${open_only-}" ]; then
-            continue
         fi
         printf '%s %s %s %s %s\n' "$stamp" "$index" "$killed" "${id:-?}" "$said"
     done
@@ -89,14 +91,20 @@ tools() {
     eval "$1"
 }
 
-# look FRAGMENT: first what the scheduler lists of the copies that may still change, then all records: a copy that
+# look FRAGMENT: the records that stand; what the scheduler lists of the others; then their records again: a copy that
 # ends in between is seen by its record, never taken for lost.
 look() {
     IC_IDS=$root/.ids.$mark
     export IC_IDS
-    trap 'rm -f "$IC_IDS"' EXIT
+    trap 'rm -f "$IC_IDS" "$root/.open.$mark"' EXIT
     trap 'exit 143' HUP INT TERM
-    each live >"$IC_IDS"
+    frame records each sort_out 3>"$IC_IDS" 4>"$root/.open.$mark"
     [ ! -s "$IC_IDS" ] || frame listing tools "$1"
-    frame records each tell
+    [ ! -s "$root/.open.$mark" ] || frame open again
+}
+
+again() {
+    while read -r its_stamp its_index; do
+        tell "$its_stamp" "$its_index"
+    done <"$root/.open.$mark"
 }

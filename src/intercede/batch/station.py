@@ -95,7 +95,8 @@ class Station:
 
     def read(self, answer: Answer) -> Look:
         """Read what ``look_part`` told."""
-        records = {record.job: record for record in map(read_record, answer.lines("records"))}
+        lines = [*answer.lines("records"), *(answer.lines("open") if "open" in answer else ())]
+        records = {record.job: record for record in map(read_record, lines)}
         natives = [record.native for record in records.values() if record.native is not None]
         said: Mapping[str, JobStatus] = {}
         if "listing" in answer:
