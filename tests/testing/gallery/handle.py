@@ -49,6 +49,7 @@ class RemembersOnTheInstance(_Remembers):
 
     caught_by = "IC-HANDLE-02"
     seen = "expected another instance to tell that the job FAILED with 3; observed UNKNOWN (reason=lost)"
+    scale = 0.1
 
     def __init__(self) -> None:
         super().__init__()

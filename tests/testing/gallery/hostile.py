@@ -57,6 +57,8 @@ class HandlesAreText(FakeBackend):
 class EveryOutcomeIsNone(FakeBackend):
     """The optional verbs answer None for each job."""
 
+    areas = "output", "kill", "purge"
+
     async def kill(self, handles: Collection[JobHandle]) -> dict[JobHandle, None]:  # type: ignore[override]  # the mistake
         return dict.fromkeys(handles)
 
@@ -69,6 +71,8 @@ class EveryOutcomeIsNone(FakeBackend):
 
 class EveryMappingIsEmpty(FakeBackend):
     """The optional verbs answer for nobody."""
+
+    areas = "output", "kill", "purge"
 
     async def kill(self, handles: object) -> dict[str, str]:  # type: ignore[override]  # the mistake
         return {}

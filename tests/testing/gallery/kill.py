@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from intercede_fake import FakeBackend
@@ -40,7 +41,7 @@ class OnlySaysItKills(FakeBackend):
     """A kill is accepted, and nothing is done."""
 
     caught_by = "IC-KILL-01"
-    seen = "expected a final state within"
+    seen = "is RUNNING"
     scale = 0.02
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
@@ -172,5 +173,6 @@ class KillsTheParentOnly(FakeBackend):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         for group in self.spared:  # so that the gallery itself leaves nothing behind
-            os.killpg(group, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         await super().__aexit__(exc_type, exc, traceback)
