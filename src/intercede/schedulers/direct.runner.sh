@@ -62,10 +62,10 @@ lane() {
     done
 }
 
-# clock: end what has had its time. A second's grain, one process for all copies.
+# clock: end what has had its time. A second's grain, one process for all copies. Once purged there is nothing to see.
 clock() {
     first=0
-    while [ "$first" -lt "$copies" ]; do
+    while [ "$first" -lt "$copies" ] && [ -e direct/host ]; do
         sleep 1
         read -r now _ </proc/uptime
         now=${now%.*}
