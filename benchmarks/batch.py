@@ -169,7 +169,9 @@ def main() -> None:
     for number in (1, copies):
         counts = in_new_directory(partial(in_loop, partial(commands, copies=number)))
         print(f"commands for {number:5} copies: submit, status, fetch_output, kill, purge = {counts}")
-    ours, xargs, loops = [], [], []
+    ours: list[float] = []
+    xargs: list[float] = []
+    loops: list[float] = []
     for _ in range(turns):
         ours.append(in_new_directory(partial(in_loop, partial(many, copies=copies))))
         xargs.append(in_new_directory(lambda place: by_hand(BY_XARGS, str(place), str(copies))))

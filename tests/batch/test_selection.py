@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from intercede.batch.selection import Plan, matches
 
-CASES = {
+CASES: dict[str, tuple[list[str], list[str]]] = {
     "*.txt": (["a.txt", "é.txt", "a\nb.txt", "a.txt/below"], ["a/b.txt", ".txt", "a.txtx"]),
     "?": (["a", "é", "\n"], [".", "ab", "/"]),
     "[a-c]x": (["ax", "cx"], ["dx", "-x"]),

@@ -14,7 +14,7 @@ from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
-__all__ = ["Look", "Station", "each"]
+__all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settling"]
 
 _NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 
