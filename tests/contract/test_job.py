@@ -1,6 +1,8 @@
 """The contract's data: validated where it is made, and the same ever after."""
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -258,3 +260,18 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (spec.arguments, spec.inputs, spec.outputs, spec.resources) == ((), (), OutputSpec(), Resources())
     assert spec.resources == Resources(cpus=1, memory_mb=None, wall_time_s=None, gpus=0, queue=None)
     assert PurePosixPath(str(spec.executable)).name == "true"
+
+
+def test_a_neighbours_bad_metadata_harms_nobody(tmp_path: Path) -> None:
+    """An unrelated distribution whose entry points are no text does not stop the contract from loading."""
+    metadata = tmp_path / "odd-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_bytes(b"[odd]\n\xff\n")
+    code = (
+        f"import sys; sys.path[:] = {[str(tmp_path), *sys.path]!r}; from intercede import JobHandle; print(JobHandle)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "JobHandle" in done.stdout, done.stderr) == (0, True, "")

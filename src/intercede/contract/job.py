@@ -10,6 +10,7 @@ raises pydantic's ``ValidationError``, a ``ValueError``, which names the field a
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self, TypeVar
@@ -23,6 +24,7 @@ from pydantic import (
     SecretBytes,
     StrictBool,
     StringConstraints,
+    TypeAdapter,
     WrapSerializer,
     model_validator,
 )
@@ -51,6 +53,11 @@ __all__ = [
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+# Pydantic reads the entry points of every distribution when the first model is made, and raises for one unrelated bad
+# file; only once, so it does that here, and a neighbour's bad file harms nobody.
+with suppress(Exception):
+    TypeAdapter(object)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
