@@ -519,6 +519,9 @@ def test_handles_from_elsewhere_are_data(site: Site) -> None:
             assert {purged[handle].reason for handle in foreign} == {"foreign"}
             outputs = await backend.fetch_output(every, site.dest)
             assert [handle for handle, output in outputs.items() if output.ok] == [mine]
+            outputs = await backend.fetch_output([unknown, mine], site.dest)
+            assert (outputs[unknown].ok, outputs[mine].ok) == (False, True)
+            assert not (await backend.fetch_output([unknown], site.dest))[unknown].ok
             assert set(await backend.diagnostics(every)) == set(every)
 
     asyncio.run(main())

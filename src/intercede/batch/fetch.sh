@@ -46,6 +46,7 @@ ended() {
     stamp=$1
     shift
     [ -e "./$stamp/plan" ] || return 0 # purged, or never there
+    [ -e "./$stamp/plan" ] || return 0 # purged, or never there
     read -r plan <"./$stamp/plan"
     printf '%s %s\n' "$stamp" "$plan" >&3
     places=
