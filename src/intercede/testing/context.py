@@ -1,10 +1,8 @@
 """What a check is given: its subject, the contract's verbs bounded in time and on record, and ``expect``."""
 
 import asyncio
-import json
 import secrets
 import string
-import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -42,13 +40,14 @@ from intercede.contract.job import (
 )
 from intercede.contract.transport import CommandResult
 from intercede.testing import bounded
+from intercede.testing.child import run_child
 from intercede.testing.subjects import Subject
 
 __all__ = ["Call", "CheckFailed", "Context", "brief", "shown"]
 
-VERB_SECONDS = 20.0
+_VERB_SECONDS = 20.0
 """How long one verb may take."""
-FINISH_SECONDS = 30.0
+_FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
@@ -255,7 +254,7 @@ class Context:
         Raises:
             CheckFailed: One is not, ``within`` seconds (30 unless given, times ``scale``) after the call.
         """
-        seconds = FINISH_SECONDS if within is None else within
+        seconds = _FINISH_SECONDS if within is None else within
         statuses = await self._poll(backend, handles, seconds, lambda each: each.state.final)
         for handle, status in statuses.items():
             expected = f"a final state within {seconds * self.scale:g} s for job {handle.job}"
@@ -266,7 +265,7 @@ class Context:
         self, backend: JobBackend, handle: JobHandle, *states: JobState, within: float | None = None
     ) -> JobStatus:
         """Poll until one of these states, or a final one, is seen, and return what was seen last."""
-        seconds = FINISH_SECONDS if within is None else within
+        seconds = _FINISH_SECONDS if within is None else within
         statuses = await self._poll(backend, [handle], seconds, lambda each: each.state.final or each.state in states)
         return statuses[handle]
 
@@ -289,7 +288,7 @@ class Context:
 
     # A process of its own
 
-    async def subprocess(self, source: str, *arguments: str, within: float = VERB_SECONDS) -> CommandResult:
+    async def subprocess(self, source: str, *arguments: str, within: float = _VERB_SECONDS) -> CommandResult:
         """Run Python source in a child process.
 
         The names ``build`` (makes a fresh, unopened backend of the same subject) and ``arguments`` (a list of strings)
@@ -309,7 +308,7 @@ class Context:
         return self.tmp / f"fetched-{self._fetched}"
 
     async def _ask(
-        self, verb: str, arguments: str, asked: Callable[[], Awaitable[_T]], within: float = VERB_SECONDS
+        self, verb: str, arguments: str, asked: Callable[[], Awaitable[_T]], within: float = _VERB_SECONDS
     ) -> _T:
         """Call a verb for a bounded time and write it down."""
         seconds = within * self.scale
@@ -370,35 +369,3 @@ async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
 def _named(handles: Collection[JobHandle]) -> str:
     first = ", ".join(handle.job for handle in list(handles)[:3])
     return f"[{first}]" if len(handles) <= 3 else f"[{first}, ...: {len(handles)}]"  # noqa: PLR2004 -- three are shown
-
-
-_BOOT = """
-import json, sys
-request = json.loads(sys.stdin.buffer.read())
-sys.path[:] = request["path"]
-from intercede.testing.subjects import builder
-names = {"__name__": "__main__", "build": builder(request["subject"]), "arguments": request["arguments"]}
-exec(compile(request["source"], "<child>", "exec"), names)
-"""
-
-
-async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()) -> CommandResult:
-    """Run Python source in a child process that can build the subject. It is killed where this is cancelled."""
-    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
-    request = {"path": sys.path, "subject": subject.recipe, "source": source, "arguments": arguments}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _BOOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        stdout, stderr = await child.communicate(json.dumps(request, default=str).encode())
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    code = child.returncode or 0
-    return CommandResult(returncode=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)

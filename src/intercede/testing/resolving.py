@@ -18,7 +18,7 @@ from intercede.contract.backend import Capability
 from intercede.contract.errors import ConfigError, IntercedeError, PluginNotFoundError
 from intercede.contract.transport import CommandResult
 from intercede.testing import bounded
-from intercede.testing.context import run_child
+from intercede.testing.child import run_child
 from intercede.testing.subjects import RegistrySubject, loaded
 from intercede.testing.verdict import Facts
 

@@ -1,0 +1,42 @@
+"""A child process that can build the subject: what must not happen in this one happens there."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from intercede.contract.transport import CommandResult
+from intercede.testing.subjects import Subject
+
+__all__ = ["run_child"]
+
+_BOOT = """
+import json, sys
+request = json.loads(sys.stdin.buffer.read())
+sys.path[:] = request["path"]
+from intercede.testing.subjects import builder
+names = {"__name__": "__main__", "build": builder(request["subject"]), "arguments": request["arguments"]}
+exec(compile(request["source"], "<child>", "exec"), names)
+"""
+
+
+async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()) -> CommandResult:
+    """Run Python source in a child process that can build the subject. It is killed where this is cancelled."""
+    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
+    request = {"path": sys.path, "subject": subject.recipe, "source": source, "arguments": arguments}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _BOOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        stdout, stderr = await child.communicate(json.dumps(request, default=str).encode())
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    code = child.returncode or 0
+    return CommandResult(returncode=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)
