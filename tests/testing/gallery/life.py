@@ -125,7 +125,7 @@ class LeavesATask(FakeBackend):
 
     caught_by = "IC-LIFE-07"
     seen = "more tasks"
-    scale = 0.1
+    scale = 0.05
     tasks: ClassVar[list[object]] = []
 
     async def __aenter__(self) -> Self:
@@ -138,7 +138,7 @@ class LeavesADescriptor(FakeBackend):
 
     caught_by = "IC-LIFE-07"
     seen = "more open descriptors"
-    scale = 0.1
+    scale = 0.05
 
     async def __aenter__(self) -> Self:
         os.open(os.devnull, os.O_RDONLY)
@@ -150,7 +150,7 @@ class LeavesAThread(FakeBackend):
 
     caught_by = "IC-LIFE-07"
     seen = "more threads"
-    scale = 0.1
+    scale = 0.05
 
     async def __aenter__(self) -> Self:
         timer = threading.Timer(20, int)
@@ -180,7 +180,7 @@ class SwallowsItsCancellation(FakeBackend):
 
     caught_by = "IC-LIFE-09"
     seen = "observed it goes on"
-    scale = 0.1
+    scale = 0.05
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         for _ in range(20):
@@ -197,7 +197,7 @@ class KeepsItsLockWhenCancelled(FakeBackend):
 
     caught_by = "IC-LIFE-09"
     seen = "the instance to be usable after a cancelled"
-    scale = 0.1
+    scale = 0.05
     busy = False
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

@@ -78,7 +78,7 @@ class WaitsForTheJob(FakeBackend):
 
     caught_by = "IC-SUBMIT-03"
     seen = "expected submit to"
-    scale = 0.1
+    scale = 0.05
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
