@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intercede.registry import names
 from intercede.config import load
 from intercede.contract.credentials import CredentialProvider
 from intercede.contract.errors import (
@@ -28,8 +27,8 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
+from intercede.registry import Plugin, PluginShadowWarning, Registry, names
 from intercede.registry.precedence import Pin, allowed, pins
-from intercede.registry import Plugin, PluginShadowWarning, Registry
 
 TRANSPORT = '''
 import typing

@@ -23,7 +23,7 @@ from intercede.testing.report import explained, listed, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Report, Result, State, judge
 
-__all__ = ["Red", "Suite", "answer"]
+__all__ = ["_Red", "Suite", "answer"]
 
 _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
@@ -45,7 +45,7 @@ def answer(config: pytest.Config) -> int:
     return 0
 
 
-class Red(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+class _Red(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
     """A check is red. The text says everything."""
 
 
@@ -120,7 +120,7 @@ class Suite:
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.red:
-            raise Red(result.detail)
+            raise _Red(result.detail)
 
     def _command(self, node: str) -> str:
         option = self._config.option
@@ -293,7 +293,7 @@ def _dress(
         report.outcome = "passed" if result.state is State.PASSED else "skipped"
     else:
         report.outcome = "failed"
-    if call.excinfo is not None and call.excinfo.errisinstance(Red):
+    if call.excinfo is not None and call.excinfo.errisinstance(_Red):
         _say(report, call.excinfo, clause, result.message)
     elif result.detail:
         report.sections.append(("intercede", result.detail))
