@@ -57,10 +57,11 @@ class Queued(_Data):
 class Scheduler(Protocol):
     """Fragments of POSIX sh to be run there, and what their answers mean. Nobody inherits it.
 
-    A fragment's working directory is the submission's. It may use sh, the scheduler's commands and what POSIX calls
-    utilities; every tool is called with ``</dev/null``. It sees to it that ``sh ./wrapper INDEX`` runs once for each
-    index. Ids come to it in the file ``$IC_IDS``, one a line. ``result`` is the fragment's own exit code, stdout and
-    stderr, without whatever a login shell added.
+    A fragment may use sh, the scheduler's commands and what POSIX calls utilities; every tool is called with
+    ``</dev/null``. The one that submits runs in the submission's directory and sees to it that ``sh ./wrapper INDEX``
+    runs once for each index. The others are about many submissions and run in the directory above; ids come to them in
+    the file ``$IC_IDS``, one a line. ``result`` is the fragment's own exit code, stdout and stderr, without whatever a
+    login shell added.
 
     An object of a class with a method ``poll_floor() -> float`` tells how many seconds must lie between two of its
     status listings; 5 are assumed.
