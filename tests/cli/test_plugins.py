@@ -140,3 +140,16 @@ def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, i
     assert {each["distribution"]: each["status"] for each in listed} == {"acme": "malformed", "intercede": "active"}
     assert checked.returncode == 1
     assert "near/by" in checked.stdout
+
+
+def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: Install) -> None:
+    """What does not print, in a version for instance, is shown as an escape; programs get it as JSON."""
+    metadata = install("odd", "transports", "odd")
+    metadata.rename(metadata.with_name("odd-1.0\x1b]0;owned\x07\udcff.dist-info"))
+
+    for arguments in (["plugins"], ["plugins", "--why", "transports", "odd"], ["plugins", "--json"]):
+        done = intercede(*arguments)
+
+        assert done.returncode == 0, done.stderr
+        assert "owned" in done.stdout
+        assert all(each.isprintable() or each == "\n" for each in done.stdout + done.stderr)

@@ -104,6 +104,9 @@ def test_file_names_are_contained(name: str) -> None:
         (lambda: FileRef(name="/etc/passwd", source="s"), "name"),
         (lambda: OutputMember(pattern="../*"), "pattern"),
         (lambda: OutputMember(pattern="/*"), "pattern"),
+        (lambda: OutputMember(pattern="."), "pattern"),
+        (lambda: OutputMember(pattern="logs/"), "pattern"),
+        (lambda: SubmissionSpec(executable="a", arguments=("\udcff",)), "arguments.0"),
         (lambda: OutputMember(pattern="*", destination="nowhere"), "destination"),
         (lambda: CopyVars(secrets={"a/b": SecretBytes(b"")}), "secrets"),
         (lambda: CopyVars(secrets={"..": SecretBytes(b"")}), "secrets"),
@@ -275,3 +278,11 @@ def test_a_neighbours_bad_metadata_harms_nobody(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, "JobHandle" in done.stdout, done.stderr) == (0, True, "")
+
+
+def test_a_secret_in_the_wrong_wrapping_is_not_shown() -> None:
+    """Copies that are no CopyVars are told by their types alone: they may hold secrets."""
+    with pytest.raises(InvalidSpecError, match="a list of dict") as caught:
+        each_copy([{"secrets": {"token": b"hush"}}])  # type: ignore[list-item]  # wrong on purpose
+
+    assert "hush" not in str(caught.value) + repr(vars(caught.value))

@@ -60,7 +60,7 @@ SECRET_KEYS = st.sampled_from(
     ["password", "Passphrase", "api_key", "AUTH", "access-token", "client_secret", "credentials", "private", "pin"]
 )
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.text("abcxyz/ ?@", max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcxyz", max_size=5), inner, max_size=3),
 )
 
@@ -100,3 +100,21 @@ def test_every_clause_is_listed_and_explained() -> None:
         explained(CLAUSES, "IC-SUBMT-01")
     with pytest.raises(LookupError, match="--intercede-list"):
         explained(CLAUSES, "???")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"password": "hunter2"},
+        {"pwd": "hunter2"},
+        {"options": {"api_key": "hunter2"}},
+        {"submit_arguments": ["--password=hunter2"]},
+        {"endpoint": "https://h/x?sig=hunter2"},
+        {"url": "https://user:p/hunter2@h/"},
+        {"header": "Bearer hunter2"},
+        {"thing": b"hunter2"},
+    ],
+)
+def test_a_report_shows_no_secret_of_the_configuration(config: dict[str, object]) -> None:
+    """What may be secret by its key, its words or its place in a URL is not written."""
+    assert "hunter2" not in json.dumps(redacted(config))

@@ -13,7 +13,8 @@ import intercede
 from intercede import registry
 from intercede.cli import plugins as listing
 from intercede.cli.run import run as run_copies
-from intercede.cli.run import say, specification
+from intercede.cli.run import specification
+from intercede.cli.words import plain, say
 from intercede.config import load
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
@@ -77,16 +78,16 @@ def plugins(
 ) -> None:
     """List what is installed for each name, and which one counts."""
     if why is not None:
-        print(listing.why(*why))
+        print(plain(listing.why(*why)))
         return
     found = registry.plugins(group)
     if check:
         problems = listing.problems(found)
-        print(*problems or ["no problems"], sep="\n")
+        print(plain("\n".join(problems) or "no problems"))
         raise typer.Exit(1 if problems else 0)
     for problem in registry.problems():
         say(f"warning: {problem}")
-    print(listing.as_json(found) if as_json else listing.as_table(found))
+    print(listing.as_json(found) if as_json else plain(listing.as_table(found)))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

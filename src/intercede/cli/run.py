@@ -17,6 +17,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from intercede.cli.words import say
 from intercede.contract.backend import Cancellable, Findable, JobBackend, OutputRetriever, Purgeable
 from intercede.contract.errors import InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
@@ -27,11 +28,6 @@ ONE_SIGNAL = 0.5
 """Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
 _PATIENCE = (1, 5, 20)  # seconds after an error that may pass by itself; jobs go on meanwhile
-
-
-def say(text: str) -> None:
-    """Tell the user something on stderr, apart from what the payload wrote."""
-    print(f"intercede: {text}", file=sys.stderr, flush=True)
 
 
 def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec:

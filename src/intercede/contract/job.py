@@ -102,6 +102,14 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _carriable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate, which is no text: decode what it came from as UTF-8") from None
+    return _without_nul(text)
+
+
 def _contained(name: str) -> str:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or str(path) != name:
@@ -116,9 +124,8 @@ def _file_name(name: str) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    parts = pattern.split("/")
-    if not pattern or pattern.startswith("/") or ".." in parts:
-        raise ValueError("must be relative and stay inside the working directory, like 'logs/*.txt'")
+    if pattern.startswith("/") or not {"", ".", ".."}.isdisjoint(pattern.split("/")):
+        raise ValueError("must be a plain relative pattern inside the working directory, like 'logs/*.txt' or 'logs'")
     return pattern
 
 
@@ -128,9 +135,9 @@ def _url(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_carriable)]
 """Any text without NUL."""
-Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_without_nul)]
+Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_carriable)]
 """Text that is not empty."""
 RelativePath = Annotated[Name, AfterValidator(_contained)]
 """A POSIX path inside the working directory."""
@@ -140,7 +147,7 @@ Url = Annotated[Text, AfterValidator(_url)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Environment = ReadOnly[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")], Text]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_without_nul)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_carriable)]
 
 
 def _local(path: str | Path) -> str | Path:
@@ -456,9 +463,12 @@ def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
     else:
         expanded = tuple(copies) if isinstance(copies, Sequence) else (copies,)
     if not expanded or not all(isinstance(each, CopyVars) for each in expanded):
+        # What was given may hold secrets in the wrong wrapping: only its types are told.
+        given = f"of {', '.join(sorted({type(each).__name__ for each in expanded}))}" if expanded else "empty"
+        what = copies if isinstance(copies, int) else f"a {type(copies).__name__} {given}"
         raise InvalidSpecError(
-            f"copies must be a number of at least 1, or a sequence of at least one CopyVars, not {copies!r}",
+            f"copies must be a number of at least 1, or a sequence of at least one CopyVars, not {what}",
             field="copies",
-            value=copies,
+            value=what,
         )
     return tuple(each for each in expanded if isinstance(each, CopyVars))

@@ -5,7 +5,7 @@ import sys
 
 from intercede import discovery
 from intercede.contract.errors import PluginDeniedError, PluginNotFoundError
-from intercede.plugin import GROUPS, Plugin, fold
+from intercede.plugin import GROUPS, Plugin, fold, is_name
 from intercede.registry.precedence import (
     POLICY,
     PREFER,
@@ -172,7 +172,7 @@ class Names:
     def _qualified(self, group: str, name: str) -> Explanation:
         """Decide ``DISTRIBUTION:NAME``: that distribution's entry, whatever the pins, if it counts at all."""
         written, _, plain = name.partition(":")
-        plugins = self.explain(group, plain).plugins
+        plugins = self.explain(group, plain).plugins if is_name(plain) else ()
         own = [each for each in plugins if each.distribution == fold(written)]
         counting = [each for each in own if each.status not in {"denied", "ignored", "malformed"}]
         return Explanation(

@@ -23,7 +23,7 @@ from intercede.testing.report import explained, listed, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Report, Result, State, judge
 
-__all__ = ["_Red", "Suite", "answer"]
+__all__ = ["Suite", "_Red", "answer"]
 
 _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""

@@ -17,8 +17,8 @@ from intercede.testing.verdict import Report
 
 __all__ = ["as_json", "explained", "listed", "redacted", "write"]
 
-_SECRET = re.compile(r"pass|secret|token|key|credential|auth|private|cookie|pin\b", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SECRET = re.compile(r"pass|pwd?\b|secret|token|key|credential|auth|bearer|private|cookie|header|pin\b", re.IGNORECASE)
+_IN_URL = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
 _HIDDEN = "***"
 
 
@@ -59,14 +59,14 @@ def as_json(report: Report, started: datetime) -> dict[str, object]:
 
 
 def redacted(value: object) -> object:
-    """Copy a configuration without what may be secret: by its key, in a URL, or not plain data."""
+    """Copy a configuration without what may be secret: by its key, by its own words, in a URL, or not plain data."""
     if isinstance(value, Mapping):
         table = cast("Mapping[str, object]", value)
         return {key: _HIDDEN if _SECRET.search(key) else redacted(inner) for key, inner in table.items()}
     if isinstance(value, list | tuple):
         return [redacted(each) for each in cast("Sequence[object]", value)]
     if isinstance(value, str):
-        return _USER_IN_URL.sub(_HIDDEN, value)
+        return _HIDDEN if _SECRET.search(value) else _IN_URL.sub(_HIDDEN, value) if "://" in value else value
     return value if isinstance(value, bool | int | float | None) else f"<{type(value).__name__}>"
 
 
@@ -110,6 +110,7 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
         f"what is done: {_what_is_done(clause)}",
         f"look at: {clause.look_at}" if clause.look_at else "",
         f"depends on: {', '.join(clause.depends)}" if clause.depends else "",
+        "has the process for itself: what leaks or blocks is attributed" if clause.alone else "",
     ]
     return "\n".join(line for line in lines if line)
 

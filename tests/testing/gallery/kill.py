@@ -85,7 +85,7 @@ class KillsTheDead(FakeBackend):
     """A job that had ended is told as killed once somebody tried."""
 
     caught_by = "IC-KILL-03"
-    seen = "expected it to stay FAILED with 3; observed KILLED"
+    seen = "expected it to stay as it ended: FAILED"
 
     def __init__(self) -> None:
         super().__init__()

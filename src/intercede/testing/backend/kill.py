@@ -2,7 +2,7 @@
 
 import asyncio
 
-from intercede.contract.job import JobState, OpOutcome
+from intercede.contract.job import CopyVars, JobState, OpOutcome
 from intercede.testing.backend.answers import (
     each,
     finished,
@@ -84,15 +84,18 @@ async def check_early_kill(context: Context) -> None:
     ),
 )
 async def check_finished_job(context: Context) -> None:
-    """Kill a job that has ended."""
+    """Kill a job that has ended by its exit code, and one that has ended by a signal of its own."""
+    payload = context.sh('[ -z "$SIGNAL" ] || kill -s "$SIGNAL" "$$"; exit 3')
+    copies = [CopyVars(environment={"SIGNAL": name}) for name in ("", "SEGV")]
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 3"))
-        await finished(context, backend, handles)
-        (outcome,) = await killed(context, backend, handles)
-        context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
-        (status,) = await stood(context, backend, handles)
-        unchanged = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
-        context.expect(unchanged, expected="it to stay FAILED with 3", observed=living(status))
+        handles = await started(context, backend, payload, copies)
+        before = await finished(context, backend, handles)
+        for outcome in await killed(context, backend, handles):
+            context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
+        for handle, new in zip(handles, await stood(context, backend, handles), strict=True):
+            old = before[handle]
+            unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
+            context.expect(unchanged, expected=f"it to stay as it ended: {living(old)}", observed=living(new))
 
 
 @clause(
