@@ -21,7 +21,7 @@ demo: $(READY)
 	    sh -c 'echo "hello from process $$$$ on $$(uname -n)"; sleep 1'
 	@for file in demo-output/*/stdout; do printf '%s: ' "$$file"; cat "$$file"; done
 	@echo "--- is that backend conformant?"
-	@mkdir -p $(VENV)/empty
+	@mkdir -p $(VENV)/empty && printf '[pytest]\n' >$(VENV)/empty/pytest.ini # a root of its own, not this project's
 	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
 
 test: $(TEST_READY)
@@ -64,7 +64,7 @@ clean:
 	rm -rf .venv .venv-* build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 $(VENV)/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; say which Python to use: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c '' 2>/dev/null || { echo "make: $(PYTHON) does not run; say which Python to use: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "make: intercede needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \

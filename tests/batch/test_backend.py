@@ -22,6 +22,7 @@ from intercede.contract.errors import (
     InvalidSpecError,
     LimitError,
     NotOpenError,
+    ResourceError,
     TransportError,
     UnsupportedSpecError,
 )
@@ -843,7 +844,15 @@ def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -
     (tmp_path / "wide").chmod(0o770)
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o1777)
-    cases = {"link": "link", "file": "no directory", "wide": "others may write", "open/root": "everybody"}
+    (tmp_path / "loose" / "ours").mkdir(parents=True)
+    (tmp_path / "loose").chmod(0o777)
+    cases = {
+        "link": "link",
+        "file": "no directory",
+        "wide": "others may write",
+        "open/root": "everybody",
+        "loose/ours/root": "can be replaced",
+    }
 
     async def main() -> None:
         for name, why in cases.items():
@@ -853,6 +862,25 @@ def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -
             assert caught.value.field == "root"
 
     asyncio.run(main())
+
+
+def test_a_root_that_was_replaced_is_not_used(site: Site, tmp_path: Path) -> None:
+    """Where the root belongs to somebody else by now, no script runs in it."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make what belongs to somebody else")
+
+    async def main() -> None:
+        async with BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / "root")) as backend:
+            (tmp_path / "root").rename(tmp_path / "away")
+            (tmp_path / "root").mkdir()
+            os.chown(tmp_path / "root", 23456, 23456)
+            with pytest.raises(ResourceError):
+                await backend.submit(sh("true"))
+            with pytest.raises(ResourceError, match="not ours any more"):
+                await backend.counts()
+
+    asyncio.run(main())
+    assert list((tmp_path / "root").iterdir()) == []
 
 
 def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:

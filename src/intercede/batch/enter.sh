@@ -31,8 +31,19 @@ enter() {
     [ "$owner" = "$(id -u)" ] || refuse "$root belongs to user $owner, and must be ours"
     case $mode in ?????w* | ????????w*) refuse "$root is $mode: others may write it, chmod 700 makes it ours alone" ;; esac
     mode_of "$root/.."
-    case $mode in ????????w*) refuse "$root lies in a directory that everybody may write, so it can be replaced" ;; esac
+    case $mode in ????????w*) refuse "$root lies in a directory that everybody may write" ;; esac
     cd "$root" || refuse "$root cannot be entered"
+    above=$(pwd -P)
+    while [ "$above" != / ]; do
+        above=${above%/*}
+        above=${above:-/}
+        mode_of "$above/."
+        [ "$owner" = 0 ] || [ "$owner" = "$(id -u)" ] || refuse "$root lies below $above, which user $owner can replace"
+        case $mode in
+        ?????????[tT]*) ;; # sticky: nobody replaces what is not his
+        ????????w*) refuse "$root lies below $above, which everybody may write, so it can be replaced" ;;
+        esac
+    done
     mkdir -p .trash || refuse "$root cannot be written"
     if [ ! -e resource-id ]; then
         printf '%s\n' "$resource" >".resource.$mark"

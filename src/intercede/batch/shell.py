@@ -46,7 +46,7 @@ class Shell:
             TransportError: The way there failed.
         """
         mark = new_mark()
-        start = f"cd {shlex.quote(self.root)} || exit\nroot={shlex.quote(self.root)}" if self.root else ""
+        start = f"root={shlex.quote(self.root)}\n{text_of('home')}" if self.root else ""
         script = "\n".join([text_of("prelude"), f"mark={mark}", text_of("tidy"), start, *parts, ""])
         return await self._exec(["sh", "-c", _READ], mark, _pieces(script.encode("utf-8", "surrogateescape")), streams)
 
