@@ -286,3 +286,9 @@ def test_a_secret_in_the_wrong_wrapping_is_not_shown() -> None:
         each_copy([{"secrets": {"token": b"hush"}}])  # type: ignore[list-item]  # wrong on purpose
 
     assert "hush" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_one_handle_is_no_collection() -> None:
+    """A verb that is given a handle instead of a list of them says so."""
+    with pytest.raises(TypeError, match=r"write \[handle\]"):
+        list(HANDLE)

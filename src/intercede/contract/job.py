@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Never, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -292,6 +292,9 @@ class JobHandle(_Data):
 
     def __hash__(self) -> int:  # written out: type checkers do not see pydantic's, and handles are keys everywhere
         return hash((self.resource, self.job))
+
+    def __iter__(self) -> Never:  # a model's own would make of one handle a collection of two wrong ones
+        raise TypeError("one JobHandle was given where a collection of handles is expected: write [handle]")
 
     @model_validator(mode="after")
     def _is_short(self) -> Self:
