@@ -36,13 +36,20 @@ def test_what_a_pattern_takes(pattern: str) -> None:
     assert [name for name in left if matches(pattern, name)] == []
 
 
-def test_what_is_hidden_never_comes() -> None:
-    """Inputs, stdout, stderr and the copy's own secrets, whatever the patterns are."""
-    plan = Plan(patterns=("*",), include_unlisted=True, stdout="o", inputs=("d/in",), secrets={1: ("key",)})
-    assert [name for name in ("o", "d/in", "key", "x") if plan.wants(1, name)] == ["x"]
+def test_what_is_hidden_comes_only_where_it_is_named() -> None:
+    """Inputs, stdout and stderr are no unlisted files; the copy's own secrets never come, whatever the patterns are."""
+    plan = Plan(include_unlisted=True, stdout="o", inputs=("d/in", "in"), secrets={1: ("key",)}, patterns=("in", "ke*"))
+    assert [name for name in ("o", "d/in", "in", "key", "x") if plan.wants(1, name)] == ["in", "x"]
     assert plan.wants(0, "key")
+    assert plan.spared("s") == "0 .//s/inputs/d/in\n"
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     assert Plan(patterns=("a*", "b")).missing(["ax"]) == ("b",)
+
+
+def test_an_expression_is_as_long_for_many_inputs_as_for_none() -> None:
+    """So no number of inputs is too much for a command line."""
+    many = Plan(include_unlisted=True, inputs=tuple(f"{index}" for index in range(1000)))
+    assert many.expression("s", 9) == Plan(include_unlisted=True).expression("s", 9)
 
 
 part = st.text("ab.-[]!*?\\ é\n'", min_size=1, max_size=4).filter(lambda text: text not in {".", ".."})
@@ -76,3 +83,11 @@ def test_find_takes_at_least_what_is_wanted(
     )
     found = {text.removeprefix(f".//{work}/") for text in result.stdout.decode().split("\0")}
     assert {each for each in kept if plan.wants(0, each)} <= found
+
+
+def test_no_name_takes_long() -> None:
+    """A pattern of many runs is told apart from a hostile name without trying every way to split it."""
+    pattern, name = "*-" * 12 + "*.root", "-" * 250
+
+    assert not matches(pattern, name)
+    assert matches(pattern, f"{name}.root")

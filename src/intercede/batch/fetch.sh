@@ -1,7 +1,8 @@
 # Given: max_bytes, max_files, a copy; max_seconds. shellcheck shell=sh
 # keep: which files are sent. From a list of sizes and names it takes each copy's files while they fit. A name begins
 # behind the only // that find writes, so none can pass for another's, whatever is in it, newlines too. (ls would not
-# do: busybox's writes ? for what it cannot show.)
+# do: busybox's writes ? for what it cannot show.) STAMP/inputs/NAME is an input that no copy sends back, and
+# STAMP/copies/INDEX tells that this copy is looked at: of one that has no file we know that it has none.
 # shellcheck disable=SC2016 # awk's
 keep='
 function joined(text, old, new,  parts, i, n, all) {
@@ -10,19 +11,29 @@ function joined(text, old, new,  parts, i, n, all) {
     for (i = 2; i <= n; i++) all = all new parts[i]
     return all
 }
-function flush(  part, copy) {
-    if (name == "") return
+function take(name, size,  part, copy, work) {
     split(name, part, "/")
     copy = part[1] " " part[3]
-    if (bytes[copy] + size > max_bytes || files[copy] + 1 > max_files) left[copy]++
+    work = part[1] "/copies/" part[3] "/work/"
+    if (part[2] == "inputs") spared[name] = 1
+    else if (part[4] == "") seen[copy] = 1
+    else if (part[4] == "work" && (part[1] "/inputs/" substr(name, length(work) + 1)) in spared) return
+    else if (bytes[copy] + size > max_bytes || files[copy] + 1 > max_files) left[copy]++
     else if (!gnu && name ~ /\n/) unfit[copy]++
     else {
         bytes[copy] += size
         files[copy]++
         print gnu ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
     }
-    seen[copy] = 1
+}
+function flush() {
+    if (name != "") take(name, size)
     name = ""
+}
+/\.\/\/$/ { # the end of a listing that failed, perhaps within a line
+    if ($0 == "0 .//") flush()
+    name = ""
+    next
 }
 /^[0-9]+ \.\/\// {
     flush()
@@ -36,40 +47,81 @@ END {
     for (copy in seen) print copy, files[copy] + 0, left[copy] + 0, unfit[copy] + 0 > report
 }'
 
-# bounded COMMAND...: run it for as long as is left.
+# clock: sets now, in seconds since whenever.
+clock() {
+    { read -r now _ </proc/uptime; } 2>/dev/null || now=$(date +%s)
+    now=${now%.*}
+}
+
+# bounded COMMAND...: run it for as long as is left of the time for all of them.
 bounded() {
-    if command -v timeout >/dev/null; then timeout "$max_seconds" "$@"; else "$@"; fi
+    clock
+    left=$((deadline - now))
+    [ "$left" -gt 0 ] || return 124
+    if command -v timeout >/dev/null; then timeout "$left" "$@"; else watched "$@"; fi
+}
+
+# watched COMMAND...: for where there is no timeout.
+watched() {
+    "$@" &
+    worker=$!
+    {
+        while [ "$left" -gt 0 ]; do
+            sleep 1
+            left=$((left - 1))
+        done
+        kill "$worker"
+    } >/dev/null 2>&1 &
+    dog=$!
+    wait "$worker"
+    set -- $?
+    kill "$dog"
+    return "$1"
 }
 
 # ended STAMP INDEX...: list the files of those that ended, a process for some hundreds of copies.
 ended() {
     stamp=$1
     shift
-    [ -e "./$stamp/plan" ] || return 0 # purged, or never there
-    [ -e "./$stamp/plan" ] || return 0 # purged, or never there
-    read -r plan <"./$stamp/plan"
+    { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
     printf '%s %s\n' "$stamp" "$plan" >&3
+    [ ! -e "./$stamp/spared" ] || cat "./$stamp/spared"
     places=
     count=0
     for index; do
         here=./$stamp/copies/$index
         [ -e "$here/exit" ] || [ -e "$here/final" ] || continue # whoever asked knows which of these count
+        printf '0 .//%s/copies/%s\n' "$stamp" "$index"
         for place in stdout stderr log work; do # what tells most comes first: it is to be within the limits
             [ ! -e "$here/$place" ] || places="$places .//$stamp/copies/$index/$place"
         done
         count=$((count + 1))
         [ "$count" -lt 200 ] || list
     done
-    [ "$count" = 0 ] || list
+    list
 }
 
 list() {
-    read -r expression <"./$stamp/find"
+    [ -n "$places" ] || return 0
     # shellcheck disable=SC2086 # stamps and numbers, to be split
     eval "bounded find $places -type f '(' $expression ')' -exec stat -c '%s %n' {} +"
-    case $? in 124 | 143) printf '%s cut\n' "$stamp" >>"$parcel/cut" ;; esac
+    code=$?
+    [ "$code" = 0 ] || blame "$code"
     places=
     count=0
+}
+
+# blame CODE: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
+blame() {
+    printf '0 .//\n'
+    blamed=
+    for place in $places; do
+        bounded find "$place" >/dev/null 2>&1 || blamed="$blamed $place"
+    done
+    for place in ${blamed:-$places}; do
+        place=${place#*/copies/}
+        printf '%s %s failed %s\n' "$stamp" "${place%%/*}" "$1"
+    done >>"$parcel/faults"
 }
 
 plans() {
@@ -77,7 +129,7 @@ plans() {
 }
 
 report() {
-    cat "$parcel/report" "$parcel/cut"
+    cat "$parcel/report" "$parcel/faults"
 }
 
 # archives: one, where tar takes a list; busybox's may not, and gets some hundreds of names at a time.
@@ -107,9 +159,12 @@ send() {
     gnu=
     case $(tar --version 2>/dev/null) in *"GNU tar"*) gnu=1 ;; esac
     : >"$parcel/report"
-    : >"$parcel/cut"
+    : >"$parcel/faults"
+    clock
+    deadline=$((now + max_seconds))
     each ended 3>"$parcel/plans" |
-        awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list"
+        awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list" ||
+        return
     frame plans plans
     frame report report
     archives

@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections import ChainMap, Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,8 @@ class _Share:
     files: int
     left_out: int
     unfit: int
+    fault: int = 0
+    """How the listing of its files failed, an exit code."""
 
 
 class _Text:
@@ -120,7 +122,7 @@ class Parcel:
         for number, job in enumerate(jobs):
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)  # renaming is quick, a thousand times is not
-            delivered[job] = self._output(job, self._placed(job), names.get(job, {}), late=late)
+            delivered[job] = self._output(job, names.get(job, {}), late=late)
         return delivered
 
     def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
@@ -173,27 +175,36 @@ class Parcel:
             names.setdefault(job, {})[path.relative_to(self._made[job]).as_posix()] = path
         return names
 
-    def _output(self, job: Job, place: Path, names: Collection[str], *, late: bool) -> JobOutput:
-        files = {name.removeprefix("files/"): place / name for name in names if name.startswith("files/")}
+    def _output(self, job: Job, names: Collection[str], *, late: bool) -> JobOutput:
         reason = self._shortfall(job, late=late)
+        if reason is not None and not names:
+            return JobOutput(ok=False, reason=reason)  # what was fetched earlier is worth more than nothing
+        place = self._placed(job)
+        plan, files = self._plans[job.stamp], [name for name in names if name.startswith("files/")]
+        captured = {"stdout": plan.stdout, "stderr": plan.stderr}
+        came = [name.removeprefix("files/") for name in files]
         return JobOutput(
             ok=reason is None,
             reason=reason,
             stdout=place / "stdout" if "stdout" in names else None,
             stderr=place / "stderr" if "stderr" in names else None,
             log=place / "log" if "log" in names else None,
-            files=files,
-            missing=self._plans[job.stamp].missing(files),
+            files={name.removeprefix("files/"): place / name for name in files},
+            missing=plan.missing([*came, *(its for name, its in captured.items() if its and name in names)]),
         )
 
     def _shortfall(self, job: Job, *, late: bool) -> str | None:
         """Why something of the job that was to come is not here."""
-        share = self._shares.get(job, _Share(0, 0, 0))
+        share = self._shares.get(job)
+        if share is None or job.stamp not in self._plans:
+            return "unknown: it was removed there while it was fetched"
         if share.left_out:
             most = f"{self._limits.bytes} bytes or {self._limits.files} files a job"
             return f"limit: {share.left_out} files were left out, they are over {most}"
-        if job.stamp in self._cut or (late and self._seen[job] < share.files):
+        if share.fault in _TIMED_OUT or (late and self._seen[job] < share.files):
             return f"limit: packing took longer than {self._limits.seconds} seconds"
+        if share.fault:
+            return f"other: its files could not be listed there, find ended with {share.fault}"
         if share.unfit:
             return f"other: {share.unfit} files have names that tar there cannot be told"
         if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.index}/")]:
@@ -212,17 +223,16 @@ class Parcel:
         return {stamp: Plan.model_validate_json(plan) for stamp, plan in lines}
 
     @cached_property
-    def _report(self) -> list[list[str]]:
-        return [line.split() for line in self._report_text.lines]
-
-    @cached_property
     def _shares(self) -> dict[Job, _Share]:
-        lines = (line for line in self._report if len(line) == 5)  # noqa: PLR2004 -- stamp, index, three numbers
-        return {Job(line[0], int(line[1])): _Share(*map(int, line[2:])) for line in lines}
-
-    @cached_property
-    def _cut(self) -> frozenset[str]:
-        return frozenset(line[0] for line in self._report if line[1:] == ["cut"])
+        """What `STAMP INDEX FILES LEFT_OUT UNFIT` says, and of some `STAMP INDEX failed CODE` behind it."""
+        shares: dict[Job, _Share] = {}
+        for stamp, index, *rest in (line.split() for line in self._report_text.lines):
+            job = Job(stamp, int(index))
+            if rest[0] == "failed":
+                shares[job] = replace(shares.get(job, _Share(0, 0, 0)), fault=int(rest[1]))
+            else:
+                shares[job] = _Share(*map(int, rest))
+        return shares
 
 
 def _name(job: Job) -> str:

@@ -7,9 +7,10 @@
     <root>/<stamp>/                         one submission
         submit.sh payload wrapper           what runs
         bin/ inputs/                        the staged executable, the files that every copy finds
-        tag batch plan find                 for `find`, for the scheduler, for fetching
-        submitting/ ids ids.err submitted   how far the submission is, and what the scheduler answered
-        natives                             copy index and native id, a line each
+        tag batch plan find spared          for `find`, for the scheduler, for fetching
+        queuer submitting                   who makes the native calls; linked when they begin
+        ids ids.err submitted               what the scheduler answered, and that the calls have ended
+        natives                             copy index and native id, a line each; ! where it was refused
         copies/<i>/work/                    the working directory
         copies/<i>/{vars,secrets}           what this copy has that the others do not; how its secrets are removed
         copies/<i>/{stdout,stderr,log}      what it wrote

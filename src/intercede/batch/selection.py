@@ -40,9 +40,12 @@ class Plan(_Data):
 
     def wants(self, index: int, name: str) -> bool:
         """Whether this file of the working directory comes back among ``files``."""
-        if name in self._hidden or name.partition("/")[0] in self.secrets.get(index, ()):
+        if name.partition("/")[0] in self.secrets.get(index, ()):
             return False
-        return self.include_unlisted or any(each.match(name) for each in self._compiled.values())
+        return self._lists(name) or (self.include_unlisted and name not in self._hidden)
+
+    def _lists(self, name: str) -> bool:
+        return any(each.match(name) for each in self._compiled.values())
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the patterns that none of these names matches."""
@@ -56,16 +59,17 @@ class Plan(_Data):
         for place in _places(stamp, copies):
             taken = [_glob(name) for name in (self.stdout, self.stderr) if name]
             if self.include_unlisted:
-                paths.append(f"{_path(place + '/work/*')}{''.join(self._spared(place))}")
+                taken.append("*")
             else:
                 rough = [_roughly(pattern) for pattern in self.patterns]
                 taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
             paths += [_path(f"{place}/work/{pattern}") for pattern in taken]
         return " -o ".join(paths)
 
-    def _spared(self, place: str) -> Iterator[str]:
-        for name in self.inputs:
-            yield f" ! {_path(f'{place}/work/{_glob(name)}')}"
+    def spared(self, stamp: str) -> str:
+        """List the inputs that no copy sends back, as fetch.sh lists files: too many to stand in an expression."""
+        names = [name for name in self.inputs if self.include_unlisted and not self._lists(name)]
+        return "".join(f"0 .//{stamp}/inputs/{name}\n" for name in names)
 
     @cached_property
     def _hidden(self) -> frozenset[str]:
@@ -124,15 +128,25 @@ _TOKEN = re.compile(r"(\*\*)|(\*)|(\?)|\[([!^]?)(\]?[^\]/]*)\]|(.)", re.DOTALL)
 
 
 def _translated(part: str) -> str:
-    return "".join(_token(match) for match in _TOKEN.finditer(part))
+    """Write one component. A run but the last takes as little as it can and gives nothing back: no name takes long."""
+    pieces = [""]
+    for match in _TOKEN.finditer(part):
+        if match[2]:
+            pieces.append("")
+        else:
+            pieces[-1] += _token(match)
+    if "**" in part:  # that crosses components, so the first place that fits need not be the right one
+        return "[^/]*".join(pieces)
+    first, *others = pieces
+    if not others:
+        return first
+    return first + "".join(f"(?>[^/]*?{each})" for each in others[:-1]) + "[^/]*" + others[-1]
 
 
 def _token(match: re.Match[str]) -> str:
-    anywhere, run, one, negated, members, literal = match.groups()
+    anywhere, _, one, negated, members, literal = match.groups()
     if anywhere:
         return rf"(?:[^/]|/{_VISIBLE})*"
-    if run:
-        return "[^/]*"
     if one:
         return "[^/]"
     if literal is not None:

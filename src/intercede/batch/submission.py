@@ -80,6 +80,8 @@ class Package:
         yield Member("batch", _line(self.batch.model_dump_json()))
         yield Member("plan", _line(self._plan.model_dump_json()))
         yield Member("find", _line(self._plan.expression(self.batch.stamp, len(self.copies))))
+        if spared := self._plan.spared(self.batch.stamp):
+            yield Member("spared", _bytes(spared))
         if self.spec.tag is not None:
             yield Member("tag", _line(quoted_tag(self.spec.tag)))
         if self._staged is not None:

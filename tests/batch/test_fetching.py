@@ -1,0 +1,212 @@
+"""What comes back, and what is said of it, where the far side fails, is slow, or is purged meanwhile."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from intercede.batch import BatchBackend
+from intercede.contract.job import FileRef, JobHandle, JobState, OutputMember, OutputSpec, SubmissionSpec
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+SECONDS = 30
+Shim = Callable[[str, str], None]
+
+
+class Meddling(DirectScheduler):
+    """While the scheduler is asked, somebody else does something there."""
+
+    def __init__(self, meddling: str) -> None:
+        super().__init__(2, 0)
+        self._meddling = meddling
+
+    def status_script(self) -> str:
+        """Meddle, then tell."""
+        return f"{self._meddling}\n{super().status_script()}"
+
+
+@pytest.fixture
+def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shim:
+    """Put a script in a tool's place; it calls the real one as $REAL."""
+
+    def put(tool: str, script: str) -> None:
+        real = shutil.which(tool)
+        place = tmp_path / "shims"
+        place.mkdir(exist_ok=True)
+        (place / tool).write_text(f"#!/bin/sh\nREAL={real}\n{script}\n")
+        (place / tool).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+
+    return put
+
+
+def opened(
+    root: Path, scheduler: DirectScheduler | None = None, *, max_files: int = 100, max_seconds: int = 3600
+) -> BatchBackend:
+    """Return a backend, not entered."""
+    return BatchBackend(
+        LocalTransport(),
+        scheduler or DirectScheduler(4, 0),
+        root=str(root / "root"),
+        max_files=max_files,
+        max_seconds=max_seconds,
+    )
+
+
+def sh(script: str, *patterns: str, **fields: object) -> SubmissionSpec:
+    """Return a specification that runs a script and names files."""
+    outputs = OutputSpec(members=tuple(OutputMember(pattern=each) for each in patterns))
+    return SubmissionSpec.model_validate(
+        {"executable": "sh", "arguments": ("-c", script), "outputs": outputs, **fields}
+    )
+
+
+async def ended(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) -> Mapping[int, JobHandle]:
+    """Submit, and wait for the end."""
+    handles = (await backend.submit(spec, copies)).handles
+    async with asyncio.timeout(SECONDS):
+        while not all(each.state.final for each in (await backend.status(handles.values())).values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return handles
+
+
+def test_a_listing_that_fails_is_told_and_replaces_nothing(tmp_path: Path, shim: Shim) -> None:
+    """Nothing that came is not ok, and what was fetched earlier stays."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo precious")))[0]
+            first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            shim("find", "exit 1")
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.stdout) == (False, None)
+            assert output.reason is not None
+            assert output.reason.startswith("other: its files could not be listed")
+            assert first.stdout is not None
+            assert first.stdout.read_text() == "precious\n"
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(tmp_path: Path, shim: Shim) -> None:
+    """What can be read of it comes, and the other copies, listed by the same process, are ok."""
+    shim("find", 'bad=0; for a; do case $a in */copies/1/work) bad=1 ;; esac; done; "$REAL" "$@"; exit "$bad"')
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handles = await ended(backend, sh("echo out"), 3)
+            outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
+            assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
+            assert outputs[handles[1]].stdout is not None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("what", ["copies/0", ""], ids=["copy", "submission"])
+def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, what: str) -> None:
+    """It is told of that job alone, and what was fetched earlier stays."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo precious")))[0]
+            first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            live = (await backend.submit(sh("sleep 60"))).handles[0]
+            victim = f"./{handle.job.partition('.')[0]}/{what}"
+            async with opened(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
+                outputs = await meddled.fetch_output([handle, live], tmp_path / "dest")
+            assert [(each.ok, (each.reason or "").partition(":")[0]) for each in outputs.values()] == [
+                (False, "unknown"),
+                (False, "running"),
+            ]
+            assert first.stdout is not None
+            assert first.stdout.read_text() == "precious\n"
+            await backend.kill([live])
+            assert (await ended_by_kill(backend, live)) is JobState.KILLED
+
+    asyncio.run(main())
+
+
+async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
+    """Wait until it is over."""
+    async with asyncio.timeout(SECONDS):
+        while not (state := (await backend.status([handle]))[handle].state).final:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return state
+
+
+def test_a_named_input_comes_back_and_others_do_not(tmp_path: Path) -> None:
+    """A restart file is both; inputs that are not named do not even count towards the limits."""
+    (tmp_path / "in").write_text("old")
+    inputs = tuple(FileRef(name=name, source=tmp_path / "in") for name in ("state", "d/a", "d/b", "new\nline"))
+    outputs = OutputSpec(members=(OutputMember(pattern="state"),), include_unlisted=True)
+    spec = sh("echo new >state; echo 1 >d/c", inputs=inputs, outputs=outputs)
+
+    async def main() -> None:
+        async with opened(tmp_path, max_files=4) as backend:
+            handle = (await ended(backend, spec))[0]
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.reason, output.missing) == (True, None, ())
+            assert set(output.files) == {"state", "d/c"}
+            assert output.files["state"].read_text() == "new\n"
+
+    asyncio.run(main())
+
+
+def test_a_pattern_that_takes_the_captured_stream_is_not_missing(tmp_path: Path) -> None:
+    """It is there, as stdout."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.missing, dict(output.files)) == (True, ("err",), {})
+            assert output.stdout is not None
+
+    asyncio.run(main())
+
+
+def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
+    """Many slow commands, each short enough, are stopped all the same, and the jobs say so."""
+    shim("find", f'sleep 0.7; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
+
+    async def main() -> None:
+        async with opened(tmp_path, max_seconds=2) as backend:
+            handles = [(await ended(backend, sh("echo out")))[0] for _ in range(6)]
+            outputs = await backend.fetch_output(handles, tmp_path / "dest")
+            reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}
+            assert reasons <= {"ok", "limit"}
+            assert "limit" in reasons
+            assert len((tmp_path / "calls").read_text()) < 4
+
+    asyncio.run(main())
+
+
+def test_max_seconds_is_kept_where_there_is_no_timeout(
+    tmp_path: Path, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs is ended, and what is quick is not waited for."""
+    place = tmp_path / "tools"
+    place.mkdir()
+    for directory in os.environ["PATH"].split(":"):
+        for tool in Path(directory).iterdir() if Path(directory).is_dir() else ():
+            if tool.name != "timeout" and not (place / tool.name).is_symlink():
+                (place / tool.name).symlink_to(tool)
+    monkeypatch.setenv("PATH", str(place))
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo out")))[0]
+            began = time.monotonic()
+            assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
+            assert time.monotonic() - began < SECONDS  # not max_seconds, which is an hour
+            shim("tar", 'case "$*" in *-cf*) exec sleep 30 ;; esac\nexec "$REAL" "$@"')
+        async with opened(tmp_path, max_seconds=1) as backend:
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, (output.reason or "").partition(":")[0]) == (False, "limit")
+
+    asyncio.run(main())
