@@ -259,6 +259,26 @@ def test_arguments_and_environment_arrive_byte_for_byte(site: Site) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["copy", "all"])
+def test_variables_of_any_name_change_nothing_but_the_payload(site: Site, tmp_path: Path, own: bool) -> None:  # noqa: FBT001
+    """Also those that the wrapper uses itself: its redirections, its program, its record."""
+    (tmp_path / "run").write_text('printf %s "$ic_stdout$ic_top$ic_what"; echo err >&2; exit 3\n')
+    names = ["stdout", "stderr", "top", "what", "code", "signal", "attempt", "native", "host", "now", "boot", "command"]
+    environment = {f"ic_{name}": "v" for name in names}
+    spec = SubmissionSpec(executable=tmp_path / "run", environment={} if own else environment)
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(spec, [CopyVars(environment=environment if own else {})])).handles[0]
+            assert (await finish(backend, [handle]))[handle].exit_code == 3
+            output = (await backend.fetch_output([handle], site.dest))[handle]
+            assert output.stdout is not None
+            assert output.stderr is not None
+            assert (output.stdout.read_text(), output.stderr.read_text(), output.log) == ("vvv", "err\n", None)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 99, 100, 126, 127, 255])
 def test_exit_codes_are_told(site: Site, code: int) -> None:
     """0 is DONE; every other one FAILED with that code."""

@@ -1,6 +1,8 @@
-unset -f command cd mkdir sh tar umask 2>/dev/null
+unset -f command cd mkdir rm sh tar umask 2>/dev/null
 umask 077
 # shellcheck disable=SC3067 # every sh that we know has -O: nobody put another root in place of ours
 cd "$1" && [ -O . ] && mkdir "$2" && cd "./$2" || exit
+trap 'cd .. && rm -rf "./$2"' EXIT
+trap 'exit 1' HUP INT TERM
 (unset TAR_OPTIONS POSIXLY_CORRECT; exec tar -xof -) || exit
 [ -f submit.sh ] && exec sh ./submit.sh "$3" </dev/null

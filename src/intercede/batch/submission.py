@@ -54,6 +54,16 @@ def quoted_tag(tag: str) -> str:
 
 
 @dataclass(frozen=True)
+class _LocalFile:
+    """What is to be known of a local file before it is sent."""
+
+    mode: int
+    """Its permissions there."""
+    is_program: bool
+    """Whether the kernel knows how to run it; else sh does."""
+
+
+@dataclass(frozen=True)
 class Package:
     """One submission, ready to be sent."""
 
@@ -70,8 +80,7 @@ class Package:
         """
         _check_supported(self.spec, self.copies)
         _check_places(self.spec, self.copies)
-        for path in self._local_files:
-            _check_readable(path)
+        self._local_files  # noqa: B018 -- looks at each of them
 
     def members(self, fragment: str) -> Iterator[Member]:
         """Give the files, ``submit.sh`` last: an archive that was cut starts nothing."""
@@ -87,7 +96,7 @@ class Package:
         if self._staged is not None:
             yield Member(f"bin/{self._staged.name}", self._staged, 0o700)
         for file in self.spec.inputs:
-            yield Member(f"inputs/{file.name}", Path(file.source), _mode(Path(file.source)))
+            yield Member(f"inputs/{file.name}", Path(file.source), self._local_files[Path(file.source)].mode)
         for index, copy in enumerate(self.copies):
             yield from _of_copy(f"copies/{index}", copy)
         yield Member("submit.sh", _bytes(self._submit(fragment)), 0o700)
@@ -100,9 +109,11 @@ class Package:
     def _staged(self) -> Path | None:
         return self.spec.staged_executable
 
-    @property
-    def _local_files(self) -> list[Path]:
-        return [*([self._staged] if self._staged else []), *(Path(file.source) for file in self.spec.inputs)]
+    @cached_property
+    def _local_files(self) -> dict[Path, _LocalFile]:
+        """Looked at once: a file may vanish between the check and the sending."""
+        paths = [*([self._staged] if self._staged else []), *(Path(file.source) for file in self.spec.inputs)]
+        return {path: _local_file(path) for path in paths}
 
     @cached_property
     def _plan(self) -> Plan:
@@ -122,7 +133,7 @@ class Package:
                 ":",
                 "}",
                 "ic_command() {",
-                f'exec {self._command} </dev/null >"$ic_stdout" 2>"$ic_stderr"',
+                f'exec {self._command} </dev/null >"$1" 2>"$2"',
                 "}\n",
             ]
         )
@@ -135,8 +146,8 @@ class Package:
     def _program(self) -> list[str]:
         name = str(self.spec.executable)
         if self._staged is not None:
-            path = f'"$ic_top"/bin/{shlex.quote(self._staged.name)}'
-            return [path] if _is_program(self._staged) else ["sh", path]
+            path = f'"$3"/bin/{shlex.quote(self._staged.name)}'
+            return [path] if self._local_files[self._staged].is_program else ["sh", path]
         return ["env", "--", shlex.quote(name)] if name.startswith("-") else [shlex.quote(name)]
 
 
@@ -176,31 +187,25 @@ def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
             )
 
 
-def _check_readable(path: Path) -> None:
+def _local_file(path: Path) -> _LocalFile:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise _unreadable(path, "it is not a regular file")
+        start = os.read(descriptor, 4)
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
     finally:
         os.close(descriptor)
+    return _LocalFile(0o700 if mode & stat.S_IXUSR else 0o600, start.startswith(b"#!") or start == b"\x7fELF")
 
 
 def _unreadable(path: Path, why: str) -> InvalidSpecError:
     return InvalidSpecError(f"the local file {str(path)!r} cannot be sent: {why}", field="inputs", value=str(path))
-
-
-def _is_program(path: Path) -> bool:
-    """Whether the kernel knows how to run it; else sh does."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    return start.startswith(b"#!") or start == b"\x7fELF"
-
-
-def _mode(path: Path) -> int:
-    return 0o700 if path.stat().st_mode & stat.S_IXUSR else 0o600
 
 
 def _of_copy(place: str, copy: CopyVars) -> Iterator[Member]:

@@ -41,11 +41,12 @@ stage() {
     done
 }
 
-# payload: becomes it. The redirections come last, so that whatever the shell says before goes to the log.
+# payload STDOUT STDERR TOP: becomes it. Variables of any name may be set for it, so what is needed behind that stands in
+# arguments. The redirections come last, so that whatever the shell says before goes to the log.
 payload() {
     ic_environment
     [ ! -e ../vars ] || . ../vars
-    ic_command
+    ic_command "$@"
 }
 
 # now: sets ic_now. On the machine that submitted no process is needed for it.
@@ -64,7 +65,7 @@ ic_code=126
 if [ -e ../killed ]; then
     ic_signal=15
 elif stage && [ -z "$ic_signal" ]; then
-    (payload)
+    (payload "$ic_stdout" "$ic_stderr" "$ic_top")
     ic_code=$?
     ic_signal=
 fi

@@ -1,17 +1,23 @@
 # Given: grace. shellcheck shell=sh
 groups=
 
+# forget COPY: remove the secrets of what cannot do so any more.
+forget() {
+    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
+}
+
 # finish: ask the copy to end, or see to it that it never starts.
 finish() {
     : >"$place/$index.kill"
     if (set -C && printf 'killed\n' >"$place/$index") 2>/dev/null; then
+        forget "./$stamp/copies/$index"
         return
     fi
     read -r pid start _ <"$place/$index" || return # about to start: it will see that it must not
     if [ "$pid" != killed ] && alive "$pid" "$start"; then
         kill -s TERM -- "-$pid" || kill -s TERM "$pid" # not yet a leader
         kill -s CONT -- "-$pid"
-        groups="$groups $pid $start"
+        groups="$groups $pid $start ./$stamp/copies/$index"
     fi
 } 2>/dev/null
 
@@ -35,6 +41,7 @@ done <"$IC_IDS"
         start=
         ! read -r stat <"/proc/$1/stat" || start=$(set -- ${stat##*) } && printf %s "${20-}")
         [ "${start:-$2}" != "$2" ] || kill -s KILL -- "-$1"
-        shift 2
+        [ ! -e "$3/secrets" ] || (cd "$3/work" && . ../secrets)
+        shift 3
     done
 ' sh "$grace" $groups </dev/null >/dev/null 2>&1

@@ -90,6 +90,7 @@ expire() {
         kill -s CONT -- "-$pid"
     elif [ "$now" -ge $((began + wall + grace)) ]; then
         kill -s KILL -- "-$pid"
+        [ ! -e "copies/$index/secrets" ] || (cd "copies/$index/work" && . ../secrets)
     fi
 } 2>/dev/null
 
