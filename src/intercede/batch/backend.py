@@ -2,7 +2,7 @@
 
 import secrets
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 from intercede.batch.fetching import Limits, Parcel
 from intercede.batch.framing import Answer
 from intercede.batch.layout import Job, handle_of, job_of, new_stamp
+from intercede.batch.options import LONGEST, MOST, hinted, within
 from intercede.batch.polls import Polls
 from intercede.batch.records import FOREIGN, Record
 from intercede.batch.shell import Shell, call, text_of
@@ -69,7 +70,7 @@ class BatchBackend:
         commands_in_flight: How many commands may be out at once. None: what the transport says, else 8.
 
     Raises:
-        ConfigError: An option has no sense.
+        ConfigError: An option, or what a plugin says in its stead, has no sense; the scheduler stages files itself.
     """
 
     def __init__(
@@ -94,26 +95,28 @@ class BatchBackend:
                 value=resource,
                 expected=f"1 to {_MARKED} printable characters",
             )
-        for field, value, least in (
-            ("max_bytes", max_bytes, 0),
-            ("max_files", max_files, 0),
-            ("max_seconds", max_seconds, 1),
-            ("poll_floor", poll_floor, 0),
-            ("commands_in_flight", commands_in_flight, 1),
-        ):
-            if value is not None and not value >= least:
-                expected = f"a number of at least {least}"
-                raise ConfigError(
-                    f"{field} must be {expected}, not {value}", field=field, value=value, expected=expected
-                )
+        if scheduler.stages_own_files():
+            name = type(scheduler).__name__
+            raise ConfigError(
+                f"the scheduler {name} stages files itself, and BatchBackend needs a file system that all nodes share",
+                field="scheduler",
+                value=name,
+                expected="a scheduler whose stages_own_files() is False",
+            )
         self._transport = transport
         self._scheduler = scheduler
         self._root = root
         self._given = resource
         self._resource = resource or ""
-        self._limits = Limits(max_bytes, max_files, max_seconds)
-        self._floor = _optional(scheduler, "poll_floor", poll_floor, _FLOOR)
-        self._in_flight = int(_optional(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT))
+        self._limits = Limits(
+            within("max_bytes", max_bytes, 0, MOST, int),
+            within("max_files", max_files, 0, MOST, int),
+            within("max_seconds", max_seconds, 1, LONGEST, int),
+        )
+        floor = hinted(scheduler, "poll_floor", poll_floor, _FLOOR)
+        in_flight = hinted(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT)
+        self._floor = within("poll_floor", floor, 0, LONGEST, float)
+        self._in_flight = within("commands_in_flight", in_flight, 1, MOST, int)
         self._doubtful: set[str] = set()
         self._opened: _Opened | None = None
 
@@ -341,14 +344,6 @@ class _Opened:
         self.shell = shell
         self.station = station
         self.polls = polls
-
-
-def _optional(owner: object, name: str, given: float | None, default: float) -> float:
-    """An option's value: as given, else what the plugin says, else the default."""
-    if given is not None:
-        return given
-    method: Callable[[], float] | None = getattr(type(owner), name, None)
-    return default if method is None else getattr(owner, name)()
 
 
 def _not_fetched(status: JobStatus) -> JobOutput:

@@ -1,0 +1,78 @@
+"""What BatchBackend refuses to be made of."""
+
+import math
+
+import pytest
+
+from intercede.batch import BatchBackend
+from intercede.contract.errors import ConfigError
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+NUMBERS = ["max_bytes", "max_files", "max_seconds", "poll_floor", "commands_in_flight"]
+
+
+class Narrow(LocalTransport):
+    """Has an opinion of how many commands may be out."""
+
+    def __init__(self, hint: object) -> None:
+        super().__init__()
+        self._hint = hint
+
+    def commands_in_flight(self) -> object:
+        """Say it."""
+        return self._hint
+
+
+class Patient(DirectScheduler):
+    """Has an opinion of how often to look."""
+
+    def __init__(self, hint: float) -> None:
+        super().__init__()
+        self._hint = hint
+
+    def poll_floor(self) -> float:
+        """Say it."""
+        return self._hint
+
+
+class Staging(DirectScheduler):
+    """Carries files itself."""
+
+    def stages_own_files(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, True, "3", 2**60])
+@pytest.mark.parametrize("field", NUMBERS)
+def test_numbers_without_sense_are_refused(field: str, value: object) -> None:
+    """With the option's name; nothing that only breaks later, in a shell or an event loop, is taken."""
+    options: dict[str, object] = {field: value}
+    with pytest.raises(ConfigError) as caught:
+        BatchBackend(LocalTransport(), DirectScheduler(), **options)  # type: ignore[arg-type]  # what a file may say
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("hint", [0, -1, True, 1.5, math.inf, None])
+def test_a_transports_hint_without_sense_is_refused(hint: object) -> None:
+    """0 would let no command out, ever; what is given counts instead of a hint."""
+    with pytest.raises(ConfigError) as caught:
+        BatchBackend(Narrow(hint), DirectScheduler())
+    assert caught.value.field == "commands_in_flight"
+    BatchBackend(Narrow(hint), DirectScheduler(), commands_in_flight=1)
+
+
+@pytest.mark.parametrize("hint", [-0.1, math.inf, math.nan])
+def test_a_schedulers_hint_without_sense_is_refused(hint: float) -> None:
+    """A floor that is never over would let status look once."""
+    with pytest.raises(ConfigError) as caught:
+        BatchBackend(LocalTransport(), Patient(hint))
+    assert caught.value.field == "poll_floor"
+
+
+def test_a_scheduler_that_stages_files_itself_is_refused() -> None:
+    """Nobody tells it what to carry, so its jobs could not run."""
+    with pytest.raises(ConfigError, match="Staging") as caught:
+        BatchBackend(LocalTransport(), Staging())
+    assert caught.value.field == "scheduler"
