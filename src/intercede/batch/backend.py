@@ -195,7 +195,7 @@ class BatchBackend:
         if not queued.ids:
             await self._withdraw(opened.station, batch)
         elif "noted" not in answer:
-            opened.station.named(batch.stamp, queued.ids)
+            opened.station.named(batch.stamp, queued)
         return self._submission(batch, queued)
 
     async def _withdraw(self, station: Station, batch: Batch) -> None:
@@ -217,7 +217,7 @@ class BatchBackend:
         Another one writes down final verdicts that rest on no exit code, when they are first seen.
         """
         polls = self._now_open().polls
-        asked = frozenset(handles)
+        asked = dict.fromkeys(handles)
         ours = [handle for handle in asked if self._job(handle)]
         told: Mapping[JobHandle, JobStatus] = await polls.status(ours) if ours else {}
         return {handle: told.get(handle, FOREIGN) for handle in asked}
@@ -261,7 +261,8 @@ class BatchBackend:
         answer = await station.ask(jobs, text_of("kill"), ending)
         look = station.read(answer)
         if await station.learn(look.unnamed):
-            return await self._killed(station, jobs)
+            answer = await station.ask(jobs, text_of("kill"), ending)
+            look = station.read(answer)
         natives = [record.native for record in look.records.values() if record.native]
         frame = said_of(answer, "kill")
         told: Mapping[str, OpOutcome] = {} if frame is None else self._scheduler.parse_kill(natives, frame)
@@ -298,15 +299,16 @@ class BatchBackend:
     async def find(self, tag: str) -> Sequence[JobHandle]:
         """Compare the tags there: one command, and more for a submission whose answer was lost."""
         station = self._station()
-        fences = [call("fence", stamp) for stamp in sorted(self._doubtful)]
+        doubtful = sorted(self._doubtful)
+        fences = [call("fence", stamp) for stamp in doubtful]
         search = call("frame", "records", "tagged", quoted_tag(tag), "tell")
         parts = [text_of("find"), "every_id=yes", *fences, search]
         look = station.read(await station.ask((), *parts, calls=""))
-        self._doubtful.clear()
+        self._doubtful.difference_update(doubtful)
         unnamed = {job.stamp for job, record in look.records.items() if record.native is None and not record.gone}
         if await station.learn(unnamed):
             look = station.read(await station.ask(look.records, *parts, calls=""))
-        return [self._handle(job) for job in sorted(look.records) if look.records[job].native is not None]
+        return [self._handle(job) for job in sorted(look.records) if look.records[job].taken]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
         """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
@@ -357,8 +359,10 @@ def _kill_outcome(look: Look, job: Job, told: Mapping[str, OpOutcome]) -> OpOutc
     record: Record = look.records[job]
     if record.gone:
         return OpOutcome(ok=False, reason="unknown", detail="nothing of it is there")
-    if record.over or record.native is None:
+    if record.over:
         return OpOutcome(ok=True)
+    if record.native is None:
+        return OpOutcome(ok=False, reason="other", detail="nothing there tells what the scheduler calls it: ask again")
     if record.native in told:
         return told[record.native]
     status = look.verdict(job)

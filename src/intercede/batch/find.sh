@@ -3,15 +3,34 @@
 # calls have begun: then wait for their end, while whoever makes them is there.
 fence() {
     [ -d "./$1" ] || mkdir "./$1" || return
-    if mkdir "./$1/submitting"; then
-        rm -rf "./$1/copies" "./$1/inputs" "./$1/bin"
-        return
+    printf '%s -\n' "$(uname -n)" >"./$1/fence.$mark"
+    if ln "./$1/fence.$mark" "./$1/submitting"; then
+        rm -rf "./$1/copies" "./$1/inputs" "./$1/bin" "./$1/fence.$mark"
+    else
+        rm -f "./$1/fence.$mark"
+        queued "$1"
     fi
-    read -r queuer <"./$1/submitting/pid" || queuer=
-    while [ ! -e "./$1/submitted" ] && [ -n "$queuer" ] && kill -0 "$queuer"; do
-        sleep 0.05 || sleep 1
-    done
 } 2>/dev/null
+
+# queueing STAMP: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
+# there. Of a process on another host we know nothing: it has some minutes.
+queueing() {
+    [ -e "./$1/submitting" ] && [ ! -e "./$1/submitted" ] || return
+    read -r its_host its_process <"./$1/submitting" || return
+    if [ "$its_host" = "$(uname -n)" ]; then
+        process "${its_process%% *}"
+        [ "$process" = "$its_process" ]
+    else
+        [ -n "$(find "./$1/submitting" -mmin -10)" ]
+    fi
+}
+
+# queued STAMP: wait for the end of its native calls.
+queued() {
+    while queueing "$1"; do
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
 
 # copies STAMP COMMAND: call COMMAND STAMP INDEX... with every copy that is there.
 copies() {
@@ -26,20 +45,22 @@ copies() {
     "$command" "$stamp" "$@"
 }
 
-# tagged TAG COMMAND: call it for every submission with that tag.
+# tagged TAG COMMAND: call it for every submission with that tag. What is still being queued is waited for: whoever
+# finds less than all of it would submit the rest again.
 tagged() {
     for tag_file in ./*/tag; do
         its_tag=
         [ ! -e "$tag_file" ] || read -r its_tag <"$tag_file"
         [ "$its_tag" = "$1" ] || continue
         its_stamp=${tag_file#./}
+        queued "${its_stamp%/tag}"
         copies "${its_stamp%/tag}" "$2"
     done
 }
 
-# submission STAMP: what is written of it, for a scheduler to understand.
+# submission STAMP: what is written of it, for a scheduler to understand; nothing before its native calls have ended.
 submission() {
-    [ -e "./$1/batch" ] || return 0
+    [ -e "./$1/submitting" ] && ! queueing "$1" || return 0
     frame "$1.batch" cat "./$1/batch"
     [ ! -e "./$1/submitted" ] || frame "$1.answer" answer "$1"
 }

@@ -20,3 +20,18 @@ frame() {
     printf '\n%s end %s %s\n' "$mark" "$ic_name" "$ic_code"
     printf '\n%s end %s %s\n' "$mark" "$ic_name" "$ic_code" >&2
 }
+
+# process PID: sets process, what tells it from every other process there ever was on this host; empty where it is over.
+process() {
+    process=
+    if [ -r /proc/sys/kernel/random/boot_id ]; then
+        { read -r ic_stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+        read -r ic_boot </proc/sys/kernel/random/boot_id
+        process=$1
+        # shellcheck disable=SC2086 # numbers, to be split
+        set -- ${ic_stat##*) }
+        [ "$1" = Z ] && process='' || process="$process $ic_boot ${20}"
+    elif kill -0 "$1" 2>/dev/null; then
+        process="$1 - -"
+    fi
+}

@@ -24,9 +24,8 @@ discard() {
 queued_left() {
     for place in "./$stamp/copies/"*; do
         [ -e "$place" ] || continue
-        [ -e "./$stamp/natives" ] || return 0
         native "$stamp" "${place##*/}"
-        [ -z "$id" ] || return 0
+        [ -n "$refused" ] || return 0
     done
     return 1
 }

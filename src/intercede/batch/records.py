@@ -47,6 +47,11 @@ class Record:
         """Whether nothing that a scheduler says can change the verdict."""
         return self.gone or self.final is not None or (self.exit is not None and self.exit.kind == "code")
 
+    @property
+    def taken(self) -> bool:
+        """Whether the scheduler ever had it, as far as is known: it has a name there, or left a trace."""
+        return not self.gone and not (self.native is None and self.final is None and self.exit is None)
+
 
 def read_record(line: str) -> Record:
     """Read ``STAMP INDEX KILLED ID WHAT...``.

@@ -24,7 +24,8 @@ record() {
     over=
 }
 
-# native STAMP INDEX: sets id, the copy's native id, empty where nothing is known. A submission's are read once.
+# native STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
+# not take it. A submission's are read once.
 native() {
     case " $named " in
     *" $1 "*) ;;
@@ -37,12 +38,14 @@ native() {
         ;;
     esac
     eval "id=\${id_$1_$2-}"
+    refused=
+    [ "$id" != ! ] || id='' refused=yes
 }
 named=
 
 # know STAMP LINES: keep the native ids that were understood elsewhere.
 know() {
-    [ -d "./$1" ] && [ ! -e "./$1/natives" ] || return 0
+    [ -d "./$1" ] || return 0
     printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
 }
 
@@ -72,7 +75,7 @@ tell() {
         record "$stamp" "$index"
         if [ -z "$over" ] || [ -n "${every_id-}" ]; then
             native "$stamp" "$index"
-            [ -n "$id" ] || [ ! -e "./$stamp/natives" ] || said=gone # the scheduler refused it: it never was
+            [ -z "$refused" ] || said=gone # it never was
         fi
         printf '%s %s %s %s %s\n' "$stamp" "$index" "$killed" "${id:-?}" "$said"
     done

@@ -17,6 +17,8 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settling"]
 
 _NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
+_REFUSED = "!"
+"""Where an id would stand; none can be spelled like that."""
 
 
 def each(jobs: Iterable[Job]) -> str:
@@ -64,9 +66,9 @@ class Station:
         self.look_part = f"look {shlex.quote(scheduler.status_script())}"
         """The part of a script that reads records and listing."""
 
-    def named(self, stamp: str, ids: Mapping[int, str]) -> None:
+    def named(self, stamp: str, queued: Queued) -> None:
         """Remember native ids; the next script about the submission writes them down there."""
-        self._unwritten[stamp] = ids
+        self._unwritten[stamp] = _known(queued)
 
     async def ask(
         self,
@@ -125,24 +127,27 @@ class Station:
         return Look({record.job: record for record in map(read_record, answer.lines("settled"))})
 
     async def learn(self, stamps: Collection[str]) -> bool:
-        """Read what the scheduler answered to these submissions; tell whether there are ids that were not known."""
+        """Read what the scheduler answered to these submissions; tell whether there are ids that were not known.
+
+        A submission that is still being queued is left alone: whoever queues it will know all of its ids.
+        """
         if not stamps:
             return False
         calls = [call("submission", stamp) for stamp in sorted(stamps)]
         answer = await self._shell.run([text_of("find"), *calls])
         found = {stamp: self._understood(stamp, answer) for stamp in stamps if f"{stamp}.batch" in answer}
         found |= await self._listed([stamp for stamp, ids in found.items() if ids is None])
-        for stamp, ids in found.items():
-            self.named(stamp, ids or {})
-        return any(found.values())
+        news = {stamp: ids for stamp, ids in found.items() if ids}
+        self._unwritten |= news
+        return bool(news)
 
     def _understood(self, stamp: str, answer: Answer) -> Mapping[int, str] | None:
-        """The ids in the scheduler's own answer; None where that never came whole."""
+        """What the scheduler's own answer says; None where that never came whole."""
         if f"{stamp}.answer" not in answer:
             return None
         batch = Batch.model_validate_json(answer.text(f"{stamp}.batch"))
         try:
-            return checked(batch, self._scheduler.parse_submit(batch, answer.frame(f"{stamp}.answer"))).ids
+            return _known(checked(batch, self._scheduler.parse_submit(batch, answer.frame(f"{stamp}.answer"))))
         except ResourceError:
             return None  # it said no, or nothing that can be understood: what is there decides
 
@@ -176,6 +181,10 @@ def checked(batch: Batch, queued: Queued) -> Queued:
             "some may have started, find them by their tag",
         )
     return queued
+
+
+def _known(queued: Queued) -> dict[int, str]:
+    return {**queued.ids, **dict.fromkeys(queued.refused, _REFUSED)}
 
 
 def _lines(ids: Mapping[int, str]) -> str:

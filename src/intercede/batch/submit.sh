@@ -15,11 +15,12 @@ places() {
     done
 }
 
-# queue: from the first native call to the last. Whoever makes the directory `submitting` decides, once, whether
-# anything starts: we, or a `find` after a cancelled submit. Fragments that start payloads undo the trap for them.
+# queue: from the first native call to the last. Whoever makes the link `submitting` decides, once, whether anything
+# starts: we, or a `find` after a cancelled submit. Fragments that start payloads undo the trap for them.
 queue() {
-    mkdir submitting || return
-    printf '%s\n' "$$" >submitting/pid
+    process "$$"
+    printf '%s\n' "$(uname -n) $process" >queuer
+    ln queuer submitting || return
     trap '' HUP INT TERM PIPE
     (eval "$fragment") </dev/null >ids 2>ids.err
     printf '%s\n' "$?" >submitted.tmp
