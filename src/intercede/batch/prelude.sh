@@ -8,6 +8,29 @@ IFS='
 '
 umask 077
 
+# plain: take away what would change a scheduler's tools or their answers. What starts payloads hands on what it has, so
+# the wrapper is told the locale that there was.
+plain() {
+    for ic_unset in $(env | while IFS='=' read -r ic_key _; do
+        case $ic_key in
+        *[!A-Za-z0-9_]*) ;;
+        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
+        esac
+    done); do
+        unset "$ic_unset"
+    done
+    unset CDPATH POSIXLY_CORRECT
+    IC_LOCALE=${LC_ALL-}
+    LC_ALL=C
+    export IC_LOCALE LC_ALL
+}
+
+# native COMMAND...: run one of the scheduler's own tools, plainly. For fragments that submit, which run as they were
+# found, for the payloads' sake.
+native() {
+    (plain && "$@")
+}
+
 # frame NAME COMMAND...: run it between random marks, with its exit code behind them, on both channels. What a login
 # shell, a banner or a wrapper says outside of them is no answer, and an answer without its end was cut.
 frame() {

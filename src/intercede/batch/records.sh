@@ -83,14 +83,7 @@ tell() {
 
 # tools FRAGMENT: run the scheduler's own text with what would change its tools' answers out of the way.
 tools() {
-    for ic_unset in $(env | while IFS='=' read -r ic_key _; do
-        case $ic_key in
-        *[!A-Za-z0-9_]*) ;;
-        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
-        esac
-    done); do
-        unset "$ic_unset"
-    done
+    plain
     eval "$1"
 }
 

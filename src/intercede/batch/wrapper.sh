@@ -8,6 +8,11 @@ IFS='
 umask 077
 ic_native=${IC_NATIVE:-$$}
 unset IC_NATIVE
+if [ -n "${IC_LOCALE+set}" ]; then # what queued us had another one of its own
+    LC_ALL=$IC_LOCALE
+    [ -n "$LC_ALL" ] || unset LC_ALL
+    unset IC_LOCALE
+fi
 ic_attempt=1
 
 cd "./copies/$1" || exit
