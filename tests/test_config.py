@@ -65,7 +65,11 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "says"),
     [
-        ("[backend.cern]\ntype = 'x'", "backend", "backend is no section, did you mean 'backends'?"),
+        (
+            "[backend.cern]\ntype = 'x'",
+            "backend",
+            "backend is no section, did you mean 'backends'?; the sections are backends, transports, schedulers, prefer",
+        ),
         ("transports = 3", "transports", "transports must be a table"),
         (
             "[transports]\nssh = 'x'",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import intercede
-from intercede.discovery import entries, scan
+from intercede.discovery import entries, scan, strays
 from intercede.plugin import Plugin, fold, is_name
 
 HOME = Path(intercede.__file__).parents[1]
@@ -82,6 +82,23 @@ def test_every_group_is_read_and_no_other(tmp_path: Path) -> None:
         ("schedulers", "s"),
         ("transports", "t"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "says"),
+    [
+        ("intercede.transport", "; did you mean 'intercede.transports'?"),
+        (" intercede.Schedulers ", "; did you mean 'intercede.schedulers'?"),
+        ("intercede.plugins", "; the groups are intercede.backends, intercede.schedulers, intercede.transports"),
+    ],
+)
+def test_an_entry_in_a_misspelt_group_is_a_problem(tmp_path: Path, heading: str, says: str) -> None:
+    """Else whoever left out a letter sees nothing at all; what is in the right groups counts."""
+    install(tmp_path, "mist-0.1.dist-info", f"[{heading}]\nwrong = m:T\nwrong = m:U\n[intercede.transports]\nt = m:T\n")
+    install(tmp_path, "other-1.dist-info", "[other]\nx = intercede.transports:X\n[intercede]\ny = m:Y\n")
+
+    assert [each.name for each in found(tmp_path)] == ["t"]
+    assert problems(tmp_path) == [f"mist 0.1 declares wrong in {heading.strip()!r}, which is no group{says}"]
 
 
 @pytest.mark.parametrize(
@@ -490,6 +507,7 @@ def test_no_bytes_make_reading_raise(data: bytes) -> None:
     """Whatever stands in entry_points.txt is read or malformed; behind a heading of ours as well."""
     for text in (data, b"[intercede.transports]\n" + data):
         assert all(len(entry) == 4 for entry in entries(text))
+    assert all(heading == "intercede.x" for heading, _ in strays(b"[intercede.x]\n" + data.replace(b"[", b"")))
 
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong

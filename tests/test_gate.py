@@ -178,6 +178,9 @@ async def _fewer(self: object, spec: object) -> None: ...
 async def _required(self: object, spec: object, copies: object) -> None: ...
 async def _more(self: object, spec: object, copies: object = 1, *, queue: object) -> None: ...
 async def _keyword(self: object, *, spec: object, copies: object = 1) -> None: ...
+async def _misspelt(argv: object, stdn: object = None) -> None: ...
+async def _half(argv: object, *, stdout: object = None) -> None: ...
+async def _shut(argv: object, stdin: object = None, /, stdout: object = None) -> None: ...
 async def _positional(self: object, spec: object, copies: object = 1, /) -> None: ...
 
 
@@ -213,6 +216,24 @@ def test_keyword_only_parameters_are_called_by_keyword() -> None:
 
     assert violations(Shell(), "transports") == ()
     assert isinstance(Shell(), Transport)
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (_misspelt, "run(argv, stdn=None) cannot be called: it lacks the keywords stdin and stdout; the contract has "),
+        (_half, "run(argv, *, stdout=None) cannot be called: it lacks the keyword stdin; the contract has "),
+        (
+            _shut,
+            "run(argv, stdin=None, /, stdout=None) cannot be called: it lacks the keyword stdin; the contract has ",
+        ),
+    ],
+)
+def test_a_keyword_that_is_missing_is_named(run: object, says: str) -> None:
+    """Whoever misspelt it reads which one, not how it was called."""
+    (told,) = [each for each in violations(SimpleNamespace(run=run), "transports") if each.startswith("run")]
+
+    assert told.startswith(says)
 
 
 def test_half_a_capability_is_told_with_the_way_out() -> None:

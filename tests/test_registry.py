@@ -348,7 +348,10 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
     [
         ("transports:ssh", "reads GROUP:NAME=DISTRIBUTION"),
         ("ssh=acme", "reads GROUP:NAME=DISTRIBUTION"),
-        ("transport:ssh=acme", "there is no group 'transport'; did you mean 'transports'?"),
+        (
+            "transport:ssh=acme",
+            "INTERCEDE_PREFER: 'transport:ssh=acme': there is no group 'transport'; did you mean 'transports'?",
+        ),
         ("transports:s h=acme", "'s h' cannot be a name"),
         ("transports:ssh=", "'' cannot be a distribution"),
         ("transports:ssh=a,transports:ssh=b", "contradicts transports:ssh=a"),
@@ -514,6 +517,7 @@ def test_an_upgrade_under_a_running_process_needs_a_restart(site: Site) -> None:
 
     assert plugin.version == "2.0"
     assert plugin.reason.endswith("; restart needed: the code of 1.0 is loaded, 2.0 is installed")
+    assert registry.resolve("transports", "ssh") == registry.explain("transports", "ssh").winner == plugin
 
 
 def test_enumerating_imports_nothing(site: Site) -> None:
@@ -783,7 +787,13 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
     [
         ({"user": "me"}, "user", "both the transport and the scheduler take it"),
         ({"user": "me"}, "user", '"transport": {"type": ..., "user": \'me\'}'),
-        ({"anything": 1}, "anything", "neither the transport nor the scheduler does"),
+        ({"anything": 1}, "anything", "neither the transport nor the scheduler has it"),
+        (
+            {"max_files": 1},
+            "max_files",
+            'neither the transport nor the scheduler has it; write "batch": {"max_files": 1}',
+        ),
+        ({"max_file": 1}, "max_file", "has it; did you mean 'max_files'?"),
         ({"prot": 1}, "prot", "did you mean 'port'?"),
         ({"port": "x"}, "port", "port = 'x' will not do"),
         ({"credentials": 1}, "credentials", "credentials are never data"),
@@ -793,7 +803,7 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
         ({"transport": {"type": "ssh", "port": "x"}}, "transport.port", "transport.port = 'x' will not do"),
         ({"transport": {"type": "ssh", "port": 1}, "port": 2}, "port", "port stands twice"),
         ({"transport": {"type": "ssh", "credentials": 1}}, "transport.credentials", "credentials are never data"),
-        ({"transport": "greedy", "colour": 1}, "colour", "neither the transport nor the scheduler does"),
+        ({"transport": "greedy", "colour": 1}, "colour", "neither the transport nor the scheduler has it"),
     ],
 )
 def test_options_without_one_owner_are_refused_with_the_nested_form(
@@ -804,6 +814,64 @@ def test_options_without_one_owner_are_refused_with_the_nested_form(
         composing({"transport": "ssh", "scheduler": "slurm", **more})
 
     assert caught.value.field == field
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "says"),
+    [
+        ({"scheduler": {"type": "direct", "slots": 0}}, "scheduler.slots", "scheduler.slots = 0 will not do"),
+        ({"scheduler": "direct", "slots": 0}, "slots", "slots = 0 will not do"),
+        ({"scheduler": "direct", "batch": {"max_files": -1}}, "batch.max_files", "batch.max_files = -1 will not do"),
+    ],
+)
+def test_what_a_constructor_refuses_is_told_with_its_place(config: dict[str, object], field: str, says: str) -> None:
+    """A value that its annotation lets through and its class does not is the user's affair, and nobody is broken."""
+    with pytest.raises(ConfigError) as caught:
+        Registry().backend({"transport": "local", **config})
+
+    assert str(caught.value).startswith(f"{says}, in the configuration: ")
+    assert (caught.value.field, caught.value.where) == (field, "the configuration")
+    assert str(caught.value.expected) in str(caught.value)
+
+
+def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site) -> None:
+    """A factory may judge several options at once, or ask the registry itself."""
+    code = (
+        "from intercede import registry\nfrom intercede.contract import ConfigError\n"
+        "def either(**options): raise ConfigError('host or alias is needed')\n"
+        "def wraps(): return registry.Registry().scheduler({'type': 'direct', 'slots': 0})\n"
+    )
+    site.install("acme", code=code, transports__either="either", schedulers__wraps="wraps")
+    registry = Registry()
+
+    with pytest.raises(ConfigError, match=r"^the table will not do, in the configuration: host or alias is needed$"):
+        registry.transport("either")
+    with pytest.raises(ConfigError, match=r"^slots = 0 will not do, in the configuration: slots must be"):
+        registry.scheduler("wraps")
+    (plugin,) = [each for each in registry.plugins("transports") if each.name == "either"]
+    assert registry.check(plugin) == ()
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "says"),
+    [
+        ("backends", "nope", 'a transport and a scheduler make one: {"transport": "local", "scheduler": "direct"}'),
+        ("backends", "", "nothing provides backends:'' (the name is empty); there are: "),
+        ("transports", "", "nothing provides transports:'' (the name is empty); there are: local"),
+        ("transports", "intercede:", "intercede does not provide transports:'' (the name is empty)"),
+        ("backends", "ssh", 'has that name: write {"transport": "ssh", "scheduler": "direct"}'),
+        ("transports", "direct", 'has that name: write {"transport": "local", "scheduler": "direct"}'),
+        ("schedulers", "grid", 'the group backends has that name: write {"type": "grid"}'),
+    ],
+)
+def test_a_name_that_is_not_there_is_no_dead_end(site: Site, group: str, name: str, says: str) -> None:
+    """The error says what to write instead."""
+    site.install("acme", transports__ssh="T", backends__grid="B")
+
+    with pytest.raises(PluginNotFoundError) as caught:
+        Registry().resolve(group, name)
+
     assert says in str(caught.value)
 
 

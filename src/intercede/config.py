@@ -69,7 +69,9 @@ def load(path: str | os.PathLike[str]) -> Configuration:
     document = _document(file)
     for section, value in document.items():
         if section not in _SECTIONS:
-            raise _wrong(file, section, value, f"is no section{_nearest(section)}", " ".join(_SECTIONS))
+            raise _wrong(
+                file, section, value, f"is no section{_nearest(section)}", ", ".join(_SECTIONS), "the sections are"
+            )
     return Configuration(
         path=file,
         backends=_tables(file, "backends", document),
@@ -124,9 +126,11 @@ def _mapping(file: Path, key: str, value: object) -> Table:
     raise _wrong(file, key, value, "must be a table", f"[{key}]")
 
 
-def _wrong(file: Path, key: str, value: object, what: str, expected: str) -> ConfigError:
+def _wrong(  # noqa: PLR0917 -- each is a part of one sentence
+    file: Path, key: str, value: object, what: str, expected: str, lead: str = "what would do:"
+) -> ConfigError:
     return ConfigError(
-        f"{file}: {key} {what}; what would do: {expected}",
+        f"{file}: {key} {what}; {lead} {expected}",
         field=key,
         value=value,
         expected=expected,

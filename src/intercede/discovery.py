@@ -9,14 +9,14 @@ files and foreign finders still go through it, one distribution at a time.
 import os
 import sys
 
-from intercede.plugin import GROUPS, OURS, Plugin, fold, is_name
+from intercede.plugin import GROUPS, OURS, Plugin, fold, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import Distribution
 
-__all__ = ["entries", "scan"]
+__all__ = ["entries", "scan", "strays"]
 
 _PREFIX = b"intercede."
 _METADATA = (".dist-info", ".egg-info")
@@ -35,7 +35,8 @@ def scan(path: "Iterable[object]") -> tuple[list[Plugin], list[str]]:
         path: Directories and zip files, as in ``sys.path``.
 
     Returns:
-        The candidates, sorted, and a sentence for each file or finder that could not be read.
+        The candidates, sorted, and a sentence for each file or finder that could not be read, and for each entry in
+        what begins like a group of ours and is none.
     """
     problems: list[str] = []
     found: dict[str, list[_Metadata]] = {}
@@ -48,8 +49,9 @@ def scan(path: "Iterable[object]") -> tuple[list[Plugin], list[str]]:
         )
     plugins = [] if own is None else own.plugins(builtin=True)
     covered = {(plugin.group, plugin.name) for plugin in plugins}
-    for copies in found.values():
-        plugins += [_unless_covering(plugin, live, covered) for live in (_live(copies),) for plugin in live.plugins()]
+    for live in map(_live, found.values()):
+        plugins += [_unless_covering(plugin, live, covered) for plugin in live.plugins()]
+        problems += live.strays()
     for metadata in foreign:
         reason = f"calls itself intercede, but does not lie beside the running one in {_HOME}"
         plugins += [plugin.judged("ignored", reason) for plugin in metadata.plugins()]
@@ -102,7 +104,7 @@ class _Metadata:
 
     def plugins(self, *, builtin: bool = False) -> list[Plugin]:
         """Make a candidate of each entry of ours."""
-        version = self.version or _version_in(self.location)
+        version = self._version()
         return [
             Plugin(
                 group=group,
@@ -117,6 +119,17 @@ class _Metadata:
             )
             for group, name, target, problem in entries(self.data)
         ]
+
+    def strays(self) -> list[str]:
+        """Say of each entry in a group that is none of ours, but is called as if it were."""
+        return [
+            f"{self.distribution} {self._version()}".rstrip()
+            + f" declares {name} in {heading!r}, which is no group{_nearest_group(heading)}"
+            for heading, name in strays(self.data)
+        ]
+
+    def _version(self) -> str:
+        return self.version or _version_in(self.location)
 
 
 def _live(copies: list[_Metadata]) -> _Metadata:
@@ -347,16 +360,8 @@ def entries(data: bytes) -> list[tuple[str, str, str, str]]:
 
     Lines are decoded one by one, so a bad line spoils its own entry and no other.
     """
-    read: list[tuple[str, str, str, str]] = []
-    group = None
-    for raw in data.splitlines():
-        line = raw.strip()
-        if not line or line[:1] in {b"#", b";"}:
-            continue
-        if line[:1] == b"[" and line[-1:] == b"]":
-            group = _group(line)
-        elif group is not None:
-            read.append((group, *_entry(line)))
+    groups = {_PREFIX + group.encode(): group for group in GROUPS}
+    read = [(groups[heading], *_entry(line)) for heading, line in _lines(data) if heading in groups]
     targets: dict[tuple[str, str], set[str]] = {}
     for group_, name, target, _ in read:
         targets.setdefault((group_, name), set()).add(target)
@@ -366,9 +371,35 @@ def entries(data: bytes) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _group(line: bytes) -> str | None:
-    name = line[1:-1].strip()
-    return next((group for group in GROUPS if name == _PREFIX + group.encode()), None)
+def strays(data: bytes) -> list[tuple[str, str]]:
+    """Read what stands in groups that begin as ours and are none: group, as it is written, and name."""
+    ours = {_PREFIX + group.encode() for group in GROUPS}
+    found = [
+        (heading.decode("utf-8", "backslashreplace"), _entry(line)[0])
+        for heading, line in _lines(data)
+        if heading.startswith(_PREFIX) and heading not in ours
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _lines(data: bytes) -> "Iterator[tuple[bytes, bytes]]":
+    """Yield each line that may be an entry, behind the heading that it stands under."""
+    heading = b""
+    for raw in data.splitlines():
+        line = raw.strip()
+        if not line or line[:1] in {b"#", b";"}:
+            continue
+        if line[:1] == b"[" and line[-1:] == b"]":
+            heading = line[1:-1].strip()
+        else:
+            yield heading, line
+
+
+def _nearest_group(heading: str) -> str:
+    """Compare what follows the common beginning, for with it everything is near."""
+    begin = _PREFIX.decode()
+    found = nearest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
+    return found or f"; the groups are {', '.join(begin + group for group in GROUPS)}"
 
 
 def _entry(line: bytes) -> tuple[str, str, str]:

@@ -2,11 +2,12 @@
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Literal, Never
 
     Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
 
-__all__ = ["GROUPS", "OURS", "Plugin", "fold", "is_name"]
+__all__ = ["GROUPS", "OURS", "Plugin", "fold", "is_name", "nearest"]
 
 GROUPS = ("backends", "schedulers", "transports")
 """The groups, each an entry-point group ``intercede.<group>``."""
@@ -115,3 +116,11 @@ def fold(name: str) -> str:
 def is_name(text: str) -> bool:
     """Tell whether this can name a plugin: ``[A-Za-z0-9][A-Za-z0-9._-]*``."""
     return text.isascii() and text[:1].isalnum() and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
+
+
+def nearest(word: str, words: "Iterable[str]") -> str:
+    """Say ``; did you mean 'x'?`` where one of the words is near enough, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- loads re and collections: for errors only
+
+    found = get_close_matches(word, list(words), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""

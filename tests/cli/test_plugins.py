@@ -142,6 +142,47 @@ def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, i
     assert "near/by" in checked.stdout
 
 
+def test_a_misspelt_group_is_warned_of_and_a_problem(intercede: Command, install: Install) -> None:
+    """What stands in a group that is none is told by the list, by --check, and where it is then not found."""
+    install("mist", "transport", "wronggroup")
+    told = (
+        "mist 1.0 declares wronggroup in 'intercede.transport', which is no group; did you mean 'intercede.transports'?"
+    )
+
+    listed, checked = intercede("plugins"), intercede("plugins", "transports", "--check")
+
+    assert listed.returncode == 0
+    assert f"warning: {told}\n" in listed.stderr
+    assert (checked.returncode, checked.stdout) == (1, f"{told}\n")
+    for name in ("wronggroup", "mist:wronggroup"):
+        assert told in intercede("plugins", "--why", "transports", name).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--json", "--check"), "--json and --check do not go together: give --json or --check"),
+        (("--json", "--why", "transports", "local"), "--json and --why do not go together"),
+        (("--check", "--why", "transports", "local"), "--check and --why do not go together"),
+        (("transports", "--why", "transports", "local"), "GROUP and --why do not go together"),
+    ],
+)
+def test_no_option_is_dropped_without_a_word(intercede: Command, arguments: tuple[str, ...], says: str) -> None:
+    """What cannot be had together is refused."""
+    ended = intercede("plugins", *arguments)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert says in ended.stderr
+
+
+def test_a_wrong_pin_is_told_with_where_it_stands(intercede: Command) -> None:
+    """Whoever set a variable long ago reads which one it is."""
+    ended = intercede("plugins", INTERCEDE_PREFER="transport:local=mysite")
+
+    assert ended.returncode == 2
+    assert "INTERCEDE_PREFER: 'transport:local=mysite': there is no group 'transport'" in ended.stderr
+
+
 def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: Install) -> None:
     """What does not print, in a version for instance, is shown as an escape; programs get it as JSON."""
     metadata = install("odd", "transports", "odd")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from intercede.cli.run import ONE_SIGNAL
+from intercede.cli.run import ONE_SIGNAL, ending
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -178,7 +178,7 @@ def await_word(environment: dict[str, str], word: str) -> None:
 
 
 def test_a_second_interrupt_gives_up_and_names_what_is_left(start: Start, environment: dict[str, str]) -> None:
-    """Whoever cannot wait for the end of stubborn jobs is told their tag and handles."""
+    """Whoever cannot wait for the end of stubborn jobs is told their tag and handles, and the line that ends them."""
     running = start("--", "sh", "-c", "trap '' TERM; echo so far; sleep 20; sleep 20", until="RUNNING")
     await_word(environment, "so far")
 
@@ -192,8 +192,30 @@ def test_a_second_interrupt_gives_up_and_names_what_is_left(start: Start, enviro
     assert running.returncode == 130
     assert "gave up" in err
     assert re.search(r"with the tag intercede-run-[0-9a-f]{16}", err)
-    handle = json.loads(err.splitlines()[-1].partition("copy 0: ")[2])
-    assert sorted(handle) == ["job", "resource"]
+    *_, told, lead, line = err.splitlines()
+    assert sorted(json.loads(told.partition("copy 0: ")[2])) == ["job", "resource"]
+    assert lead == "intercede: to end what is left of them, in Python:"
+    assert pasted(line, environment).count("OpOutcome(ok=True") == 1
+
+
+def pasted(line: str, environment: dict[str, str]) -> str:
+    """Return what a line of Python prints, started as by somebody who pastes it elsewhere."""
+    command = [sys.executable, "-W", "error", "-c", line]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=BOUND, check=True, cwd="/")
+    assert ended.stderr == ""
+    return ended.stdout
+
+
+def test_the_line_that_ends_them_is_for_the_same_backend(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A named backend of a file, wherever the line is pasted, and one in JSON, quotes, None and all."""
+    (tmp_path / "it's.toml").write_text('[backends."here"]\ntransport = "local"\nscheduler = "direct"\n')
+    monkeypatch.chdir(tmp_path)
+    whole = {"transport": "local", "scheduler": {"type": "direct", "slots": None}, "batch": {"resource": 'it\'s "me"'}}
+
+    assert pasted(ending("here", Path("it's.toml"), "no-such-tag"), environment) == "{}\n"
+    assert pasted(ending(whole, None, "no-such-tag"), environment) == "{}\n"
 
 
 def test_a_terminal_gets_a_live_display(tmp_path: Path, environment: dict[str, str]) -> None:

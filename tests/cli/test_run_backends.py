@@ -30,6 +30,7 @@ from intercede.contract import (
 
 DONE = JobStatus(state=JobState.DONE, exit_code=0)
 RUNNING = JobStatus(state=JobState.RUNNING)
+HOW_TO_END = "the line of Python"
 
 
 class Core:
@@ -114,7 +115,7 @@ def interrupt() -> None:
 
 def ends(backend: Core, copies: int = 1) -> int:
     """Run a command over a backend and return the code."""
-    return asyncio.run(run(backend, specification(["true"], None), copies, None))
+    return asyncio.run(run(backend, specification(["true"], None), copies, None, HOW_TO_END))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,64 @@ def test_how_it_ended_is_told(status: JobStatus, code: int, word: str, capsys: p
 def test_what_is_unknown_for_now_is_waited_for() -> None:
     """UNKNOWN without a reason that it stays so is not the end."""
     assert ends(Full(JobStatus(state=JobState.UNKNOWN), DONE)) == 0
+
+
+class Mixed(Full):
+    """One copy is done at once; nothing is ever known of the other, but for what it was given to tell."""
+
+    def __init__(self, *statuses: JobStatus) -> None:
+        super().__init__(*statuses)
+        self.fetched: list[str] = []
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Tell the next status of the second."""
+        told = await super().status(handles)
+        return {handle: DONE if handle.job == "0" else status for handle, status in told.items()}
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Bring the same output for each."""
+        self.fetched += [handle.job for handle in handles]
+        return await super().fetch_output(handles, dest)
+
+    async def find(self, tag: str) -> Sequence[JobHandle]:
+        """Find them all."""
+        return self.handles
+
+
+def test_what_stays_unknown_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The code is 1, the others' output is here, nothing that may be running is purged, and how to end it is told."""
+    monkeypatch.setattr("intercede.cli.run.UNKNOWN_FOR", 0.2)
+    backend = Mixed(JobStatus(state=JobState.UNKNOWN))
+
+    assert ends(backend, copies=2) == 1
+    assert backend.fetched == ["0"]
+    assert [handle.job for handle in backend.purged] == ["0"]
+    err = capsys.readouterr().err
+    assert "nothing is known of 1 job for 0.2 s: gave up waiting" in err
+    assert "copy 1: UNKNOWN" in err
+    assert "1 job left on the resource" in err
+    assert err.endswith(f"in Python:\n{HOW_TO_END}\n")
+
+
+def test_what_is_known_now_and_then_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time counts from the last word of those that have not ended."""
+    monkeypatch.setattr("intercede.cli.run.UNKNOWN_FOR", 0.2)
+    monkeypatch.setattr("intercede.cli.run._FIRST_PAUSE", 0.11)
+    monkeypatch.setattr("intercede.cli.run._LONGEST_PAUSE", 0.11)
+    unknown = JobStatus(state=JobState.UNKNOWN)
+
+    assert ends(Mixed(unknown, RUNNING, unknown, RUNNING, unknown, RUNNING, DONE), copies=2) == 0
+
+
+def test_what_has_ended_is_not_told_how_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Jobs that are done and stay for want of output are named, and that is all."""
+    backend = Mixed(DONE)
+    backend.output = JobOutput(ok=False, reason="limit: more than 10 bytes")
+
+    assert ends(backend) == 1
+    err = capsys.readouterr().err
+    assert "1 job left" in err
+    assert HOW_TO_END not in err
 
 
 def test_a_copy_that_was_not_started_is_named(capsys: pytest.CaptureFixture[str]) -> None:

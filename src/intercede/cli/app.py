@@ -12,8 +12,8 @@ import typer
 import intercede
 from intercede import registry
 from intercede.cli import plugins as listing
+from intercede.cli.run import ending, specification
 from intercede.cli.run import run as run_copies
-from intercede.cli.run import specification
 from intercede.cli.words import plain, say
 from intercede.config import load
 from intercede.contract.backend import JobBackend
@@ -77,6 +77,8 @@ def plugins(
     ] = None,
 ) -> None:
     """List what is installed for each name, and which one counts."""
+    asked = why is not None
+    _refuse_several({"GROUP": asked and group is not None, "--json": as_json, "--check": check, "--why": asked})
     if why is not None:
         print(plain(listing.why(*why)))
         return
@@ -108,15 +110,27 @@ def run(
     opened = _backend(backend, config_file)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
-    raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output)))
+    how_to_end = ending(_parsed(backend), config_file, str(spec.tag))
+    raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
+
+
+def _refuse_several(options: Mapping[str, bool]) -> None:
+    given = [option for option, there in options.items() if there]
+    if len(given) > 1:
+        one = " or ".join(given)
+        raise ConfigError(
+            f"{' and '.join(given)} do not go together: give {one}", field=given[0], value=True, expected=one
+        )
 
 
 def _backend(chosen: str, file: Path | None) -> JobBackend:
     names = registry.Registry(None if file is None else load(file))
-    return names.backend(_parsed(chosen) if chosen.lstrip().startswith("{") else chosen)
+    return names.backend(_parsed(chosen))
 
 
-def _parsed(text: str) -> Mapping[str, object]:
+def _parsed(text: str) -> str | Mapping[str, object]:
+    if not text.lstrip().startswith("{"):
+        return text
     try:
         return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
     except json.JSONDecodeError as error:

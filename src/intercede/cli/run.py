@@ -17,7 +17,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from intercede.cli.words import say
+from intercede.cli.words import plain, say
 from intercede.contract.backend import Cancellable, Findable, JobBackend, OutputRetriever, Purgeable
 from intercede.contract.errors import InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
@@ -28,6 +28,8 @@ ONE_SIGNAL = 0.5
 """Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
 _PATIENCE = (1, 5, 20)  # seconds after an error that may pass by itself; jobs go on meanwhile
+UNKNOWN_FOR = 60.0
+"""Seconds of nothing but UNKNOWN for whatever has not ended, after which it is not waited for any longer."""
 
 
 def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec:
@@ -48,7 +50,17 @@ def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec
         raise InvalidSpecError(f"COMMAND {list(command)} cannot be a payload: {words}", field="COMMAND") from None
 
 
-async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None) -> int:
+def ending(config: str | Mapping[str, object], file: Path | None, tag: str) -> str:
+    """Write a line of Python that kills whatever a backend finds by a tag; one line, to be pasted as it is."""
+    registry = "Registry()" if file is None else f"Registry({str(file.absolute())!r})"
+    return (
+        "import asyncio; from intercede.registry import Registry; r = asyncio.Runner(); "
+        f"b = {registry}.backend({config!r}); r.run(b.__aenter__()); "
+        f"print(r.run(b.kill(r.run(b.find({tag!r}))))); r.run(b.__aexit__(None, None, None)); r.close()"
+    )
+
+
+async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None, how_to_end: str) -> int:
     """Run copies of a payload to their end, print what they wrote, and purge them once that is safe.
 
     INT and TERM kill the jobs and bring back what they wrote; a second one gives up.
@@ -58,10 +70,12 @@ async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Pa
         spec: What to run, with a tag.
         copies: How many.
         output: Where to keep what they wrote; None: printed and forgotten.
+        how_to_end: The line of Python that ``ending`` wrote for the same backend and tag.
 
     Returns:
-        The first exit code by index that is not 0: the payload's, 128 + n for signal n, 1 for whatever has no code
-        or whose output could not be fetched. 128 + n where this process was interrupted by signal n.
+        The first exit code by index that is not 0: the payload's, 128 + n for signal n, 1 for whatever has no code,
+        was not waited for any longer, or whose output could not be fetched. 128 + n where this process was
+        interrupted by signal n.
 
     Raises:
         IntercedeError: Something failed as a whole. Whatever jobs are left were named on stderr.
@@ -78,6 +92,8 @@ async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Pa
         return jobs.interrupted()
     finally:
         jobs.name_leftover()
+        if jobs.may_go_on() and isinstance(backend, Findable) and isinstance(backend, Cancellable):
+            say(f"to end what is left of them, in Python:\n{how_to_end}")
 
 
 class _Run:
@@ -91,6 +107,7 @@ class _Run:
         self.handles: dict[int, JobHandle] = {}
         self.leftover: dict[int, JobHandle] = {}
         self.submitting = False
+        self.ended: set[int] = set()
 
     async def through(self) -> int:
         """Submit, wait, collect; on the first signal kill, wait, collect."""
@@ -110,6 +127,10 @@ class _Run:
     def interrupted(self) -> int:
         """Return 128 + n for the first signal, 0 where there was none."""
         return 128 + self.signals[0] if self.signals else 0
+
+    def may_go_on(self) -> bool:
+        """Tell whether jobs may be left that have not ended."""
+        return self.submitting or not self.leftover.keys() <= self.ended
 
     def name_leftover(self) -> None:
         """Say how the jobs that may still be there can be found."""
@@ -150,15 +171,23 @@ class _Run:
         self.handles, self.leftover = dict(handles), dict(handles)
 
     async def _wait(self) -> Mapping[JobHandle, JobStatus]:
-        pause = _FIRST_PAUSE
+        pause, doubted_since = _FIRST_PAUSE, math.inf
         with _progress(len(self.handles)) as show:
             while True:
                 statuses = await self._status()
                 show(statuses.values())
-                if all(_settled(status) for status in statuses.values()):
+                going = [status for status in statuses.values() if not _settled(status)]
+                doubted_since = min(doubted_since, time.monotonic()) if _all_unknown(going) else math.inf
+                if not going or self._given_up(len(going), doubted_since):
                     return statuses
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _given_up(self, going: int, doubted_since: float) -> bool:
+        late = time.monotonic() - doubted_since >= UNKNOWN_FOR
+        if late:
+            say(f"nothing is known of {_jobs(going)} for {UNKNOWN_FOR:g} s: gave up waiting")
+        return late
 
     async def _status(self) -> Mapping[JobHandle, JobStatus]:
         for pause in _PATIENCE:
@@ -190,6 +219,8 @@ class _Run:
         for index, handle in self.handles.items():
             status = statuses[handle]
             self.codes[index] = _code(status)
+            if _settled(status):
+                self.ended.add(index)
             if status.state is not JobState.DONE:
                 say(f"copy {index}: {_words(status)}")
 
@@ -198,18 +229,19 @@ class _Run:
             say("this backend brings no output back; nothing was purged")
             return
         with _destination(self.output) as dest:
-            outputs = await self.backend.fetch_output(self.handles.values(), dest)
-            for index, handle in sorted(self.handles.items()):
+            ended = {index: self.handles[index] for index in sorted(self.ended)}
+            outputs = await self.backend.fetch_output(ended.values(), dest)
+            for index, handle in ended.items():
                 self._deliver(index, statuses[handle], outputs[handle])
             sys.stdout.flush()
-        await self._purge([index for index, handle in self.handles.items() if outputs[handle].ok])
+        await self._purge([index for index, handle in ended.items() if outputs[handle].ok])
 
     def _deliver(self, index: int, status: JobStatus, output: JobOutput) -> None:
         if not output.ok:
             say(f"copy {index}: its output did not come: {output.reason}")
             self.codes[index] = self.codes[index] or 1
         if self.copies > 1 and self.output is not None:
-            print(f"copy {index}: {status.state}: {output.stdout or '-'} {output.stderr or '-'}")
+            print(plain(f"copy {index}: {status.state}: {output.stdout or '-'} {output.stderr or '-'}"))
             return
         prefix = f"{index}: ".encode() if self.copies > 1 else b""
         for path, stream in ((output.stdout, sys.stdout), (output.stderr, sys.stderr)):
@@ -228,6 +260,10 @@ class _Run:
 
 def _settled(status: JobStatus) -> bool:
     return status.state.final or (status.state is JobState.UNKNOWN and status.reason in _GONE)
+
+
+def _all_unknown(statuses: Sequence[JobStatus]) -> bool:
+    return all(status.state is JobState.UNKNOWN for status in statuses)
 
 
 def _code(status: JobStatus) -> int:

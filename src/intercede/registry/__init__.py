@@ -10,9 +10,9 @@ Making an object connects nowhere; entering it may.
 """
 
 from intercede.contract.errors import ConfigError, PluginDeniedError
-from intercede.plugin import Plugin
+from intercede.plugin import Plugin, nearest
 from intercede.registry.names import Names, PluginShadowWarning, note_running
-from intercede.registry.precedence import Explanation, described, nearest
+from intercede.registry.precedence import Explanation, described
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
@@ -158,16 +158,20 @@ class Registry(Names):
         from typing import cast  # noqa: PLC0415 -- loaded by then
 
         from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio
-        from intercede.registry.options import bind, split  # noqa: PLC0415 -- loads inspect
+        from intercede.registry.options import bind, placed, split  # noqa: PLC0415 -- loads inspect
 
         transport = self._chosen("transports", *self._table_in("transports", table, where), prefix="transport.")
         scheduler = self._chosen("schedulers", *self._table_in("schedulers", table, where), prefix="scheduler.")
         batch = _mapping(table.get("batch", {}), "batch", where)
         flat = {name: value for name, value in table.items() if name not in {"transport", "scheduler", "batch"}}
-        transport.flat, scheduler.flat = split(flat, transport.target, scheduler.target, where=where)
+        transport.flat, scheduler.flat = split(flat, transport.target, scheduler.target, BatchBackend, where=where)
         options = bind(BatchBackend, batch, where=where, prefix="batch.", reserved=("transport", "scheduler"))
         compose = cast("Target", BatchBackend)  # its options are checked by name and type, at run time
-        return compose(self._object(transport, credentials), self._object(scheduler, None), **options)
+        parts = self._object(transport, credentials), self._object(scheduler, None)
+        try:
+            return compose(*parts, **options)
+        except ConfigError as error:
+            raise placed(error, where=where, prefix="batch.") from error
 
     def _table_in(self, group: str, table: "Mapping[str, object]", where: str) -> "tuple[Mapping[str, object], str]":
         """Return what the key ``transport`` or ``scheduler`` means, which is a name or a table of its own."""
@@ -214,7 +218,7 @@ class Registry(Names):
 
     def _object(self, chosen: "_Chosen", credentials: "CredentialProvider | None") -> object:
         from intercede.registry.loading import construct  # noqa: PLC0415 -- as above
-        from intercede.registry.options import bind, needed, takes_credentials  # noqa: PLC0415 -- as above
+        from intercede.registry.options import bind, needed, placed, takes_credentials  # noqa: PLC0415 -- as above
 
         plugin = chosen.plugin
         options = bind(chosen.target, chosen.options, where=chosen.where, prefix=chosen.prefix, flat=chosen.flat)
@@ -227,7 +231,10 @@ class Registry(Names):
             raise _wrong(
                 f"{chosen.prefix}credentials", None, f"are missing: {plugin.name} needs them", call, chosen.where
             )
-        return construct(plugin, chosen.target, options, self._instead(plugin))
+        try:
+            return construct(plugin, chosen.target, options, self._instead(plugin))
+        except ConfigError as error:
+            raise placed(error, where=chosen.where, prefix=chosen.prefix, flat=chosen.flat) from error
 
 
 _DATA = "the configuration"  # where a mapping given in code is said to lie

@@ -129,6 +129,10 @@ def _is_async(member: object) -> bool:
 
 def _refusals(signature: inspect.Signature, contract: inspect.Signature) -> Iterator[str]:
     """Try the calls that the contract allows: positions alone, the fewest, and keywords alone."""
+    lacking = [each.name for each in contract.parameters.values() if each.kind is each.KEYWORD_ONLY]
+    lacking = [name for name in lacking if not _takes_keyword(signature, name)]
+    if lacking:
+        yield f"cannot be called: it lacks the keyword{'s' * (len(lacking) > 1)} {' and '.join(lacking)}"
     parameters = list(contract.parameters.values())
     named = [each for each in parameters if each.kind is not each.POSITIONAL_ONLY]
     positions = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
@@ -148,6 +152,12 @@ def _refusals(signature: inspect.Signature, contract: inspect.Signature) -> Iter
             signature.bind(*args, **kwargs)
         except TypeError as error:
             yield f"cannot be called {how} ({error})"
+
+
+def _takes_keyword(signature: inspect.Signature, name: str) -> bool:
+    found = signature.parameters.get(name)
+    named = found is not None and found.kind in {found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY}
+    return named or any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
 
 
 def _contract(wanted: _Function) -> inspect.Signature:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
-from intercede.contract.errors import PluginContractError, PluginLoadError
+from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
 from intercede.plugin import Plugin
 from intercede.registry.gate import violations, violations_of_class
 from intercede.registry.options import Target
@@ -42,7 +42,8 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], ins
         instead: The pins that would choose another candidate, for the errors.
 
     Raises:
-        PluginLoadError: It raised.
+        ConfigError: It says that an option will not do.
+        PluginLoadError: It raised something else.
         PluginContractError: What came does not have the contract's shape.
     """
     missing = _unmade(target, plugin.group)
@@ -50,7 +51,7 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], ins
         raise _contract_error(plugin, missing, instead)
     try:
         made = target(**options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ConfigError):
         raise
     except BaseException as error:
         raise load_error(plugin, "made", error, instead) from error

@@ -5,7 +5,7 @@ import sys
 
 from intercede import discovery
 from intercede.contract.errors import PluginDeniedError, PluginNotFoundError
-from intercede.plugin import GROUPS, Plugin, fold, is_name
+from intercede.plugin import GROUPS, Plugin, fold, is_name, nearest
 from intercede.registry.precedence import (
     POLICY,
     PREFER,
@@ -15,7 +15,6 @@ from intercede.registry.precedence import (
     decide,
     described,
     known_group,
-    nearest,
     pin,
     pins,
 )
@@ -91,7 +90,7 @@ class Names:
         return tuple(plugin for key in names for plugin in self.explain(*key).plugins)
 
     def problems(self) -> tuple[str, ...]:
-        """Return what could not be read while looking for plugins, a sentence each."""
+        """Return what could not be read while looking for plugins, or stands in no group, a sentence each."""
         self._snapshot()
         return self._problems
 
@@ -148,6 +147,7 @@ class Names:
             policy=allowed(policy),
         )
         explanation.plugins = tuple(map(_marked_if_stale, explanation.plugins))
+        explanation.winner = explanation.winner and _marked_if_stale(explanation.winner)
         return explanation
 
     def _configuration(self) -> "Configuration | None":
@@ -195,7 +195,8 @@ class Names:
         who = ", ".join(sorted({each.distribution for each in plugins}))
         instead = f"it is provided by {who}" if who else f"nothing does{nearest(plain, self.available(group))}"
         return PluginNotFoundError(
-            f"{fold(written)} does not provide {group}:{plain}; {instead}",
+            f"{fold(written)} does not provide {_asked(group, plain)}; {instead}"
+            + "".join(f"; {problem}" for problem in self._problems),
             group=group,
             name=plain,
             distribution=fold(written),
@@ -211,11 +212,10 @@ class Names:
             raise error.with_traceback(None)
         configuration = self._configuration()
         tables = sorted(configuration.tables(group)) if configuration else []
-        elsewhere = [each for each in GROUPS if name in self.available(each)]
         raise PluginNotFoundError(
-            f"nothing provides {group}:{name}{nearest(name, [*tables, *names])}; there are: {', '.join(names) or 'none'}"
+            f"nothing provides {_asked(group, name)}{nearest(name, [*tables, *names])}; there are: {', '.join(names) or 'none'}"
             + (f"; tables of {configuration.path}: {', '.join(tables)}" if configuration and tables else "")
-            + "".join(f"; the group {each} has that name" for each in elsewhere)
+            + self._instead_of(group, name)
             + "".join(f"; {problem}" for problem in self._problems)
             + f". Where each comes from: intercede plugins {group}",
             group=group,
@@ -223,10 +223,31 @@ class Names:
             available=names,
         )
 
+    def _instead_of(self, group: str, name: str) -> str:
+        """Say what to write for a name that only other groups have; backends are mostly composed, not registered."""
+        elsewhere = [each for each in GROUPS if name in self.available(each)]
+        if group == "backends" and not elsewhere:
+            return f"; a transport and a scheduler make one: {_COMPOSED}"
+        return "".join(f"; the group {each} has that name: write {_form(each, name)}" for each in elsewhere)
+
     def available(self, group: str) -> tuple[str, ...]:
         """Return the names of a group that something provides, whether or not they can be decided."""
         counting = {"active", "pinned", "shadowed", "ambiguous"}
         return tuple(sorted({each.name for each in self.plugins(group) if each.status in counting}))
+
+
+_COMPOSED = '{"transport": "local", "scheduler": "direct"}'
+
+
+def _form(group: str, name: str) -> str:
+    """Write a backend's configuration with that name of that group."""
+    if group == "backends":
+        return f'{{"type": "{name}"}}'
+    return _COMPOSED.replace("local" if group == "transports" else "direct", name)
+
+
+def _asked(group: str, name: str) -> str:
+    return f"{group}:{name}" if name else f"{group}:'' (the name is empty)"
 
 
 def _warn(winner: Plugin, builtin: Plugin) -> None:

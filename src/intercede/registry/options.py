@@ -11,9 +11,9 @@ from functools import partial
 from types import SimpleNamespace
 
 from intercede.contract.errors import ConfigError
-from intercede.registry.precedence import nearest
+from intercede.plugin import nearest
 
-__all__ = ["Target", "bind", "needed", "split", "takes_credentials"]
+__all__ = ["Target", "bind", "needed", "placed", "split", "takes_credentials"]
 
 Target = Callable[..., object]
 """What an entry point leads to: a class, a factory, a partial."""
@@ -77,10 +77,34 @@ def bind(
     }
 
 
+def placed(error: ConfigError, *, where: str, prefix: str = "", flat: Collection[str] = ()) -> ConfigError:
+    """Return what a target says of its options, with the place where they stand, as ``bind`` would say it.
+
+    Args:
+        error: What it raised. One that names its place already is returned as it is.
+        where: The file or argument that held the options.
+        prefix: What stands before an option's name in errors: ``transport.``
+        flat: The options that were given without that prefix.
+    """
+    if error.where is not None:
+        return error
+    field = prefix.rstrip(".") if error.field is None else error.field if error.field in flat else prefix + error.field
+    value = "" if error.value is None else f" = {error.value!r}"
+    return ConfigError(
+        f"{field or 'the table'}{value} will not do, in {where}: {error}",
+        field=field or None,
+        value=error.value,
+        expected=error.expected,
+        where=where,
+    )
+
+
 def split(
-    given: Mapping[str, object], transport: Target, scheduler: Target, *, where: str
+    given: Mapping[str, object], transport: Target, scheduler: Target, batch: Target, *, where: str
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Tell the transport's options from the scheduler's, for the flat form: whichever has a parameter of that name.
+
+    What composes the two takes none in this form; ``batch`` is there for the error to say so.
 
     Raises:
         ConfigError: Both have one, or neither has.
@@ -91,7 +115,7 @@ def split(
         _refuse_credentials(name, "", where)
         owners = [role for role, parameters in takers.items() if name in parameters]
         if len(owners) != 1:
-            raise _unowned(name, value, owners, takers, where)
+            raise _unowned(name, value, owners, takers, _parameters(batch), where)
         parts[owners[0]][name] = value
     return parts["transport"], parts["scheduler"]
 
@@ -140,16 +164,26 @@ def _unknown(name: str, value: object, known: Collection[str], prefix: str, wher
     )
 
 
-def _unowned(
-    name: str, value: object, owners: list[str], takers: Mapping[str, Collection[str]], where: str
+def _unowned(  # noqa: PLR0917 -- who may have it, and who has
+    name: str,
+    value: object,
+    owners: list[str],
+    takers: Mapping[str, Collection[str]],
+    batch: Collection[str],
+    where: str,
 ) -> ConfigError:
     known = [option for parameters in takers.values() for option in parameters]
-    what = "both the transport and the scheduler take it" if owners else "neither the transport nor the scheduler does"
-    role = owners[0] if owners else "transport"
-    nested = f'"{role}": {{"type": ..., "{name}": {value!r}}}'
+    what = (
+        "both the transport and the scheduler take it" if owners else "neither the transport nor the scheduler has it"
+    )
+    near = "" if owners or name in batch else nearest(name, known) or nearest(name, batch)
+    if name in batch and not owners:
+        nested = advice = f'"batch": {{"{name}": {value!r}}}'
+    else:
+        nested = f'"{owners[0] if owners else "transport"}": {{"type": ..., "{name}": {value!r}}}'
+        advice = f'it where it belongs, as {nested}, or under "batch" if it is the BatchBackend\'s'
     return ConfigError(
-        f"{name} cannot be placed, in {where}: {what}{'' if owners else nearest(name, known)}; "
-        f'write it where it belongs, as {nested}, or under "batch" if it is the BatchBackend\'s',
+        f"{name} cannot be placed, in {where}: {what}{near}; write {advice}",
         field=name,
         value=value,
         expected=nested,

@@ -11,13 +11,13 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
-from intercede.plugin import GROUPS, Plugin, fold, is_name
+from intercede.plugin import GROUPS, Plugin, fold, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "nearest", "pin", "pins"]
+__all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "pin", "pins"]
 
 POLICY = "INTERCEDE_PLUGINS"
 PREFER = "INTERCEDE_PREFER"
@@ -82,8 +82,12 @@ def described(plugin: Plugin) -> str:
     return f"{plugin.provider}{', the built-in,' if plugin.builtin else ''} in {plugin.location}"
 
 
-def known_group(group: str) -> str:
+def known_group(group: str, place: str = "") -> str:
     """Return the group.
+
+    Args:
+        group: What may be one.
+        place: What the error says first, where the group was not asked for by itself.
 
     Raises:
         ConfigError: There is no such group.
@@ -91,19 +95,11 @@ def known_group(group: str) -> str:
     if group in GROUPS:
         return group
     raise ConfigError(
-        f"there is no group {group!r}{nearest(group, GROUPS)}; the groups are {', '.join(GROUPS)}",
+        f"{place}there is no group {group!r}{nearest(group, GROUPS)}; the groups are {', '.join(GROUPS)}",
         field="group",
         value=group,
         expected=", ".join(GROUPS),
     )
-
-
-def nearest(word: str, words: "Iterable[str]") -> str:
-    """Say ``; did you mean 'x'?`` where one of the words is near enough, else nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- loads re and collections: for errors only
-
-    found = get_close_matches(word, list(words), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def pin(group: str, name: str, distribution: str, source: str) -> Pin:
@@ -112,7 +108,7 @@ def pin(group: str, name: str, distribution: str, source: str) -> Pin:
     Raises:
         ConfigError: There is no such group, or name or distribution cannot be one.
     """
-    known_group(group)
+    known_group(group, f"{source}: {f'{group}:{name}={distribution}'!r}: ")
     for field, text in (("name", name), ("distribution", distribution)):
         if not is_name(text):
             raise ConfigError(

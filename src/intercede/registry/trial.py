@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import IO, cast
 
-from intercede.contract.errors import PluginContractError, PluginLoadError
+from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
 from intercede.plugin import Plugin
 from intercede.registry.gate import violations_of_class
 from intercede.registry.loading import construct, imported, load_error
@@ -78,6 +78,8 @@ def _problems(plugin: Plugin) -> tuple[str, ...]:
         return _of_class(target, plugin.group)
     try:
         construct(plugin, target, {})
+    except ConfigError:  # it needs options, although its signature does not say so
+        return _of_class(target, plugin.group)
     except PluginContractError as error:
         return error.violations
     except PluginLoadError as error:
