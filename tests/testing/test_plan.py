@@ -81,7 +81,7 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
     assert subject.id == "here"
     assert subject.config == {"transport": "near", "scheduler": {"type": "direct", "slots": 3}}
     assert [each.name for each in subject.plugins()] == ["local", "direct"]
-    with pytest.raises(PluginNotFoundError, match=r"the tables of .*sites\.toml are: here"):
+    with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml: here"):
         resolve(["there"], str(file))
 
 

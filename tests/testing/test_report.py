@@ -96,10 +96,28 @@ def test_every_clause_is_listed_and_explained() -> None:
         assert clause.title in text
         assert f"({clause.level}" in text
         assert clause.look_at in text
-    with pytest.raises(LookupError, match="did you mean"):
-        explained(CLAUSES, "IC-SUBMT-01")
-    with pytest.raises(LookupError, match="--intercede-list"):
-        explained(CLAUSES, "???")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("IC-SUBMIT-4", "; did you mean IC-SUBMIT-04?"),
+        ("ic-submit-004", "; did you mean IC-SUBMIT-04?"),
+        ("IC-SUBMT-01", "; did you mean IC-SUBMIT-01, "),
+        ("IC-HANDLE", "; did you mean IC-HANDLE-01, IC-HANDLE-02, IC-HANDLE-03, IC-HANDLE-04?"),
+        ("ic-handle-", "; did you mean IC-HANDLE-01, IC-HANDLE-02, IC-HANDLE-03, IC-HANDLE-04?"),
+        ("???", "; all of them"),
+        ("", "; all of them"),
+        ("-", "; all of them"),
+    ],
+)
+def test_a_clause_that_is_not_there_brings_those_that_may_be_meant(word: str, meant: str) -> None:
+    """Numbers are compared as numbers, a family is listed whole, and where all of them stand is always said."""
+    with pytest.raises(LookupError) as caught:
+        explained(CLAUSES, word)
+
+    assert str(caught.value.args[0]).startswith(f"there is no clause {word!r}{meant}")
+    assert str(caught.value.args[0]).endswith("; all of them: pytest --intercede-list")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,24 @@ def test_states_and_what_depends_on_them() -> None:
     assert report.line == "intercede: Memory is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more"
 
 
+def test_what_a_red_one_depends_on_is_checked_first() -> None:
+    """Whatever the order: the one that is red by itself is red, and checked once."""
+    checked: list[str] = []
+
+    async def red(context: Context) -> None:
+        checked.append("red")
+        await _red(context)
+
+    clauses = _clauses(red=red, after_red=_red)
+    backwards = dict(reversed(clauses.items()))
+
+    report = run_checks(Memory, clauses=backwards)
+
+    assert report.red == ("IC-SUBMIT-01",)
+    assert report.results["IC-SUBMIT-02"].blocker == "IC-SUBMIT-01"
+    assert checked == ["red"]
+
+
 def test_a_red_one_says_everything() -> None:
     """Expected, observed, the calls, the payload's output, and where it was raised."""
     report = run_checks(Memory, clauses=_clauses(red=_red, lost=_raised_by_the_subject))
@@ -175,6 +193,7 @@ def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
     report = run_checks(factory, clauses=clauses)
 
     assert report.results["IC-SHAPE-01"].message.endswith("OSError('no such site')")
+    assert "look at: The sentence above" in report.results["IC-SHAPE-01"].detail
     assert report.results["IC-SUBMIT-01"].state is State.BLOCKED
 
 

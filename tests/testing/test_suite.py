@@ -265,6 +265,7 @@ def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -
 
     assert outcome.code == 1, outcome
     assert words in outcome.text
+    assert "look at: The sentence above: it says what kept the subject out; `intercede plugins --check`" in outcome.text
     assert "1 failed, 5 skipped" in outcome.text
     assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
 
@@ -284,7 +285,7 @@ def test_choosing_other_checks_hides_no_refusal(run: Pytest) -> None:
         (['--intercede-backend={"type": "tiny", "blue": 1}'], "blue"),
         ([TINY, "intercede/submit::IC-SUBMIT-20[tiny]"], "did you mean intercede/submit::IC-SUBMIT-02[tiny]"),
         (["--intercede-require=kill"], "--intercede-backend=NAME"),
-        (["--intercede-explain=IC-SUBMIT-10"], "IC-SUBMIT-01"),
+        (["--intercede-explain=IC-SUBMIT-2"], "did you mean IC-SUBMIT-02?"),
     ],
     ids=["name", "option", "node id", "no backend", "clause"],
 )
@@ -321,10 +322,59 @@ def test_a_shadow_is_told_in_the_header(run: Pytest, tmp_path: Path) -> None:
     backend = '--intercede-backend={"transport": "local", "scheduler": "direct"}'
 
     outcome = run(backend, "-W", "error", "intercede/shape", path=shadow.parent)
+    quiet = run(backend, "-q", "intercede/shape", path=shadow.parent)
 
     assert outcome.code == 1, outcome
-    assert "INTERCEDE_PREFER=schedulers:direct=intercede" in outcome.text.partition("rootdir")[0], outcome
-    assert outcome.last.endswith("(intercede+shadow) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more")
+    pin = "INTERCEDE_PREFER=schedulers:direct=intercede"
+    assert pin in outcome.text.partition("rootdir")[0], outcome
+    assert [pin in line for line in outcome.lines[-3:]] == [False, True, False], "once, just above the verdict"
+    assert sum(line.startswith("intercede: ") and pin in line for line in quiet.lines) == 1
+    assert pin in quiet.lines[-2]
+    made_of = f"(intercede {intercede.__version__}, shadow 2)"
+    assert outcome.last == (
+        f"intercede: local+direct {made_of} is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
+    )
+
+
+def test_a_mistake_in_a_table_is_told_with_its_place(run: Pytest, tmp_path: Path) -> None:
+    """The file and the table; and where there is none of that name, those there are, once."""
+    (tmp_path / "sites.toml").write_text('[backends.cern]\ntype = "tiny"\nblue = 1\n')
+
+    mistaken = run("--intercede-backend=cern", "--intercede-config=sites.toml")
+    missing = run("--intercede-backend=cernn", "--intercede-config=sites.toml")
+
+    assert (mistaken.code, missing.code) == (4, 4)
+    assert "blue is no option, in sites.toml [backends.cern]" in mistaken.text
+    assert missing.text.count("tables of sites.toml") == 1
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
+def test_what_a_red_one_depends_on_is_known_before_it_is_told(run: Pytest, workers: tuple[str, ...]) -> None:
+    """Whatever the order and wherever the others run: one clause is red, the rest is blocked and printed as skipped."""
+    backwards = "def pytest_collection_modifyitems(items): items.reverse()\n"
+    outcome = run(red("IC-SUBMIT-01", "IC-SUBMIT-02", "IC-STATUS-01"), "-q", *workers, conftest=backwards)
+
+    assert outcome.code == 1, outcome
+    assert "1 failed, 2 passed, 3 skipped" in outcome.text, outcome
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more")
+
+
+def test_a_red_one_is_told_where_what_it_depends_on_was_not_chosen(run: Pytest) -> None:
+    """A check that is not run blocks nothing, or a chosen red one would vanish without a word."""
+    outcome = run(red("IC-SUBMIT-01", "IC-SUBMIT-02"), "-q", "-k", "IC-SUBMIT-02")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more")
+
+
+def test_a_selection_of_other_tests_says_so(run: Pytest, tmp_path: Path) -> None:
+    """A green test of one's own, chosen with -k, is no failure of the suite."""
+    (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
+
+    outcome = run(TINY, "-q", "test_own.py", "-k", "test_own")
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == "intercede: tiny: PARTIAL, none of its 4 MUST was selected"
 
 
 def test_a_capability_that_is_required_must_be_claimed(run: Pytest) -> None:

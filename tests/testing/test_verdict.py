@@ -48,10 +48,20 @@ def _judged(
     selected: bool = False,
     required: frozenset[Capability] = frozenset(),
     lost_to: str = "",
+    unchosen: bool = False,
 ) -> Report:
-    facts = Facts(id="x", config="x", name="x", distribution="dist", version="1", capabilities=claims)
+    facts = Facts(id="x", config="x", name="x", origins=(("dist", "1"),), capabilities=claims)
     results = {each: Result(each, state) for each, state in states.items() if state is not State.NOT_RUN}
-    return judge(facts, clauses, results, profile=profile, selected=selected, required=required, lost_to=lost_to)
+    return judge(
+        facts,
+        clauses,
+        results,
+        profile=profile,
+        selected=selected,
+        required=required,
+        lost_to=lost_to,
+        unchosen=unchosen,
+    )
 
 
 @given(RUNS, CLAIMS, st.booleans())
@@ -159,6 +169,10 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
         ("x: PARTIAL, 1 of 3 MUST ran, all passed", _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, selected=True)),
         ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, selected=True)),
         (
+            "x: PARTIAL, none of its 3 MUST was selected",
+            _judged(FOUR, {}, KILL, selected=True, unchosen=True),
+        ),
+        (
             "x: INCOMPLETE, 2 MUST did not run: IC-SUBMIT-01, IC-KILL-01 (lost to conftest.py)",
             _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_to="conftest.py"),
         ),
@@ -168,6 +182,28 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
 def test_the_sentences(line: str, report: Report) -> None:
     """Each verdict is told in its own words."""
     assert report.line == f"intercede: {line}"
+
+
+@pytest.mark.parametrize(
+    ("origins", "title", "distribution", "version"),
+    [
+        ((), "ssh+lsf", None, None),
+        ((("intercede", "1"),), "ssh+lsf 1 (intercede)", "intercede", "1"),
+        (
+            (("zeta-ssh", "0.1"), ("acme-lsf", "2+x")),
+            "ssh+lsf (zeta-ssh 0.1, acme-lsf 2+x)",
+            "zeta-ssh+acme-lsf",
+            "0.1+2+x",
+        ),
+    ],
+)
+def test_what_a_composed_subject_is_made_of(
+    origins: tuple[tuple[str, str], ...], title: str, distribution: str | None, version: str | None
+) -> None:
+    """Each distribution stands beside its own version, the transport's first."""
+    facts = Facts(id="ssh+lsf", config="x", name="x", origins=origins)
+
+    assert (facts.title, facts.distribution, facts.version) == (title, distribution, version)
 
 
 def test_a_red_should_is_counted_and_decides_nothing() -> None:

@@ -6,7 +6,7 @@ import inspect
 import os
 import pickle
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,11 +65,12 @@ class Suite:
         self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._directory = _report_directory(config)
         self._inspections = {
-            each.id: Inspection(each, facts, scale=self.plan.scale)
+            each.id: Inspection(each, facts, scale=self.plan.scale, again=self._commands_of(each.id))
             for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
         }
         self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
         self._lost_to = ""
+        self._collected: set[str] = set()
 
     # Collection
 
@@ -100,8 +101,11 @@ class Suite:
         cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Notice checks that somebody filtered away."""
-        self._notice_lost([each.nodeid for each in session.items])
+        """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
+        ids = [each.nodeid for each in session.items]
+        self._notice_lost(ids)
+        for of, inspection in self._inspections.items():
+            inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -109,25 +113,25 @@ class Suite:
         self._notice_lost(ids)
 
     def _notice_lost(self, ids: Sequence[str]) -> None:
+        self._collected.update(ids)
         if not self.plan.wanted <= set(ids):
             self._lost_to = _filter_in(self._config)
 
     # One check
 
     def _run(self, clause: Clause, subject_id: str) -> None:
-        again = self._command(node_id(clause, subject_id))
-        result = self._inspections[subject_id].run(clause, again)
+        result = self._inspections[subject_id].run(clause)
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.red:
             raise _Red(result.detail)
 
-    def _command(self, node: str) -> str:
+    def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
         option = self._config.option
         parts = ["pytest", *(f"--intercede-backend={each}" for each in option.intercede_backend)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
         parts += [f"--intercede-timeout-scale={self.plan.scale:g}"] if self.plan.scale != 1 else []
-        return shlex.join([*parts, node])
+        return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -187,12 +191,14 @@ class Suite:
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
+        for warning in dict.fromkeys(each for facts in self.plan.facts for each in facts.warnings):
+            self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
         for each in reports:
-            self._write_line(each.line, green=each.verdict.good)
+            self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
 
-    def _write_line(self, line: str, *, green: bool) -> None:
+    def _write_line(self, line: str, **colours: bool) -> None:
         if self._config.pluginmanager.has_plugin("terminalreporter"):
-            self._config.get_terminal_writer().line(line, green=green, red=not green)
+            self._config.get_terminal_writer().line(line, **colours)
         else:
             print(line)  # noqa: T201 -- with -p no:terminal nobody else does
 
@@ -206,6 +212,9 @@ class Suite:
                 selected=self._selected,
                 required=self.plan.required,
                 lost_to=self._lost_to,
+                unchosen=not any(
+                    node_id(each, facts.id) in self._collected for each in CLAUSES.values() if each.level is Level.MUST
+                ),
             )
             for facts in self.plan.facts
         ]

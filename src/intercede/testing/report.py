@@ -96,13 +96,13 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
     """Explain one clause: text, level, what is done, what to look at when it is red.
 
     Raises:
-        LookupError: There is none of that id; the message names the nearest.
+        LookupError: There is none of that id; the message names those that may be meant.
     """
     clause = clauses.get(clause_id.upper())
     if clause is None:
-        near = get_close_matches(clause_id.upper(), clauses, n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "--intercede-list shows them all"
-        raise LookupError(f"there is no clause {clause_id!r}: {hint}")
+        meant = _meant(clauses, clause_id.upper())
+        hint = f"; did you mean {', '.join(meant)}?" if meant else ""
+        raise LookupError(f"there is no clause {clause_id!r}{hint}; all of them: pytest --intercede-list")
     applies = f"where {clause.capability} is claimed" if clause.capability else "always"
     lines = [
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
@@ -113,6 +113,16 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
         "has the process for itself: what leaks or blocks is attributed" if clause.alone else "",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _meant(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
+    """Return the clause of the same number, those of the family, or the nearest."""
+    family, _, number = word.rstrip("-").rpartition("-")
+    if number.isdecimal():
+        same = f"{family}-{int(number):02}"
+        return [same] if same in clauses else get_close_matches(word, clauses, n=3)
+    members = [each for each in clauses if each.startswith(f"{word.rstrip('-')}-")]
+    return members or get_close_matches(word, clauses, n=3)
 
 
 def _what_is_done(clause: Clause) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from intercede.contract.backend import Capability
-from intercede.contract.errors import ConfigError, IntercedeError, PluginNotFoundError
+from intercede.contract.errors import ConfigError, IntercedeError
 from intercede.contract.transport import CommandResult
 from intercede.testing import bounded
 from intercede.testing.child import run_child
@@ -59,14 +59,9 @@ def _subject(argument: str, file: str | None) -> RegistrySubject:
         return _resolved(RegistrySubject(_id_of(config), config, file))
     tables: Mapping[str, Mapping[str, object]] = loaded(file).backends if file else {}
     if argument in tables:
-        return _resolved(RegistrySubject(argument, cast("Mapping[str, object]", _thawed(tables[argument])), file))
-    try:
-        return _resolved(RegistrySubject(argument, argument, file))
-    except PluginNotFoundError as error:
-        if not tables:
-            raise
-        message = f"{error}; the tables of {file} are: {', '.join(sorted(tables))}"
-        raise PluginNotFoundError(message, **vars(error)) from None
+        config = cast("Mapping[str, object]", _thawed(tables[argument]))
+        return _resolved(RegistrySubject(argument, config, file, table=argument))
+    return _resolved(RegistrySubject(argument, argument, file))
 
 
 def _resolved(subject: RegistrySubject) -> RegistrySubject:
@@ -166,8 +161,7 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         id=subject.id,
         config=subject.config,
         name=subject.id,
-        distribution="+".join(sorted({each.distribution for each in plugins})) or None,
-        version="+".join(sorted({each.version for each in plugins})) or None,
+        origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
         refusal=cast("str | None", answer.get("refusal")),
         warnings=tuple(cast("Iterable[str]", answer.get("warnings", ()))),

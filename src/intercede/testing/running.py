@@ -46,6 +46,7 @@ def run_checks(
     wanted = _chosen(clauses, ids)
     subject = FactorySubject(factory)
     inspection = Inspection(subject, _facts_of(subject), scale=scale)
+    inspection.planned = {each.id: each for each in wanted}
     for each in wanted:
         inspection.run(each)
     return judge(inspection.facts, clauses, inspection.results, selected=ids is not None)
@@ -89,47 +90,71 @@ def _red(
 
 
 class Inspection:
-    """The checks of one subject in one process."""
+    """The checks of one subject in one process.
 
-    def __init__(self, subject: Subject, facts: Facts, *, scale: float = 1.0) -> None:
-        self.subject, self.facts, self.scale = subject, facts, scale
+    Args:
+        subject: What is inspected.
+        facts: What is known of it.
+        scale: Multiplies every bound in time.
+        again: Returns the command that does a check once more, for the text of a red one.
+    """
+
+    def __init__(
+        self, subject: Subject, facts: Facts, *, scale: float = 1.0, again: Callable[[Clause], str] = lambda _: ""
+    ) -> None:
+        self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
+        self.planned: Mapping[str, Clause] = {}
+        """What the whole run is to check, here or in another process. Before one is told red, those among them that it
+        depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
         self.results: dict[str, Result] = {}
+        self._ahead: dict[str, Result] = {}
         self.left: list[str] = []
         """What could not be cleaned up, a text for each check."""
 
-    def run(self, clause: Clause, again: str = "") -> Result:
+    def run(self, clause: Clause) -> Result:
         """Check one clause, unless it is known already what must come of it.
-
-        Args:
-            clause: The clause.
-            again: The command that does the same once more, for the text of a red one.
 
         Raises:
             KeyboardInterrupt: The user's own; what the check started is ended first.
         """
-        result = self._foregone(clause, again) or self._checked(clause, again)
+        result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._checked(clause)
+        if result.state.red and self.facts.refusal is None:
+            result = self._blocked(clause, map(self._known, clause.depends)) or result
         self.results[clause.id] = result
         return result
 
-    def _foregone(self, clause: Clause, again: str) -> Result | None:
+    def _known(self, clause_id: str) -> Result:
+        if clause_id not in self.results and clause_id in self.planned:
+            self._ahead[clause_id] = self.run(self.planned[clause_id])
+        return self.results.get(clause_id, Result(clause_id))
+
+    def _foregone(self, clause: Clause) -> Result | None:
         if self.facts.refusal is not None:
             if clause.id != GATE:
                 return Result(clause.id, State.BLOCKED, message=f"{GATE} is red", blocker=GATE)
             finding = Finding(
                 State.FAILED, "a backend that the registry loads and its gate lets in", self.facts.refusal
             )
-            return _red(clause, finding, again=again)
+            return _red(replace(clause, look_at=self._at_the_gate), finding, again=self._again(clause))
         if clause.capability is not None and clause.capability not in self.facts.capabilities:
             message = f"{self.facts.id} does not claim {clause.capability}"
             return Result(clause.id, State.NOT_APPLICABLE, message=message)
-        for each in clause.depends:
-            dependency = self.results.get(each, Result(each))
-            blocker = each if dependency.state.red else dependency.blocker
+        return self._blocked(clause, (self.results.get(each, Result(each)) for each in clause.depends))
+
+    @property
+    def _at_the_gate(self) -> str:
+        again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
+        return f"The sentence above: it says what kept the subject out; {again}."
+
+    @staticmethod
+    def _blocked(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
+        for each in dependencies:
+            blocker = each.clause if each.state.red else each.blocker
             if blocker is not None:
                 return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
         return None
 
-    def _checked(self, clause: Clause, again: str) -> Result:
+    def _checked(self, clause: Clause) -> Result:
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as directory:
             tmp, aside = Path(directory, "check"), Path(directory, "aside")
             tmp.mkdir()
@@ -143,7 +168,7 @@ class Inspection:
                     self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left)
-        return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=again)
+        return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=self._again(clause))
 
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:

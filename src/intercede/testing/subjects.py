@@ -58,11 +58,17 @@ class RegistrySubject:
     config: Mapping[str, object] | str
     file: str | None = None
     """The configuration file whose tables and pins count."""
+    table: str | None = None
+    """The table of that file which holds the configuration: it is asked for by name, so that errors tell the place."""
 
     @property
     def recipe(self) -> Recipe:
-        """The configuration itself."""
-        return {"config": self.config, "configuration": self.file}
+        """The configuration itself, or its name."""
+        return {"config": self._asked, "configuration": self.file}
+
+    @property
+    def _asked(self) -> Mapping[str, object] | str:
+        return self.config if self.table is None else self.table
 
     @cached_property
     def registry(self) -> "Registry":
@@ -92,7 +98,7 @@ class RegistrySubject:
 
     def build(self) -> JobBackend:
         """Ask the registry."""
-        return self.registry.backend(self.config)
+        return self.registry.backend(self._asked)
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ class Facts:
     config: Mapping[str, object] | str
     name: str
     group: str = "backends"
-    distribution: str | None = None
-    version: str | None = None
+    origins: tuple[tuple[str, str], ...] = ()
+    """The distributions and versions that it is made of: the transport's before the scheduler's."""
     capabilities: frozenset[Capability] = frozenset()
     refusal: str | None = None
     """Why it did not load, or what the gate said."""
@@ -97,8 +97,21 @@ class Facts:
 
     @property
     def title(self) -> str:
-        """``fake 0.1 (intercede-fake)``, as far as it is known."""
-        return f"{self.id} {self.version} ({self.distribution})" if self.distribution else self.id
+        """``fake 0.1 (intercede-fake)``, or ``ssh+lsf (intercede 1.0, acme-lsf 0.1)``, as far as it is known."""
+        if len(self.origins) == 1:
+            return f"{self.id} {self.version} ({self.distribution})"
+        pairs = ", ".join(f"{distribution} {version}" for distribution, version in self.origins)
+        return f"{self.id} ({pairs})" if pairs else self.id
+
+    @property
+    def distribution(self) -> str | None:
+        """``intercede-fake``; those of a composed backend as ``intercede+acme-lsf``."""
+        return "+".join(distribution for distribution, _ in self.origins) or None
+
+    @property
+    def version(self) -> str | None:
+        """Their versions, in the same order."""
+        return "+".join(version for _, version in self.origins) or None
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,8 @@ class Report:
     required: frozenset[Capability] = frozenset()
     lost_to: str = ""
     """What kept the missing checks from running, where that is known."""
+    unchosen: bool = False
+    """Whether the selection left none of its MUST."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
     """The verdict in a sentence."""
@@ -166,6 +181,8 @@ class Report:
             case Verdict.NOT_CONFORMANT:
                 return f"{self.facts.title} is NOT CONFORMANT: {self._what_to_fix()}"
             case Verdict.PARTIAL:
+                if self.unchosen:
+                    return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
                 ran = musts - len(self._missing)
                 return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{', all passed' if ran else ''}"
             case Verdict.INCOMPLETE:
@@ -202,6 +219,7 @@ def judge(
     selected: bool = False,
     required: frozenset[Capability] = frozenset(),
     lost_to: str = "",
+    unchosen: bool = False,
 ) -> Report:
     """Give the verdict on a subject.
 
@@ -213,11 +231,13 @@ def judge(
         selected: Whether the command line chose among the checks.
         required: Capabilities that it must claim.
         lost_to: What kept missing checks from running.
+        unchosen: Whether the selection left none of its MUST.
     """
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses):
         settled[each.id] = _settled(each, results.get(each.id, Result(each.id)), facts, settled)
-    return Report(facts, clauses, {each: settled[each] for each in clauses}, profile, selected, required, lost_to)
+    ordered = {each: settled[each] for each in clauses}
+    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen)
 
 
 def in_profile(clause: Clause, profile: Profile) -> bool:

@@ -29,12 +29,16 @@ class StatusIsNone(FakeBackend):
 class StatusIsText(FakeBackend):
     """Statuses are plain words."""
 
+    areas = "handle", "status"
+
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, str]:  # type: ignore[override]  # the mistake
         return dict.fromkeys(handles, "DONE")
 
 
 class StatusesAreAList(FakeBackend):
     """Statuses come as a list."""
+
+    areas = "submit", "status"
 
     async def status(self, handles: Collection[JobHandle]) -> list[JobStatus]:  # type: ignore[override]  # the mistake
         return [JobStatus(state=JobState.DONE, exit_code=0) for _ in handles]

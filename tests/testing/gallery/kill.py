@@ -152,6 +152,18 @@ class KillsTheWholeSubmission(FakeBackend):
         return await super().kill(handles)
 
 
+class KillsFirstCopiesOnly(FakeBackend):
+    """The kill of a later copy is accepted, and nothing is done."""
+
+    caught_by = "IC-KILL-06"
+    seen = "to end KILLED; observed it ended ['FAILED"
+    scale = 0.05
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        await super().kill([each for each in handles if each.job.endswith(".0")])
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+
 class KillsTheParentOnly(FakeBackend):
     """The first process of a job is killed, its children are not."""
 

@@ -74,6 +74,16 @@ class EntersSomethingElse(FakeBackend):
         return object()
 
 
+class CannotBeEntered(FakeBackend):
+    """Entering raises."""
+
+    caught_by = "IC-LIFE-02"
+    seen = "raised intercede.contract.errors.ResourceError: the far side does not answer"
+
+    async def __aenter__(self) -> Self:
+        raise ResourceError("the far side does not answer")
+
+
 class LeavesOnlyOnce(_LeavesOtherwise):
     """Leaving a second time fails."""
 

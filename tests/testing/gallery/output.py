@@ -366,6 +366,18 @@ class BringsWhatThereIs(FakeBackend):
         return {**await super().fetch_output(handles, dest), **{each: self._job(each).fetch(dest) for each in running}}
 
 
+class EndsWhatItFetches(FakeBackend):
+    """Fetching from a running job answers that it runs, and ends it."""
+
+    caught_by = "IC-OUTPUT-15"
+    seen = "expected exactly the files ['early', 'late']"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        told = await super().fetch_output(handles, dest)
+        await self.kill([each for each, output in told.items() if not output.ok])
+        return told
+
+
 class LosesEmptyFiles(_Spoils):
     """An empty file is taken for none."""
 

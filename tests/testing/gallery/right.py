@@ -81,6 +81,8 @@ class Different(FakeBackend):
 class LocalDirect:
     """What intercede itself makes of the transport ``local`` and the scheduler ``direct``."""
 
+    areas = "shape", "life", "output", "kill"  # in the others it waits long for little that its own tests do not see
+
     def __new__(cls) -> JobBackend:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
         root = Path(os.environ["XDG_STATE_HOME"], "local-direct")
         return registry.backend({"transport": "local", "scheduler": "direct", "batch": {"root": str(root)}})
@@ -88,6 +90,8 @@ class LocalDirect:
 
 class OnlyTheCore(FakeBackend):
     """Claims no capability, and starts jobs late: for a while each is QUEUED."""
+
+    areas = "shape", "life", "submit", "handle", "status"
 
     fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # not claimed
 

@@ -18,6 +18,7 @@ from intercede.contract import (
     FileRef,
     InvalidSpecError,
     OutputSpec,
+    ResourceError,
     Submission,
     SubmissionSpec,
     UnsupportedSpecError,
@@ -71,6 +72,17 @@ class OneHandleForAll(FakeBackend):
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
         return Submission(handles=dict.fromkeys(told.handles, told.handles[0]))
+
+
+class CannotSubmit(FakeBackend):
+    """Submitting raises, whatever is submitted: it can be awaited all the same."""
+
+    caught_by = "IC-SUBMIT-01"
+    seen = "raised intercede.contract.errors.ResourceError: the far side does not answer"
+
+    async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
+        await super().status([])  # whether it is open comes first
+        raise ResourceError("the far side does not answer")
 
 
 class WaitsForTheJob(FakeBackend):

@@ -172,10 +172,12 @@ async def check_killing_twice(context: Context) -> None:
 )
 async def check_other_copies(context: Context) -> None:
     """Kill the middle one of three that take longer and longer, until it has not ended by itself before."""
+    told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
             handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
-            await killed(context, backend, [handles[1]])
+            (outcome,) = await killed(context, backend, [handles[1]])
+            context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
             statuses = await finished(context, backend, handles, within=3 * seconds + 30)
             for copy in (0, 2):
                 status = statuses[handles[copy]]
@@ -184,6 +186,8 @@ async def check_other_copies(context: Context) -> None:
                 context.expect(lived, expected=expected, observed=living(status))
             if statuses[handles[1]].state is JobState.KILLED:
                 return
+            told.append(living(statuses[handles[1]]))
+    raise CheckFailed(f"the killed copy of payloads of {tries(context)} seconds to end KILLED", f"it ended {told}")
 
 
 @clause(

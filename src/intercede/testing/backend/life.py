@@ -44,18 +44,21 @@ async def check_construction(context: Context) -> None:
 
 @clause(
     "IC-LIFE-02",
-    title="Entering returns the object itself.",
+    title="Entering works, and returns the object itself.",
     level=MUST,
+    depends=("IC-SHAPE-01",),
     look_at=(
-        "`return self` at the end of __aenter__: without it, `async with ... as backend` gives None. A connection or a "
-        "session that is returned in its place has none of the verbs."
+        "What entering raised, if it did: nothing else can be seen before it works. Beneath a transport: argv must arrive "
+        "as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and stdout be streamed as they "
+        "are. Else `return self` at the end of __aenter__: without it, `async with ... as backend` gives None. A connection "
+        "or a session that is returned in its place has none of the verbs."
     ),
 )
 async def check_entering(context: Context) -> None:
     """Enter, and compare."""
     backend = context.build()
-    entered: object = await backend.__aenter__()
-    await backend.__aexit__(None, None, None)
+    entered: object = await context.noted("__aenter__", "", backend.__aenter__())
+    await context.noted("__aexit__", "", backend.__aexit__(None, None, None))
     context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
 
 
@@ -63,6 +66,7 @@ async def check_entering(context: Context) -> None:
     "IC-LIFE-03",
     title="Leaving twice is fine.",
     level=MUST,
+    depends=("IC-LIFE-02",),
     look_at=(
         "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and "
         "error paths leave objects that are already closed."
@@ -294,7 +298,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     title="The event loop is never blocked for 100 ms.",
     level=SHOULD,
     alone=True,
-    depends=("IC-SHAPE-02",),
+    depends=("IC-SUBMIT-01",),
     look_at=(
         "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing large "
         "files. Put them into asyncio.to_thread. Everything else in the process stands still meanwhile."

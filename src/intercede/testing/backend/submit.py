@@ -33,7 +33,9 @@ from intercede.testing.context import CheckFailed, Context, shown
     depends=("IC-SHAPE-02",),
     look_at=(
         "The keys of Submission.handles and .failures: copy indices from 0, whatever the resource counts from. A copy "
-        "that the resource refused belongs into `failures`, it must not be left out."
+        "that the resource refused belongs into `failures`, it must not be left out. Where submitting raises, beneath a "
+        "transport: argv must arrive as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and "
+        "stdout be streamed as they are."
     ),
 )
 async def check_indices(context: Context) -> None:
@@ -451,7 +453,7 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     "IC-SUBMIT-14",
     title="Fewer than one copy, an empty sequence and a missing local file raise InvalidSpecError.",
     level=MUST,
-    depends=("IC-SHAPE-02",),
+    depends=("IC-SUBMIT-01",),
     look_at=(
         "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
         "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
