@@ -36,6 +36,7 @@ Table = Mapping[str, object]
 _GROUPS = ("backends", "transports", "schedulers")
 _SECTIONS = (*_GROUPS, "prefer")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,7 @@ def _tables(file: Path, section: str, document: Table) -> Mapping[str, Table]:
     tables = _mapping(file, section, document.get(section, {}))
     for name in tables:
         if not _NAME.fullmatch(name):
-            expected = "letters, digits, '.', '_' and '-'"
-            raise _wrong(
-                file, f"{section}.{name}", tables[name], f"has a name that is not made of {expected}", expected
-            )
+            raise _wrong(file, f"{section}.{name}", tables[name], "has a name that nothing can have", _LETTERS)
     return MappingProxyType({name: _mapping(file, f"{section}.{name}", table) for name, table in tables.items()})
 
 
@@ -112,6 +110,8 @@ def _prefer(file: Path, value: object) -> Mapping[str, str]:
                 raise _wrong(
                     file, f"prefer.{key}", given, f"names no group{_nearest(pin)}", 'transports.NAME = "DISTRIBUTION"'
                 )
+            if not _NAME.fullmatch(pin.partition(":")[2]):
+                raise _wrong(file, f"prefer.{pin}", distribution, "has a name that nothing can have", _LETTERS)
             if not isinstance(distribution, str) or not _NAME.fullmatch(distribution):
                 raise _wrong(
                     file, f"prefer.{pin}", distribution, "must name a distribution", "a distribution's name, quoted"
