@@ -22,6 +22,8 @@ class AnswersNothing(FakeBackend):
 class StatusIsNone(FakeBackend):
     """status answers None."""
 
+    areas = "life", "handle", "status"
+
     async def status(self, handles: object) -> None:  # type: ignore[override]  # the mistake
         return None
 

@@ -53,7 +53,7 @@ class MissesEarlyKills(FakeBackend):
 
     caught_by = "IC-KILL-02"
     seen = "killed right after submit, to end KILLED; observed they ended ['FAILED"
-    scale = 0.05
+    scale = 0.03
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class MissesEarlyKills(FakeBackend):
         return told
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        found = [each for each in handles if time.monotonic() - self.submitted.get(each, 0) > 0.5]
+        found = [each for each in handles if time.monotonic() - self.submitted.get(each, 0) > 0.3]
         return {**dict.fromkeys(handles, OpOutcome(ok=True)), **await super().kill(found)}
 
 
@@ -157,7 +157,7 @@ class KillsFirstCopiesOnly(FakeBackend):
 
     caught_by = "IC-KILL-06"
     seen = "to end KILLED; observed it ended ['FAILED"
-    scale = 0.05
+    scale = 0.03
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         await super().kill([each for each in handles if each.job.endswith(".0")])

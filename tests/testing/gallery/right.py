@@ -44,6 +44,8 @@ async def _jitter() -> None:
 class Different(FakeBackend):
     """Slow now and then, with threads inside, other mappings, lazy imports and more parameters."""
 
+    areas = "shape", "life", "submit", "handle", "output", "kill", "purge"
+
     def __init__(self, state: Path | None = None, queue: str = "short") -> None:
         import colorsys  # noqa: PLC0415 -- the point: a lazy import is no harm
 
@@ -81,7 +83,7 @@ class Different(FakeBackend):
 class LocalDirect:
     """What intercede itself makes of the transport ``local`` and the scheduler ``direct``."""
 
-    areas = "shape", "life", "output", "kill"  # in the others it waits long for little that its own tests do not see
+    areas = "shape", "life", "kill"  # in the others it waits long for little that its own tests do not see
 
     def __new__(cls) -> JobBackend:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
         root = Path(os.environ["XDG_STATE_HOME"], "local-direct")
@@ -91,7 +93,7 @@ class LocalDirect:
 class OnlyTheCore(FakeBackend):
     """Claims no capability, and starts jobs late: for a while each is QUEUED."""
 
-    areas = "shape", "life", "submit", "handle", "status"
+    areas = "shape", "submit", "handle", "status"
 
     fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # not claimed
 

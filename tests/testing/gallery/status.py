@@ -194,7 +194,7 @@ class NeverTellsRunning(_Retells):
 
     caught_by = "IC-STATUS-10"
     seen = "to be seen RUNNING; observed none was"
-    scale = 0.05
+    scale = 0.03
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.QUEUED) if status.state is JobState.RUNNING else status
@@ -233,7 +233,7 @@ class WaitsForWhatCannotStart(_Retells):
 
     caught_by = "IC-STATUS-13"
     seen = "is QUEUED"
-    scale = 0.05
+    scale = 0.03
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.QUEUED) if status.reason == "launch_failure" else status

@@ -90,7 +90,7 @@ class WaitsForTheJob(FakeBackend):
 
     caught_by = "IC-SUBMIT-03"
     seen = "expected submit to"
-    scale = 0.05
+    scale = 0.03
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -208,7 +208,7 @@ class SecretsInTheEnvironment(_Changes):
     """A secret is handed to its payload in a variable as well."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "the secret is in its environment"
+    seen = "environment"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         told = [{name.replace("-", "_"): _text(value) for name, value in copy.secrets.items()} for copy in copies]
