@@ -6,11 +6,13 @@ import platform
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 import pytest
 
 from intercede.batch import BatchBackend
+from intercede.contract.errors import LimitError, NotOpenError
 from intercede.contract.job import CopyFailure, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
@@ -205,5 +207,241 @@ def test_a_submit_that_is_cancelled_during_a_find_is_settled_by_the_next(root: P
             await asyncio.wait(transport.begun)
             assert await backend.find("t") == []
             assert not (root / "ran").exists()
+
+    asyncio.run(main())
+
+
+class Throttled(LocalTransport):
+    """Does what it is told, and says of an upload that it was one too many."""
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        result = await super().run(argv, stdin=stdin, stdout=stdout)
+        if "tar" in argv[2]:
+            raise LimitError("too many connections")
+        return result
+
+
+def test_a_limit_of_the_transport_removes_nothing_that_may_run(root: Path) -> None:
+    """Only the scheduler's own refusal means that nothing was queued: the job is found, and comes to its end."""
+
+    async def main() -> None:
+        async with client(root, transport=Throttled()) as backend:
+            with pytest.raises(LimitError, match="too many connections"):
+                await backend.submit(sh("sleep 0.2", "t"))
+            (handle,) = await backend.find("t")
+            assert (await finish(backend, [handle]))[handle].state is JobState.DONE
+
+    asyncio.run(main())
+
+
+class Full(DirectScheduler):
+    """Takes nothing."""
+
+    def submit_script(self, batch: Batch) -> str:
+        """Say so."""
+        return f"echo {batch.stamp} is one too many"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """All of it was refused."""
+        raise LimitError(result.stdout.decode().replace(batch.stamp, "this"))
+
+
+def test_what_the_schedulers_limit_refused_leaves_nothing(root: Path) -> None:
+    """Its reason is told, and nothing lies there."""
+
+    async def main() -> None:
+        async with client(root, Full()) as backend:
+            with pytest.raises(LimitError, match="this is one too many"):
+                await backend.submit(sh("true", "t"), 2)
+            assert await backend.find("t") == []
+
+    asyncio.run(main())
+    assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
+
+
+async def made(root: Path, backend: BatchBackend, copies: int, **files: str) -> list[JobHandle]:
+    """Submit one copy, and make it look as if there were so many, each with these files."""
+    handle = (await backend.submit(sh("true"))).handles[0]
+    await finish(backend, [handle])
+    place = submission(root, handle) / "copies"
+    (place / "0" / "exit").unlink()
+    for index in range(copies):
+        (place / str(index)).mkdir(exist_ok=True)
+        for name, text in files.items():
+            (place / str(index) / name).write_text(text)
+    stamp = place.parent.name
+    (place.parent / "natives").write_text("".join(f"{index} {stamp}.{index}\n" for index in range(copies)))
+    return [JobHandle(resource=handle.resource, job=f"{stamp}.{index}") for index in range(copies)]
+
+
+def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
+    """Whoever moved it: what is there no more was purged."""
+
+    async def main() -> None:
+        async with client(root) as backend, client(root) as other:
+            handles = await made(root, backend, 900, exit="code 0 1 host 1 1\n")
+            for told in await asyncio.gather(backend.purge(handles), other.purge(handles)):
+                assert [outcome for outcome in told.values() if not outcome.ok] == []
+
+    asyncio.run(main())
+    assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
+
+
+def test_a_purge_that_could_not_remove_says_so(root: Path) -> None:
+    """With what the far side said; nothing of it is gone, and later it is purged."""
+
+    async def main() -> None:
+        async with client(root) as backend:
+            (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
+            (root / ".trash").rmdir()
+            (root / ".trash").touch()
+            outcome = (await backend.purge([handle]))[handle]
+            assert (outcome.ok, outcome.reason) == (False, "other")
+            assert ".trash" in (outcome.detail or "")
+            assert (await backend.status([handle]))[handle].state is JobState.DONE
+            (root / ".trash").unlink()
+            assert (await backend.purge([handle]))[handle].ok
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("attempt", "noted", "reason"),
+    [
+        (1, "0\n", "killed_by_user"),
+        (1, "1\n", "signal"),
+        (2, "1\n", "killed_by_user"),
+        (2, "1\n2\n", "killed_by_user"),
+        (1, "", "signal"),
+    ],
+)
+def test_a_kill_counts_for_ends_that_came_after_it(root: Path, attempt: int, noted: str, reason: str) -> None:
+    """The first note tells how many attempts had ended; a note that is being written is none yet."""
+
+    async def main() -> None:
+        async with client(root) as backend:
+            (handle,) = await made(root, backend, 1, exit=f"signal 9 1 host 1 {attempt}\n", killed=noted)
+            status = (await backend.status([handle]))[handle]
+            assert (status.reason, status.signal) == (reason, 9)
+
+    asyncio.run(main())
+
+
+def test_a_kill_does_not_change_how_a_job_had_ended(root: Path) -> None:
+    """Though nobody had looked at it since: it died of its own signal."""
+
+    async def main() -> None:
+        async with client(root) as backend:
+            handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
+            await there(submission(root, handle) / "copies" / "0" / "exit")
+            assert (await backend.kill([handle]))[handle].ok
+            status = (await backend.status([handle]))[handle]
+            assert (status.state, status.signal, status.reason) == (JobState.FAILED, 11, "signal")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("damaged", ["", "{", '{"state":"KILLED"}'])
+def test_a_verdict_that_is_not_whole_is_written_anew(root: Path, damaged: str) -> None:
+    """Once it is told it stays, whatever else changes."""
+
+    async def main() -> None:
+        async with client(root) as backend:
+            handles = await made(root, backend, 2, exit="signal 9 1 host 1 1\n")
+            place = submission(root, handles[0])
+            (place / "finals").mkdir()
+            (place / "finals" / "1").write_text(damaged)
+            before = await backend.status(handles)
+            assert {(status.state, status.signal) for status in before.values()} == {(JobState.FAILED, 9)}
+            (place / "copies" / "1" / "killed").write_text("0\n")
+            (place / "copies" / "1" / "exit").unlink()
+            assert dict(await backend.status(handles)) == dict(before)
+
+    asyncio.run(main())
+
+
+def test_a_verdict_that_cannot_be_written_is_told_all_the_same(root: Path) -> None:
+    """With all that the scheduler said, and tried again by the next who looks."""
+
+    async def main() -> None:
+        async with client(root) as backend:
+            (handle,) = await made(root, backend, 1, exit="signal 9 1 host 1 1\n", killed="0\n")
+            (submission(root, handle) / "finals").touch()
+            told = [(await backend.status([handle]))[handle] for _ in range(2)]
+            assert {status.reason for status in told} == {"killed_by_user"}
+            (submission(root, handle) / "finals").unlink()
+            assert (await backend.status([handle]))[handle] == told[0]
+            assert (submission(root, handle) / "finals" / "0").exists()
+
+    asyncio.run(main())
+
+
+def test_verdicts_of_many_are_written_by_few_processes(root: Path) -> None:
+    """All of some hundreds stand after one look, the same for two who look at once."""
+
+    async def main() -> None:
+        async with client(root) as backend, client(root) as other:
+            handles = await made(root, backend, 500, killed="0\n")
+            first, second = await asyncio.gather(backend.status(handles), other.status(handles))
+            assert dict(first) == dict(second)
+            assert {status.reason for status in first.values()} == {"killed_by_user"}
+            left = {path.name for path in submission(root, handles[0]).glob("finals*/*")}
+            assert left == {str(index) for index in range(500)}
+
+    asyncio.run(main())
+
+
+class Slow(LocalTransport):
+    """Its commands do not end after the first, nor at once when they are cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commands = 0
+        self.ending, self.go = asyncio.Event(), asyncio.Event()
+        self.left = False
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Leave."""
+        await super().__aexit__(exc_type, exc, traceback)
+        self.left = True
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run the first."""
+        self.commands += 1
+        if self.commands == 1:
+            return await super().run(argv, stdin=stdin, stdout=stdout)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            await self.go.wait()
+        raise AssertionError(argv)
+
+
+def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_is_left_anyway(root: Path) -> None:
+    """Also where leaving is cancelled while it waits for the command's end."""
+
+    async def main() -> None:
+        transport = Slow()
+        backend: BatchBackend = await client(root, transport=transport).__aenter__()
+        (handle,) = [JobHandle(resource=(root / "resource-id").read_text().strip(), job="a" * 13 + ".0")]
+        asking = asyncio.create_task(backend.status([handle]))
+        await until(lambda: asyncio.sleep(0, transport.commands), lambda commands: commands == 2)
+        leaving = asyncio.create_task(backend.__aexit__(None, None, None))
+        await transport.ending.wait()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert leaving.cancelled()
+        assert transport.left
+        transport.go.set()
+        with pytest.raises(NotOpenError, match="left"):
+            await asking
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from intercede.batch.polls import Polls
-from intercede.contract.errors import TransportError
+from intercede.contract.errors import NotOpenError, TransportError
 from intercede.contract.job import JobHandle, JobState, JobStatus
 
 HANDLES = [JobHandle(resource="r", job=f"j{number}") for number in range(5)]
@@ -113,16 +113,19 @@ def test_an_error_reaches_everybody_who_waited() -> None:
 
 
 def test_closing_ends_what_is_out() -> None:
-    """Nothing is left behind, and who waits learns of it."""
+    """Nothing is left behind, and who waits is told why; who is cancelled at the same time is cancelled."""
 
     async def main() -> None:
         far = Far()
         polls = Polls(far.ask, 0)
-        task = asyncio.create_task(polls.status(HANDLES))
+        task, cancelled = (asyncio.create_task(polls.status(HANDLES)) for _ in range(2))
         await settle()
+        cancelled.cancel()
         await polls.close()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(NotOpenError):
             await task
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
         assert far.cancelled == 1
 
     asyncio.run(main())

@@ -25,6 +25,7 @@ from intercede.contract.errors import (
     SchedulerError,
 )
 from intercede.contract.job import (
+    CopyFailure,
     CopyVars,
     Diagnostics,
     JobCounts,
@@ -38,7 +39,7 @@ from intercede.contract.job import (
     each_copy,
 )
 from intercede.contract.scheduler import Batch, Queued, Scheduler
-from intercede.contract.transport import Transport
+from intercede.contract.transport import CommandResult, Transport
 
 __all__ = ["BatchBackend"]
 
@@ -49,6 +50,7 @@ _FLOOR = 5.0
 _IN_FLIGHT = 8
 _MOST_SHOWN = 65536
 _MARKED = 480
+_SAID = 500
 
 
 class BatchBackend:
@@ -144,8 +146,10 @@ class BatchBackend:
         """End what is out, and leave the transport. Jobs go on."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            await opened.polls.close()
-            await self._transport.__aexit__(exc_type, exc, traceback)
+            try:
+                await opened.polls.close()
+            finally:
+                await self._transport.__aexit__(exc_type, exc, traceback)
 
     async def _open(self) -> "_Opened":
         shell = Shell(self._transport, self._in_flight)
@@ -183,12 +187,9 @@ class BatchBackend:
         fragment = self._scheduler.submit_script(batch)
         try:
             answer = await opened.shell.unpack(batch.stamp, package.members(fragment))
-            queued = checked(batch, self._scheduler.parse_submit(batch, answer.frame("answer")))
+            queued = self._queued(batch, answer.frame("answer"))
         except InvalidSpecError:
             raise  # the archive has no end: nothing can have started
-        except LimitError:
-            await self._withdraw(opened.station, batch)
-            raise
         except BaseException:
             self._doubtful.add(batch.stamp)
             raise
@@ -197,6 +198,14 @@ class BatchBackend:
         elif "noted" not in answer:
             opened.station.named(batch.stamp, queued)
         return self._submission(batch, queued)
+
+    def _queued(self, batch: Batch, answer: CommandResult) -> Queued:
+        """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
+        try:
+            return checked(batch, self._scheduler.parse_submit(batch, answer))
+        except LimitError as error:
+            refusal = CopyFailure(reason=str(error), retryable=True)
+            return Queued(refused=dict.fromkeys(range(batch.copies), refusal))
 
     async def _withdraw(self, station: Station, batch: Batch) -> None:
         """Remove what was sent for a submission that the scheduler refused: nobody will have a handle to purge it."""
@@ -282,8 +291,10 @@ class BatchBackend:
             look = await station.look([job for job in jobs if job not in gone])
         rest = [job for job in look.open if job not in gone and _is_purgeable(look.verdict(job))]
         if rest:
-            gone |= _purged(await station.ask(rest, text_of("purge"), "anyway=yes", _DISCARD))
-        return {job: OpOutcome(ok=True) if job in gone else _not_purged(look, job) for job in jobs}
+            answer = await station.ask(rest, text_of("purge"), "anyway=yes", _DISCARD)
+            gone |= _purged(answer)
+        why = answer.frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
+        return {job: OpOutcome(ok=True) if job in gone else _not_purged(look.verdict(job), why) for job in jobs}
 
     async def counts(self) -> JobCounts:
         """Count what is not over, of every submission in the root: one command."""
@@ -379,6 +390,7 @@ def _is_purgeable(status: JobStatus) -> bool:
     return status.state.final or status.reason == "lost"
 
 
-def _not_purged(look: Look, job: Job) -> OpOutcome:
-    status = look.verdict(job)
+def _not_purged(status: JobStatus, why: str) -> OpOutcome:
+    if _is_purgeable(status) or status.reason == "purged":
+        return OpOutcome(ok=False, reason="other", detail=f"it is {status.state}, and could not be removed: {why}")
     return OpOutcome(ok=False, reason="running", detail=f"it is {status.state}: kill it first, {status.evidence}")

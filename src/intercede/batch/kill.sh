@@ -1,12 +1,13 @@
 # shellcheck shell=sh
-# condemn STAMP INDEX...: note that we asked for the end of each copy that has none yet, and print its native id.
+# condemn STAMP INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
+# The first note counts: it tells which ends cannot have come of it.
 condemn() {
     stamp=$1
     shift
     for index; do
         record "$stamp" "$index"
         [ -z "$over" ] || continue
-        : >>"./$stamp/copies/$index/killed"
+        [ -n "$noted" ] || printf '%s\n' "$ended" >>"./$stamp/copies/$index/killed"
         native "$stamp" "$index"
         [ -z "$id" ] || printf '%s\n' "$id"
     done

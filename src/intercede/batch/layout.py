@@ -14,7 +14,8 @@
         copies/<i>/work/                    the working directory
         copies/<i>/{vars,secrets}           what this copy has that the others do not; how its secrets are removed
         copies/<i>/{stdout,stderr,log}      what it wrote
-        copies/<i>/{exit,killed,final}      what came of it
+        copies/<i>/{exit,killed}            how it ended, and how many ends it had when we asked for one
+        finals/<i>                          a verdict that rests on no exit code
 """
 
 import re

@@ -7,6 +7,7 @@ callers wait, and never answers for the resource.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from intercede.contract.errors import NotOpenError
 from intercede.contract.job import JobHandle, JobStatus
 
 __all__ = ["Polls"]
@@ -37,12 +38,16 @@ class Polls:
         self._begun: float | None = None
         self._one_at_a_time = asyncio.Lock()
         self._next: _Round | None = None
+        self._closed = False
         self._tasks: set[asyncio.Task[Mapping[JobHandle, JobStatus]]] = set()
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         """Wait for a command that begins after this call, and return its answer about these.
 
         Cancelling ends the command only where nobody else waits for it.
+
+        Raises:
+            NotOpenError: They are closed, or were while this waited.
         """
         round_ = self._joined(handles)
         task = self._task_of(round_)
@@ -50,6 +55,8 @@ class Polls:
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
+            if self._closed and not _is_cancelled():
+                raise NotOpenError("the backend was left while its status was asked") from None
             if round_.waiting == 1:
                 await self._end(round_, task)
             raise
@@ -59,6 +66,7 @@ class Polls:
 
     async def close(self) -> None:
         """End every command that is still out."""
+        self._closed = True
         self._next = None
         for task in self._tasks:
             task.cancel()
@@ -93,6 +101,12 @@ class Polls:
             self._next = None
         task.cancel()
         await asyncio.wait({task})
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the very task that asks."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _seen(task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# discard STAMP INDEX...: move what is over out of sight, some hundreds of copies a process, and print which. A live
-# writer can keep rm from emptying a directory, not mv from renaming it.
+# discard STAMP INDEX...: move what is over out of sight, some hundreds of copies a process, and print what is there no
+# more. A live writer can keep rm from emptying a directory, not mv from renaming it.
 discard() {
     stamp=$1
     shift
@@ -9,9 +9,11 @@ discard() {
     count=0
     for index; do
         record "$stamp" "$index"
+        if [ ! -d "$here" ]; then # perhaps only since its record was read
+            printf '%s %s\n' "$stamp" "$index"
+            continue
+        fi
         [ -n "$over" ] || [ -n "$anyway" ] || continue
-        printf '%s %s\n' "$stamp" "$index"
-        [ "$said" != gone ] || continue
         batch="$batch ./$stamp/copies/$index"
         count=$((count + 1))
         [ "$count" -lt 400 ] || throw
@@ -30,10 +32,16 @@ queued_left() {
     return 1
 }
 
+# throw: another purge may move some of them first, and its sweep may take the place where we put ours.
 throw() {
-    mkdir -p "$trash"
-    # shellcheck disable=SC2086 # stamps and numbers, to be split
-    mv $batch "$trash/" || exit
+    for try in 1 2 3; do
+        # shellcheck disable=SC2086 # stamps and numbers, to be split
+        ! mkdir -p "$trash" || mv $batch "$trash/" || [ -d "$trash" ] || continue
+        break
+    done
+    for place in $batch; do
+        [ -d "$place" ] || printf '%s %s\n' "$stamp" "${place##*/}"
+    done
     batch=
     count=0
 }

@@ -2,26 +2,31 @@
 # The function `each COMMAND`, written by the caller, calls COMMAND STAMP INDEX... once a submission.
 # shellcheck shell=sh
 
-# record STAMP INDEX: sets said, the copy's record, killed, and over where nothing can change it any more. What lacks
-# its line's end is being written, and does not count yet.
+# record STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
+# attempts ended by a signal, noted, how many had when its end was asked for, and killed, where another end followed. What
+# lacks its line's end is being written, and does not count yet.
 record() {
     here=./$1/copies/$2
-    over=yes killed=-
+    over=yes killed=- ended=0 noted=
     if [ ! -d "$here" ]; then
         said=gone
         return
     fi
-    [ ! -e "$here/killed" ] || killed=killed
-    if [ -e "$here/final" ] && read -r said <"$here/final"; then
+    if [ -e "./$1/finals/$2" ] && read -r said <"./$1/finals/$2"; then
         said="final $said"
         return
     fi
     if [ -e "$here/exit" ] && read -r said <"$here/exit"; then
         case $said in code\ *) return ;; esac
+        ended=${said##* }
     else
         said=none
     fi
     over=
+    # After the exit: a kill notes that it asks before it ends anything.
+    [ ! -e "$here/killed" ] || read -r noted <"$here/killed" || noted=
+    [ -n "$noted" ] || return 0
+    { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
 }
 
 # native STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did

@@ -1,7 +1,25 @@
-# settle STAMP INDEX VERDICT: write a final verdict down, and tell the one that stands. The first wins: the file is
-# made only where there is none. shellcheck shell=sh
+# settle STAMP INDEX VERDICT INDEX VERDICT...: write final verdicts down, and tell what stands. Each is written aside and
+# linked, all with one process: a link is made only where there is none, so the first wins, and what stands is whole.
+# shellcheck shell=sh
 settle() {
-    [ -d "./$1/copies/$2" ] || return 0
-    (set -C && printf '%s\n' "$3" >"./$1/copies/$2/final") 2>/dev/null
-    tell "$1" "$2"
+    stamp=$1 aside=./$1/finals.$mark indices=
+    shift
+    mkdir "$aside" && { [ -d "./$stamp/finals" ] || mkdir "./$stamp/finals"; }
+    while [ $# -gt 0 ]; do
+        indices="$indices $1"
+        verdict "$1" "$2"
+        shift 2
+    done
+    ln "$aside"/* "./$stamp/finals/"
+    rm -rf "$aside"
+    # shellcheck disable=SC2086 # numbers, to be split
+    tell "$stamp" $indices
+} 2>/dev/null
+
+# verdict INDEX VERDICT: write it aside. A full disk's half of one is removed; so is what a crash left of one.
+verdict() {
+    printf '%s\n' "$2" >"$aside/$1"
+    for its_file in "$aside/$1" "./$stamp/finals/$1"; do
+        [ ! -e "$its_file" ] || read -r said <"$its_file" || rm -f "$its_file"
+    done
 }

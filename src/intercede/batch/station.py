@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
@@ -17,6 +17,7 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settling"]
 
 _NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
+_AT_ONCE = 400
 _REFUSED = "!"
 """Where an id would stand; none can be spelled like that."""
 
@@ -120,7 +121,7 @@ class Station:
         statuses = {job: look.verdict(job) for job in look.records}
         if finals := look.to_settle:
             settled = self._settled(await self.ask(finals, settling(finals)))
-            statuses |= {job: settled.verdict(job) for job in settled.records}
+            statuses |= {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
         return statuses
 
     def _settled(self, answer: Answer) -> Look:
@@ -162,10 +163,19 @@ class Station:
 def settling(finals: Mapping[Job, JobStatus]) -> str:
     """Write the part of a script that writes verdicts down and tells which stand."""
     calls = [
-        call("settle", job.stamp, str(job.index), status.model_dump_json(exclude_none=True))
-        for job, status in finals.items()
+        call("settle", stamp, *(word for index in some for word in (str(index), _json(finals[Job(stamp, index)]))))
+        for stamp, indices in by_stamp(finals).items()
+        for some in _some(indices)
     ]
     return "\n".join([text_of("settle"), "settle_all() {", *calls, "}", "frame settled settle_all"])
+
+
+def _json(status: JobStatus) -> str:
+    return status.model_dump_json(exclude_none=True)
+
+
+def _some(indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (indices[start : start + _AT_ONCE] for start in range(0, len(indices), _AT_ONCE))
 
 
 def checked(batch: Batch, queued: Queued) -> Queued:

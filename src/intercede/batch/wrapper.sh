@@ -16,7 +16,7 @@ fi
 ic_attempt=1
 
 cd "./copies/$1" || exit
-[ ! -e final ] || exit 0
+[ ! -e "../../finals/$1" ] || exit 0
 if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
     [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
     ic_attempt=$((ic_attempt + 1))
