@@ -1,6 +1,8 @@
 """Secrets are gone with their copies, however these end; an upload that does not come whole leaves nothing."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterable, Callable, Sequence
 from pathlib import Path
@@ -81,6 +83,24 @@ def test_what_is_killed_by_force_keeps_no_secret(tmp_path: Path) -> None:
             assert all(outcome.ok for outcome in (await backend.kill(list(handles.values()))).values())
             tokens = [work(tmp_path, handle) / "token" for handle in handles.values()]
             until(lambda: not any(token.exists() for token in tokens))
+
+    asyncio.run(main())
+
+
+def test_what_somebody_else_ended_keeps_no_secret_once_its_verdict_stands(tmp_path: Path) -> None:
+    """Whatever ended it, for instance a batch system: the look that writes the verdict down removes them."""
+
+    async def main() -> None:
+        async with opened(tmp_path, grace_s=3) as backend:
+            handle = (await backend.submit(sh(STUBBORN), [copy()])).handles[0]
+            until((work(tmp_path, handle) / "ready").exists)
+            assert (await backend.kill([handle]))[handle].ok
+            group = (work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
+            os.killpg(int(group), signal.SIGKILL)
+            async with asyncio.timeout(SECONDS):
+                while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                    await asyncio.sleep(0.02)
+            assert not (work(tmp_path, handle) / "token").exists()
 
     asyncio.run(main())
 

@@ -8,6 +8,7 @@ settle() {
     while [ $# -gt 0 ]; do
         indices="$indices $1"
         verdict "$1" "$2"
+        forget "./$stamp/copies/$1"
         shift 2
     done
     ln "$aside"/* "./$stamp/finals/"
@@ -22,4 +23,9 @@ verdict() {
     for its_file in "$aside/$1" "./$stamp/finals/$1"; do
         [ ! -e "$its_file" ] || read -r said <"$its_file" || rm -f "$its_file"
     done
+}
+
+# forget COPY: remove the secrets of one whose wrapper was ended before it could.
+forget() {
+    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
 }
