@@ -995,3 +995,40 @@ def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: str
         assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
     asyncio.run(main())
+
+
+def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site, tmp_path: Path) -> None:
+    """Names that no submission has are passed over, whatever a shell would make of them."""
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(sh("true", tag="mine"))).handles[0]
+            await finish(backend, [handle])
+            root = site.root
+            for name in ("x-$(touch owned)", "stray", handle.job.split(".")[0]):
+                (root / name / "copies" / "notanumber").mkdir(parents=True)
+            os.mkfifo(root / "x-$(touch owned)" / "tag")
+            counts, found = await backend.counts(), await backend.find("mine")
+            assert (counts.queued + counts.running, found) == (0, [handle])
+            assert not list(root.rglob("owned"))
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(site: Site) -> None:
+    """What outlives the payload and goes on writing cannot pass off a file of zeros as its output."""
+    writer = "(while [ -e go ]; do head -c 3000000 /dev/zero | tr '\\0' x >f; : >f; done) >/dev/null 2>&1 & sleep 0.2"
+    spec = sh(f": >go; {writer}", outputs=OutputSpec(members=(OutputMember(pattern="f"),)))
+
+    async def main() -> None:
+        async with site.backend() as backend:
+            handle = (await backend.submit(spec)).handles[0]
+            await finish(backend, [handle])
+            try:
+                for _ in range(20):
+                    output = (await backend.fetch_output([handle], site.dest))[handle]
+                    assert not output.ok or set(output.files["f"].read_bytes()) <= {ord("x")}
+            finally:
+                (site.directory(handle) / "work" / "go").unlink()
+
+    asyncio.run(main())

@@ -113,3 +113,14 @@ def test_nothing_else_passes_for_a_line(text: str) -> None:
     """Whatever else arrives is a TransportError, never another exception."""
     with pytest.raises(TransportError, match="no record"):
         read_record(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["code garbage", "code -5", "code 256", "code", "signal 0", "signal 65", 'final {"state":"RUNNING"}', "final x"],
+)
+def test_what_cannot_be_a_record_is_none(line: str) -> None:
+    """A payload can write over its own record; what the wrapper cannot have written says nothing, and harms no other."""
+    record = read_record(f"abcdefghijklm 0 - ? {line}")
+
+    assert (record.exit, record.final, record.gone) == (None, None, False)

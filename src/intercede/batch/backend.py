@@ -82,7 +82,7 @@ class BatchBackend:
         *,
         root: str | None = None,
         resource: str | None = None,
-        max_bytes: int = 2**40,
+        max_bytes: int = 2**34,
         max_files: int = 10**6,
         max_seconds: int = 3600,
         poll_floor: float | None = None,

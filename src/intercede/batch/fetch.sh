@@ -156,6 +156,8 @@ send() {
     parcel=./.parcel.$mark
     mkdir "$parcel" || return
     trap 'rm -rf "$parcel" "$IC_IDS" "$root/.open.$mark"' EXIT
+    LC_ALL=C
+    export LC_ALL # what tar says of files is read
     gnu=
     case $(tar --version 2>/dev/null) in *"GNU tar"*) gnu=1 ;; esac
     : >"$parcel/report"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 from collections import ChainMap, Counter
@@ -24,6 +25,8 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Limits", "Parcel"]
 
 _AT_ONCE = 50
+_CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
+"""What GNU tar says of a file that was written while it was read; what it sends of it may be filled up with zeros."""
 _TIMED_OUT = frozenset({124, 143})
 
 
@@ -74,6 +77,7 @@ class Parcel:
         self._aside = dest / f".fetching-{secrets.token_hex(8)}"
         self._made: dict[Job, Path] = {}
         self._seen: Counter[Job] = Counter()
+        self._changed: set[Job] = set()
         self._plans_text, self._report_text = _Text(), _Text()
         self._unpackers: dict[str, Unpacker] = {}
 
@@ -126,6 +130,9 @@ class Parcel:
         return delivered
 
     def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
+        self._changed.update(
+            Job(stamp, int(index)) for stamp, index in _CHANGED.findall(tar.stderr.decode("utf-8", "replace"))
+        )
         try:
             unpacker.finish()
         except ArchiveError as error:
@@ -209,6 +216,8 @@ class Parcel:
             return f"other: {share.unfit} files have names that tar there cannot be told"
         if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.index}/")]:
             return f"other: {len(refused)} files were refused; {refused[0]!r}: {self._refused[refused[0]]}"
+        if job in self._changed:
+            return "other: a file was written while it was packed, and may have come in parts: fetch again"
         if lacking := share.files - self._seen[job]:
             return f"other: {lacking} files could not be read there"
         return None

@@ -32,17 +32,19 @@ queued() {
     done
 }
 
-# copies STAMP COMMAND: call COMMAND STAMP INDEX... with every copy that is there.
+# copies STAMP COMMAND: call COMMAND STAMP INDEX... with every copy that is there. What else lies about in the root is
+# none: names become names of variables.
 copies() {
+    case $1 in *[!a-z0-9]*) return 0 ;; esac
     set -- "$2" "$1" "./$1/copies/"*
     command=$1 stamp=$2
     shift 2
     [ -e "$1" ] || return 0
     for path; do
         shift
-        set -- "$@" "${path##*/}"
+        case ${path##*/} in *[!0-9]* | ????????*) ;; *) set -- "$@" "${path##*/}" ;; esac
     done
-    "$command" "$stamp" "$@"
+    [ $# = 0 ] || "$command" "$stamp" "$@"
 }
 
 # tagged TAG COMMAND: call it for every submission with that tag. What is still being queued is waited for: whoever
@@ -50,7 +52,7 @@ copies() {
 tagged() {
     for tag_file in ./*/tag; do
         its_tag=
-        [ ! -e "$tag_file" ] || read -r its_tag <"$tag_file"
+        [ ! -f "$tag_file" ] || read -r its_tag <"$tag_file"
         [ "$its_tag" = "$1" ] || continue
         its_stamp=${tag_file#./}
         queued "${its_stamp%/tag}"

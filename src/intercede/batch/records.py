@@ -12,7 +12,7 @@ from intercede.contract.job import JobState, JobStatus
 __all__ = ["FOREIGN", "Exit", "Record", "Word", "read_record", "verdict"]
 
 _UNKNOWN_ID = "?"
-_HIGHEST_SIGNAL = 64
+_HIGHEST_CODE, _HIGHEST_SIGNAL = 255, 64
 _CAUSES = frozenset({"timeout", "out_of_memory", "preempted", "node_failure"})
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 
@@ -74,18 +74,25 @@ def _told(known: Record, *, gone: bool = False, final: JobStatus | None = None, 
 
 def _final(known: Record, text: str) -> Record:
     try:
-        return _told(known, final=JobStatus.model_validate_json(text))
+        status = JobStatus.model_validate_json(text)
     except ValueError:
         return known  # whatever that file is, no verdict stands in it
+    return _told(known, final=status) if status.state.final else known
 
 
 def _code(known: Record, text: str) -> Record:
-    return _told(known, ended=Exit("code", int(text.split(maxsplit=1)[0])))
+    return _ended(known, "code", text, range(_HIGHEST_CODE + 1))
 
 
 def _signal(known: Record, text: str) -> Record:
-    number = int(text.split(maxsplit=1)[0])
-    return _told(known, ended=Exit("signal", number)) if 0 < number <= _HIGHEST_SIGNAL else known
+    return _ended(known, "signal", text, range(1, _HIGHEST_SIGNAL + 1))
+
+
+def _ended(known: Record, kind: Literal["code", "signal"], text: str, numbers: range) -> Record:
+    """Take what the wrapper wrote; what a payload wrote over it, and cannot be, is no record."""
+    word = text.partition(" ")[0]
+    number = int(word) if word.isascii() and word.isdigit() and len(word) < 4 else -1  # noqa: PLR2004 -- 255 has three
+    return _told(known, ended=Exit(kind, number)) if number in numbers else known
 
 
 _READERS: dict[str, Callable[[Record, str], Record]] = {

@@ -12,11 +12,11 @@ record() {
         said=gone
         return
     fi
-    if [ -e "./$1/finals/$2" ] && read -r said <"./$1/finals/$2"; then
+    if [ -f "./$1/finals/$2" ] && read -r said <"./$1/finals/$2"; then
         said="final $said"
         return
     fi
-    if [ -e "$here/exit" ] && read -r said <"$here/exit"; then
+    if [ -f "$here/exit" ] && read -r said <"$here/exit"; then
         case $said in code\ *) return ;; esac
         ended=${said##* }
     else
@@ -24,7 +24,7 @@ record() {
     fi
     over=
     # After the exit: a kill notes that it asks before it ends anything.
-    [ ! -e "$here/killed" ] || read -r noted <"$here/killed" || noted=
+    [ ! -f "$here/killed" ] || read -r noted <"$here/killed" || noted=
     [ -n "$noted" ] || return 0
     { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
 }
@@ -36,7 +36,7 @@ native() {
     *" $1 "*) ;;
     *)
         named="$named $1"
-        [ ! -e "./$1/natives" ] || while read -r ic_index ic_id; do
+        [ ! -f "./$1/natives" ] || while read -r ic_index ic_id; do
             case $ic_index in '' | *[!0-9]*) continue ;; esac
             eval "id_$1_$ic_index=\$ic_id"
         done <"./$1/natives"
