@@ -60,7 +60,11 @@ class Scheduler(Protocol):
     A fragment may use sh, the scheduler's commands and what POSIX calls utilities; every tool is called with
     ``</dev/null``. The one that submits runs in the submission's directory and sees to it that ``sh ./wrapper INDEX``
     runs once for each index. The others are about many submissions and run in the directory above; ids come to them in
-    the file ``$IC_IDS``, one a line. ``result`` is the fragment's own exit code, stdout and stderr, without whatever a
+    the file ``$IC_IDS``, one a line.
+
+    A fragment that submits runs in the environment as it was found, for the payloads' sake. It writes ``native`` before
+    each of the scheduler's own commands (``native sbatch ...``): these then run without the variables that change what
+    they do (``SBATCH_*`` and the like) and with ``LC_ALL=C``. The other fragments run like that as a whole. ``result`` is the fragment's own exit code, stdout and stderr, without whatever a
     login shell added.
 
     An object of a class with a method ``poll_floor() -> float`` tells how many seconds must lie between two of its
@@ -69,7 +73,10 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def stages_own_files(self) -> bool:
-        """Whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself."""
+        """Whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself.
+
+        BatchBackend of this version expects one file system, and refuses a scheduler that answers True.
+        """
         ...
 
     @abstractmethod
