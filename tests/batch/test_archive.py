@@ -457,6 +457,7 @@ DAMAGED = {
     "negative size": handmade(pax(record(b"size", b"-5")), (info("a"), b"")),
     "endless size": handmade(pax(record(b"size", b"9" * 5000)), (info("a"), b"")),
     "a PAX record without length": handmade(pax(b"path=x\n"), (info("a"), b"")),
+    "a second PAX record without a blank": handmade(pax(record(b"path", b"x") + b"y" * 30), (info("a"), b"")),
     "a PAX record of length 0": handmade(pax(b"0 path=x\n"), (info("a"), b"")),
     "a PAX record that is too long": handmade(pax(b"99 path=x\n"), (info("a"), b"")),
     "a PAX record without a value": handmade(pax(b"7 path\n"), (info("a"), b"")),

@@ -400,7 +400,7 @@ def _records(text: bytes) -> dict[bytes, bytes]:
         length = text[at : max(blank, at)]
         end = at + (int(length) if length.isdigit() else 0)
         key, equals, value = text[blank + 1 : end].partition(b"=")
-        if not blank < end <= len(text) or not equals or not value.endswith(b"\n"):
+        if not at < blank < end <= len(text) or not equals or not value.endswith(b"\n"):
             raise ArchiveError("this is no tar archive: a PAX header in it is damaged")
         if key in (b"path", b"size"):
             records[key] = value[:-1]
