@@ -104,6 +104,7 @@ def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
             submitting = asyncio.create_task(backend.submit(sh("sleep 60", "t"), 4))
             await there(root / "waiting")
             await other.counts()
+            assert list(root.glob("*/natives")) == []
             finding = asyncio.create_task(other.find("t"))
             await asyncio.wait({finding}, timeout=0.2)
             (root / "gate").touch()
