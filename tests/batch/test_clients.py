@@ -74,6 +74,11 @@ def submission(root: Path, handle: JobHandle) -> Path:
     return root / handle.job.partition(".")[0]
 
 
+def written_down(root: Path) -> list[Path]:
+    """Return the files of native ids."""
+    return list(root.glob("*/natives"))
+
+
 class Batchlike(DirectScheduler):
     """Tells ids in words of its own only, takes its time, refuses the last copy, and lists no more than it had then."""
 
@@ -104,7 +109,7 @@ def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
             submitting = asyncio.create_task(backend.submit(sh("sleep 60", "t"), 4))
             await there(root / "waiting")
             await other.counts()
-            assert list(root.glob("*/natives")) == []
+            assert written_down(root) == []
             finding = asyncio.create_task(other.find("t"))
             await asyncio.wait({finding}, timeout=0.2)
             (root / "gate").touch()
