@@ -25,7 +25,7 @@ demo: $(READY)
 	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
 
 test: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal # more than cores: much of it waits for processes
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .
