@@ -85,7 +85,7 @@ async def finished(backend: BatchBackend, handles: Sequence[JobHandle], pause: f
 
 async def run_jobs(backend: BatchBackend, spec: SubmissionSpec, copies: int) -> list[JobHandle]:
     handles = list((await backend.submit(spec, copies)).handles.values())
-    await finished(backend, handles, 0.1)
+    await finished(backend, handles, 0.25)
     return handles
 
 
