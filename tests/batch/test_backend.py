@@ -260,7 +260,7 @@ def test_arguments_and_environment_arrive_byte_for_byte(site: Site) -> None:
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["copy", "all"])
-def test_variables_of_any_name_change_nothing_but_the_payload(site: Site, tmp_path: Path, own: bool) -> None:  # noqa: FBT001
+def test_variables_of_any_name_change_nothing_but_the_payload(site: Site, tmp_path: Path, own: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
     """Also those that the wrapper uses itself: its redirections, its program, its record."""
     (tmp_path / "run").write_text('printf %s "$ic_stdout$ic_top$ic_what"; echo err >&2; exit 3\n')
     names = ["stdout", "stderr", "top", "what", "code", "signal", "attempt", "native", "host", "now", "boot", "command"]
@@ -959,7 +959,7 @@ def tools(place: Path, shell: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: str, hostile: bool) -> None:  # noqa: FBT001
+def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: str, hostile: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
     """Submit, look, fetch, kill, find, count, purge: the same under each sh, with friendly and hostile surroundings."""
     environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell)}
     (tmp_path / "in").write_text("input\n")

@@ -651,7 +651,7 @@ def test_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
-def test_an_exit_code_that_somebody_else_took(pidfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+def test_an_exit_code_that_somebody_else_took(pidfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 -- pytest gives it by name
     """Is never made up: TransportError says that it cannot be told."""
     if not pidfd:
         monkeypatch.delattr("intercede.transports.local.os.pidfd_open")
