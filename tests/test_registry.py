@@ -1026,7 +1026,7 @@ def test_a_candidate_that_hangs_is_given_up(site: Site, tmp_path: Path) -> None:
     )
 
     assert checked(site, code, seconds=5) == ("it was not loaded within 5 s: importing or making it hangs",)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while running(int(pid.read_text())):
         assert time.monotonic() < deadline, "what it started is still there"
         time.sleep(0.01)

@@ -1,6 +1,7 @@
 """The scheduler direct: pure text here, and what the fragments do there, with a wrapper of the tests' own."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 
 STAMP = "a" * 13
-SECONDS = 10
+SECONDS = 60  # a bound, on a loaded machine
 
 
 def batch(copies: int = 4, **resources: object) -> Batch:
@@ -160,15 +161,19 @@ def test_cores_are_shared_by_what_copies_ask_for(place: Place) -> None:
 def test_words_follow_the_processes(place: Place) -> None:
     """queued, running, suspended, and nothing once it is over."""
     scheduler = DirectScheduler(slots=1)
-    ids = place.start(scheduler, 'while [ ! -e "go$1" ]; do sleep 0.02; done', batch(2))
+    gates = [place.here / f"go{index}" for index in range(2)]
+    for gate in gates:
+        os.mkfifo(gate)  # waited for without a child: a shell that is stopped while it forks is in state D, not T
+    ids = place.start(scheduler, 'read -r _ <"go$1"', batch(2))
     until(lambda: place.words(scheduler, ids) == ["running", "queued"])
-    group = int((place.here / "direct" / "0").read_text().split()[0])
-    os.killpg(group, 19)
+    leader = int((place.here / "direct" / "0").read_text().split()[0])
+    until(lambda: os.getpgid(leader) == leader)
+    os.killpg(leader, signal.SIGSTOP)
     until(lambda: place.words(scheduler, ids) == ["suspended", "queued"])
-    os.killpg(group, 18)
-    (place.here / "go0").touch()
+    os.killpg(leader, signal.SIGCONT)
+    gates[0].write_text("\n")
     until(lambda: place.words(scheduler, ids) == [None, "running"])
-    (place.here / "go1").touch()
+    gates[1].write_text("\n")
     until(lambda: place.words(scheduler, ids) == [None, None])
 
 
