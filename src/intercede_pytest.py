@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the kit's options, in one group."""
     add = parser.getgroup("intercede", "conformance to the intercede contract").addoption
-    add(
-        "--intercede-backend",
-        action="append",
-        default=[],
-        metavar="NAME|JSON",
-        help="inspect this backend: a table of the configuration file, a registered name, or a configuration as "
-        "JSON. May be repeated. Alone, the suite alone runs; with paths, both do.",
-    )
+    more = {"backend": "", "transport": ", and a backend of it and 'direct'", "scheduler": ""}
+    for role, beside in more.items():
+        add(
+            f"--intercede-{role}",
+            action="append",
+            dest="intercede_subjects",
+            type=lambda given, role=role: (role, given),
+            default=[],
+            metavar="NAME|JSON",
+            help=f"inspect this {role}{beside}: a table of the configuration file, a registered name, or a configuration "
+            "as JSON. May be repeated. Alone, the suite alone runs; with paths, both do.",
+        )
     add("--intercede-config", metavar="FILE", help="a configuration file with named subjects and [prefer]")
     add(
         "--intercede-profile",
@@ -67,12 +71,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; and the kit, where a backend is to be inspected."""
     config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
-    if config.option.intercede_backend:
+    if config.option.intercede_subjects:
         from intercede.testing.plugin import Suite
 
         config.pluginmanager.register(Suite(config), "intercede-suite")
     elif config.option.intercede_require or config.option.intercede_report:
-        raise pytest.UsageError("--intercede-require and --intercede-report need --intercede-backend=NAME")
+        raise pytest.UsageError("--intercede-require and --intercede-report need a subject: --intercede-backend=NAME")
 
 
 @pytest.fixture

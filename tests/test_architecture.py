@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transports": {"contract"},
     "schedulers": {"contract"},
     "backends": {"contract"},
-    "testing": {"contract", "registry", "config", "plugin"},
+    "testing": {"contract", "registry", "config", "plugin", "batch"},
     "cli": {"contract", "registry", "config", "testing", "__init__"},
     "__main__": {"cli"},
     "__init__": {"contract", "registry"},

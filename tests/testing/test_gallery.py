@@ -1,29 +1,23 @@
 """The kit is held against wrong implementations, which it must catch, and right ones, which it must not."""
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from intercede.testing import gallery
 from intercede.testing.clauses import CLAUSES
+from intercede.testing.gallery import matrix
 from intercede.testing.running import run_checks
 from intercede.testing.verdict import State
 
-_GALLERY = Path(__file__).parent / "gallery"
-_spec = importlib.util.spec_from_file_location("intercede_gallery_matrix", _GALLERY / "matrix.py")
-assert _spec is not None
-assert _spec.loader is not None
-matrix = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(matrix)
-
-WRONG: dict[str, type] = matrix.wrong()
-HOSTILE: dict[str, type] = matrix.load("hostile")
-RIGHT: dict[str, type] = matrix.load("right")
+WRONG = gallery.wrong()
+HOSTILE = gallery.hostile()
+RIGHT = gallery.right()
 AREAS = sorted({clause.area for clause in CLAUSES.values()})
 KEPT = [(name, area) for name, each in RIGHT.items() for area in AREAS if area in getattr(each, "areas", AREAS)]
-CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in matrix.meant(each)]
+CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in gallery.caught_by(each)]
 
 
 @pytest.fixture(autouse=True)

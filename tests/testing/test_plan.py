@@ -12,8 +12,14 @@ from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.plan import node_id, selects, settle
 from intercede.testing.resolving import resolve
+from intercede.testing.subjects import Role
 
 LOCAL = json.dumps({"transport": "local", "scheduler": "direct"})
+
+
+def backends(*words: str) -> list[tuple[Role, str]]:
+    """Ask for backends, as the command line does."""
+    return [("backend", each) for each in words]
 
 
 @pytest.mark.parametrize(
@@ -50,14 +56,14 @@ def test_options_that_do_not(words: str) -> None:
 
 def test_a_composed_backend_is_named_by_its_parts() -> None:
     """The id is transport+scheduler, and the distribution is theirs."""
-    plan = settle([LOCAL])
+    plan = settle(backends(LOCAL))
 
     (facts,) = plan.facts
     assert facts.id == "local+direct"
     assert facts.distribution == "intercede"
     assert facts.refusal is None
     assert {"output", "kill", "purge"} <= facts.capabilities
-    assert plan.wanted == {node_id(each, "local+direct") for each in CLAUSES.values()}
+    assert plan.wanted == {node_id(each, "local+direct") for each in CLAUSES.values() if each.role == "backend"}
     assert not plan.narrowed
 
 
@@ -66,7 +72,7 @@ def test_equal_subjects_fold_and_others_are_numbered() -> None:
     other = json.dumps({"scheduler": "direct", "transport": "local", "batch": {"max_files": 7}})
     swapped = json.dumps({"scheduler": "direct", "transport": "local"})
 
-    assert [each.id for each in resolve([LOCAL, swapped, other])] == ["local+direct", "local+direct#2"]
+    assert [each.id for each in resolve(backends(LOCAL, swapped, other))] == ["local+direct", "local+direct#2"]
 
 
 def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
@@ -76,13 +82,13 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
         '[backends.here]\ntransport = "near"\nscheduler = {type = "direct", slots = 3}\n'
         '[transports.near]\ntype = "local"\n'
     )
-    (subject,) = resolve(["here"], str(file))
+    (subject,) = resolve(backends("here"), str(file))
 
     assert subject.id == "here"
     assert subject.config == {"transport": "near", "scheduler": {"type": "direct", "slots": 3}}
     assert [each.name for each in subject.plugins()] == ["local", "direct"]
     with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml: here"):
-        resolve(["there"], str(file))
+        resolve(backends("there"), str(file))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object], words: str) -> None:
     """Each mistake is an error of the contract's own tree that says what there is."""
     with pytest.raises(IntercedeError, match=words.replace("+", r"\+")):
-        settle(arguments, **options)  # type: ignore[arg-type]  # each case has the type of its option
+        settle(backends(*arguments), **options)  # type: ignore[arg-type]  # each case has the type of its option
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object],
 )
 def test_node_ids_choose(words: list[str], areas: dict[str, int]) -> None:
     """By their whole, by a clause, or by an area."""
-    plan = settle([LOCAL], ids=words)
+    plan = settle(backends(LOCAL), ids=words)
 
     assert Counter(each.partition("/")[2].partition("::")[0] for each in plan.wanted) == areas
     assert plan.narrowed
@@ -121,7 +127,7 @@ def test_node_ids_choose(words: list[str], areas: dict[str, int]) -> None:
 
 def test_the_core_is_what_needs_no_capability() -> None:
     """And an id that takes all in chooses nothing."""
-    plan = settle([LOCAL], profile="core", ids=["intercede"])
+    plan = settle(backends(LOCAL), profile="core", ids=["intercede"])
 
     core = {node_id(each, "local+direct") for each in CLAUSES.values() if each.capability is None}
     assert plan.wanted == core
@@ -133,7 +139,7 @@ def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
     """Whatever stands for a backend: it is one that is installed, or an error of ours tells."""
     outcome: object
     try:
-        outcome = resolve([word])[0].plugins()
+        outcome = resolve(backends(word))[0].plugins()
     except IntercedeError as error:
         outcome = str(error)
 

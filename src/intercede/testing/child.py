@@ -14,8 +14,9 @@ _BOOT = """
 import json, sys
 request = json.loads(sys.stdin.buffer.read())
 sys.path[:] = request["path"]
-from intercede.testing.subjects import builder
-names = {"__name__": "__main__", "build": builder(request["subject"]), "arguments": request["arguments"]}
+from intercede.testing.subjects import remade
+subject = remade(request["subject"])
+names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "arguments": request["arguments"]}
 exec(compile(request["source"], "<child>", "exec"), names)
 """
 

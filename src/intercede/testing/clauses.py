@@ -1,4 +1,4 @@
-"""The clauses of the contract, each with the check that tells whether a backend keeps it. Checks are data.
+"""The clauses of the contract, each with the check that tells whether a subject keeps it. Checks are data.
 
 ::
 
@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from intercede.contract.backend import Capability
 from intercede.testing.context import Context
+from intercede.testing.subjects import Role
 
 __all__ = ["CLAUSES", "MUST", "SHOULD", "Check", "Clause", "Level", "clause"]
 
@@ -40,7 +41,12 @@ class Level(StrEnum):
 
 MUST, SHOULD = Level.MUST, Level.SHOULD
 
-_AREAS = ("SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG")
+_BACKEND = ("SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG")
+_AREAS = (*_BACKEND, "TRANSPORT", "SCHEDULER")
+_ROOMS = ("backend", "transport", "scheduler")
+"""The packages beside this file that hold checks: one for each role."""
+_ROLES: Mapping[str, Role] = {"transport": "transport", "scheduler": "scheduler"}
+"""Areas that are about something else than a backend."""
 _ID = re.compile(rf"IC-({'|'.join(_AREAS)})-\d\d")
 
 
@@ -66,6 +72,13 @@ class Clause:
     """The version of the contract that brought it."""
     seconds: float = 60
     """How long the check may take before it is given up."""
+    jobs: int = 4
+    """How many jobs it may have out at once."""
+
+    @property
+    def role(self) -> Role:
+        """What it is about: a backend, a transport or a scheduler."""
+        return _ROLES.get(self.area, "backend")
 
     @property
     def area(self) -> str:
@@ -87,6 +100,7 @@ def clause(
     look_at: str = "",
     since: str = "1.0",
     seconds: float = 60,
+    jobs: int = 4,
 ) -> Callable[[Check], Check]:
     """Register a coroutine function as the check of one clause.
 
@@ -108,6 +122,7 @@ def clause(
             look_at=look_at,
             since=since,
             seconds=seconds,
+            jobs=jobs,
         )
         return check
 
@@ -118,9 +133,10 @@ def __getattr__(name: str) -> object:
     """Load the checks when the clauses are first asked for."""
     if name != "CLAUSES":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    package = import_module("intercede.testing.backend")
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    for room in _ROOMS:
+        package = import_module(f"intercede.testing.{room}")
+        for module in iter_modules(package.__path__):
+            import_module(f"{package.__name__}.{module.name}")
     ordered = sorted(_registered.values(), key=lambda each: (_AREAS.index(each.area.upper()), each.id))
     globals()["CLAUSES"] = loaded = MappingProxyType({each.id: each for each in ordered})
     return loaded

@@ -82,8 +82,9 @@ class Area(pytest.Module):
 
 
 def areas(session: pytest.Session, wanted: frozenset[str], run: Callable[[Clause, str], None]) -> Iterator[Area]:
-    """Yield the areas that hold wanted checks, in the contract's order."""
-    for _, clauses in groupby(CLAUSES.values(), key=lambda each: each.area):
+    """Yield the areas that hold wanted checks, in the contract's order, what is below a backend first."""
+    ordered = sorted(CLAUSES.values(), key=lambda each: each.role == "backend")
+    for _, clauses in groupby(ordered, key=lambda each: each.area):
         some = list(clauses)
         if any(node.startswith(f"{ROOT}/{some[0].area}::") for node in wanted):
             yield Area.of(session, some, wanted, run)

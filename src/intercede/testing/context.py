@@ -4,15 +4,14 @@ import asyncio
 import secrets
 import string
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from enum import Enum
 from inspect import isawaitable
 from pathlib import Path
 from reprlib import Repr
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import Protocol, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -38,12 +37,14 @@ from intercede.contract.job import (
     Submission,
     SubmissionSpec,
 )
-from intercede.contract.transport import CommandResult
+from intercede.contract.scheduler import Scheduler
+from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing import bounded
 from intercede.testing.child import run_child
+from intercede.testing.journal import Call
 from intercede.testing.subjects import Subject
 
-__all__ = ["Call", "CheckFailed", "Context", "brief", "shown"]
+__all__ = ["CheckFailed", "Context", "shown"]
 
 _VERB_SECONDS = 20.0
 """How long one verb may take."""
@@ -88,12 +89,6 @@ def shown(value: object) -> str:
         return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
 
 
-def brief(text: str, most: int = 300) -> str:
-    """Put a text into one line of so many characters at most."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else f"{flat[: most - 3]}..."
-
-
 class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
     """A subject does not do what a clause says.
 
@@ -109,23 +104,6 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
     def __reduce__(self) -> tuple[type["CheckFailed"], tuple[str, str]]:
         """Pickle with both."""
         return type(self), (self.expected, self.observed)
-
-
-@dataclass
-class Call:
-    """One call that a check made."""
-
-    verb: str
-    arguments: str
-    start: float
-    """Seconds after the check began."""
-    seconds: float | None = None
-    """None while it has not returned."""
-    outcome: str = "has not returned"
-
-    def __str__(self) -> str:
-        took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
-        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {brief(self.outcome, 240)}{took}"
 
 
 class Context:
@@ -168,9 +146,21 @@ class Context:
         """Make a fresh object from the subject's configuration. It is not entered."""
         return self.subject.build()
 
+    def transport(self) -> Transport:
+        """Make a fresh transport from the subject's configuration. It is not entered."""
+        return cast("Transport", self.subject.part())
+
+    def scheduler(self) -> Scheduler:
+        """Make a fresh scheduler from the subject's configuration."""
+        return cast("Scheduler", self.subject.part())
+
     def opened(self) -> AbstractAsyncContextManager[JobBackend]:
         """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        return _Opened(self)
+        return _Opened(self, self.build)
+
+    def connected(self) -> AbstractAsyncContextManager[Transport]:
+        """Make a fresh transport, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
+        return _Opened(self, self.transport)
 
     # Small things
 
@@ -244,6 +234,19 @@ class Context:
         verb = cast("LiveDiagnostics", backend).diagnostics
         return await self._ask("diagnostics", _named(handles), lambda: verb(handles))
 
+    async def run(
+        self,
+        transport: Transport,
+        argv: Sequence[str],
+        *,
+        stdin: AsyncIterable[bytes] | None = None,
+        stdout: ByteSink | None = None,
+        within: float = _VERB_SECONDS,
+    ) -> CommandResult:
+        """Run a command over a transport."""
+        asked = f"{shown(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
+        return await self._ask("run", asked, lambda: transport.run(argv, stdin=stdin, stdout=stdout), within=within)
+
     # Waiting for jobs
 
     async def finish(
@@ -291,8 +294,8 @@ class Context:
     async def subprocess(self, source: str, *arguments: str, within: float = _VERB_SECONDS) -> CommandResult:
         """Run Python source in a child process.
 
-        The names ``build`` (makes a fresh, unopened backend of the same subject) and ``arguments`` (a list of strings)
-        are defined in it.
+        The names ``build`` (makes a fresh, unopened backend of the same subject), ``part`` (what the subject itself is:
+        that backend, or the transport or scheduler) and ``arguments`` (a list of strings) are defined in it.
 
         Raises:
             CheckFailed: It did not end within so many seconds, times ``scale``.
@@ -333,24 +336,34 @@ class Context:
             call.seconds = time.monotonic() - self._began - call.start
 
 
-class _Opened(AbstractAsyncContextManager[JobBackend]):
-    """A fresh backend between entering and leaving.
+class _Enterable(Protocol):
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
-    Both are awaited in the check's own task, as ``async with`` would: a backend may hold a task group meanwhile.
+
+_E = TypeVar("_E", bound=_Enterable)
+
+
+class _Opened(AbstractAsyncContextManager[_E]):
+    """A fresh backend or transport between entering and leaving.
+
+    Both are awaited in the check's own task, as ``async with`` would: it may hold a task group meanwhile.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, make: Callable[[], _E]) -> None:
+        self._context, self._make = context, make
 
-    async def __aenter__(self) -> JobBackend:
-        self._backend = self._context.build()
-        await self._context.noted("__aenter__", "", type(self._backend).__aenter__(self._backend))
-        return self._backend
+    async def __aenter__(self) -> _E:
+        self._opened = self._make()
+        await self._context.noted("__aenter__", "", type(self._opened).__aenter__(self._opened))
+        return self._opened
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        leaving = type(self._backend).__aexit__(self._backend, kind, error, traceback)
+        leaving = type(self._opened).__aexit__(self._opened, kind, error, traceback)
         try:
             await self._context.noted("__aexit__", kind.__name__ if kind else "", leaving)
         except Exception as second:

@@ -11,12 +11,14 @@ import pydantic
 
 from intercede.testing.bounded import TookTooLong
 from intercede.testing.clauses import Clause
-from intercede.testing.context import Call, CheckFailed, brief
+from intercede.testing.context import CheckFailed
+from intercede.testing.journal import Call, brief
 from intercede.testing.verdict import State
 
 __all__ = ["Finding", "finding_of", "red_text"]
 
 _KIT = str(Path(__file__).parent)
+_GALLERY = str(Path(_KIT, "gallery"))
 _FRAME = (str(Path(_KIT, "bounded.py")), str(Path(_KIT, "context.py")))
 """What stands between a check and its subject, and tells nobody anything."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
@@ -58,9 +60,13 @@ def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
     """Whether no frame of the subject's lies between the check and what was raised."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
     return all(
-        (each.filename, each.name) == check or each.filename.startswith(_KIT) or _is_nobodys(each.filename)
+        (each.filename, each.name) == check or _is_the_kits(each.filename) or _is_nobodys(each.filename)
         for each in frames
     )
+
+
+def _is_the_kits(file: str) -> bool:
+    return file.startswith(_KIT) and not file.startswith(_GALLERY)
 
 
 def _is_nobodys(file: str) -> bool:

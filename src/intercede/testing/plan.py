@@ -9,7 +9,7 @@ from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import ConfigError
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.resolving import examine, resolve
-from intercede.testing.subjects import RegistrySubject
+from intercede.testing.subjects import RegistrySubject, Role
 from intercede.testing.verdict import Facts, Profile, in_profile
 
 __all__ = ["ROOT", "Plan", "node_id", "selects", "settle"]
@@ -40,7 +40,7 @@ def node_id(clause: Clause, subject_id: str) -> str:
 
 
 def settle(
-    arguments: Sequence[str],
+    asked: Sequence[tuple[Role, str]],
     *,
     file: str | None = None,
     profile: Profile = "full",
@@ -51,7 +51,7 @@ def settle(
     """Settle what a run is to do.
 
     Args:
-        arguments: The backends, as the command line has them.
+        asked: The subjects, as the command line has them, each with its role.
         file: The configuration file.
         profile: What the verdict is about.
         require: Capabilities that must be claimed, separated by commas.
@@ -64,10 +64,12 @@ def settle(
     if not scale > 0:
         raise ConfigError(f"--intercede-timeout-scale must be above 0, not {scale:g}", value=scale)
     required = _capabilities(require)
-    subjects = resolve(arguments, file)
-    every = [node_id(each, of.id) for each in CLAUSES.values() if in_profile(each, profile) for of in subjects]
+    subjects = resolve(asked, file)
+    facts = examine(subjects, scale)
+    inside = [each for each in CLAUSES.values() if in_profile(each, profile)]
+    every = [node_id(each, of.id) for each in inside for of in facts if each.role in of.roles]
     wanted = frozenset(node for each in ids for node in _matching(each, every)) if ids else frozenset(every)
-    return Plan(subjects, examine(subjects, scale), profile, required, wanted, len(wanted) < len(every), scale)
+    return Plan(subjects, facts, profile, required, wanted, len(wanted) < len(every), scale)
 
 
 def _capabilities(require: Iterable[str]) -> frozenset[Capability]:

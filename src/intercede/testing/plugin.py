@@ -88,11 +88,13 @@ class Suite:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give every check, and every test that asks for `intercede_backend`, each subject."""
-        ids = [each.id for each in self.plan.subjects]
         if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
+            role = CLAUSES[metafunc.definition.name].role
+            ids = [each.id for each in self.plan.facts if role in each.roles]
             metafunc.parametrize(SUBJECT, ids, ids=ids)
         if "intercede_backend" in metafunc.fixturenames:
-            metafunc.parametrize("intercede_backend", self.plan.subjects, ids=ids, indirect=True)
+            some = [each for each in self.plan.subjects if each.role != "scheduler"]
+            metafunc.parametrize("intercede_backend", some, ids=[each.id for each in some], indirect=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
@@ -128,7 +130,7 @@ class Suite:
 
     def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
         option = self._config.option
-        parts = ["pytest", *(f"--intercede-backend={each}" for each in option.intercede_backend)]
+        parts = ["pytest", *(f"--intercede-{role}={each}" for role, each in option.intercede_subjects)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
         parts += [f"--intercede-timeout-scale={self.plan.scale:g}"] if self.plan.scale != 1 else []
         return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
@@ -159,8 +161,8 @@ class Suite:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            result = Result(**outcome["result"])
-            self._results[outcome["subject"]][result.clause] = replace(result, state=State(result.state))
+            result = Result.of(outcome["result"])
+            self._results[outcome["subject"]][result.clause] = result
         elif not report.passed and report.nodeid in self.plan.wanted:
             failed = "a failing fixture" if report.when == "setup" else "a crashed worker"
             self._lost_to = failed if report.failed else "a skip mark"
@@ -258,7 +260,7 @@ def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
     option = config.option
     try:
         return settle(
-            option.intercede_backend,
+            option.intercede_subjects,
             file=option.intercede_config,
             profile=option.intercede_profile,
             require=option.intercede_require,

@@ -19,7 +19,7 @@ from intercede.contract.errors import ConfigError, IntercedeError
 from intercede.contract.transport import CommandResult
 from intercede.testing import bounded
 from intercede.testing.child import run_child
-from intercede.testing.subjects import RegistrySubject, loaded
+from intercede.testing.subjects import RegistrySubject, Role, loaded
 from intercede.testing.verdict import Facts
 
 __all__ = ["examine", "resolve"]
@@ -29,8 +29,8 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
 """What an id cannot hold: it stands in a node id and in a file's name."""
 
 
-def resolve(arguments: Iterable[str], file: str | None = None) -> tuple[RegistrySubject, ...]:
-    """Turn each argument into a subject: a table of the file, else a registered name, else JSON.
+def resolve(asked: Iterable[tuple[Role, str]], file: str | None = None) -> tuple[RegistrySubject, ...]:
+    """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON.
 
     Equal ones fold; further ones of the same id are ``#2`` and so on.
 
@@ -40,9 +40,9 @@ def resolve(arguments: Iterable[str], file: str | None = None) -> tuple[Registry
     """
     file = file or os.environ.get("INTERCEDE_CONFIG") or None
     subjects: list[RegistrySubject] = []
-    for argument in arguments:
-        subject = _subject(argument, file)
-        if not any(_plain(each.config) == _plain(subject.config) for each in subjects):
+    for role, argument in asked:
+        subject = _subject(role, argument, file)
+        if not any((each.role, _plain(each.config)) == (role, _plain(subject.config)) for each in subjects):
             alike = sum(each.id.partition("#")[0] == subject.id for each in subjects)
             numbered = f"{subject.id}#{alike + 1}" if alike else subject.id
             subjects.append(replace(subject, id=numbered))
@@ -53,15 +53,17 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
     return {"type": config} if isinstance(config, str) else config
 
 
-def _subject(argument: str, file: str | None) -> RegistrySubject:
+def _subject(role: Role, argument: str, file: str | None) -> RegistrySubject:
+    """Find what an argument means. A transport's id names what runs its jobs, too."""
+    beside = "+direct" if role == "transport" else ""
     if argument.lstrip().startswith("{"):
         config = _from_json(argument)
-        return _resolved(RegistrySubject(_id_of(config), config, file))
-    tables: Mapping[str, Mapping[str, object]] = loaded(file).backends if file else {}
+        return _resolved(RegistrySubject(f"{_id_of(config)}{beside}", config, file, role=role))
+    tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
     if argument in tables:
         config = cast("Mapping[str, object]", _thawed(tables[argument]))
-        return _resolved(RegistrySubject(argument, config, file, table=argument))
-    return _resolved(RegistrySubject(argument, argument, file))
+        return _resolved(RegistrySubject(f"{argument}{beside}", config, file, table=argument, role=role))
+    return _resolved(RegistrySubject(f"{argument}{beside}", argument, file, role=role))
 
 
 def _resolved(subject: RegistrySubject) -> RegistrySubject:
@@ -107,7 +109,8 @@ answer = {}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     try:
-        answer["capabilities"] = sorted(capabilities(build()))
+        part()
+        answer["capabilities"] = sorted(capabilities(build())) if arguments[1] != "scheduler" else []
     except (PluginLoadError, PluginContractError) as error:
         answer["refusal"] = str(error)
     except (ConfigError, PluginError) as error:
@@ -137,7 +140,7 @@ async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
     with tempfile.TemporaryDirectory(prefix="intercede-") as directory:
         path = Path(directory, "answer")
         try:
-            child = await bounded.within(seconds, run_child(subject, _EXAMINATION, [str(path)]))
+            child = await bounded.within(seconds, run_child(subject, _EXAMINATION, [str(path), subject.role]))
         except bounded.TookTooLong:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
         answer = _read(path) or {"refusal": _died(child)}
@@ -161,6 +164,7 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         id=subject.id,
         config=subject.config,
         name=subject.id,
+        role=subject.role,
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
         refusal=cast("str | None", answer.get("refusal")),

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from intercede.contract.backend import JobBackend, capabilities
+from intercede.contract.backend import capabilities
 from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.cleaning import Remains, clean_up
-from intercede.testing.context import Call, Context, shown
+from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
-from intercede.testing.subjects import FactorySubject, Subject
-from intercede.testing.verdict import GATE, Facts, Report, Result, State, judge
+from intercede.testing.journal import Call
+from intercede.testing.subjects import FactorySubject, Role, Subject
+from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
 
 __all__ = ["Inspection", "run_checks"]
 
@@ -23,17 +24,19 @@ _LOAD_SECONDS = 20.0
 
 
 def run_checks(
-    factory: Callable[[], JobBackend],
+    factory: Callable[[], object],
     ids: Iterable[str] | None = None,
     *,
+    role: Role = "backend",
     scale: float = 1.0,
     clauses: Mapping[str, Clause] = CLAUSES,
 ) -> Report:
     """Check what a callable makes, in this process and without a registry.
 
     Args:
-        factory: Makes a fresh backend, not entered, at each call.
+        factory: Makes a fresh object, not entered, at each call.
         ids: The clauses or areas (``IC-SUBMIT-04``, ``submit``) to check; None: all.
+        role: What it makes. Over a transport the clauses of a backend are checked as well, with jobs run by ``direct``.
         scale: Multiplies every bound in time.
         clauses: What there is to check.
 
@@ -44,7 +47,7 @@ def run_checks(
         LookupError: An id is neither a clause nor an area.
     """
     wanted = _chosen(clauses, ids)
-    subject = FactorySubject(factory)
+    subject = FactorySubject(factory, role)
     inspection = Inspection(subject, _facts_of(subject), scale=scale)
     inspection.planned = {each.id: each for each in wanted}
     for each in wanted:
@@ -65,11 +68,11 @@ def _chosen(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Cl
 
 
 def _facts_of(subject: FactorySubject) -> Facts:
-    async def build() -> JobBackend:
-        return subject.build()
+    async def build() -> object:
+        return subject.part() if subject.role == "scheduler" else subject.build()
 
     ending = bounded.run(build, _LOAD_SECONDS)
-    facts = Facts(id=subject.id, config=subject.id, name=subject.id)
+    facts = Facts(id=subject.id, config=subject.id, name=subject.id, role=subject.role)
     if ending.raised is not None:
         return replace(facts, refusal=f"constructing it raised {shown(ending.raised)}")
     return replace(facts, capabilities=capabilities(ending.value))
@@ -86,7 +89,16 @@ def _red(
 ) -> Result:
     found = remains or Remains()
     text = red_text(clause, finding, journal=journal, outputs=found.outputs, left=found.left, again=again)
-    return Result(clause.id, finding.state, seconds, finding.message, text)
+    return Result(
+        clause.id,
+        finding.state,
+        seconds,
+        finding.message,
+        text,
+        expected=finding.expected,
+        observed=finding.observed,
+        calls=tuple(journal),
+    )
 
 
 class Inspection:
@@ -119,7 +131,7 @@ class Inspection:
         """
         result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._checked(clause)
         if result.state.red and self.facts.refusal is None:
-            result = self._blocked(clause, map(self._known, clause.depends)) or result
+            result = self._blocked(clause, map(self._known, needs(clause, self.planned))) or result
         self.results[clause.id] = result
         return result
 
@@ -129,17 +141,17 @@ class Inspection:
         return self.results.get(clause_id, Result(clause_id))
 
     def _foregone(self, clause: Clause) -> Result | None:
+        if foreign := self.facts.foreign(clause):
+            return Result(clause.id, State.NOT_APPLICABLE, message=foreign)
+        gate = self.facts.gate
         if self.facts.refusal is not None:
-            if clause.id != GATE:
-                return Result(clause.id, State.BLOCKED, message=f"{GATE} is red", blocker=GATE)
+            if clause.id != gate:
+                return Result(clause.id, State.BLOCKED, message=f"{gate} is red", blocker=gate)
             finding = Finding(
-                State.FAILED, "a backend that the registry loads and its gate lets in", self.facts.refusal
+                State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
             )
             return _red(replace(clause, look_at=self._at_the_gate), finding, again=self._again(clause))
-        if clause.capability is not None and clause.capability not in self.facts.capabilities:
-            message = f"{self.facts.id} does not claim {clause.capability}"
-            return Result(clause.id, State.NOT_APPLICABLE, message=message)
-        return self._blocked(clause, (self.results.get(each, Result(each)) for each in clause.depends))
+        return self._blocked(clause, (self.results.get(each, Result(each)) for each in needs(clause, self.planned)))
 
     @property
     def _at_the_gate(self) -> str:
@@ -167,7 +179,7 @@ class Inspection:
                     remains = clean_up(context, aside, evidence=finding is not None)
                     self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
         if finding is None:
-            return Result(clause.id, State.PASSED, seconds, detail=remains.left)
+            return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=tuple(context.journal))
         return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=self._again(clause))
 
 

@@ -1,4 +1,4 @@
-"""What is inspected: a backend that can be built any number of times, here and in a child process."""
+"""What is inspected: something that can be built any number of times, here and in a child process."""
 
 import inspect
 import sys
@@ -8,27 +8,39 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from intercede.contract.backend import JobBackend
+from intercede.contract.transport import Transport
 
 if TYPE_CHECKING:
     from intercede.config import Configuration
     from intercede.plugin import Plugin
     from intercede.registry import Registry
 
-__all__ = ["FactorySubject", "RegistrySubject", "Subject", "builder", "fresh_registry", "loaded"]
+__all__ = ["FactorySubject", "RegistrySubject", "Role", "Subject", "fresh_registry", "loaded", "remade"]
+
+Role = Literal["backend", "transport", "scheduler"]
+"""What a subject is, and what a clause is about."""
 
 Recipe = Mapping[str, object]
 """Plain data from which a child process builds the same subject."""
 
+_DIRECT = "intercede:direct"
+"""What runs the jobs of a transport under inspection, whatever covers that name."""
+
 
 class Subject(Protocol):
-    """A backend under inspection."""
+    """A backend, a transport or a scheduler under inspection."""
 
     @property
     def id(self) -> str:
         """Short and unique among the subjects of a run: what stands in the brackets of a check's id."""
+        ...
+
+    @property
+    def role(self) -> Role:
+        """What it is."""
         ...
 
     @property
@@ -38,14 +50,22 @@ class Subject(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """What ``builder`` makes it from in another process."""
+        """What ``remade`` makes it from in another process."""
         ...
 
-    def build(self) -> JobBackend:
-        """Make a fresh object, not entered.
+    def part(self) -> object:
+        """Make a fresh object of what it is, not entered.
 
         Raises:
             IntercedeError: The registry cannot.
+        """
+        ...
+
+    def build(self) -> JobBackend:
+        """Make a fresh backend, not entered: the part itself, or the transport with jobs run by ``direct``.
+
+        Raises:
+            IntercedeError: The registry cannot. It is a scheduler, which makes no backend by itself.
         """
         ...
 
@@ -60,11 +80,12 @@ class RegistrySubject:
     """The configuration file whose tables and pins count."""
     table: str | None = None
     """The table of that file which holds the configuration: it is asked for by name, so that errors tell the place."""
+    role: Role = "backend"
 
     @property
     def recipe(self) -> Recipe:
         """The configuration itself, or its name."""
-        return {"config": self._asked, "configuration": self.file}
+        return {"config": self._asked, "configuration": self.file, "role": self.role}
 
     @property
     def _asked(self) -> Mapping[str, object] | str:
@@ -76,15 +97,18 @@ class RegistrySubject:
         return fresh_registry(self.file)
 
     def plugins(self) -> tuple["Plugin", ...]:
-        """Resolve the names in the configuration, importing nothing. What is missing is for ``build`` to tell.
+        """Resolve the names in the configuration, importing nothing. What is missing is for ``part`` to tell.
 
         Raises:
             ConfigError: The file is wrong.
             PluginError: A name is not there, ambiguous, denied or wrongly pinned.
         """
         config = {"type": self.config} if isinstance(self.config, str) else self.config
-        named = [("backends", config.get("type"))]
-        named += [(group, self._type_of(group, config.get(group[:-1]))) for group in ("transports", "schedulers")]
+        named = [(f"{self.role}s", config.get("type"))]
+        if self.role == "backend":
+            named += [(group, self._type_of(group, config.get(group[:-1]))) for group in ("transports", "schedulers")]
+        if self.role == "transport":
+            named.append(("schedulers", _DIRECT))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the examination in a child records what the registry warns of
             return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
@@ -96,8 +120,15 @@ class RegistrySubject:
             table = loaded(self.file).tables(group).get(part, part)
         return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
-    def build(self) -> JobBackend:
+    def part(self) -> object:
         """Ask the registry."""
+        make = {"backend": self.registry.backend, "transport": self.registry.transport}
+        return make.get(self.role, self.registry.scheduler)(self._asked)
+
+    def build(self) -> JobBackend:
+        """Ask the registry, which composes a transport with the built-in ``direct``."""
+        if self.role == "transport":
+            return self.registry.backend({"transport": self._asked, "scheduler": _DIRECT})
         return self.registry.backend(self._asked)
 
 
@@ -105,7 +136,8 @@ class RegistrySubject:
 class FactorySubject:
     """What a callable makes: a class, for instance. No registry and no gate stand between it and the checks."""
 
-    factory: Callable[[], JobBackend]
+    factory: Callable[[], object]
+    role: Role = "backend"
 
     @property
     def id(self) -> str:
@@ -120,11 +152,17 @@ class FactorySubject:
     @property
     def recipe(self) -> Recipe:
         """The file and the name in it: the module need not be importable by its own name in the child."""
-        return {"file": inspect.getsourcefile(self.factory), "name": getattr(self.factory, "__qualname__", None)}
+        name = getattr(self.factory, "__qualname__", None)
+        return {"file": inspect.getsourcefile(self.factory), "name": name, "role": self.role}
 
-    def build(self) -> JobBackend:
+    def part(self) -> object:
         """Call it."""
         return self.factory()
+
+    def build(self) -> JobBackend:
+        """Call it, and compose a transport with the built-in ``direct``."""
+        made = self.factory()
+        return _composed(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
 
 # The registry is met here, at the edge, only: hence the imports at use.
@@ -148,19 +186,26 @@ def loaded(file: str) -> "Configuration":
     return load(file)
 
 
-def builder(recipe: Recipe) -> Callable[[], JobBackend]:
-    """Return what builds the subject of a recipe, in this process."""
+def _composed(transport: Transport) -> JobBackend:
+    from intercede.batch import BatchBackend  # noqa: PLC0415 -- as above
+
+    return BatchBackend(transport, fresh_registry().scheduler(_DIRECT))
+
+
+def remade(recipe: Recipe) -> Subject:
+    """Return the subject of a recipe, in this process."""
+    role = cast("Role", recipe["role"])
     if "file" in recipe:
-        return _from_file(str(recipe["file"]), str(recipe["name"]))
-    config, configuration = recipe["config"], recipe["configuration"]
-    return RegistrySubject("", cast("Mapping[str, object] | str", config), cast("str | None", configuration)).build
+        return FactorySubject(_from_file(str(recipe["file"]), str(recipe["name"])), role)
+    config = cast("Mapping[str, object] | str", recipe["config"])
+    return RegistrySubject("", config, cast("str | None", recipe["configuration"]), role=role)
 
 
-def _from_file(file: str, name: str) -> Callable[[], JobBackend]:
+def _from_file(file: str, name: str) -> Callable[[], object]:
     spec = spec_from_file_location("intercede_subject", file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} holds no module to build {name} from", path=file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return cast("Callable[[], JobBackend]", attrgetter(name)(module))
+    return cast("Callable[[], object]", attrgetter(name)(module))

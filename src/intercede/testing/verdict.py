@@ -4,19 +4,25 @@ Any red MUST: NOT CONFORMANT. Else, where the command line itself selected: PART
 did not run: INCOMPLETE. Else CONFORMANT.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, Self, cast
 
 from intercede.contract import VERSION
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.testing.clauses import Clause, Level
+from intercede.testing.journal import Call
+from intercede.testing.subjects import Role
 
-__all__ = ["GATE", "Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge"]
+__all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge", "needs"]
 
-GATE = "IC-SHAPE-01"
-"""The clause that is red where a subject does not load or the registry's gate refuses it."""
+GATES: Mapping[Role, str] = {
+    "backend": "IC-SHAPE-01",
+    "transport": "IC-TRANSPORT-10",
+    "scheduler": "IC-SCHEDULER-08",
+}
+"""The clause that is red where a subject of that role does not load or the registry's gate refuses it."""
 Profile = Literal["core", "full"]
 """core: the clauses of the essential verbs. full: those of every claimed capability as well."""
 
@@ -77,6 +83,24 @@ class Result:
     """Everything there is to say about a red one."""
     blocker: str | None = None
     """The red clause that blocks this one."""
+    expected: str = ""
+    """What the clause asks for, of a red one."""
+    observed: str = ""
+    """What there was instead."""
+    calls: tuple[Call, ...] = ()
+    """What the check did."""
+    runs: int = 1
+    """How often it was checked."""
+    reds: int = 0
+    """How often it was red, where it was checked more than once."""
+
+    @classmethod
+    def of(cls, data: Mapping[str, object]) -> Self:
+        """Make it anew from what ``dataclasses.asdict`` made of one, also after a journey as JSON."""
+        given = dict(data)
+        calls = cast("Iterable[dict[str, Any]]", given.pop("calls"))
+        state = State(str(given.pop("state")))
+        return cls(state=state, calls=tuple(Call(**each) for each in calls), **cast("dict[str, Any]", given))
 
 
 @dataclass(frozen=True)
@@ -86,7 +110,7 @@ class Facts:
     id: str
     config: Mapping[str, object] | str
     name: str
-    group: str = "backends"
+    role: Role = "backend"
     origins: tuple[tuple[str, str], ...] = ()
     """The distributions and versions that it is made of: the transport's before the scheduler's."""
     capabilities: frozenset[Capability] = frozenset()
@@ -94,6 +118,29 @@ class Facts:
     """Why it did not load, or what the gate said."""
     warnings: tuple[str, ...] = ()
     """What the registry warned of."""
+
+    @property
+    def group(self) -> str:
+        """The entry point group: ``backends``."""
+        return f"{self.role}s"
+
+    @property
+    def gate(self) -> str:
+        """The clause that is red where it was refused."""
+        return GATES[self.role]
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """What the clauses that apply to it are about: over a transport, those of a backend are checked as well."""
+        return frozenset({"transport", "backend"}) if self.role == "transport" else frozenset({self.role})
+
+    def foreign(self, clause: Clause) -> str:
+        """Tell why a clause does not apply to it; empty: it does."""
+        if clause.role not in self.roles:
+            return f"{clause.role} clause, and {self.id} is a {self.role}"
+        if clause.capability is not None and clause.capability not in self.capabilities and self.refusal is None:
+            return f"{self.id} does not claim {clause.capability}"
+        return ""
 
     @property
     def title(self) -> str:
@@ -151,7 +198,10 @@ class Report:
         return tuple(
             each.id
             for each in self.clauses.values()
-            if each.level is level and in_profile(each, self.profile) and each.capability in {None, *claimed}
+            if each.level is level
+            and each.role in self.facts.roles
+            and in_profile(each, self.profile)
+            and each.capability in {None, *claimed}
         )
 
     def in_state(self, level: Level, states: Collection[State]) -> tuple[str, ...]:
@@ -194,7 +244,7 @@ class Report:
         good = {State.PASSED, State.KNOWN}
         parts = [f"{len(self.in_state(each, good))}/{len(self.counted(each))} {each}" for each in Level]
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
-        if absent and self.profile == "full":
+        if absent and self.profile == "full" and "backend" in self.facts.roles:
             parts.append(f"not applicable: {', '.join(absent)}")
         return ", ".join(parts)
 
@@ -235,7 +285,8 @@ def judge(
     """
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses):
-        settled[each.id] = _settled(each, results.get(each.id, Result(each.id)), facts, settled)
+        result = results.get(each.id, Result(each.id))
+        settled[each.id] = _settled(each, result, facts, needs(each, clauses), settled)
     ordered = {each: settled[each] for each in clauses}
     return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen)
 
@@ -245,17 +296,24 @@ def in_profile(clause: Clause, profile: Profile) -> bool:
     return profile == "full" or clause.capability is None
 
 
-def _settled(clause: Clause, result: Result, facts: Facts, settled: Mapping[str, Result]) -> Result:
+def needs(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
+    """Return what a clause depends on. What a backend does says nothing of its own over a transport that is red."""
+    below = [each.id for each in clauses.values() if each.role == "transport" and each.level is Level.MUST]
+    return (*clause.depends, *(below if clause.role == "backend" else ()))
+
+
+def _settled(
+    clause: Clause, result: Result, facts: Facts, dependencies: Iterable[str], settled: Mapping[str, Result]
+) -> Result:
     """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
+    if foreign := facts.foreign(clause):
+        return replace(result, state=State.NOT_APPLICABLE, message=foreign)
     if facts.refusal is not None and result.state is State.NOT_RUN:
-        if clause.id == GATE:
+        if clause.id == facts.gate:
             return replace(result, state=State.FAILED, message=facts.refusal)
-        return replace(result, state=State.BLOCKED, blocker=GATE, message=f"{GATE} is red")
-    if clause.capability is not None and clause.capability not in facts.capabilities and facts.refusal is None:
-        message = f"{facts.id} does not claim {clause.capability}"
-        return replace(result, state=State.NOT_APPLICABLE, message=message)
+        return replace(result, state=State.BLOCKED, blocker=facts.gate, message=f"{facts.gate} is red")
     if result.state.red or result.state is State.NOT_RUN:
-        for dependency in (settled[each] for each in clause.depends if each in settled):
+        for dependency in (settled[each] for each in dependencies if each in settled):
             blocker = dependency.clause if dependency.state.red else dependency.blocker
             if blocker is not None:
                 return replace(result, state=State.BLOCKED, blocker=blocker, message=f"{blocker} is red")
@@ -267,7 +325,7 @@ def _dependencies_first(clauses: Mapping[str, Clause]) -> tuple[Clause, ...]:
     ordered: dict[str, Clause] = {}
 
     def place(clause: Clause) -> None:
-        for each in clause.depends:
+        for each in needs(clause, clauses):
             if each in clauses and each not in ordered:
                 place(clauses[each])
         ordered[clause.id] = clause

@@ -9,8 +9,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import (
     CopyVars,
     JobHandle,
@@ -22,6 +20,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
+from intercede.testing.gallery.fake import FakeBackend
 
 Outputs = Mapping[JobHandle, JobOutput]
 

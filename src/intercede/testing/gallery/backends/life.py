@@ -12,9 +12,8 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import ClassVar, Self
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import JobHandle, JobStatus, ResourceError
+from intercede.testing.gallery.fake import FakeBackend
 
 
 class _LeavesOtherwise(FakeBackend):

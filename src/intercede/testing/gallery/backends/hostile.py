@@ -4,9 +4,8 @@
 
 from collections.abc import Collection
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import JobHandle, JobState, JobStatus, Submission
+from intercede.testing.gallery.fake import FakeBackend
 
 
 class AnswersNothing(FakeBackend):

@@ -5,9 +5,8 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import JobHandle, JobOutput, JobStatus, OpOutcome
+from intercede.testing.gallery.fake import FakeBackend
 
 Outcomes = Mapping[JobHandle, OpOutcome]
 

@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from intercede_fake import FakeBackend
-
 from intercede import registry
 from intercede.contract import (
     CopyVars,
@@ -25,6 +23,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
+from intercede.testing.gallery.fake import FakeBackend
 
 _T = TypeVar("_T")
 

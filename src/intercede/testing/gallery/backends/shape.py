@@ -5,9 +5,8 @@
 from collections.abc import Collection, Mapping
 from typing import Self
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import JobHandle, JobState, JobStatus, OpOutcome
+from intercede.testing.gallery.fake import FakeBackend
 
 
 class KillIsAFlag(FakeBackend):

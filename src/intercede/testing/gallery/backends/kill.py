@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import (
     CopyVars,
     JobHandle,
@@ -21,6 +19,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
+from intercede.testing.gallery.fake import FakeBackend
 
 Outcomes = Mapping[JobHandle, OpOutcome]
 

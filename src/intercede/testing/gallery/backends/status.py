@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Collection, Mapping
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import JobHandle, JobState, JobStatus
+from intercede.testing.gallery.fake import FakeBackend
 
 Statuses = Mapping[JobHandle, JobStatus]
 

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 from tempfile import mkdtemp
 
-from intercede_fake import FakeBackend
 from pydantic import SecretBytes
 
 from intercede.contract import (
@@ -24,6 +23,7 @@ from intercede.contract import (
     UnsupportedSpecError,
     each_copy,
 )
+from intercede.testing.gallery.fake import FakeBackend
 
 Copies = int | Sequence[CopyVars]
 

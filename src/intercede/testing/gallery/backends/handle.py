@@ -5,9 +5,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from intercede_fake import FakeBackend
-
 from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
+from intercede.testing.gallery.fake import FakeBackend
 
 
 class _NativeHandle(JobHandle):

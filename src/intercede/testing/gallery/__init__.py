@@ -1,0 +1,79 @@
+"""The gallery: wrong implementations, each of which a clause must catch, and right ones that none may fail.
+
+::
+
+    from intercede.testing import gallery, run_checks
+
+    print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
+
+Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
+are to be red because of it, and ``seen``, words of what they then say. Where the mistake shows elsewhere as well,
+``also`` names those clauses. A class is made without arguments, as often as one likes.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+
+from intercede.testing.subjects import Role
+
+__all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "wrong"]
+
+_OTHERS = frozenset({"right", "hostile"})
+"""The files that hold no wrong implementations of the one or other clause."""
+
+
+def wrong() -> Mapping[str, type]:
+    """Return the wrong implementations by their names."""
+    return _of({name for name in _modules() if name.rpartition(".")[2] not in _OTHERS})
+
+
+def right() -> Mapping[str, type]:
+    """Return the right ones that differ: slow, jittery, threaded, with other mappings and further parameters."""
+    return _of({name for name in _modules() if name.endswith(".right")})
+
+
+def hostile() -> Mapping[str, type]:
+    """Return those whose answers are of no type that the contract knows, or that attack whoever inspects them."""
+    return _of({name for name in _modules() if name.endswith(".hostile")})
+
+
+def caught_by(implementation: type) -> tuple[str, ...]:
+    """Return the clauses that must be red because of a wrong implementation."""
+    return _words(implementation, "caught_by")
+
+
+def also_red(implementation: type) -> tuple[str, ...]:
+    """Return the clauses that may be red as well, because the same mistake shows there."""
+    return _words(implementation, "also")
+
+
+def role_of(implementation: type) -> Role:
+    """Return what it is an implementation of."""
+    roles: dict[str, Role] = {"backends": "backend", "transports": "transport", "schedulers": "scheduler"}
+    return roles[implementation.__module__.split(".")[-2]]
+
+
+def _words(implementation: type, name: str) -> tuple[str, ...]:
+    told: str | tuple[str, ...] = getattr(implementation, name, ())
+    return (told,) if isinstance(told, str) else told
+
+
+@cache
+def _modules() -> tuple[str, ...]:
+    rooms = [import_module(f"{__name__}.{each}") for each in ("backends", "transports", "schedulers")]
+    return tuple(f"{room.__name__}.{each.name}" for room in rooms for each in iter_modules(room.__path__))
+
+
+def _of(modules: set[str]) -> Mapping[str, type]:
+    found = {each.__name__: each for name in _modules() if name in modules for each in _classes(name)}
+    return MappingProxyType(found)
+
+
+def _classes(module: str) -> Iterator[type]:
+    """Yield the public classes that a file defines, in its order."""
+    for name, value in vars(import_module(module)).items():
+        if isinstance(value, type) and value.__module__ == module and not name.startswith("_"):
+            yield value

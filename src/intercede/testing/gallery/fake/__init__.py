@@ -1,0 +1,236 @@
+"""A backend of its own, as small as one with every capability can be: the sample to read before writing another.
+
+Jobs are processes of this machine (Linux). All that is known of a job lies in its directory, see ``job.py``, so any
+instance in any process can go on where another stopped.
+"""
+
+import asyncio
+import errno
+import os
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from platform import node
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Literal, ParamSpec, Self, TypeVar
+
+from intercede.contract import (
+    CopyFailure,
+    CopyVars,
+    Diagnostics,
+    JobCounts,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    NotOpenError,
+    OpOutcome,
+    ResourceError,
+    Submission,
+    SubmissionSpec,
+    each_copy,
+)
+from intercede.testing.gallery.fake.job import Job, check
+
+__all__ = ["FakeBackend"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_JOB = re.compile(r"[0-9a-f]{12}\.[0-9]{1,7}")
+_PASSING = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+_UNFINISHED = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+
+
+class FakeBackend:
+    """Runs jobs as processes of this machine.
+
+    Args:
+        state: The directory that holds the jobs. None: ``intercede-fake`` in the user's state directory.
+    """
+
+    def __init__(self, state: Path | None = None) -> None:
+        self._state = (state or _state_home() / "intercede-fake").absolute()
+        self._resource = ""
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def __aenter__(self) -> Self:
+        """Make the state directory, unless it is there.
+
+        Raises:
+            ResourceError: It cannot be made, or others may write it.
+        """
+        thread = ThreadPoolExecutor(1, "intercede-fake")  # one: a file being written is never inherited by a new job
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._prepare)
+        except BaseException:
+            thread.shutdown()
+            raise
+        self._thread = thread
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """End the thread; jobs go on."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown()
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start every copy, one after the other. When cancelled, what was started can be found by its tag."""
+        each = each_copy(copies)
+        await self._do(check, spec, each)
+        submission = secrets.token_hex(6)
+        handles: dict[int, JobHandle] = {}
+        failures: dict[int, CopyFailure] = {}
+        for index, copy in enumerate(each):
+            handle = JobHandle(resource=self._resource, job=f"{submission}.{index}")
+            try:
+                await self._do(self._job(handle).start, spec, copy)
+                handles[index] = handle
+            except OSError as error:
+                failures[index] = CopyFailure(reason=str(error), retryable=error.errno in _PASSING)
+        if not handles:
+            first = failures[0]
+            raise ResourceError(f"no copy could be started: {first.reason}", retryable=first.retryable)
+        return Submission(handles=handles, failures=failures)
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Tell from its files where each job is."""
+        return await self._each(handles, self._status)
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Copy what finished jobs wrote into ``dest/<job>/``."""
+
+        def fetch(handle: JobHandle) -> JobOutput:
+            state = self._status(handle).state
+            if not state.final:
+                return JobOutput(ok=False, reason="running" if state in _UNFINISHED else self._stranger(handle))
+            try:
+                return self._job(handle).fetch(dest)
+            except OSError as error:
+                return JobOutput(ok=False, reason=f"other: {error}")
+
+        await self._do(_writable, dest)
+        return await self._each(handles, fetch)
+
+    async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """End each job with all its processes."""
+
+        def kill(handle: JobHandle) -> OpOutcome:
+            state = self._status(handle).state
+            if state is JobState.UNKNOWN:
+                return OpOutcome(ok=False, reason=self._stranger(handle))
+            if not state.final:
+                self._job(handle).kill()
+            return OpOutcome(ok=True)
+
+        return await self._each(handles, kill)
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Remove each finished job's directory."""
+
+        def purge(handle: JobHandle) -> OpOutcome:
+            status = self._status(handle)
+            if status.reason == "foreign":
+                return OpOutcome(ok=False, reason="foreign")
+            if status.state in _UNFINISHED:
+                return OpOutcome(ok=False, reason="running", detail="kill it first")
+            try:
+                self._job(handle).remove()
+            except OSError as error:
+                return OpOutcome(ok=False, reason="other", detail=str(error))
+            return OpOutcome(ok=True)
+
+        return await self._each(handles, purge)
+
+    async def counts(self) -> JobCounts:
+        """Count the unfinished jobs of the state directory."""
+        states = [status.state for status in (await self._each(await self._do(self._all), self._status)).values()]
+        return JobCounts(queued=states.count(JobState.QUEUED), running=states.count(JobState.RUNNING))
+
+    async def find(self, tag: str) -> Sequence[JobHandle]:
+        """Compare the tag with every job's."""
+
+        def tagged(handle: JobHandle) -> bool:
+            try:
+                return self._job(handle).spec().tag == tag
+            except FileNotFoundError:  # purged meanwhile
+                return False
+
+        found = await self._each(await self._do(self._all), tagged)
+        return [handle for handle, yes in found.items() if yes]
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
+        """Show the end of what each job has written so far."""
+
+        def so_far(handle: JobHandle) -> Diagnostics:
+            known = self._status(handle).state is not JobState.UNKNOWN
+            return Diagnostics(text=self._job(handle).so_far() if known else "")
+
+        return await self._each(handles, so_far)
+
+    async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do file work in the thread. Cancelling waits for what has begun: nothing goes on behind the caller's back."""
+        if self._thread is None:
+            raise NotOpenError("use the backend inside `async with backend:`")
+        begun = self._thread.submit(work, *args, **kwargs)
+        result = asyncio.wrap_future(begun)
+        try:
+            return await asyncio.shield(result)
+        except asyncio.CancelledError:
+            if not begun.cancel():
+                await asyncio.gather(result, return_exceptions=True)
+            raise
+
+    async def _each(self, handles: Collection[JobHandle], work: Callable[[JobHandle], R]) -> dict[JobHandle, R]:
+        if self._thread is None:
+            raise NotOpenError("use the backend inside `async with backend:`")
+        return {handle: await self._do(work, handle) for handle in dict.fromkeys(handles)}
+
+    def _prepare(self) -> None:
+        try:
+            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self._state.stat()
+        except OSError as error:
+            raise ResourceError(f"the state directory cannot be made: {error}") from error
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise ResourceError(f"{self._state} is not ours alone to write: give another `state`, or chmod go-w")
+        where = f"{node()}:{self._state.resolve()}"
+        self._resource = f"fake-{sha256(os.fsencode(where)).hexdigest()[:16]}"
+
+    def _all(self) -> list[JobHandle]:
+        names = sorted(path.name for path in self._state.iterdir() if _JOB.fullmatch(path.name))
+        return [JobHandle(resource=self._resource, job=name) for name in names]
+
+    def _ours(self, handle: JobHandle) -> bool:
+        return handle.resource == self._resource and _JOB.fullmatch(handle.job) is not None
+
+    def _job(self, handle: JobHandle) -> Job:
+        """Find a job's directory. Only ever called with a handle of ours: what does not match is never a path."""
+        return Job(self._state / handle.job)
+
+    def _status(self, handle: JobHandle) -> JobStatus:
+        if not self._ours(handle):
+            return JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="not a handle of this resource")
+        return self._job(handle).status()
+
+    def _stranger(self, handle: JobHandle) -> Literal["unknown", "foreign"]:
+        return "unknown" if self._ours(handle) else "foreign"
+
+
+def _state_home() -> Path:
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return given if given.is_absolute() else Path.home() / ".local" / "state"
+
+
+def _writable(dest: Path) -> None:
+    """Make the directory, and raise OSError unless files can be made in it."""
+    dest.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=dest):
+        pass

@@ -1,0 +1,28 @@
+"""What a check did: a call after the other, each with its time, in basic types."""
+
+from dataclasses import dataclass
+
+__all__ = ["Call", "brief"]
+
+
+@dataclass
+class Call:
+    """One call that a check made."""
+
+    verb: str
+    arguments: str
+    start: float
+    """Seconds after the check began."""
+    seconds: float | None = None
+    """None while it has not returned."""
+    outcome: str = "has not returned"
+
+    def __str__(self) -> str:
+        took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
+        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {brief(self.outcome, 240)}{took}"
+
+
+def brief(text: str, most: int = 300) -> str:
+    """Put a text into one line of so many characters at most."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 3]}..."
