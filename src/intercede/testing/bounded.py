@@ -15,7 +15,7 @@ from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, ParamSpec, TypeVar
 
-__all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "run", "within"]
+__all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "close", "ended", "new_loop", "run", "within"]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
@@ -72,7 +72,7 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
         TookTooLong: It did not end by itself.
         BaseException: Whatever it raised.
     """
-    task = asyncio.ensure_future(_ending(awaitable))
+    task = asyncio.ensure_future(ended(awaitable))
     where = None
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -86,8 +86,8 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
     return task.result().get()
 
 
-async def _ending(awaitable: Awaitable[_T]) -> Ending[_T]:
-    # A task that SystemExit or KeyboardInterrupt leaves tears the loop down, so nothing leaves it.
+async def ended(awaitable: Awaitable[_T]) -> Ending[_T]:
+    """Await and tell how it ended. A task that SystemExit or KeyboardInterrupt leaves tears its loop down."""
     try:
         return Ending(value=await awaitable)
     except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
@@ -119,14 +119,36 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     return runner.ending
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop whose threads no interpreter waits for. A policy that the user set is not ours to follow."""
+    loop = asyncio.SelectorEventLoop()
+    loop.set_default_executor(_Daemons())
+    return loop
+
+
+def close(loop: asyncio.AbstractEventLoop) -> None:
+    """End what is left on a loop, as far as it ends in time, and close it."""
+    left = {task for task in asyncio.all_tasks(loop) if not task.cancelling()}
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+    stuck = asyncio.all_tasks(loop)
+    if not stuck:
+        closing = loop.create_task(loop.shutdown_asyncgens())
+        loop.run_until_complete(asyncio.wait({closing}, timeout=GRACE))
+    _abandoned.extend(stuck)
+    loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
+    loop.close()
+
+
 class _Runner(threading.Thread, Generic[_T]):
     """A thread with an event loop that tells, by its beat, that it turns."""
 
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
-        self._loop = asyncio.SelectorEventLoop()  # a policy that the user set is not ours to follow
-        self._loop.set_default_executor(_Daemons())
+        self._loop = new_loop()
         self._task: asyncio.Task[_T] | None = None
         self.beat = time.monotonic()
         self.ending: Ending[_T] | None = None
@@ -136,30 +158,15 @@ class _Runner(threading.Thread, Generic[_T]):
         try:
             self._task = self._loop.create_task(within(self._seconds, self._function()))
             self._pulse()
-            ending = self._loop.run_until_complete(_ending(self._task))
+            ending = self._loop.run_until_complete(ended(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
             ending = Ending[_T](raised=error)
         self.ending = ending
-        self._close()
+        close(self._loop)
 
     def _pulse(self) -> None:
         self.beat = time.monotonic()
         self._loop.call_later(_BEAT, self._pulse)
-
-    def _close(self) -> None:
-        """End what is left on the loop, as far as it ends in time."""
-        left = {task for task in asyncio.all_tasks(self._loop) if not task.cancelling()}
-        for task in left:
-            task.cancel()
-        if left:
-            self._loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-        stuck = asyncio.all_tasks(self._loop)
-        if not stuck:
-            closing = self._loop.create_task(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(asyncio.wait({closing}, timeout=GRACE))
-        _abandoned.extend(stuck)
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
-        self._loop.close()
 
     def cancel(self) -> None:
         if self._task is not None and not self._loop.is_closed():

@@ -9,7 +9,7 @@ from intercede.contract.job import JobHandle
 from intercede.testing import bounded
 from intercede.testing.context import Context, shown
 
-__all__ = ["Remains", "clean_up"]
+__all__ = ["Remains", "clean_up", "clean_up_here"]
 
 _SECONDS = 10.0
 """How long all of it may take."""
@@ -39,13 +39,32 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     Raises:
         KeyboardInterrupt: The user's own.
     """
-    remains = Remains()
-    if check.handles or check.tags:
-        context = Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale)
+    remains, context = Remains(), _successor(check, tmp)
+    if context is not None:
         ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), _SECONDS * check.scale)
-        if ending.raised is not None:
-            remains.left = f"cleaning up failed, jobs may be left: {shown(ending.raised)}"
+        _tell(remains, ending.raised)
     return remains
+
+
+async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains:
+    """Do the same on the running loop."""
+    remains, context = Remains(), _successor(check, tmp)
+    if context is not None:
+        cleaning = bounded.within(_SECONDS * check.scale, _clean(check, context, remains, evidence=evidence))
+        _tell(remains, (await bounded.ended(cleaning)).raised)
+    return remains
+
+
+def _successor(check: Context, tmp: Path) -> Context | None:
+    """Return what can clean up after a check; None where it left nothing."""
+    if not (check.handles or check.tags):
+        return None
+    return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale)
+
+
+def _tell(remains: Remains, raised: BaseException | None) -> None:
+    if raised is not None:
+        remains.left = f"cleaning up failed, jobs may be left: {shown(raised)}"
 
 
 async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:
