@@ -6,20 +6,24 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from intercede.contract.backend import capabilities
 from intercede.testing import bounded
+from intercede.testing.cleaning import Remains, clean_up, clean_up_here
 from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.cleaning import Remains, clean_up
 from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
+from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
 
-__all__ = ["Inspection", "run_checks"]
+__all__ = ["JOBS", "Inspection", "run_checks"]
 
+JOBS = 64
+"""How many jobs of one subject are out at once, unless told otherwise."""
 _LOAD_SECONDS = 20.0
 
 
@@ -30,6 +34,7 @@ def run_checks(
     role: Role = "backend",
     scale: float = 1.0,
     clauses: Mapping[str, Clause] = CLAUSES,
+    together: bool = True,
 ) -> Report:
     """Check what a callable makes, in this process and without a registry.
 
@@ -39,6 +44,7 @@ def run_checks(
         role: What it makes. Over a transport the clauses of a backend are checked as well, with jobs run by ``direct``.
         scale: Multiplies every bound in time.
         clauses: What there is to check.
+        together: Whether checks that need no process for themselves share the waiting.
 
     Returns:
         The verdict and what became of each clause; PARTIAL at best where ids are given.
@@ -48,10 +54,13 @@ def run_checks(
     """
     wanted = _chosen(clauses, ids)
     subject = FactorySubject(factory, role)
-    inspection = Inspection(subject, _facts_of(subject), scale=scale)
+    inspection = Inspection(subject, _facts_of(subject), scale=scale, together=together)
     inspection.planned = {each.id: each for each in wanted}
-    for each in wanted:
-        inspection.run(each)
+    try:
+        for each in wanted:
+            inspection.run(each)
+    finally:
+        inspection.close()
     return judge(inspection.facts, clauses, inspection.results, selected=ids is not None)
 
 
@@ -78,29 +87,6 @@ def _facts_of(subject: FactorySubject) -> Facts:
     return replace(facts, capabilities=capabilities(ending.value))
 
 
-def _red(
-    clause: Clause,
-    finding: Finding,
-    seconds: float = 0.0,
-    *,
-    journal: Sequence[Call] = (),
-    remains: Remains | None = None,
-    again: str = "",
-) -> Result:
-    found = remains or Remains()
-    text = red_text(clause, finding, journal=journal, outputs=found.outputs, left=found.left, again=again)
-    return Result(
-        clause.id,
-        finding.state,
-        seconds,
-        finding.message,
-        text,
-        expected=finding.expected,
-        observed=finding.observed,
-        calls=tuple(journal),
-    )
-
-
 class Inspection:
     """The checks of one subject in one process.
 
@@ -109,17 +95,33 @@ class Inspection:
         facts: What is known of it.
         scale: Multiplies every bound in time.
         again: Returns the command that does a check once more, for the text of a red one.
+        together: Whether checks that need no process for themselves share the waiting: the first that is asked for
+            starts all that are planned. What needs the process for itself comes before.
+        jobs: How many jobs checks that share the waiting have out at once.
+        repeat: How often each check is done.
+        known: Tells what a result means where failures are known.
     """
 
     def __init__(
-        self, subject: Subject, facts: Facts, *, scale: float = 1.0, again: Callable[[Clause], str] = lambda _: ""
+        self,
+        subject: Subject,
+        facts: Facts,
+        *,
+        scale: float = 1.0,
+        again: Callable[[Clause], str] = lambda _: "",
+        together: bool = False,
+        jobs: int = JOBS,
+        repeat: int = 1,
+        known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
+        self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
         self.planned: Mapping[str, Clause] = {}
         """What the whole run is to check, here or in another process. Before one is told red, those among them that it
         depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
         self.results: dict[str, Result] = {}
         self._ahead: dict[str, Result] = {}
+        self._together: list[Together[Result]] = []
         self.left: list[str] = []
         """What could not be cleaned up, a text for each check."""
 
@@ -129,11 +131,27 @@ class Inspection:
         Raises:
             KeyboardInterrupt: The user's own; what the check started is ended first.
         """
-        result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._checked(clause)
+        if self._wants_together and not self._together:
+            self._begin()
+        result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._repeated(clause)
+        result = self._judged(clause, result)
         if result.state.red and self.facts.refusal is None:
             result = self._blocked(clause, map(self._known, needs(clause, self.planned))) or result
         self.results[clause.id] = result
         return result
+
+    def finish(self) -> None:
+        """See to it that nothing of what was begun goes on."""
+        for each in self._together:
+            with _ordinary_warnings():
+                each.finish()
+
+    def close(self) -> None:
+        """End what was begun, in bounded time."""
+        for each in self._together:
+            each.close()
+
+    # What must come of a clause
 
     def _known(self, clause_id: str) -> Result:
         if clause_id not in self.results and clause_id in self.planned:
@@ -166,21 +184,108 @@ class Inspection:
                 return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
         return None
 
+    # Checks that share the waiting
+
+    def _begin(self) -> None:
+        """Check what needs the process for itself, and make ready what does not: transports before what is over them."""
+        applicable = [each for each in self.planned.values() if not self._foregone(each)]
+        below_first = sorted(applicable, key=lambda each: each.role == "backend")
+        self._wants_together = False  # what follows is one at a time
+        self._ahead |= {each.id: self._repeated(each) for each in below_first if each.alone}
+        for backend in (False, True):
+            some = [each for each in below_first if not each.alone and (each.role == "backend") is backend]
+            slots = Slots(self._jobs)
+            checks = {each.id: partial(self._checked_here, each, slots) for each in some}
+            self._together.append(Together(checks, stall=bounded.STALL * self.scale))
+
+    def _shared(self, clause: Clause) -> Result | None:
+        for each in self._together:
+            if clause.id in each:
+                with _ordinary_warnings():
+                    return each.result(clause.id)
+        return None
+
+    async def _checked_here(self, clause: Clause, slots: Slots) -> Result:
+        """Check on the running loop, beside others."""
+        await slots.take(clause.jobs)
+        try:
+            return _summed([await self._one_here(clause) for _ in range(self._repeat)])
+        finally:
+            slots.give(clause.jobs)
+
+    async def _one_here(self, clause: Clause) -> Result:
+        with self._prepared() as (context, aside):
+            began = time.monotonic()
+            check = bounded.within(clause.seconds * context.scale, clause.check(context))
+            finding = finding_of(clause, (await bounded.ended(check)).raised)
+            seconds = time.monotonic() - began
+            remains = await clean_up_here(context, aside, evidence=finding is not None)
+            return self._told(clause, finding, seconds, context, remains)
+
+    # Checks one at a time
+
+    def _repeated(self, clause: Clause) -> Result:
+        shared = self._shared(clause)
+        return shared or _summed([self._checked(clause) for _ in range(self._repeat)])
+
     def _checked(self, clause: Clause) -> Result:
+        with self._prepared() as (context, aside), _ordinary_warnings():
+            finding, seconds, remains = None, 0.0, Remains()
+            try:
+                finding, seconds = _timed(clause, context)
+            finally:
+                remains = clean_up(context, aside, evidence=finding is not None)
+            return self._told(clause, finding, seconds, context, remains)
+
+    @contextmanager
+    def _prepared(self) -> Generator[tuple[Context, Path]]:
+        """Make what a check is given, and an empty directory for what comes after it."""
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as directory:
             tmp, aside = Path(directory, "check"), Path(directory, "aside")
             tmp.mkdir()
-            context = Context(self.subject, tmp, capabilities=self.facts.capabilities, scale=self.scale)
-            finding, seconds = None, 0.0
-            with _ordinary_warnings():
-                try:
-                    finding, seconds = _timed(clause, context)
-                finally:
-                    remains = clean_up(context, aside, evidence=finding is not None)
-                    self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
+            yield Context(self.subject, tmp, capabilities=self.facts.capabilities, scale=self.scale), aside
+
+    def _told(
+        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
+    ) -> Result:
+        self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=tuple(context.journal))
         return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=self._again(clause))
+
+
+def _red(
+    clause: Clause,
+    finding: Finding,
+    seconds: float = 0.0,
+    *,
+    journal: Sequence[Call] = (),
+    remains: Remains | None = None,
+    again: str = "",
+) -> Result:
+    found = remains or Remains()
+    text = red_text(clause, finding, journal=journal, outputs=found.outputs, left=found.left, again=again)
+    return Result(
+        clause.id,
+        finding.state,
+        seconds,
+        finding.message,
+        text,
+        expected=finding.expected,
+        observed=finding.observed,
+        calls=tuple(journal),
+    )
+
+
+def _summed(results: Sequence[Result]) -> Result:
+    """Tell of a check that was done several times: red if it ever was, with the first that was."""
+    reds = [each for each in results if each.state.red]
+    seconds = sum(each.seconds for each in results)
+    shown_one = replace((reds or results)[0], seconds=seconds, runs=len(results), reds=len(reds))
+    if len(results) == 1 or not reds:
+        return shown_one
+    often = f"red {len(reds)} of {len(results)} times"
+    return replace(shown_one, message=f"{often}: {shown_one.message}", detail=f"{often}\n{shown_one.detail}")
 
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:

@@ -51,9 +51,11 @@ class FakeBackend:
 
     Args:
         state: The directory that holds the jobs. None: ``intercede-fake`` in the user's state directory.
+        queue_seconds: How long each job is queued before it starts.
     """
 
-    def __init__(self, state: Path | None = None) -> None:
+    def __init__(self, state: Path | None = None, queue_seconds: float = 0) -> None:
+        self._queue_seconds = queue_seconds
         self._state = (state or _state_home() / "intercede-fake").absolute()
         self._resource = ""
         self._thread: ThreadPoolExecutor | None = None
@@ -213,7 +215,7 @@ class FakeBackend:
 
     def _job(self, handle: JobHandle) -> Job:
         """Find a job's directory. Only ever called with a handle of ours: what does not match is never a path."""
-        return Job(self._state / handle.job)
+        return Job(self._state / handle.job, self._queue_seconds)
 
     def _status(self, handle: JobHandle) -> JobStatus:
         if not self._ours(handle):

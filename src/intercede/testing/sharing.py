@@ -1,0 +1,138 @@
+"""Checks that share the waiting: all of them on one event loop, which turns only while somebody waits for one.
+
+Between two items nothing of the subject's goes on behind pytest's back: what the user's other tests do to the process is
+no part of an inspection, and what a subject prints or warns of belongs to the item that waits.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+from intercede.testing import bounded
+
+__all__ = ["Slots", "Together"]
+
+_T = TypeVar("_T")
+
+_BEAT = 0.05
+_END = 15.0
+"""Seconds that cancelled checks have to clean up."""
+_kept: list[object] = []
+"""Loops that could not be ended. Collecting their tasks as garbage would run them once more."""
+
+
+class Slots:
+    """So many jobs may be out at once. Who comes first is served first, so that many are not starved by few."""
+
+    def __init__(self, count: int) -> None:
+        self._free, self._door = asyncio.Semaphore(count), asyncio.Lock()
+
+    async def take(self, count: int) -> None:
+        """Wait until so many are free, and take them."""
+        async with self._door:
+            for _ in range(count):
+                await self._free.acquire()
+
+    def give(self, count: int) -> None:
+        """Put them back."""
+        for _ in range(count):
+            self._free.release()
+
+
+class Together(Generic[_T]):
+    """Runs all of some checks at once, in a thread of its own, while the result of one of them is waited for.
+
+    Args:
+        checks: What to run, by name; each is called on the loop.
+        stall: Seconds without a turn of the loop after which it counts as blocked, and is given up.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float) -> None:
+        self._checks, self._stall = checks, stall
+        self._wanted: queue.Queue[str | None] = queue.Queue()
+        self._told: queue.Queue[None] = queue.Queue()
+        self._results: dict[str, _T] = {}
+        self._loop = bounded.new_loop()
+        self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
+        self._beat = 0.0
+        self._given_up = False
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it is one of these checks."""
+        return name in self._checks
+
+    def result(self, name: str) -> _T | None:
+        """Wait for the result of one; None where the loop was given up before.
+
+        Raises:
+            KeyboardInterrupt: The user's own.
+        """
+        if name not in self._results and not self._given_up:
+            self._beat = time.monotonic()
+            self._wanted.put(name)
+            if self._thread.ident is None:
+                self._thread.start()
+            self._wait()
+        return self._results.get(name)
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        for name in self._checks:
+            self.result(name)
+
+    def close(self) -> None:
+        """Cancel what is not finished, and end the loop in bounded time."""
+        self._wanted.put(None)
+        if self._thread.ident is None:
+            self._loop.close()
+        elif not self._given_up:
+            self._thread.join(_END + 2 * bounded.GRACE)
+        if not self._loop.is_closed():
+            _kept.append(self._loop)
+
+    def _wait(self) -> None:
+        while True:
+            try:
+                return self._told.get(timeout=_BEAT)
+            except queue.Empty:
+                if not self._thread.is_alive() or time.monotonic() - self._beat > self._stall:
+                    self._given_up = True
+                    return None
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._turn()
+        except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
+            self._given_up = True
+            _kept.append(error)
+        bounded.close(self._loop)
+
+    def _turn(self) -> None:
+        tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
+        self._pulse()
+        while (name := self._wanted.get()) is not None:
+            self._loop.run_until_complete(asyncio.wait({tasks[name]}))
+            if self._given_up:  # it was blocked, and is late
+                return
+            self._told.put(None)
+        self._end([task for task in tasks.values() if not task.done()])
+
+    def _end(self, unfinished: list[asyncio.Task[None]]) -> None:
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            self._loop.run_until_complete(asyncio.wait(unfinished, timeout=_END))
+
+    async def _run(self, name: str) -> None:
+        self._results[name] = await self._checks[name]()
+
+    def _pulse(self) -> None:
+        if self._given_up:
+            self._loop.stop()
+            return
+        self._beat = time.monotonic()
+        self._loop.call_later(_BEAT, self._pulse)
