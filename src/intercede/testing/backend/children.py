@@ -1,9 +1,27 @@
-"""What checks run in a child process: Python source, in which ``build`` and ``arguments`` are defined.
+"""What checks run in a child process: Python source, in which ``build``, ``part`` and ``arguments`` are defined.
 
 Each prints its findings as JSON in its last line, because a subject may print, too.
 """
 
-__all__ = ["COMPARE", "DRIVE", "WATCH"]
+import json
+from typing import cast
+
+from intercede.contract.transport import CommandResult
+from intercede.testing.context import Context
+
+__all__ = ["COMPARE", "DRIVE", "WATCH", "last_line"]
+
+
+def last_line(context: Context, child: CommandResult, what: str) -> list[object]:
+    """Read the findings of a child.
+
+    Raises:
+        CheckFailed: It did not end well.
+    """
+    said = f"exit code {child.returncode}, {child.stderr.decode(errors='replace')[-1000:]}"
+    context.expect(child.returncode == 0, expected=f"{what} to work", observed=said)
+    return cast("list[object]", json.loads(child.stdout.splitlines()[-1]))
+
 
 WATCH = """
 import json, os, sys
@@ -32,15 +50,16 @@ def start(thread, start=threading.Thread.start):  # not every Python has an audi
     start(thread)
 
 sys.dont_write_bytecode = True
-build()
+make = part if "part" in arguments else build
+make()
 sys.addaudithook(hook)
 threading.Thread.start = start
 watching = True
-second = build()
+second = make()
 watching = False
 print("\\n" + json.dumps(seen))
 """
-"""Constructs twice, the second time under an audit hook, and prints what that did."""
+"""Constructs twice, the second time under an audit hook, and prints what that did: a backend, or the ``part`` itself."""
 
 COMPARE = """
 import asyncio, json, os, signal, sys

@@ -1,25 +1,20 @@
 """IC-LIFE: constructing, entering, leaving, cancelling, and what they do to the process around."""
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from inspect import isawaitable
-from typing import cast
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
-from intercede.contract.transport import CommandResult
 from intercede.testing.backend.answers import ended, finished, living, started, stood
-from intercede.testing.backend.children import COMPARE, WATCH
-from intercede.testing.backend.processes import belongings
+from intercede.testing.backend.children import COMPARE, WATCH, last_line
+from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
 _CYCLES, _FIRST = 10, 3
-_GROWTH = 4
-"""More than every second of the cycles between, so that a pool that is still filling is no leak."""
 _LONG = 0.1
 """Seconds without a turn of the event loop."""
 _CANCELLED = 10.0
@@ -38,7 +33,7 @@ _CANCELLED = 10.0
 )
 async def check_construction(context: Context) -> None:
     """Construct twice in a child process, the second time under an audit hook."""
-    seen = _last_line(context, await context.subprocess(WATCH), "constructing it twice in a child process")
+    seen = last_line(context, await context.subprocess(WATCH), "constructing it twice in a child process")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -157,23 +152,12 @@ async def check_nothing_is_left(context: Context) -> None:
         async with context.opened() as backend:
             await stood(context, backend, await started(context, backend, context.sh("exit 0")))
         before = belongings() if cycle == _FIRST else before
-    grown = await _settled(before, 5 * context.scale)
+    grown = await growth(before, 5 * context.scale)
     context.expect(
         not grown,
         expected="as much after ten cycles of entering, submitting and leaving as after three",
         observed=", ".join(f"{count} more {what}" for what, count in grown.items()),
     )
-
-
-async def _settled(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
-    """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
-    end = time.monotonic() + seconds
-    while True:
-        grown = {what: count - before.get(what, 0) for what, count in belongings().items()}
-        leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
-        if not leaks or time.monotonic() > end:
-            return leaks
-        await asyncio.sleep(0.1)
 
 
 @clause(
@@ -320,14 +304,7 @@ async def check_blocking(context: Context) -> None:
 
 
 async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
-    """Return the longest time between two turns of the loop while a verb runs."""
-    longest, last = 0.0, time.monotonic()
-    task = asyncio.ensure_future(asked(context, backend, verb, handles))
-    while not task.done():
-        await asyncio.wait({task}, timeout=0.01)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
-    await task
-    return longest
+    return await longest_pause(asked(context, backend, verb, handles))
 
 
 @clause(
@@ -345,13 +322,6 @@ async def check_process(context: Context) -> None:
     tag = context.token()
     context.tags[tag] = None
     child = await context.subprocess(COMPARE, tag, str(context.tmp))
-    changed = _last_line(context, child, "using every verb in a child process")
+    changed = last_line(context, child, "using every verb in a child process")
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)
-
-
-def _last_line(context: Context, child: CommandResult, what: str) -> list[object]:
-    """Read the findings of a child."""
-    said = f"exit code {child.returncode}, {child.stderr.decode(errors='replace')[-1000:]}"
-    context.expect(child.returncode == 0, expected=f"{what} to work", observed=said)
-    return cast("list[object]", json.loads(child.stdout.splitlines()[-1]))

@@ -1,14 +1,17 @@
-"""What this process holds, and who descends from it: read from /proc, and nothing where there is none."""
+"""What this process holds, how long its loop stood still, and who descends from it: read from /proc, and nothing where there is none."""
 
 import asyncio
 import gc
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["belongings", "told_by_descendants"]
+__all__ = ["belongings", "growth", "longest_pause", "told_by_descendants"]
 
+_GROWTH = 4
+"""More than every second of seven cycles, so that a pool that is still filling is no leak."""
 _PROC = Path("/proc")
 
 
@@ -22,6 +25,28 @@ def belongings() -> Mapping[str, int]:
         "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
         "child processes": sum(parent == os.getpid() for parent in _parents().values()),
     }
+
+
+async def growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
+    """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
+    end = time.monotonic() + seconds
+    while True:
+        grown = {what: count - before.get(what, 0) for what, count in belongings().items()}
+        leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
+        if not leaks or time.monotonic() > end:
+            return leaks
+        await asyncio.sleep(0.1)
+
+
+async def longest_pause(awaitable: Awaitable[object]) -> float:
+    """Return the longest time between two turns of the loop until that has ended."""
+    longest, last = 0.0, time.monotonic()
+    task = asyncio.ensure_future(awaitable)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    await task
+    return longest
 
 
 def told_by_descendants() -> Iterator[tuple[int, bytes]]:
