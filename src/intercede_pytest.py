@@ -47,13 +47,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="CAPABILITY,...",
         help="capabilities that must be claimed for the verdict to be good",
     )
-    add("--intercede-report", metavar="DIR", help="write conformance.json there (conformance-<id>.json when several)")
+    add(
+        "--intercede-known",
+        metavar="FILE",
+        help="known failures, strictly: passing, another symptom, an expired one and one that matches nothing are red",
+    )
+    add("--intercede-update-known", action="store_true", help="rewrite that file after the run")
+    add(
+        "--intercede-report",
+        metavar="DIR",
+        help="write conformance.json, .html, .md and badge.json there (conformance-<id>.json when several)",
+    )
     add(
         "--intercede-timeout-scale",
-        type=float,
+        type=lambda given: given if given == "auto" else float(given),
         default=1.0,
+        metavar="N|auto",
+        help="multiply every bound in time, real resources are slow; auto: by what one small job takes",
+    )
+    add("--intercede-jobs", type=int, metavar="N", help="have at most N jobs of a subject out at once (default: 64)")
+    add(
+        "--intercede-repeat",
+        type=int,
+        default=1,
         metavar="N",
-        help="multiply every bound in time: real resources are slow",
+        help="do each check N times, to measure how often it is red; once is enough to be red",
     )
     add("--intercede-list", action="store_true", help="list the clauses of the contract and exit")
     add("--intercede-explain", metavar="CLAUSE", help="explain one clause and exit")
@@ -75,8 +93,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from intercede.testing.plugin import Suite
 
         config.pluginmanager.register(Suite(config), "intercede-suite")
-    elif config.option.intercede_require or config.option.intercede_report:
-        raise pytest.UsageError("--intercede-require and --intercede-report need a subject: --intercede-backend=NAME")
+    elif config.option.intercede_require or config.option.intercede_report or config.option.intercede_known:
+        raise pytest.UsageError(
+            "--intercede-require, --intercede-known and --intercede-report need a subject: --intercede-backend=NAME"
+        )
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -18,10 +19,12 @@ from intercede.contract import VERSION
 from intercede.contract.errors import IntercedeError
 from intercede.testing.clauses import CLAUSES, Clause, Level
 from intercede.testing.collection import SUBJECT, Area, areas
+from intercede.testing.known import updated
+from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
-from intercede.testing.report import explained, listed, write
+from intercede.testing.report import explained, listed, properties, write
 from intercede.testing.running import Inspection
-from intercede.testing.verdict import Report, Result, State, judge
+from intercede.testing.verdict import Facts, Report, Result, State, judge
 
 __all__ = ["Suite", "_Red", "answer"]
 
@@ -65,7 +68,16 @@ class Suite:
         self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._directory = _report_directory(config)
         self._inspections = {
-            each.id: Inspection(each, facts, scale=self.plan.scale, again=self._commands_of(each.id))
+            each.id: Inspection(
+                each,
+                facts,
+                scale=self.plan.scales[each.id],
+                again=self._commands_of(each.id),
+                together=_may_share(config),
+                jobs=self.plan.jobs,
+                repeat=self.plan.repeat,
+                known=partial(self.plan.judged, each.id),
+            )
             for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
         }
         self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
@@ -121,6 +133,25 @@ class Suite:
 
     # One check
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Before a test of the user's, end what checks that share the waiting have begun: nothing goes on beside it."""
+        if not isinstance(item.parent, Area):
+            for each in self._inspections.values():
+                each.finish()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put first what needs the process for itself: whatever is asked for first waits for it."""
+        alone = {each.id for each in CLAUSES.values() if each.alone}
+
+        def later(item: pytest.Item) -> bool:
+            return isinstance(item, pytest.Function) and item.originalname not in alone
+
+        ours = [index for index, item in enumerate(items) if isinstance(item.parent, Area)]
+        for index, item in zip(ours, sorted((items[each] for each in ours), key=later), strict=True):
+            items[index] = item
+
     def _run(self, clause: Clause, subject_id: str) -> None:
         result = self._inspections[subject_id].run(clause)
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
@@ -132,7 +163,8 @@ class Suite:
         option = self._config.option
         parts = ["pytest", *(f"--intercede-{role}={each}" for role, each in option.intercede_subjects)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
-        parts += [f"--intercede-timeout-scale={self.plan.scale:g}"] if self.plan.scale != 1 else []
+        scale = self.plan.scales[subject_id]
+        parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
         return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -142,9 +174,9 @@ class Suite:
         """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
         report = yield
         if call.when == "call" and isinstance(item, pytest.Function) and isinstance(item.parent, Area):
-            subject_id, clause = str(item.callspec.params[SUBJECT]), CLAUSES[item.originalname]
+            inspection, clause = self._inspections[str(item.callspec.params[SUBJECT])], CLAUSES[item.originalname]
             broken = Result(clause.id, State.ERROR, message="the kit itself broke, please report it")
-            _dress(report, call, clause, self._inspections[subject_id].results.get(clause.id, broken), subject_id)
+            _dress(report, call, clause, inspection.results.get(clause.id, broken), inspection.facts)
         return report
 
     # The run
@@ -155,6 +187,7 @@ class Suite:
         for each in self.plan.facts:
             lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
             lines += [f"intercede: {warning}" for warning in each.warnings]
+        lines += [f"intercede: {note}" for note in self.plan.notes]
         return lines
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -181,6 +214,8 @@ class Suite:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Settle the report, the exit code, and, after everything else, the verdict."""
+        for inspection in self._inspections.values():
+            inspection.close()
         yield
         status, config = session.exitstatus, self._config
         nothing_was_to_run = config.option.collectonly or status == pytest.ExitCode.USAGE_ERROR
@@ -190,6 +225,7 @@ class Suite:
         reports = self._reports()
         if self._directory:
             write(reports, self._directory, self._started)
+        self._rewrite_known()
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
@@ -197,6 +233,15 @@ class Suite:
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
         for each in reports:
             self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
+
+    def _rewrite_known(self) -> None:
+        known = self.plan.known
+        if known is None or not self._config.option.intercede_update_known:
+            return
+        text = updated(known, self._results, CLAUSES, self.plan.today)
+        if text != known.text:
+            write_known(known, text)
+            self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)
 
     def _write_line(self, line: str, **colours: bool) -> None:
         if self._config.pluginmanager.has_plugin("terminalreporter"):
@@ -214,6 +259,7 @@ class Suite:
                 selected=self._selected,
                 required=self.plan.required,
                 lost_to=self._lost_to,
+                stale=() if self._selected else self.plan.stale,
                 unchosen=not any(
                     node_id(each, facts.id) in self._collected for each in CLAUSES.values() if each.level is Level.MUST
                 ),
@@ -261,14 +307,29 @@ def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
     try:
         return settle(
             option.intercede_subjects,
+            probe=not option.collectonly,
             file=option.intercede_config,
             profile=option.intercede_profile,
             require=option.intercede_require,
             ids=ids,
             scale=option.intercede_timeout_scale,
+            repeat=option.intercede_repeat,
+            known=_path_of(config, option.intercede_known),
+            update_known=option.intercede_update_known,
+            jobs=option.intercede_jobs,
         )
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _path_of(config: pytest.Config, given: str | None) -> str | None:
+    return None if given is None else str(Path(config.invocation_params.dir, given))
+
+
+def _may_share(config: pytest.Config) -> bool:
+    """Whether checks may share the waiting: not where each must be one at a time, in a debugger or until the first red."""
+    option = config.option
+    return not (hasattr(config, "workerinput") or option.usepdb or option.maxfail or getattr(option, "stepwise", False))
 
 
 def _report_directory(config: pytest.Config) -> Path | None:
@@ -293,10 +354,11 @@ def _filter_in(config: pytest.Config) -> str:
 
 
 def _dress(
-    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, subject_id: str
+    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: Facts
 ) -> None:
     """Put what became of a check into pytest's terms."""
-    setattr(report, _OUTCOME, {"subject": subject_id, "result": {**asdict(result), "state": result.state.value}})
+    report.user_properties += properties(facts, clause, result)
+    setattr(report, _OUTCOME, {"subject": facts.id, "result": {**asdict(result), "state": result.state.value}})
     vars(report).pop("wasxfail", None)
     if _is_expected(clause, result):
         report.outcome, report.wasxfail = "skipped", result.message

@@ -29,8 +29,10 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
 """What an id cannot hold: it stands in a node id and in a file's name."""
 
 
-def resolve(asked: Iterable[tuple[Role, str]], file: str | None = None) -> tuple[RegistrySubject, ...]:
-    """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON.
+def resolve(
+    asked: Iterable[tuple[Role, str | Mapping[str, object]]], file: str | None = None
+) -> tuple[RegistrySubject, ...]:
+    """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON; or data.
 
     Equal ones fold; further ones of the same id are ``#2`` and so on.
 
@@ -53,11 +55,11 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
     return {"type": config} if isinstance(config, str) else config
 
 
-def _subject(role: Role, argument: str, file: str | None) -> RegistrySubject:
+def _subject(role: Role, argument: str | Mapping[str, object], file: str | None) -> RegistrySubject:
     """Find what an argument means. A transport's id names what runs its jobs, too."""
     beside = "+direct" if role == "transport" else ""
-    if argument.lstrip().startswith("{"):
-        config = _from_json(argument)
+    if not isinstance(argument, str) or argument.lstrip().startswith("{"):
+        config = _from_json(argument) if isinstance(argument, str) else argument
         return _resolved(RegistrySubject(f"{_id_of(config)}{beside}", config, file, role=role))
     tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
     if argument in tables:

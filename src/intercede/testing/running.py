@@ -11,8 +11,8 @@ from pathlib import Path
 
 from intercede.contract.backend import capabilities
 from intercede.testing import bounded
-from intercede.testing.cleaning import Remains, clean_up, clean_up_here
 from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.cleaning import Remains, clean_up, clean_up_here
 from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call

@@ -178,6 +178,8 @@ class Report:
     """What kept the missing checks from running, where that is known."""
     unchosen: bool = False
     """Whether the selection left none of its MUST."""
+    stale: tuple[str, ...] = ()
+    """Known failures that match nothing, a sentence each."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
     """The verdict in a sentence."""
@@ -209,11 +211,20 @@ class Report:
         return tuple(each for each in self.counted(level) if self.results[each].state in states)
 
     def _judged(self) -> Verdict:
-        if self._unclaimed or any(self.clauses[each].level is Level.MUST for each in self.red):
+        if self._unclaimed or (self.stale and not self.selected) or self._decisive:
             return Verdict.NOT_CONFORMANT
         if self.selected:
             return Verdict.PARTIAL
         return Verdict.INCOMPLETE if self._missing else Verdict.CONFORMANT
+
+    @property
+    def _decisive(self) -> tuple[str, ...]:
+        """The red ones that decide: a SHOULD does not by failing, but a known failure that passes must go."""
+        return tuple(
+            each
+            for each in self.red
+            if self.clauses[each].level is Level.MUST or self.results[each].state is not State.FAILED
+        )
 
     @property
     def _unclaimed(self) -> tuple[str, ...]:
@@ -243,16 +254,20 @@ class Report:
     def _tally(self) -> str:
         good = {State.PASSED, State.KNOWN}
         parts = [f"{len(self.in_state(each, good))}/{len(self.counted(each))} {each}" for each in Level]
+        known = [each.clause for each in self.results.values() if each.state is State.KNOWN]
+        if known:
+            parts.append(f"known to fail: {', '.join(known)}")
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
         if absent and self.profile == "full" and "backend" in self.facts.roles:
             parts.append(f"not applicable: {', '.join(absent)}")
         return ", ".join(parts)
 
     def _what_to_fix(self) -> str:
+        if self.stale and not self.selected:
+            return self.stale[0]
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
-        reds = [each for each in self.red if self.clauses[each].level is Level.MUST]
-        first = max(reds, key=self._blocks)  # the first of several that block as many
+        first = max(self._decisive, key=self._blocks)  # the first of several that block as many
         blocked = self._blocks(first)
         return f"fix {first} first" + (f", it blocks {blocked} more" if blocked else "")
 
@@ -270,6 +285,7 @@ def judge(
     required: frozenset[Capability] = frozenset(),
     lost_to: str = "",
     unchosen: bool = False,
+    stale: tuple[str, ...] = (),
 ) -> Report:
     """Give the verdict on a subject.
 
@@ -282,13 +298,14 @@ def judge(
         required: Capabilities that it must claim.
         lost_to: What kept missing checks from running.
         unchosen: Whether the selection left none of its MUST.
+        stale: Known failures that match nothing.
     """
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses):
         result = results.get(each.id, Result(each.id))
         settled[each.id] = _settled(each, result, facts, needs(each, clauses), settled)
     ordered = {each: settled[each] for each in clauses}
-    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen)
+    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale)
 
 
 def in_profile(clause: Clause, profile: Profile) -> bool:
