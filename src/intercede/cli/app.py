@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -18,6 +18,9 @@ from intercede.cli.words import plain, say
 from intercede.config import load
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
+
+Role = Literal["backend", "transport", "scheduler"]
+Profile = Literal["core", "full"]
 
 _EMBEDDED = '{"transport": "local", "scheduler": "direct"}'
 
@@ -112,6 +115,68 @@ def run(
         output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
     how_to_end = ending(_parsed(backend), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME|JSON", help="What to inspect.")],
+    *,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Named subjects, and pins.")
+    ] = None,
+    role: Annotated[Role, typer.Option(help="What it is.")] = "backend",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="CLAUSE|AREA", help="Only these: IC-SUBMIT-04, submit. PARTIAL at best.")
+    ] = None,
+    profile: Annotated[
+        Profile, typer.Option(help="The essential verbs, or every claimed capability as well.")
+    ] = "full",
+    require: Annotated[list[str] | None, typer.Option(metavar="CAPABILITY,...", help="What must be claimed.")] = None,
+    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Known failures, strictly.")] = None,
+    update_known: Annotated[bool, typer.Option("--update-known", help="Rewrite that file after the run.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write conformance.json and the others there.")
+    ] = None,
+    scale: Annotated[
+        str, typer.Option("--timeout-scale", metavar="N|auto", help="Multiply every bound in time.")
+    ] = "1",
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Have at most N jobs out at once.")] = None,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Do each check N times.")] = 1,
+) -> None:
+    """Tell whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
+    from intercede.cli import check as checking  # noqa: PLC0415 -- the other commands do without the clauses
+    from intercede.testing.plan import settle  # noqa: PLC0415 -- as above
+
+    plan = settle(
+        [(role, name)],
+        file=None if config_file is None else str(config_file),
+        profile=profile,
+        require=require or (),
+        ids=checking.matching(only or ()),
+        scale=_scale(scale),
+        jobs=jobs,
+        repeat=repeat,
+        known=None if known is None else str(known),
+        update_known=update_known,
+    )
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
+    raise typer.Exit(checking.check(plan, report, update_known=update_known))
+
+
+def _scale(given: str) -> float | Literal["auto"]:
+    if given == "auto":
+        return "auto"
+    try:
+        return float(given)
+    except ValueError:
+        expected = "a number above 0, or auto"
+        raise ConfigError(
+            f"--timeout-scale must be {expected}, not {given!r}",
+            field="--timeout-scale",
+            value=given,
+            expected=expected,
+        ) from None
 
 
 def _refuse_several(options: Mapping[str, bool]) -> None:

@@ -12,6 +12,7 @@ The names are loaded when they are first asked for.
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
+    from intercede.testing.checking import check_backend, check_scheduler, check_transport
     from intercede.testing.clauses import MUST, SHOULD, Clause, Level, clause
     from intercede.testing.context import CheckFailed, Context
     from intercede.testing.running import run_checks
@@ -28,11 +29,14 @@ __all__ = [
     "Result",
     "State",
     "Verdict",
+    "check_backend",
+    "check_scheduler",
+    "check_transport",
     "clause",
     "run_checks",
 ]
 
-_HOMES = ("clauses", "context", "verdict", "running")  # the last one loads every check
+_HOMES = ("clauses", "context", "verdict", "running", "checking")  # the last two load every check
 
 
 def __getattr__(name: str) -> object:

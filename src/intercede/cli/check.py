@@ -1,0 +1,108 @@
+"""``intercede check``: the conformance suite without pytest, with what it does on the screen meanwhile."""
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from intercede.cli.words import plain, say
+from intercede.testing.checking import Told, inspect
+from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.known import updated
+from intercede.testing.known import write as write_known
+from intercede.testing.plan import Plan
+from intercede.testing.report import write
+from intercede.testing.verdict import Facts, Report, Result, State
+
+__all__ = ["check", "matching"]
+
+
+def matching(only: Sequence[str]) -> list[str]:
+    """Turn clauses and areas, as people write them, into what a plan chooses by: IC-SUBMIT-04, submit."""
+    return [_beginning(each) for each in only]
+
+
+def _beginning(word: str) -> str:
+    known = CLAUSES.get(word.upper())
+    return f"intercede/{known.area}::{known.id}" if known else f"intercede/{word.lower().removeprefix('ic-')}"
+
+
+def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
+    """Run the checks of a plan, show them, and print the verdicts last.
+
+    Args:
+        plan: What to do.
+        directory: Where reports go; it is there.
+        update_known: Whether the file of known failures is rewritten.
+
+    Returns:
+        0 where every verdict is CONFORMANT or PARTIAL, else 1.
+
+    Raises:
+        OSError: A report, or the file of known failures, cannot be written.
+    """
+    started = datetime.now(UTC)
+    for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
+        say(line)
+    with _shown(len(plan.wanted)) as told:
+        reports = inspect(plan, told)
+    for report in reports:
+        print(plain("".join(_lines(report))), end="")
+    if directory is not None:
+        write(reports, directory, started)
+    if update_known and plan.known is not None:
+        _rewrite(plan, reports)
+    for report in reports:
+        print(plain(report.line))
+    return 0 if all(report.verdict.good for report in reports) else 1
+
+
+def _lines(report: Report) -> Generator[str]:
+    """Write out what is red, in the contract's order, and what failed as it was known to."""
+    for result in report.results.values():
+        if result.state.red:
+            yield f"{result.detail or result.message}\n\n"
+        elif result.state is State.KNOWN:
+            yield f"{result.clause} {result.state}: {result.message}\n"
+
+
+def _rewrite(plan: Plan, reports: Sequence[Report]) -> None:
+    assert plan.known is not None  # noqa: S101 -- the caller looked
+    text = updated(plan.known, {each.facts.id: each.results for each in reports}, CLAUSES, plan.today)
+    if text != plan.known.text:
+        write_known(plan.known, text)
+        say(f"{plan.known.path} was rewritten; look at it before you keep it")
+
+
+@contextmanager
+def _shown(count: int) -> Generator[Told]:
+    """Show how far the checks are: a bar on a terminal, a letter a check elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _letters()
+        print(file=sys.stderr)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("checking", total=count)
+
+        def told(facts: Facts, clause: Clause, result: Result) -> None:
+            progress.update(task, advance=1, description=f"{clause.id} {result.state}")
+            if result.state.red:
+                line = plain(f"{facts.id} {clause.id} {result.state}: {result.message}")
+                progress.console.print(line, markup=False, highlight=False)
+
+        yield told
+
+
+def _letters() -> Told:
+    letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
+
+    def told(_facts: Facts, _clause: Clause, result: Result) -> None:
+        print(letters.get(result.state, "F"), end="", file=sys.stderr, flush=True)
+
+    return told

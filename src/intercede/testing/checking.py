@@ -1,0 +1,141 @@
+"""The suite without pytest: ``report = await check_backend("fake")``. The same checks, the same verdict."""
+
+import asyncio
+import json
+import shlex
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Unpack
+
+from intercede.testing.clauses import CLAUSES, Clause, Level
+from intercede.testing.plan import Options, Plan, node_id, settle
+from intercede.testing.running import Inspection
+from intercede.testing.subjects import RegistrySubject, Role
+from intercede.testing.verdict import Facts, Report, Result, judge
+
+__all__ = ["Told", "check_backend", "check_scheduler", "check_transport", "inspect"]
+
+Told = Callable[[Facts, Clause, Result], None]
+"""Is told of each result when it is there, in the thread that inspects."""
+
+
+def _nobody(facts: Facts, clause: Clause, result: Result) -> None:
+    """Tell nobody."""
+
+
+async def check_backend(
+    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+) -> Report:
+    """Check a backend that the registry makes, and give the verdict.
+
+    The checks run in a thread of their own, with event loops of their own. Cancelling ends what they started first.
+
+    Args:
+        config: A table of the configuration file, a registered name, or a configuration as data or as JSON.
+        told: Is told of each result.
+        options: How it is inspected: as the options of ``pytest --intercede-backend``.
+
+    Raises:
+        IntercedeError: A name, the configuration or an option is wrong.
+    """
+    return await _checked("backend", config, told, options)
+
+
+async def check_transport(
+    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+) -> Report:
+    """Check a transport, and the backend that it makes with ``direct``; otherwise as ``check_backend``.
+
+    Raises:
+        IntercedeError: As there.
+    """
+    return await _checked("transport", config, told, options)
+
+
+async def check_scheduler(
+    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+) -> Report:
+    """Check a scheduler, which needs no resource; otherwise as ``check_backend``.
+
+    Raises:
+        IntercedeError: As there.
+    """
+    return await _checked("scheduler", config, told, options)
+
+
+async def _checked(role: Role, config: str | Mapping[str, object], told: Told, options: Options) -> Report:
+    stop = threading.Event()
+    inspecting = asyncio.ensure_future(asyncio.to_thread(_settled_and_inspected, role, config, told, options, stop))
+    try:
+        return await asyncio.shield(inspecting)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({inspecting})
+        raise
+
+
+def _settled_and_inspected(
+    role: Role, config: str | Mapping[str, object], told: Told, options: Options, stop: threading.Event
+) -> Report:
+    (report,) = inspect(settle([(role, config)], **options), told, stop)
+    return report
+
+
+def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = None) -> tuple[Report, ...]:
+    """Check every subject of a plan, one after the other, in this thread.
+
+    Args:
+        plan: What to do.
+        told: Is told of each result.
+        stop: Ends the run before the next check, once it is set; what did not run then makes it INCOMPLETE.
+
+    Raises:
+        KeyboardInterrupt: The user's own; what the checks started is ended first.
+    """
+    stop = stop or threading.Event()
+    return tuple(
+        _inspected(plan, subject, facts, told, stop) for subject, facts in zip(plan.subjects, plan.facts, strict=True)
+    )
+
+
+def _again(subject: RegistrySubject, clause: Clause) -> str:
+    """Return the command that does one check once more, where the subject can be named by a command at all."""
+    config = subject.table or subject.config
+    named = config if isinstance(config, str) else json.dumps(config, default=str)
+    role = [] if subject.role == "backend" else ["--role", subject.role]
+    file = ["--config", subject.file] if subject.file else []
+    return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])
+
+
+def _inspected(plan: Plan, subject: RegistrySubject, facts: Facts, told: Told, stop: threading.Event) -> Report:
+    inspection = Inspection(
+        subject,
+        facts,
+        scale=plan.scales[facts.id],
+        again=partial(_again, subject),
+        together=True,
+        jobs=plan.jobs,
+        repeat=plan.repeat,
+        known=partial(plan.judged, facts.id),
+    )
+    wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
+    inspection.planned = wanted
+    try:
+        for clause in sorted(wanted.values(), key=lambda each: each.role == "backend"):
+            if stop.is_set():
+                break
+            told(facts, clause, inspection.run(clause))
+    finally:
+        inspection.close()
+    return judge(
+        facts,
+        CLAUSES,
+        inspection.results,
+        profile=plan.profile,
+        selected=plan.narrowed,
+        required=plan.required,
+        lost_to="an interruption" if stop.is_set() else "",
+        unchosen=not any(each.level is Level.MUST for each in wanted.values()),
+        stale=plan.stale,
+    )
