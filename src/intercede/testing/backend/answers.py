@@ -156,7 +156,8 @@ async def ended(
 ) -> list[JobStatus]:
     """Submit, wait until every copy is final, and return their statuses in order."""
     handles = await started(context, backend, spec, copies)
-    return list((await finished(context, backend, handles)).values())
+    statuses = await finished(context, backend, handles)
+    return [statuses[handle] for handle in handles]
 
 
 async def holds(

@@ -60,7 +60,7 @@ async def check_another_instance(context: Context) -> None:
     "IC-HANDLE-03",
     title="Another process can drive a job by its handle.",
     level=MUST,
-    depends=("IC-HANDLE-02",),
+    depends=("IC-HANDLE-02", "IC-HANDLE-01", "IC-LIFE-02"),
     look_at=(
         "State in a module or on a class: it is shared by all instances of one process, and gone with it. Jobs that die "
         "with the process that started them. A resource name made of a pid or a random number."

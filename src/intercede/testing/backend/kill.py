@@ -27,7 +27,7 @@ _LONG = "exec sleep 60"
     title="A running job that is killed ends KILLED.",
     level=MUST,
     capability="kill",
-    depends=("IC-STATUS-10",),
+    depends=("IC-STATUS-10", "IC-SHAPE-01"),
     look_at=(
         "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
         "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
@@ -49,7 +49,7 @@ async def check_running_job(context: Context) -> None:
     title="A job that is killed right after submit never reaches its last line.",
     level=MUST,
     capability="kill",
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-KILL-01", "IC-SUBMIT-03"),
     seconds=120,
     look_at=(
         "A kill that looks for a process or a native id that is not there yet, and says ok all the same. Leave a note "
@@ -77,7 +77,7 @@ async def check_early_kill(context: Context) -> None:
     title="Killing a finished job is ok and changes nothing.",
     level=MUST,
     capability="kill",
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-SHAPE-01"),
     look_at=(
         "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
         "KILLED: what ended by itself stays as it ended."
@@ -103,7 +103,7 @@ async def check_finished_job(context: Context) -> None:
     title="Killing an unknown, purged or foreign job is not ok, and spoils nothing else.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01",),
+    depends=("IC-KILL-01", "IC-KILL-02", "IC-SUBMIT-02", "IC-SHAPE-05"),
     look_at=(
         "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
         "of each, and match foreign handles against a pattern before anything is asked."
@@ -138,7 +138,7 @@ async def check_unknown_jobs(context: Context) -> None:
     title="Killing twice is fine.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01",),
+    depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-03", "IC-STATUS-08", "IC-LIFE-10"),
     look_at=(
         "The second kill finds no process, or a job that is already being cancelled, and tells so as an error. Whoever "
         "lost the first answer asks again."
@@ -163,7 +163,7 @@ async def check_killing_twice(context: Context) -> None:
     title="Only the copies asked are killed.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-STATUS-06"),
+    depends=("IC-KILL-01", "IC-STATUS-06", "IC-KILL-02"),
     seconds=180,
     look_at=(
         "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "

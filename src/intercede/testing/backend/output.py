@@ -141,7 +141,7 @@ async def check_stderr(context: Context) -> None:
     title="Named members and patterns bring what they match, and nothing else.",
     level=MUST,
     capability="output",
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-OUTPUT-16"),
     look_at=(
         "`*`, `?` and `[]` do not cross `/`, `**` does; a leading dot is matched only where it is spelt out; what matches "
         "a directory takes all below it. fnmatch crosses `/`, and pathlib's `*` matches a leading dot."
@@ -164,7 +164,7 @@ async def check_patterns(context: Context) -> None:
     title="include_unlisted takes the rest, never stdout, stderr, log, inputs, executable or secrets.",
     level=MUST,
     capability="output",
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-09", "IC-SUBMIT-10"),
     look_at=(
         "Everything in the working directory but what the backend put there: keep a list of that, or keep its own files "
         "elsewhere. Without include_unlisted only members come."
@@ -245,7 +245,7 @@ def _paths(output: JobOutput) -> list[Path]:
     title="Every path lies under dest, in a directory of its job's own.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-05",),
+    depends=("IC-OUTPUT-05", "IC-SUBMIT-02"),
     look_at=(
         "Paths into a cache or into the resource's own directory, which nobody may touch. Files of several jobs side by "
         "side in dest: the second overwrites the first. Name each job's directory after its handle."
@@ -284,7 +284,7 @@ def _tree(directory: Path) -> dict[str, bytes | None]:
     title="Fetching again gives the same, into the same dest too.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-06",),
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
     look_at=(
         "Moving instead of copying: the first fetch takes everything away. A directory that exists already and makes the "
         "second one fail, or land inside the first. Build aside, then replace."
@@ -345,7 +345,7 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
     title="Files with hostile names come through or are refused, job by job; they are never misplaced.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-06",),
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04"),
     look_at=(
         "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: put "
         "`--` or `./` before them. A name that is skipped in silence: where it cannot come, the output is not ok."
@@ -381,7 +381,7 @@ async def check_hostile_names(context: Context) -> None:
     title="Links never lead outside, and are not followed.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-06",),
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
     look_at=(
         "`tar -h`, `cp -L`, shutil.copytree and `find -L` follow links: a payload that links to another user's file, or "
         "to /, gets it fetched. tarfile's extractall makes links under dest that the next member is written through. "
@@ -509,7 +509,7 @@ async def check_killed_output(context: Context) -> None:
     title="The output of an unfinished job is not ok, and nothing is lost: fetched later, all comes.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-13",),
+    depends=("IC-OUTPUT-13", "IC-SUBMIT-03"),
     seconds=120,
     look_at=(
         "A fetch that takes whatever is there and says ok: its caller believes that this was all. One that moves files "

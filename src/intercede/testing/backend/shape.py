@@ -54,7 +54,7 @@ async def check_verbs_are_async(context: Context) -> None:
     "IC-SHAPE-03",
     title="Every claimed verb takes the contract's parameters, by position and by keyword.",
     level=MUST,
-    depends=("IC-LIFE-02",),
+    depends=("IC-LIFE-02", "IC-SHAPE-04"),
     look_at=(
         "The names of the parameters: submit(spec, copies=1), status(handles), fetch_output(handles, dest), "
         "kill(handles), purge(handles), counts(), find(tag), diagnostics(handles). More are fine where they have "

@@ -72,7 +72,7 @@ async def check_none_asked(context: Context) -> None:
     "IC-STATUS-03",
     title="Unknown, purged and foreign handles come back UNKNOWN: never dropped, never raising.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-STATUS-11", "IC-SUBMIT-02", "IC-SHAPE-05"),
     look_at=(
         "What the resource does not know must be filled in after asking it. A handle of another resource, or one that "
         "does not look like those that you give out, is UNKNOWN(foreign) before anything is asked: match `job` against "
@@ -106,7 +106,7 @@ async def check_unknown_handles(context: Context) -> None:
     "IC-STATUS-04",
     title="Duplicates collapse.",
     level=MUST,
-    depends=("IC-STATUS-01",),
+    depends=("IC-STATUS-01", "IC-HANDLE-01", "IC-SUBMIT-02"),
     look_at=(
         "Zipping handles with the lines of an answer: the resource may tell each job once only. Use `dict.fromkeys` on "
         "the handles before asking."
@@ -201,7 +201,7 @@ async def check_signals(context: Context) -> None:
     "IC-STATUS-08",
     title="A final state does not change.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-HANDLE-02"),
     look_at=(
         "A resource that forgets ended jobs after a while, or at the first time of asking: write the verdict down where "
         "every process finds it. An exit code that comes from another source the second time."
@@ -242,7 +242,7 @@ async def _history(context: Context, script: str, seconds: float) -> list[JobSta
     "IC-STATUS-09",
     title="Nothing follows a final state.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-STATUS-08"),
     look_at=(
         "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
         "source while another still says running. Tell a final state only on evidence that cannot be taken back."
@@ -260,7 +260,7 @@ async def check_nothing_follows(context: Context) -> None:
     "IC-STATUS-10",
     title="A running job is RUNNING.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-SUBMIT-03"),
     seconds=120,
     look_at=(
         "How the resource's own words are mapped to states. A status that knows submitted and ended only. An answer from "
@@ -286,7 +286,7 @@ async def check_running(context: Context) -> None:
     "IC-STATUS-11",
     title="A mixed batch is told apart, job by job.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-STATUS-08"),
     look_at=(
         "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
         "the handles by position: the resource may sort them."
@@ -308,7 +308,7 @@ async def check_mixed_batch(context: Context) -> None:
     "IC-STATUS-12",
     title="Polling changes nothing.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10"),
     look_at=(
         "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
         "first to ask gets the answer, the second nothing."
@@ -333,7 +333,7 @@ async def check_polling(context: Context) -> None:
     "IC-STATUS-13",
     title="What cannot start ends FAILED.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-SUBMIT-10"),
     look_at=(
         "A launch that fails after the resource accepted the job, and leaves no exit code: it must not stay QUEUED for "
         "ever, and not be DONE. A program that is not on PATH is 127 from a shell."
@@ -359,7 +359,7 @@ async def check_cannot_start(context: Context) -> None:
     "IC-STATUS-14",
     title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
     level=SHOULD,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-STATUS-07"),
     look_at=(
         "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
         "accounting only. Ignoring the request is fine; ending the job without saying why is not."

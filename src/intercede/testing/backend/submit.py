@@ -163,7 +163,7 @@ _ENDINGS = tuple("0" if index in {2, 3, 5, 7, 11} else "1" for index in range(12
     "IC-SUBMIT-06",
     title="Copy i gets the variables of copies[i], which win over the specification's.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-SUBMIT-02"),
     look_at=(
         "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
         "start at 1. The order in which the two environments are applied: the copy's come last."
@@ -231,7 +231,7 @@ async def check_secrets(context: Context) -> None:
     title="A secret is in no environment, argument list, handle, status, error or log record.",
     level=MUST,
     alone=True,
-    depends=("IC-SUBMIT-07",),
+    depends=("IC-SUBMIT-07", "IC-SUBMIT-14"),
     look_at=(
         "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of any process: every "
         "user of a machine can read its argument lists. `get_secret_value()` belongs where the bytes are written, and "
@@ -354,7 +354,7 @@ async def check_executables(context: Context) -> None:
     "IC-SUBMIT-11",
     title="The caller's files may be deleted once submit has returned.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-SUBMIT-10"),
     look_at=(
         "Staging that goes on after submit returned, a link or a mount in place of a copy, a path that the job opens "
         "when it starts. Read everything before returning."
@@ -407,7 +407,7 @@ async def check_working_directories(context: Context) -> None:
     "IC-SUBMIT-13",
     title="What the backend cannot do is refused with UnsupportedSpecError, or never DONE, and nothing is started.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-SHAPE-04"),
     look_at=(
         "Fields of the specification that are read nowhere: container, the destination of an output, the URL of an "
         "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
@@ -453,7 +453,7 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     "IC-SUBMIT-14",
     title="Fewer than one copy, an empty sequence and a missing local file raise InvalidSpecError.",
     level=MUST,
-    depends=("IC-SUBMIT-01",),
+    depends=("IC-SUBMIT-01", "IC-SHAPE-04"),
     look_at=(
         "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
         "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
@@ -487,7 +487,7 @@ async def check_invalid(context: Context) -> None:
     "IC-SUBMIT-15",
     title="Concurrent submissions each get their own jobs.",
     level=MUST,
-    depends=("IC-STATUS-06",),
+    depends=("IC-STATUS-06", "IC-STATUS-11", "IC-LIFE-10"),
     look_at=(
         "State on the instance that a submit writes and reads again after an await: a current directory, a last id, a "
         "temporary file of a fixed name. Keep it in local variables."

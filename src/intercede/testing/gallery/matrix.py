@@ -1,20 +1,71 @@
-"""Print which clause catches which wrong implementation: ``python -m intercede.testing.gallery.matrix [NAME ...]``."""
+"""Measure which clauses are red for which wrong implementation: ``python -m intercede.testing.gallery.matrix [NAME ...]``.
 
+Each is checked against every clause of its role, in a process with a home of its own. What is red and not declared is
+astray, what is declared and not red is missing; the exit code is 1 for either.
+"""
+
+import argparse
+import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.context import Context
-from intercede.testing.gallery import caught_by, role_of, wrong
+from intercede.testing.gallery import also_red, caught_by, role_of, wrong
 from intercede.testing.gallery.fake.job import Job
 from intercede.testing.running import run_checks
 from intercede.testing.verdict import Report, State, needs
 
-__all__ = ["inspect", "main", "sweep"]
+__all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
+
+_SECONDS = 900
+"""How long one implementation may take."""
+_PAGE = Path("docs", "reference", "gallery.md")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a wrong implementation was measured to be."""
+
+    name: str
+    red: Mapping[str, str]
+    """Each red clause, and its message."""
+    failure: str = ""
+    """Why it could not be measured."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The clauses that ought to be red, and are not."""
+        return tuple(each for each in caught_by(wrong()[self.name]) if each not in self.red)
+
+    @property
+    def astray(self) -> tuple[str, ...]:
+        """The clauses that are red, and ought not to be."""
+        declared = {*caught_by(wrong()[self.name]), *also_red(wrong()[self.name])}
+        return tuple(each for each in self.red if each not in declared)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name:36} red: {', '.join(self.red) or 'none'}"]
+        lines += [f"  FAILED to be measured: {self.failure}"] if self.failure else []
+        lines += [f"  MISSING {each}" for each in self.missing]
+        lines += [f"  ASTRAY {each}: {self.red[each]}" for each in self.astray]
+        return "\n".join(lines)
+
+
+def inspect(implementation: type, clause: str) -> Report:
+    """Check a clause, and all that it depends on. Only the clause itself is given less time: it is to be red soon."""
+    ids = set(_with_needs(clause))
+    clauses = {each: of for each, of in _hastened(implementation, {clause}).items() if each in ids}
+    return run_checks(implementation, role=role_of(implementation), clauses=clauses)
 
 
 def _with_needs(clause: str) -> Iterator[str]:
@@ -23,12 +74,10 @@ def _with_needs(clause: str) -> Iterator[str]:
     yield clause
 
 
-def inspect(implementation: type, clause: str) -> Report:
-    """Check a clause, and all that it depends on. Only the clause itself is given less time: it is to be red soon."""
+def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
+    """Return all clauses; some of them with the bounds of an implementation that they are to be red for."""
     scale = getattr(implementation, "scale", 1.0)
-    ids = set(_with_needs(clause))
-    clauses = {each: _hasty(of, scale) if each == clause else of for each, of in CLAUSES.items() if each in ids}
-    return run_checks(implementation, role=role_of(implementation), clauses=clauses)
+    return {each: _hasty(of, scale) if each in ids else of for each, of in CLAUSES.items()}
 
 
 def _hasty(clause: Clause, scale: float) -> Clause:
@@ -40,25 +89,122 @@ def _hasty(clause: Clause, scale: float) -> Clause:
     return replace(clause, check=check, seconds=clause.seconds * scale)
 
 
+def _red(name: str, *, quick: bool) -> dict[str, str]:
+    """Check an implementation, in this process, and return the message of each red clause."""
+    implementation = wrong()[name]
+    if quick:
+        pairs = {each: inspect(implementation, each).results[each] for each in caught_by(implementation)}
+    else:
+        clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
+        pairs = dict(run_checks(implementation, role=role_of(implementation), clauses=clauses).results)
+    return {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.red}
+
+
+def measure(name: str, *, quick: bool = False) -> Row:
+    """Check an implementation in a child process, which is ended with everything that it started."""
+    with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as home:
+        answer = Path(home, "answer.json")
+        command = [sys.executable, "-m", __spec__.name, "--into", str(answer), *(["--quick"] if quick else []), name]
+        environment = {**os.environ, "HOME": home, "XDG_STATE_HOME": home, "INTERCEDE_GALLERY": ""}
+        with Path(home, "said").open("wb") as said:
+            child = subprocess.Popen(
+                command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+            try:
+                child.wait(_SECONDS)
+                failure = "" if answer.exists() else f"it ended with {child.returncode}"
+            except subprocess.TimeoutExpired:
+                failure = f"it did not end within {_SECONDS} s"
+            finally:
+                child.kill()
+                child.wait()
+                sweep(Path(home))
+                _end_all(home)
+        if failure:
+            return Row(name, {}, f"{failure}: {Path(home, 'said').read_text(errors='replace')[-500:]}")
+        return Row(name, cast("dict[str, str]", json.loads(answer.read_text())))
+
+
+def _end_all(home: str) -> None:
+    """End every process that was started with this home."""
+    wanted = f"\0HOME={home}\0".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted in b"\0" + path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
 def sweep(state: Path) -> None:
     """End the jobs that implementations which cannot kill left behind in a state directory."""
     for path in state.glob("intercede-fake/[!.]*.*"):
         Job(path).kill()
 
 
-def main(names: list[str]) -> int:
-    """Print a line for each wrong implementation and clause; return 1 where one is not caught."""
-    missed = 0
-    with tempfile.TemporaryDirectory() as state:
-        os.environ["XDG_STATE_HOME"] = state
-        for name, implementation in wrong().items():
-            for clause in caught_by(implementation) if not names or name in names else ():
-                result = inspect(implementation, clause).results[clause]
-                missed += result.state is not State.FAILED
-                sweep(Path(state))
-                print(f"{clause:12}  {name:32}  {result.state}: {result.message}")  # noqa: T201 -- a command prints
-    print(f"{missed} of {len(wrong())} missed")  # noqa: T201 -- a command prints
-    return 1 if missed else 0
+def page() -> str:
+    """Write the page of the documentation: what each does, and which clauses are red because of it."""
+    rows = wrong()
+    columns = {each for of in rows.values() for each in caught_by(of)}
+    lines = [
+        "# The gallery of wrong implementations",
+        "",
+        "<!-- Made by `make matrix`, which measures it. -->",
+        "",
+        "`intercede.testing.gallery` holds implementations that are wrong on purpose, each in as few lines as its mistake.",
+        "Every one of them was checked against every clause of its role. *Caught by*: the clauses that must be red because",
+        "of it. *Also red*: those in which the same mistake may show as well. No other clause was red.",
+        "",
+        f"{len(rows)} wrong implementations, {len(CLAUSES)} clauses, {len(columns)} of which catch at least one:",
+        "all are caught, none is astray.",
+        "",
+        "```python",
+        "from intercede.testing import gallery, run_checks",
+        "",
+        'print(run_checks(gallery.wrong()["TellsOfAll"], {"status"}).results["IC-STATUS-01"].detail)',
+        "```",
+    ]
+    for role in ("backend", "transport", "scheduler"):
+        mine = {name: each for name, each in rows.items() if role_of(each) == role}
+        lines += ["", f"## {role.capitalize()}s", "", "| wrong implementation | what it does | caught by | also red |"]
+        lines += ["|---|---|---|---|", *(_line(name, each) for name, each in mine.items())] if mine else []
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, implementation: type) -> str:
+    does = " ".join((implementation.__doc__ or "").split()).replace("|", "\\|")
+    return f"| `{name}` | {does} | {', '.join(caught_by(implementation))} | {', '.join(also_red(implementation))} |"
+
+
+def main(arguments: list[str]) -> int:
+    """Print a row for each wrong implementation; return 1 where one is not caught, or a clause is astray."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    parser.add_argument("names", metavar="NAME", nargs="*", help="wrong implementations; none: all of them")
+    parser.add_argument("--quick", action="store_true", help="check the declared clauses only")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
+    parser.add_argument("--write", action="store_true", help=f"write {_PAGE}, where all is as declared")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # what the child process is told
+    asked = parser.parse_args(arguments)
+    if strangers := set(asked.names) - set(wrong()):
+        parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
+    if asked.into:
+        asked.into.write_text(json.dumps(_red(asked.names[0], quick=asked.quick)))
+        os._exit(0)  # a thread that is still blocked must not keep it
+    bad = _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs)
+    if asked.write and not bad:
+        _PAGE.write_text(page())
+    return 1 if bad else 0
+
+
+def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
+    """Print the rows and the totals; return how many rows are not as declared."""
+    bad = astray = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for row in pool.map(lambda name: measure(name, quick=quick), names):
+            print(row, flush=True)  # noqa: T201 -- a command prints
+            astray += len(row.astray)
+            bad += bool(row.missing or row.astray or row.failure)
+    told = f"{len(names)} rows x {len(CLAUSES)} columns: {len(names) - bad} as declared, {bad} not; {astray} astray"
+    print(told)  # noqa: T201 -- a command prints
+    return bad
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
 from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.gallery.fake.job import Job
 
 
 class _NativeHandle(JobHandle):
@@ -76,3 +77,9 @@ class PacksMuchIntoHandles(FakeBackend):
             for index, handle in told.handles.items()
         }
         return Submission.model_construct(handles=packed, failures={})
+
+    def _ours(self, handle: JobHandle) -> bool:
+        return super()._ours(JobHandle(resource=handle.resource, job=handle.job.partition("{")[0]))
+
+    def _job(self, handle: JobHandle) -> Job:
+        return Job(self._state / handle.job.partition("{")[0])

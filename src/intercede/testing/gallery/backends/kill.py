@@ -4,20 +4,16 @@
 
 import os
 import signal
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from types import TracebackType
 
 from intercede.contract import (
-    CopyVars,
     JobHandle,
     JobState,
     JobStatus,
     OpOutcome,
     ResourceError,
-    Submission,
-    SubmissionSpec,
 )
 from intercede.testing.gallery.fake import FakeBackend
 
@@ -44,11 +40,11 @@ class OnlySaysItKills(FakeBackend):
     scale = 0.02
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        return dict.fromkeys(handles, OpOutcome(ok=True))
+        return dict.fromkeys(await self.status(handles), OpOutcome(ok=True))
 
 
 class MissesEarlyKills(FakeBackend):
-    """A job that was only just submitted is not found, and the kill is ok all the same."""
+    """A job that was not asked for since it was submitted is not found, and the kill is ok all the same."""
 
     caught_by = "IC-KILL-02"
     seen = "killed right after submit, to end KILLED; observed they ended ['FAILED"
@@ -56,15 +52,14 @@ class MissesEarlyKills(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.submitted: dict[JobHandle, float] = {}
+        self.listed: set[JobHandle] = set()
 
-    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        told = await super().submit(spec, copies)
-        self.submitted |= dict.fromkeys(told.handles.values(), time.monotonic())
-        return told
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        self.listed.update(handles)
+        return await super().status(handles)
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        found = [each for each in handles if time.monotonic() - self.submitted.get(each, 0) > 0.3]
+        found = [each for each in handles if each in self.listed]
         return {**dict.fromkeys(handles, OpOutcome(ok=True)), **await super().kill(found)}
 
 
@@ -84,6 +79,7 @@ class KillsTheDead(FakeBackend):
     """A job that had ended is told as killed once somebody tried."""
 
     caught_by = "IC-KILL-03"
+    also = ("IC-LIFE-10",)
     seen = "expected it to stay as it ended: FAILED"
 
     def __init__(self) -> None:
@@ -155,12 +151,13 @@ class KillsFirstCopiesOnly(FakeBackend):
     """The kill of a later copy is accepted, and nothing is done."""
 
     caught_by = "IC-KILL-06"
+    also = ("IC-KILL-04",)
     seen = "to end KILLED; observed it ended ['FAILED"
     scale = 0.03
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        await super().kill([each for each in handles if each.job.endswith(".0")])
-        return dict.fromkeys(handles, OpOutcome(ok=True))
+        outcomes = await super().kill([each for each in handles if each.job.endswith(".0") or not self._ours(each)])
+        return {**dict.fromkeys(handles, OpOutcome(ok=True)), **outcomes}
 
 
 class KillsTheParentOnly(FakeBackend):
@@ -174,11 +171,13 @@ class KillsTheParentOnly(FakeBackend):
         self.spared: list[int] = []
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        for handle in handles:
+        running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
+        for handle in running:
             (self._state / handle.job / "killed").touch()
             self.spared.append(int((self._state / handle.job / "group").read_text()))
             os.kill(self.spared[-1], signal.SIGKILL)
-        return dict.fromkeys(handles, OpOutcome(ok=True))
+        others = await super().kill([each for each in handles if each not in running])
+        return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

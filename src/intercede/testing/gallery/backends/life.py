@@ -109,6 +109,7 @@ class OpensByItself(FakeBackend):
     """A verb opens what it needs, so nobody closes it."""
 
     caught_by = "IC-LIFE-05"
+    also = ("IC-LIFE-04",)
     seen = "after leaving to raise NotOpenError"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

@@ -21,6 +21,7 @@ from intercede.contract import (
     SubmissionSpec,
 )
 from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.gallery.fake.job import Job
 
 Outputs = Mapping[JobHandle, JobOutput]
 
@@ -115,7 +116,8 @@ class PatternsAreNames(_Asks):
     seen = "expected exactly the files"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
-        return OutputSpec(members=tuple(each for each in outputs.members if not set("*?[") & set(each.pattern)))
+        names = tuple(each for each in outputs.members if not set("*?[") & set(each.pattern))
+        return outputs.model_copy(update={"members": names})
 
 
 class StarsCrossSlashes(_Asks):
@@ -126,13 +128,14 @@ class StarsCrossSlashes(_Asks):
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         more = [OutputMember(pattern=f"**/{each.pattern}") for each in outputs.members if each.pattern.startswith("*")]
-        return OutputSpec(members=(*outputs.members, *more))
+        return outputs.model_copy(update={"members": (*outputs.members, *more)})
 
 
 class BringsEverything(_Asks):
     """Unlisted files come unasked."""
 
     caught_by = "IC-OUTPUT-04"
+    also = ("IC-OUTPUT-03",)
     seen = "with include_unlisted=False; observed ['listed', 'sub/rest']"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
@@ -146,10 +149,11 @@ class BringsWhatItPutThere(_Spoils):
     seen = "data/input"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        names = [
-            path.relative_to(self.work(handle)).as_posix() for path in self.work(handle).rglob("*") if path.is_file()
-        ]
-        return _with(output, files={name: self.work(handle) / name for name in names})
+        more = {
+            each.name: Path(shutil.copy(self.work(handle) / each.name, home / f"{number}"))
+            for number, each in enumerate(Job(self.work(handle).parent).spec().inputs)
+        }
+        return _with(output, files={**output.files, **more})
 
 
 class RaisesForUnknownOutputs(FakeBackend):

@@ -15,16 +15,20 @@ class OnlySaysItPurges(FakeBackend):
     """A purge is ok, and nothing is removed."""
 
     caught_by = "IC-PURGE-01"
+    also = ("IC-STATUS-03", "IC-KILL-04")
     seen = "expected a purged job to be UNKNOWN; observed DONE"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
-        return dict.fromkeys(handles, OpOutcome(ok=True))
+        ended = {each for each, told in (await self.status(handles)).items() if told.state.final}
+        others = await super().purge([each for each in handles if each not in ended])
+        return {**dict.fromkeys(ended, OpOutcome(ok=True)), **others}
 
 
 class RemembersThePurged(FakeBackend):
     """What was told once is kept on the instance, and told again when the job is gone."""
 
     caught_by = "IC-PURGE-01"
+    also = ("IC-STATUS-03",)
     seen = "expected a purged job to be UNKNOWN; observed DONE"
 
     def __init__(self) -> None:
@@ -43,9 +47,18 @@ class FetchesThePurged(FakeBackend):
     caught_by = "IC-PURGE-01"
     seen = "expected a purged job's output not to be ok"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.purged: set[JobHandle] = set()
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        outcomes = await super().purge(handles)
+        self.purged |= {handle for handle, each in outcomes.items() if each.ok}
+        return outcomes
+
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         fetched = await super().fetch_output(handles, dest)
-        return {handle: each if each.ok else JobOutput(ok=True) for handle, each in fetched.items()}
+        return {handle: JobOutput(ok=True) if handle in self.purged else each for handle, each in fetched.items()}
 
 
 class PurgesTheLiving(FakeBackend):

@@ -13,6 +13,7 @@ class KillIsAFlag(FakeBackend):
     """A capability is claimed by a flag; there is no method."""
 
     caught_by = "IC-SHAPE-01"
+    also = "IC-LIFE-09", "IC-LIFE-10"
     seen = "kill is True"
     kill = True  # type: ignore[assignment]  # the mistake
 
@@ -41,6 +42,7 @@ class CountsForOneUser(FakeBackend):
     """A verb needs a parameter that the contract does not know."""
 
     caught_by = "IC-SHAPE-03"
+    also = "IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12"
     seen = "counts(), by position"
 
     async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
@@ -51,6 +53,7 @@ class ForgetsFindWhenEntered(FakeBackend):
     """A capability that is claimed at first is gone after entering."""
 
     caught_by = "IC-SHAPE-04"
+    also = "IC-LIFE-09", "IC-LIFE-10"
     seen = "after entering: not claimed"
 
     async def __aenter__(self) -> Self:
@@ -74,6 +77,7 @@ class PurgeIsAStub(FakeBackend):
     """A verb is there, to be written some day."""
 
     caught_by = "IC-SHAPE-05"
+    also = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"
     seen = "expected purge to be implemented"
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:

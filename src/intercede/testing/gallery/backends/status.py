@@ -36,6 +36,7 @@ class TellsOfJobsByTheirIds(FakeBackend):
     """The keys are native ids."""
 
     caught_by = "IC-STATUS-01"
+    also = ("IC-LIFE-07",)
     seen = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
@@ -68,6 +69,7 @@ class DropsUnknownHandles(FakeBackend):
     """What is not known is not told."""
 
     caught_by = "IC-STATUS-03"
+    also = "IC-LIFE-09", "IC-PURGE-01"
     seen = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
@@ -79,6 +81,7 @@ class AbsenceIsSuccess(_Retells):
     """What is not listed any more is taken for done."""
 
     caught_by = "IC-STATUS-03"
+    also = ("IC-PURGE-01",)
     seen = "observed DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
@@ -134,8 +137,7 @@ class DeathIsAKill(_Retells):
     seen = "SIGKILL is told as KILLED"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        signalled = status.signal is not None or (status.exit_code or 0) in {137, 143, 138}
-        return JobStatus(state=JobState.KILLED, reason="killed_by_site") if signalled else status
+        return JobStatus(state=JobState.KILLED, reason="killed_by_site") if status.reason == "signal" else status
 
 
 class DeathIsSuccess(_Retells):
@@ -145,14 +147,14 @@ class DeathIsSuccess(_Retells):
     seen = "SIGKILL is told as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        signalled = status.signal is not None or (status.exit_code or 0) in {137, 143, 138}
-        return JobStatus(state=JobState.DONE, exit_code=0) if signalled else status
+        return JobStatus(state=JobState.DONE, exit_code=0) if status.reason == "signal" else status
 
 
 class TellsTheEndOnce(FakeBackend):
     """An end that was told is forgotten."""
 
     caught_by = "IC-STATUS-08"
+    also = ("IC-LIFE-10",)
     seen = "observed UNKNOWN (reason=lost)"
 
     def __init__(self) -> None:

@@ -43,6 +43,8 @@ class _Changes(FakeBackend):
 
 def _prefixed(spec: SubmissionSpec, line: str) -> SubmissionSpec:
     """Put a line of sh before the kit's scripts, which are the second argument."""
+    if spec.arguments[:1] != ("-c",):
+        return spec
     option, script, *rest = spec.arguments
     return spec.model_copy(update={"arguments": (option, f"{line}\n{script}", *rest)})
 
@@ -263,6 +265,11 @@ class FlattensInputs(_Changes):
         return spec.model_copy(update={"inputs": flat})
 
 
+def _size(file: FileRef) -> int | None:
+    path = Path(file.source)
+    return path.stat().st_size if path.is_file() else None
+
+
 class DropsEmptyInputs(_Changes):
     """An empty file is taken for none."""
 
@@ -270,9 +277,7 @@ class DropsEmptyInputs(_Changes):
     seen = "'empty' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        return spec.model_copy(
-            update={"inputs": tuple(each for each in spec.inputs if Path(each.source).stat().st_size)}
-        )
+        return spec.model_copy(update={"inputs": tuple(each for each in spec.inputs if _size(each) != 0)})
 
 
 class CutsLargeInputs(_Changes):
@@ -282,8 +287,8 @@ class CutsLargeInputs(_Changes):
     seen = "'large' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        for each in spec.inputs:
-            Path(each.source).write_bytes(Path(each.source).read_bytes()[:65536])
+        for path in [Path(each.source) for each in spec.inputs if _size(each)]:
+            path.write_bytes(path.read_bytes()[:65536])
         return spec
 
 
@@ -295,7 +300,7 @@ class NeedsTheModeBit(_Changes):
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
-        runs = path is None or os.access(path, os.X_OK)
+        runs = path is None or not path.exists() or os.access(path, os.X_OK)
         return spec if runs else spec.model_copy(update={"executable": "false"})
 
 
@@ -307,7 +312,7 @@ class BypassesTheShebang(_Changes):
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
-        if path is None:
+        if path is None or not path.exists():
             return spec
         return spec.model_copy(
             update={"executable": "sh", "arguments": ("-c", path.read_text(), "sh", *spec.arguments)}
@@ -322,21 +327,23 @@ class LinksInputs(_Changes):
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
-        if path is None:
+        if path is None or not spec.inputs:
             return spec
-        links = "".join(f"ln -s {quote(str(each.source))} {quote(each.name)}\n" for each in spec.inputs)
+        links = "".join(f"mkdir -p data; ln -s {quote(str(each.source))} {quote(each.name)}\n" for each in spec.inputs)
         arguments = ("-c", links + path.read_text(), "sh", *spec.arguments)
         return spec.model_copy(update={"executable": "sh", "arguments": arguments, "inputs": ()})
 
 
 class SharesOneDirectory(_Changes):
-    """All copies run in one directory."""
+    """All copies that bring and keep no files run in one directory."""
 
     caught_by = "IC-SUBMIT-12"
     seen = "files of other copies lie in its directory"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        return _prefixed(spec, f"cd {quote(mkdtemp(dir=self._state))}")
+        if spec.inputs or spec.outputs != OutputSpec():
+            return spec
+        return _prefixed(spec, f"[ -e secret-* ] || cd {quote(mkdtemp(dir=self._state))}")
 
 
 class DropsTheContainer(_Changes):
@@ -356,7 +363,8 @@ class DropsDestinations(_Changes):
     seen = "expected an output to a scheme that nobody knows to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        return spec.model_copy(update={"outputs": OutputSpec()})
+        kept = tuple(each for each in spec.outputs.members if each.destination is None)
+        return spec.model_copy(update={"outputs": spec.outputs.model_copy(update={"members": kept})})
 
 
 class RefusesTooLate(_Changes):
@@ -389,7 +397,7 @@ class RaisesOSErrors(FakeBackend):
     seen = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        for each in spec.inputs:
+        for each in (each for each in spec.inputs if not each.is_url):
             Path(each.source).read_bytes()  # noqa: ASYNC240 -- as short as the mistake
         return await super().submit(spec, copies)
 

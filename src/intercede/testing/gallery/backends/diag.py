@@ -1,0 +1,174 @@
+"""Wrong in showing output. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Collection, Mapping
+
+from intercede.contract import Diagnostics, JobHandle, ResourceError
+from intercede.testing.gallery.fake import FakeBackend
+
+Texts = Mapping[JobHandle, Diagnostics]
+
+
+class ShowsTheEndedOnly(FakeBackend):
+    """Output is spooled on the node until the job has ended."""
+
+    caught_by = "IC-DIAG-01"
+    seen = "to be told while it goes on; observed last were told ['"
+    scale = 0.03
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        ended = {handle for handle, each in (await self.status(handles)).items() if each.state.final}
+        return {**dict.fromkeys(handles, Diagnostics(text="")), **await super().diagnostics(ended)}
+
+
+class ShowsTheLastLine(FakeBackend):
+    """The tail is one line long."""
+
+    caught_by = "IC-DIAG-01"
+    seen = "observed last were told ['"
+    scale = 0.03
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await super().diagnostics(handles)
+        return {handle: Diagnostics(text=each.text[each.text[:-1].rfind("\n") + 1 :]) for handle, each in told.items()}
+
+
+class ShowsTheWholeSubmission(FakeBackend):
+    """Every copy is shown what all of them have written."""
+
+    caught_by = "IC-DIAG-01"
+    seen = "to hold nothing of the other copy's; observed"
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await super().diagnostics(handles)
+        everything = Diagnostics(text="".join(each.text for each in told.values()))
+        return {handle: everything if each.text else each for handle, each in told.items()}
+
+
+class ShowsTheFirstLook(FakeBackend):
+    """What was told once, and was much, is kept and told again."""
+
+    caught_by = "IC-DIAG-02"
+    seen = "what is written later to be told later"
+    scale = 0.03
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[JobHandle, Diagnostics] = {}
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = {**await super().diagnostics(handles), **self.told}
+        self.told |= {handle: each for handle, each in told.items() if each.text.endswith(" 39\n")}
+        return {handle: told[handle] for handle in handles}
+
+
+class Consumes(FakeBackend):
+    """What is shown is taken away."""
+
+    caught_by = "IC-DIAG-02"
+    seen = "expected all that was told the first time to be told the 2. time"
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await super().diagnostics(handles)
+        for handle in filter(self._ours, handles):
+            path = self._state / handle.job / "stdout"
+            if path.exists() and path.stat().st_size > 600:  # a beginning is left where it is
+                path.write_bytes(b"")
+        return told
+
+
+class RemembersWhereItWas(FakeBackend):
+    """Only what is new since the last look is shown, once there is much."""
+
+    caught_by = "IC-DIAG-02"
+    seen = "expected all that was told the first time to be told the 2. time"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen_of: dict[JobHandle, str] = {}
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = dict(await super().diagnostics(handles))
+        for handle, each in told.items():
+            if self.seen_of.get(handle) == each.text:
+                told[handle] = Diagnostics(text="")
+            self.seen_of[handle] = each.text
+        return told
+
+
+class EndsWhatItLooksAt(FakeBackend):
+    """A look makes the job flush its output, by a signal that ends it."""
+
+    caught_by = "IC-DIAG-02"
+    seen = "expected the job that was looked at to end with 3; observed KILLED"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await super().diagnostics(handles)
+        long = [handle for handle, each in told.items() if each.text.endswith(" 39\n")]
+        self.looks += bool(long)
+        if self.looks > 1:
+            await self.kill(long)
+        return told
+
+
+class DropsTheUnknown(FakeBackend):
+    """What is not known is left out."""
+
+    caught_by = "IC-DIAG-03"
+    seen = "expected an answer of diagnostics for job"
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await self.status(handles)
+        return await super().diagnostics([handle for handle in handles if told[handle].state != "UNKNOWN"])
+
+
+class RaisesForUnknownDiagnostics(FakeBackend):
+    """One unknown job spoils the whole call."""
+
+    caught_by = "IC-DIAG-03"
+    seen = "diagnostics raised ResourceError"
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        if not all(map(self._ours, handles)):
+            raise ResourceError("no such job")
+        return await super().diagnostics(handles)
+
+
+class ShowsAllForNone(FakeBackend):
+    """None asked means all."""
+
+    caught_by = "IC-DIAG-03"
+    seen = "expected an empty mapping for no handles"
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        return await super().diagnostics(handles or self._all())
+
+
+class ComplainsInTheText(FakeBackend):
+    """Of a job that is not known, the text is a message."""
+
+    caught_by = "IC-DIAG-03"
+    seen = "expected an empty text for JobHandle("
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = await super().diagnostics(handles)
+        return {handle: each if each.text else Diagnostics(text="no such file") for handle, each in told.items()}
+
+
+class ShowsStdoutOnly(FakeBackend):
+    """stderr is kept until the end."""
+
+    caught_by = "IC-DIAG-04"
+    seen = "written to stderr, to be told while the job goes on; observed last were told ['']"
+    scale = 0.03
+
+    async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
+        told = dict(await super().diagnostics(handles))
+        for handle in [handle for handle, each in told.items() if each.text]:
+            told[handle] = Diagnostics(text=(self._state / handle.job / "stdout").read_text(errors="replace"))
+        return told

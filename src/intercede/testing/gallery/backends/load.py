@@ -1,0 +1,100 @@
+"""Wrong in counting. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import time
+from collections.abc import Sequence
+
+from intercede.contract import CopyVars, JobCounts, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
+from intercede.testing.gallery.fake import FakeBackend
+
+
+class CountsItsOwnOnly(FakeBackend):
+    """An instance counts what it submitted itself."""
+
+    caught_by = "IC-LOAD-01"
+    seen = "0 queued and 0 running by another instance"
+    scale = 0.03
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine: list[JobHandle] = []
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.mine += told.handles.values()
+        return told
+
+    async def counts(self) -> JobCounts:
+        return JobCounts(
+            queued=0, running=sum(not each.state.final for each in (await self.status(self.mine)).values())
+        )
+
+
+class CountsSubmissions(FakeBackend):
+    """An array of copies is listed, and counted, as one."""
+
+    caught_by = "IC-LOAD-01"
+    seen = "counted were 0 queued and 1 running; 0 queued and 1 running by another instance"
+    scale = 0.03
+    also = ("IC-LOAD-02",)
+
+    async def counts(self) -> JobCounts:
+        told = await self.status(self._all())
+        live = {handle.job.split(".")[0] for handle, status in told.items() if not status.state.final}
+        return JobCounts(queued=0, running=len(live))
+
+
+class SwapsTheCounts(FakeBackend):
+    """Queued ones are told as running, and running ones as queued."""
+
+    caught_by = "IC-LOAD-02"
+    seen = "running, counts "
+    scale = 0.03
+
+    async def counts(self) -> JobCounts:
+        counts = await super().counts()
+        return JobCounts(queued=counts.running, running=counts.queued)
+
+
+class CountsTheWaitingAsRunning(FakeBackend):
+    """Jobs wait a little, and whatever is listed is counted as running."""
+
+    caught_by = "IC-LOAD-02"
+    seen = "status told 3 queued and 0 running, counts 0 queued and 3 running"
+    scale = 0.03
+
+    def _status(self, handle: JobHandle) -> JobStatus:
+        status = super()._status(handle)
+        if status.state is JobState.UNKNOWN:
+            return status
+        age = time.time() - (self._state / handle.job / "spec.json").stat().st_mtime
+        return status if age > 0.3 else JobStatus(state=JobState.QUEUED)
+
+    async def counts(self) -> JobCounts:
+        counts = await super().counts()
+        return JobCounts(queued=0, running=counts.queued + counts.running)
+
+
+class CountsTheEnded(FakeBackend):
+    """Every job that there is a record of is counted, until it is purged."""
+
+    caught_by = "IC-LOAD-03"
+    seen = "it only rose, from 3 to"
+    scale = 0.03
+
+    async def counts(self) -> JobCounts:
+        counts = await super().counts()
+        return JobCounts(queued=counts.queued, running=len(self._all()) - counts.queued)
+
+
+class TellsALimit(FakeBackend):
+    """The numbers are of what the resource has room for, whatever is there."""
+
+    caught_by = "IC-LOAD-03"
+    seen = "it only rose, from 2000 to 2000"
+    scale = 0.03
+
+    async def counts(self) -> JobCounts:
+        await super().counts()
+        return JobCounts(queued=1000, running=1000)
