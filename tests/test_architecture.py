@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WORLD: dict[str, set[str]] = {
     "contract": {"pydantic"},
     "registry": {"pydantic"},
-    "testing": {"pytest", "_pytest", "pydantic"},
+    "testing": {"pytest", "_pytest", "pydantic", "hypothesis", "jinja2", "markupsafe", "tomlkit"},
     "cli": {"rich", "typer", "click"},
 }
 
