@@ -1,0 +1,187 @@
+"""The suite without pytest: the same checks and the same verdict, awaited by a program."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from intercede.contract import ConfigError, PluginNotFoundError
+from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
+from intercede.testing.calibrating import calibrate
+from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.running import Inspection, run_checks
+from intercede.testing.subjects import FactorySubject
+from intercede.testing.verdict import Facts, Result
+
+SUBMIT = "intercede/submit::IC-SUBMIT-01"
+
+
+@pytest.fixture(autouse=True)
+def _a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give jobs a place of their own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def check(config: str | dict[str, object] = "fake", **options: object) -> Report:
+    """Check a backend."""
+    return asyncio.run(check_backend(config, **options))  # type: ignore[arg-type]  # each test gives what it is about
+
+
+def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
+    """Selected ids make it PARTIAL; each result was told of, in the run's order."""
+    told: list[tuple[str, str, State]] = []
+
+    def tell(facts: Facts, clause: Clause, result: Result) -> None:
+        told.append((facts.id, clause.id, result.state))
+
+    report = check(ids=[SUBMIT, "intercede/shape"], told=tell)
+
+    assert report.verdict is Verdict.PARTIAL
+    assert {each[1] for each in told} == {*(each for each in CLAUSES if "SHAPE" in each), "IC-SUBMIT-01"}
+    assert {each[2] for each in told} == {State.PASSED}
+
+
+def test_a_configuration_may_be_data() -> None:
+    """A mapping is one; its id is the type."""
+    report = check({"type": "fake", "queue_seconds": 0.01}, ids=[SUBMIT])
+
+    assert report.facts.id == "fake"
+    assert report.results["IC-SUBMIT-01"].state is State.PASSED
+
+
+def test_transports_and_schedulers_are_subjects() -> None:
+    """Over a transport the backend's clauses apply as well; to a scheduler none of them does."""
+    transport = asyncio.run(check_transport("local", ids=[SUBMIT]))
+    scheduler = asyncio.run(check_scheduler("direct", ids=["intercede/scheduler::IC-SCHEDULER-08"]))
+
+    assert (transport.facts.id, transport.facts.roles) == ("local+direct", {"transport", "backend"})
+    assert transport.results["IC-SUBMIT-01"].state is State.PASSED
+    assert (scheduler.facts.id, scheduler.verdict) == ("direct", Verdict.PARTIAL)
+    assert scheduler.results["IC-SUBMIT-01"].message == "backend clause, and direct is a scheduler"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scale": 0}, "must be above 0"),
+        ({"repeat": 0}, "must be at least 1, not 0"),
+        ({"jobs": 0}, "is too few: IC-"),
+        ({"update_known": True}, "name it"),
+        ({"known": "nowhere.toml"}, "nowhere.toml"),
+        ({"require": ["flight"]}, "'flight' is no capability"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_starts(options: dict[str, object], words: str) -> None:
+    """With what would do."""
+    with pytest.raises(ConfigError, match=words):
+        check(**options)
+
+
+def test_a_name_that_is_not_there_is_an_error() -> None:
+    """No verdict is given on nothing."""
+    with pytest.raises(PluginNotFoundError):
+        check("nope")
+
+
+def test_cancelling_ends_what_was_begun() -> None:
+    """It returns in bounded time, and no job is left."""
+
+    async def run() -> None:
+        config = {"type": "fake", "queue_seconds": 60}
+        checking = asyncio.create_task(check_backend(config, ids=["intercede/status"]))
+        async with FakeBackend() as backend:
+            while not (await backend.counts()).queued:  # noqa: ASYNC110 -- another process tells no event
+                await asyncio.sleep(0.01)
+            checking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await checking
+
+    began = time.monotonic()
+    asyncio.run(run())
+    assert time.monotonic() - began < 50
+
+
+def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Path) -> None:
+    """The file decides as it does under pytest; what matches nothing is red in a whole run only."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
+    known = tmp_path / "known.toml"
+    known.write_text(f'[[known]]\nclause = "IC-SUBMIT-01"\nreason = "r"\nsymptom = "s"\nuntil = {tomorrow}\n')
+
+    report = check(known=str(known), ids=[SUBMIT])
+
+    assert report.verdict is Verdict.NOT_CONFORMANT
+    assert report.results["IC-SUBMIT-01"].state is State.UNEXPECTED_PASS
+
+
+class Flaky(FakeBackend):
+    """Refuses every third submission."""
+
+    asked = 0
+
+    async def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def, override]  # noqa: ANN201 -- as wide as it gets
+        """Fail now and then."""
+        Flaky.asked += 1
+        if Flaky.asked % 3 == 0:
+            raise ConnectionError("busy")
+        return await super().submit(*arguments, **options)  # type: ignore[arg-type]  # handed on
+
+
+def test_a_check_is_red_if_it_ever_was() -> None:
+    """Repeating measures how often, and never makes it green."""
+    subject = FactorySubject(Flaky)
+    inspection = Inspection(subject, Facts(id="flaky", config="flaky", name="flaky"), repeat=3)
+
+    result = inspection.run(CLAUSES["IC-SUBMIT-01"])
+
+    assert (result.state, result.runs, result.reds) == (State.FAILED, 3, 1)
+    assert result.message.startswith("red 1 of 3 times: ")
+
+
+def test_a_slow_resource_scales_the_bounds() -> None:
+    """By what one small job takes, and never below 1."""
+
+    class Slow(FakeBackend):
+        def __init__(self) -> None:
+            super().__init__(queue_seconds=6)
+
+    facts = Facts(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
+    scale, note = calibrate(FactorySubject(Slow), facts)
+    quick, _ = calibrate(FactorySubject(FakeBackend), facts)
+
+    assert 1.2 <= scale < 10
+    assert "a small job took" in note
+    assert quick == 1
+
+
+def test_a_probe_that_fails_changes_no_bound() -> None:
+    """The checks will tell what is wrong."""
+
+    class Refuses(FakeBackend):
+        async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def, override]  # noqa: ANN202 -- never returns
+            raise ConnectionError("closed on Sundays")
+
+    scale, note = calibrate(FactorySubject(Refuses), Facts(id="r", config="r", name="r"))
+
+    assert scale == 1
+    assert "closed on Sundays" in note
+
+
+class BlocksTheLoop(FakeBackend):
+    """Blocks the event loop in one verb for longer than anybody waits."""
+
+    async def find(self, tag: str):  # type: ignore[no-untyped-def, override]  # noqa: ANN201 -- never returns
+        """Block."""
+        time.sleep(4)  # noqa: ASYNC251 -- the mistake
+
+
+def test_one_that_blocks_the_loop_is_red_and_not_those_beside_it() -> None:
+    """What shared its loop is checked once more, alone."""
+    report = run_checks(BlocksTheLoop, {"find", "handle"}, scale=0.1)
+
+    assert report.red
+    assert {each for each in report.red if "FIND" not in each} == set()
+    assert any(each.state is State.PASSED for each in report.results.values())
