@@ -427,3 +427,136 @@ def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) ->
     assert with_subject.code == 0, with_subject
     assert with_subject.last == GREEN
     assert "needs a backend: pytest --intercede-backend=NAME" in without.text
+
+
+def test_checks_share_the_waiting_unless_each_must_be_alone(run: Pytest) -> None:
+    """A subject whose jobs take a second each ends in about that, and takes them one by one with -x."""
+    slow = '--intercede-backend={"type": "tiny", "seconds": 1}'
+
+    together, alone = run(slow, "-q", "--durations=0", "-vv"), run(slow, "-q", "-x")
+
+    assert together.code == alone.code == 0, together
+    assert _seconds(together) + 1 < _seconds(alone)
+
+
+def _seconds(outcome: Run) -> float:
+    return float(re.findall(r"passed.* in ([0-9.]+)s", outcome.text)[-1])
+
+
+def test_a_test_of_the_users_own_runs_beside_no_check(run: Pytest, tmp_path: Path) -> None:
+    """What it does to the process is no part of an inspection, whatever the order."""
+    (tmp_path / "test_own.py").write_text(
+        "import frame_subjects, time\n"
+        "def test_own():\n"
+        "    before = frame_subjects.ASKED.copy()\n"
+        "    assert before\n"
+        "    time.sleep(0.3)  # nothing is waited for: it is shown that nothing comes\n"
+        "    assert frame_subjects.ASKED == before\n"
+    )
+    mixed = "def pytest_collection_modifyitems(items): items.insert(3, items.pop(0))\n"
+
+    outcome = run('--intercede-backend={"type": "tiny", "seconds": 0.5}', "test_own.py", conftest=mixed)
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == GREEN
+
+
+def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
+    """Once is enough, and the message says how often it was."""
+    outcome = run('--intercede-backend={"type": "tiny", "flaky": 3}', "--intercede-repeat=4", "-q")
+
+    assert outcome.code == 1, outcome
+    assert "NOT CONFORMANT" in outcome.last
+    assert re.search(r"red \d of 4 times: ", outcome.text)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--intercede-jobs=0",), "is too few"),
+        (("--intercede-repeat=0",), "must be at least 1"),
+        (("--intercede-timeout-scale=soon",), "--intercede-timeout-scale"),
+        (("--intercede-known=nowhere.toml",), "nowhere.toml"),
+        (("--intercede-update-known",), "--intercede-known"),
+    ],
+    ids=str,
+)
+def test_numbers_and_files_that_make_no_sense_are_usage_errors(
+    run: Pytest, options: tuple[str, ...], words: str
+) -> None:
+    """Exit code 4, before anything starts, with the option's name."""
+    outcome = run(TINY, *options)
+
+    assert outcome.code == 4, outcome
+    assert words in outcome.text
+
+
+def test_the_scale_is_measured(run: Pytest) -> None:
+    """With a job, once; told in the header."""
+    outcome = run('--intercede-backend={"type": "tiny", "seconds": 7}', "--intercede-timeout-scale=auto", "-k", "SHAPE")
+
+    assert outcome.code == 0, outcome
+    assert re.search(r"tiny: a small job took 7\.\d s, so bounds are multiplied by 1\.[4-9]", outcome.text), outcome
+
+
+KNOWN = """\
+# what people wrote stays
+[[known]]
+clause = "{clause}"
+reason = "the site is old"
+symptom = "{symptom}"
+until = {until}
+"""
+
+
+def _known(
+    tmp_path: Path, clause: str = "IC-SUBMIT-01", symptom: str = "red as asked", until: str = "2999-01-01"
+) -> str:
+    file = tmp_path / "known.toml"
+    file.write_text(KNOWN.format(clause=clause, symptom=symptom, until=until))
+    return f"--intercede-known={file}"
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=str)
+def test_what_fails_as_it_is_known_to_is_no_obstacle(run: Pytest, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """xfailed, CONFORMANT, and the last line says that it is known."""
+    outcome = run(red("IC-SUBMIT-01"), _known(tmp_path), "-ra", *options)
+
+    assert outcome.code == 0, outcome
+    assert "known to fail: IC-SUBMIT-01" in outcome.last
+    assert re.search(r"XFAIL .*the site is old", outcome.text)
+
+
+@pytest.mark.parametrize(
+    ("subject", "entry", "words"),
+    [
+        (TINY, {}, "IC-SUBMIT-01 is known to fail (the site is old), and passes: remove the entry"),
+        (red("IC-SUBMIT-01"), {"symptom": "green as asked"}, "and failed otherwise"),
+        (red("IC-SUBMIT-01"), {"until": "2020-01-01"}, "known until 2020-01-01, expired"),
+        (TINY, {"clause": "IC-SUBMIT-99"}, "matches nothing: there is no clause 'IC-SUBMIT-99'"),
+        (TINY, {"clause": "IC-OUTPUT-01"}, "matches nothing: tiny does not claim output"),
+    ],
+    ids=["passing", "another symptom", "expired", "stale", "not claimed"],
+)
+def test_known_failures_are_strict(
+    run: Pytest, tmp_path: Path, subject: str, entry: dict[str, str], words: str
+) -> None:
+    """Each of these is red: exit code 1, with the reason."""
+    outcome = run(subject, _known(tmp_path, **entry))
+
+    assert outcome.code == 1, outcome
+    assert "NOT CONFORMANT" in outcome.last
+    assert words in outcome.text
+
+
+def test_the_known_failures_are_rewritten(run: Pytest, tmp_path: Path) -> None:
+    """What passes goes, what is new comes; then it is known."""
+    option = _known(tmp_path, clause="IC-SHAPE-01")
+
+    first = run(red("IC-SUBMIT-02"), option, "--intercede-update-known")
+    second = run(red("IC-SUBMIT-02"), option)
+
+    assert first.code == 1, first
+    assert "known.toml was rewritten" in first.text
+    assert second.code == 0, second
+    assert "known to fail: IC-SUBMIT-02" in second.last

@@ -9,6 +9,11 @@ from typing import Self
 
 from intercede.contract import JobHandle, JobOutput, JobState, JobStatus, Submission, SubmissionSpec
 
+BEGAN: list[float] = []
+"""When jobs were submitted."""
+ASKED: list[float] = []
+"""When somebody asked for their status."""
+
 
 class Tiny:
     """Runs nothing: every job is DONE at once.
@@ -16,11 +21,13 @@ class Tiny:
     Args:
         red: The clauses that are to be red.
         enter: What entering does: ``hang``, ``block``, ``raise``, ``skip`` or ``crash``.
+        seconds: How long each job runs.
+        flaky: Every so many-th submission is refused.
     """
 
-    def __init__(self, red: str = "", enter: str = "") -> None:
+    def __init__(self, red: str = "", enter: str = "", seconds: float = 0, flaky: int = 0) -> None:
         self.red = red.split(",")
-        self._enter = enter
+        self._enter, self._seconds, self._flaky = enter, seconds, flaky
 
     async def __aenter__(self) -> Self:
         """Misbehave, or be there."""
@@ -46,10 +53,17 @@ class Tiny:
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
         """Accept."""
+        BEGAN.append(time.monotonic())
+        if self._flaky and len(BEGAN) % self._flaky == 0:
+            raise ConnectionError("busy")
         return Submission(handles={0: JobHandle(resource="tiny", job=spec.tag or "job")})
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell that all is done."""
+        """Tell that all is done, once it is; the clock starts with the object's first question."""
+        ASKED.append(time.monotonic())
+        self._began = min(getattr(self, "_began", ASKED[-1]), ASKED[-1])
+        if ASKED[-1] - self._began < self._seconds:
+            return dict.fromkeys(handles, JobStatus(state=JobState.RUNNING))
         return dict.fromkeys(handles, JobStatus(state=JobState.DONE, exit_code=0))
 
 
