@@ -105,7 +105,7 @@ async def check_length(context: Context) -> None:
     level=MUST,
     depends=("IC-SUBMIT-01",),
     look_at=(
-        "A resource name that holds a pid, a random word, a time, the working directory or the name of this host: make it "
+        "A resource name that holds a pid, a random word, a time, or the working directory: make it "
         "of what the configuration says about the resource, and of nothing else. Callers compare handles across runs."
     ),
 )
