@@ -329,6 +329,13 @@ def test_what_was_not_seen_stays(tmp_path: Path, state: State) -> None:
     assert _updated(path, {"site": _results(Result("IC-KILL-01", state))}) == ENTRY
 
 
+def test_a_selection_removes_nothing(tmp_path: Path) -> None:
+    """What has no result did not run, and subjects that are not there may have been left out on purpose."""
+    text = ENTRY + "\n" + ENTRY.replace("IC-KILL-01", "IC-OUTPUT-01") + 'subject = "other"\n'
+
+    assert _updated(_file(tmp_path, text), {"site": {}}) == text
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_another_symptom_is_written_down(tmp_path: Path, newline: str) -> None:
     """Its place, the comment beside it and everything else stay; also where the result was judged already."""

@@ -4,16 +4,19 @@
 """
 
 import asyncio
+import os
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic  # by name, as below: a subject may replace what the modules hold
 from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, ParamSpec, TypeVar
+
+from intercede.testing.guard import really_exit, unharmed
 
 __all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "close", "ended", "new_loop", "run", "within"]
 
@@ -106,24 +109,43 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
         KeyboardInterrupt: The user's own; what the code raises is in the ending.
     """
     runner = _Runner(function, seconds)
-    runner.start()
-    try:
-        while runner.is_alive() and time.monotonic() - runner.beat < stall:
-            runner.join(min(_BEAT, stall))
-    except KeyboardInterrupt:
-        runner.cancel()
-        runner.join(2 * GRACE)
-        raise
-    if runner.ending is None:
-        return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
-    return runner.ending
+    last = monotonic() + seconds + 5 * GRACE
+    with unharmed():
+        runner.start()
+        try:
+            while runner.is_alive() and monotonic() - runner.beat < stall and monotonic() < last:
+                runner.join(min(_BEAT, stall))
+        except KeyboardInterrupt:
+            runner.cancel()
+            runner.join(2 * GRACE)
+            raise
+    if runner.ending is not None:
+        return runner.ending
+    if monotonic() >= last:  # its loop turns, and yet what bounds it does not come to an end
+        return Ending(raised=TookTooLong(seconds, "swallowed its cancellation after", _stack(runner)))
+    return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """Make an event loop whose threads no interpreter waits for. A policy that the user set is not ours to follow."""
-    loop = asyncio.SelectorEventLoop()
+    loop = _Loop()
     loop.set_default_executor(_Daemons())
+    loop.call_soon(_stay, loop, os.getpid())
     return loop
+
+
+def _stay(loop: asyncio.AbstractEventLoop, home: int) -> None:
+    """End the fork that a subject made of this process: the check goes on in one of them only."""
+    if os.getpid() != home:
+        really_exit(1)
+    loop.call_later(_BEAT, _stay, loop, home)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop with a clock of its own."""
+
+    def time(self) -> float:
+        return monotonic()
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:
@@ -148,9 +170,9 @@ class _Runner(threading.Thread, Generic[_T]):
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
-        self._loop = new_loop()
+        self._loop, self._home = new_loop(), os.getpid()
         self._task: asyncio.Task[_T] | None = None
-        self.beat = time.monotonic()
+        self.beat = monotonic()
         self.ending: Ending[_T] | None = None
 
     def run(self) -> None:
@@ -161,11 +183,13 @@ class _Runner(threading.Thread, Generic[_T]):
             ending = self._loop.run_until_complete(ended(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
             ending = Ending[_T](raised=error)
+        if os.getpid() != self._home:
+            really_exit(1)
         self.ending = ending
         close(self._loop)
 
     def _pulse(self) -> None:
-        self.beat = time.monotonic()
+        self.beat = monotonic()
         self._loop.call_later(_BEAT, self._pulse)
 
     def cancel(self) -> None:

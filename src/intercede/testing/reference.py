@@ -5,6 +5,7 @@ from itertools import groupby
 
 from intercede.contract import VERSION
 from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.untested import UNTESTED
 
 __all__ = ["render"]
 
@@ -17,13 +18,23 @@ and the verbs that they speak of stand in [types.md](types.md), what a run makes
 MUST decides the verdict. SHOULD is shown when red and decides nothing. A clause with a capability applies where the
 backend claims it. While a clause that another one depends on is red, the other is BLOCKED: mend the first one first.
 An id is never renumbered or used again.
+
+What the contract asks for and no check can see stands [at the end](#what-cannot-be-tested-from-outside).
+"""
+
+_UNTESTED = """\
+## What cannot be tested from outside
+
+A run that is CONFORMANT says nothing about these sentences of the contract. A plugin's own tests have to.
 """
 
 
 def render() -> str:
-    """Write every clause, by area, in the contract's order."""
+    """Write every clause, by area, in the contract's order, and what none is about."""
     areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
-    return "\n".join([_OPENING, *(line for area, clauses in areas for line in _area(area, list(clauses)))])
+    lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
+    untested = [f"- {sentence}\n  {why}" for sentence, why in UNTESTED.items()]
+    return "\n".join([_OPENING, *lines, _UNTESTED, *untested]) + "\n"
 
 
 def _area(area: str, clauses: list[Clause]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import cast
 from intercede.contract.transport import CommandResult
 from intercede.testing.context import Context
 
-__all__ = ["COMPARE", "DRIVE", "WATCH", "last_line"]
+__all__ = ["COMPARE", "DRIVE", "NAME", "WATCH", "last_line"]
 
 
 def last_line(context: Context, child: CommandResult, what: str) -> list[object]:
@@ -114,3 +114,16 @@ async def main():
 asyncio.run(main())
 """
 """Polls a job that another process submitted until it has ended, and prints its state and exit code."""
+
+NAME = """
+import asyncio, json
+from intercede.contract import SubmissionSpec
+
+async def main():
+    async with build() as backend:
+        told = await backend.submit(SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0]))
+    print("\\n" + json.dumps(told.handles[0].model_dump()))
+
+asyncio.run(main())
+"""
+"""Submits a job, and prints its handle."""

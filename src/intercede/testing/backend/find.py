@@ -149,7 +149,7 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
     level=MUST,
     capability="find",
     depends=("IC-FIND-01",),
-    jobs=17,
+    jobs=18,
     look_at=(
         "A tag that is part of a command line, a query, a pattern, a file's name or a job's name, where blanks, case, "
         "length or letters beyond ASCII get lost. Write it as hexadecimal or as a hash, and compare the whole of it."

@@ -4,7 +4,7 @@ import json
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.backend.answers import finished, living, seen, started
-from intercede.testing.backend.children import DRIVE
+from intercede.testing.backend.children import DRIVE, NAME
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
 
@@ -97,3 +97,31 @@ async def check_length(context: Context) -> None:
         ):
             length = len(handle.resource) + len(handle.job)
             context.expect(length <= _LONGEST, expected=f"at most {_LONGEST} characters", observed=f"{length}")
+
+
+@clause(
+    "IC-HANDLE-05",
+    title="Every instance and process calls the resource the same.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    look_at=(
+        "A resource name that holds a pid, a random word, a time, or the working directory: make it "
+        "of what the configuration says about the resource, and of nothing else. Callers compare handles across runs."
+    ),
+)
+async def check_resource_name(context: Context) -> None:
+    """Submit through two instances here and one in a child process, and compare the handles' resources."""
+    tag, names = context.token(), list[str]()
+    context.tags[tag] = None
+    for _ in range(2):
+        async with context.opened() as backend:
+            (handle,) = await started(context, backend, context.sh("exit 0"))
+            names.append(handle.resource)
+    child = await context.subprocess(NAME, tag)
+    said = child.stderr.decode(errors="replace")[-1000:]
+    context.expect(child.returncode == 0, expected="submit to work in another process", observed=said)
+    theirs = JobHandle.model_validate(json.loads(child.stdout.splitlines()[-1]))
+    context.remember([theirs])
+    names.append(theirs.resource)
+    expected = "one name of the resource, in two instances and another process"
+    context.expect(len(set(names)) == 1, expected=expected, observed=names)

@@ -4,6 +4,7 @@ import asyncio
 
 from intercede.contract.job import CopyVars, JobState, OpOutcome
 from intercede.testing.backend.answers import (
+    asked_of,
     each,
     finished,
     foreign,
@@ -224,3 +225,28 @@ async def check_children(context: Context) -> None:
                 return
             await asyncio.sleep(0.2)
     raise CheckFailed("the child of a killed job to be gone", "another job found it among the processes there")
+
+
+@clause(
+    "IC-KILL-08",
+    title="The answer's keys are exactly the handles asked; where none is asked, nothing is killed.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01",),
+    look_at=(
+        "A command that takes no ids for all of the user's jobs, as `condor_rm -all` or a filter that is left empty: "
+        "return before it. Duplicates collapse: use `dict.fromkeys` on the handles."
+    ),
+)
+async def check_kill_keys(context: Context) -> None:
+    """Kill nothing, then one of two jobs, asked for twice; see the other one live."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(_LONG), copies=2)
+        nothing = asked_of(await context.kill(backend, []), "kill")
+        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        keys = asked_of(await context.kill(backend, handles[:1] * 2), "kill")
+        context.expect(keys == handles[:1], expected="one key for one job that was asked for twice", observed=keys)
+        await finished(context, backend, handles[:1])
+        (other,) = await stood(context, backend, handles[1:])
+        expected = "a job that nobody asked to kill to live"
+        context.expect(not other.state.final, expected=expected, observed=living(other))

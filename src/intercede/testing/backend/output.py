@@ -558,3 +558,30 @@ async def check_kinds_of_files(context: Context) -> None:
     output = await _output(context, script, _EVERYTHING)
     contents = {"empty": b"", "a/empty": b"", "a/b/c/binary": b"\0\377\r\n\n", "a/large": bytes(16 << 16)}
     _expect_files(context, output, contents)
+
+
+@clause(
+    "IC-OUTPUT-17",
+    title="Fetching again replaces the job's directory: nothing of the former one stays.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-07",),
+    look_at=(
+        "Files that are copied over those of the former fetch, or left out where they are there already: half of an old "
+        "fetch and half of a new one look like a whole. Build the new directory aside and rename it into place."
+    ),
+)
+async def check_replacing(context: Context) -> None:
+    """Fetch, change a file and add one, and fetch again."""
+    dest = context.tmp / "dest"
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo x > x", _EVERYTHING)
+        (output,) = await fetched(context, backend, handles, dest)
+        _expect_files(context, output, {"x": b"x\n"})
+        before = _tree(dest)
+        output.files["x"].write_bytes(b"another")
+        output.files["x"].with_name("stale").write_bytes(b"of a former fetch")
+        (output,) = await fetched(context, backend, handles, dest)
+    context.expect(output.ok, expected="the second fetch to be ok", observed=output)
+    after = _tree(dest)
+    context.expect(after == before, expected=f"as after the first fetch: {shown(before)}", observed=after)

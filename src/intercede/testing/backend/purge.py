@@ -2,11 +2,23 @@
 
 import time
 
-from intercede.contract.job import JobState
-from intercede.testing.backend.answers import fetched, finished, living, purged, seen, started, stood
+from intercede.contract.job import JobState, OpOutcome
+from intercede.testing.backend.answers import (
+    asked_of,
+    each,
+    fetched,
+    finished,
+    foreign,
+    living,
+    purged,
+    seen,
+    started,
+    stood,
+    unknown,
+)
 from intercede.testing.backend.payloads import nap, tries
 from intercede.testing.clauses import MUST, clause
-from intercede.testing.context import Context
+from intercede.testing.context import CheckFailed, Context, shown
 
 
 @clause(
@@ -96,6 +108,7 @@ async def check_purging_twice(context: Context) -> None:
     level=MUST,
     capability="purge",
     depends=("IC-PURGE-01", "IC-SUBMIT-02", "IC-STATUS-08"),
+    jobs=11,
     look_at=(
         "A directory or a record that all copies share: remove it with the last of them only. A name that is the "
         "beginning of another, as 1 is of 10."
@@ -114,3 +127,40 @@ async def check_other_copies(context: Context) -> None:
         if "output" in context.capabilities:
             for handle, output in zip(others, await fetched(context, backend, others), strict=True):
                 context.expect(output.ok, expected=f"the output of {handle.job} to come still", observed=output)
+
+
+@clause(
+    "IC-PURGE-05",
+    title="The answer's keys are exactly the handles asked; a foreign job is not ok, and spoils nothing.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01", "IC-STATUS-03"),
+    look_at=(
+        "`ok` for whatever is not there: a job of another resource may well be there. One exception for the whole call. "
+        "A handle that is used as a path before it was matched against a pattern. None asked means none purged."
+    ),
+)
+async def check_purge_keys(context: Context) -> None:
+    """Purge nothing, then one of two ended jobs together with handles that name none."""
+    async with context.opened() as backend:
+        gone, kept = await started(context, backend, context.sh("exit 0"), copies=2)
+        await finished(context, backend, [gone, kept])
+        nothing = asked_of(await context.purge(backend, []), "purge")
+        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        elsewhere, *malformed = foreign(context, gone)
+        asked = [elsewhere, *malformed, unknown(gone), gone]
+        try:
+            answer: object = await context.purge(backend, [*asked, gone])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an outcome for every handle", f"purge raised {shown(error)}") from error
+        first, *_, last = each(OpOutcome, answer, asked, "purge")
+        context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
+        context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
+        keys = asked_of(answer, "purge")
+        exact = len(keys) == len(asked) and set(keys) == set(asked)
+        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=keys)
+        (status,) = await stood(context, backend, [kept])
+        expected = "a job that nobody asked to purge to be DONE still"
+        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))

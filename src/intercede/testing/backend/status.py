@@ -151,6 +151,7 @@ async def check_success(context: Context) -> None:
     title="Exit code n is FAILED, with exit_code n.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-06"),
+    jobs=7,
     look_at=(
         "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
         "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
@@ -287,6 +288,7 @@ async def check_running(context: Context) -> None:
     title="A mixed batch is told apart, job by job.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08"),
+    jobs=5,
     look_at=(
         "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
         "the handles by position: the resource may sort them."
@@ -395,3 +397,24 @@ async def check_forward(context: Context) -> None:
     ranks = [_ORDER.get(status.state, 2) for status in history]
     told = " -> ".join(living(status) for status in history)
     context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
+
+
+@clause(
+    "IC-STATUS-16",
+    title="A handle of another resource is told as foreign.",
+    level=MUST,
+    depends=("IC-STATUS-03",),
+    look_at=(
+        "Compare `handle.resource` with your own before anything is asked, and tell UNKNOWN with the reason `foreign`. "
+        "`lost` would say that a job of yours is gone, and have its caller submit it again."
+    ),
+)
+async def check_foreign_is_told(context: Context) -> None:
+    """Ask for a job's name at another resource."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh("exit 0"))
+        elsewhere, *_ = foreign(context, handle)
+        (status,) = await stood(context, backend, [elsewhere])
+        told = status.state is JobState.UNKNOWN and status.reason == "foreign"
+        expected = "UNKNOWN (reason=foreign) for a handle of another resource"
+        context.expect(told, expected=expected, observed=living(status))

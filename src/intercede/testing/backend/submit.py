@@ -56,6 +56,7 @@ async def check_indices(context: Context) -> None:
     title="Handles are unique, within a submission and across submissions.",
     level=MUST,
     depends=("IC-SUBMIT-01",),
+    jobs=6,
     look_at=(
         "What `job` is made of: the copy's index alone, a counter that starts again, a time in seconds, the pid of a "
         "process that ended. Take the resource's own id, or a random one."
@@ -164,6 +165,7 @@ _ENDINGS = tuple("0" if index in {2, 3, 5, 7, 11} else "1" for index in range(12
     title="Copy i gets the variables of copies[i], which win over the specification's.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-02"),
+    jobs=12,
     look_at=(
         "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
         "start at 1. The order in which the two environments are applied: the copy's come last."
@@ -409,18 +411,19 @@ async def check_working_directories(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05", "IC-SHAPE-04"),
     look_at=(
-        "Fields of the specification that are read nowhere: container, the destination of an output, the URL of an "
+        "Fields of the specification that are read nowhere: container, queue, the destination of an output, the URL of an "
         "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
         "out weeks later."
     ),
 )
 async def check_unsupported(context: Context) -> None:
-    """Ask for an image that cannot be, and for transfers of a scheme that nobody knows."""
+    """Ask for an image and a queue that cannot be, and for transfers of a scheme that nobody knows."""
     nowhere = f"intercede-{context.token()}://nowhere.invalid/file"
     impossible: dict[str, dict[str, object]] = {
         "an image that cannot be": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
         "an output to a scheme that nobody knows": {"outputs": {"members": [{"pattern": "x", "destination": nowhere}]}},
         "an input from a scheme that nobody knows": {"inputs": [{"name": "x", "source": nowhere}]},
+        "a queue that cannot be": {"resources": {"queue": f"intercede-{context.token()}"}},
     }
     async with context.opened() as backend:
         for what, fields in impossible.items():
@@ -488,6 +491,7 @@ async def check_invalid(context: Context) -> None:
     title="Concurrent submissions each get their own jobs.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-11", "IC-LIFE-10"),
+    jobs=10,
     look_at=(
         "State on the instance that a submit writes and reads again after an await: a current directory, a last id, a "
         "temporary file of a fixed name. Keep it in local variables."
@@ -507,3 +511,25 @@ async def check_concurrent_submissions(context: Context) -> None:
                 expected=f"both copies of the submission whose payload exits {code} to tell so",
                 observed=f"they told {told}",
             )
+
+
+@clause(
+    "IC-SUBMIT-16",
+    title="A payload's stdin is empty.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "A stdin that is inherited from what starts the payload: a script that is fed to a shell loses its next lines to "
+        "a payload that reads, and a terminal or a socket never ends. Redirect it from /dev/null."
+    ),
+)
+async def check_stdin(context: Context) -> None:
+    """Let a payload read all that there is."""
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh('[ -z "$(cat)" ] || exit 10'),
+            expected="a payload that reads its stdin to the end to find nothing there",
+            codes={10: "there is something to read"}.get,
+        )

@@ -131,7 +131,7 @@ class Known:
     def _failed(self, entry: Entry, result: Result, today: date) -> Result:
         message = entry.message_of(result)
         if note := entry.note(message, today):
-            said = f"{self.path}, {entry.title}: {note}see observed"
+            said = f"{self.path}, {entry.title}: {note.removesuffix(': ')}"
             detail = result.detail if said in result.detail else "\n".join(filter(None, [result.detail, said]))
             return replace(result, message=f"{note}{message}", detail=detail)
         return replace(

@@ -52,12 +52,12 @@ def updated(known: Known, results: Results, clauses: Mapping[str, Clause], today
 
     An entry whose clause still fails keeps its place, comments, reason, link and date, also a date that is past: to
     extend it is for a person. Its symptom is adapted where another was seen. What passes or matches nothing goes; what
-    was not run, was blocked or broke stays as it is. A MUST that fails and has no entry gets one, with a reason that
+    was not run, was blocked or broke stays as it is, and so do other subjects' entries where not everything ran. A MUST that fails and has no entry gets one, with a reason that
     says that nobody has looked, and 30 days. A SHOULD decides nothing, so it gets one from people only.
 
     Args:
         known: The file, as ``load_for_update`` read it.
-        results: What became of every clause of each subject, judged or not: subject id -> clause id -> result.
+        results: Subject id -> clause id -> what became of it in the whole run, judged or not. What is lacking did not run.
         clauses: Every clause of the contract.
         today: The day of the run.
 
@@ -65,7 +65,8 @@ def updated(known: Known, results: Results, clauses: Mapping[str, Clause], today
         ConfigError: The entries do not stand under a [[known]] each.
     """
     head, *blocks = _blocks(known)
-    told = {each.number: _Told(each, known, results) for each in known.entries}
+    every = {subject: {each: of.get(each, Result(each)) for each in clauses} for subject, of in results.items()}
+    told = {each.number: _Told(each, known, every) for each in known.entries}
     rewritten = [text for number, block in enumerate(blocks, 1) for text in told[number].rewritten(block)]
     kept = "".join(each if each.endswith("\n") else f"{each}\n" for each in [head, *rewritten] if each)
     added = "\n".join(_new(known, results, clauses, today))
@@ -99,6 +100,9 @@ class _Told:
 
     def rewritten(self, block: str) -> Iterator[str]:
         """Yield the entry as it should be: once, not at all, or once for each subject where they differ."""
+        if self._is_left_out():
+            yield block
+            return
         seen = self._seen()
         failing = {subject: symptom for subject, symptom in seen.items() if symptom is not None}
         if self.entry.subject is not None or (len(failing) == len(seen) and len(set(failing.values())) == 1):
@@ -106,6 +110,11 @@ class _Told:
         else:
             for subject, symptom in failing.items():
                 yield _edited(block, self.entry, {"subject": subject, "symptom": symptom})
+
+    def _is_left_out(self) -> bool:
+        """Whether its subject is not there, in a run that was not whole: it may have been left out on purpose."""
+        whole = not any(each.state is State.NOT_RUN for of in self.results.values() for each in of.values())
+        return self.entry.subject is not None and self.entry.subject not in self.results and not whole
 
     def _seen(self) -> dict[str, str | None]:
         """Return the symptom that each subject shows which the entry is about; None: it passes."""

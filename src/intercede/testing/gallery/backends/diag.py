@@ -15,7 +15,7 @@ class ShowsTheEndedOnly(FakeBackend):
 
     caught_by = "IC-DIAG-01"
     seen = "to be told while it goes on; observed last were told ['"
-    scale = 0.03
+    scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         ended = {handle for handle, each in (await self.status(handles)).items() if each.state.final}
@@ -27,7 +27,7 @@ class ShowsTheLastLine(FakeBackend):
 
     caught_by = "IC-DIAG-01"
     seen = "observed last were told ['"
-    scale = 0.03
+    scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
@@ -51,7 +51,7 @@ class ShowsTheFirstLook(FakeBackend):
 
     caught_by = "IC-DIAG-02"
     seen = "what is written later to be told later"
-    scale = 0.03
+    scale = 0.08
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class ShowsStdoutOnly(FakeBackend):
 
     caught_by = "IC-DIAG-04"
     seen = "written to stderr, to be told while the job goes on; observed last were told ['']"
-    scale = 0.03
+    scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = dict(await super().diagnostics(handles))

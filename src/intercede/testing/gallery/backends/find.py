@@ -110,7 +110,7 @@ class FindsByPrefix(_Compares):
     """What begins with the tag is found."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word with a letter behind it'"
+    seen = "a plain word, as a tag, to find its one job and no other: "
 
     def alike(self, asked: str, its: str) -> bool:
         return its.startswith(asked)
@@ -120,7 +120,7 @@ class FindsByContent(_Compares):
     """What holds the tag is found, as by grep -F."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word with a letter before it'"
+    seen = "a plain word, as a tag, to find its one job and no other: "
 
     def alike(self, asked: str, its: str) -> bool:
         return asked in its

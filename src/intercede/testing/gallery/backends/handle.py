@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -83,3 +84,24 @@ class PacksMuchIntoHandles(FakeBackend):
 
     def _job(self, handle: JobHandle) -> Job:
         return Job(self._state / handle.job.partition("{")[0])
+
+
+class NamesItselfAnew(FakeBackend):
+    """Each instance has a name of its own for the resource, and knows those of the others."""
+
+    caught_by = "IC-HANDLE-05"
+    seen = "expected one name of the resource, in two instances and another process"
+    also = ("IC-FIND-02", "IC-FIND-04")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.common = ""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.common = self._resource
+        self._resource = f"{self.common}-{id(self):x}-{os.getpid()}"
+
+    def _ours(self, handle: JobHandle) -> bool:
+        mine = handle.model_copy(update={"resource": self._resource})
+        return handle.resource.startswith(self.common) and super()._ours(mine)

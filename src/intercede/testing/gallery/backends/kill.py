@@ -4,16 +4,19 @@
 
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
 from intercede.contract import (
+    CopyVars,
     JobHandle,
     JobState,
     JobStatus,
     OpOutcome,
     ResourceError,
+    Submission,
+    SubmissionSpec,
 )
 from intercede.testing.gallery.fake import FakeBackend
 
@@ -186,3 +189,22 @@ class KillsTheParentOnly(FakeBackend):
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         await super().__aexit__(exc_type, exc, traceback)
+
+
+class KillsAllForNone(FakeBackend):
+    """None asked means all that this instance has submitted."""
+
+    caught_by = "IC-KILL-08"
+    seen = "expected an empty mapping for no handles"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine: set[JobHandle] = set()
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.mine.update(told.handles.values())
+        return told
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        return await super().kill(handles or self.mine)

@@ -104,3 +104,24 @@ class PurgesByPrefix(FakeBackend):
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         await super().purge([each for each in self._all() if each.job.startswith(tuple(job.job for job in handles))])
         return await super().purge(handles)
+
+
+class PurgesTheForeign(FakeBackend):
+    """What is not here is purged, as far as it is concerned."""
+
+    caught_by = "IC-PURGE-05"
+    seen = "expected purging a job of another resource not to be ok"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        outcomes = await super().purge(handles)
+        return {handle: OpOutcome(ok=True) if each.reason == "foreign" else each for handle, each in outcomes.items()}
+
+
+class TellsOfAllForNone(FakeBackend):
+    """None asked means that all are told of."""
+
+    caught_by = "IC-PURGE-05"
+    seen = "expected an empty mapping for no handles"
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        return await super().purge(handles) or dict.fromkeys(self._all(), OpOutcome(ok=False, reason="running"))

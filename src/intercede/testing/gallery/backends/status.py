@@ -261,3 +261,14 @@ class GoesBack(_Retells):
         self.asked += status.state is JobState.RUNNING
         back = status.state is JobState.RUNNING and self.asked % 3 == 0
         return JobStatus(state=JobState.QUEUED) if back else status
+
+
+class ForeignIsLost(_Retells):
+    """A job of another resource is taken for one of its own that is gone."""
+
+    caught_by = "IC-STATUS-16"
+    seen = "expected UNKNOWN (reason=foreign) for a handle of another resource; observed UNKNOWN (reason=lost)"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
+        return lost if status.reason == "foreign" else status

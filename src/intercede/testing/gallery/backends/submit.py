@@ -413,3 +413,28 @@ class KeepsTheSpecOnTheInstance(FakeBackend):
         self.spec = spec
         await asyncio.sleep(0.01)
         return await super().submit(self.spec, copies)
+
+
+class DropsTheQueue(_Changes):
+    """The queue is read nowhere."""
+
+    caught_by = "IC-SUBMIT-13"
+    seen = "expected a queue that cannot be to be refused"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        return spec.model_copy(update={"resources": spec.resources.model_copy(update={"queue": None})})
+
+
+class FeedsThePayload(_Changes):
+    """The payload reads what is left of the script that starts it."""
+
+    caught_by = "IC-SUBMIT-16"
+    seen = "by which the payload says: there is something to read"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        if spec.staged_executable or not spec.arguments:
+            return spec
+        script = 'set -- "$@"; exec "$@" <<EOF\nwait $!\nEOF\n'
+        return spec.model_copy(
+            update={"executable": "sh", "arguments": ("-c", script, "sh", str(spec.executable), *spec.arguments)}
+        )

@@ -1,0 +1,155 @@
+"""Wrong when a run ends early. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterable, Sequence
+
+from intercede.contract import ByteSink, CommandResult, TransportError
+from intercede.testing.gallery.transports.right import Plain
+
+
+class AnswersWhenCancelled(Plain):
+    """Swallows its cancellation, and answers as if the command had been killed."""
+
+    caught_by = "IC-TRANSPORT-07"
+    seen = "it answered CommandResult(returncode=137"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        try:
+            return await super().run(argv, stdin=stdin, stdout=stdout)
+        except asyncio.CancelledError:
+            return CommandResult(returncode=137)
+
+
+class WaitsWhenCancelled(Plain):
+    """Waits for the command's own end when it is cancelled."""
+
+    caught_by = "IC-TRANSPORT-07"
+    also = "IC-TRANSPORT-22"
+    seen = "it goes on"
+    scale = 0.05
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        running = asyncio.ensure_future(super().run(argv, stdin=stdin, stdout=stdout))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
+
+
+class FailsWhenCancelled(Plain):
+    """Tells its cancellation as a failure of the connection."""
+
+    caught_by = "IC-TRANSPORT-07"
+    seen = "it raised TransportError('the connection broke"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        try:
+            return await super().run(argv, stdin=stdin, stdout=stdout)
+        except asyncio.CancelledError as error:
+            raise TransportError("the connection broke") from error
+
+
+class KeepsItsLockWhenCancelled(Plain):
+    """A run that is cancelled never gives back the lock that the next one waits for."""
+
+    caught_by = "IC-TRANSPORT-07"
+    also = "IC-TRANSPORT-08", "IC-TRANSPORT-22"
+    seen = "expected the next run to work"
+    scale = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = asyncio.Lock()
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        await self._lock.acquire()
+        result = await super().run(argv, stdin=stdin, stdout=stdout)
+        self._lock.release()
+        return result
+
+
+class IgnoresTheSinksFailure(Plain):
+    """A sink that fails gets no more, and nobody is told."""
+
+    caught_by = "IC-TRANSPORT-08"
+    also = "IC-TRANSPORT-22"
+    seen = "whose sink raises"
+    scale = 0.1
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        try:
+            await super().read(pipe, sink)
+        except Exception:  # noqa: BLE001 -- the mistake
+            assert pipe
+            await pipe.read()
+
+
+class TakesAFailingIteratorForDone(Plain):
+    """An iterator that fails ends the input, as if it had been all."""
+
+    caught_by = "IC-TRANSPORT-08"
+    also = "IC-TRANSPORT-22"
+    seen = "whose iterator raises"
+    scale = 0.1
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        try:
+            await super().feed(process, stdin)
+        except Exception:  # noqa: BLE001 -- the mistake
+            assert process.stdin
+            process.stdin.close()
+
+
+class TakesTheIteratorsErrorForThePipes(Plain):
+    """Ignores every broken pipe, the iterator's own as well."""
+
+    caught_by = "IC-TRANSPORT-08"
+    seen = "BrokenPipeError"
+    scale = 0.1
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        try:
+            await super().feed(process, stdin)
+        except BrokenPipeError:
+            assert process.stdin
+            process.stdin.close()
+
+
+class RaisesGroups(Plain):
+    """Raises what sink and iterator raised in a group."""
+
+    caught_by = "IC-TRANSPORT-08"
+    also = "IC-TRANSPORT-22", "IC-TRANSPORT-17"
+    seen = "ExceptionGroup"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        try:
+            return await super().run(argv, stdin=stdin, stdout=stdout)
+        except Exception as error:  # noqa: BLE001 -- the mistake
+            raise ExceptionGroup("unhandled errors", [error]) from None
+
+
+class EndsTheCommandAlone(Plain):
+    """Ends the command's own process, and leaves what it started."""
+
+    caught_by = "IC-TRANSPORT-22"
+    seen = "its child went on"
+    scale = 0.2
+
+    async def end(self, process: Process) -> None:
+        process.kill()
+        await asyncio.sleep(0.1)

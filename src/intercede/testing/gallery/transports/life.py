@@ -1,0 +1,207 @@
+"""Wrong in their lives. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+import os
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterable, Sequence
+from types import TracebackType
+from typing import ClassVar, Self
+
+from intercede.contract import ByteSink, CommandResult, TransportError
+from intercede.testing.gallery.transports.right import Plain
+
+
+class _LeavesOtherwise(Plain):
+    """Lets a mistake override leaving without repeating its parameters."""
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        return await self.leave()
+
+    async def leave(self) -> bool | None:
+        self.is_open = False
+        return None
+
+
+class ConnectsWhenConstructed(Plain):
+    """The constructor asks a command."""
+
+    caught_by = "IC-TRANSPORT-11"
+    seen = "subprocess.Popen"
+
+    def __init__(self) -> None:
+        super().__init__()
+        subprocess.run(["true"], check=True)
+
+
+class CannotConnect(Plain):
+    """Entering raises."""
+
+    caught_by = "IC-TRANSPORT-12"
+    seen = "no route to host"
+
+    async def __aenter__(self) -> Self:
+        raise TransportError("no route to host")
+
+
+class EntersAsNothing(Plain):
+    """Entering returns None."""
+
+    caught_by = "IC-TRANSPORT-12"
+    seen = "observed None"
+
+    async def __aenter__(self) -> None:  # type: ignore[override]  # the mistake
+        await super().__aenter__()
+
+
+class HangsUpTwice(_LeavesOtherwise):
+    """Leaving a second time raises."""
+
+    caught_by = "IC-TRANSPORT-13"
+    seen = "no connection"
+
+    async def leave(self) -> None:
+        if not self.is_open:
+            raise TransportError("there is no connection to close")
+        self.is_open = False
+
+
+class RunsUnopened(Plain):
+    """Runs before it was entered."""
+
+    caught_by = "IC-TRANSPORT-14"
+    seen = "before entering to raise NotOpenError; observed it answered"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = True
+
+
+class FailsUnopened(Plain):
+    """Before entering there is an AttributeError."""
+
+    caught_by = "IC-TRANSPORT-14"
+    seen = "AttributeError"
+
+    def __init__(self) -> None:
+        pass
+
+
+class RunsAfterLeaving(_LeavesOtherwise):
+    """Runs after it was left."""
+
+    caught_by = "IC-TRANSPORT-15"
+    also = "IC-TRANSPORT-16"
+    seen = "after leaving to raise NotOpenError; observed it answered"
+
+    async def leave(self) -> None:
+        return
+
+
+class SwallowsTheBodysException(_LeavesOtherwise):
+    """Leaving swallows the body's exception."""
+
+    caught_by = "IC-TRANSPORT-16"
+    seen = "observed None"
+
+    async def leave(self) -> bool:
+        self.is_open = False
+        return True
+
+
+class StaysOpenAfterAnException(Plain):
+    """Closes only where there was no exception."""
+
+    caught_by = "IC-TRANSPORT-16"
+    seen = "after an exception in the body to raise NotOpenError"
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.is_open = exc is not None
+
+
+class LeavesAPipe(Plain):
+    """Each entering opens a pipe that nobody closes."""
+
+    caught_by = "IC-TRANSPORT-17"
+    seen = "more open descriptors"
+    scale = 0.1
+
+    async def __aenter__(self) -> Self:
+        os.pipe()
+        return await super().__aenter__()
+
+
+class LeavesAWatcher(Plain):
+    """Each entering starts a task that nobody ends."""
+
+    caught_by = "IC-TRANSPORT-17"
+    seen = "more tasks"
+    scale = 0.1
+    watchers: ClassVar[list[object]] = []
+
+    async def __aenter__(self) -> Self:
+        self.watchers.append(asyncio.ensure_future(asyncio.sleep(3600)))
+        return await super().__aenter__()
+
+
+class LeavesAPump(Plain):
+    """Each entering starts a thread that nobody ends."""
+
+    caught_by = "IC-TRANSPORT-17"
+    seen = "more threads"
+    scale = 0.1
+
+    async def __aenter__(self) -> Self:
+        threading.Thread(target=time.sleep, args=(8,), daemon=True).start()
+        return await super().__aenter__()
+
+
+class LeavesAClient(Plain):
+    """Each entering starts a process that nobody waits for."""
+
+    caught_by = "IC-TRANSPORT-17"
+    seen = "more child processes"
+    scale = 0.1
+
+    async def __aenter__(self) -> Self:
+        os.posix_spawnp("true", ["true"], os.environ)  # noqa: ASYNC221 -- the mistake
+        return await super().__aenter__()
+
+
+class SharesOneConnection(Plain):
+    """All instances use one connection, which the first to leave closes."""
+
+    caught_by = "IC-TRANSPORT-18"
+    seen = "run raised NotOpenError"
+    connection: ClassVar[dict[str, bool]] = {}
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.connection.get("open", False)
+
+    @is_open.setter
+    def is_open(self, value: bool) -> None:
+        self.connection["open"] = value
+
+
+class BlocksTheLoop(Plain):
+    """Waits for a child without letting the loop turn."""
+
+    caught_by = "IC-TRANSPORT-19"
+    seen = "blocked the loop for"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
+        return await super().run(argv, stdin=stdin, stdout=stdout)

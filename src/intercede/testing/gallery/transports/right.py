@@ -1,0 +1,175 @@
+"""Right, and different from what one might expect. Every class in this file keeps the contract."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+import os
+import random
+import shlex
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from intercede.contract import ByteSink, CommandResult, NotOpenError
+
+
+class _Kept:
+    """A sink that keeps the last so many bytes."""
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.data, self._most = bytearray(), most
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+        del self.data[: -self._most]
+
+
+class Plain:
+    """Runs commands on this machine by asyncio's own subprocesses: what the wrong ones are made from."""
+
+    most_of_stderr = 2**20
+
+    def __init__(self) -> None:
+        self.is_open = False
+
+    async def __aenter__(self) -> Self:
+        self.is_open = True
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        self.is_open = False
+        return None
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        if not self.is_open:
+            raise NotOpenError("enter it first")
+        try:
+            process = await self.start(self.command(argv), PIPE if stdin is not None else DEVNULL)
+        except OSError as error:
+            return CommandResult(returncode=127, stderr=str(error).encode())
+        taken, said = _Kept(), _Kept(self.most_of_stderr)
+        try:
+            async with asyncio.TaskGroup() as group:
+                feeding = group.create_task(self.feed(process, stdin))
+                group.create_task(self.read(process.stdout, stdout or taken))
+                group.create_task(self.read(process.stderr, said))
+                code = await process.wait()
+                feeding.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            if process.returncode is None:
+                await self.end(process)
+        code = code if code >= 0 else 128 - code
+        return CommandResult(returncode=code, stdout=bytes(taken.data), stderr=bytes(said.data))
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        return argv
+
+    async def start(self, argv: Sequence[str], stdin: int) -> Process:
+        """Start it; a start is never cancelled halfway, as Python 3.11 would wait for ever then."""
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(*argv, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        )
+        try:
+            await asyncio.wait({starting})
+        except asyncio.CancelledError:
+            await asyncio.wait({starting})
+            if starting.exception() is None:
+                await self.end(starting.result())
+            raise
+        return starting.result()
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        if stdin is None or process.stdin is None:
+            return
+        iterator = aiter(stdin)
+        try:
+            async for data in iterator:
+                if not await self.written(process.stdin, data):
+                    return
+        finally:
+            await self.close(iterator)
+        process.stdin.close()
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        """Write it; False: the command wants no more."""
+        pipe.write(data)
+        try:
+            await pipe.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    async def close(self, iterator: AsyncIterator[bytes]) -> None:
+        """Close what is a generator, say."""
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        while pipe and (data := await pipe.read(65536)):
+            await sink.write(data)
+
+    async def end(self, process: Process) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        rest = (pipe.read() for pipe in (process.stdout, process.stderr) if pipe)
+        await asyncio.gather(*rest, process.wait(), return_exceptions=True)
+
+
+class ThroughAShell(Plain):
+    """Runs everything through `sh -c`, with right quoting."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        return ["sh", "-c", f"exec {shlex.join(argv)}"]
+
+
+class StartsLate(Plain):
+    """Each command starts a little later than the one before asked for, now and then much."""
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        if self.is_open:
+            await asyncio.sleep(random.choice((0, 0.02, 0.1, 0.2)))  # noqa: S311 -- no cryptography
+        return await super().run(argv, stdin=stdin, stdout=stdout)
+
+
+class InPiecesOfAnySize(Plain):
+    """What it passes on is cut into pieces of one byte to one MiB, with a pause now and then."""
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        while pipe and (data := await pipe.read(random.choice((1, 7, 4096, 2**20)))):  # noqa: S311 -- no cryptography
+            await asyncio.sleep(random.choice((0, 0, 0, 0.001)))  # noqa: S311 -- as above
+            await sink.write(data)
+
+
+class FourAtATime(Plain):
+    """Lets four commands run at once, and the others wait for their turn; tells so."""
+
+    def __init__(self, host: str = "localhost") -> None:
+        super().__init__()
+        self._turns = asyncio.Semaphore(4)
+        self.host = host
+
+    def commands_in_flight(self) -> int:
+        return 4
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: AsyncIterable[bytes] | None = None,
+        stdout: ByteSink | None = None,
+        nice: int = 0,
+    ) -> CommandResult:
+        async with self._turns:
+            return await super().run(argv, stdin=stdin, stdout=stdout)

@@ -1,0 +1,399 @@
+"""Wrong in their streams. Every class in this file is wrong, on purpose: its docstring says how."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import cast
+
+from intercede.contract import ByteSink, CommandResult
+from intercede.testing.gallery.transports.right import Plain
+
+
+class _AnswersOtherwise(Plain):
+    """Lets a mistake change a result without repeating run's parameters."""
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        result = await super().run(argv, stdin=stdin, stdout=stdout)
+        return result.model_copy(update=self.changed(result))
+
+    def changed(self, result: CommandResult) -> dict[str, bytes]:
+        return {}
+
+
+class _ReadsOtherwise(Plain):
+    """Lets a mistake write otherwise to a sink of the caller's."""
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        return await super().run(argv, stdin=stdin, stdout=stdout and self.around(stdout))
+
+    def around(self, sink: ByteSink) -> ByteSink:
+        return sink
+
+
+class DecodesAsText(_AnswersOtherwise):
+    """Takes stdout for text in UTF-8."""
+
+    caught_by = "IC-TRANSPORT-03"
+    seen = "from 129 on"
+
+    def changed(self, result: CommandResult) -> dict[str, bytes]:
+        return {"stdout": result.stdout.decode(errors="replace").encode()}
+
+
+class StripsOutput(_AnswersOtherwise):
+    """Takes the blanks and newlines off the ends of what a command wrote."""
+
+    caught_by = "IC-TRANSPORT-03"
+    also = "IC-TRANSPORT-01"
+    seen = "on stdout"
+
+    def changed(self, result: CommandResult) -> dict[str, bytes]:
+        return {"stdout": result.stdout.lstrip(), "stderr": result.stderr.strip()}
+
+
+class MergesStderr(_AnswersOtherwise):
+    """stdout and stderr come as one, as from a terminal."""
+
+    caught_by = "IC-TRANSPORT-03"
+    seen = "517 bytes"
+
+    def changed(self, result: CommandResult) -> dict[str, bytes]:
+        return {"stdout": result.stdout + result.stderr, "stderr": b""}
+
+
+class ReadsOnce(Plain):
+    """Takes what the first read gives for all."""
+
+    caught_by = "IC-TRANSPORT-03"
+    seen = "expected 2688895 bytes on stdout"
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        if pipe and (data := await pipe.read(65536)):
+            await sink.write(data)
+            await pipe.read()
+
+
+class ReadsOneStreamAfterTheOther(Plain):
+    """Reads stdout to its end before it begins with stderr: the command waits for it, and it for the command."""
+
+    caught_by = "IC-TRANSPORT-29"
+    seen = "run to answer within"
+    scale = 0.1
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        one = _OneAtATime()
+        one.is_open = self.is_open
+        return await one.run(argv, stdin=stdin, stdout=stdout)
+
+
+class _OneAtATime(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = asyncio.Lock()
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        async with self._turn:
+            await super().read(pipe, sink)
+
+
+class KeepsAllOfStderr(Plain):
+    """Keeps stderr without bound."""
+
+    caught_by = "IC-TRANSPORT-29"
+    seen = "2688895 bytes"
+    most_of_stderr = 2**40
+
+
+class KeepsTheFirstOfStderr(_AnswersOtherwise):
+    """Keeps the beginning of stderr instead of its end."""
+
+    caught_by = "IC-TRANSPORT-29"
+    seen = r"observed 1048576 bytes, from 0 on b'1\n2\n3"
+    most_of_stderr = 2**40
+
+    def changed(self, result: CommandResult) -> dict[str, bytes]:
+        return {"stderr": result.stderr[: 2**20]}
+
+
+class InheritsStdin(Plain):
+    """Lets a command without stdin read that of this process."""
+
+    caught_by = "IC-TRANSPORT-23"
+    seen = "did not end"
+    scale = 0.3
+
+    async def start(self, argv: Sequence[str], stdin: int) -> Process:
+        return await super().start(argv, 0 if stdin == DEVNULL else stdin)
+
+
+class LeavesStdinOpen(Plain):
+    """Gives a command without stdin a pipe that never ends."""
+
+    caught_by = "IC-TRANSPORT-23"
+    seen = "it did not end"
+    scale = 0.3
+
+    async def start(self, argv: Sequence[str], stdin: int) -> Process:
+        return await super().start(argv, PIPE)
+
+
+class EndsAtAnEmptyPiece(Plain):
+    """Takes an empty piece for the end of stdin."""
+
+    caught_by = "IC-TRANSPORT-24"
+    seen = "0 bytes"
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        if data:
+            return await super().written(pipe, data)
+        pipe.close()
+        return False
+
+
+class WritesTheBeginningOfAPiece(Plain):
+    """Does not look at how much of a piece could be written."""
+
+    caught_by = "IC-TRANSPORT-24"
+    also = "IC-TRANSPORT-04"
+    seen = "to come back from `cat`"
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        return await super().written(pipe, data[:65536])
+
+
+class WantsAGenerator(Plain):
+    """Takes the iterable for its iterator."""
+
+    caught_by = "IC-TRANSPORT-24"
+    seen = "AttributeError"
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        pipe, iterator = process.stdin, cast("AsyncIterator[bytes]", stdin)
+        while pipe:
+            await self.written(pipe, await iterator.__anext__())
+
+
+class WritesAllBeforeItReads(Plain):
+    """Feeds all of stdin, and then begins to read."""
+
+    caught_by = "IC-TRANSPORT-24"
+    seen = "run to answer within"
+    scale = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fed = asyncio.Event()
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        self._fed.clear()
+        await super().feed(process, stdin)
+        self._fed.set()
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        await asyncio.sleep(0)
+        await self._fed.wait()
+        await super().read(pipe, sink)
+
+
+class CollectsStdin(Plain):
+    """Takes all of stdin from the iterator before it writes any."""
+
+    caught_by = "IC-TRANSPORT-04", "IC-TRANSPORT-05"
+    also = "IC-TRANSPORT-18", "IC-TRANSPORT-25"
+    seen = ""
+
+    async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
+        whole = [b"".join([data async for data in stdin])] if stdin else []
+        await super().feed(process, _each(whole))
+
+
+async def _each(data: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for one in data:
+        yield one
+
+
+class NeverDrains(Plain):
+    """Writes as fast as the iterator gives: what the command has not read lies in a buffer."""
+
+    caught_by = "IC-TRANSPORT-04"
+    also = "IC-TRANSPORT-25", "IC-TRANSPORT-26"
+    seen = "100 MiB of 100 were taken before it began to read"
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        pipe.write(data)
+        await asyncio.sleep(0)
+        return not pipe.is_closing()
+
+
+class ReadsFullBuffers(Plain):
+    """Passes stdout on when 64 KiB of it are there."""
+
+    caught_by = "IC-TRANSPORT-05"
+    also = "IC-TRANSPORT-04", "IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-18"
+    seen = r"after b'one\n'"
+    scale = 0.05
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        while pipe and not pipe.at_eof():
+            try:
+                data = await pipe.readexactly(65536)
+            except asyncio.IncompleteReadError as error:
+                data = error.partial
+            if data:
+                await sink.write(data)
+
+
+class KeepsWhatTheSinkTook(Plain):
+    """The result has stdout a second time, beside the sink."""
+
+    caught_by = "IC-TRANSPORT-28"
+    seen = "in the result"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        result = await super().run(argv, stdin=stdin)
+        if stdout and result.stdout:
+            await stdout.write(result.stdout)
+        return result
+
+
+class _Around:
+    def __init__(self, sink: ByteSink) -> None:
+        self.sink = sink
+
+
+class TellsTheSinkOfTheEnd(Plain):
+    """Writes an empty piece at the end."""
+
+    caught_by = "IC-TRANSPORT-28"
+    seen = "observed [b'']"
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        result = await super().run(argv, stdin=stdin, stdout=stdout)
+        if stdout:
+            await stdout.write(b"")
+        return result
+
+
+class GivesTheSinkItsBuffer(_ReadsOtherwise):
+    """Gives a bytearray where bytes are asked for."""
+
+    caught_by = "IC-TRANSPORT-28"
+    seen = "observed [bytearray("
+
+    class _Sink(_Around):
+        async def write(self, data: bytes) -> None:
+            await self.sink.write(bytearray(data))  # type: ignore[arg-type]  # the mistake
+
+    def around(self, sink: ByteSink) -> ByteSink:
+        return self._Sink(sink)
+
+
+class DoesNotAwaitTheSink(_ReadsOtherwise):
+    """Starts a task for each piece, and does not wait for it."""
+
+    caught_by = "IC-TRANSPORT-28"
+    also = "IC-TRANSPORT-08", "IC-TRANSPORT-27"
+    seen = "observed"
+
+    class _Sink(_Around):
+        async def write(self, data: bytes) -> None:
+            self.task = asyncio.ensure_future(self.sink.write(data))
+            await asyncio.sleep(0)
+
+    def around(self, sink: ByteSink) -> ByteSink:
+        return self._Sink(sink)
+
+
+class QueuesForTheSink(Plain):
+    """Reads on while the sink is slow, into a queue without bound."""
+
+    caught_by = "IC-TRANSPORT-27"
+    seen = "it could write all of it"
+
+    async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drain(queue, sink))
+            while pipe and (data := await pipe.read(65536)):
+                queue.put_nowait(data)
+            queue.put_nowait(b"")
+
+    async def _drain(self, queue: asyncio.Queue[bytes], sink: ByteSink) -> None:
+        while data := await queue.get():
+            await sink.write(data)
+
+
+class KeepsWhatItSent(Plain):
+    """Keeps all of stdin, to send it again should the connection break."""
+
+    caught_by = "IC-TRANSPORT-26"
+    seen = "MiB more"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent: list[bytes] = []
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        self._sent.append(data)
+        return await super().written(pipe, data)
+
+
+class MindsABrokenPipe(Plain):
+    """A command that does not read its input is an error."""
+
+    caught_by = "IC-TRANSPORT-25"
+    seen = "Error"
+
+    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        pipe.write(data)
+        await pipe.drain()
+        return True
+
+
+class WaitsForTheIterator(Plain):
+    """Waits for the iterator's end after the command's."""
+
+    caught_by = "IC-TRANSPORT-25"
+    seen = "run to answer within"
+    scale = 0.1
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        over = asyncio.Event()
+        source = self._to_the_end(stdin, over) if stdin else None
+        result = await super().run(argv, stdin=source, stdout=stdout)
+        if source:
+            await over.wait()
+        return result
+
+    async def _to_the_end(self, stdin: AsyncIterable[bytes], over: asyncio.Event) -> AsyncIterator[bytes]:
+        try:
+            async for data in stdin:
+                yield data
+        except Exception:
+            over.set()
+            raise
+        over.set()
+
+
+class LeavesTheIteratorOpen(Plain):
+    """Does not close the iterator where the command wants no more of it."""
+
+    caught_by = "IC-TRANSPORT-25"
+    seen = "it is still open"
+
+    async def close(self, iterator: AsyncIterator[bytes]) -> None:
+        return

@@ -1,0 +1,148 @@
+"""The process that inspects goes on, whatever a subject does to it.
+
+No sandbox: a subject that sends signals to this process, crashes it or holds the interpreter's lock ends the run. Only
+another process can survive that: ``-n 1``.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import thread as pools
+from contextlib import ExitStack, contextmanager, suppress
+
+__all__ = ["ProcessEnded", "really_exit", "unharmed"]
+
+really_exit = os._exit
+"""What ends this process, whatever a subject was kept from."""
+_ENDS = ("_exit", "abort", "execv", "execve")
+_RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
+"""Whoever runs us may end the process, and does where a test hangs."""
+_MENDED = ((asyncio, "sleep"), (time, "monotonic"), (time, "time"), (time, "sleep"), (sys, "stdout"), (sys, "stderr"))
+"""What a subject might replace, and everybody after it needs."""
+
+
+class ProcessEnded(BaseException):
+    """A subject would have ended the process that inspects it.
+
+    Args:
+        what: The function that it called.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}() would have ended the process that inspects it")
+        self.what = what
+
+
+@contextmanager
+def unharmed() -> Generator[None]:
+    """Keep a subject from ending this process, and undo what it did to it.
+
+    Its working directory, umask, environment and streams are put back where this is the main thread: nobody else
+    changes them meanwhile.
+    """
+    with _stays, ExitStack() as undo:
+        if threading.current_thread() is threading.main_thread():
+            _remember(undo)
+        yield
+
+
+class _Stays:
+    """Replaces what would end the process, or keep it from ending, as long as anything is inspected."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._undo = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._replace()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._undo.close()
+                _forget_pools()
+
+    def _replace(self) -> None:
+        for name in _ENDS:
+            own: Callable[..., object] = getattr(os, name)
+            self._undo.callback(setattr, os, name, own)
+            setattr(os, name, _refusing(name, own))
+        start = threading.Thread.start
+        self._undo.callback(setattr, threading.Thread, "start", start)
+        threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # put back when all is done
+
+
+_stays = _Stays()
+
+
+def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
+    here = os.getpid()
+
+    def refuse(*arguments: object) -> object:
+        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 -- documented, for this very purpose
+        if os.getpid() == here and str(caller).partition(".")[0] not in _RUNNERS:  # a fork may end
+            raise ProcessEnded(f"os.{name}")
+        return own(*arguments)
+
+    return refuse
+
+
+def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    def start(thread: threading.Thread) -> None:
+        thread.daemon = True  # no interpreter waits for it at exit
+        own(thread)
+
+    return start
+
+
+def _forget_pools() -> None:
+    """Let the interpreter wait for no thread of a pool that is still busy: it may be busy for ever."""
+    for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- there is no other way
+        if thread.daemon:
+            pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
+
+
+def _remember(undo: ExitStack) -> None:
+    for module, name in _MENDED:
+        undo.callback(setattr, module, name, getattr(module, name))
+    for number in (0, 1, 2):
+        with suppress(OSError):  # one that is closed already stays so
+            undo.callback(_reopen, number, os.dup(number))
+    undo.callback(_restore_environment, dict(os.environ))
+    mask = os.umask(0o077)
+    os.umask(mask)
+    undo.callback(os.umask, mask)
+    with suppress(OSError):  # where it is gone already, there is nothing to go back to
+        undo.callback(_go_back, os.getcwd())  # noqa: PTH109 -- a name to go back to
+
+
+def _reopen(number: int, copy: int) -> None:
+    if not (_is_open(number) and os.path.sameopenfile(number, copy)):
+        os.dup2(copy, number)
+    os.close(copy)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _go_back(directory: str) -> None:
+    with suppress(OSError):  # what a subject removed for good cannot be entered
+        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 -- a name, as above
+        os.chdir(directory)

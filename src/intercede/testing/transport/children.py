@@ -1,0 +1,57 @@
+"""What checks of transports run in a child process, in which ``part`` makes one."""
+
+__all__ = ["INHERIT", "PUMP"]
+
+INHERIT = """
+import asyncio, json, os
+
+reading, writing = os.pipe()
+os.write(writing, b"this process's own input")
+os.dup2(reading, 0)
+
+async def main():
+    async with part() as transport:
+        run = asyncio.ensure_future(transport.run(["cat"]))
+        await asyncio.wait({run}, timeout=float(arguments[0]))
+        found = [run.result().returncode, run.result().stdout.decode()] if run.done() else [None, None]
+        print("\\n" + json.dumps(found), flush=True)
+        os.close(writing)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if not run.done():
+            os._exit(0)  # nothing can end it for sure
+
+asyncio.run(main())
+"""
+"""Runs `cat` in a process whose own stdin never ends, and prints its code and what it read; nulls where it hangs."""
+
+PUMP = """
+import asyncio, json, resource, sys
+from pathlib import Path
+
+def peak():
+    status = Path("/proc/self/status")
+    told = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(told[0]) >> 10 if told else most >> (20 if sys.platform == "darwin" else 10)
+
+class Count:
+    count = 0
+    async def write(self, data):
+        self.count += len(data)
+
+async def source(size, times):
+    piece = bytes(range(256)) * (size // 256)
+    for _ in range(times):
+        yield bytes(bytearray(piece))  # a new object each time, so that what is kept counts
+
+async def main():
+    sink = Count()
+    async with part() as transport:
+        await transport.run(["cat"], stdin=source(1024, 1), stdout=Count())
+        before = peak()
+        result = await transport.run(["cat"], stdin=source(*map(int, arguments)), stdout=sink)
+    print("\\n" + json.dumps([result.returncode, sink.count, peak() - before]))
+
+asyncio.run(main())
+"""
+"""Sends so many pieces of a size through `cat`; prints its code, the bytes that came back, and MiB more at the peak."""

@@ -1,0 +1,207 @@
+"""IC-TRANSPORT: how a run ends that is cancelled, or whose sink or iterator fails."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+from intercede.contract.transport import CommandResult, Transport
+from intercede.testing.clauses import MUST, SHOULD, clause
+from intercede.testing.context import CheckFailed, Context, shown
+from intercede.testing.transport.runs import FILLER, Failing, Taken, directory, first, heard, ran, sh
+
+_ENDS_WITHIN = 10.0
+"""Seconds in which a run must end."""
+_MOMENTS = (0.0, 0.001, 0.003, 0.01, None)
+"""Seconds after its start at which a run is cancelled; None: once the command has begun."""
+_BEATS = """
+d=$1
+beat() {
+    i=0
+    while [ -d "$d" ] && [ "$i" -lt 300 ]; do
+        echo >> "$d/$1"; i=$((i + 1)); sleep 0.1 || sleep 1
+    done 2>/dev/null
+}
+: > "$d/itself"; : > "$d/child"
+beat child &
+echo begun
+beat itself
+"""
+"""Lets itself and a child of its own grow a file each, until their directory is gone, or for half a minute."""
+_BETWEEN_BEATS = 1.2
+
+Ending = Callable[[Context, Transport, str], Awaitable[None]]
+
+
+def _long(context: Context) -> list[str]:
+    """Return a command that says so, and takes far longer than its run may last."""
+    return sh('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
+
+
+async def _ended(context: Context, run: "asyncio.Future[CommandResult]", when: str) -> None:
+    """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
+    await asyncio.wait({run}, timeout=_ENDS_WITHIN * context.scale)
+    context.expect(
+        run.done(), expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s", observed="it goes on"
+    )
+
+
+def _outcome(run: "asyncio.Future[CommandResult]") -> str:
+    if run.cancelled():
+        return "it raised CancelledError"
+    error = run.exception()
+    return f"it raised {shown(error)}" if error else f"it answered {shown(run.result())}"
+
+
+async def _cancelled(context: Context, run: "asyncio.Future[CommandResult]", when: str) -> None:
+    run.cancel()
+    await _ended(context, run, when)
+    context.expect(run.cancelled(), expected=f"run, {when}, to raise CancelledError", observed=_outcome(run))
+
+
+async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
+    try:
+        result = await ran(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
+        observed = f"{shown(result.stdout)}, {heard(result)}"
+    except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+        observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
+    context.expect(
+        observed == f"{shown(b'usable' + bytes([10]))}, exit code 0",
+        expected=f"the next run to work, {when}",
+        observed=observed,
+    )
+
+
+@clause(
+    "IC-TRANSPORT-07",
+    title="A cancelled run raises CancelledError in bounded time, and the transport stays usable.",
+    level=MUST,
+    depends=("IC-TRANSPORT-28",),
+    seconds=120,
+    look_at=(
+        "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "
+        "a command that nobody has ended. asyncio.create_subprocess_exec, cancelled while it starts, waits for ever in "
+        "Python 3.11: shield it. A lock, or a channel, that the cancelled run leaves behind for the next."
+    ),
+)
+async def check_cancelling(context: Context) -> None:
+    """Cancel runs of a long command as they start, a little later, and when it has begun."""
+    async with context.connected() as transport:
+        for moment in _MOMENTS:
+            sink = Taken()
+            run = asyncio.ensure_future(transport.run(_long(context), stdout=sink))
+            await first(run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
+            when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
+            await _cancelled(context, run, when)
+        await _expect_usable(context, transport, "after some were cancelled")
+
+
+async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
+    """Fail after the first piece, at once or when a sink has got something."""
+    yield FILLER
+    if after is not None:
+        await after.begun.wait()
+    raise error
+
+
+@clause(
+    "IC-TRANSPORT-08",
+    title="A sink or an iterator that fails ends the run, and its very exception passes.",
+    level=MUST,
+    depends=("IC-TRANSPORT-28", "IC-TRANSPORT-24"),
+    seconds=120,
+    look_at=(
+        "A feeder or reader task whose exception nobody asks for. An ExceptionGroup around it: raise the first inside. An "
+        "`except OSError` that is for the pipe and takes the iterator's own with it. Waiting for a command that nobody "
+        "feeds or reads any more: end it first."
+    ),
+)
+async def check_failures(context: Context) -> None:
+    """Let a sink fail, and iterators, with errors of several types."""
+    async with context.connected() as transport:
+        for error in (_Kits("raised by the conformance kit"), BrokenPipeError("the kit's own, of no pipe of yours")):
+            kind = type(error).__name__.lstrip("_")
+            failing = transport.run(_long(context), stdout=Failing(error))
+            await _expect_passes(context, failing, error, f"whose sink raises {kind}")
+            failing = transport.run(_long(context), stdin=_breaking(error))
+            await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
+            failing = transport.run(["cat"], stdin=_breaking(error), stdout=Taken())
+            await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
+        await _expect_usable(context, transport, "after a sink and an iterator failed")
+
+
+class _Kits(Exception):  # noqa: N818 -- no error of anybody's
+    """What a sink or an iterator of the kit's raises."""
+
+
+async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
+    run = asyncio.ensure_future(running)
+    await _ended(context, run, whose)
+    passed = not run.cancelled() and run.exception() is error
+    context.expect(passed, expected=f"run, {whose}, to raise that very {shown(error)}", observed=_outcome(run))
+
+
+@clause(
+    "IC-TRANSPORT-22",
+    title="What ends a run early ends the command there, with what it started.",
+    level=SHOULD,
+    depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08"),
+    seconds=180,
+    look_at=(
+        "Killing the client (ssh, docker exec) need not end the command on the other side. Killing the command's own process "
+        "leaves its children: start it in a session of its own (start_new_session=True, setsid) and signal the group. A "
+        "command that went on could write into files that somebody else works with by then."
+    ),
+)
+async def check_end_there(context: Context) -> None:
+    """Cancel a run, let its sink fail, and its iterator; see whether its files grow on."""
+    async with context.connected() as transport:
+        for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
+            async with directory(context, transport) as place:
+                await end(context, transport, place)
+                growing = await _growing(context, transport, place)
+                context.expect(
+                    not growing,
+                    expected=f"a command and its child to be ended by {how}{'' if how == 'cancelling' else ' that raised'}",
+                    observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
+                )
+
+
+async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
+    sink = Taken()
+    run = asyncio.ensure_future(transport.run(sh(_BEATS, place), stdout=sink))
+    await first(run, sink.begun.wait())
+    await _cancelled(context, run, "cancelled once its command has begun")
+
+
+async def _by_sink(context: Context, transport: Transport, place: str) -> None:
+    with suppress(_Kits):
+        await ran(context, transport, sh(_BEATS, place), stdout=Failing(_Kits()), within=_ENDS_WITHIN)
+
+
+async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
+    sink = Taken()
+    with suppress(_Kits):
+        source = _breaking(_Kits(), after=sink)
+        await ran(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+
+
+async def _growing(context: Context, transport: Transport, place: str) -> list[str]:
+    """Return what still beats, once time to end has passed."""
+    end = time.monotonic() + _ENDS_WITHIN * context.scale
+    before = await _sizes(context, transport, place)
+    while True:
+        await asyncio.sleep(_BETWEEN_BEATS)
+        after = await _sizes(context, transport, place)
+        growing = [name for name, one, other in zip(("it", "its child"), before, after, strict=True) if one != other]
+        if not growing or time.monotonic() > end:
+            return growing
+        before = after
+
+
+async def _sizes(context: Context, transport: Transport, place: str) -> list[bytes]:
+    script = 'cd "$1" && for each in itself child; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
+    result = await ran(context, transport, sh(script, place))
+    told = result.stdout.split()
+    context.expect(len(told) == 2, expected="the sizes of two files", observed=f"{told}, {heard(result)}")  # noqa: PLR2004 -- its own, and its child's
+    return told

@@ -1,0 +1,385 @@
+"""IC-TRANSPORT: what goes through a command's three streams, and how much of it lies in memory meanwhile."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+
+from intercede.contract.transport import Transport
+from intercede.testing.backend.children import last_line
+from intercede.testing.backend.payloads import nap
+from intercede.testing.clauses import MUST, clause
+from intercede.testing.context import Context, shown
+from intercede.testing.transport.children import INHERIT, PUMP
+from intercede.testing.transport.runs import (
+    FILLER,
+    Taken,
+    counted,
+    counting,
+    directory,
+    expect_bytes,
+    first,
+    heard,
+    pieces,
+    ran,
+    sh,
+)
+
+_BYTES = bytes(range(256))
+_OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
+_HUNDRED = 400 * len(FILLER)
+"""100 MiB."""
+_IN_FLIGHT = 64 * len(FILLER)
+"""16 MiB: far more than pipes and windows hold on the way."""
+_HELD_BACK = 128 * len(FILLER)
+"""32 MiB."""
+_GROWTH_MIB = 64
+_LAST = 2**20
+_MANY = 400_000
+"""Lines of numbers: 2.7 MB."""
+_REPLY = 10.0
+_HELD = 1.0
+
+
+@clause(
+    "IC-TRANSPORT-03",
+    title="stdout and stderr come back apart and exact, whatever bytes they are.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01",),
+    look_at=(
+        "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
+        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline."
+    ),
+)
+async def check_bytes(context: Context) -> None:
+    """Write every byte to both, in other orders, with newlines around; and much to stdout."""
+    back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
+    async with context.connected() as transport:
+        result = await ran(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
+        expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
+        expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
+        result = await ran(context, transport, sh(counting(_MANY)))
+        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-29",
+    title="stderr keeps its last 1 MiB, and is read while stdout is.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "Reading one stream to its end before the other: the command stands still as soon as the other's pipe is full, and "
+        "never ends. Keeping the first MiB, all, or none: drop from the front, as the reason of a failure is at the end."
+    ),
+)
+async def check_last_of_stderr(context: Context) -> None:
+    """Write megabytes to both, to stderr first."""
+    async with context.connected() as transport:
+        result = await ran(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
+        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
+        expect_bytes(context, "on stderr, the last of it", counted(_MANY)[-_LAST:], result.stderr)
+
+
+@clause(
+    "IC-TRANSPORT-23",
+    title="Without stdin a command reads /dev/null.",
+    level=MUST,
+    depends=("IC-TRANSPORT-20",),
+    look_at=(
+        "stdin=None of asyncio's and of subprocess's own functions, which gives the command this process's stdin: say "
+        "DEVNULL. A pipe that is opened and never closed: the command waits for ever. For ssh, `-n`."
+    ),
+)
+async def check_no_stdin(context: Context) -> None:
+    """Run `cat` from a child process with a stdin that holds a line and never ends."""
+    child = await context.subprocess(INHERIT, str(5 * context.scale))
+    code, read = last_line(context, child, "running `cat` in a child process")
+    observed = f"exit code {code}, and that it read {read!r}" if code is not None else "it did not end"
+    context.expect((code, read) == (0, ""), expected="`cat` to end with 0, having read nothing", observed=observed)
+
+
+class _Bare:
+    """An iterable of pieces that is no generator, and whose iterator cannot be closed."""
+
+    def __init__(self, given: Iterable[bytes]) -> None:
+        self._given = given
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Next(iter(self._given))
+
+
+class _Next:
+    def __init__(self, given: Iterator[bytes]) -> None:
+        self._given = given
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for each in self._given:
+            return each
+        raise StopAsyncIteration
+
+
+@clause(
+    "IC-TRANSPORT-24",
+    title="stdin arrives byte for byte, in pieces of any size, from any asynchronous iterable.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. An "
+        "iterable has __aiter__ only, so say `async for`, not __anext__, and its iterator need not have aclose. The pipe is closed at the end, not before all "
+        "of it is written."
+    ),
+)
+async def check_stdin(context: Context) -> None:
+    """Send every byte, nothing, and much at once through `cat`."""
+    async with context.connected() as transport:
+        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
+        whole = b"".join(given)
+        result = await ran(context, transport, ["cat"], stdin=_Bare(given))
+        expect_bytes(context, "to come back from `cat`", whole, result.stdout)
+        result = await ran(context, transport, ["cat"], stdin=pieces())
+        context.expect(
+            (result.returncode, result.stdout) == (0, b""), expected="nothing to be nothing", observed=result
+        )
+
+
+@clause(
+    "IC-TRANSPORT-04",
+    title="stdin streams: 100 MB are taken from the iterator as the command reads them, not before.",
+    level=MUST,
+    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-28"),
+    look_at=(
+        "Collecting the iterator (b''.join, communicate()) before the command starts. Writing without `await "
+        "writer.drain()`: all of it then lies in a buffer of this process. An unbounded queue between a feeder and the "
+        "connection."
+    ),
+    seconds=180,
+)
+async def check_stdin_streams(context: Context) -> None:
+    """Send 100 MB to a command that does not read at first, and see how much is taken until it begins."""
+    given, at_begin = 0, 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal given
+        for _ in range(_HUNDRED // len(FILLER)):
+            given += len(FILLER)
+            yield FILLER
+
+    class Sink(Taken):
+        async def write(self, data: bytes) -> None:
+            nonlocal at_begin
+            at_begin = at_begin or given
+            await super().write(data)
+
+    sink = Sink()
+    async with context.connected() as transport:
+        script = f"{nap(0.5)}; echo begin; wc -c"
+        result = await ran(context, transport, sh(script), stdin=source(), stdout=sink, within=120)
+    count = sink.data.decode(errors="replace").split()
+    observed = f"{shown(sink.data)}, {heard(result)}"
+    context.expect(count == ["begin", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
+    context.expect(
+        at_begin <= _IN_FLIGHT,
+        expected=f"at most {_IN_FLIGHT >> 20} MiB to be taken from the iterator while the command reads nothing",
+        observed=f"{at_begin >> 20} MiB of {_HUNDRED >> 20} were taken before it began to read",
+    )
+
+
+class _Dialogue:
+    """Says each word once the one before has come back: both the iterable and the sink."""
+
+    def __init__(self, words: list[bytes], patience: float) -> None:
+        self.words, self._patience = words, patience
+        self.answered = 0
+        self.silent: bytes | None = None
+        """The word that nothing came back for in time."""
+        self._news = asyncio.Event()
+        self._heard = b""
+
+    async def write(self, data: bytes) -> None:
+        self._heard += data
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        said = b""
+        for word in self.words:
+            said += word
+            yield word
+            end = time.monotonic() + self._patience
+            while self._heard != said and time.monotonic() < end:
+                self._news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), end - time.monotonic())
+            if self._heard != said:
+                self.silent = word
+                return
+            self.answered += 1
+
+
+@clause(
+    "IC-TRANSPORT-05",
+    title="stdout streams while stdin does: what a command writes reaches the sink before its input ends.",
+    level=MUST,
+    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-28"),
+    look_at=(
+        "communicate(), or any order of first sending all and then reading all: start the reading, then feed. A reader that "
+        "waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking what there is. A client that "
+        "collects what it is to send."
+    ),
+)
+async def check_dialogue(context: Context) -> None:
+    """Send words through `cat`, each when the one before has come back."""
+    talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
+    async with context.connected() as transport:
+        await ran(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
+    context.expect(
+        talk.answered == len(talk.words),
+        expected="`cat` to give back each piece of its input before the next is sent",
+        observed=f"nothing came back for {_REPLY * context.scale:g} s after {shown(talk.silent)}"
+        if talk.silent
+        else f"{talk.answered} of {len(talk.words)} pieces were taken and came back",
+    )
+
+
+@clause(
+    "IC-TRANSPORT-28",
+    title="A sink gets all of stdout, in order, a piece after the other, none empty; the result's stdout is then empty.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "`await stdout.write(data)` for each piece as it is read: without await, or as tasks, pieces overlap and change "
+        "places. An empty read is the end of the file, and not written. What the sink took is not kept a second time. "
+        "run returns when the last piece was taken."
+    ),
+)
+async def check_sink(context: Context) -> None:
+    """Write 2.7 MB into a sink that is slow for a turn of the loop, and nothing into another."""
+    async with context.connected() as transport:
+        for count in (_MANY, 0):
+            sink = Taken()
+            result = await ran(context, transport, sh(counting(count)), stdout=sink)
+            odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
+            context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
+            expect_bytes(context, "in the sink when run returns", counted(count), sink.data)
+            context.expect(
+                not sink.overlapped,
+                expected="a write to be awaited before the next",
+                observed="the next write came while one was awaited",
+            )
+            expect_bytes(context, "in the result, as the sink has them", b"", result.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-27",
+    title="A slow sink slows the command down: it is not read from while the sink has not taken the last piece.",
+    level=MUST,
+    depends=("IC-TRANSPORT-28", "IC-TRANSPORT-18"),
+    look_at=(
+        "A queue, or a task for each piece, between the reader and the sink. A client that reads on by itself: bound what "
+        "it buffers. A copy of gigabytes to a slow disk otherwise lies in memory."
+    ),
+)
+async def check_slow_sink(context: Context) -> None:
+    """Hold the first piece, and see from another connection whether the command could write 32 MB meanwhile."""
+    release = asyncio.Event()
+    count = 0
+
+    class Held(Taken):
+        async def write(self, data: bytes) -> None:
+            nonlocal count
+            count += len(data)
+            self.begun.set()
+            await release.wait()
+
+    sink = Held()
+    async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
+        script = f'head -c {_HELD_BACK} /dev/zero; : > "$1/over"'
+        run = asyncio.ensure_future(ran(context, transport, sh(script, place), stdout=sink, within=120))
+        try:
+            await first(run, sink.begun.wait())
+            over = await _is_there(context, other, f"{place}/over")
+        finally:
+            release.set()
+        await run
+    context.expect(
+        not over,
+        expected=f"a command to wait with the rest of its {_HELD_BACK >> 20} MiB while the sink holds the first piece",
+        observed="it could write all of it",
+    )
+    context.expect(
+        count == _HELD_BACK, expected=f"{_HELD_BACK} bytes in the sink afterwards", observed=f"{count} bytes"
+    )
+
+
+async def _is_there(context: Context, transport: Transport, path: str) -> bool:
+    """Look for a second whether a file appears."""
+    end = time.monotonic() + _HELD
+    while time.monotonic() < end:
+        if (await ran(context, transport, ["test", "-e", path])).returncode == 0:
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+@clause(
+    "IC-TRANSPORT-26",
+    title="100 MB in and 100 MB out lie in bounded memory.",
+    level=MUST,
+    depends=("IC-TRANSPORT-04", "IC-TRANSPORT-05"),
+    look_at=(
+        "What is kept of data that has gone by: a copy for sending again, stdout collected although a sink takes it, a "
+        "bytes object that grows by +=. A window that grows without bound."
+    ),
+    seconds=180,
+)
+async def check_memory(context: Context) -> None:
+    """Send 100 MB through `cat` in a child process, and read from the system how much memory it took at most."""
+    child = await context.subprocess(PUMP, str(len(FILLER)), str(_HUNDRED // len(FILLER)), within=120)
+    code, back, grown = last_line(context, child, "sending 100 MB through `cat` in a child process")
+    context.expect(
+        (code, back) == (0, _HUNDRED), expected=f"{_HUNDRED} bytes to come back", observed=f"{back}, and code {code}"
+    )
+    context.expect(
+        isinstance(grown, int) and grown <= _GROWTH_MIB,
+        expected=f"the process to need at most {_GROWTH_MIB} MiB more for {_HUNDRED >> 20} MiB in and as many out",
+        observed=f"{grown} MiB more",
+    )
+
+
+@clause(
+    "IC-TRANSPORT-25",
+    title="A command that ends without reading its input is no error, and the iterator is closed.",
+    level=MUST,
+    depends=("IC-TRANSPORT-02",),
+    look_at=(
+        "BrokenPipeError and ConnectionResetError while writing: stop feeding, and tell how the command ended. Waiting for "
+        "the iterator after the command's end: it may be silent for ever, so cancel the feeder. Close an iterator that has "
+        "aclose, `async with contextlib.aclosing(...)`: it may hold a file open."
+    ),
+)
+async def check_early_exit(context: Context) -> None:
+    """Feed commands that end at once from iterators that do not: one gives without end, one nothing more."""
+    for silent in (False, True):
+        closed = False
+
+        async def endless(*, silent: bool = silent) -> AsyncIterator[bytes]:
+            nonlocal closed
+            try:
+                while True:
+                    yield FILLER
+                    await asyncio.sleep(3600 if silent else 0)
+            finally:
+                closed = True
+
+        source = endless()
+        how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
+        async with context.connected() as transport:
+            result = await ran(context, transport, sh("head -c 10; exit 3"), stdin=source, within=10)
+            context.expect(
+                (result.returncode, result.stdout) == (3, FILLER[:10]),
+                expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
+                observed=f"{heard(result)}, and {shown(result.stdout)}",
+            )
+            context.expect(closed, expected=f"{how} to be closed when run returns", observed="it is still open")

@@ -1,0 +1,61 @@
+"""How many jobs a check has out at once is declared, so that a run keeps within what a resource allows."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from intercede.contract import CopyVars, JobHandle, JobStatus, OpOutcome, Submission, SubmissionSpec
+from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.gallery import matrix
+from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.running import run_checks
+from intercede.testing.verdict import State
+
+CHECKS = [each for each in CLAUSES.values() if each.role == "backend" and each.area != "life"]
+"""IC-LIFE counts on a process to itself; what it has out is small."""
+
+
+class _Counting(FakeBackend):
+    """Counts what is submitted and not yet seen final, over all instances."""
+
+    out: set[JobHandle] = set()  # noqa: RUF012 -- of all instances, and emptied by each test
+    most = 0
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.out.update(told.handles.values())
+        type(self).most = max(self.most, len(self.out))
+        return told
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        told = await super().status(handles)
+        self.out.difference_update(handle for handle, each in told.items() if each.state.final)
+        return told
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        told = await super().purge(handles)
+        self.out.difference_update(handle for handle, each in told.items() if each.ok)
+        return told
+
+
+@pytest.fixture(autouse=True)
+def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the fake its own state, and end what is left running."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    _Counting.out.clear()
+    _Counting.most = 0
+    yield
+    matrix.sweep(tmp_path)
+
+
+@pytest.mark.parametrize("clause", CHECKS, ids=[each.id for each in CHECKS])
+def test_no_check_has_more_jobs_out_than_its_clause_declares(clause: Clause) -> None:
+    """And each is green for the fake, which keeps every clause."""
+    alone = replace(clause, depends=())
+
+    report = run_checks(_Counting, clauses={clause.id: alone})
+
+    assert report.results[clause.id].state is State.PASSED, report.results[clause.id].detail
+    assert _Counting.most <= clause.jobs
