@@ -4,19 +4,26 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from intercede.contract import ConfigError, PluginNotFoundError
 from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
 from intercede.testing.calibrating import calibrate
+from intercede.testing.checking import Told
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.plan import Options
 from intercede.testing.running import Inspection, run_checks
 from intercede.testing.subjects import FactorySubject
 from intercede.testing.verdict import Facts, Result
 
 SUBMIT = "intercede/submit::IC-SUBMIT-01"
+
+
+def nobody(facts: Facts, clause: Clause, result: Result) -> None:
+    """Tell nobody."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +33,9 @@ def _a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-def check(config: str | dict[str, object] = "fake", **options: object) -> Report:
+def check(config: str | dict[str, object] = "fake", *, told: Told = nobody, **options: Unpack[Options]) -> Report:
     """Check a backend."""
-    return asyncio.run(check_backend(config, **options))  # type: ignore[arg-type]  # each test gives what it is about
+    return asyncio.run(check_backend(config, told=told, **options))
 
 
 def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
@@ -58,7 +65,8 @@ def test_transports_and_schedulers_are_subjects() -> None:
     transport = asyncio.run(check_transport("local", ids=[SUBMIT]))
     scheduler = asyncio.run(check_scheduler("direct", ids=["intercede/scheduler::IC-SCHEDULER-08"]))
 
-    assert (transport.facts.id, transport.facts.roles) == ("local+direct", {"transport", "backend"})
+    assert transport.facts.id == "local+direct"
+    assert transport.facts.roles == {"transport", "backend"}
     assert transport.results["IC-SUBMIT-01"].state is State.PASSED
     assert (scheduler.facts.id, scheduler.verdict) == ("direct", Verdict.PARTIAL)
     assert scheduler.results["IC-SUBMIT-01"].message == "backend clause, and direct is a scheduler"
@@ -75,7 +83,7 @@ def test_transports_and_schedulers_are_subjects() -> None:
         ({"require": ["flight"]}, "'flight' is no capability"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_starts(options: dict[str, object], words: str) -> None:
+def test_what_makes_no_sense_is_refused_before_anything_starts(options: Options, words: str) -> None:
     """With what would do."""
     with pytest.raises(ConfigError, match=words):
         check(**options)
@@ -122,7 +130,7 @@ class Flaky(FakeBackend):
 
     asked = 0
 
-    async def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def, override]  # noqa: ANN201 -- as wide as it gets
+    async def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- as wide as it gets
         """Fail now and then."""
         Flaky.asked += 1
         if Flaky.asked % 3 == 0:
@@ -161,7 +169,7 @@ def test_a_probe_that_fails_changes_no_bound() -> None:
     """The checks will tell what is wrong."""
 
     class Refuses(FakeBackend):
-        async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def, override]  # noqa: ANN202 -- never returns
+        async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- never returns
             raise ConnectionError("closed on Sundays")
 
     scale, note = calibrate(FactorySubject(Refuses), Facts(id="r", config="r", name="r"))
@@ -173,7 +181,7 @@ def test_a_probe_that_fails_changes_no_bound() -> None:
 class BlocksTheLoop(FakeBackend):
     """Blocks the event loop in one verb for longer than anybody waits."""
 
-    async def find(self, tag: str):  # type: ignore[no-untyped-def, override]  # noqa: ANN201 -- never returns
+    async def find(self, tag: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
         """Block."""
         time.sleep(4)  # noqa: ASYNC251 -- the mistake
 

@@ -120,8 +120,10 @@ class Context:
         *,
         capabilities: frozenset[Capability] = frozenset(),
         scale: float = 1.0,
+        children: asyncio.Semaphore | None = None,
     ) -> None:
         self.subject = subject
+        self._children = children or asyncio.Semaphore()
         self.tmp = tmp
         """An empty directory of this check's own."""
         self.capabilities = capabilities
@@ -300,9 +302,10 @@ class Context:
         Raises:
             CheckFailed: It did not end within so many seconds, times ``scale``.
         """
-        return await self._ask(
-            "subprocess", shown(arguments), lambda: run_child(self.subject, source, arguments), within=within
-        )
+        async with self._children:  # to wait for others is no part of its time
+            return await self._ask(
+                "subprocess", shown(arguments), lambda: run_child(self.subject, source, arguments), within=within
+            )
 
     # Bounds and the record
 

@@ -163,6 +163,7 @@ class Suite:
         option = self._config.option
         parts = ["pytest", *(f"--intercede-{role}={each}" for role, each in option.intercede_subjects)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
+        parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
         scale = self.plan.scales[subject_id]
         parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
         return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
@@ -225,7 +226,7 @@ class Suite:
         reports = self._reports()
         if self._directory:
             write(reports, self._directory, self._started)
-        self._rewrite_known()
+        self._rewrite_known(reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
@@ -234,11 +235,11 @@ class Suite:
         for each in reports:
             self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
 
-    def _rewrite_known(self) -> None:
+    def _rewrite_known(self, reports: Sequence[Report]) -> None:
         known = self.plan.known
         if known is None or not self._config.option.intercede_update_known:
             return
-        text = updated(known, self._results, CLAUSES, self.plan.today)
+        text = updated(known, {each.facts.id: each.results for each in reports}, CLAUSES, self.plan.today)
         if text != known.text:
             write_known(known, text)
             self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)

@@ -1,5 +1,7 @@
 """Run checks, without pytest: ``run_checks(MyBackend).verdict``."""
 
+import asyncio
+import os
 import tempfile
 import time
 import warnings
@@ -122,6 +124,7 @@ class Inspection:
         self.results: dict[str, Result] = {}
         self._ahead: dict[str, Result] = {}
         self._together: list[Together[Result]] = []
+        self._children = asyncio.Semaphore(os.cpu_count() or 2)  # each is an interpreter that starts
         self.left: list[str] = []
         """What could not be cleaned up, a text for each check."""
 
@@ -135,7 +138,7 @@ class Inspection:
             self._begin()
         result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._repeated(clause)
         result = self._judged(clause, result)
-        if result.state.red and self.facts.refusal is None:
+        if result.state.blocks and self.facts.refusal is None:
             result = self._blocked(clause, map(self._known, needs(clause, self.planned))) or result
         self.results[clause.id] = result
         return result
@@ -179,7 +182,7 @@ class Inspection:
     @staticmethod
     def _blocked(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
         for each in dependencies:
-            blocker = each.clause if each.state.red else each.blocker
+            blocker = each.clause if each.state.blocks else each.blocker
             if blocker is not None:
                 return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
         return None
@@ -214,7 +217,7 @@ class Inspection:
             slots.give(clause.jobs)
 
     async def _one_here(self, clause: Clause) -> Result:
-        with self._prepared() as (context, aside):
+        with self._prepared(self._children) as (context, aside):
             began = time.monotonic()
             check = bounded.within(clause.seconds * context.scale, clause.check(context))
             finding = finding_of(clause, (await bounded.ended(check)).raised)
@@ -238,12 +241,13 @@ class Inspection:
             return self._told(clause, finding, seconds, context, remains)
 
     @contextmanager
-    def _prepared(self) -> Generator[tuple[Context, Path]]:
+    def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as directory:
             tmp, aside = Path(directory, "check"), Path(directory, "aside")
             tmp.mkdir()
-            yield Context(self.subject, tmp, capabilities=self.facts.capabilities, scale=self.scale), aside
+            claimed = self.facts.capabilities
+            yield Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children), aside
 
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains

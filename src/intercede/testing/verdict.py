@@ -50,8 +50,14 @@ class State(StrEnum):
         """Whether it speaks against the subject."""
         return self in _RED
 
+    @property
+    def blocks(self) -> bool:
+        """Whether a red clause that depends on it says nothing of its own. What passes unexpectedly does pass."""
+        return self in _BLOCKS
 
-_RED = frozenset({State.FAILED, State.UNEXPECTED_PASS, State.ERROR})
+
+_BLOCKS = frozenset({State.FAILED, State.ERROR})
+_RED = _BLOCKS | {State.UNEXPECTED_PASS}
 _RAN = frozenset({State.PASSED, State.KNOWN}) | _RED
 
 
@@ -329,9 +335,9 @@ def _settled(
         if clause.id == facts.gate:
             return replace(result, state=State.FAILED, message=facts.refusal)
         return replace(result, state=State.BLOCKED, blocker=facts.gate, message=f"{facts.gate} is red")
-    if result.state.red or result.state is State.NOT_RUN:
+    if result.state.blocks or result.state is State.NOT_RUN:
         for dependency in (settled[each] for each in dependencies if each in settled):
-            blocker = dependency.clause if dependency.state.red else dependency.blocker
+            blocker = dependency.clause if dependency.state.blocks else dependency.blocker
             if blocker is not None:
                 return replace(result, state=State.BLOCKED, blocker=blocker, message=f"{blocker} is red")
     return result
