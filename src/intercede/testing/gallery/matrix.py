@@ -23,7 +23,7 @@ from intercede.testing.context import Context
 from intercede.testing.gallery import also_red, caught_by, role_of, wrong
 from intercede.testing.gallery.fake.job import Job
 from intercede.testing.running import run_checks
-from intercede.testing.verdict import Report, needs
+from intercede.testing.verdict import Report, State, needs
 
 __all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
 
