@@ -1,15 +1,17 @@
 """``intercede check``: the conformance suite without pytest, with what it does on the screen meanwhile."""
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from intercede.cli.words import plain, say
+from intercede.contract.errors import ConfigError
 from intercede.testing.checking import Told, inspect
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.known import updated
@@ -22,13 +24,25 @@ __all__ = ["check", "matching"]
 
 
 def matching(only: Sequence[str]) -> list[str]:
-    """Turn clauses and areas, as people write them, into what a plan chooses by: IC-SUBMIT-04, submit."""
-    return [_beginning(each) for each in only]
+    """Turn clauses and areas, as people write them, into what a plan chooses by: IC-SUBMIT-04, submit.
+
+    Raises:
+        ConfigError: There is no such clause or area.
+    """
+    areas = {each.area for each in CLAUSES.values()}
+    return [_beginning(each, areas) for each in only]
 
 
-def _beginning(word: str) -> str:
-    known = CLAUSES.get(word.upper())
-    return f"intercede/{known.area}::{known.id}" if known else f"intercede/{word.lower().removeprefix('ic-')}"
+def _beginning(word: str, areas: Set[str]) -> str:
+    clause, area = CLAUSES.get(word.upper()), word.lower().removeprefix("ic-")
+    if clause is None and area not in areas:
+        near = get_close_matches(word.upper(), CLAUSES, n=3) or sorted(areas)
+        raise ConfigError(
+            f"--only {word}: there is no such clause or area; is one of these meant: {', '.join(near)}?",
+            field="--only",
+            value=word,
+        )
+    return f"intercede/{clause.area}::{clause.id}" if clause else f"intercede/{area}"
 
 
 def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:

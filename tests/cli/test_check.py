@@ -1,0 +1,111 @@
+"""``intercede check``: the conformance suite without pytest."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+LOCAL = '{"transport": "local", "scheduler": "direct"}'
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> dict[str, str]:
+    """Return the variable that gives jobs a place of their own."""
+    return {"XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def test_the_verdict_is_the_last_line_and_the_exit_code(intercede: Command, state: dict[str, str]) -> None:
+    """What was selected is PARTIAL; a letter a check stands on stderr."""
+    ended = intercede("check", "fake", "--only", "shape", "--only", "IC-SUBMIT-01", **state)
+
+    assert ended.returncode == 0, ended
+    assert ended.stdout.splitlines()[-1].startswith("intercede: fake: PARTIAL, 6 of ")
+    assert ended.stderr.strip(".\n") == ""
+
+
+def test_a_red_one_says_everything(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
+    """Exit code 1, the clause, what was expected and seen, and the command that does it again; it works."""
+    config = json.dumps({"type": "fake", "state": str(tmp_path / "nowhere" / "x")})
+    (tmp_path / "nowhere").write_text("a file where a directory must be")
+
+    ended = intercede("check", config, "--only", "IC-LIFE-02", **state)
+
+    assert ended.returncode == 1, ended
+    assert "IC-LIFE-02 (MUST)" in ended.stdout
+    assert "NotADirectoryError" in ended.stdout or "cannot be made" in ended.stdout
+    assert f"again: intercede check '{config}' --only IC-LIFE-02" in ended.stdout
+    assert "NOT CONFORMANT: fix IC-LIFE-02 first" in ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nope"], "nothing provides backends:nope"),
+        (["fake", "--only", "IC-SUBMIT-99"], "is one of these meant: IC-SUBMIT-"),
+        (["fake", "--timeout-scale", "soon"], "--timeout-scale must be a number above 0, or auto"),
+        (["fake", "--known", "nowhere.toml"], "nowhere.toml"),
+        (["fake", "--jobs", "1"], "is too few"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_starts(
+    intercede: Command, state: dict[str, str], arguments: list[str], words: str
+) -> None:
+    """One message and exit code 2."""
+    ended = intercede("check", *arguments, **state)
+
+    assert ended.returncode == 2, ended
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_transports_schedulers_and_reports(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
+    """The role is an option; reports land where they are asked for."""
+    transport = intercede(
+        "check", "local", "--role", "transport", "--only", "IC-TRANSPORT-01", "--report", "r", **state
+    )
+    scheduler = intercede("check", "direct", "--role", "scheduler", "--only", "IC-SCHEDULER-08", **state)
+
+    assert (transport.returncode, scheduler.returncode) == (0, 0), (transport, scheduler)
+    assert json.loads((tmp_path / "r" / "conformance.json").read_text())["verdict"] == "PARTIAL"
+    assert "direct: PARTIAL, 1 of " in scheduler.stdout
+
+
+def test_known_failures_are_rewritten(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
+    """What passes is red, and goes."""
+    known = tmp_path / "known.toml"
+    known.write_text('[[known]]\nclause = "IC-SHAPE-01"\nreason = "r"\nsymptom = "s"\nuntil = 2999-01-01\n')
+
+    ended = intercede("check", "fake", "--only", "shape", "--known", str(known), "--update-known", **state)
+
+    assert ended.returncode == 1, ended
+    assert "and passes: remove the entry" in ended.stdout
+    assert "IC-SHAPE-01" not in known.read_text()
+
+
+def test_a_terminal_shows_how_far_it_is(state: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
+    """A bar while it runs, and the verdict stays."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "intercede", "check", LOCAL, "--only", "shape"]
+    with os.fdopen(leader, "rb", buffering=0) as terminal:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=environment | state | {"TERM": "xterm", "COLUMNS": "100"},
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+        os.close(follower)
+        shown = terminal.read(1 << 16)
+
+    assert ended.returncode == 0
+    assert b"IC-SHAPE-" in shown
+    assert ended.stdout.decode().splitlines()[-1].startswith("intercede: local+direct: PARTIAL, ")
