@@ -111,7 +111,12 @@ class _Compares(FakeBackend):
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         await super().find(tag)
-        return [each for each in self._all() if self.alike(tag, str(self._job(each).spec().tag))]
+        return [each for each in self._all() if self._is_alike(tag, each)]
+
+    def _is_alike(self, asked: str, handle: JobHandle) -> bool:
+        with suppress(FileNotFoundError):  # purged meanwhile
+            return self.alike(asked, str(self._job(handle).spec().tag))
+        return False
 
 
 class FindsByPrefix(_Compares):
