@@ -13,6 +13,7 @@ _IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; ech
 _TELLING = ("two  words ", "$HOME", "it's", "")
 """Arguments by which most mistakes are recognised."""
 _SHOWN = 5
+_ASKED = 80
 _CODES = (0, 1, 2, 3, 10, 42, 64, 99, 100, 125, 126, 127, 128, 129, 130, 137, 143, 192, 200, 254)
 _SIGNALS: Mapping[str, int] = {"KILL": 9, "ALRM": 14, "TERM": 15}
 _AT_ONCE = 50
@@ -55,8 +56,12 @@ async def _changed(context: Context, transport: Transport) -> list[str]:
         if result.stdout != f"[{each}][end]".encode():
             wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({heard(result)})" if result.returncode else ""
-            told.append(f"{shown(argv)} wrote {wrote}{why}")
+            told.append(f"{_cut(shown(argv))} wrote {_cut(wrote)}{why}")
     return told
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _ASKED else f"{text[:_ASKED]}..."
 
 
 @clause(

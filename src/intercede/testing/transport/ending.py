@@ -8,7 +8,7 @@ from contextlib import suppress
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
-from intercede.testing.transport.runs import FILLER, Failing, Taken, directory, first, heard, ran, sh
+from intercede.testing.transport.runs import Failing, Taken, directory, first, heard, ran, sh
 
 _ENDS_WITHIN = 10.0
 """Seconds in which a run must end."""
@@ -90,15 +90,15 @@ async def check_cancelling(context: Context) -> None:
         for moment in _MOMENTS:
             sink = Taken()
             run = asyncio.ensure_future(transport.run(_long(context), stdout=sink))
-            await first(run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
+            await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancelled(context, run, when)
-        await _expect_usable(context, transport, "after some were cancelled")
+            await _expect_usable(context, transport, f"after one was {when}")
 
 
 async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
     """Fail after the first piece, at once or when a sink has got something."""
-    yield FILLER
+    yield b"a piece"
     if after is not None:
         await after.begun.wait()
     raise error
@@ -119,7 +119,10 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
 async def check_failures(context: Context) -> None:
     """Let a sink fail, and iterators, with errors of several types."""
     async with context.connected() as transport:
-        for error in (_Kits("raised by the conformance kit"), BrokenPipeError("the kit's own, of no pipe of yours")):
+        for error in (
+            _OfTheKit("raised by the conformance kit"),
+            BrokenPipeError("the kit's own, of no pipe of yours"),
+        ):
             kind = type(error).__name__.lstrip("_")
             failing = transport.run(_long(context), stdout=Failing(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
@@ -130,7 +133,7 @@ async def check_failures(context: Context) -> None:
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
 
-class _Kits(Exception):  # noqa: N818 -- no error of anybody's
+class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
     """What a sink or an iterator of the kit's raises."""
 
 
@@ -170,19 +173,19 @@ async def check_end_there(context: Context) -> None:
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     run = asyncio.ensure_future(transport.run(sh(_BEATS, place), stdout=sink))
-    await first(run, sink.begun.wait())
+    await first(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 
 
 async def _by_sink(context: Context, transport: Transport, place: str) -> None:
-    with suppress(_Kits):
-        await ran(context, transport, sh(_BEATS, place), stdout=Failing(_Kits()), within=_ENDS_WITHIN)
+    with suppress(_OfTheKit):
+        await ran(context, transport, sh(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
 
 
 async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
-    with suppress(_Kits):
-        source = _breaking(_Kits(), after=sink)
+    with suppress(_OfTheKit):
+        source = _breaking(_OfTheKit(), after=sink)
         await ran(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 

@@ -181,7 +181,7 @@ async def _use(context: Context, transport: Transport) -> None:
         await ran(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
     run = asyncio.ensure_future(transport.run(sh("echo begun; exec sleep 5"), stdout=sink))
-    await first(run, sink.begun.wait())
+    await first(context, run, sink.begun.wait())
     run.cancel()
     await asyncio.wait({run}, timeout=10 * context.scale)
 
@@ -209,7 +209,7 @@ async def check_two_instances(context: Context) -> None:
     async with context.connected() as transport:
         run = asyncio.ensure_future(ran(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
-            await first(run, sink.begun.wait())
+            await first(context, run, sink.begun.wait())
             async with context.connected() as other:
                 result = await ran(context, other, sh("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)

@@ -25,6 +25,7 @@ __all__ = [
 FILLER = bytes(range(256)) * 1024
 """A piece of 256 KiB."""
 _SHOWN = 40
+_BEGINS_WITHIN = 20.0
 
 
 def sh(script: str, *arguments: str) -> list[str]:
@@ -100,11 +101,20 @@ def counted(last: int) -> bytes:
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 
 
-async def first(run: "asyncio.Future[CommandResult]", awaitable: Coroutine[object, object, object]) -> None:
-    """Wait until something has happened, or the run is over before."""
+async def first(
+    context: Context, run: "asyncio.Future[CommandResult]", awaitable: Coroutine[object, object, object]
+) -> None:
+    """Wait until something has happened, or the run is over before.
+
+    Raises:
+        CheckFailed: Neither is within 20 seconds, times ``scale``.
+    """
     waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
-    await asyncio.wait({cast("asyncio.Future[object]", run), waited}, return_when=asyncio.FIRST_COMPLETED)
+    both = {cast("asyncio.Future[object]", run), waited}
+    done, _ = await asyncio.wait(both, timeout=_BEGINS_WITHIN * context.scale, return_when=asyncio.FIRST_COMPLETED)
     waited.cancel()
+    expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
+    context.expect(done, expected=expected, observed="nothing came, and run goes on")
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
@@ -129,12 +139,13 @@ class Taken:
         return b"".join(each for each in self.pieces if isinstance(each, bytes))
 
     async def write(self, data: bytes) -> None:
-        """Take the next piece, over a turn of the loop."""
+        """Take the next piece, over some turns of the loop."""
         self.overlapped |= self._busy
         self._busy = True
         self.pieces.append(data)
         self.begun.set()
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._busy = False
 
 

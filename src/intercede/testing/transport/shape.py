@@ -12,7 +12,8 @@ from intercede.testing.transport.runs import ran
     level=MUST,
     look_at=(
         "The signature of `async def run(self, argv, *, stdin=None, stdout=None)`, and __aenter__ and __aexit__ beside it. "
-        "The registry refuses an object of any other shape, with the sentence above."
+        "commands_in_flight, where there is one, is a plain method that answers a number from 1 on. The registry refuses an "
+        "object of any other shape, with the sentence above."
     ),
 )
 async def check_shape(context: Context) -> None:
@@ -40,27 +41,3 @@ async def check_answer(context: Context) -> None:
     """Run `true`, and look at the types of what comes back."""
     async with context.connected() as transport:
         await ran(context, transport, ["true"])
-
-
-@clause(
-    "IC-TRANSPORT-30",
-    title="commands_in_flight, where a transport has it, tells a number from 1 on.",
-    level=MUST,
-    depends=("IC-TRANSPORT-12",),
-    look_at=(
-        "commands_in_flight is a plain method without parameters, `def commands_in_flight(self) -> int`. It tells how many "
-        "runs a caller should have out at most: sshd lets 10 sessions into a connection, say. Leave it out, and 8 are "
-        "assumed."
-    ),
-)
-async def check_in_flight(context: Context) -> None:
-    """Ask, when it is entered."""
-    async with context.connected() as transport:
-        asked: object = getattr(transport, "commands_in_flight", None)
-        if asked is None:
-            return
-        context.expect(callable(asked), expected="commands_in_flight to be a method", observed=asked)
-        told = asked() if callable(asked) else None
-        context.expect(
-            type(told) is int and told >= 1, expected="a number from 1 on from commands_in_flight()", observed=told
-        )

@@ -298,7 +298,7 @@ async def check_slow_sink(context: Context) -> None:
         script = f'head -c {_HELD_BACK} /dev/zero; : > "$1/over"'
         run = asyncio.ensure_future(ran(context, transport, sh(script, place), stdout=sink, within=120))
         try:
-            await first(run, sink.begun.wait())
+            await first(context, run, sink.begun.wait())
             over = await _is_there(context, other, f"{place}/over")
         finally:
             release.set()

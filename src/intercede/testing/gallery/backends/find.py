@@ -16,14 +16,22 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class FindsEverything(FakeBackend):
-    """Whatever is listed is found."""
+    """Whatever this instance has submitted is found besides."""
 
     caught_by = "IC-FIND-01"
     seen = "found besides: ["
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine: set[JobHandle] = set()  # not all jobs that there are: whoever cleans up by a tag would end them
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        self.mine.update(told.handles.values())
+        return told
+
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        await super().find(tag)
-        return self._all()
+        return list(self.mine.union(await super().find(tag)))
 
 
 class FindsOneSubmission(FakeBackend):
@@ -103,7 +111,12 @@ class _Compares(FakeBackend):
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         await super().find(tag)
-        return [each for each in self._all() if self.alike(tag, str(self._job(each).spec().tag))]
+        return [each for each in self._all() if self._is_alike(tag, each)]
+
+    def _is_alike(self, asked: str, handle: JobHandle) -> bool:
+        with suppress(FileNotFoundError):  # purged meanwhile
+            return self.alike(asked, str(self._job(handle).spec().tag))
+        return False
 
 
 class FindsByPrefix(_Compares):

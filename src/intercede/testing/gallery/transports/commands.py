@@ -57,7 +57,7 @@ class StripsArguments(Plain):
     """Takes the blanks and newlines off the ends of arguments."""
 
     caught_by = "IC-TRANSPORT-01"
-    seen = "wrote '[two  words][end]'"
+    seen = "wrote '[two words][end]'"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return [each.strip() for each in argv]

@@ -5,6 +5,7 @@
 import asyncio
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterable, Sequence
+from types import TracebackType
 
 from intercede.contract import ByteSink, CommandResult, TransportError
 from intercede.testing.gallery.transports.right import Plain
@@ -150,6 +151,16 @@ class EndsTheCommandAlone(Plain):
     seen = "its child went on"
     scale = 0.2
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._rests: list[asyncio.Future[list[bytes]]] = []
+
     async def end(self, process: Process) -> None:
         process.kill()
-        await asyncio.sleep(0.1)
+        self._rests.append(asyncio.gather(*(pipe.read() for pipe in (process.stdout, process.stderr) if pipe)))
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await asyncio.gather(*self._rests)
+        await super().__aexit__(exc_type, exc, traceback)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterable, Sequence
+from contextvars import ContextVar
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -175,23 +176,20 @@ class LeavesAClient(Plain):
         return await super().__aenter__()
 
 
-class SharesOneConnection(Plain):
-    """All instances use one connection, which the first to leave closes."""
+class HangsUpForTheOthers(_LeavesOtherwise):
+    """Leaving closes what other instances opened, too."""
 
     caught_by = "IC-TRANSPORT-18"
     seen = "run raised NotOpenError"
-    connection: ClassVar[dict[str, bool]] = {}
+    opened: ContextVar[list[Plain]] = ContextVar("opened")  # of each check its own: they share a process
 
-    def __init__(self) -> None:
-        """Connect to nothing."""
+    async def __aenter__(self) -> Self:
+        self.opened.set([*self.opened.get([]), self])
+        return await super().__aenter__()
 
-    @property
-    def is_open(self) -> bool:
-        return self.connection.get("open", False)
-
-    @is_open.setter
-    def is_open(self, value: bool) -> None:
-        self.connection["open"] = value
+    async def leave(self) -> None:
+        for each in self.opened.get():
+            each.is_open = False
 
 
 class BlocksTheLoop(Plain):

@@ -75,8 +75,8 @@ class AnswersACode(Plain):
 class LetsNoneInFlight(Plain):
     """Says that a caller may have no command out."""
 
-    caught_by = "IC-TRANSPORT-30"
-    seen = "observed 0"
+    caught_by = "IC-TRANSPORT-10"
+    seen = "commands_in_flight must be a whole number from 1"
 
     def commands_in_flight(self) -> int:
         return 0
@@ -85,7 +85,7 @@ class LetsNoneInFlight(Plain):
 class InFlightIsANumber(Plain):
     """commands_in_flight is a number where a method should be."""
 
-    caught_by = "IC-TRANSPORT-30"
-    seen = "to be a method; observed 8"
+    caught_by = "IC-TRANSPORT-10"
+    seen = "not callable"
 
     commands_in_flight = 8
