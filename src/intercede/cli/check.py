@@ -1,7 +1,7 @@
 """``intercede check``: the conformance suite without pytest, with what it does on the screen meanwhile."""
 
 import sys
-from collections.abc import Generator, Sequence, Set
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -33,7 +33,7 @@ def matching(only: Sequence[str]) -> list[str]:
     return [_beginning(each, areas) for each in only]
 
 
-def _beginning(word: str, areas: Set[str]) -> str:
+def _beginning(word: str, areas: Collection[str]) -> str:
     clause, area = CLAUSES.get(word.upper()), word.lower().removeprefix("ic-")
     if clause is None and area not in areas:
         near = get_close_matches(word.upper(), CLAUSES, n=3) or sorted(areas)
