@@ -7,7 +7,8 @@ from pathlib import Path
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle
 from intercede.testing import bounded
-from intercede.testing.context import Context, shown
+from intercede.testing.context import Context
+from intercede.testing.finding import told
 
 __all__ = ["Remains", "clean_up", "clean_up_here"]
 
@@ -41,7 +42,8 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     """
     remains, context = Remains(), _successor(check, tmp)
     if context is not None:
-        ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), _SECONDS * check.scale)
+        stall = max(bounded.STALL * check.scale, 1.0)
+        ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), _SECONDS * check.scale, stall)
         _tell(remains, ending.raised)
     return remains
 
@@ -64,7 +66,7 @@ def _successor(check: Context, tmp: Path) -> Context | None:
 
 def _tell(remains: Remains, raised: BaseException | None) -> None:
     if raised is not None:
-        remains.left = f"cleaning up failed, jobs may be left: {shown(raised)}"
+        remains.left = f"cleaning up failed, jobs may be left: {told(raised)}"
 
 
 async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:

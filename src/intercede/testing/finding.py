@@ -9,20 +9,24 @@ from pathlib import Path
 
 import pydantic
 
+from intercede.testing import bounded
 from intercede.testing.bounded import TookTooLong
 from intercede.testing.clauses import Clause
 from intercede.testing.context import CheckFailed
 from intercede.testing.journal import Call, brief
 from intercede.testing.verdict import State
 
-__all__ = ["Finding", "finding_of", "red_text"]
+__all__ = ["Finding", "finding_of", "plain", "red_text", "told"]
 
 _KIT = str(Path(__file__).parent)
 _GALLERY = str(Path(_KIT, "gallery"))
-_FRAME = (str(Path(_KIT, "bounded.py")), str(Path(_KIT, "context.py")))
+_BOUNDS = str(Path(_KIT, "bounded.py"))
+_FRAME = (_BOUNDS, str(Path(_KIT, "context.py")))
 """What stands between a check and its subject, and tells nobody anything."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
-_SHOWN_CALLS = 40
+_DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
+"""The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
+_SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 2.0, 20_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Finding:
     @property
     def message(self) -> str:
         """Both in one line."""
-        return brief(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}")
+        return plain(brief(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}"))
 
 
 def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
@@ -48,21 +52,34 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
         return Finding(State.FAILED, raised.expected, raised.observed)
     if isinstance(raised, TookTooLong):
         return Finding(State.FAILED, "the check to end in time", str(raised))
-    frames = [each for each in traceback.extract_tb(raised.__traceback__) if not each.filename.startswith(_FRAME)]
-    told = brief("".join(traceback.format_exception_only(raised)))
-    observed = f"raised {told}\n{''.join(traceback.format_list(frames))}".rstrip()
-    if _is_ours(clause, frames):
+    whole = traceback.extract_tb(raised.__traceback__)
+    frames = [each for each in whole if not each.filename.startswith(_FRAME)]
+    observed = f"raised {told(raised)}\n{''.join(traceback.format_list(frames))}".rstrip()
+    if _is_ours(clause, whole):
         return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
     return Finding(State.FAILED, "no exception", observed)
 
 
+def told(raised: BaseException) -> str:
+    """Write an exception, whose own text is a stranger's code, too: it may be endless, or never come."""
+
+    async def telling() -> str:
+        return "".join(traceback.format_exception_only(raised))[:_LONGEST]
+
+    text = bounded.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
+    return brief(text or f"{type(raised).__name__}, whose text could not be had")
+
+
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
-    """Whether no frame of the subject's lies between the check and what was raised."""
+    """Whether no frame of the subject's lies between the check and what was raised, and no door of ours to it."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
-    return all(
-        (each.filename, each.name) == check or _is_the_kits(each.filename) or _is_nobodys(each.filename)
-        for each in frames
-    )
+    telling = [each for each in frames if not _is_nobodys(each.filename)]
+    strangers = [each for each in telling if (each.filename, each.name) != check and not _is_the_kits(each.filename)]
+    return not strangers and bool(telling) and not _is_a_door(telling[-1])
+
+
+def _is_a_door(frame: traceback.FrameSummary) -> bool:
+    return frame.filename == _BOUNDS or frame.name in _DOORS
 
 
 def _is_the_kits(file: str) -> bool:
@@ -94,7 +111,12 @@ def red_text(
         f"look at: {clause.look_at}" if clause.look_at else "",
         f"again: {again}" if again else "",
     ]
-    return "\n".join(part for part in parts if part)
+    return plain("\n".join(part for part in parts if part))
+
+
+def plain(text: str) -> str:
+    """Escape what no terminal and no file takes as text: control characters, and halves of surrogate pairs."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 def _calls(journal: Sequence[Call]) -> str:

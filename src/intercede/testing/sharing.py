@@ -7,11 +7,12 @@ no part of an inspection, and what a subject prints or warns of belongs to the i
 import asyncio
 import queue
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic  # by name: a subject may replace what the module holds
 from typing import Generic, TypeVar
 
 from intercede.testing import bounded
+from intercede.testing.guard import unharmed
 
 __all__ = ["Slots", "Together"]
 
@@ -71,11 +72,12 @@ class Together(Generic[_T]):
             KeyboardInterrupt: The user's own.
         """
         if name not in self._results and not self._given_up:
-            self._beat = time.monotonic()
+            self._beat = monotonic()
             self._wanted.put(name)
-            if self._thread.ident is None:
-                self._thread.start()
-            self._wait()
+            with unharmed():
+                if self._thread.ident is None:
+                    self._thread.start()
+                self._wait()
         return self._results.get(name)
 
     def finish(self) -> None:
@@ -98,7 +100,7 @@ class Together(Generic[_T]):
             try:
                 return self._told.get(timeout=_BEAT)
             except queue.Empty:
-                if not self._thread.is_alive() or time.monotonic() - self._beat > self._stall:
+                if not self._thread.is_alive() or monotonic() - self._beat > self._stall:
                     self._given_up = True
                     return None
 
@@ -134,5 +136,5 @@ class Together(Generic[_T]):
         if self._given_up:
             self._loop.stop()
             return
-        self._beat = time.monotonic()
+        self._beat = monotonic()
         self._loop.call_later(_BEAT, self._pulse)

@@ -36,6 +36,7 @@ __all__ = [
     "stood",
     "submitted",
     "unknown",
+    "written",
 ]
 
 _T = TypeVar("_T")
@@ -195,6 +196,18 @@ async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHan
 async def purged(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Purge, and return the outcomes in the handles' order."""
     return each(OpOutcome, await context.purge(backend, handles), handles, "purge")
+
+
+def written(handle: JobHandle) -> str:
+    """Write a handle as JSON.
+
+    Raises:
+        CheckFailed: It cannot be.
+    """
+    try:
+        return handle.model_dump_json(include={"resource", "job"})
+    except ValueError as error:
+        raise CheckFailed("a handle that can be written as JSON", f"{type(error).__name__}: {error}") from error
 
 
 def living(status: JobStatus) -> str:

@@ -3,7 +3,7 @@
 import json
 
 from intercede.contract.job import JobHandle, JobState
-from intercede.testing.backend.answers import finished, living, seen, started
+from intercede.testing.backend.answers import finished, living, seen, started, written
 from intercede.testing.backend.children import DRIVE, NAME
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
@@ -25,7 +25,7 @@ async def check_round_trip(context: Context) -> None:
     """Write a handle as JSON, read it, compare it, and use it."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 0"))
-        read = JobHandle.model_validate_json(handle.model_dump_json(include={"resource", "job"}))
+        read = JobHandle.model_validate_json(written(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
         status = (await finished(context, backend, [read]))[read]
@@ -70,7 +70,7 @@ async def check_another_process(context: Context) -> None:
     """Submit here; ask in a child process."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 3"))
-        child = await context.subprocess(DRIVE, handle.model_dump_json())
+        child = await context.subprocess(DRIVE, written(handle))
         said = child.stderr.decode(errors="replace")[-1000:]
         context.expect(child.returncode == 0, expected="status to work in another process", observed=said)
         told = json.loads(child.stdout.splitlines()[-1])

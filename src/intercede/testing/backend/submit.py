@@ -10,7 +10,7 @@ from pydantic import SecretBytes
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
-from intercede.testing.backend.answers import ended, finished, holds, living, seen, started, submitted
+from intercede.testing.backend.answers import ended, finished, holds, living, seen, started, submitted, written
 from intercede.testing.backend.payloads import (
     AWKWARD,
     HEX,
@@ -251,7 +251,7 @@ async def check_secrecy(context: Context) -> None:
                 last = await finished(context, backend, handles)
             errors = [await _error(context, backend, fields, copies) for fields in _refused(context)]
     told = {
-        "a handle": [repr(handle) + handle.model_dump_json() for handle in handles],
+        "a handle": [repr(handle) + written(handle) for handle in handles],
         "a status": [repr(status) + status.model_dump_json() for status in last.values()],
         "an error": errors,
         "a log record": records,

@@ -1,11 +1,28 @@
-"""Answers of no type that the contract knows: red in words, and never an error of the kit's own."""
+"""Answers of no type that the contract knows, and attacks: red in words, in bounded time, and no error of the kit's.
+
+Those that do something to the process which inspects them are for a process of their own.
+"""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
-from collections.abc import Collection
+import asyncio
+import atexit
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from types import TracebackType
+from typing import ClassVar, ParamSpec, Self, TypeVar
 
-from intercede.contract import JobHandle, JobState, JobStatus, Submission
+from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
 from intercede.testing.gallery.fake import FakeBackend
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class AnswersNothing(FakeBackend):
@@ -87,3 +104,332 @@ class EveryMappingIsEmpty(FakeBackend):
 
     async def fetch_output(self, handles: object, dest: object) -> dict[str, str]:  # type: ignore[override]  # the mistake
         return {}
+
+
+class NeverEnters(FakeBackend):
+    """Entering does not end."""
+
+    async def __aenter__(self) -> Self:
+        await asyncio.Event().wait()
+        return self
+
+
+class NeverLeaves(FakeBackend):
+    """Leaving does not end."""
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await super().__aexit__(exc_type, exc, traceback)
+        await asyncio.Event().wait()
+
+
+class _Attacks(FakeBackend):
+    """Lets an attack stand before every verb."""
+
+    def attack(self) -> None:
+        raise NotImplementedError
+
+    async def _do(self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        self.attack()
+        return await super()._do(work, *args, **kwargs)
+
+
+class Exits(_Attacks):
+    """Every verb raises SystemExit."""
+
+    def attack(self) -> None:
+        raise SystemExit(0)
+
+
+class Interrupts(_Attacks):
+    """Every verb raises KeyboardInterrupt."""
+
+    def attack(self) -> None:
+        raise KeyboardInterrupt
+
+
+class EndsGenerators(_Attacks):
+    """Every verb raises GeneratorExit."""
+
+    def attack(self) -> None:
+        raise GeneratorExit
+
+
+class IsCancelled(_Attacks):
+    """Every verb raises CancelledError, though nobody cancelled it."""
+
+    def attack(self) -> None:
+        raise asyncio.CancelledError
+
+
+class CancelsEverything(_Attacks):
+    """Every verb cancels all the tasks that there are."""
+
+    def attack(self) -> None:
+        for task in asyncio.all_tasks():
+            task.cancel()
+
+
+class StopsTheLoop(_Attacks):
+    """Every verb stops the event loop."""
+
+    def attack(self) -> None:
+        asyncio.get_running_loop().stop()
+
+
+class TakesTheLoopsErrors(_Attacks):
+    """Every verb sets a handler for the loop's errors, which raises one."""
+
+    def attack(self) -> None:
+        def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+            raise RuntimeError(context)
+
+        asyncio.get_running_loop().set_exception_handler(handle)
+        asyncio.get_running_loop().call_soon(self.status, ())
+        raise RuntimeError("and fails")
+
+
+class BlocksForEver(_Attacks):
+    """Every verb waits without await, and without end."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        threading.Event().wait()
+
+
+class EndsTheProcess(_Attacks):
+    """Every verb ends the process, as if all were well."""
+
+    def attack(self) -> None:
+        os._exit(0)
+
+
+class Forks(_Attacks):
+    """Every verb makes a second process of the one that inspects, and both go on."""
+
+    def attack(self) -> None:
+        if os.fork():
+            raise RuntimeError("and fails")
+
+
+class RemovesTheWorkingDirectory(_Attacks):
+    """Every verb removes the directory that the process works in."""
+
+    def attack(self) -> None:
+        os.makedirs("here", exist_ok=True)  # noqa: PTH103 -- as it stands, wherever that is
+        os.chdir("here")
+        os.rmdir(os.getcwd())  # noqa: PTH106, PTH109 -- as above
+        raise RuntimeError("and fails")
+
+
+class ClosesStdout(_Attacks):
+    """Every verb closes descriptor 1."""
+
+    def attack(self) -> None:
+        os.close(1)
+
+
+class ReplacesStdout(_Attacks):
+    """Every verb takes stdout away."""
+
+    def attack(self) -> None:
+        sys.stdout = None  # the attack
+        raise RuntimeError("and fails")
+
+
+class StopsTheClock(_Attacks):
+    """Every verb replaces the clock by one that stands."""
+
+    def attack(self) -> None:
+        time.monotonic = lambda: 0.0  # the attack
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        return dict.fromkeys(handles, JobStatus(state=JobState.QUEUED))
+
+
+class NeverSleeps(_Attacks):
+    """Every verb replaces asyncio.sleep by what does not end."""
+
+    def attack(self) -> None:
+        async def sleep(_: float) -> None:
+            await asyncio.Event().wait()
+
+        asyncio.sleep = sleep  # type: ignore[assignment]  # the attack
+        raise RuntimeError("and fails")
+
+
+class PrintsMuch(_Attacks):
+    """Every verb prints ten million characters."""
+
+    areas = ("handle",)
+
+    def attack(self) -> None:
+        print("x" * 10_000_000)  # noqa: T201 -- the attack
+        raise RuntimeError("and fails")
+
+
+class MakesWarningsErrors(_Attacks):
+    """Every verb sets a filter that turns warnings into errors, and warns."""
+
+    def attack(self) -> None:
+        warnings.simplefilter("error")
+        warnings.warn("as an error", stacklevel=2)
+
+
+class LeavesAThreadForEver(_Attacks):
+    """Every verb starts a thread that does not end, and that an interpreter waits for."""
+
+    def attack(self) -> None:
+        threading.Thread(target=threading.Event().wait, daemon=False).start()
+        raise RuntimeError("and fails")
+
+
+class LeavesAPoolForEver(_Attacks):
+    """Every verb leaves a pool of threads with work that does not end."""
+
+    pools: ClassVar[list[ThreadPoolExecutor]] = []
+
+    def attack(self) -> None:
+        self.pools.append(ThreadPoolExecutor(1))
+        self.pools[-1].submit(threading.Event().wait)
+        raise RuntimeError("and fails")
+
+
+class ExitsInAThread(_Attacks):
+    """Every verb starts a thread that exits."""
+
+    def attack(self) -> None:
+        threading.Thread(target=sys.exit).start()
+        raise RuntimeError("and fails")
+
+
+class FailsAtExit(_Attacks):
+    """Every verb leaves something to do when the interpreter exits, which fails."""
+
+    def attack(self) -> None:
+        atexit.register(os.stat, "/no/such/file")
+        raise RuntimeError("and fails")
+
+
+class _Untold(Exception):  # noqa: N818 -- the attack
+    def __str__(self) -> str:
+        raise ValueError("it cannot be told")
+
+
+class _NeverTold(_Untold):
+    def __str__(self) -> str:
+        threading.Event().wait()
+        return ""
+
+
+class RaisesWhatCannotBeTold(_Attacks):
+    """Every verb raises an exception whose text raises another."""
+
+    def attack(self) -> None:
+        raise _Untold
+
+
+class RaisesWhatIsNeverTold(_Attacks):
+    """Every verb raises an exception whose text does not end."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        raise _NeverTold
+
+
+class RaisesMuch(_Attacks):
+    """Every verb raises an exception of ten million characters."""
+
+    def attack(self) -> None:
+        raise RuntimeError("x" * 10_000_000)
+
+
+class _Handles(FakeBackend):
+    """Lets an attack lie in the handles."""
+
+    kind: type[JobHandle]
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        handles = {index: self.change(each) for index, each in told.handles.items()}
+        return Submission.model_construct(handles=handles, failures={})
+
+    def change(self, handle: JobHandle) -> JobHandle:
+        return self.kind.model_construct(resource=handle.resource, job=handle.job)
+
+
+class _Unhashable(JobHandle):
+    def __hash__(self) -> int:
+        raise ValueError("it cannot be hashed")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("it cannot be compared")
+
+
+class HandlesCannotBeHashed(_Handles):
+    """Handles raise where they are hashed or compared."""
+
+    kind = _Unhashable
+
+
+class _Unshown(JobHandle):
+    def __repr__(self) -> str:
+        return repr(self)
+
+    __str__ = __repr__
+
+
+class HandlesCannotBeShown(_Handles):
+    """The text of a handle is made of itself."""
+
+    areas = "handle", "kill", "purge"
+    kind = _Unshown
+
+
+class HandlesAreNoText(_Handles):
+    """Handles hold halves of surrogate pairs and orders to a terminal."""
+
+    def change(self, handle: JobHandle) -> JobHandle:
+        return JobHandle.model_construct(resource=handle.resource, job="\ud800\x1b[2J\n" + handle.job)
+
+
+class _Million(Mapping[JobHandle, JobStatus]):
+    """As if there were a million jobs."""
+
+    def __getitem__(self, key: JobHandle) -> JobStatus:
+        return JobStatus(state=JobState.DONE, exit_code=0)
+
+    def __len__(self) -> int:
+        return 10**6
+
+    def __iter__(self) -> Iterator[JobHandle]:
+        return repeat(JobHandle(resource="million", job="job"), len(self))
+
+
+class TellsOfAMillion(FakeBackend):
+    """The answer of status is for a million jobs."""
+
+    areas = ("handle",)
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        return _Million()
+
+
+class _Turncoat(JobStatus):
+    """Is of another class each time that it is asked."""
+
+    @property  # type: ignore[misc]  # the attack
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
+        return (JobStatus, str, int)[time.monotonic_ns() % 3]
+
+
+class StatusesChangeClass(FakeBackend):
+    """A status is of another class each time that it is asked."""
+
+    areas = "handle", "status"
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        return dict.fromkeys(handles, _Turncoat(state=JobState.DONE))

@@ -1,0 +1,235 @@
+"""Schedulers that read too much into an answer, or too little."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Mapping, Sequence
+
+from intercede.contract import Batch, CommandResult, JobState, JobStatus, OpOutcome, Queued, SchedulerError
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class FailureIsSilence(PlainQueue):
+    """Does not look at the exit code: where the scheduler is down, no job is there."""
+
+    caught_by = "IC-SCHEDULER-04"
+    seen = "parse_status to raise SchedulerError"
+    also = ("IC-SCHEDULER-07",)
+
+    def said(self, result: CommandResult) -> str:
+        return result.stdout.decode("utf-8", "replace")
+
+
+class OneIsHarmless(PlainQueue):
+    """Exit code 1 means that nothing was found, whatever else it may mean."""
+
+    caught_by = "IC-SCHEDULER-04"
+    seen = "ended with code 1"
+
+    def said(self, result: CommandResult) -> str:
+        return super().said(result.model_copy(update={"returncode": 0}) if result.returncode == 1 else result)
+
+
+class TrustsWhatWasSaid(PlainQueue):
+    """Where a listing broke off after some lines, the rest of the jobs is not there."""
+
+    caught_by = "IC-SCHEDULER-04"
+    seen = "17.0 running"
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        code = 0 if result.stdout else result.returncode
+        return super().parse_status(ids, result.model_copy(update={"returncode": code}))
+
+
+class TakesOutagesForSilence(PlainQueue):
+    """An outage that is reported with exit code 0 is an empty answer."""
+
+    caught_by = "IC-SCHEDULER-07"
+    seen = "an outage with exit code 0"
+
+    def said(self, result: CommandResult) -> str:
+        return super().said(result.model_copy(update={"stderr": b""}))
+
+
+class ForgetsHeld(PlainQueue):
+    """Held jobs are queued ones."""
+
+    caught_by = "IC-SCHEDULER-07"
+    seen = "HELD"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        known = super().status(word, code)
+        return known.model_copy(update={"state": JobState.QUEUED}) if known.state is JobState.HELD else known
+
+
+class UnknownIsDone(PlainQueue):
+    """A word that it does not know must mean that the job is over."""
+
+    caught_by = "IC-SCHEDULER-05"
+    seen = "DONE"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        known = super().status(word, code)
+        return JobStatus(state=JobState.DONE, native=word) if known.state is JobState.UNKNOWN else known
+
+
+class UnknownIsRunning(PlainQueue):
+    """A word that it does not know is told as running."""
+
+    caught_by = "IC-SCHEDULER-05"
+    seen = "RUNNING"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        known = super().status(word, code)
+        return JobStatus(state=JobState.RUNNING, native=word) if known.state is JobState.UNKNOWN else known
+
+
+class UnknownHasNoWord(PlainQueue):
+    """Nobody is told which word it was."""
+
+    caught_by = "IC-SCHEDULER-05"
+    seen = "with the native word 'xyzzy'"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        known = super().status(word, code)
+        return JobStatus(state=JobState.UNKNOWN) if known.state is JobState.UNKNOWN else known
+
+
+class UnknownIsAnError(PlainQueue):
+    """One word that it does not know hides all jobs."""
+
+    caught_by = "IC-SCHEDULER-05"
+    seen = "SchedulerError"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        known = super().status(word, code)
+        if known.state is JobState.UNKNOWN:
+            raise SchedulerError(f"what does {word!r} mean?")
+        return known
+
+
+class AbsentIsDone(PlainQueue):
+    """What is not listed any more is done."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "of jobs that are not listed"
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        told = super().parse_status(ids, result)
+        return {job: told.get(job, JobStatus(state=JobState.DONE)) for job in ids}
+
+
+class SilenceIsDone(PlainQueue):
+    """An empty listing means that all are done."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "where nothing is"
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        told = super().parse_status(ids, result)
+        return told if result.stdout else dict.fromkeys(ids, JobStatus(state=JobState.DONE))
+
+
+class FindsIdsByPrefix(PlainQueue):
+    """Job 17.0 is taken for job 17.01, and job 1 for both."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "of jobs that are not listed"
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        lines = [line.split() for line in self.said(result).splitlines()]
+        return {
+            job: self.status(*each[1:3]) for job in ids for each in lines if len(each) > 1 and each[0].startswith(job)
+        }
+
+
+class TellsOfEverybody(PlainQueue):
+    """Tells of every job in the listing."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "where nobody is asked about"
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        return super().parse_status(
+            [line.split()[0] for line in self.said(result).splitlines() if line.strip()], result
+        )
+
+
+class KillsEverybody(PlainQueue):
+    """Where nothing went wrong, every kill went well."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "parse_kill"
+    also = ("IC-SCHEDULER-07",)
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        self.said(result)
+        return dict.fromkeys(ids, OpOutcome(ok=True))
+
+
+class CrashesOnShortLines(PlainQueue):
+    """Every line has two words, of course."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "IndexError"
+    also = ("IC-SCHEDULER-01",)
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        lines = [line.split() for line in self.said(result).splitlines()]
+        told = {words[0]: self.status(words[1], *words[2:3]) for words in lines}
+        return {job: told[job] for job in ids if job in told}
+
+
+class CrashesOnOddBytes(PlainQueue):
+    """Every answer is UTF-8, of course."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "UnicodeDecodeError"
+    also = ("IC-SCHEDULER-01",)
+
+    def said(self, result: CommandResult) -> str:
+        super().said(result)
+        return result.stdout.decode()
+
+
+class TakesAnythingForAnId(PlainQueue):
+    """What stands behind a number is the id, of course."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "ValidationError"
+
+    def valid(self, word: str) -> bool:
+        return True
+
+
+class TakesAnyCodeForANumber(PlainQueue):
+    """Reads the exit code with int(), which raises where it is none, as pydantic does where it is negative."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "ValueError"
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        if word != "done":
+            return super().status(word)
+        return JobStatus(state=JobState.FAILED if int(code) else JobState.DONE, exit_code=int(code))
+
+
+class FindsOneOnly(PlainQueue):
+    """Of a submission whose answer was lost only the first copy is found."""
+
+    caught_by = "IC-SCHEDULER-07"
+    seen = "for the recorded list"
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        return dict(list(super().parse_list(result).items())[:1])
+
+
+class TakesALimitForAnError(PlainQueue):
+    """A full queue is told as a failure that does not go away."""
+
+    caught_by = "IC-SCHEDULER-07"
+    seen = "LimitError"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        if b"full" in result.stdout and batch.copies == 1:
+            raise SchedulerError("plainq refused it")
+        return super().parse_submit(batch, result)

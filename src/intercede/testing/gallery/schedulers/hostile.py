@@ -1,0 +1,117 @@
+"""Schedulers whose answers are of no type that the contract knows, or that attack whoever asks."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from intercede.contract import Batch, CommandResult, CopyFailure, JobStatus, OpOutcome, Queued
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class FragmentsAreNone(PlainQueue):
+    """There are no fragments."""
+
+    def submit_script(self, batch: Batch) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+    def status_script(self) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+    def list_script(self, stamp: str) -> bytes:  # type: ignore[override]  # the mistake
+        return b"plainq list"
+
+
+class AnswersAreNone(PlainQueue):
+    """Every parser answers None."""
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+    def parse_list(self, result: CommandResult) -> None:  # type: ignore[override]  # the mistake
+        return None
+
+
+class AnswersArePlain(PlainQueue):
+    """Every parser answers words, numbers and lists."""
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> list[str]:  # type: ignore[override]  # the mistake
+        return ["17"]
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> dict[str, str]:  # type: ignore[override]  # the mistake
+        return dict.fromkeys(ids, "DONE")
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> dict[int, bool]:  # type: ignore[override]  # the mistake
+        return {0: True}
+
+    def parse_list(self, result: CommandResult) -> dict[str, int]:  # type: ignore[override]  # the mistake
+        return {"0": 17}
+
+
+class QueuedIsUnchecked(PlainQueue):
+    """A Queued whose fields are of the wrong types."""
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        return Queued.model_construct(ids={"0": 17, None: []}, refused=CopyFailure(reason="no"))
+
+
+class _Trap(Mapping[str, JobStatus]):
+    """Raises whatever one asks of it."""
+
+    def __getitem__(self, key: str) -> JobStatus:
+        raise RuntimeError("a trap")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("a trap")
+
+    def __len__(self) -> int:
+        raise RuntimeError("a trap")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("a trap")
+
+
+class AnswersAreTraps(PlainQueue):
+    """A mapping that raises when it is looked at."""
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        return _Trap()
+
+
+class EndsTheProcess(PlainQueue):
+    """A parser ends the process that it is in, without a word."""
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        os._exit(0)
+
+
+class Exits(PlainQueue):
+    """A parser exits, as a script would."""
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        sys.exit("no such job")
+
+
+class NeverAnswers(PlainQueue):
+    """A parser that does not come to an end."""
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        while True:
+            time.sleep(1)
+
+
+class TalksAlways(PlainQueue):
+    """Prints what looks like an answer of the kit's own, and closes stdout."""
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        os.write(1, b'\n{"told": null}\n[]\n')
+        os.close(1)
+        return super().parse_status(ids, result)

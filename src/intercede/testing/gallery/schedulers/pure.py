@@ -1,0 +1,138 @@
+"""Schedulers that look around instead of answering what they were asked."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from intercede.contract import Batch, CommandResult, JobStatus, Queued
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class ReadsItsSettings(PlainQueue):
+    """Looks for a file of the site's at every submission."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "open /etc/hosts"
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        return [*super().options(batch), f"--site={len(Path('/etc/hosts').read_bytes())}"]
+
+
+class AsksTheEnvironment(PlainQueue):
+    """The account is that of whoever runs the program here."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "a look at os.environ"
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        return [*super().options(batch), f"--account={os.environ.get('LOGNAME', 'nobody')}"]
+
+
+class AsksTheClock(PlainQueue):
+    """Asks for jobs since yesterday, by this machine's clock."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "a call of time.time"
+
+    def status_script(self) -> str:
+        return f"{super().status_script()} --since={int(time.time()) - 86400}"
+
+
+class NamesJobsByDate(PlainQueue):
+    """The date stands in the fragment, so that a submission of last night is not found."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "datetime.now"
+
+    def list_script(self, stamp: str) -> str:
+        return f"{super().list_script(stamp)} --day={datetime.now():%F}"  # noqa: DTZ005 -- the mistake
+
+
+class RunsACommand(PlainQueue):
+    """Looks here for what is to be known there."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "subprocess.Popen"
+
+    def status_script(self) -> str:
+        subprocess.run(["true"], check=False)
+        return super().status_script()
+
+
+class OrdersByHash(PlainQueue):
+    """Options come out of a set: in every process in another order."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "the same answer from submit_script"
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        return list({*super().options(batch), "--quiet", "--requeue", "--exclusive", "--hold", "--wait", "--export"})
+
+
+class RemembersAnswers(PlainQueue):
+    """What it was told once about a job it tells again."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "asked again"
+    also = ("IC-SCHEDULER-06",)
+
+    def __init__(self) -> None:
+        self._told: dict[str, JobStatus] = {}
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        self._told |= super().parse_status(ids, result)
+        return {job: self._told[job] for job in ids if job in self._told}
+
+
+class CountsSubmissions(PlainQueue):
+    """Every submission gets a number of this object's."""
+
+    caught_by = "IC-SCHEDULER-01"
+    seen = "the same answer from submit_script"
+
+    def __init__(self) -> None:
+        self._submissions = 0
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        self._submissions += 1
+        return [*super().options(batch), f"--priority={self._submissions}"]
+
+
+class DropsACopy(PlainQueue):
+    """A copy without a line in the answer is forgotten."""
+
+    caught_by = "IC-SCHEDULER-02"
+    seen = "for each of 2 copies once"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        lines = list(self.numbered(self.said(result)))
+        return super().parse_submit(batch.model_copy(update={"copies": min(len(lines), batch.copies)}), result)
+
+
+class AnswersForTooMany(PlainQueue):
+    """Takes over whatever stands in the answer."""
+
+    caught_by = "IC-SCHEDULER-02"
+    seen = "for each of 2 copies once"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        lines = max(1, len(list(self.numbered(self.said(result)))))
+        return super().parse_submit(batch.model_copy(update={"copies": max(lines, batch.copies)}), result)
+
+
+class OneIdForAll(PlainQueue):
+    """An array has one number, so every copy gets that."""
+
+    caught_by = "IC-SCHEDULER-02"
+    seen = "an id of its own"
+    also = ("IC-SCHEDULER-07",)
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        ids = dict(self.numbered(self.said(result)))
+        super().parse_submit(batch, result)
+        return Queued(ids=dict.fromkeys(range(batch.copies), min(ids.values())))

@@ -1,0 +1,155 @@
+"""Right schedulers. ``PlainQueue`` is the base of the wrong ones; the others differ from what one might expect.
+
+The queue is made up: ``plainq`` numbers jobs, one line a job, and knows ``waiting``, ``held``, ``running``, ``done N``.
+"""
+
+# ruff: noqa: D102 -- the contract says what the methods do
+
+import re
+import shlex
+import time
+from collections import UserDict
+from collections.abc import Iterator, Mapping, Sequence
+
+from intercede import registry
+from intercede.contract import (
+    Batch,
+    CommandResult,
+    CopyFailure,
+    JobState,
+    JobStatus,
+    LimitError,
+    OpOutcome,
+    Queued,
+    Scheduler,
+    SchedulerError,
+    UnsupportedSpecError,
+)
+
+_STATES = {"waiting": JobState.QUEUED, "held": JobState.HELD, "running": JobState.RUNNING}
+_ID = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}", re.ASCII)
+
+
+class PlainQueue:
+    """A small right scheduler."""
+
+    def stages_own_files(self) -> bool:
+        return False
+
+    def submit_script(self, batch: Batch) -> str:
+        words = ["plainq", "submit", f"--name={batch.stamp}", f"--copies={batch.copies}", *self.options(batch)]
+        return f"native {' '.join(map(self.quoted, words))} sh ./wrapper"
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        asked = batch.resources
+        return [f"--cpus={asked.cpus}", *([f"--queue={asked.queue}"] if asked.queue else [])]
+
+    def quoted(self, word: str) -> str:
+        return shlex.quote(word)
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        lines = dict(self.numbered(self.said(result)))
+        full = CopyFailure(reason="the queue is full", retryable=True)
+        refused = {index: full for index, word in lines.items() if word == "full"}
+        ids = {index: word for index, word in lines.items() if word != "full" and self.valid(word)}
+        if sorted([*ids, *refused]) != list(range(batch.copies)) or len(set(ids.values())) != len(ids):
+            raise SchedulerError(f"plainq did not answer for each of {batch.copies} copies")
+        if not ids:
+            raise LimitError("the queue is full")
+        return Queued(ids=ids, refused=refused)
+
+    def valid(self, word: str) -> bool:
+        return _ID.fullmatch(word) is not None
+
+    def status_script(self) -> str:
+        return 'plainq list --from="$IC_IDS"'
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        lines = (line.split() for line in self.said(result).splitlines())
+        told = {words[0]: self.status(*words[1:3]) for words in lines if len(words) > 1}
+        return {job: told[job] for job in ids if job in told}
+
+    def status(self, word: str, code: str = "") -> JobStatus:
+        if word == "done" and re.fullmatch("[0-9]{1,3}", code, re.ASCII):
+            state = JobState.FAILED if int(code) else JobState.DONE
+            return JobStatus(state=state, exit_code=int(code), native=word)
+        return JobStatus(state=_STATES.get(word, JobState.UNKNOWN), native=word)
+
+    def kill_script(self) -> str:
+        return 'while read -r id; do plainq kill "$id"; done <"$IC_IDS"'
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        ok = {line.removesuffix(" ends") for line in self.said(result).splitlines() if line.endswith(" ends")}
+        return {job: OpOutcome(ok=True) for job in ids if job in ok}
+
+    def list_script(self, stamp: str) -> str:
+        return f"plainq list --name={self.quoted(stamp)}"
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        return {index: word for index, word in self.numbered(self.said(result)) if self.valid(word)}
+
+    def numbered(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield the copies and what stands behind each."""
+        yield from (
+            (int(each[1]), each[2]) for each in re.finditer(r"^([0-9]{1,7}) (\S+)$", text, re.ASCII | re.MULTILINE)
+        )
+
+    def said(self, result: CommandResult) -> str:
+        """Return what the command said."""
+        if result.returncode or b"plainq is down" in result.stderr:
+            raise SchedulerError("plainq failed", returncode=result.returncode, retryable=True)
+        return result.stdout.decode("utf-8", "replace")
+
+
+class Direct:
+    """What intercede itself has: it makes ids up, and takes no queue."""
+
+    def __new__(cls) -> Scheduler:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
+        return registry.scheduler("intercede:direct")
+
+
+class _Backwards(UserDict[str, JobStatus]):
+    """A mapping that is no dict, and in another order."""
+
+    def __iter__(self) -> Iterator[str]:
+        return reversed(list(self.data))
+
+
+class Different(PlainQueue):
+    """Other mappings, a lazy import, more parameters, text in a here-document, and a time that is written, not asked for."""
+
+    def __init__(self, submit_arguments: Sequence[str] = ()) -> None:
+        self.submit_arguments = submit_arguments
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        import colorsys  # noqa: PLC0415 -- the point: a lazy import is no harm
+
+        limit = time.strftime("%H:%M:%S", time.gmtime((batch.resources.wall_time_s or 60) % 86400))
+        colour = colorsys.rgb_to_hsv(0.2, 0.4, 0.4)[1]
+        return [*super().options(batch), f"--limit={limit}", f"--colour={colour}", *self.submit_arguments]
+
+    def parse_status(
+        self,
+        ids: Sequence[str],
+        result: CommandResult,
+        verbose: bool = False,  # noqa: FBT001, FBT002 -- the point
+    ) -> Mapping[str, JobStatus]:
+        return _Backwards(super().parse_status(ids, result))
+
+    def status_script(self) -> str:
+        return 'ids=$(tr "\\n" , <"$IC_IDS")\nplainq list --format=- "$ids" <<\'EOF\'\nid state code\nEOF'
+
+
+class Strict(PlainQueue):
+    """Refuses queues of an unusual name, and takes an answer with a line that it does not understand for none."""
+
+    def submit_script(self, batch: Batch) -> str:
+        queue = batch.resources.queue
+        if queue is not None and not re.fullmatch("[a-z]+", queue):
+            raise UnsupportedSpecError("a queue is a word of small letters", field="resources.queue", value=queue)
+        return super().submit_script(batch)
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        if any(len(line.split()) not in {2, 3} for line in self.said(result).splitlines()):
+            raise SchedulerError("a line of plainq's answer was not understood")
+        return super().parse_status(ids, result)

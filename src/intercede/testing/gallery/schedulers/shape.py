@@ -1,0 +1,71 @@
+"""Schedulers without the contract's shape, or without recordings."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Mapping, Sequence
+
+from intercede.contract import Batch, CommandResult, JobStatus, OpOutcome, Queued
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class CannotFindSubmissions(PlainQueue):
+    """Has no list_script and no parse_list."""
+
+    caught_by = "IC-SCHEDULER-08"
+    seen = "list_script is missing"
+
+    list_script = parse_list = None  # type: ignore[assignment]  # the mistake
+
+
+class AnswersLater(PlainQueue):
+    """Its parsers are coroutine functions."""
+
+    caught_by = "IC-SCHEDULER-08"
+    seen = "parse_status is async"
+
+    async def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
+        return super().parse_status(ids, result)
+
+
+class WantsToKnowMore(PlainQueue):
+    """A parser wants an argument that nobody gives."""
+
+    caught_by = "IC-SCHEDULER-08"
+    seen = "parse_submit"
+
+    def parse_submit(self, batch: Batch, result: CommandResult, when: float) -> Queued:  # type: ignore[override]  # the mistake
+        return super().parse_submit(batch, result)
+
+
+class ShipsNoRecordings:
+    """Is right as far as anybody can tell, and nobody can."""
+
+    caught_by = "IC-SCHEDULER-09"
+    seen = "there are none"
+
+    def stages_own_files(self) -> bool:
+        return False
+
+    def submit_script(self, batch: Batch) -> str:
+        return PlainQueue().submit_script(batch)
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        return PlainQueue().parse_submit(batch, result)
+
+    def status_script(self) -> str:
+        return PlainQueue().status_script()
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        return PlainQueue().parse_status(ids, result)
+
+    def kill_script(self) -> str:
+        return PlainQueue().kill_script()
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        return PlainQueue().parse_kill(ids, result)
+
+    def list_script(self, stamp: str) -> str:
+        return PlainQueue().list_script(stamp)
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        return PlainQueue().parse_list(result)

@@ -1,0 +1,124 @@
+"""Schedulers whose fragments take data for shell."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Sequence
+
+from intercede.contract import Batch
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class DoesNotQuote(PlainQueue):
+    """The queue stands in the fragment as it is."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def quoted(self, word: str) -> str:
+        return word
+
+
+class QuotesTwofold(PlainQueue):
+    """The queue stands between double quotes, where a dollar still means something."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def quoted(self, word: str) -> str:
+        return '"' + word.replace('"', '\\"') + '"'
+
+
+class QuotesByHand(PlainQueue):
+    """The queue stands between single quotes, and may hold one itself."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def quoted(self, word: str) -> str:
+        return f"'{word}'"
+
+
+class SplitsTheQueue(PlainQueue):
+    """A variable without quotes around it: a queue of two words becomes two arguments."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "as many arguments"
+
+    def submit_script(self, batch: Batch) -> str:
+        return f"queue={self.quoted(batch.resources.queue or 'all')}\nnative plainq submit --queue $queue sh ./wrapper"
+
+
+class WritesHereDocuments(PlainQueue):
+    """The queue stands in a here-document in which the shell expands."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def submit_script(self, batch: Batch) -> str:
+        return f"cat >job <<EOF\nqueue = {batch.resources.queue}\nEOF\nnative plainq submit job"
+
+
+class EndsHereDocuments(PlainQueue):
+    """Nothing expands in the here-document, but a queue can hold its last line."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def submit_script(self, batch: Batch) -> str:
+        return f"cat >job <<'END_OF_JOB'\nqueue = {batch.resources.queue}\nEND_OF_JOB\nnative plainq submit job"
+
+
+class EvaluatesIds(PlainQueue):
+    """Puts the ids into a command line that is evaluated."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it ran the command 'icpwned'"
+
+    def kill_script(self) -> str:
+        return 'eval "plainq kill $(tr "\\n" " " <"$IC_IDS")"'
+
+
+class ExpandsIds(PlainQueue):
+    """A loop without quotes: the id of an array's element is a pattern for files."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "it took a pattern for the file"
+
+    def status_script(self) -> str:
+        return 'for id in $(cat "$IC_IDS"); do plainq list "$id"; done'
+
+
+class TrustsStamps(PlainQueue):
+    """The stamp stands in the fragment as it is."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "the stamp"
+
+    def list_script(self, stamp: str) -> str:
+        return f"plainq list --name={stamp}"
+
+
+class TrustsCarriedNames(PlainQueue):
+    """Stages files itself, and does not quote their names."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "the carried name"
+
+    def stages_own_files(self) -> bool:
+        return True
+
+    def options(self, batch: Batch) -> Sequence[str]:
+        return [*super().options(batch), *(f"--carry={name}" for name in batch.carry_shared)]
+
+    def quoted(self, word: str) -> str:
+        return word if word.startswith("--carry") else super().quoted(word)
+
+
+class LeavesAQuoteOpen(PlainQueue):
+    """No shell reads its fragment to the end."""
+
+    caught_by = "IC-SCHEDULER-03"
+    seen = "what sh can read"
+
+    def kill_script(self) -> str:
+        return super().kill_script() + " '"

@@ -1,0 +1,178 @@
+"""Ask a scheduler, and see that it answers in the contract's types, or raises one of the contract's errors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar, cast
+
+from intercede.contract.errors import IntercedeError, LimitError, SchedulerError, UnsupportedSpecError
+from intercede.contract.job import JobStatus, OpOutcome
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
+from intercede.testing.context import CheckFailed, shown
+from intercede.testing.scheduler.recordings import (
+    KillRecording,
+    ListRecording,
+    Raises,
+    Recording,
+    StatusRecording,
+    SubmitRecording,
+    recorded,
+)
+
+__all__ = [
+    "STAMP",
+    "answer",
+    "answered",
+    "batch",
+    "expect",
+    "made",
+    "parse",
+    "question",
+    "questions",
+    "result",
+    "script",
+    "told",
+]
+
+STAMP = "a0123456789ab"
+_REFUSALS: Mapping[str, tuple[type[IntercedeError], ...]] = {
+    "submit_script": (UnsupportedSpecError,),
+    "parse_submit": (SchedulerError, LimitError),
+    "parse_status": (SchedulerError,),
+    "parse_kill": (SchedulerError,),
+    "parse_list": (SchedulerError,),
+}
+_R = TypeVar("_R", bound=Recording)
+
+
+def made(part: Callable[[], object]) -> Scheduler:
+    """Make the scheduler.
+
+    Raises:
+        CheckFailed: It cannot be made.
+    """
+    try:
+        return cast("Scheduler", part())
+    except BaseException as error:
+        raise CheckFailed("a scheduler that can be made", f"making it raised {_named(error)}") from error
+
+
+def expect(condition: object, expected: str, observed: object) -> None:
+    """Fail unless the condition holds.
+
+    Raises:
+        CheckFailed: It does not.
+    """
+    if not condition:
+        raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
+
+
+def told(scheduler: Scheduler, method: str, *arguments: object) -> object:
+    """Call a method; return its answer, or the error that the contract has for it.
+
+    Raises:
+        CheckFailed: It raises anything else.
+    """
+    refusals = _REFUSALS.get(method, ())
+    try:
+        return getattr(scheduler, method)(*arguments)
+    except refusals as error:
+        return error
+    except BaseException as error:
+        errors = f" or raise {' or '.join(each.__name__ for each in refusals)}" if refusals else ""
+        asked = ", ".join(map(shown, arguments))
+        raise CheckFailed(
+            f"{method} to answer{errors}, and nothing else", f"{_named(error)} from {method}({asked})"
+        ) from error
+
+
+def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
+    """Ask for a fragment; None where it is refused.
+
+    Raises:
+        CheckFailed: What comes is no text.
+    """
+    text = told(scheduler, method, *arguments)
+    if isinstance(text, UnsupportedSpecError):
+        return None
+    if not isinstance(text, str):
+        raise CheckFailed(f"text from {method}", shown(text))
+    return text
+
+
+def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
+    """Ask what an answer means; what comes is of the contract's types, or the error that was raised.
+
+    Raises:
+        CheckFailed: It is neither.
+    """
+    value = told(scheduler, method, *arguments)
+    if isinstance(value, IntercedeError):
+        return value
+    wanted, fits = _TYPES[method]
+    try:
+        good = fits(value)
+    except Exception as error:
+        raise CheckFailed(f"{wanted} from {method}", f"{_named(error)} when it was read") from error
+    expect(good, f"{wanted} from {method}", value)
+    return value
+
+
+def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
+    """Return the method that a recording is about, and the arguments that ask what it means."""
+    match recording:
+        case SubmitRecording():
+            return "parse_submit", (recording.batch, recording.result)
+        case StatusRecording() | KillRecording():
+            return f"parse_{recording.verb}", (recording.ids, recording.result)
+        case ListRecording():
+            return "parse_list", (recording.result,)
+
+
+def answer(scheduler: Scheduler, recording: Recording) -> object:
+    """Ask what a recorded answer means; as ``parse``."""
+    method, arguments = question(recording)
+    return parse(scheduler, method, *arguments)
+
+
+def answered(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
+    """Return the recordings of one kind that hold an answer, no error."""
+    mine = [each for each in recorded(scheduler) if isinstance(each, kind)]
+    return [each for each in mine if not isinstance(each.expected, Raises)]
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {shown(str(error))}"
+
+
+def _fits(key: type, value: type, found: object) -> bool:
+    pairs = cast("Mapping[object, object]", found).items() if isinstance(found, Mapping) else [(None, None)]
+    return all(isinstance(each, key) and isinstance(said, value) for each, said in pairs)
+
+
+_TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "parse_submit": ("a Queued", lambda found: isinstance(found, Queued)),
+    "parse_status": ("a mapping of ids to JobStatus", partial(_fits, str, JobStatus)),
+    "parse_kill": ("a mapping of ids to OpOutcome", partial(_fits, str, OpOutcome)),
+    "parse_list": ("a mapping of copies to ids", partial(_fits, int, str)),
+}
+
+
+def batch(copies: int = 1, **resources: object) -> Batch:
+    """Return a submission."""
+    return Batch.model_validate({"stamp": STAMP, "copies": copies, "resources": resources})
+
+
+def result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:
+    """Return an answer of a fragment."""
+    return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr)
+
+
+def questions(ids: Sequence[str], answered: CommandResult, copies: int = 1) -> list[tuple[str, tuple[object, ...]]]:
+    """Return each parser with the arguments that ask what one answer means."""
+    return [
+        ("parse_submit", (batch(copies), answered)),
+        ("parse_status", (ids, answered)),
+        ("parse_kill", (ids, answered)),
+        ("parse_list", (answered,)),
+    ]
