@@ -87,7 +87,7 @@ class PurgeIsAStub(FakeBackend):
         return await super().purge(handles)
 
 
-class NeverAnswers(FakeBackend):
+class StatusNeverEnds(FakeBackend):
     """A verb does not end."""
 
     caught_by = "IC-SHAPE-02"
