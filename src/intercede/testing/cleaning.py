@@ -73,11 +73,16 @@ async def _clean(check: Context, context: Context, remains: Remains, *, evidence
     async with context.opened() as backend:
         handles = dict(check.handles)
         for tag in check.tags if "find" in check.capabilities else ():
-            handles.update(dict.fromkeys(await context.find(backend, tag)))
+            handles.update(dict.fromkeys(await _found(context, backend, tag)))
         if handles:
             if evidence and "output" in check.capabilities:
                 remains.outputs = await _outputs(context, backend, handles)
             await _end(context, backend, handles)
+
+
+async def _found(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
+    """Find the jobs of a tag; none where others are found by a tag that no job has: those are not ours to end."""
+    return () if await context.find(backend, context.token()) else await context.find(backend, tag)
 
 
 async def _end(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> None:

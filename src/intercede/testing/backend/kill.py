@@ -164,7 +164,7 @@ async def check_killing_twice(context: Context) -> None:
     title="Only the copies asked are killed.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-STATUS-06", "IC-KILL-02"),
+    depends=("IC-KILL-01", "IC-STATUS-06", "IC-KILL-02", "IC-STATUS-09"),
     seconds=180,
     look_at=(
         "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "

@@ -7,8 +7,12 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.backend.answers import started
 from intercede.testing.backend.verbs import OPTIONAL, asked, claimed, harmless, method
+from intercede.testing.bounded import within
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, shown
+
+_SECONDS = 3.0
+"""How long a verb is given to take offence at its parameters."""
 
 
 @clause(
@@ -63,21 +67,22 @@ async def check_verbs_are_async(context: Context) -> None:
 )
 async def check_parameters(context: Context) -> None:
     """Call each both ways. Whatever else than TypeError comes of it is not this clause's matter."""
+    seconds = _SECONDS * context.scale
     async with context.opened() as backend:
         for verb in claimed(context):
             function = method(backend, verb)
             # Zero copies: refused for another reason, so that nothing starts.
             arguments = harmless(context, verb) | ({"copies": 0} if verb == "submit" else {})
             names = ", ".join(arguments)
-            await _expect_taken(partial(function, *arguments.values()), f"{verb}({names}), by position")
-            await _expect_taken(partial(function, **arguments), f"{verb}({names}), by keyword")
+            await _expect_taken(partial(function, *arguments.values()), f"{verb}({names}), by position", seconds)
+            await _expect_taken(partial(function, **arguments), f"{verb}({names}), by keyword", seconds)
 
 
-async def _expect_taken(calling: Callable[[], object], how: str) -> None:
+async def _expect_taken(calling: Callable[[], object], how: str, seconds: float) -> None:
     try:
         answer = calling()
         if isawaitable(answer):
-            await answer
+            await within(seconds, answer)
     except TypeError as error:
         raise CheckFailed(f"to be callable as {how}", f"TypeError: {error}") from error
     except Exception:  # noqa: BLE001, S110 -- the parameters were taken, which is all that this clause says

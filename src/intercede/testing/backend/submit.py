@@ -156,7 +156,7 @@ async def check_environment(context: Context) -> None:
         )
 
 
-_ENDINGS = tuple("0" if index in {2, 3, 5, 7, 11} else "1" for index in range(12))
+_ENDINGS = tuple("0" if index in {2, 3, 5, 7, 9, 11} else "1" for index in range(12))
 """So irregular that a shift, a reversal and the order of 0, 1, 10, 11, 2 all show."""
 
 

@@ -100,7 +100,7 @@ def _red(name: str, *, quick: bool) -> dict[str, str]:
         pairs = {each: inspect(implementation, each).results[each] for each in caught_by(implementation)}
     else:
         clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
-        pairs = dict(run_checks(implementation, role=role_of(implementation), clauses=clauses).results)
+        pairs = dict(run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False).results)
     return {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.red}
 
 

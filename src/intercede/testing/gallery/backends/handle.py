@@ -21,6 +21,7 @@ class HandlesKnowMore(FakeBackend):
     """Handles are of a type of its own, which JSON does not give back."""
 
     caught_by = "IC-HANDLE-01"
+    also = ("IC-FIND-01",)
     seen = "expected the handle to equal what JSON gives back"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
@@ -49,6 +50,7 @@ class RemembersOnTheInstance(_Remembers):
     """What submit learnt is kept on the instance."""
 
     caught_by = "IC-HANDLE-02"
+    also = ("IC-FIND-05",)
     seen = "expected another instance to tell that the job FAILED with 3; observed UNKNOWN (reason=lost)"
     scale = 0.1
 
@@ -61,6 +63,7 @@ class RemembersInTheProcess(_Remembers):
     """What submit learnt is kept on the class, and gone with the process."""
 
     caught_by = "IC-HANDLE-03"
+    also = ("IC-FIND-05",)
     seen = "expected another process to be told FAILED and 3; observed ['UNKNOWN', None]"
     mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
 
@@ -69,6 +72,7 @@ class PacksMuchIntoHandles(FakeBackend):
     """The specification travels in the handle."""
 
     caught_by = "IC-HANDLE-04"
+    also = ("IC-FIND-01",)
     seen = "expected at most 512 characters"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:

@@ -208,3 +208,13 @@ class KillsAllForNone(FakeBackend):
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         return await super().kill(handles or self.mine)
+
+
+class DropsUnknownKills(FakeBackend):
+    """What is not known is not told."""
+
+    caught_by = "IC-KILL-04"
+    seen = "expected an answer of kill for job"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        return {handle: each for handle, each in (await super().kill(handles)).items() if each.ok}

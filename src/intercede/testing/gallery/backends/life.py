@@ -280,3 +280,27 @@ class SetsAVariable(FakeBackend):
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         os.environ["INTERCEDE_GALLERY"] = str(len(handles))
         return await super().status(handles)
+
+
+class LeavesAChild(FakeBackend):
+    """Entering starts a process that nobody ends."""
+
+    caught_by = "IC-LIFE-07"
+    seen = "more child processes"
+    scale = 0.05
+    children: ClassVar[list[object]] = []
+
+    async def __aenter__(self) -> Self:
+        self.children.append(subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # noqa: ASYNC220 -- as short as the mistake
+        return await super().__aenter__()
+
+
+class ChangesTheUmask(FakeBackend):
+    """Entering narrows the umask, so that no file of its own can be read by others."""
+
+    caught_by = "IC-LIFE-12"
+    seen = "changed: the umask"
+
+    async def __aenter__(self) -> Self:
+        os.umask(0o077)
+        return await super().__aenter__()

@@ -113,6 +113,7 @@ class PatternsAreNames(_Asks):
     """A pattern is taken for a name."""
 
     caught_by = "IC-OUTPUT-03"
+    also = ("IC-OUTPUT-12",)
     seen = "expected exactly the files"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
@@ -331,6 +332,7 @@ class BringsOnlySuccess(FakeBackend):
     """What a failed job wrote does not come."""
 
     caught_by = "IC-OUTPUT-13"
+    also = ("IC-DIAG-02",)
     seen = "expected the output of a failed job to be ok"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
@@ -417,3 +419,13 @@ class CopiesOverTheFormer(FakeBackend):
 
 def _files(directory: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+class DropsUnknownOutputs(FakeBackend):
+    """What is not known is not told."""
+
+    caught_by = "IC-OUTPUT-05"
+    seen = "expected an answer of fetch_output for job"
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
+        return {handle: each for handle, each in (await super().fetch_output(handles, dest)).items() if each.ok}

@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Self
 
@@ -42,7 +43,7 @@ class CountsForOneUser(FakeBackend):
     """A verb needs a parameter that the contract does not know."""
 
     caught_by = "IC-SHAPE-03"
-    also = "IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12"
+    also = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
     seen = "counts(), by position"
 
     async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
@@ -84,3 +85,16 @@ class PurgeIsAStub(FakeBackend):
         if handles:
             raise NotImplementedError
         return await super().purge(handles)
+
+
+class StatusNeverEnds(FakeBackend):
+    """A verb does not end."""
+
+    caught_by = "IC-SHAPE-02"
+    seen = "expected status to answer within"
+    scale = 0.05
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        await super().status(handles)
+        await asyncio.Event().wait()
+        return {}

@@ -2,11 +2,12 @@
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
+import asyncio
 import math
 import time
 from collections.abc import Collection, Mapping
 
-from intercede.contract import JobHandle, JobState, JobStatus
+from intercede.contract import JobHandle, JobState, JobStatus, ResourceError
 from intercede.testing.gallery.fake import FakeBackend
 
 Statuses = Mapping[JobHandle, JobStatus]
@@ -154,7 +155,7 @@ class TellsTheEndOnce(FakeBackend):
     """An end that was told is forgotten."""
 
     caught_by = "IC-STATUS-08"
-    also = ("IC-LIFE-10",)
+    also = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
     seen = "observed UNKNOWN (reason=lost)"
 
     def __init__(self) -> None:
@@ -174,6 +175,7 @@ class EndsForAMoment(_Retells):
     """A running job that is not listed for a moment is told as done."""
 
     caught_by = "IC-STATUS-09"
+    also = ("IC-DIAG-02",)
     seen = "RUNNING -> DONE"
 
     def __init__(self) -> None:
@@ -254,6 +256,7 @@ class GoesBack(_Retells):
     """A job that was running is queued again for a moment."""
 
     caught_by = "IC-STATUS-15"
+    also = ("IC-LOAD-02",)
     seen = "RUNNING -> QUEUED"
     asked = 0
 
@@ -272,3 +275,83 @@ class ForeignIsLost(_Retells):
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
         return lost if status.reason == "foreign" else status
+
+
+class LosesThemOnceInTen(FakeBackend):
+    """One answer in ten is that of a server which knows of no jobs yet."""
+
+    caught_by = "IC-STATUS-08"
+    also = ("IC-FIND-05",)
+    seen = "observed UNKNOWN (reason=lost)"
+    asked = 0
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        told = await super().status(handles)
+        self.asked += any(each.state.final for each in told.values())
+        lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
+        return dict.fromkeys(handles, lost) if self.asked % 10 == 9 else told
+
+
+class IsRightTheSecondTime(_Retells):
+    """What has just ended is told without its exit code, which comes a moment later."""
+
+    caught_by = "IC-STATUS-05"
+    seen = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[JobHandle] = set()
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        if handle in self.told or not status.state.final:
+            return status
+        self.told.add(handle)
+        return JobStatus(state=status.state)
+
+
+class AnswersForYesterdaysJobs(_Retells):
+    """What a job ended with is remembered by a number that the next submission uses again."""
+
+    caught_by = "IC-STATUS-11"
+    also = ("IC-KILL-07",)
+    seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: dict[str, JobStatus] = {}
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        known = status.state is not JobState.UNKNOWN
+        return self.ended.setdefault(handle.job.split(".")[1], status) if known and status.state.final else status
+
+
+class AsksThroughTheInstance(FakeBackend):
+    """What is asked for is kept where the next call writes: right alone, and wrong with fifty at once."""
+
+    caught_by = "IC-STATUS-11"
+    seen = "in one of 50 calls at once"
+    asked: Collection[JobHandle] = ()
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        self.asked = handles
+        told = await super().status([])
+        await asyncio.sleep(0.001)
+        told = await super().status(self.asked)
+        return dict(zip(handles, told.values(), strict=False)) if len(handles) == 1 else await super().status(handles)
+
+
+class RefusesManyCalls(FakeBackend):
+    """Sixteen calls may be under way, and no more."""
+
+    caught_by = "IC-STATUS-11"
+    seen = "status raised intercede.contract.errors.ResourceError"
+    busy = 0
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        self.busy += 1
+        try:
+            if self.busy > 16:
+                raise ResourceError("too many connections", retryable=True)
+            return await super().status(handles)
+        finally:
+            self.busy -= 1

@@ -69,6 +69,7 @@ class OneHandleForAll(FakeBackend):
     """Every copy is named as the first."""
 
     caught_by = "IC-SUBMIT-02"
+    also = ("IC-FIND-01",)
     seen = "different handles for"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
@@ -438,3 +439,26 @@ class FeedsThePayload(_Changes):
         return spec.model_copy(
             update={"executable": "sh", "arguments": ("-c", script, "sh", str(spec.executable), *spec.arguments)}
         )
+
+
+class SwapsTheSecrets(_Changes):
+    """Two copies get each other's secrets."""
+
+    caught_by = "IC-SUBMIT-07"
+    seen = "its secret is not in its working directory"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        swapped = [copies[index ^ 1 if index ^ 1 < len(copies) else index].secrets for index in range(len(copies))]
+        return tuple(
+            CopyVars(environment=copy.environment, secrets=each) for copy, each in zip(copies, swapped, strict=True)
+        )
+
+
+class LosesEveryTenthCopysVariables(_Changes):
+    """Of every ten copies, the last gets no variables of its own."""
+
+    caught_by = "IC-SUBMIT-06"
+    seen = "copy 9, told to exit"
+
+    def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
+        return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))

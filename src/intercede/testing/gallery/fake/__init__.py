@@ -207,6 +207,8 @@ class FakeBackend:
         self._resource = f"fake-{sha256(os.fsencode(where)).hexdigest()[:16]}"
 
     def _all(self) -> list[JobHandle]:
+        if self._thread is None:
+            raise NotOpenError("use the backend inside `async with backend:`")
         names = sorted(path.name for path in self._state.iterdir() if _JOB.fullmatch(path.name))
         return [JobHandle(resource=self._resource, job=name) for name in names]
 

@@ -14,15 +14,16 @@ from pathlib import Path
 from intercede.testing.child import _BOOT
 from intercede.testing.context import CheckFailed
 
-__all__ = ["SOURCE", "run"]
+__all__ = ["ENDING", "SOURCE", "run"]
 
 SOURCE = "from intercede.testing.scheduler import experiments\nexperiments.run(part, arguments)\n"
 """What the child process executes."""
+ENDING = "ending.json"
 _SEED = "PYTHONHASHSEED"
 
 
 def run(part: Callable[[], object], arguments: Sequence[str]) -> None:
-    """Do an experiment, and print in the last line what came of it.
+    """Do an experiment, and leave in its directory what came of it: stdout is the subject's, too.
 
     Args:
         part: Makes a fresh scheduler.
@@ -39,7 +40,7 @@ def run(part: Callable[[], object], arguments: Sequence[str]) -> None:
         ending = {"expected": failed.expected, "observed": failed.observed}
     except BaseException:  # noqa: BLE001 -- what a subject raised is a CheckFailed by now: this is ours, and handed on
         ending = {"error": traceback.format_exc()}
-    print(f"\n{json.dumps(ending)}")  # noqa: T201 -- how a child process answers
+    Path(tmp, ENDING).write_text(json.dumps(ending))
 
 
 def _again(part: Callable[[], object], arguments: Sequence[str], seed: str) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 from intercede.contract.errors import IntercedeError, LimitError, SchedulerError, UnsupportedSpecError
-from intercede.contract.job import JobStatus, OpOutcome
+from intercede.contract.job import CopyFailure, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.testing.context import CheckFailed, shown
@@ -109,13 +109,12 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
     value = told(scheduler, method, *arguments)
     if isinstance(value, IntercedeError):
         return value
-    wanted, fits = _TYPES[method]
+    wanted, plain = _TYPES[method]
     try:
-        good = fits(value)
+        return plain(value)
     except Exception as error:
-        raise CheckFailed(f"{wanted} from {method}", f"{_named(error)} when it was read") from error
-    expect(good, f"{wanted} from {method}", value)
-    return value
+        observed = "it" if isinstance(error, _UnfitError) else f"{_named(error)} when it was read, of"
+        raise CheckFailed(f"{wanted} from {method}", f"{observed} {shown(value)}".removeprefix("it ")) from error
 
 
 def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
@@ -145,16 +144,32 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown(str(error))}"
 
 
-def _fits(key: type, value: type, found: object) -> bool:
-    pairs = cast("Mapping[object, object]", found).items() if isinstance(found, Mapping) else [(None, None)]
-    return all(isinstance(each, key) and isinstance(said, value) for each, said in pairs)
+class _UnfitError(Exception):
+    """Not of the types that it should be of."""
 
 
-_TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
-    "parse_submit": ("a Queued", lambda found: isinstance(found, Queued)),
-    "parse_status": ("a mapping of ids to JobStatus", partial(_fits, str, JobStatus)),
-    "parse_kill": ("a mapping of ids to OpOutcome", partial(_fits, str, OpOutcome)),
-    "parse_list": ("a mapping of copies to ids", partial(_fits, int, str)),
+def _copied(key: type, value: type, found: object) -> dict[object, object]:
+    """Copy a mapping into one that does nothing of its own when it is looked at."""
+    if not isinstance(found, Mapping):
+        raise _UnfitError
+    copied = dict(cast("Mapping[object, object]", found).items())
+    if not all(isinstance(each, key) and isinstance(said, value) for each, said in copied.items()):
+        raise _UnfitError
+    return copied
+
+
+def _queued(found: object) -> Queued:
+    if not isinstance(found, Queued):
+        raise _UnfitError
+    ids, refused = _copied(int, str, found.ids), _copied(int, CopyFailure, found.refused)
+    return Queued.model_construct(ids=ids, refused=refused)
+
+
+_TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "parse_submit": ("a Queued", _queued),
+    "parse_status": ("a mapping of ids to JobStatus", partial(_copied, str, JobStatus)),
+    "parse_kill": ("a mapping of ids to OpOutcome", partial(_copied, str, OpOutcome)),
+    "parse_list": ("a mapping of copies to ids", partial(_copied, int, str)),
 }
 
 

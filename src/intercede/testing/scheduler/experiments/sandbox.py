@@ -73,7 +73,8 @@ class Sandbox:
         way = "{ :; }" if inside else "plain"
         script = self._bin.parent / "script"
         fragment = "'" + self._tame(text).replace("'", "'\\''") + "'"
-        script.write_text(f"{text_of('prelude')}\n{way}\neval {fragment}\n")
+        limit = f"ulimit -t {_SECONDS:.0f}"  # should nobody be there to end it
+        script.write_text(f"{limit}\n{text_of('prelude')}\n{way}\neval {fragment}\n")
         self._sh([str(script)], here if inside else self._root)
         return list(_calls(self._log.read_bytes()))
 
