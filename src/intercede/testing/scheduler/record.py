@@ -30,6 +30,7 @@ __all__ = ["main", "record"]
 
 _SECONDS = 120.0
 """How long jobs may take to go."""
+_PAYLOAD_SECONDS = 4
 _PLAIN: TypeAdapter[object] = TypeAdapter(object)
 
 
@@ -42,7 +43,7 @@ class _Place:
 
     def __post_init__(self) -> None:
         (self.root / self.stamp).mkdir()
-        (self.root / self.stamp / "wrapper").write_text("sleep 4\n")
+        (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n")
 
     def run(self, fragment: str, ids: Sequence[str] = (), *, inside: bool = False) -> CommandResult:
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids))

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.backend.payloads import AWKWARD, hexadecimal
+from intercede.testing.bounded import Ending
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
-from intercede.testing.transport.runs import heard, pieces, ran, sh
+from intercede.testing.transport.runs import begin, heard, pieces, ran, sh
 
 _IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; echo; done"""
 _TELLING = ("two  words ", "$HOME", "it's", "")
@@ -121,8 +122,8 @@ async def check_fifty(context: Context) -> None:
     """Await fifty, each with a word as argument and another as input."""
     words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
     async with context.connected() as transport:
-        runs = (_one(context, transport, code, *pair) for code, pair in enumerate(words))
-        results: list[CommandResult | BaseException] = await asyncio.gather(*runs, return_exceptions=True)
+        runs = (begin(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
+        results = await asyncio.gather(*runs)
     wrong = [told for code, each in enumerate(results) if (told := _wrong(each, code, "".join(words[code]).encode()))]
     context.expect(
         not wrong,
@@ -139,9 +140,10 @@ async def _one(context: Context, transport: Transport, code: int, argument: str,
     )
 
 
-def _wrong(result: CommandResult | BaseException, code: int, written: bytes) -> str:
-    if isinstance(result, BaseException):
-        return f"number {code} raised {shown(result)}"
+def _wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
+    result = ending.value
+    if result is None:
+        return f"number {code} raised {shown(ending.raised)}"
     told = result.returncode, result.stdout, result.stderr
     wanted = code, written, written[: len(written) // 2] + b"\n"
     return "" if told == wanted else f"number {code} should have ended with {wanted} and answered {shown(told)}"
@@ -151,7 +153,7 @@ def _wrong(result: CommandResult | BaseException, code: int, written: bytes) -> 
     "IC-TRANSPORT-09",
     title="A command that does not exist is a result with a code other than 0, not an exception.",
     level=MUST,
-    depends=("IC-TRANSPORT-20",),
+    depends=("IC-TRANSPORT-01",),
     look_at=(
         "FileNotFoundError and PermissionError from starting the process: answer 127, or 126, as a shell does. "
         "TransportError is for a machine that cannot be reached. The name is a word like any other: unquoted, a shell "

@@ -8,7 +8,7 @@ from contextlib import suppress
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
-from intercede.testing.transport.runs import Failing, Taken, directory, first, heard, ran, sh
+from intercede.testing.transport.runs import Failing, Run, Taken, begin, directory, first, heard, ran, sh
 
 _ENDS_WITHIN = 10.0
 """Seconds in which a run must end."""
@@ -38,7 +38,7 @@ def _long(context: Context) -> list[str]:
     return sh('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
 
-async def _ended(context: Context, run: "asyncio.Future[CommandResult]", when: str) -> None:
+async def _ended(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
     await asyncio.wait({run}, timeout=_ENDS_WITHIN * context.scale)
     context.expect(
@@ -46,27 +46,33 @@ async def _ended(context: Context, run: "asyncio.Future[CommandResult]", when: s
     )
 
 
-def _outcome(run: "asyncio.Future[CommandResult]") -> str:
-    if run.cancelled():
-        return "it raised CancelledError"
-    error = run.exception()
-    return f"it raised {shown(error)}" if error else f"it answered {shown(run.result())}"
+def _raised(run: Run) -> BaseException | None:
+    return asyncio.CancelledError() if run.cancelled() else run.result().raised
 
 
-async def _cancelled(context: Context, run: "asyncio.Future[CommandResult]", when: str) -> None:
+def _outcome(run: Run) -> str:
+    error = _raised(run)
+    return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
+
+
+async def _cancelled(context: Context, run: Run, when: str) -> None:
     run.cancel()
     await _ended(context, run, when)
-    context.expect(run.cancelled(), expected=f"run, {when}, to raise CancelledError", observed=_outcome(run))
+    context.expect(
+        isinstance(_raised(run), asyncio.CancelledError),
+        expected=f"run, {when}, to raise CancelledError",
+        observed=_outcome(run),
+    )
 
 
 async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
     try:
         result = await ran(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
-        observed = f"{shown(result.stdout)}, {heard(result)}"
+        observed = shown(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
     context.expect(
-        observed == f"{shown(b'usable' + bytes([10]))}, exit code 0",
+        observed == shown(b"usable\n"),
         expected=f"the next run to work, {when}",
         observed=observed,
     )
@@ -89,7 +95,7 @@ async def check_cancelling(context: Context) -> None:
     async with context.connected() as transport:
         for moment in _MOMENTS:
             sink = Taken()
-            run = asyncio.ensure_future(transport.run(_long(context), stdout=sink))
+            run = begin(transport.run(_long(context), stdout=sink))
             await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancelled(context, run, when)
@@ -138,10 +144,11 @@ class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
 
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
-    run = asyncio.ensure_future(running)
+    run = begin(running)
     await _ended(context, run, whose)
-    passed = not run.cancelled() and run.exception() is error
-    context.expect(passed, expected=f"run, {whose}, to raise that very {shown(error)}", observed=_outcome(run))
+    context.expect(
+        _raised(run) is error, expected=f"run, {whose}, to raise that very {shown(error)}", observed=_outcome(run)
+    )
 
 
 @clause(
@@ -172,7 +179,7 @@ async def check_end_there(context: Context) -> None:
 
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
-    run = asyncio.ensure_future(transport.run(sh(_BEATS, place), stdout=sink))
+    run = begin(transport.run(sh(_BEATS, place), stdout=sink))
     await first(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 

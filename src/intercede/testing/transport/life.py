@@ -11,7 +11,18 @@ from intercede.testing.backend.payloads import nap
 from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
-from intercede.testing.transport.runs import FILLER, Failing, Taken, counting, expect_bytes, first, pieces, ran, sh
+from intercede.testing.transport.runs import (
+    FILLER,
+    Failing,
+    Taken,
+    begin,
+    counting,
+    expect_bytes,
+    first,
+    pieces,
+    ran,
+    sh,
+)
 
 _CYCLES, _FIRST = 10, 3
 _MANY = 100_000
@@ -180,7 +191,7 @@ async def _use(context: Context, transport: Transport) -> None:
     with suppress(_Full):
         await ran(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
-    run = asyncio.ensure_future(transport.run(sh("echo begun; exec sleep 5"), stdout=sink))
+    run = begin(transport.run(sh("echo begun; exec sleep 5"), stdout=sink))
     await first(context, run, sink.begun.wait())
     run.cancel()
     await asyncio.wait({run}, timeout=10 * context.scale)
@@ -207,7 +218,7 @@ async def check_two_instances(context: Context) -> None:
 
     sink = Taken()
     async with context.connected() as transport:
-        run = asyncio.ensure_future(ran(context, transport, ["cat"], stdin=source(), stdout=sink))
+        run = begin(ran(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
             await first(context, run, sink.begun.wait())
             async with context.connected() as other:
@@ -216,7 +227,7 @@ async def check_two_instances(context: Context) -> None:
         finally:
             left.set()
         try:
-            await run
+            (await run).get()
             again = await ran(context, transport, sh("echo still"))
         except CheckFailed:
             raise

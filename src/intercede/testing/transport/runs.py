@@ -1,11 +1,12 @@
 """Running commands over a transport, and what they are given and leave: shared by the checks here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from intercede.contract.transport import ByteSink, CommandResult, Transport
+from intercede.testing.bounded import Ending, ended
 from intercede.testing.context import CheckFailed, Context, shown
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 FILLER = bytes(range(256)) * 1024
 """A piece of 256 KiB."""
 _SHOWN = 40
+_FIELDS = ("returncode", "stdout", "stderr")
 _BEGINS_WITHIN = 20.0
 
 
@@ -60,11 +62,11 @@ async def ran(
 def _misfit(answer: object) -> str:
     if not isinstance(answer, CommandResult):
         return f"it answered {shown(answer)}"
-    code: object = answer.returncode
+    code, *streams = (getattr(answer, name, None) for name in _FIELDS)
     if type(code) is not int or not 0 <= code <= 255:  # noqa: PLR2004 -- exit codes are of a byte
         return f"returncode is {shown(code)}"
-    streams: dict[str, object] = {"stdout": answer.stdout, "stderr": answer.stderr}
-    return next((f"{name} is {shown(each)}" for name, each in streams.items() if not isinstance(each, bytes)), "")
+    named = zip(_FIELDS[1:], streams, strict=True)
+    return next((f"{name} is {shown(each)}" for name, each in named if not isinstance(each, bytes)), "")
 
 
 def heard(result: CommandResult) -> str:
@@ -101,9 +103,16 @@ def counted(last: int) -> bytes:
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 
 
-async def first(
-    context: Context, run: "asyncio.Future[CommandResult]", awaitable: Coroutine[object, object, object]
-) -> None:
+Run = asyncio.Future[Ending[CommandResult]]
+"""A run that goes on beside the check."""
+
+
+def begin(awaitable: Awaitable[CommandResult]) -> Run:
+    """Let a run begin. Whatever it raises is in its ending: SystemExit, if it left a task, would tear the loop down."""
+    return asyncio.ensure_future(ended(awaitable))
+
+
+async def first(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
     """Wait until something has happened, or the run is over before.
 
     Raises:

@@ -86,14 +86,14 @@ class AnswersAreTraps(PlainQueue):
         return _Trap()
 
 
-class EndsTheProcess(PlainQueue):
+class ParserEndsTheProcess(PlainQueue):
     """A parser ends the process that it is in, without a word."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         os._exit(0)
 
 
-class Exits(PlainQueue):
+class ParserExits(PlainQueue):
     """A parser exits, as a script would."""
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:

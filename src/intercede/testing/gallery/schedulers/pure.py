@@ -89,7 +89,7 @@ class RemembersAnswers(PlainQueue):
         return {job: self._told[job] for job in ids if job in self._told}
 
 
-class CountsSubmissions(PlainQueue):
+class NumbersSubmissions(PlainQueue):
     """Every submission gets a number of this object's."""
 
     caught_by = "IC-SCHEDULER-01"

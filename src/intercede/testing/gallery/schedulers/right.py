@@ -115,7 +115,7 @@ class _Backwards(UserDict[str, JobStatus]):
         return reversed(list(self.data))
 
 
-class Different(PlainQueue):
+class DifferentFragments(PlainQueue):
     """Other mappings, a lazy import, more parameters, text in a here-document, and a time that is written, not asked for."""
 
     def __init__(self, submit_arguments: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterable, Sequence
 from types import TracebackType
 
-from intercede.contract import ByteSink, CommandResult, TransportError
+from intercede.contract import ByteSink, CommandResult, NotOpenError, TransportError
 from intercede.testing.gallery.transports.right import Plain
 
 
@@ -140,6 +140,8 @@ class RaisesGroups(Plain):
     ) -> CommandResult:
         try:
             return await super().run(argv, stdin=stdin, stdout=stdout)
+        except NotOpenError:
+            raise
         except Exception as error:  # noqa: BLE001 -- the mistake
             raise ExceptionGroup("unhandled errors", [error]) from None
 

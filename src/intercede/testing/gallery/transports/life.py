@@ -7,12 +7,11 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import ClassVar, Self
 
-from intercede.contract import ByteSink, CommandResult, TransportError
+from intercede.contract import TransportError
 from intercede.testing.gallery.transports.right import Plain
 
 
@@ -193,13 +192,11 @@ class HangsUpForTheOthers(_LeavesOtherwise):
 
 
 class BlocksTheLoop(Plain):
-    """Waits for a child without letting the loop turn."""
+    """Connects without letting the loop turn."""
 
     caught_by = "IC-TRANSPORT-19"
     seen = "blocked the loop for"
 
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
+    async def __aenter__(self) -> Self:
         time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
-        return await super().run(argv, stdin=stdin, stdout=stdout)
+        return await super().__aenter__()

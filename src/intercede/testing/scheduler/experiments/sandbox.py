@@ -99,24 +99,31 @@ class Sandbox:
 
     def _sh(self, arguments: Sequence[str], cwd: Path) -> str:
         environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
-        shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject's own, where they can do nothing
-            [shutil.which("sh") or "/bin/sh", *arguments],
-            cwd=cwd,
-            env={**environment, "TMPDIR": str(self._root)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(complaint := self._bin.parent / "complaint").open("wb"),
-            start_new_session=True,
-        )
-        try:
-            code = shell.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
-            code = 0  # it waits for an answer that no stub gives
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(shell.pid, signal.SIGKILL)
-            shell.wait()
+        complaint = self._bin.parent / "complaint"
+        with complaint.open("wb") as stderr:
+            shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject's own, where they can do nothing
+                [shutil.which("sh") or "/bin/sh", *arguments],
+                cwd=cwd,
+                env={**environment, "TMPDIR": str(self._root)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
+            code = _ended(shell)
         return complaint.read_text(errors="replace").strip() or f"exit code {code}" if code else ""
+
+
+def _ended(shell: subprocess.Popen[bytes]) -> int:
+    """Wait for a shell, and end what it leaves behind; one that waits for what no stub answers is ended without blame."""
+    try:
+        return shell.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
 
 
 def _calls(log: bytes) -> Iterable[list[str]]:

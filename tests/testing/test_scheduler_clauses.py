@@ -1,0 +1,183 @@
+"""The recordings of schedulers: where they lie, their form, and how new ones are made."""
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from intercede.contract.scheduler import Scheduler
+from intercede.schedulers.direct import DirectScheduler
+from intercede.testing import gallery, run_checks
+from intercede.testing.context import CheckFailed
+from intercede.testing.scheduler import record
+from intercede.testing.scheduler.experiments import replay, sandbox, words
+from intercede.testing.scheduler.recordings import EXAMPLE, places, read, recorded
+from intercede.testing.verdict import State
+
+GOOD: dict[str, object] = {
+    "verb": "status", "ids": ["17.0"], "returncode": 0, "stdout": "17.0 R\n", "stderr": "",
+    "expected": {"17.0": {"state": "RUNNING", "native": "R"}},
+}  # fmt: skip
+
+Make = Callable[..., object]
+
+
+def written(path: Path, data: object) -> Path:
+    """Write a file of recordings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Return a function that makes an object of a class that lies in a module there; with a base, of a class of it."""
+
+    def make(module: str, base: type = object) -> object:
+        path = tmp_path / f"{module}.py"
+        path.write_text("class Mine(Base):\n    pass\n")
+        spec = spec_from_file_location(module, path)
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = module_from_spec(spec)
+        vars(loaded)["Base"] = base
+        monkeypatch.setitem(sys.modules, module, loaded)  # by which a class knows its file
+        spec.loader.exec_module(loaded)
+        return vars(loaded)["Mine"]()
+
+    return make
+
+
+def test_the_example_is_of_the_form_that_it_shows(tmp_path: Path) -> None:
+    """It stands in the message of whoever ships none."""
+    assert [each.verb for each in read(written(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
+        "submit", "status", "status", "kill", "list"
+    ]  # fmt: skip
+
+
+def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
+    """Both are read the same."""
+    one = list(read(written(tmp_path / "one.json", GOOD)))
+    assert one * 2 == list(read(written(tmp_path / "two.json", [GOOD, GOOD])))
+    assert one[0].result.stdout == b"17.0 R\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"verb": "start"}, "verb"),
+        ({"returncode": "0"}, "returncode"),
+        ({"returncode": 256}, "returncode"),
+        ({"stdout": None}, "stdout"),
+        ({"ids": ["17 0"]}, "ids.0"),
+        ({"expect": {}}, "expect"),
+        ({"expected": {"17.0": {"state": "RUNS"}}}, "state"),
+        ({"expected": {"raises": "ValueError"}}, "raises"),
+        ({"verb": "list", "expected": {"0": "17"}}, "stamp"),
+    ],
+    ids=str,
+)
+def test_a_recording_of_another_form_is_refused_by_its_place(
+    tmp_path: Path, change: dict[str, object], seen: str
+) -> None:
+    """The message names the file, the number and the field."""
+    path = written(tmp_path / "a.json", [GOOD, {**GOOD, **change}])
+    with pytest.raises(CheckFailed, match="recording 1 of") as caught:
+        list(read(path))
+    assert "a.json" in caught.value.expected
+    assert seen in caught.value.observed
+
+
+def test_what_is_no_json_is_told(tmp_path: Path) -> None:
+    """By its file."""
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(CheckFailed, match="no JSON"):
+        list(read(tmp_path / "a.json"))
+
+
+def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tmp_path: Path, made: Make) -> None:
+    """Nothing is mixed: the first place that has any counts."""
+    subject = made("lonely")
+    assert places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
+    assert recorded(subject) == ()
+    written(tmp_path / "recordings/all.json", [GOOD, GOOD])
+    assert len(recorded(subject)) == 2
+    written(tmp_path / "recordings/lonely/own.json", GOOD)
+    assert len(recorded(subject)) == 1
+
+
+def test_a_class_that_inherits_has_those_of_its_base_unless_it_brings_its_own(tmp_path: Path, made: Make) -> None:
+    """A plugin that wraps a built-in answers as that does."""
+    subject = made("wrapping", DirectScheduler)
+    assert recorded(subject) == recorded(DirectScheduler())
+    written(tmp_path / "recordings/own.json", GOOD)
+    assert len(recorded(subject)) == 1
+
+
+def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:
+    """What is not given may be anything; what is given must be so."""
+    subject = made("wrapping", DirectScheduler)
+    line = {**GOOD, "stdout": "17.0 running\n"}
+    written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
+    replay.experiment(lambda: subject, tmp_path)
+    written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING", "native": "R"}}})
+    with pytest.raises(CheckFailed, match="native='R'"):
+        replay.experiment(lambda: subject, tmp_path)
+
+
+def test_words_are_replaced_where_they_stand_alone() -> None:
+    """Each word of a job that has not ended is tried once, and none that is part of another."""
+    tried = [(job, word) for _, job, word in words.live(DirectScheduler())]
+    assert sorted(word for _, word in tried) == ["queued", "running", "suspended"]
+
+
+def test_a_recording_names_what_it_differs_in() -> None:
+    """The clause's message holds what was recorded and what came."""
+    report = run_checks(gallery.wrong()["ForgetsHeld"], ["IC-SCHEDULER-07"], role="scheduler")
+    result = report.results["IC-SCHEDULER-07"]
+    assert result.state is State.FAILED
+    assert "HELD" in result.expected
+    assert "QUEUED" in result.observed
+
+
+def test_what_is_recorded_anew_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder runs real jobs, and what it writes can be read, and is kept."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(record, "_PAYLOAD_SECONDS", 1)
+    direct: Scheduler = DirectScheduler(slots=2)
+    path = written(tmp_path / "recorded.json", list(record.record(direct)))
+    found = list(read(path))
+    assert {each.verb for each in found} == {"submit", "status", "kill", "list"}
+
+
+class TestSandbox:
+    """What runs there does nothing, and is seen."""
+
+    def test_commands_are_stubs_that_note_their_arguments(self, tmp_path: Path) -> None:
+        """Byte for byte, also by their absolute path."""
+        text = "sbatch -p 'two words' ''\n/usr/bin/touch made\nshutdown -h \"$(cat \"$IC_IDS\")\""
+        run = sandbox.Sandbox(tmp_path, [text]).run(text, ["17;x"], inside=False)
+        assert run == [["sbatch", "-p", "two words", ""], ["shutdown", "-h", "17;x"]]
+        assert (tmp_path / "root/made").exists()
+
+    def test_a_syntax_error_is_told(self, tmp_path: Path) -> None:
+        """In the shell's words."""
+        place = sandbox.Sandbox(tmp_path, [])
+        assert place.read("plainq list") == ""
+        assert place.read("for") != ""
+
+    def test_what_runs_or_writes_the_canary_is_seen(self, tmp_path: Path) -> None:
+        """And what expands a pattern."""
+        place = sandbox.Sandbox(tmp_path, ["plainq"])
+        for text in (f"eval '{sandbox.CANARY}'", f"true >{sandbox.CANARY}", "plainq [x]globbed"):
+            assert place.struck(place.run(text, inside=True))
+        assert not place.struck(place.run("plainq '[x]globbed'", inside=True))
+
+    def test_a_fragment_that_waits_for_ever_is_ended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stubs answer nothing, so that it may."""
+        monkeypatch.setattr(sandbox, "_SECONDS", 1.0)
+        place = sandbox.Sandbox(tmp_path, ["plainq"])
+        assert place.run("plainq once\nwhile :; do :; done", inside=False) == [["plainq", "once"]]
