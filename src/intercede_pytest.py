@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N|auto",
         help="multiply every bound in time, real resources are slow; auto: by what one small job takes",
     )
-    add("--intercede-jobs", type=int, metavar="N", help="have at most N jobs of a subject out at once (default: 64)")
+    add("--intercede-jobs", type=int, metavar="N", help="have at most N jobs of a subject out at once (default: 128)")
     add(
         "--intercede-repeat",
         type=int,

@@ -12,9 +12,9 @@ from intercede.testing.finding import told
 
 __all__ = ["Remains", "clean_up", "clean_up_here"]
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 """How long all of it may take."""
-_END_SECONDS = 3.0
+_END_SECONDS = 10.0
 """How long killed jobs may take to end."""
 _SHOWN_JOBS, _SHOWN_BYTES = 3, 2000
 

@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
     scale: float | Literal["auto"]
     """Multiplies every bound in time; auto: measured with a job, for each subject."""
     jobs: int | None
-    """How many jobs of one subject are out at once, at most; None: 64."""
+    """How many jobs of one subject are out at once, at most; None: 128."""
     repeat: int
     """How often each check is done."""
     known: str | None

@@ -24,7 +24,7 @@ from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
 
 __all__ = ["JOBS", "Inspection", "run_checks"]
 
-JOBS = 64
+JOBS = 128
 """How many jobs of one subject are out at once, unless told otherwise."""
 _LOAD_SECONDS = 20.0
 
