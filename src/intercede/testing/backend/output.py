@@ -509,7 +509,7 @@ async def check_killed_output(context: Context) -> None:
     title="The output of an unfinished job is not ok, and nothing is lost: fetched later, all comes.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-13", "IC-SUBMIT-03"),
+    depends=("IC-OUTPUT-13", "IC-SUBMIT-03", "IC-STATUS-08"),
     seconds=120,
     look_at=(
         "A fetch that takes whatever is there and says ok: its caller believes that this was all. One that moves files "

@@ -26,7 +26,7 @@ _OTHERS = frozenset({"right", "hostile"})
 
 
 def wrong() -> Mapping[str, type]:
-    """Return the wrong implementations by their names."""
+    """Return the wrong implementations by their names; where two roles have the same, the second is ``transport:NAME``."""
     return _of({name for name in _modules() if name.rpartition(".")[2] not in _OTHERS})
 
 
@@ -68,7 +68,10 @@ def _modules() -> tuple[str, ...]:
 
 
 def _of(modules: set[str]) -> Mapping[str, type]:
-    found = {each.__name__: each for name in _modules() if name in modules for each in _classes(name)}
+    found: dict[str, type] = {}
+    for each in (each for name in _modules() if name in modules for each in _classes(name)):
+        taken = each.__name__ in found
+        found[f"{role_of(each)}:{each.__name__}" if taken else each.__name__] = each
     return MappingProxyType(found)
 
 

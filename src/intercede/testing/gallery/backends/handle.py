@@ -43,7 +43,8 @@ class _Remembers(FakeBackend):
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
         told = await super().status(handles)
-        return {handle: status if handle in self.mine else lost for handle, status in told.items()}
+        known = {handle for handle, status in told.items() if handle in self.mine or status.state is JobState.UNKNOWN}
+        return {handle: status if handle in known else lost for handle, status in told.items()}
 
 
 class RemembersOnTheInstance(_Remembers):
