@@ -82,7 +82,7 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
     "IC-TRANSPORT-07",
     title="A cancelled run raises CancelledError in bounded time, and the transport stays usable.",
     level=MUST,
-    depends=("IC-TRANSPORT-05",),
+    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05"),
     seconds=120,
     look_at=(
         "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "

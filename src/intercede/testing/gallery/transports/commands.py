@@ -33,7 +33,7 @@ class JoinsWithSpaces(Plain):
         return ["sh", "-c", " ".join(argv)]
 
 
-class DropsEmptyArguments(Plain):
+class LosesEmptyArguments(Plain):
     """Quotes each argument for `sh -c`, and leaves out the empty ones."""
 
     caught_by = "IC-TRANSPORT-01"

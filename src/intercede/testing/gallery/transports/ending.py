@@ -59,7 +59,7 @@ class FailsWhenCancelled(Plain):
             raise TransportError("the connection broke") from error
 
 
-class KeepsItsLockWhenCancelled(Plain):
+class KeepsItsLockOnceCancelled(Plain):
     """A run that is cancelled never gives back the lock that the next one waits for."""
 
     caught_by = "IC-TRANSPORT-07"

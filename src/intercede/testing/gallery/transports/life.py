@@ -102,7 +102,7 @@ class RunsAfterLeaving(_LeavesOtherwise):
         return
 
 
-class SwallowsTheBodysException(_LeavesOtherwise):
+class SwallowsWhatTheBodyRaises(_LeavesOtherwise):
     """Leaving swallows the body's exception."""
 
     caught_by = "IC-TRANSPORT-16"
@@ -190,7 +190,7 @@ class HangsUpForTheOthers(_LeavesOtherwise):
             each.is_open = False
 
 
-class BlocksTheLoop(Plain):
+class ConnectsWithoutTurning(Plain):
     """Connects without letting the loop turn."""
 
     caught_by = "IC-TRANSPORT-19"
