@@ -26,7 +26,7 @@ _FRAME = (_BOUNDS, str(Path(_KIT, "context.py")))
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
-_SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 2.0, 20_000
+_SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 1.0, 20_000
 
 
 @dataclass(frozen=True)

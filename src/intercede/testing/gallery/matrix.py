@@ -75,9 +75,13 @@ def inspect(implementation: type, clause: str) -> Report:
 
 
 def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
-    """Return all clauses; some of them with the bounds of an implementation that they are to be red for."""
+    """Return all clauses, some of them with the bounds of an implementation that they are to be red for.
+
+    Those of a transport come first: where it is red, nothing is said of a backend over it, and need not be checked.
+    """
     scale = getattr(implementation, "scale", 1.0)
-    return {each: _hasty(of, scale) if each in ids else of for each, of in CLAUSES.items()}
+    below_first = sorted(CLAUSES.items(), key=lambda pair: pair[1].role == "backend")
+    return {each: _hasty(of, scale) if each in ids else of for each, of in below_first}
 
 
 def _hasty(clause: Clause, scale: float) -> Clause:
