@@ -1,7 +1,6 @@
 """The kit is held against wrong implementations, which it must catch, and right ones, which it must not."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
 def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
-    """The clause is red, none that it depends on is, and the message names what was seen."""
+    """The clause is red, and its message names what was seen; `make matrix` shows that no other one is."""
     results = matrix.inspect(WRONG[name], clause).results
 
     assert results[clause].state is State.FAILED, results[clause]
@@ -72,16 +71,36 @@ def test_every_clause_catches_something() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_answer_of_the_wrong_type_is_a_finding_and_no_error_of_the_kit(name: str) -> None:
-    """Whatever a subject answers, what is red is FAILED, never ERROR."""
-    areas = areas_of(HOSTILE[name])
-    unblocked = {each: replace(clause, depends=()) for each, clause in CLAUSES.items() if clause.area in areas}
+def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> None:
+    """In a process of its own: it ends, with its report, and what is red is FAILED, never ERROR."""
+    row = matrix.measure(name)
 
-    report = run_checks(HOSTILE[name], role=gallery.role_of(HOSTILE[name]), scale=0.05, clauses=unblocked)
+    assert row.failure == ""
+    assert row.red
+    assert [f"{each}: {message}" for each, message in row.red.items() if not message.startswith("FAILED")] == []
 
-    broken = [result for result in report.results.values() if result.state is State.ERROR]
-    assert broken == []
-    assert report.red
+
+def test_the_page_tells_what_the_classes_do() -> None:
+    """`make matrix` measures and writes it."""
+    written = Path(__file__).parents[2] / "docs" / "reference" / "gallery.md"
+
+    assert written.read_text() == matrix.page()
+
+
+def test_what_is_not_as_declared_is_told() -> None:
+    """What should be red and is not is missing; what is red and should not be is astray."""
+    row = matrix.Row("TellsOfAll", {"IC-STATUS-02": "FAILED: expected nothing"})
+
+    assert (row.missing, row.astray, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
+    assert "MISSING IC-STATUS-01" in str(row)
+    assert "ASTRAY IC-STATUS-02: FAILED: expected nothing" in str(row)
+    assert matrix.Row("TellsOfAll", {"IC-STATUS-01": ""}).good
+
+
+def test_the_matrix_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each name, the totals, and exit code 0 where all is as declared."""
+    assert matrix.main(["--quick", "TellsOfAll"]) == 0
+    assert "1 rows x" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "area"), KEPT)

@@ -130,21 +130,23 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """Make an event loop whose threads no interpreter waits for. A policy that the user set is not ours to follow."""
     loop = _Loop()
     loop.set_default_executor(_Daemons())
-    loop.call_soon(_stay, loop, os.getpid())
     return loop
 
 
-def _stay(loop: asyncio.AbstractEventLoop, home: int) -> None:
-    """End the fork that a subject made of this process: the check goes on in one of them only."""
-    if os.getpid() != home:
-        really_exit(1)
-    loop.call_later(_BEAT, _stay, loop, home)
-
-
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own."""
+    """An event loop with a clock of its own, that turns in the process where it was made only.
+
+    A subject may fork, and both processes go on: that one of them is ended at the first turn, before it forks again.
+    """
+
+    def __init__(self) -> None:
+        self._home = os.getpid()
+        super().__init__()
 
     def time(self) -> float:
+        """Tell the time, which every turn asks for first."""
+        if os.getpid() != self._home:
+            really_exit(1)
         return monotonic()
 
 

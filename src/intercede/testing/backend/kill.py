@@ -232,7 +232,7 @@ async def check_children(context: Context) -> None:
     title="The answer's keys are exactly the handles asked; where none is asked, nothing is killed.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-06"),
+    depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-06", "IC-SUBMIT-02"),
     look_at=(
         "A command that takes no ids for all of the user's jobs, as `condor_rm -all` or a filter that is left empty: "
         "return before it. Duplicates collapse: use `dict.fromkeys` on the handles."

@@ -134,7 +134,7 @@ async def check_other_copies(context: Context) -> None:
     title="The answer's keys are exactly the handles asked; a foreign job is not ok, and spoils nothing.",
     level=MUST,
     capability="purge",
-    depends=("IC-PURGE-01", "IC-STATUS-03"),
+    depends=("IC-PURGE-01", "IC-STATUS-03", "IC-STATUS-08"),
     look_at=(
         "`ok` for whatever is not there: a job of another resource may well be there. One exception for the whole call. "
         "A handle that is used as a path before it was matched against a pattern. None asked means none purged."

@@ -325,7 +325,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
     "IC-STATUS-12",
     title="Polling changes nothing.",
     level=MUST,
-    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10"),
+    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-SUBMIT-03"),
     look_at=(
         "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
         "first to ask gets the answer, the second nothing."

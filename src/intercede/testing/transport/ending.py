@@ -82,7 +82,7 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
     "IC-TRANSPORT-07",
     title="A cancelled run raises CancelledError in bounded time, and the transport stays usable.",
     level=MUST,
-    depends=("IC-TRANSPORT-28",),
+    depends=("IC-TRANSPORT-05",),
     seconds=120,
     look_at=(
         "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "
@@ -114,7 +114,7 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
     "IC-TRANSPORT-08",
     title="A sink or an iterator that fails ends the run, and its very exception passes.",
     level=MUST,
-    depends=("IC-TRANSPORT-28", "IC-TRANSPORT-24"),
+    depends=("IC-TRANSPORT-07",),
     seconds=120,
     look_at=(
         "A feeder or reader task whose exception nobody asks for. An ExceptionGroup around it: raise the first inside. An "

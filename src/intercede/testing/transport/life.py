@@ -116,7 +116,7 @@ async def check_before_entering(context: Context) -> None:
     "IC-TRANSPORT-15",
     title="A run after leaving raises NotOpenError.",
     level=MUST,
-    depends=("IC-TRANSPORT-12",),
+    depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
     look_at=(
         "Leaving must be remembered: a flag, or a connection set to None in __aexit__. A run that connects by itself hides "
         "that nobody will close it."
@@ -201,7 +201,7 @@ async def _use(context: Context, transport: Transport) -> None:
     "IC-TRANSPORT-18",
     title="Two instances do not disturb each other.",
     level=MUST,
-    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-15"),
+    depends=("IC-TRANSPORT-05", "IC-TRANSPORT-15"),
     look_at=(
         "State on the class or the module that should be on the instance: a shared connection that the first one to leave "
         "closes, a mutable default, one path for every control socket."
@@ -242,7 +242,7 @@ async def check_two_instances(context: Context) -> None:
     title="The event loop is never blocked for 100 ms.",
     level=SHOULD,
     alone=True,
-    depends=("IC-TRANSPORT-29",),
+    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-29"),
     look_at=(
         "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Put them into "
         "asyncio.to_thread. Everything else in the process stands still meanwhile."

@@ -174,7 +174,7 @@ async def directory(context: Context, transport: Transport) -> AsyncGenerator[st
     """Make a directory where the commands run, which may be another machine, and remove it afterwards."""
     made = await ran(context, transport, ["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
-    if made.returncode or not name.startswith("/"):
+    if not name.startswith("/"):
         raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {heard(made)}")
     try:
         yield name

@@ -30,7 +30,7 @@ async def check_shape(context: Context) -> None:
     "IC-TRANSPORT-20",
     title="run answers a CommandResult: a code from 0 to 255, stdout and stderr as bytes.",
     level=MUST,
-    depends=("IC-TRANSPORT-12",),
+    depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
     look_at=(
         "What run raised or returned for a command as plain as `true`. The answer is "
         "`CommandResult(returncode=..., stdout=..., stderr=...)`; made without validation (model_construct), it may hold "

@@ -207,11 +207,15 @@ class EndsTheProcess(_Attacks):
 
 
 class Forks(_Attacks):
-    """Every verb makes a second process of the one that inspects, and both go on."""
+    """A verb makes a second process of the one that inspects, once, and both go on."""
+
+    forked: ClassVar[list[int]] = []
 
     def attack(self) -> None:
-        if os.fork():
-            raise RuntimeError("and fails")
+        if not self.forked:
+            self.forked.append(0)  # so that neither of them does it again
+            os.fork()
+        raise RuntimeError("and fails")
 
 
 class RemovesTheWorkingDirectory(_Attacks):

@@ -344,7 +344,7 @@ class RefusesManyCalls(FakeBackend):
     """Sixteen calls may be under way, and no more."""
 
     caught_by = "IC-STATUS-11"
-    seen = "status raised intercede.contract.errors.ResourceError"
+    seen = "status raised ResourceError('too many connections')"
     busy = 0
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:

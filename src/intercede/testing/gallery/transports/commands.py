@@ -115,7 +115,6 @@ class AnswersAlways255(_EndsOtherwise):
     """Tells 255, as a client does whose connection fails, whatever the code."""
 
     caught_by = "IC-TRANSPORT-02"
-    also = "IC-TRANSPORT-25"
     seen = "observed exit code 255"
 
     def code(self, code: int) -> int:

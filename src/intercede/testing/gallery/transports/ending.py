@@ -30,7 +30,6 @@ class WaitsWhenCancelled(Plain):
     """Waits for the command's own end when it is cancelled."""
 
     caught_by = "IC-TRANSPORT-07"
-    also = "IC-TRANSPORT-22"
     seen = "it goes on"
     scale = 0.05
 
@@ -64,7 +63,6 @@ class KeepsItsLockWhenCancelled(Plain):
     """A run that is cancelled never gives back the lock that the next one waits for."""
 
     caught_by = "IC-TRANSPORT-07"
-    also = "IC-TRANSPORT-08", "IC-TRANSPORT-22"
     seen = "expected the next run to work"
     scale = 0.1
 
@@ -85,7 +83,6 @@ class IgnoresTheSinksFailure(Plain):
     """A sink that fails gets no more, and nobody is told."""
 
     caught_by = "IC-TRANSPORT-08"
-    also = "IC-TRANSPORT-22"
     seen = "whose sink raises"
     scale = 0.1
 
@@ -101,7 +98,6 @@ class TakesAFailingIteratorForDone(Plain):
     """An iterator that fails ends the input, as if it had been all."""
 
     caught_by = "IC-TRANSPORT-08"
-    also = "IC-TRANSPORT-22"
     seen = "whose iterator raises"
     scale = 0.1
 
@@ -132,7 +128,6 @@ class RaisesGroups(Plain):
     """Raises what sink and iterator raised in a group."""
 
     caught_by = "IC-TRANSPORT-08"
-    also = "IC-TRANSPORT-22", "IC-TRANSPORT-17"
     seen = "ExceptionGroup"
 
     async def run(

@@ -96,7 +96,6 @@ class RunsAfterLeaving(_LeavesOtherwise):
     """Runs after it was left."""
 
     caught_by = "IC-TRANSPORT-15"
-    also = "IC-TRANSPORT-16"
     seen = "after leaving to raise NotOpenError; observed it answered"
 
     async def leave(self) -> None:

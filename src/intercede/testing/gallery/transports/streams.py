@@ -163,7 +163,6 @@ class WritesTheBeginningOfAPiece(Plain):
     """Does not look at how much of a piece could be written."""
 
     caught_by = "IC-TRANSPORT-24"
-    also = "IC-TRANSPORT-04"
     seen = "to come back from `cat`"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
@@ -210,9 +209,9 @@ class WritesAllBeforeItReads(Plain):
 class CollectsStdin(Plain):
     """Takes all of stdin from the iterator before it writes any."""
 
-    caught_by = "IC-TRANSPORT-04", "IC-TRANSPORT-05"
-    also = "IC-TRANSPORT-18", "IC-TRANSPORT-25"
-    seen = ""
+    caught_by = "IC-TRANSPORT-05"
+    seen = r"after b'one\n'"
+    scale = 0.05
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
         whole = [b"".join([data async for data in stdin])] if stdin else []
@@ -228,7 +227,6 @@ class NeverDrains(Plain):
     """Writes as fast as the iterator gives: what the command has not read lies in a buffer."""
 
     caught_by = "IC-TRANSPORT-04"
-    also = "IC-TRANSPORT-25", "IC-TRANSPORT-26"
     seen = "of 100 were taken before it began to read"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
@@ -241,7 +239,6 @@ class ReadsFullBuffers(Plain):
     """Passes stdout on when 64 KiB of it are there."""
 
     caught_by = "IC-TRANSPORT-05"
-    also = "IC-TRANSPORT-04", "IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-18"
     seen = r"after b'one\n'"
     scale = 0.05
 
@@ -308,7 +305,6 @@ class DoesNotAwaitTheSink(_ReadsOtherwise):
     """Starts a task for each piece, and does not wait for it."""
 
     caught_by = "IC-TRANSPORT-28"
-    also = "IC-TRANSPORT-08", "IC-TRANSPORT-27"
     seen = "observed"
 
     class _Sink(_Around):

@@ -1,0 +1,12 @@
+"""What a run leaves: a verdict for programs, a page and a summary for people, a badge.
+
+``as_json`` puts a report into plain data, and everything else is made of that data: what the page shows, the JSON says.
+"""
+
+from intercede.testing.report.document import as_json
+from intercede.testing.report.files import ready, write
+from intercede.testing.report.properties import properties
+from intercede.testing.report.redaction import redacted
+from intercede.testing.report.words import explained, listed
+
+__all__ = ["as_json", "explained", "listed", "properties", "ready", "redacted", "write"]

@@ -1,0 +1,89 @@
+"""The files of a run: each is written whole or not at all."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+
+from intercede.testing.report.badge import badge
+from intercede.testing.report.document import as_json
+from intercede.testing.report.summary import summary
+from intercede.testing.verdict import Report
+
+__all__ = ["ready", "write"]
+
+_UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
+_LONGEST = 100
+
+
+def ready() -> None:
+    """Make sure that the page can be written, while an error about it still costs nothing.
+
+    Raises:
+        ImportError: The extra `testing` is not installed; the message says what to do.
+    """
+    try:
+        import_module("jinja2")
+    except ImportError as error:
+        raise ImportError(f"the page needs {error.name}: pip install 'intercede[testing]'", name=error.name) from None
+
+
+def write(reports: Sequence[Report], directory: Path, started: datetime) -> tuple[Path, ...]:
+    """Write the reports of a run, those for programs first.
+
+    They are ``conformance.json``, ``badge.json`` and ``conformance.html``, where there are several subjects
+    ``conformance-<id>.json`` and so on for each; and ``conformance.md`` for all.
+
+    Raises:
+        OSError: The directory is not there or cannot be written.
+        ImportError: The extra `testing` is not installed; all but the page has been written.
+    """
+    documents = [as_json(each, started) for each in reports]
+    suffixes = _suffixes(each.facts.id for each in reports) if len(reports) > 1 else [""]
+    named = list(zip(documents, suffixes, strict=True))
+    written: list[Path] = []
+    for document, suffix in named:
+        written.append(_write(directory / f"conformance{suffix}.json", _json(document)))
+        written.append(_write(directory / f"badge{suffix}.json", _json(badge(document))))
+    written.append(_write(directory / "conformance.md", summary(documents)))
+    ready()
+    from intercede.testing.report.page import render  # noqa: PLC0415 -- it needs what `ready` looks for
+
+    written += [_write(directory / f"conformance{suffix}.html", render(document)) for document, suffix in named]
+    return tuple(written)
+
+
+def _json(data: Mapping[str, object]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _suffixes(ids: Iterable[str]) -> Iterator[str]:
+    """Yield for each id what can stand in a file's name, and no two that any file system takes for one."""
+    seen: set[str] = set()
+    for each in ids:
+        fit = _UNFIT.sub("_", each)[:_LONGEST]
+        name = next(name for name in _variants(fit) if name.lower() not in seen)
+        seen.add(name.lower())
+        yield f"-{name}"
+
+
+def _variants(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}.{number}"
+        number += 1
+
+
+def _write(path: Path, text: str) -> Path:
+    """Write aside and rename, so that nobody ever reads half of it."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path

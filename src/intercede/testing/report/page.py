@@ -1,0 +1,139 @@
+"""The page for people: ``conformance.html``, one file that needs no other, no network and no script to be read."""
+
+import json
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from itertools import groupby
+from typing import cast
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from intercede.testing.report.document import RED, Data, about
+
+__all__ = ["render"]
+
+_STATES: Mapping[str, tuple[str, str, str]] = {
+    "PASSED": ("good", "✓", "passed"),
+    "FAILED": ("bad", "✗", "failed"),
+    "ERROR": ("bad", "!", "the check itself broke"),
+    "UNEXPECTED_PASS": ("bad", "U", "passed, though known to fail"),
+    "KNOWN": ("warn", "K", "failed, as known"),
+    "BLOCKED": ("dim", "B", "blocked"),
+    "NOT_APPLICABLE": ("dim", "–", "not applicable"),  # noqa: RUF001 -- a dash is what it looks like
+    "NOT_RUN": ("dim", "0", "did not run"),
+}
+"""How a state looks, which letter stands for it, and what it is called: nothing is told by its colour alone."""
+_SHOULD = ("warn", "✗", "failed, a SHOULD")
+_VERDICTS = {"CONFORMANT": ("good", "✓"), "NOT CONFORMANT": ("bad", "✗")}
+_OPEN = ("warn", "…")
+_NARROWEST = 0.7
+"""Of a bar, in percent of the time of its check: shorter ones could not be seen."""
+
+
+def render(document: Data) -> str:
+    """Write the page of what ``as_json`` made."""
+    everything = cast("Sequence[Data]", document["clauses"])
+    blocked = Counter(each["blocker"] for each in everything)
+    clauses = [_shown(each, blocked[each["id"]]) for each in about(document)]
+    tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)
+    style, script = _resource("page.css"), _resource("page.js")
+    return _template().render(
+        document,
+        foreign=len(everything) - len(clauses),
+        clauses=clauses,
+        areas=[_area(name, list(each)) for name, each in groupby(clauses, lambda each: str(each["id"])[3:-3])],
+        numbers=sorted({_number(each) for each in clauses}),
+        reds=sorted((each for each in clauses if each["red"]), key=_urgency),
+        legend=list(_legend(clauses)),
+        configuration=json.dumps(cast("Data", document["subject"])["config"], ensure_ascii=False),
+        verdict_tone=tone,
+        verdict_glyph=glyph,
+        style=Markup(style),  # noqa: S704 -- our own file
+        script=Markup(script),  # noqa: S704 -- our own file
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["codes"] = _codes
+    return environment.from_string(_resource("page.html"))
+
+
+def _resource(name: str) -> str:
+    return files("intercede.testing.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _codes(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    parts = [escape(each) for each in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(text)
+    marked = (Markup("<code>{}</code>").format(each) if index % 2 else each for index, each in enumerate(parts))
+    return Markup("").join(marked)
+
+
+def _shown(clause: Data, blocks: int) -> Data:
+    """Add to a clause how it is shown."""
+    outcome = str(clause["outcome"])
+    decides_nothing = outcome == "FAILED" and clause["level"] == "SHOULD"
+    tone, glyph, word = _SHOULD if decides_nothing else _STATES[outcome]
+    calls = cast("Sequence[Data]", clause["calls"])
+    span = max([cast("float", clause["seconds"]), *map(_end, calls)])
+    return {
+        **clause,
+        "tone": tone,
+        "glyph": glyph,
+        "word": word,
+        "red": outcome in RED,
+        "blocks": blocks,
+        "span": span,
+        "calls": [{**each, **_bar(each, span)} for each in calls],
+    }
+
+
+def _end(call: Data) -> float:
+    return cast("float", call["start"]) + cast("float", call["seconds"] or 0.0)
+
+
+def _bar(call: Data, span: float) -> Data:
+    """Tell where its bar begins and how wide it is, in percent; of what has not returned it reaches to the end."""
+    start = cast("float", call["start"])
+    seconds = span - start if call["seconds"] is None else cast("float", call["seconds"])
+    width = max(_NARROWEST, 100 * seconds / span if span else 100.0)
+    return {"x": round(min(100 * start / span if span else 0.0, 100 - width), 2), "width": round(width, 2)}
+
+
+def _urgency(clause: Data) -> tuple[bool, int]:
+    return clause["level"] == "SHOULD", -cast("int", clause["blocks"])
+
+
+def _number(clause: Data) -> str:
+    return str(clause["id"])[-2:]
+
+
+def _area(name: str, clauses: Sequence[Data]) -> Data:
+    return {
+        "name": name,
+        "capability": clauses[0]["capability"],
+        "clauses": clauses,
+        "cells": {_number(each): each for each in clauses},
+    }
+
+
+def _legend(clauses: Iterable[Data]) -> Iterator[Data]:
+    counts = Counter((str(each["tone"]), str(each["glyph"]), str(each["word"])) for each in clauses)
+    for looks in [*_STATES.values(), _SHOULD]:
+        if counts[looks]:
+            yield {"tone": looks[0], "glyph": looks[1], "word": looks[2], "count": counts[looks]}

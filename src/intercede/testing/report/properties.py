@@ -1,0 +1,21 @@
+"""What junit and the like are told of a check."""
+
+from intercede.testing.clauses import Clause
+from intercede.testing.report.plain import plain_text
+from intercede.testing.verdict import Facts, Result
+
+__all__ = ["properties"]
+
+
+def properties(facts: Facts, clause: Clause, result: Result) -> list[tuple[str, str]]:
+    """Return the properties of a check's report, each a name and a text that XML can hold."""
+    pairs = {
+        "clause": clause.id,
+        "level": clause.level.value,
+        "capability": clause.capability or "",
+        "role": clause.role,
+        "outcome": result.state.value,
+        "blocker": result.blocker or "",
+        "subject": facts.id,
+    }
+    return [(f"intercede.{name}", plain_text(value, 500)) for name, value in pairs.items() if value]

@@ -1,0 +1,59 @@
+"""The schema of ``conformance.json``: ``python -m intercede.testing.report.schema`` prints it, ``--markdown`` its keys."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import cast
+
+__all__ = ["keys", "schema", "text"]
+
+Data = Mapping[str, object]
+
+
+def text() -> str:
+    """Return the schema as it is shipped: a JSON Schema, draft 2020-12."""
+    return files("intercede.testing.report").joinpath("conformance.schema.json").read_text(encoding="utf-8")
+
+
+def schema() -> Data:
+    """Return the schema as data."""
+    return cast("Data", json.loads(text()))
+
+
+def keys() -> str:
+    """Write every key of the document as a Markdown table: what it holds and what that means."""
+    rows = [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in _rows(schema(), "")]
+    return "\n".join(["| key | holds | meaning |", "|---|---|---|", *rows])
+
+
+def _rows(of: Data, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, value in cast("Mapping[str, Data]", of.get("properties", {})).items():
+        each = _resolved(value)
+        yield f"{prefix}{name}", _kind(each), str(each["description"])
+        yield from _rows(each, f"{prefix}{name}.")
+        yield from _rows(_resolved(cast("Data", each.get("items", {}))), f"{prefix}{name}[].")
+
+
+def _resolved(part: Data) -> Data:
+    """Follow a reference; what stands beside it counts."""
+    reference = str(part.get("$ref", ""))
+    if not reference:
+        return part
+    target = cast("Mapping[str, Data]", schema()["$defs"])[reference.rpartition("/")[2]]
+    return {**target, **part}
+
+
+def _kind(part: Data) -> str:
+    if "const" in part:
+        return f"`{json.dumps(part['const'])}`"
+    if "enum" in part:
+        return ", ".join(f"`{each}`" for each in cast("list[str]", part["enum"]))
+    if "anyOf" in part:
+        return " or ".join(_kind(_resolved(each)) for each in cast("list[Data]", part["anyOf"]))
+    kinds = part["type"]
+    return " or ".join(cast("list[str]", kinds)) if isinstance(kinds, list) else str(kinds)
+
+
+if __name__ == "__main__":
+    print(keys() if "--markdown" in sys.argv[1:] else text(), end="")  # noqa: T201 -- a command prints

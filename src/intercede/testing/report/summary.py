@@ -1,0 +1,81 @@
+"""The summary for a job's page on a forge: ``conformance.md``."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import cast
+
+from intercede.testing.report.document import RED, Data, about
+
+__all__ = ["summary"]
+
+_SIGNS = {"CONFORMANT": "✅", "NOT CONFORMANT": "❌", "PARTIAL": "⚠️", "INCOMPLETE": "⚠️"}
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
+_ADDRESS = re.compile(r"(https?|ftp)(:)|(www)(\.)", re.IGNORECASE)
+_TOLD, _LISTED = 20, 100
+"""How many red clauses are told at length, and how many further ones by a line."""
+_LONGEST = 1500
+"""A forge takes about a megabyte in all."""
+
+
+def summary(documents: Sequence[Data]) -> str:
+    """Write a section for each subject of what ``as_json`` made."""
+    return "\n".join(line for each in documents for line in _section(each))
+
+
+def _section(document: Data) -> Iterator[str]:
+    subject = cast("Data", document["subject"])
+    verdict = str(document["verdict"])
+    yield f"## {_SIGNS[verdict]} {_escaped(subject['title'])}: {verdict}\n"
+    yield f"{_escaped(document['line'])}\n"
+    if left_out := cast("Sequence[Data]", document["left_out"]):
+        yield f"{len(left_out)} MUST did not run:\n"
+        yield from (f"- {each['id']}: {_escaped(each['why'])}" for each in left_out[:_TOLD])
+        yield f"- and {len(left_out) - _TOLD} more\n" if len(left_out) > _TOLD else ""
+    yield from _table(document)
+    reds = sorted((each for each in about(document) if each["outcome"] in RED), key=lambda each: str(each["level"]))
+    for each in reds[:_TOLD]:
+        yield from _red(each)
+    yield from (f"- {each['id']}: {_escaped(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
+    yield ""
+
+
+def _table(document: Data) -> Iterator[str]:
+    yield "| area | passed | red | blocked | did not run | not applicable |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for area, clauses in groupby(about(document), lambda each: str(each["id"])[3:-3]):
+        outcomes = [str(each["outcome"]) for each in clauses]
+        known = f" and {outcomes.count('KNOWN')} known" if "KNOWN" in outcomes else ""
+        red = sum(map(outcomes.count, RED))
+        rest = [outcomes.count(each) for each in ("BLOCKED", "NOT_RUN", "NOT_APPLICABLE")]
+        cells = [f"{outcomes.count('PASSED')}{known}", f"**{red}**" if red else "0", *map(str, rest)]
+        yield f"| {area} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _red(clause: Data) -> Iterator[str]:
+    yield f"### {clause['id']} ({clause['level']}): {_escaped(clause['title'])}\n"
+    for name in ("expected", "observed", "look_at", "again"):
+        text = str(clause[name])
+        if text:
+            yield f"{name.replace('_', ' ')}:\n"
+            yield f"{_block(text, 'sh' if name == 'again' else 'text')}\n"
+
+
+def _escaped(text: object) -> str:
+    """Put a text into one line in which nothing is a mark, an element, a mention, a formula or an address."""
+    line = _shortened(" ".join(str(text).split()))
+    line = "".join(_ENTITIES.get(each, each) for each in line)
+    line = re.sub(r"(?<!&)#|[\\`*_\[\]~|!]", r"\\\g<0>", line)
+    return _ADDRESS.sub(lambda found: f"{found[1] or found[3]}{'&#58;' if found[2] else '&#46;'}", line)
+
+
+def _block(text: str, language: str) -> str:
+    """Fence a text with more backticks than it holds in a row."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{_shortened(text)}\n{fence}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [...]"
