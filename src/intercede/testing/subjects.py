@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from intercede.plugin import Plugin
     from intercede.registry import Registry
 
-__all__ = ["FactorySubject", "RegistrySubject", "Role", "Subject", "fresh_registry", "loaded", "refuse_recursion", "remade"]
+__all__ = [
+    "FactorySubject",
+    "RegistrySubject",
+    "Role",
+    "Subject",
+    "fresh_registry",
+    "loaded",
+    "refuse_recursion",
+    "remade",
+]
 
 Role = Literal["backend", "transport", "scheduler"]
 """What a subject is, and what a clause is about."""
