@@ -12,7 +12,7 @@ READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint types coverage bench docs constraints clean
+.PHONY: demo test test-all lint types coverage bench docs matrix constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -48,6 +48,10 @@ coverage: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+# Every wrong implementation against every clause: some minutes.
+matrix: $(READY)
+	$(BIN)/python -m intercede.testing.gallery.matrix --write
 
 docs: $(READY)
 	$(BIN)/python -m intercede.testing.reference > docs/reference/contract.md

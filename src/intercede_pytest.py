@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from intercede.testing.subjects import RegistrySubject
 
 
+def _with(role: str) -> Callable[[str], tuple[str, str]]:
+    def subject(given: str) -> tuple[str, str]:
+        return role, given
+
+    return subject
+
+
+def _scale(given: str) -> float | str:
+    return given if given == "auto" else float(given)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the kit's options, in one group."""
     add = parser.getgroup("intercede", "conformance to the intercede contract").addoption
@@ -27,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             f"--intercede-{role}",
             action="append",
             dest="intercede_subjects",
-            type=lambda given, role=role: (role, given),
+            type=_with(role),
             default=[],
             metavar="NAME|JSON",
             help=f"inspect this {role}{beside}: a table of the configuration file, a registered name, or a configuration "
@@ -60,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add(
         "--intercede-timeout-scale",
-        type=lambda given: given if given == "auto" else float(given),
+        type=_scale,
         default=1.0,
         metavar="N|auto",
         help="multiply every bound in time, real resources are slow; auto: by what one small job takes",

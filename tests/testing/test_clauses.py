@@ -8,7 +8,21 @@ from intercede.contract.backend import CAPABILITIES
 from intercede.testing import clauses
 from intercede.testing.clauses import CLAUSES, MUST, Clause, clause
 
-AREAS = ["SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG"]
+AREAS = [
+    "SHAPE",
+    "LIFE",
+    "SUBMIT",
+    "HANDLE",
+    "STATUS",
+    "OUTPUT",
+    "KILL",
+    "PURGE",
+    "LOAD",
+    "FIND",
+    "DIAG",
+    "TRANSPORT",
+    "SCHEDULER",
+]
 
 
 def test_they_stand_in_the_contract_s_order() -> None:

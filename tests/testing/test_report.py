@@ -43,7 +43,7 @@ def _report(facts: Facts = FACTS) -> Report:
 
 def _data(report: Report) -> dict[str, Any]:
     """Return the document as a program reads it: it keeps the schema."""
-    data = json.loads(json.dumps(as_json(report, STARTED), allow_nan=False))
+    data: dict[str, Any] = json.loads(json.dumps(as_json(report, STARTED), allow_nan=False))
     assert _errors(data) == []
     return data
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -250,3 +252,19 @@ def test_a_child_process_builds_the_same_subject() -> None:
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
     assert result.message.startswith("expected subprocess to answer within 0.3 s"), result.detail
+
+
+def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(tmp_path: Path) -> None:
+    """The child that loads the script to make the subject refuses to inspect, and says what to do."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from intercede.testing import run_checks\n"
+        "from intercede.testing.gallery.fake import FakeBackend\n"
+        "class Mine(FakeBackend): pass\n"
+        "report = run_checks(Mine, ['IC-LIFE-01'])\n"
+        "print(report.results['IC-LIFE-01'].detail)\n"
+    )
+
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "put what inspects below `if __name__" in ended.stdout

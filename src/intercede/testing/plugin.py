@@ -22,7 +22,7 @@ from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
-from intercede.testing.report import explained, listed, write
+from intercede.testing.report import explained, listed, properties, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Facts, Report, Result, State, judge
 
@@ -358,6 +358,7 @@ def _dress(
     report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: Facts
 ) -> None:
     """Put what became of a check into pytest's terms."""
+    report.user_properties += properties(facts, clause, result)
     setattr(report, _OUTCOME, {"subject": facts.id, "result": {**asdict(result), "state": result.state.value}})
     vars(report).pop("wasxfail", None)
     if _is_expected(clause, result):

@@ -19,7 +19,7 @@ from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
 from intercede.testing.sharing import Slots, Together
-from intercede.testing.subjects import FactorySubject, Role, Subject
+from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
 
 __all__ = ["JOBS", "Inspection", "run_checks"]
@@ -53,7 +53,10 @@ def run_checks(
 
     Raises:
         LookupError: An id is neither a clause nor an area.
+        RuntimeError: It is called while a child loads the file to make the subject: put it below
+            ``if __name__ == "__main__":``.
     """
+    refuse_recursion()
     wanted = _chosen(clauses, ids)
     subject = FactorySubject(factory, role)
     inspection = Inspection(subject, _facts_of(subject), scale=scale, together=together)

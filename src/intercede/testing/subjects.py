@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from intercede.plugin import Plugin
     from intercede.registry import Registry
 
-__all__ = ["FactorySubject", "RegistrySubject", "Role", "Subject", "fresh_registry", "loaded", "remade"]
+__all__ = [
+    "FactorySubject",
+    "RegistrySubject",
+    "Role",
+    "Subject",
+    "fresh_registry",
+    "loaded",
+    "refuse_recursion",
+    "remade",
+]
 
 Role = Literal["backend", "transport", "scheduler"]
 """What a subject is, and what a clause is about."""
@@ -132,6 +141,23 @@ class RegistrySubject:
         return self.registry.backend(self._asked)
 
 
+_remaking: list[str] = []
+"""The file that is being loaded to remake a subject, in the process of a child."""
+
+
+def refuse_recursion() -> None:
+    """Refuse to inspect while the file of a subject is loaded: a child would start children without end.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    if _remaking:
+        raise RuntimeError(
+            f"{_remaking[0]} is loaded in a child process to make its subject there, and would inspect it once more: put "
+            'what inspects below `if __name__ == "__main__":`'
+        )
+
+
 @dataclass(frozen=True)
 class FactorySubject:
     """What a callable makes: a class, for instance. No registry and no gate stand between it and the checks."""
@@ -207,5 +233,7 @@ def _from_file(file: str, name: str) -> Callable[[], object]:
         raise ImportError(f"{file} holds no module to build {name} from", path=file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
+    _remaking.append(file)
     spec.loader.exec_module(module)
+    _remaking.clear()
     return cast("Callable[[], object]", attrgetter(name)(module))
