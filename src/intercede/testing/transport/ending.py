@@ -114,7 +114,7 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
     "IC-TRANSPORT-08",
     title="A sink or an iterator that fails ends the run, and its very exception passes.",
     level=MUST,
-    depends=("IC-TRANSPORT-07",),
+    depends=("IC-TRANSPORT-07", "IC-TRANSPORT-28"),
     seconds=120,
     look_at=(
         "A feeder or reader task whose exception nobody asks for. An ExceptionGroup around it: raise the first inside. An "

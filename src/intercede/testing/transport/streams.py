@@ -149,7 +149,7 @@ async def check_stdin(context: Context) -> None:
     "IC-TRANSPORT-04",
     title="stdin streams: 100 MB are taken from the iterator as the command reads them, not before.",
     level=MUST,
-    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05"),
+    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-28"),
     look_at=(
         "Collecting the iterator (b''.join, communicate()) before the command starts. Writing without `await "
         "writer.drain()`: all of it then lies in a buffer of this process. An unbounded queue between a feeder and the "

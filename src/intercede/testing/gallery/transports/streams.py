@@ -324,11 +324,14 @@ class QueuesForTheSink(Plain):
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._drain(queue, sink))
-            while pipe and (data := await pipe.read(65536)):
-                queue.put_nowait(data)
-            queue.put_nowait(b"")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drain(queue, sink))
+                while pipe and (data := await pipe.read(65536)):
+                    queue.put_nowait(data)
+                queue.put_nowait(b"")
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _drain(self, queue: asyncio.Queue[bytes], sink: ByteSink) -> None:
         while data := await queue.get():
