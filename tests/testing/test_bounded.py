@@ -1,14 +1,19 @@
 """A stranger's code is awaited for a bounded time, whatever it does."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import thread as pools
+from pathlib import Path
 
 import pytest
 
 from intercede.testing import bounded
 from intercede.testing.bounded import TookTooLong
+from intercede.testing.guard import ProcessEnded
 
 RELEASED = threading.Event()
 """Set at the end, so that no thread outlives the tests."""
@@ -132,3 +137,103 @@ def test_the_loop_of_this_thread_is_left_alone() -> None:
         return ending.raised is None and asyncio.get_running_loop() is before
 
     assert asyncio.run(around())
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("_exit", (0,)), ("abort", ()), ("execv", ("/bin/true", ["true"]))])
+def test_what_would_end_this_process_raises(name: str, arguments: tuple[object, ...]) -> None:
+    """The process goes on, and what it is called by is as it was."""
+    before = os._exit, os.abort, os.execv
+
+    async def ends() -> None:
+        getattr(os, name)(*arguments)
+
+    assert isinstance(bounded.run(ends, 5).raised, ProcessEnded)
+    assert (os._exit, os.abort, os.execv) == before
+
+
+def _waited(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_fork_of_its_own_may_end() -> None:
+    """Only this very process is kept from it."""
+
+    async def forks() -> int:
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        return await asyncio.to_thread(_waited, child)
+
+    assert bounded.run(forks, 10).get() == 7
+
+
+def test_a_fork_that_goes_on_ends_at_the_first_turn_of_its_loop(tmp_path: Path) -> None:
+    """Else everything that follows would be done twice."""
+
+    async def forks() -> int:
+        child = os.fork()
+        await asyncio.sleep(0.01)
+        tmp_path.joinpath(str(os.getpid())).touch()
+        return await asyncio.to_thread(_waited, child)
+
+    assert bounded.run(forks, 10).get() == 1
+    assert [each.name for each in tmp_path.iterdir()] == [str(os.getpid())]
+
+
+def test_the_process_is_put_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its working directory, umask, environment, streams, and what others measure time by."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def state() -> list[object]:
+        mask = os.umask(0o022)
+        os.umask(mask)
+        stdin = os.fstat(0).st_ino, os.fstat(0).st_dev
+        return [Path.cwd(), mask, dict(os.environ), stdin, sys.stdout, time.monotonic, asyncio.sleep]
+
+    async def rearranges() -> None:
+        here.rmdir()
+        os.umask(0)
+        os.environ["INTERCEDE_NEW"] = "1"
+        del os.environ["PATH"]
+        os.close(0)
+        sys.stdout = None
+        time.monotonic = lambda: 0.0
+        asyncio.sleep = None  # type: ignore[assignment]  # the same
+
+    before = state()
+
+    assert bounded.run(rearranges, 10).raised is None
+    assert state() == before
+
+
+def test_a_clock_that_stands_stops_no_bound() -> None:
+    """What a subject replaces is not what bounds it."""
+
+    async def stops_the_clock() -> None:
+        time.monotonic = lambda: 0.0
+        await asyncio.Event().wait()
+
+    assert isinstance(bounded.run(stops_the_clock, 0.2).raised, TookTooLong)
+
+
+def test_no_interpreter_waits_for_threads_that_it_started() -> None:
+    """Neither for those of its own, nor for those of a pool."""
+    threads: list[threading.Thread] = []
+    began = threading.Event()
+
+    def work() -> None:
+        threads.append(threading.current_thread())
+        began.set()
+        RELEASED.wait()
+
+    async def starts_some() -> None:
+        threads.append(threading.Thread(target=RELEASED.wait, daemon=False))
+        threads[0].start()
+        pools.ThreadPoolExecutor(1).submit(work)
+        await asyncio.to_thread(began.wait)
+
+    assert bounded.run(starts_some, 10).raised is None
+    assert [each.daemon for each in threads] == [True, True]
+    assert threads[1] not in pools._threads_queues

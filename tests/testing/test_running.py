@@ -180,7 +180,7 @@ def test_what_cannot_be_cleaned_up_is_told() -> None:
     (result,) = run_checks(Sticky, clauses=_clauses(fine=_fine)).results.values()
 
     assert result.state is State.PASSED
-    assert "PermissionError('not yours')" in result.detail
+    assert "PermissionError: not yours" in result.detail
 
 
 def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
