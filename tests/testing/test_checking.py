@@ -183,12 +183,12 @@ class BlocksTheLoop(FakeBackend):
 
     async def find(self, tag: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
         """Block."""
-        time.sleep(4)  # noqa: ASYNC251 -- the mistake
+        time.sleep(8)  # noqa: ASYNC251 -- the mistake
 
 
 def test_one_that_blocks_the_loop_is_red_and_not_those_beside_it() -> None:
     """What shared its loop is checked once more, alone."""
-    report = run_checks(BlocksTheLoop, {"find", "handle"}, scale=0.1)
+    report = run_checks(BlocksTheLoop, {"find", "handle"}, scale=0.3)
 
     assert report.red
     assert {each for each in report.red if "FIND" not in each} == set()
