@@ -163,6 +163,7 @@ class WritesTheBeginningOfAPiece(Plain):
     """Does not look at how much of a piece could be written."""
 
     caught_by = "IC-TRANSPORT-24"
+    also = ("IC-TRANSPORT-04",)
     seen = "to come back from `cat`"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
@@ -227,7 +228,7 @@ class NeverDrains(Plain):
     """Writes as fast as the iterator gives: what the command has not read lies in a buffer."""
 
     caught_by = "IC-TRANSPORT-04"
-    seen = "of 100 were taken before it began to read"
+    seen = "MiB of 100 were taken before it began to read"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         pipe.write(data)
@@ -320,7 +321,7 @@ class QueuesForTheSink(Plain):
     """Reads on while the sink is slow, into a queue without bound."""
 
     caught_by = "IC-TRANSPORT-27"
-    seen = "it could write all of it"
+    seen = "observed it could write"
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
