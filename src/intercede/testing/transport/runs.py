@@ -11,7 +11,9 @@ from intercede.testing.context import CheckFailed, Context, shown
 
 __all__ = [
     "FILLER",
+    "Failing",
     "Taken",
+    "begin",
     "counted",
     "counting",
     "directory",
