@@ -188,5 +188,8 @@ async def directory(context: Context, transport: Transport) -> AsyncGenerator[st
 
 
 async def _remove(context: Context, transport: Transport, name: str) -> None:
-    # What still writes into it may do so while it is being removed, and stops then.
-    await context.run(transport, sh('rm -rf "$1" || { sleep 1; rm -rf "$1"; }', name))
+    """Remove it, without a shell: this goes over transports that garble scripts, too."""
+    removed = await context.run(transport, ["rm", "-rf", name])
+    if getattr(removed, "returncode", 1):  # what still writes into it did so meanwhile; it stops as the directory goes
+        await asyncio.sleep(1)
+        await context.run(transport, ["rm", "-rf", name])
