@@ -1,0 +1,98 @@
+"""What the checks of transports do beside finding mistakes: what they say, and what they leave alone."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from intercede.contract import CommandResult
+from intercede.testing import gallery
+from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.context import CheckFailed, Context
+from intercede.testing.gallery.transports.right import Plain
+from intercede.testing.running import run_checks
+from intercede.testing.subjects import FactorySubject
+from intercede.testing.transport import runs
+from intercede.testing.verdict import State
+
+OURS: Mapping[str, Clause] = {each: clause for each, clause in CLAUSES.items() if clause.role == "transport"}
+
+
+@pytest.fixture(autouse=True)
+def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give what is composed its own state."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_a_quoting_mistake_is_told_by_what_became_of_an_argument() -> None:
+    """One clause is red, says what was sent and what arrived, and names the function that quotes."""
+    report = run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport", clauses=OURS)
+
+    assert report.red == ("IC-TRANSPORT-01",)
+    assert "'two  words ', 'end'] wrote '[two][words][end]'" in report.results["IC-TRANSPORT-01"].observed
+    assert "shlex.join" in report.results["IC-TRANSPORT-01"].detail
+
+
+def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
+    """Where nothing can be run, one clause says so."""
+    report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS)
+
+    assert report.red == ("IC-TRANSPORT-12",)
+    blocked = [each for each, result in report.results.items() if result.state is State.BLOCKED]
+    assert "IC-TRANSPORT-01" in blocked
+    assert "IC-TRANSPORT-29" in blocked
+
+
+def test_nothing_is_left_on_the_far_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the payloads write lies below `mktemp -d`, and is gone afterwards."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "far"))
+    (tmp_path / "far").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    writing = {
+        each: replace(OURS[each], depends=()) for each in ("IC-TRANSPORT-04", "IC-TRANSPORT-22", "IC-TRANSPORT-27")
+    }
+
+    report = run_checks(Plain, role="transport", clauses=writing)
+
+    assert report.red == ()
+    assert list((tmp_path / "far").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "observed", "said"),
+    [
+        (b"abc", b"abX", "expected 3 bytes on stdout, from 2 on b'c'; observed 3 bytes, from 2 on b'X'"),
+        (b"abc", b"ab", "expected 3 bytes on stdout, from 2 on b'c'; observed 2 bytes, ending at 2"),
+        (b"", b"a" * 100, f"expected 0 bytes on stdout, ending at 0; observed 100 bytes, from 0 on {b'a' * 40!r}"),
+    ],
+)
+def test_bytes_that_differ_are_shown_where_they_begin_to(
+    expected: bytes, observed: bytes, said: str, tmp_path: Path
+) -> None:
+    """A megabyte that lacks its last byte is told in a line."""
+    context = Context(FactorySubject(Plain, "transport"), tmp_path)
+
+    with pytest.raises(CheckFailed) as told:
+        runs.expect_bytes(context, "on stdout", expected, observed)
+
+    assert str(told.value) == said
+
+
+def test_a_transport_that_ends_as_it_should_is_heard_with_its_stderr() -> None:
+    """What a command wrote to stderr stands beside its code: mostly it is the reason."""
+    result = CommandResult(returncode=2, stderr=b"sh: no such file\n")
+
+    assert runs.heard(result) == "exit code 2, and on stderr 'sh: no such file'"
+
+
+def test_the_numbers_that_sh_counts_are_those_that_are_expected() -> None:
+    """Both sides write the same megabytes."""
+
+    def written(last: int) -> Sequence[bytes]:
+        return runs.counted(last).splitlines()
+
+    assert written(3) == [b"1", b"2", b"3"]
+    assert written(0) == []
+    assert runs.counting(3) == "seq 1 3"
