@@ -63,9 +63,24 @@ def alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] != "Z"
 
 
-def children() -> set[str]:
-    """The children of this process, zombies included."""
+def _all_children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+_EARLIER: set[str] = set()
+"""What tests of something else, in the same worker, have left to this process."""
+
+
+@pytest.fixture(autouse=True)
+def _know_what_was_there() -> None:
+    """Tell what a test starts from what was there before."""
+    _EARLIER.clear()
+    _EARLIER.update(_all_children())
+
+
+def children() -> set[str]:
+    """The children that this process got since the test began, zombies included."""
+    return _all_children() - _EARLIER
 
 
 def descriptors() -> int:
