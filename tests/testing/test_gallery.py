@@ -36,13 +36,19 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     matrix.sweep(tmp_path / "state")
 
 
+@pytest.mark.gallery
 @pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
 def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
-    """The clause is red, and its message names what was seen; `make matrix` shows that no other one is."""
-    results = matrix.inspect(WRONG[name], clause).results
+    """The clause is red, and its message names what was seen; `make matrix` shows that no other one is.
 
-    assert results[clause].state is State.FAILED, results[clause]
-    assert vars(WRONG[name])["seen"] in results[clause].message
+    Some mistakes show only where the machine leaves them the time: what is not caught is tried once more, as there.
+    """
+    result = matrix.inspect(WRONG[name], clause).results[clause]
+    if result.state is not State.FAILED:
+        result = matrix.inspect(WRONG[name], clause).results[clause]
+
+    assert result.state is State.FAILED, result
+    assert gallery.seen_in(WRONG[name], result.message), result.message
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,7 @@ def test_every_clause_catches_something() -> None:
     assert sorted(set(CLAUSES) - {clause for _, clause in CAUGHT}) == []
 
 
+@pytest.mark.gallery
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> None:
     """In a process of its own: it ends, with its report, and what is red is FAILED, never ERROR."""
@@ -103,6 +110,7 @@ def test_the_matrix_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixtu
     assert "1 rows x" in capsys.readouterr().out
 
 
+@pytest.mark.gallery
 @pytest.mark.parametrize(("name", "area"), KEPT)
 def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
     """Slow starts, jitter, threads, other mappings, more parameters and unclaimed capabilities are no mistakes."""

@@ -25,14 +25,7 @@ async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()
     """Run Python source in a child process that can build the subject. It is killed where this is cancelled."""
     # By stdin, not argv: what a configuration says is not for every user of the machine to read.
     request = {"path": sys.path, "subject": subject.recipe, "source": source, "arguments": arguments}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _BOOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    child = await _started()
     try:
         stdout, stderr = await child.communicate(json.dumps(request, default=str).encode())
     finally:
@@ -41,3 +34,18 @@ async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()
             await child.wait()
     code = child.returncode or 0
     return CommandResult(returncode=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)
+
+
+async def _started() -> asyncio.subprocess.Process:
+    """Start it. A cancellation meanwhile has to wait: what asyncio is cancelled while starting is left to nobody."""
+    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(sys.executable, "-c", _BOOT, stdin=pipe, stdout=pipe, stderr=pipe)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        child = await starting
+        child.kill()
+        await child.wait()
+        raise

@@ -7,8 +7,8 @@
     print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
 
 Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
-are to be red because of it, and ``seen``, words of what they then say. Where the mistake shows elsewhere as well,
-``also`` names those clauses. A class is made without arguments, as often as one likes.
+are to be red because of it, and ``seen``, words of what they then say (several, where it shows in one of several
+ways). Where the mistake shows elsewhere as well, ``also`` names those clauses. A class is made without arguments, as often as one likes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from intercede.testing.subjects import Role
 
-__all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "wrong"]
+__all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "seen_in", "wrong"]
 
 _OTHERS = frozenset({"right", "hostile"})
 """The files that hold no wrong implementations of the one or other clause."""
@@ -48,6 +48,11 @@ def caught_by(implementation: type) -> tuple[str, ...]:
 def also_red(implementation: type) -> tuple[str, ...]:
     """Return the clauses that may be red as well, because the same mistake shows there."""
     return _words(implementation, "also")
+
+
+def seen_in(implementation: type, message: str) -> bool:
+    """Return whether the message of a red clause names what there is to be seen of a wrong implementation."""
+    return any(each in message for each in _words(implementation, "seen"))
 
 
 def role_of(implementation: type) -> Role:

@@ -135,11 +135,15 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 
 class Taken:
-    """A sink that keeps what it is given, and expects its bytes one piece after the other."""
+    """A sink that keeps what it is given, and expects its bytes one piece after the other.
 
-    def __init__(self) -> None:
+    It holds the first piece for as many seconds as it is told, or until another comes beside it.
+    """
+
+    def __init__(self, *, holds: float = 0) -> None:
         self.pieces: list[object] = []
-        self.overlapped = False
+        self._holds = holds
+        self._second = asyncio.Event()
         self.begun = asyncio.Event()
         """Set once something was written."""
         self._busy = False
@@ -151,13 +155,22 @@ class Taken:
 
     async def write(self, data: bytes) -> None:
         """Take the next piece, over some turns of the loop."""
-        self.overlapped |= self._busy
+        if self._busy:
+            self._second.set()
         self._busy = True
         self.pieces.append(data)
-        self.begun.set()
+        if not self.begun.is_set():
+            self.begun.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._second.wait(), self._holds)
         for _ in range(3):
             await asyncio.sleep(0)
         self._busy = False
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether a piece came while another was taken."""
+        return self._second.is_set()
 
 
 class Failing:

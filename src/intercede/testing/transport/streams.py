@@ -278,10 +278,10 @@ async def check_dialogue(context: Context) -> None:
     ),
 )
 async def check_sink(context: Context) -> None:
-    """Write 2.7 MB into a sink that is slow for a turn of the loop, and nothing into another."""
+    """Write 2.7 MB into a sink that is slow, with its first piece for a second, and nothing into another."""
     async with context.connected() as transport:
         for count in (_MANY, 0):
-            sink = Taken()
+            sink = Taken(holds=1)
             result = await ran(context, transport, sh(counting(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])

@@ -63,7 +63,7 @@ class Consumes(FakeBackend):
     """What is shown is taken away."""
 
     caught_by = "IC-DIAG-02"
-    seen = "expected all that was told the first time to be told the 2. time"
+    seen = ("to be told the 2. time", "expected the whole stdout of the job that was looked at")
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
