@@ -63,6 +63,19 @@ def test_a_transports_hint_without_sense_is_refused(hint: object) -> None:
     BatchBackend(Narrow(hint), DirectScheduler(), commands_in_flight=1)
 
 
+def test_a_hint_that_is_no_method_is_refused() -> None:
+    """With the words of what it should be, and whose it is."""
+
+    class Numbered(LocalTransport):
+        """Has a number where a method should be."""
+
+        commands_in_flight = 8
+
+    with pytest.raises(ConfigError, match="commands_in_flight of Numbered must be a method") as caught:
+        BatchBackend(Numbered(), DirectScheduler())
+    assert caught.value.field == "commands_in_flight"
+
+
 @pytest.mark.parametrize("hint", [-0.1, math.inf, math.nan])
 def test_a_schedulers_hint_without_sense_is_refused(hint: float) -> None:
     """A floor that is never over would let status look once."""

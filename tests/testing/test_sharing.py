@@ -146,3 +146,25 @@ def test_slots_are_never_exceeded_and_nobody_starves() -> None:
     most, order = asyncio.run(run())
     assert most <= 4
     assert order == [1, 1, 4, 1, 1, 1]
+
+
+def test_no_bound_runs_out_while_the_loop_stands_still() -> None:
+    """What is bounded to a fifth of a second outlives a pause of twice that."""
+    release = asyncio.Event()
+
+    async def bounded() -> str:
+        async with asyncio.timeout(0.2):
+            await release.wait()
+        return "in time"
+
+    async def short() -> str:
+        return "short"
+
+    shared = together({"bounded": bounded, "short": short})
+    try:
+        assert shared.result("short") == "short"
+        time.sleep(0.4)  # a test of the user's own
+        release.set()
+        assert shared.result("bounded") == "in time"
+    finally:
+        shared.close()

@@ -35,6 +35,17 @@ def test_a_quoting_mistake_is_told_by_what_became_of_an_argument() -> None:
     assert "shlex.join" in report.results["IC-TRANSPORT-01"].detail
 
 
+def test_nothing_of_a_backend_runs_over_a_transport_that_is_red() -> None:
+    """Its scripts, garbled, could do anything to their author's machine: they are blocked, and not one call was made."""
+    report = run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport")
+
+    above = [report.results[each.id] for each in CLAUSES.values() if each.role == "backend"]
+    assert report.red == ("IC-TRANSPORT-01",)
+    assert {each.blocker for each in above} == {"IC-TRANSPORT-01"}
+    assert {each.state for each in above} == {State.BLOCKED}
+    assert not any(each.calls or each.seconds for each in above)
+
+
 def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
     """Where nothing can be run, one clause says so."""
     report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS)

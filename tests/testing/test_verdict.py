@@ -228,6 +228,21 @@ def test_a_blocked_must_is_no_pass() -> None:
     assert report.verdict is Verdict.INCOMPLETE
 
 
+def test_being_blocked_passes_through_what_passed() -> None:
+    """What passed over a red one says little, and what stands on it nothing."""
+    clauses = {
+        "IC-STATUS-01": _clause("IC-STATUS-01", MUST, None, ()),
+        "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
+        "IC-STATUS-03": _clause("IC-STATUS-03", MUST, None, ("IC-STATUS-02",)),
+    }
+    states = {"IC-STATUS-01": State.FAILED, "IC-STATUS-02": State.PASSED, "IC-STATUS-03": State.FAILED}
+
+    report = _judged(clauses, states)
+
+    assert report.red == ("IC-STATUS-01",)
+    assert report.results["IC-STATUS-03"].blocker == "IC-STATUS-01"
+
+
 @pytest.mark.parametrize("selected", [False, True])
 def test_a_refused_subject_is_not_conformant_whatever_ran(*, selected: bool) -> None:
     """The gate's words are what to fix; what it would claim is not known, and what is required says nothing."""

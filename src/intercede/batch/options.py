@@ -1,7 +1,7 @@
 """Numbers that configure a BatchBackend, whether its caller gives them or a plugin hints at them."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from intercede.contract.errors import ConfigError
 
@@ -27,8 +27,22 @@ def within(field: str, value: object, least: int, most: int, kind: type[N]) -> N
 
 
 def hinted(owner: object, name: str, given: float | None, default: float) -> object:
-    """Return an option's value: as given, else what the plugin says, whatever that is, else the default."""
+    """Return an option's value: as given, else what the plugin says, whatever that is, else the default.
+
+    Raises:
+        ConfigError: What the plugin has under that name is no method.
+    """
     if given is not None:
         return given
-    method: Callable[[], object] | None = getattr(type(owner), name, None)
-    return default if method is None else getattr(owner, name)()
+    if getattr(type(owner), name, None) is None:
+        return default
+    method: object = getattr(owner, name)
+    if not callable(method):
+        expected = "a method that answers the number"
+        raise ConfigError(
+            f"{name} of {type(owner).__name__} must be {expected}, not {method!r}",
+            field=name,
+            value=method,
+            expected=expected,
+        )
+    return cast("Callable[[], object]", method)()

@@ -160,7 +160,7 @@ def check(
         update_known=update_known,
     )
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
+        checking.prepare(report)
     raise typer.Exit(checking.check(plan, report, update_known=update_known))
 
 

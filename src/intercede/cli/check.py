@@ -17,10 +17,10 @@ from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
-from intercede.testing.report import write
+from intercede.testing.report import ready, write
 from intercede.testing.verdict import Facts, Report, Result, State
 
-__all__ = ["check", "matching"]
+__all__ = ["check", "matching", "prepare"]
 
 
 def matching(only: Sequence[str]) -> list[str]:
@@ -43,6 +43,20 @@ def _beginning(word: str, areas: Collection[str]) -> str:
             value=word,
         )
     return f"intercede/{clause.area}::{clause.id}" if clause else f"intercede/{area}"
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory of the reports, and see that they can be written, before any job is started for nothing.
+
+    Raises:
+        ConfigError: What writes them is not installed.
+        OSError: The directory cannot be made.
+    """
+    try:
+        ready()
+    except ImportError as error:
+        raise ConfigError(f"--report {directory}: {error}", field="--report", value=str(directory)) from None
+    directory.mkdir(parents=True, exist_ok=True)
 
 
 def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:

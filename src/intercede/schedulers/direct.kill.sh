@@ -29,7 +29,7 @@ while read -r id; do
         finish
         printf '%s ok\n' "$id"
     fi
-done <"$IC_IDS"
+done <"$IC_IDS" || exit
 
 # What does not end in time is ended, the whole group. A group's number is not given to a new process while any of it
 # is left, so a leader of that number with another start time means that nothing of the group is.

@@ -18,7 +18,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from intercede.testing.guard import really_exit, unharmed
 
-__all__ = ["GRACE", "STALL", "Ending", "TookTooLong", "close", "ended", "new_loop", "run", "within"]
+__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "new_loop", "run", "within"]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
@@ -126,14 +126,14 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
 
 
-def new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> "Loop":
     """Make an event loop whose threads no interpreter waits for. A policy that the user set is not ours to follow."""
-    loop = _Loop()
+    loop = Loop()
     loop.set_default_executor(_Daemons())
     return loop
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class Loop(asyncio.SelectorEventLoop):
     """An event loop with a clock of its own, that turns in the process where it was made only.
 
     A subject may fork, and both processes go on: that one of them is ended at the first turn, before it forks again.
@@ -141,13 +141,18 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._home = os.getpid()
+        self._skipped = 0.0
         super().__init__()
+
+    def skip(self, seconds: float) -> None:
+        """Take so long as not passed: it stood still meanwhile, and no bound runs out in a pause."""
+        self._skipped += seconds
 
     def time(self) -> float:
         """Tell the time, which every turn asks for first."""
         if os.getpid() != self._home:
             really_exit(1)
-        return monotonic()
+        return monotonic() - self._skipped
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:

@@ -22,7 +22,7 @@ from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
-from intercede.testing.report import explained, listed, properties, write
+from intercede.testing.report import explained, listed, properties, ready, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Facts, Report, Result, State, judge
 
@@ -334,13 +334,14 @@ def _may_share(config: pytest.Config) -> bool:
 
 
 def _report_directory(config: pytest.Config) -> Path | None:
-    """Make the directory of --intercede-report now, while an error about it still costs nothing."""
+    """Make the directory of --intercede-report now, and see that it can be filled, while an error costs nothing."""
     if not config.option.intercede_report:
         return None
     directory = Path(config.invocation_params.dir, config.option.intercede_report)
     try:
+        ready()
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (ImportError, OSError) as error:
         raise pytest.UsageError(f"--intercede-report: {error}") from None
     return directory
 

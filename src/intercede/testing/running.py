@@ -193,16 +193,24 @@ class Inspection:
     # Checks that share the waiting
 
     def _begin(self) -> None:
-        """Check what needs the process for itself, and make ready what does not: transports before what is over them."""
-        applicable = [each for each in self.planned.values() if not self._foregone(each)]
-        below_first = sorted(applicable, key=lambda each: each.role == "backend")
+        """Check what needs the process for itself, and make ready what does not.
+
+        A transport is settled first: over one that garbles what it is told, nothing of a backend's must run.
+        """
         self._wants_together = False  # what follows is one at a time
-        self._ahead |= {each.id: self._repeated(each) for each in below_first if each.alone}
-        for backend in (False, True):
-            some = [each for each in below_first if not each.alone and (each.role == "backend") is backend]
-            slots = Slots(self._jobs)
-            checks = {each.id: partial(self._checked_here, each, slots) for each in some}
-            self._together.append(Together(checks, stall=bounded.STALL * self.scale))
+        below = [each for each in self.planned.values() if each.role != "backend"]
+        self._prepare(below)
+        above = [each for each in self.planned.values() if each.role == "backend"]
+        for each in below if above else ():
+            self._known(each.id)
+        self._prepare(above)
+
+    def _prepare(self, clauses: Sequence[Clause]) -> None:
+        applicable = [each for each in clauses if not self._foregone(each)]
+        self._ahead |= {each.id: self._repeated(each) for each in applicable if each.alone}
+        slots = Slots(self._jobs)
+        checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.alone}
+        self._together.append(Together(checks, stall=bounded.STALL * self.scale))
 
     def _shared(self, clause: Clause) -> Result | None:
         for each in self._together:

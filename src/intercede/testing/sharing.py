@@ -116,10 +116,13 @@ class Together(Generic[_T]):
     def _turn(self) -> None:
         tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
         self._pulse()
+        stood = monotonic()
         while (name := self._wanted.get()) is not None:
+            self._loop.skip(monotonic() - stood)
             self._loop.run_until_complete(asyncio.wait({tasks[name]}))
             if self._given_up:  # it was blocked, and is late
                 return
+            stood = monotonic()
             self._told.put(None)
         self._end([task for task in tasks.values() if not task.done()])
 

@@ -21,6 +21,15 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "The kit cannot take the network, the credentials or the scheduler away. Of a scheduler's plugin, "
             "IC-SCHEDULER tells what it makes of a failing command."
         ),
+        "A connection that is lost in the middle of a command is a TransportError, and never an exit code.": (
+            "The kit cannot cut a connection. IC-TRANSPORT sees commands that end in every way that a command can end."
+        ),
+        "A refused or expired credential is an AuthenticationError.": (
+            "It needs credentials that are wrong, and a resource that counts and locks out is not to be tried with them."
+        ),
+        "Leaving a transport while a run is under way ends the run.": (
+            "A caller that leaves while it still awaits breaks its own structure; what then comes is the plugin's choice."
+        ),
         "After any other error of submit than a cancellation, find returns exactly the jobs that were started.": (
             "IC-FIND-05 cancels. A connection that breaks in the middle of a submit is not the kit's to break."
         ),

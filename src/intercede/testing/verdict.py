@@ -320,9 +320,21 @@ def in_profile(clause: Clause, profile: Profile) -> bool:
 
 
 def needs(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
-    """Return what a clause depends on. What a backend does says nothing of its own over a transport that is red."""
+    """Return what a clause depends on, and what that depends on, which comes before it.
+
+    What a backend does says nothing of its own over a transport that is red.
+    """
     below = [each.id for each in clauses.values() if each.role == "transport" and each.level is Level.MUST]
-    return (*clause.depends, *(below if clause.role == "backend" else ()))
+    found: dict[str, None] = {}
+    _add([*(below if clause.role == "backend" else ()), *clause.depends], clauses, found)
+    return tuple(found)
+
+
+def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, None]) -> None:
+    for each in ids:
+        if each not in found:
+            _add(clauses[each].depends if each in clauses else (), clauses, found)
+            found[each] = None
 
 
 def _settled(
