@@ -43,6 +43,20 @@ def test_a_red_one_says_everything(intercede: Command, state: dict[str, str], tm
     assert "NOT CONFORMANT: fix IC-LIFE-02 first" in ended.stdout.splitlines()[-1]
 
 
+def test_reports_that_cannot_be_written_are_told_before_anything_starts(
+    intercede: Command, state: dict[str, str], tmp_path: Path
+) -> None:
+    """What writes the page is an extra: an hour's run must not end with its absence."""
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "jinja2.py").write_text("raise ImportError('not here', name='jinja2')")
+
+    ended = intercede("check", "fake", "--report", "r", PYTHONPATH=str(tmp_path / "lacking"), **state)
+
+    assert ended.returncode == 2, ended
+    assert "pip install 'intercede[testing]'" in ended.stderr
+    assert ended.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
