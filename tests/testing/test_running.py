@@ -20,6 +20,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
+from intercede.testing import gallery
 from intercede.testing.clauses import MUST, Check, Clause
 from intercede.testing.context import Context
 from intercede.testing.running import run_checks
@@ -155,7 +156,7 @@ def test_a_red_one_says_everything() -> None:
 
     assert red.message.startswith("expected the moon; observed Submission(handles={0: <ic-")
     assert "submit(('-c', 'exit 0', 'sh', 'wait'), copies=1): Submission(" in red.detail
-    assert r"stdout: 'from the payload\\xff'" in red.detail
+    assert r"stdout (17 bytes): b'from the payload\xff'" in red.detail
     assert lost.state is State.FAILED
     assert "observed: raised ConnectionError: the answer was lost" in lost.detail
     assert "test_running.py" in lost.detail
@@ -268,3 +269,23 @@ def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(t
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
 
     assert "put what inspects below `if __name__" in ended.stdout
+
+
+async def _leaves_two(context: Context) -> None:
+    """Leave a short job and one that runs for long, told of one another, and be red."""
+    async with context.opened() as backend:
+        await context.submit(backend, context.sh("exit 0"))
+        await context.submit(backend, context.sh("sleep 600"))
+    context.expect(False, expected="the moon", observed="none")  # noqa: FBT003 -- the kind of check that this is
+
+
+def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for counts: each check's jobs are ended and purged, and nobody waits for those of another."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    clauses = _clauses(first=_leaves_two, second=_leaves_two, third=_leaves_two)
+
+    report = run_checks(gallery.wrong()["TellsOfAll"], clauses=clauses)
+
+    assert len(report.red) == 3
+    assert [each.detail for each in report.results.values() if "left" in each.detail] == []
+    assert list(tmp_path.glob("intercede-fake/[!.]*")) == []

@@ -167,6 +167,14 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
         ),
         ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judged(FOUR, GOOD, required=KILL)),
         ("x: PARTIAL, 1 of 3 MUST ran, all passed", _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, selected=True)),
+        (
+            "x: PARTIAL, 1 of 3 MUST ran, all passed or are known to fail: IC-SHAPE-01",
+            _judged(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, selected=True),
+        ),
+        (
+            "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more",
+            _judged(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # those ran before it was known to be red
+        ),
         ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, selected=True)),
         (
             "x: PARTIAL, none of its 3 MUST was selected",

@@ -1,5 +1,6 @@
 """What a check leaves behind is killed and purged, through a fresh object of the same subject."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ _SECONDS = 30.0
 """How long all of it may take."""
 _END_SECONDS = 10.0
 """How long killed jobs may take to end."""
-_SHOWN_JOBS, _SHOWN_BYTES = 3, 2000
+_SHOWN_JOBS, _SHOWN_BYTES = 3, 300
+"""So much of a payload's output is shown, and as much of its end."""
 
 
 @dataclass
@@ -105,14 +107,18 @@ async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobH
     lines: list[str] = []
     for handle in some:
         output = fetched[handle]
-        wrote = [(name, _beginning(path)) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))]
-        lines.append(f"job {handle.job}{'' if output.ok else f' (not whole: {output.reason})'} wrote:")
-        lines += [f"  {name}: {text}" for name, text in wrote]
+        wrote = [(name, _ends(path)) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))]
+        lines.append(f"job {handle.job} wrote{'' if output.ok else f' (fetched in part: {output.reason})'}:")
+        lines += [f"  {name}{text}" for name, text in wrote]
     return "\n".join(lines)
 
 
-def _beginning(path: Path | None) -> str:
+def _ends(path: Path | None) -> str:
     if path is None:
-        return "(none)"
+        return ": (none)"
     with path.open("rb") as file:
-        return repr(file.read(_SHOWN_BYTES).decode(errors="backslashreplace"))
+        first, size = file.read(2 * _SHOWN_BYTES), path.stat().st_size
+        if size <= 2 * _SHOWN_BYTES:
+            return f" ({size} bytes): {first!r}"
+        file.seek(-_SHOWN_BYTES, os.SEEK_END)
+        return f" ({size} bytes): {first[:_SHOWN_BYTES]!r} ... {file.read(_SHOWN_BYTES)!r}"

@@ -261,10 +261,11 @@ class Context:
         """
         seconds = _FINISH_SECONDS if within is None else within
         statuses = await self._poll(backend, handles, seconds, lambda each: each.state.final)
-        for handle, status in statuses.items():
+        asked = {handle: statuses[handle] for handle in handles}  # whatever else was told
+        for handle, status in asked.items():
             expected = f"a final state within {seconds * self.scale:g} s for job {handle.job}"
             self.expect(status.state.final, expected=expected, observed=status)
-        return statuses
+        return asked
 
     async def until(
         self, backend: JobBackend, handle: JobHandle, *states: JobState, within: float | None = None

@@ -204,7 +204,7 @@ class Suite:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
         results = [each for of in self._results.values() for each in of.values() if each.detail]
-        shoulds = [each.detail for each in results if _is_expected(CLAUSES[each.clause], each)]
+        shoulds = [each.detail for each in results if _is_red_should(CLAUSES[each.clause], each)]
         left = [f"{each.clause}: {each.detail}" for each in results if each.state is State.PASSED]
         left += [each for inspection in self._inspections.values() for each in inspection.left if each not in left]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", left)):
@@ -376,7 +376,11 @@ def _dress(
 
 def _is_expected(clause: Clause, result: Result) -> bool:
     """Whether it is red and decides nothing, so that -x goes on."""
-    return result.state is State.KNOWN or (result.state is State.FAILED and clause.level is Level.SHOULD)
+    return result.state is State.KNOWN or _is_red_should(clause, result)
+
+
+def _is_red_should(clause: Clause, result: Result) -> bool:
+    return result.state is State.FAILED and clause.level is Level.SHOULD
 
 
 def _say(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str) -> None:

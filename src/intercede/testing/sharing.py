@@ -54,7 +54,7 @@ class Together(Generic[_T]):
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float) -> None:
         self._checks, self._stall = checks, stall
         self._wanted: queue.Queue[str | None] = queue.Queue()
-        self._told: queue.Queue[None] = queue.Queue()
+        self._told: queue.Queue[str] = queue.Queue()
         self._results: dict[str, _T] = {}
         self._loop = bounded.new_loop()
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
@@ -77,7 +77,7 @@ class Together(Generic[_T]):
             with unharmed():
                 if self._thread.ident is None:
                     self._thread.start()
-                self._wait()
+                self._wait(name)
         return self._results.get(name)
 
     def finish(self) -> None:
@@ -95,14 +95,15 @@ class Together(Generic[_T]):
         if not self._loop.is_closed():
             _kept.append(self._loop)
 
-    def _wait(self) -> None:
+    def _wait(self, name: str) -> None:
         while True:
             try:
-                return self._told.get(timeout=_BEAT)
+                if self._told.get(timeout=_BEAT) == name:  # or of one whose wait was interrupted
+                    return
             except queue.Empty:
                 if not self._thread.is_alive() or monotonic() - self._beat > self._stall:
                     self._given_up = True
-                    return None
+                    return
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -123,7 +124,7 @@ class Together(Generic[_T]):
             if self._given_up:  # it was blocked, and is late
                 return
             stood = monotonic()
-            self._told.put(None)
+            self._told.put(name)
         self._end([task for task in tasks.values() if not task.done()])
 
     def _end(self, unfinished: list[asyncio.Task[None]]) -> None:

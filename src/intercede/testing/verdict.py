@@ -240,6 +240,10 @@ class Report:
     def _missing(self) -> tuple[str, ...]:
         return tuple(each for each in self.counted(Level.MUST) if self.results[each].state not in _RAN)
 
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return tuple(each.clause for each in self.results.values() if each.state is State.KNOWN)
+
     def _sentence(self, verdict: Verdict) -> str:
         musts = len(self.counted(Level.MUST))
         match verdict:
@@ -251,7 +255,8 @@ class Report:
                 if self.unchosen:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
                 ran = musts - len(self._missing)
-                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{', all passed' if ran else ''}"
+                known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
+                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_to})" if self.lost_to else ""
                 missing = self._missing
@@ -260,9 +265,8 @@ class Report:
     def _tally(self) -> str:
         good = {State.PASSED, State.KNOWN}
         parts = [f"{len(self.in_state(each, good))}/{len(self.counted(each))} {each}" for each in Level]
-        known = [each.clause for each in self.results.values() if each.state is State.KNOWN]
-        if known:
-            parts.append(f"known to fail: {', '.join(known)}")
+        if self._known:
+            parts.append(f"known to fail: {', '.join(self._known)}")
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
         if absent and self.profile == "full" and "backend" in self.facts.roles:
             parts.append(f"not applicable: {', '.join(absent)}")
@@ -278,7 +282,11 @@ class Report:
         return f"fix {first} first" + (f", it blocks {blocked} more" if blocked else "")
 
     def _blocks(self, clause_id: str) -> int:
-        return sum(each.blocker == clause_id for each in self.results.values())
+        """How many of what the verdict is about depend on it, whether they ran before it was known to be red or not."""
+        if self.facts.refusal is not None:
+            return sum(each.blocker == clause_id for each in self.results.values())
+        about = [self.clauses[each] for level in Level for each in self.counted(level)]
+        return sum(clause_id in needs(each, self.clauses) for each in about)
 
 
 def judge(

@@ -194,7 +194,7 @@ async def check_two_instances(context: Context) -> None:
     "IC-LIFE-09",
     title="A cancelled verb ends in bounded time and leaves the instance usable.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-03", "IC-STATUS-05"),
     seconds=120,
     look_at=(
         "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, "
@@ -222,7 +222,8 @@ async def _cancel(
     context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> None:
     # The bare verb: a bounded one would end in time whatever the subject does.
-    task = asyncio.ensure_future(_bare(method(backend, verb), harmless(context, verb, handles)))
+    bare = _bare(method(backend, verb), harmless(context, verb, handles))
+    task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     await asyncio.wait({task}, timeout=_CANCELLED * context.scale)
@@ -245,8 +246,10 @@ async def _expect_usable(context: Context, backend: JobBackend, verb: str, handl
     try:
         await stood(context, backend, handles)
     except Exception as error:
-        observed = error.observed if isinstance(error, CheckFailed) else f"status raised {shown(error)}"
-        raise CheckFailed(f"the instance to be usable after a cancelled {verb}", observed) from error
+        usable = f"the instance to be usable after a cancelled {verb}"
+        if isinstance(error, CheckFailed):
+            raise CheckFailed(f"{usable}: {error.expected}", error.observed) from error
+        raise CheckFailed(usable, f"status raised {shown(error)}") from error
 
 
 @clause(

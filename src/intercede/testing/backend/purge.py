@@ -26,7 +26,7 @@ from intercede.testing.context import CheckFailed, Context, shown
     title="A purged job is UNKNOWN and cannot be fetched.",
     level=MUST,
     capability="purge",
-    depends=("IC-STATUS-05", "IC-LIFE-08", "IC-OUTPUT-05", "IC-SHAPE-05"),
+    depends=("IC-STATUS-03", "IC-STATUS-05", "IC-LIFE-08", "IC-OUTPUT-05", "IC-SHAPE-05"),
     look_at=(
         "What remains after purging: a record in a cache or on the instance, accounting that still knows the job. Nothing "
         "may bring it back, in this process or in another."

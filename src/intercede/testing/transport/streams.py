@@ -56,12 +56,13 @@ done
 
 @clause(
     "IC-TRANSPORT-03",
-    title="stdout and stderr come back apart and exact, whatever bytes they are.",
+    title="stdout and stderr come back apart, exact and whole, whatever bytes they are, and however many.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
     look_at=(
         "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
-        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline."
+        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one read(n) where it must go on until the end of the file, "
+        "a limit on what is kept."
     ),
 )
 async def check_bytes(context: Context) -> None:
