@@ -11,6 +11,9 @@ from intercede.testing.gallery import matrix
 from intercede.testing.running import run_checks
 from intercede.testing.verdict import State
 
+# Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def areas_of(implementation: type) -> list[str]:
     """Return the areas of the contract that it is checked in: those of its role, unless it names some."""

@@ -84,7 +84,8 @@ def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) 
     pairs = zip(expected, observed, strict=False)
     shorter = min(len(expected), len(observed))
     if expected.startswith(observed):
-        raise CheckFailed(f"{len(expected)} bytes {what}", f"the first {len(observed)} of them: the rest is missing")
+        came = f"the first {len(observed)} of them: the rest is missing" if observed else "none of them"
+        raise CheckFailed(f"{len(expected)} bytes {what}", came)
     at = next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
     context.expect(
         False,  # noqa: FBT003 -- it is known by now

@@ -86,6 +86,6 @@ class InFlightIsANumber(Plain):
     """commands_in_flight is a number where a method should be."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "not callable"
+    seen = "must be a method that answers the number"
 
     commands_in_flight = 8

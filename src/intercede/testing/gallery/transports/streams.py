@@ -150,7 +150,7 @@ class EndsAtAnEmptyPiece(Plain):
     """Takes an empty piece for the end of stdin."""
 
     caught_by = "IC-TRANSPORT-24"
-    seen = "0 bytes"
+    seen = "observed none of them"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         if data:
