@@ -1,5 +1,5 @@
 # make demo   an environment, a handful of real jobs, and the conformance suite's verdict on where they ran
-# make test   the whole quick suite; make gallery, the conformance kit against implementations that are wrong on purpose
+# make test   the whole quick suite; make test-slow, what takes longer: the kit against implementations that are wrong on purpose
 # Both need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test gallery test-all lint types coverage bench docs matrix constraints clean
+.PHONY: demo test test-slow test-all lint types coverage bench docs matrix constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -25,11 +25,11 @@ demo: $(READY)
 	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
 
 test: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not gallery' # more than cores: much of it waits for processes
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow' # more than cores: much of it waits for processes
 
-# Each clause catches what it is meant for, and none fails what is right.
-gallery: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m gallery
+# Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, and pages that show them.
+test-slow: $(TEST_READY)
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m slow
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .

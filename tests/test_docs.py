@@ -151,8 +151,21 @@ def follow(reader: Reader, example: Example) -> None:
             does[example.region.lexemes["arguments"]](text)
 
 
+SLOW = {
+    "write-a-backend.md",
+    "write-a-scheduler.md",
+    "write-a-transport.md",
+    "shadow-a-built-in.md",
+    "kit.md",
+    "cli.md",
+}
+"""Pages that inspect whole plugins."""
+
+
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if has_blocks(page)], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each.name in SLOW)) for each in PAGES if has_blocks(each)],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_every_block_of_a_page_runs_or_says_why_not(page: Path, reader: Reader) -> None:
     """A reader who does what a page shows, sees what it shows."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
@@ -44,6 +46,7 @@ def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: P
     assert report["subject"]["distribution"] == "intercede-fake"
 
 
+@pytest.mark.slow
 def test_the_whole_suite_in_several_workers(plain: Environment) -> None:
     """With -n 4 the verdict is the same, and stands in the last line."""
     done, last = kit(plain, "--intercede-backend=fake", "-n", "4", "-q", "-p", "no:asyncio")
@@ -59,6 +62,7 @@ def test_a_copied_id_runs_alone(plain: Environment) -> None:
     assert "PARTIAL" in last
 
 
+@pytest.mark.slow
 def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
     """New-first, stop-at-first and last-failed order and select the suite's ids like any others."""
     for options in (("--nf", "-x"), ("--lf",), ("--ff", "--sw")):

@@ -95,6 +95,7 @@ def test_a_name_that_is_not_there_is_an_error() -> None:
         check("nope")
 
 
+@pytest.mark.slow
 def test_cancelling_ends_what_was_begun() -> None:
     """It returns in bounded time, and no job is left."""
 
@@ -149,6 +150,7 @@ def test_a_check_is_red_if_it_ever_was() -> None:
     assert result.message.startswith("red 1 of 3 times: ")
 
 
+@pytest.mark.slow
 def test_a_slow_resource_scales_the_bounds() -> None:
     """By what one small job takes, and never below 1."""
 
@@ -186,6 +188,7 @@ class BlocksTheLoop(FakeBackend):
         time.sleep(8)  # noqa: ASYNC251 -- the mistake
 
 
+@pytest.mark.slow
 def test_one_that_blocks_the_loop_is_red_and_not_those_beside_it() -> None:
     """What shared its loop is checked once more, alone."""
     report = run_checks(BlocksTheLoop, {"find", "handle"}, scale=0.3)

@@ -39,7 +39,7 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     matrix.sweep(tmp_path / "state")
 
 
-@pytest.mark.gallery
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
 def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
     """The clause is red, and its message names what was seen; `make matrix` shows that no other one is.
@@ -79,7 +79,7 @@ def test_every_clause_catches_something() -> None:
     assert sorted(set(CLAUSES) - {clause for _, clause in CAUGHT}) == []
 
 
-@pytest.mark.gallery
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> None:
     """In a process of its own: it ends, with its report, and what is red is FAILED, never ERROR."""
@@ -113,7 +113,7 @@ def test_the_matrix_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixtu
     assert "1 rows x" in capsys.readouterr().out
 
 
-@pytest.mark.gallery
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "area"), KEPT)
 def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
     """Slow starts, jitter, threads, other mappings, more parameters and unclaimed capabilities are no mistakes."""

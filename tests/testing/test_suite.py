@@ -101,7 +101,7 @@ def red(*clauses: str, kind: str = "tiny", **options: str) -> str:
         ("-q", "--no-summary"),
         ("-W", "error", "--strict-markers", "-o", "python_files=check_*.py", "-o", "python_functions=check_*"),
         ("--import-mode=importlib", "--doctest-modules", "--nf"),
-        ("-p", "xdist", "-n", "2"),
+        pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -231,6 +231,7 @@ def test_stopping_at_the_first_failure_of_another_test_is_incomplete(run: Pytest
     assert outcome.last.endswith("(lost to -x)")
 
 
+@pytest.mark.slow
 def test_whatever_a_plugin_does_is_a_finding(run: Pytest) -> None:
     """Hanging, swallowing its cancellation, blocking, raising and skipping are red, in bounded time."""
     findings = {
@@ -429,6 +430,7 @@ def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) ->
     assert "needs a backend: pytest --intercede-backend=NAME" in without.text
 
 
+@pytest.mark.slow
 def test_checks_share_the_waiting_unless_each_must_be_alone(run: Pytest) -> None:
     """A subject whose jobs take a second each ends in about that, and takes them one by one with -x."""
     slow = '--intercede-backend={"type": "tiny", "seconds": 1}'
@@ -491,6 +493,7 @@ def test_numbers_and_files_that_make_no_sense_are_usage_errors(
     assert words in outcome.text
 
 
+@pytest.mark.slow
 def test_the_scale_is_measured(run: Pytest) -> None:
     """With a job, once; told in the header."""
     outcome = run('--intercede-backend={"type": "tiny", "seconds": 7}', "--intercede-timeout-scale=auto", "-k", "SHAPE")
