@@ -103,7 +103,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.intercede_subjects:
         from intercede.testing.plugin import Suite
 
-        config.pluginmanager.register(Suite(config), "intercede-suite")
+        if config.pluginmanager.register(Suite(config), "intercede-suite") is None:
+            raise pytest.UsageError(
+                "a subject is to be inspected, and -p no:intercede-suite keeps the suite out: leave one out"
+            )
     elif config.option.intercede_require or config.option.intercede_report or config.option.intercede_known:
         raise pytest.UsageError(
             "--intercede-require, --intercede-known and --intercede-report need a subject: --intercede-backend=NAME"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Unpack
@@ -13,6 +14,7 @@ from intercede.testing import Report, State, Verdict, check_backend, check_sched
 from intercede.testing.calibrating import calibrate
 from intercede.testing.checking import Told
 from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.context import Context
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.plan import Options
 from intercede.testing.running import Inspection, run_checks
@@ -148,6 +150,28 @@ def test_a_check_is_red_if_it_ever_was() -> None:
 
     assert (result.state, result.runs, result.reds) == (State.FAILED, 3, 1)
     assert result.message.startswith("red 1 of 3 times: ")
+
+
+@pytest.mark.parametrize("first", ["gateway forgot", "data loss"])
+def test_repeating_lets_a_known_failure_hide_no_other(first: str) -> None:
+    """Whichever comes first, what is told is the one that nobody knows."""
+    words = iter([first, *({"gateway forgot", "data loss"} - {first}), "gateway forgot"])
+
+    async def check(context: Context) -> None:
+        """Fail in one of two ways."""
+        context.expect(False, expected="nothing", observed=next(words))  # noqa: FBT003 -- it always fails
+
+    def known(_: Clause, result: Result) -> Result:
+        return replace(result, state=State.KNOWN) if "gateway forgot" in result.message else result
+
+    clause = replace(CLAUSES["IC-SUBMIT-01"], check=check, depends=())
+    facts = Facts(id="x", config="x", name="x")
+    inspection = Inspection(FactorySubject(FakeBackend), facts, repeat=3, known=known)
+
+    result = inspection.run(clause)
+
+    assert (result.state, result.runs, result.reds) == (State.FAILED, 3, 3)
+    assert "data loss" in result.message
 
 
 @pytest.mark.slow

@@ -463,6 +463,16 @@ def test_a_test_of_the_users_own_runs_beside_no_check(run: Pytest, tmp_path: Pat
     assert outcome.last == GREEN
 
 
+def test_a_gate_without_the_suite_is_a_usage_error(run: Pytest, tmp_path: Path) -> None:
+    """What keeps the checks out must not leave a green run behind, whatever else ran."""
+    (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
+
+    outcome = run(TINY, "-p", "no:intercede-suite", "test_own.py")
+
+    assert outcome.code == 4, outcome
+    assert "keeps the suite out" in outcome.text
+
+
 def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
     """Once is enough, and the message says how often it was."""
     outcome = run('--intercede-backend={"type": "tiny", "flaky": 3}', "--intercede-repeat=4", "-q")

@@ -223,7 +223,7 @@ class Inspection:
         """Check on the running loop, beside others."""
         await slots.take(clause.jobs)
         try:
-            return _summed([await self._one_here(clause) for _ in range(self._repeat)])
+            return self._summed(clause, [await self._one_here(clause) for _ in range(self._repeat)])
         finally:
             slots.give(clause.jobs)
 
@@ -240,7 +240,24 @@ class Inspection:
 
     def _repeated(self, clause: Clause) -> Result:
         shared = self._shared(clause)
-        return shared or _summed([self._checked(clause) for _ in range(self._repeat)])
+        return shared or self._summed(clause, [self._checked(clause) for _ in range(self._repeat)])
+
+    def _summed(self, clause: Clause, results: Sequence[Result]) -> Result:
+        """Tell of a check that was done several times: red if it ever was, with the red one that is excused the least.
+
+        A known failure hides no other one, nor a fault of the kit, whichever of them came first.
+        """
+        reds = [each for each in results if each.state.red]
+        seconds = sum(each.seconds for each in results)
+        told = max(reds, key=lambda each: self._gravity(clause, each)) if reds else results[0]
+        told = replace(told, seconds=seconds, runs=len(results), reds=len(reds))
+        if len(results) == 1 or not reds:
+            return told
+        often = f"red {len(reds)} of {len(results)} times"
+        return replace(told, message=f"{often}: {told.message}", detail=f"{often}\n{told.detail}")
+
+    def _gravity(self, clause: Clause, red: Result) -> int:
+        return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.red)
 
     def _checked(self, clause: Clause) -> Result:
         with self._prepared() as (context, aside), _ordinary_warnings():
@@ -290,17 +307,6 @@ def _red(
         observed=finding.observed,
         calls=tuple(journal),
     )
-
-
-def _summed(results: Sequence[Result]) -> Result:
-    """Tell of a check that was done several times: red if it ever was, with the first that was."""
-    reds = [each for each in results if each.state.red]
-    seconds = sum(each.seconds for each in results)
-    shown_one = replace((reds or results)[0], seconds=seconds, runs=len(results), reds=len(reds))
-    if len(results) == 1 or not reds:
-        return shown_one
-    often = f"red {len(reds)} of {len(results)} times"
-    return replace(shown_one, message=f"{often}: {shown_one.message}", detail=f"{often}\n{shown_one.detail}")
 
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
