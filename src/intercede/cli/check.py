@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from intercede.cli.words import plain, say
 from intercede.contract.errors import ConfigError
+from intercede.testing import report as reporting
 from intercede.testing.checking import Told, inspect
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
-from intercede.testing.report import ready, write
 from intercede.testing.verdict import Facts, Report, Result, State
 
 __all__ = ["check", "matching", "prepare"]
@@ -53,10 +53,9 @@ def prepare(directory: Path) -> None:
         OSError: The directory cannot be made.
     """
     try:
-        ready()
+        reporting.prepare(directory)
     except ImportError as error:
         raise ConfigError(f"--report {directory}: {error}", field="--report", value=str(directory)) from None
-    directory.mkdir(parents=True, exist_ok=True)
 
 
 def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
@@ -81,7 +80,7 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
     for report in reports:
         print(plain("".join(_lines(report))), end="")
     if directory is not None:
-        write(reports, directory, started)
+        reporting.write(reports, directory, started)
     if update_known and plan.known is not None:
         _rewrite(plan, reports)
     for report in reports:

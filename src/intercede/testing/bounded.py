@@ -18,7 +18,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from intercede.testing.guard import really_exit, unharmed
 
-__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "new_loop", "run", "within"]
+__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "within"]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
@@ -126,15 +126,10 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
 
 
-def new_loop() -> "Loop":
-    """Make an event loop whose threads no interpreter waits for. A policy that the user set is not ours to follow."""
-    loop = Loop()
-    loop.set_default_executor(_Daemons())
-    return loop
-
-
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own, that turns in the process where it was made only.
+    """An event loop with a clock of its own, whose threads no interpreter waits for, and that turns in one process only.
+
+    A policy that the user set is not ours to follow.
 
     A subject may fork, and both processes go on: that one of them is ended at the first turn, before it forks again.
     """
@@ -143,6 +138,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._home = os.getpid()
         self._skipped = 0.0
         super().__init__()
+        self.set_default_executor(_Daemons())
 
     def skip(self, seconds: float) -> None:
         """Take so long as not passed: it stood still meanwhile, and no bound runs out in a pause."""
@@ -177,7 +173,7 @@ class _Runner(threading.Thread, Generic[_T]):
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
-        self._loop, self._home = new_loop(), os.getpid()
+        self._loop, self._home = Loop(), os.getpid()
         self._task: asyncio.Task[_T] | None = None
         self.beat = monotonic()
         self.ending: Ending[_T] | None = None

@@ -22,7 +22,7 @@ from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
-from intercede.testing.report import explained, listed, properties, ready, write
+from intercede.testing.report import explained, listed, prepare, properties, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Facts, Report, Result, State, judge
 
@@ -339,8 +339,7 @@ def _report_directory(config: pytest.Config) -> Path | None:
         return None
     directory = Path(config.invocation_params.dir, config.option.intercede_report)
     try:
-        ready()
-        directory.mkdir(parents=True, exist_ok=True)
+        prepare(directory)
     except (ImportError, OSError) as error:
         raise pytest.UsageError(f"--intercede-report: {error}") from None
     return directory

@@ -56,7 +56,7 @@ class Together(Generic[_T]):
         self._wanted: queue.Queue[str | None] = queue.Queue()
         self._told: queue.Queue[str] = queue.Queue()
         self._results: dict[str, _T] = {}
-        self._loop = bounded.new_loop()
+        self._loop = bounded.Loop()
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
         self._beat = 0.0
         self._given_up = False

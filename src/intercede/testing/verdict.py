@@ -4,9 +4,11 @@ Any red MUST: NOT CONFORMANT. Else, where the command line itself selected: PART
 did not run: INCOMPLETE. Else CONFORMANT.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, Self, cast
 
 from intercede.contract import VERSION
@@ -51,6 +53,11 @@ class State(StrEnum):
         return self in _RED
 
     @property
+    def good(self) -> bool:
+        """Whether what the clause asks for was seen, or its absence was known."""
+        return self in _GOOD
+
+    @property
     def blocks(self) -> bool:
         """Whether a red clause that depends on it says nothing of its own. What passes unexpectedly does pass."""
         return self in _BLOCKS
@@ -58,7 +65,8 @@ class State(StrEnum):
 
 _BLOCKS = frozenset({State.FAILED, State.ERROR})
 _RED = _BLOCKS | {State.UNEXPECTED_PASS}
-_RAN = frozenset({State.PASSED, State.KNOWN}) | _RED
+_GOOD = frozenset({State.PASSED, State.KNOWN})
+_RAN = _GOOD | _RED
 
 
 class Verdict(StrEnum):
@@ -212,16 +220,16 @@ class Report:
             and each.capability in {None, *claimed}
         )
 
-    def in_state(self, level: Level, states: Collection[State]) -> tuple[str, ...]:
-        """Return those of them that are in one of these states."""
-        return tuple(each for each in self.counted(level) if self.results[each].state in states)
+    def good(self, level: Level) -> tuple[str, ...]:
+        """Return those of them that passed, or failed as known."""
+        return tuple(each for each in self.counted(level) if self.results[each].state.good)
 
     def _judged(self) -> Verdict:
         if self._unclaimed or (self.stale and not self.selected) or self._decisive:
             return Verdict.NOT_CONFORMANT
         if self.selected:
             return Verdict.PARTIAL
-        return Verdict.INCOMPLETE if self._missing else Verdict.CONFORMANT
+        return Verdict.INCOMPLETE if self.missing else Verdict.CONFORMANT
 
     @property
     def _decisive(self) -> tuple[str, ...]:
@@ -237,7 +245,8 @@ class Report:
         return () if self.facts.refusal else tuple(sorted(self.required - self.facts.capabilities))
 
     @property
-    def _missing(self) -> tuple[str, ...]:
+    def missing(self) -> tuple[str, ...]:
+        """The MUST that the verdict is about and that did not run."""
         return tuple(each for each in self.counted(Level.MUST) if self.results[each].state not in _RAN)
 
     @property
@@ -254,17 +263,16 @@ class Report:
             case Verdict.PARTIAL:
                 if self.unchosen:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
-                ran = musts - len(self._missing)
+                ran = musts - len(self.missing)
                 known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
                 return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_to})" if self.lost_to else ""
-                missing = self._missing
+                missing = self.missing
                 return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_listed(missing)}{lost}"
 
     def _tally(self) -> str:
-        good = {State.PASSED, State.KNOWN}
-        parts = [f"{len(self.in_state(each, good))}/{len(self.counted(each))} {each}" for each in Level]
+        parts = [f"{len(self.good(each))}/{len(self.counted(each))} {each}" for each in Level]
         if self._known:
             parts.append(f"known to fail: {', '.join(self._known)}")
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
@@ -277,16 +285,17 @@ class Report:
             return self.stale[0]
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
-        first = max(self._decisive, key=self._blocks)  # the first of several that block as many
-        blocked = self._blocks(first)
+        first = max(self._decisive, key=lambda each: self.blocks[each])  # the first of several that block as many
+        blocked = self.blocks[first]
         return f"fix {first} first" + (f", it blocks {blocked} more" if blocked else "")
 
-    def _blocks(self, clause_id: str) -> int:
-        """How many of what the verdict is about depend on it, whether they ran before it was known to be red or not."""
+    @cached_property
+    def blocks(self) -> Counter[str]:
+        """How many of what the verdict is about depend on a clause, whether they ran before it was seen red or not."""
         if self.facts.refusal is not None:
-            return sum(each.blocker == clause_id for each in self.results.values())
-        about = [self.clauses[each] for level in Level for each in self.counted(level)]
-        return sum(clause_id in needs(each, self.clauses) for each in about)
+            return Counter(each.blocker for each in self.results.values() if each.blocker is not None)
+        about = (self.clauses[each] for level in Level for each in self.counted(level))
+        return Counter(need for each in about for need in needs(each, self.clauses))
 
 
 def judge(
@@ -365,17 +374,8 @@ def _settled(
 
 def _dependencies_first(clauses: Mapping[str, Clause]) -> tuple[Clause, ...]:
     """Order the clauses so that each comes after those it depends on, which may lie anywhere in the contract."""
-    ordered: dict[str, Clause] = {}
-
-    def place(clause: Clause) -> None:
-        for each in needs(clause, clauses):
-            if each in clauses and each not in ordered:
-                place(clauses[each])
-        ordered[clause.id] = clause
-
-    for each in clauses.values():
-        place(each)
-    return tuple(ordered.values())
+    ids = (each for clause in clauses.values() for each in (*needs(clause, clauses), clause.id))
+    return tuple(clauses[each] for each in dict.fromkeys(ids) if each in clauses)
 
 
 def _listed(ids: tuple[str, ...], most: int = 8) -> str:

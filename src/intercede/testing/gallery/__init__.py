@@ -8,7 +8,8 @@
 
 Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
 are to be red because of it, and ``seen``, words of what they then say (several, where it shows in one of several
-ways). Where the mistake shows elsewhere as well, ``also`` names those clauses. A class is made without arguments, as often as one likes.
+ways). Where the mistake shows elsewhere as well, ``also`` names those clauses. A class is made without arguments, as
+often as one likes.
 """
 
 from collections.abc import Iterator, Mapping

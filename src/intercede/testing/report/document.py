@@ -29,8 +29,6 @@ SCHEMA = "1.0"
 RED = frozenset(each.value for each in State if each.red)
 """The outcomes that speak against a subject."""
 
-_NOT_RUN = frozenset({State.NOT_APPLICABLE, State.BLOCKED, State.NOT_RUN})
-_GOOD = frozenset({State.PASSED, State.KNOWN})
 _BRIEF, _LONG, _WHOLE = 500, 8_000, 40_000
 """The most characters of a line, of a finding, and of all there is to say."""
 _CALLS = 200
@@ -73,18 +71,16 @@ def about(document: Data) -> Sequence[Data]:
 
 def _wholeness(report: Report, tell: Callable[[str], str]) -> dict[str, object]:
     """Tell whether everything that the verdict is about ran, and what did not."""
-    left_out = report.in_state(Level.MUST, _NOT_RUN)
     return {
-        "whole": not left_out,
+        "whole": not report.missing,
         "selected": report.selected,
         "unchosen": report.unchosen,
         "lost_to": tell(report.lost_to),
-        "left_out": [{"id": each, "why": tell(_why(report, report.results[each]))} for each in left_out],
+        "left_out": [{"id": each, "why": tell(_why(report, report.results[each]))} for each in report.missing],
         "required": sorted(report.required),
         "stale": [tell(each) for each in report.stale],
         "counted": {
-            level.value: {"clauses": len(report.counted(level)), "good": len(report.in_state(level, _GOOD))}
-            for level in Level
+            level.value: {"clauses": len(report.counted(level)), "good": len(report.good(level))} for level in Level
         },
     }
 
@@ -142,6 +138,7 @@ class _Clause:
             "expected": self._text(result.expected),
             "observed": self._text(result.observed),
             "blocker": result.blocker,
+            "blocks": self.report.blocks[clause.id],
             "known": self._text(result.message) if result.state is State.KNOWN else None,
             "calls": [self._call(each) for each in result.calls[-_CALLS:]],
             "earlier_calls": max(0, len(result.calls) - _CALLS),

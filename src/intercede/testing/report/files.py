@@ -13,18 +13,24 @@ from intercede.testing.report.document import as_json
 from intercede.testing.report.summary import summary
 from intercede.testing.verdict import Report
 
-__all__ = ["ready", "write"]
+__all__ = ["prepare", "write"]
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
 _LONGEST = 100
 
 
-def ready() -> None:
-    """Make sure that the page can be written, while an error about it still costs nothing.
+def prepare(directory: Path) -> None:
+    """Make the directory of the reports, and sure that all can be written, while an error about it costs nothing.
 
     Raises:
         ImportError: The extra `testing` is not installed; the message says what to do.
+        OSError: The directory cannot be made.
     """
+    _require_jinja()
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def _require_jinja() -> None:
     try:
         import_module("jinja2")
     except ImportError as error:
@@ -49,8 +55,8 @@ def write(reports: Sequence[Report], directory: Path, started: datetime) -> tupl
         written.append(_write(directory / f"conformance{suffix}.json", _json(document)))
         written.append(_write(directory / f"badge{suffix}.json", _json(badge(document))))
     written.append(_write(directory / "conformance.md", summary(documents)))
-    ready()
-    from intercede.testing.report.page import render  # noqa: PLC0415 -- it needs what `ready` looks for
+    _require_jinja()
+    from intercede.testing.report.page import render  # noqa: PLC0415 -- it needs what was just looked for
 
     written += [_write(directory / f"conformance{suffix}.html", render(document)) for document, suffix in named]
     return tuple(written)

@@ -38,8 +38,7 @@ _NARROWEST = 0.7
 def render(document: Data) -> str:
     """Write the page of what ``as_json`` made."""
     everything = cast("Sequence[Data]", document["clauses"])
-    blocked = Counter(each["blocker"] for each in everything)
-    clauses = [_shown(each, blocked[each["id"]]) for each in about(document)]
+    clauses = [_shown(each) for each in about(document)]
     tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)
     style, script = _resource("page.css"), _resource("page.js")
     return _template().render(
@@ -84,7 +83,7 @@ def _codes(text: str) -> Markup:
     return Markup("").join(marked)
 
 
-def _shown(clause: Data, blocks: int) -> Data:
+def _shown(clause: Data) -> Data:
     """Add to a clause how it is shown."""
     outcome = str(clause["outcome"])
     decides_nothing = outcome == "FAILED" and clause["level"] == "SHOULD"
@@ -97,7 +96,6 @@ def _shown(clause: Data, blocks: int) -> Data:
         "glyph": glyph,
         "word": word,
         "red": outcome in RED,
-        "blocks": blocks,
         "span": span,
         "calls": [{**each, **_bar(each, span)} for each in calls],
     }

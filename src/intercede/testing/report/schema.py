@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import cast
 
@@ -16,6 +17,7 @@ def text() -> str:
     return files("intercede.testing.report").joinpath("conformance.schema.json").read_text(encoding="utf-8")
 
 
+@cache
 def schema() -> Data:
     """Return the schema as data."""
     return cast("Data", json.loads(text()))

@@ -27,6 +27,7 @@ __all__ = [
 
 FILLER = bytes(range(256)) * 1024
 """A piece of 256 KiB."""
+_TRIES = 10
 _SHOWN = 40
 _FIELDS = ("returncode", "stdout", "stderr")
 _BEGINS_WITHIN = 20.0
@@ -81,11 +82,11 @@ def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) 
     """Expect these very bytes, and show the first that differ."""
     if observed == expected:
         return
-    pairs = zip(expected, observed, strict=False)
-    shorter = min(len(expected), len(observed))
     if expected.startswith(observed):
         came = f"the first {len(observed)} of them: the rest is missing" if observed else "none of them"
         raise CheckFailed(f"{len(expected)} bytes {what}", came)
+    pairs = zip(expected, observed, strict=False)
+    shorter = min(len(expected), len(observed))
     at = next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
     context.expect(
         False,  # noqa: FBT003 -- it is known by now
@@ -204,8 +205,12 @@ async def directory(context: Context, transport: Transport) -> AsyncGenerator[st
 
 
 async def _remove(context: Context, transport: Transport, name: str) -> None:
-    """Remove it, without a shell: this goes over transports that garble scripts, too."""
-    removed = await context.run(transport, ["rm", "-rf", name])
-    if getattr(removed, "returncode", 1):  # what still writes into it did so meanwhile; it stops as the directory goes
-        await asyncio.sleep(1)
-        await context.run(transport, ["rm", "-rf", name])
+    """Remove it, without a shell: this goes over transports that garble scripts, too.
+
+    What still writes into it may make a try fail, and stops as the directory goes.
+    """
+    for _ in range(_TRIES):
+        removed = await context.run(transport, ["rm", "-rf", name])
+        if getattr(removed, "returncode", 1) == 0:
+            return
+        await asyncio.sleep(0.1)

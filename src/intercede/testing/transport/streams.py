@@ -61,8 +61,8 @@ done
     depends=("IC-TRANSPORT-01",),
     look_at=(
         "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
-        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one read(n) where it must go on until the end of the file, "
-        "a limit on what is kept."
+        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one "
+        "read(n) where it must go on until the end of the file, a limit on what is kept."
     ),
 )
 async def check_bytes(context: Context) -> None:
