@@ -17,6 +17,7 @@
 No file is searched for: one is named by an option, by ``INTERCEDE_CONFIG``, or in code.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -29,13 +30,14 @@ from typing import cast
 
 from intercede.contract.errors import ConfigError
 
-__all__ = ["Configuration", "load"]
+__all__ = ["Configuration", "as_given", "load"]
 
 Table = Mapping[str, object]
 
 _GROUPS = ("backends", "transports", "schedulers")
 _SECTIONS = (*_GROUPS, "prefer")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXAMPLE = '{"transport": "local", "scheduler": "direct"}'
 _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
@@ -57,6 +59,22 @@ class Configuration:
     def tables(self, group: str) -> Mapping[str, Table]:
         """Return the tables of a group."""
         return {"backends": self.backends, "transports": self.transports, "schedulers": self.schedulers}[group]
+
+
+def as_given(text: str) -> str | Mapping[str, object]:
+    """Read what a command line has in place of a configuration: a name stays one, what begins with a brace is JSON.
+
+    Raises:
+        ConfigError: It is not. The message does not repeat it: a secret may have come in by mistake.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
+    except ValueError as error:
+        raise ConfigError(
+            f"what begins with a brace is a configuration in JSON, and this one is not JSON: {error}", expected=_EXAMPLE
+        ) from None
 
 
 def load(path: str | os.PathLike[str]) -> Configuration:

@@ -94,7 +94,7 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        (["{"], {}, "neither a name nor JSON"),
+        (["{"], {}, "this one is not JSON"),
         (['{"transport": "local"}'], {}, "scheduler"),
         (['{"transport": "local", "scheduler": "direct", "slotz": 1}'], {}, "slotz"),
         ([LOCAL], {"require": ["kill,outptu"]}, "'outptu' is no capability"),

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import pytest
 
@@ -242,17 +244,66 @@ def test_a_child_process_builds_the_same_subject() -> None:
     """From the file of the factory, with arguments, and killed when it takes too long."""
 
     async def asks(context: Context) -> None:
-        source = "import sys, os; print(type(build()).__name__, arguments, os.getpid()); sys.exit(3)"
-        result = await context.subprocess(source, "a b", "")
-        name, pid = result.stdout.decode().rsplit(" ", 1)
-        context.expect(name == "Memory ['a b', '']", expected="the same subject", observed=result)
-        context.expect(int(pid) != os.getpid(), expected="another process", observed=result)
-        context.expect(result.returncode == 3, expected="its exit code", observed=result)
-        await context.subprocess("import time; time.sleep(1000)", within=0.3)
+        source = "import os; tell([type(build()).__name__, arguments, os.getpid()]); print('not told')"
+        told = await context.child(source, "a b", "", what="telling")
+        name, arguments, pid = cast("list[object]", told)
+        context.expect((name, arguments) == ("Memory", ["a b", ""]), expected="the same subject", observed=told)
+        context.expect(pid != os.getpid(), expected="another process", observed=told)
+        await context.child("import time; time.sleep(1000)", what="sleeping", within=0.3)
 
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
-    assert result.message.startswith("expected subprocess to answer within 0.3 s"), result.detail
+    assert result.message.startswith("expected child process to answer within 0.3 s"), result.detail
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import sys; tell([]); sys.exit('no such thing')", "exit code 1: no such thing"),
+        ("pass", "exit code 0: nothing on stderr"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code 137: nothing on stderr"),
+        ("open(request['told'], 'w').write('[')", "exit code 0: nothing on stderr"),
+    ],
+)
+def test_a_child_process_that_does_not_work_is_a_finding(source: str, words: str) -> None:
+    """With its exit code and what it printed last, also where it tells nothing, or what is no JSON."""
+
+    async def asks(context: Context) -> None:
+        await context.child(source, what="telling")
+
+    (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
+
+    assert result.state is State.FAILED
+    assert result.message == f"expected telling to work in a child process; observed it ended with {words}"
+
+
+def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
+    """A helper that inherits its streams is waited for by nobody, and killed; where jobs are started, they go on."""
+    pids: list[int] = []
+    helper = "import subprocess, sys; tell([subprocess.Popen(['sleep', '1000']).pid])"
+
+    async def asks(context: Context) -> None:
+        for jobs in (False, True):
+            pids.extend(cast("list[int]", await context.child(helper, what="helping", jobs=jobs, within=10)))
+
+    (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
+
+    assert result.state is State.PASSED, result.detail
+    helping, job = pids
+    assert _runs(job)
+    os.kill(job, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while _runs(helping):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there that has not ended: whoever inherited it may take its time to ask how."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(tmp_path: Path) -> None:

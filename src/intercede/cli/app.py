@@ -1,11 +1,10 @@
 """The commands, their options and their exit codes. An error of intercede is one message on stderr and exit code 2."""
 
 import asyncio
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +14,7 @@ from intercede.cli import plugins as listing
 from intercede.cli.run import ending, specification
 from intercede.cli.run import run as run_copies
 from intercede.cli.words import plain, say
-from intercede.config import load
+from intercede.config import as_given, load
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
 
@@ -113,7 +112,7 @@ def run(
     opened = _backend(backend, config_file)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
-    how_to_end = ending(_parsed(backend), config_file, str(spec.tag))
+    how_to_end = ending(as_given(backend), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
@@ -190,19 +189,4 @@ def _refuse_several(options: Mapping[str, bool]) -> None:
 
 def _backend(chosen: str, file: Path | None) -> JobBackend:
     names = registry.Registry(None if file is None else load(file))
-    return names.backend(_parsed(chosen))
-
-
-def _parsed(text: str) -> str | Mapping[str, object]:
-    if not text.lstrip().startswith("{"):
-        return text
-    try:
-        return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"--backend {text}: is neither a name nor JSON: {error}",
-            field="--backend",
-            value=text,
-            expected=_EMBEDDED,
-            where="--backend",
-        ) from None
+    return names.backend(as_given(chosen))

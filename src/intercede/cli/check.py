@@ -92,7 +92,7 @@ def _lines(report: Report) -> Generator[str]:
     """Write out what is red, in the contract's order, and what failed as it was known to."""
     for result in report.results.values():
         if result.state.red:
-            yield f"{result.detail or result.message}\n\n"
+            yield f"{result.text or result.message}\n\n"
         elif result.state is State.KNOWN:
             yield f"{result.clause} {result.state}: {result.message}\n"
 

@@ -8,6 +8,7 @@ from intercede.testing import bounded
 from intercede.testing.cleaning import clean_up
 from intercede.testing.context import Context, shown
 from intercede.testing.journal import brief
+from intercede.testing.redaction import scrubber
 from intercede.testing.subjects import Subject
 from intercede.testing.verdict import Facts
 
@@ -36,7 +37,8 @@ def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
         context.scale = 1.0
         clean_up(context, aside, evidence=False)
     if ending.raised is not None:
-        return 1.0, f"the probe failed, so bounds stay as they are: {brief(shown(ending.raised))}"
+        why = brief(scrubber(facts.config)(shown(ending.raised)))
+        return 1.0, f"the probe failed, so bounds stay as they are: {why}"
     scale = max(1.0, round(seconds / _ORDINARY, 1))
     return scale, f"a small job took {seconds:.1f} s, so bounds are multiplied by {scale:g}"
 

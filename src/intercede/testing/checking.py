@@ -10,6 +10,7 @@ from typing import Unpack
 
 from intercede.testing.clauses import CLAUSES, Clause, Level
 from intercede.testing.plan import Options, Plan, node_id, settle
+from intercede.testing.redaction import redacted
 from intercede.testing.running import Inspection
 from intercede.testing.subjects import RegistrySubject, Role
 from intercede.testing.verdict import Facts, Report, Result, judge
@@ -102,7 +103,7 @@ def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = Non
 def _again(subject: RegistrySubject, clause: Clause) -> str:
     """Return the command that does one check once more, where the subject can be named by a command at all."""
     config = subject.table or subject.config
-    named = config if isinstance(config, str) else json.dumps(config, default=str)
+    named = config if isinstance(config, str) else json.dumps(redacted(config))
     role = [] if subject.role == "backend" else ["--role", subject.role]
     file = ["--config", subject.file] if subject.file else []
     return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])

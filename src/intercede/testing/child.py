@@ -2,50 +2,128 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+from tempfile import NamedTemporaryFile
+from typing import IO
 
-from intercede.contract.transport import CommandResult
 from intercede.testing.subjects import Subject
 
-__all__ = ["run_child"]
+__all__ = ["BOOT", "Child", "run_child"]
 
-_BOOT = """
+BOOT = """
 import json, sys
 request = json.loads(sys.stdin.buffer.read())
 sys.path[:] = request["path"]
 from intercede.testing.subjects import remade
 subject = remade(request["subject"])
-names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "arguments": request["arguments"]}
-exec(compile(request["source"], "<child>", "exec"), names)
+def tell(value):
+    with open(request["told"], "w") as file:
+        json.dump(value, file)
+names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "arguments": request["arguments"], "tell": tell}
+exec(compile(request["source"], "<child>", "exec"), {**names, "request": request})
 """
+"""What it executes."""
+_MOST = 16 << 20
+"""The most bytes that are read of what it tells, and of what it prints."""
 
 
-async def run_child(subject: Subject, source: str, arguments: Sequence[str] = ()) -> CommandResult:
-    """Run Python source in a child process that can build the subject. It is killed where this is cancelled."""
-    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
-    request = {"path": sys.path, "subject": subject.recipe, "source": source, "arguments": arguments}
-    child = await _started()
-    try:
-        stdout, stderr = await child.communicate(json.dumps(request, default=str).encode())
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    code = child.returncode or 0
-    return CommandResult(returncode=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)
+@dataclass(frozen=True)
+class Child:
+    """How a child process ended."""
+
+    code: int
+    """Its exit code; 128 + n where signal n ended it."""
+    stderr: str
+    told: object = None
+    """What its source told last, in basic types; None: nothing, or what is no JSON."""
+
+    @property
+    def last_words(self) -> str:
+        """The last line of what it printed on stderr."""
+        return self.stderr.strip().rpartition("\n")[2] or "nothing on stderr"
 
 
-async def _started() -> asyncio.subprocess.Process:
+async def run_child(
+    subject: Subject, source: str, arguments: Sequence[str], scratch: Path, *, jobs: bool = False
+) -> Child:
+    """Run Python source in a child process that can build the subject. It is killed where this is cancelled.
+
+    Args:
+        subject: What ``build`` and ``part`` make in the child.
+        source: What it does. What it gives to ``tell`` comes back: its stdout is the subject's, too.
+        arguments: A list of that name in the child.
+        scratch: A directory in which files may lie meanwhile.
+        jobs: Whether it starts jobs, which may be processes that go on; otherwise whatever it started ends with it.
+    """
+    # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
+    with NamedTemporaryFile(dir=scratch) as told, NamedTemporaryFile(dir=scratch) as stderr:
+        # By stdin, not argv: what a configuration says is not for every user of the machine to read.
+        request = {
+            "path": sys.path,
+            "subject": subject.recipe,
+            "source": source,
+            "arguments": arguments,
+            "told": told.name,
+        }
+        child = await _started(stderr.file)
+        goes_on = False
+        try:
+            await _ask(child, json.dumps(request, default=str).encode())
+            code = await child.wait()
+            goes_on = jobs
+        finally:
+            if not goes_on:
+                await _end(child)
+        return Child(code if code >= 0 else 128 - code, _read(stderr.name).decode(errors="replace"), _value(told.name))
+
+
+async def _started(stderr: IO[bytes]) -> asyncio.subprocess.Process:
     """Start it. A cancellation meanwhile has to wait: what asyncio is cancelled while starting is left to nobody."""
-    pipe = asyncio.subprocess.PIPE
     starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(sys.executable, "-c", _BOOT, stdin=pipe, stdout=pipe, stderr=pipe)
+        asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", BOOT),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
     )
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        child = await starting
-        child.kill()
-        await child.wait()
+        await _end(await starting)
         raise
+
+
+async def _ask(child: asyncio.subprocess.Process, request: bytes) -> None:
+    """Write what it reads first of all; where it has ended already, its exit code tells."""
+    assert child.stdin is not None  # noqa: S101 -- it was started with a pipe
+    with suppress(BrokenPipeError, ConnectionResetError):
+        child.stdin.write(request)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill it and what it started: all of its process group, of which it is the first."""
+    with suppress(ProcessLookupError):  # nobody is left
+        os.killpg(child.pid, SIGKILL)
+    await child.wait()
+
+
+def _value(path: str) -> object:
+    try:
+        return json.loads(_read(path))
+    except ValueError:
+        return None
+
+
+def _read(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(_MOST)

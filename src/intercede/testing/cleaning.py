@@ -9,6 +9,7 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle
 from intercede.testing import bounded
 from intercede.testing.context import Context
+from intercede.testing.files import regular
 from intercede.testing.finding import told
 
 __all__ = ["Remains", "clean_up", "clean_up_here"]
@@ -116,8 +117,8 @@ async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobH
 def _ends(path: Path | None) -> str:
     if path is None:
         return ": (none)"
-    with path.open("rb") as file:
-        first, size = file.read(2 * _SHOWN_BYTES), path.stat().st_size
+    with regular(path) as file:
+        first, size = file.read(2 * _SHOWN_BYTES), os.fstat(file.fileno()).st_size
         if size <= 2 * _SHOWN_BYTES:
             return f" ({size} bytes): {first!r}"
         file.seek(-_SHOWN_BYTES, os.SEEK_END)

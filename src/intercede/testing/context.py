@@ -294,19 +294,37 @@ class Context:
 
     # A process of its own
 
-    async def subprocess(self, source: str, *arguments: str, within: float = _VERB_SECONDS) -> CommandResult:
-        """Run Python source in a child process.
+    async def child(
+        self, source: str, *arguments: str, what: str, jobs: bool = False, within: float = _VERB_SECONDS
+    ) -> object:
+        """Run Python source in a child process, and return what it told.
 
         The names ``build`` (makes a fresh, unopened backend of the same subject), ``part`` (what the subject itself is:
-        that backend, or the transport or scheduler) and ``arguments`` (a list of strings) are defined in it.
+        that backend, or the transport or scheduler), ``arguments`` (a list of strings) and ``tell`` (takes what is told,
+        in basic types) are defined in it.
+
+        Args:
+            source: What it does.
+            arguments: Handed to it.
+            what: What that is, for the finding where it does not work.
+            jobs: Whether it starts jobs, which may be processes that go on.
+            within: So many seconds it may take, times ``scale``.
 
         Raises:
-            CheckFailed: It did not end within so many seconds, times ``scale``.
+            CheckFailed: It did not end in time, or well, or told nothing.
         """
         async with self._children:  # to wait for others is no part of its time
-            return await self._ask(
-                "subprocess", shown(arguments), lambda: run_child(self.subject, source, arguments), within=within
+            child = await self._ask(
+                "child process",
+                f"{what}{', ' if arguments else ''}{', '.join(map(shown, arguments))}",
+                lambda: run_child(self.subject, source, arguments, self.tmp, jobs=jobs),
+                within=within,
             )
+        said = f"it ended with exit code {child.code}: {child.last_words}"
+        self.expect(
+            child.code == 0 and child.told is not None, expected=f"{what} to work in a child process", observed=said
+        )
+        return child.told
 
     # Bounds and the record
 

@@ -95,21 +95,19 @@ def red_text(
     clause: Clause,
     finding: Finding,
     *,
-    journal: Sequence[Call] = (),
+    calls: Sequence[Call] = (),
     outputs: str = "",
     left: str = "",
-    again: str = "",
 ) -> str:
     """Write everything there is to say about a red check."""
     parts = [
         f"{clause.id} ({clause.level}): {clause.title}",
         f"expected: {finding.expected}",
         f"observed: {finding.observed}",
-        f"the calls it made:\n{_calls(journal)}" if journal else "",
+        f"the calls it made:\n{_calls(calls)}" if calls else "",
         outputs,
         left,
         f"look at: {clause.look_at}" if clause.look_at else "",
-        f"again: {again}" if again else "",
     ]
     return plain("\n".join(part for part in parts if part))
 
@@ -119,7 +117,7 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
-def _calls(journal: Sequence[Call]) -> str:
-    skipped = len(journal) - _SHOWN_CALLS
+def _calls(calls: Sequence[Call]) -> str:
+    skipped = len(calls) - _SHOWN_CALLS
     earlier = [f"  ... {skipped} earlier ones"] if skipped > 0 else []
-    return "\n".join(earlier + [f"  {call}" for call in journal[-_SHOWN_CALLS:]])
+    return "\n".join(earlier + [f"  {call}" for call in calls[-_SHOWN_CALLS:]])

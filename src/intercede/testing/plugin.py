@@ -22,6 +22,7 @@ from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
+from intercede.testing.redaction import redacted_json
 from intercede.testing.report import explained, listed, prepare, properties, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Facts, Report, Result, State, judge
@@ -157,11 +158,11 @@ class Suite:
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.red:
-            raise _Red(result.detail)
+            raise _Red(result.text)
 
     def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
         option = self._config.option
-        parts = ["pytest", *(f"--intercede-{role}={each}" for role, each in option.intercede_subjects)]
+        parts = ["pytest", *(f"--intercede-{role}={redacted_json(each)}" for role, each in option.intercede_subjects)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
         parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
         scale = self.plan.scales[subject_id]
@@ -204,7 +205,7 @@ class Suite:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
         results = [each for of in self._results.values() for each in of.values() if each.detail]
-        shoulds = [each.detail for each in results if _is_red_should(CLAUSES[each.clause], each)]
+        shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
         left = [f"{each.clause}: {each.detail}" for each in results if each.state is State.PASSED]
         left += [each for inspection in self._inspections.values() for each in inspection.left if each not in left]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", left)):
@@ -370,7 +371,7 @@ def _dress(
     if call.excinfo is not None and call.excinfo.errisinstance(_Red):
         _say(report, call.excinfo, clause, result.message)
     elif result.detail:
-        report.sections.append(("intercede", result.detail))
+        report.sections.append(("intercede", result.text))
 
 
 def _is_expected(clause: Clause, result: Result) -> bool:

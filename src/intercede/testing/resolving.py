@@ -5,7 +5,6 @@ hang, exit or crash there.
 """
 
 import asyncio
-import json
 import os
 import re
 import tempfile
@@ -14,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from intercede.config import as_given
 from intercede.contract.backend import Capability
-from intercede.contract.errors import ConfigError, IntercedeError
-from intercede.contract.transport import CommandResult
+from intercede.contract.errors import IntercedeError
 from intercede.testing import bounded
-from intercede.testing.child import run_child
+from intercede.testing.child import Child, run_child
+from intercede.testing.redaction import scrubber
 from intercede.testing.subjects import RegistrySubject, Role, loaded
 from intercede.testing.verdict import Facts
 
@@ -58,27 +58,19 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
 def _subject(role: Role, argument: str | Mapping[str, object], file: str | None) -> RegistrySubject:
     """Find what an argument means. A transport's id names what runs its jobs, too."""
     beside = "+direct" if role == "transport" else ""
-    if not isinstance(argument, str) or argument.lstrip().startswith("{"):
-        config = _from_json(argument) if isinstance(argument, str) else argument
-        return _resolved(RegistrySubject(f"{_id_of(config)}{beside}", config, file, role=role))
+    given = as_given(argument) if isinstance(argument, str) else argument
+    if not isinstance(given, str):
+        return _resolved(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
     tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
-    if argument in tables:
-        config = cast("Mapping[str, object]", _thawed(tables[argument]))
-        return _resolved(RegistrySubject(f"{argument}{beside}", config, file, table=argument, role=role))
-    return _resolved(RegistrySubject(f"{argument}{beside}", argument, file, role=role))
+    if given in tables:
+        config = cast("Mapping[str, object]", _thawed(tables[given]))
+        return _resolved(RegistrySubject(f"{given}{beside}", config, file, table=given, role=role))
+    return _resolved(RegistrySubject(f"{given}{beside}", given, file, role=role))
 
 
 def _resolved(subject: RegistrySubject) -> RegistrySubject:
     subject.plugins()
     return replace(subject, id=_UNFIT.sub("_", subject.id))
-
-
-def _from_json(argument: str) -> Mapping[str, object]:
-    try:
-        config: object = json.loads(argument)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{argument!r} is neither a name nor JSON: {error}", where=argument) from None
-    return cast("Mapping[str, object]", config)  # what opens with a brace is an object
 
 
 def _id_of(config: Mapping[str, object]) -> str:
@@ -104,7 +96,7 @@ def _thawed(value: object) -> object:
 
 
 _EXAMINATION = """
-import json, pathlib, sys, warnings
+import warnings
 from intercede.contract import capabilities
 from intercede.contract.errors import ConfigError, PluginContractError, PluginError, PluginLoadError
 answer = {}
@@ -112,7 +104,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     try:
         part()
-        answer["capabilities"] = sorted(capabilities(build())) if arguments[1] != "scheduler" else []
+        answer["capabilities"] = sorted(capabilities(build())) if arguments != ["scheduler"] else []
     except (PluginLoadError, PluginContractError) as error:
         answer["refusal"] = str(error)
     except (ConfigError, PluginError) as error:
@@ -120,7 +112,7 @@ with warnings.catch_warnings(record=True) as caught:
     except BaseException as error:
         answer["refusal"] = f"building it raised {type(error).__name__}: {error}"
 answer["warnings"] = [str(each.message) for each in caught if each.category.__name__ == "PluginShadowWarning"]
-pathlib.Path(arguments[0]).write_text(json.dumps(answer))
+tell(answer)
 """
 
 
@@ -139,29 +131,25 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Fa
 
 
 async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
-    with tempfile.TemporaryDirectory(prefix="intercede-") as directory:
-        path = Path(directory, "answer")
+    with tempfile.TemporaryDirectory(prefix="intercede-") as scratch:
         try:
-            child = await bounded.within(seconds, run_child(subject, _EXAMINATION, [str(path), subject.role]))
+            examination = run_child(subject, _EXAMINATION, [subject.role], Path(scratch))
+            child = await bounded.within(seconds, examination)
         except bounded.TookTooLong:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
-        answer = _read(path) or {"refusal": _died(child)}
+    answer = cast("dict[str, object] | None", child.told) or {"refusal": _died(child)}
     if "usage" in answer:
-        raise IntercedeError(str(answer["usage"]))
+        raise IntercedeError(scrubber(subject.config)(str(answer["usage"])))
     return _facts(subject, answer)
 
 
-def _read(path: Path) -> dict[str, object]:
-    return cast("dict[str, object]", json.loads(path.read_text())) if path.exists() else {}
-
-
-def _died(child: CommandResult) -> str:
-    last = child.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
-    return f"loading it ended the process, with exit code {child.returncode}{f': {last}' if last else ''}"
+def _died(child: Child) -> str:
+    return f"loading it ended the process, with exit code {child.code}: {child.last_words}"
 
 
 def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
-    plugins = subject.plugins()
+    plugins, scrub = subject.plugins(), scrubber(subject.config)
+    refusal = cast("str | None", answer.get("refusal"))
     return Facts(
         id=subject.id,
         config=subject.config,
@@ -169,6 +157,6 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         role=subject.role,
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
-        refusal=cast("str | None", answer.get("refusal")),
-        warnings=tuple(cast("Iterable[str]", answer.get("warnings", ()))),
+        refusal=None if refusal is None else scrub(refusal),
+        warnings=tuple(map(scrub, cast("Iterable[str]", answer.get("warnings", ())))),
     )

@@ -18,6 +18,7 @@ from intercede.testing.cleaning import Remains, clean_up, clean_up_here
 from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
+from intercede.testing.redaction import scrubber
 from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
@@ -120,6 +121,7 @@ class Inspection:
         known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
+        self._scrub = scrubber(facts.config)
         self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
         self.planned: Mapping[str, Clause] = {}
         """What the whole run is to check, here or in another process. Before one is told red, those among them that it
@@ -174,7 +176,7 @@ class Inspection:
             finding = Finding(
                 State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
             )
-            return _red(replace(clause, look_at=self._at_the_gate), finding, again=self._again(clause))
+            return self._red(replace(clause, look_at=self._at_the_gate), finding)
         return self._blocked(clause, (self.results.get(each, Result(each)) for each in needs(clause, self.planned)))
 
     @property
@@ -280,33 +282,38 @@ class Inspection:
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
     ) -> Result:
+        """Tell what became of a check, without the secrets of its subject: nothing else writes what it said."""
+        scrub = self._scrub
+        calls = tuple(
+            replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
+        )
+        remains = Remains(scrub(remains.outputs), scrub(remains.left))
         self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
         if finding is None:
-            return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=tuple(context.journal))
-        return _red(clause, finding, seconds, journal=context.journal, remains=remains, again=self._again(clause))
+            return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
+        return self._red(clause, finding, seconds, calls, remains)
 
-
-def _red(
-    clause: Clause,
-    finding: Finding,
-    seconds: float = 0.0,
-    *,
-    journal: Sequence[Call] = (),
-    remains: Remains | None = None,
-    again: str = "",
-) -> Result:
-    found = remains or Remains()
-    text = red_text(clause, finding, journal=journal, outputs=found.outputs, left=found.left, again=again)
-    return Result(
-        clause.id,
-        finding.state,
-        seconds,
-        finding.message,
-        text,
-        expected=finding.expected,
-        observed=finding.observed,
-        calls=tuple(journal),
-    )
+    def _red(
+        self,
+        clause: Clause,
+        finding: Finding,
+        seconds: float = 0.0,
+        calls: tuple[Call, ...] = (),
+        remains: Remains | None = None,
+    ) -> Result:
+        shown = replace(finding, expected=self._scrub(finding.expected), observed=self._scrub(finding.observed))
+        found = remains or Remains()
+        return Result(
+            clause.id,
+            finding.state,
+            seconds,
+            shown.message,
+            red_text(clause, shown, calls=calls, outputs=found.outputs, left=found.left),
+            again=self._again(clause),
+            expected=shown.expected,
+            observed=shown.observed,
+            calls=calls,
+        )
 
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:

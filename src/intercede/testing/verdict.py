@@ -15,6 +15,7 @@ from intercede.contract import VERSION
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.testing.clauses import Clause, Level
 from intercede.testing.journal import Call
+from intercede.testing.redaction import HIDDEN
 from intercede.testing.subjects import Role
 
 __all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge", "needs"]
@@ -94,7 +95,9 @@ class Result:
     message: str = ""
     """One line: expected and observed, or the reason."""
     detail: str = ""
-    """Everything there is to say about a red one."""
+    """Everything there is to say about a red one, but for the command that checks it again."""
+    again: str = ""
+    """That command; where something in it is hidden, it is to be put in."""
     blocker: str | None = None
     """The red clause that blocks this one."""
     expected: str = ""
@@ -107,6 +110,12 @@ class Result:
     """How often it was checked."""
     reds: int = 0
     """How often it was red, where it was checked more than once."""
+
+    @property
+    def text(self) -> str:
+        """Everything there is to say, as it is printed."""
+        hidden = f" (put in what {HIDDEN} stands for)" if HIDDEN in self.again else ""
+        return "\n".join(filter(None, [self.detail, f"again: {self.again}{hidden}" if self.again else ""]))
 
     @classmethod
     def of(cls, data: Mapping[str, object]) -> Self:

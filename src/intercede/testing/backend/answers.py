@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
+from pydantic import BaseModel, ValidationError
+
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import (
     CopyVars,
@@ -18,6 +20,7 @@ from intercede.contract.job import (
     SubmissionSpec,
 )
 from intercede.testing.context import CheckFailed, Context, shown
+from intercede.testing.files import contents
 
 __all__ = [
     "a",
@@ -31,10 +34,12 @@ __all__ = [
     "killed",
     "living",
     "purged",
+    "read",
     "seen",
     "started",
     "stood",
     "submitted",
+    "told_handles",
     "unknown",
     "written",
 ]
@@ -43,13 +48,18 @@ _T = TypeVar("_T")
 
 
 def a(kind: type[_T], value: object, what: str) -> _T:
-    """Insist that a value is of this type.
+    """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
 
     Raises:
         CheckFailed: It is not.
     """
     if not isinstance(value, kind):
         raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {type(value).__name__}")
+    if isinstance(value, BaseModel):
+        try:
+            type(value).model_validate(vars(value))
+        except ValidationError as error:
+            raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)}: {error}") from error
     return value
 
 
@@ -188,6 +198,18 @@ async def fetched(
     return each(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
 
 
+def read(path: object, what: str) -> bytes:
+    """Read a file that an answer points at.
+
+    Raises:
+        CheckFailed: It points at nothing that could be read, or at what is no regular file.
+    """
+    try:
+        return contents(a(Path, path, f"the path to {what}"))
+    except OSError as error:
+        raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
+
+
 async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Kill, and return the outcomes in the handles' order."""
     return each(OpOutcome, await context.kill(backend, handles), handles, "kill")
@@ -214,6 +236,18 @@ def living(status: JobStatus) -> str:
     """Write a status in a few words."""
     told = status.model_dump(mode="json", exclude={"state"}, exclude_none=True)
     return str(status.state) + (f" ({', '.join(f'{key}={value}' for key, value in told.items())})" if told else "")
+
+
+def told_handles(told: Sequence[object]) -> list[JobHandle]:
+    """Read the handles that a child process told of.
+
+    Raises:
+        CheckFailed: Something else stands there.
+    """
+    try:
+        return [JobHandle.model_validate(each) for each in told]
+    except ValidationError as error:
+        raise CheckFailed("handles from another process", f"{shown(told)}: {error}") from error
 
 
 _TURNED = str.maketrans(

@@ -1,30 +1,9 @@
-"""What checks run in a child process: Python source, in which ``build``, ``part`` and ``arguments`` are defined.
+"""What checks run in a child process: Python source, in which ``build``, ``part``, ``arguments`` and ``tell`` are defined."""
 
-Each prints its findings as JSON in its last line, because a subject may print, too.
-"""
-
-import json
-from typing import cast
-
-from intercede.contract.transport import CommandResult
-from intercede.testing.context import Context
-
-__all__ = ["COMPARE", "DRIVE", "NAME", "WATCH", "last_line"]
-
-
-def last_line(context: Context, child: CommandResult, what: str) -> list[object]:
-    """Read the findings of a child.
-
-    Raises:
-        CheckFailed: It did not end well.
-    """
-    said = f"exit code {child.returncode}, {child.stderr.decode(errors='replace')[-1000:]}"
-    context.expect(child.returncode == 0, expected=f"{what} to work", observed=said)
-    return cast("list[object]", json.loads(child.stdout.splitlines()[-1]))
-
+__all__ = ["COMPARE", "DRIVE", "NAME", "WATCH"]
 
 WATCH = """
-import json, os, sys
+import os, sys
 import asyncio, socket, subprocess, tempfile, threading  # so that none of these is imported while we watch
 
 NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"}
@@ -57,12 +36,12 @@ threading.Thread.start = start
 watching = True
 second = make()
 watching = False
-print("\\n" + json.dumps(seen))
+tell(seen)
 """
-"""Constructs twice, the second time under an audit hook, and prints what that did: a backend, or the ``part`` itself."""
+"""Constructs twice, the second time under an audit hook, and tells what that did: a backend, or the ``part`` itself."""
 
 COMPARE = """
-import asyncio, json, os, signal, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from intercede.contract import SubmissionSpec, capabilities
 
@@ -81,7 +60,6 @@ async def main():
     before = process()
     async with backend:
         handles = list((await backend.submit(spec)).handles.values())
-        print("\\n" + json.dumps([handle.model_dump() for handle in handles]))
         await backend.status(handles)
         claimed = capabilities(backend)
         if "output" in claimed: await backend.fetch_output(handles, Path("dest"))
@@ -92,14 +70,14 @@ async def main():
         if "purge" in claimed: await backend.purge(handles)
     after = process()
     changed = [what for what in {**before, **after} if before.get(what) != after.get(what)]
-    print("\\n" + json.dumps(changed))
+    tell(changed)
 
 asyncio.run(main())
 """
-"""Uses every verb, and prints what of the process is different afterwards: names only, since values may be secrets."""
+"""Uses every verb, and tells what of the process is different afterwards: names only, since values may be secrets."""
 
 DRIVE = """
-import asyncio, json
+import asyncio
 from intercede.contract.job import JobHandle
 
 async def main():
@@ -109,21 +87,21 @@ async def main():
         while not status.state.final and status.state != "UNKNOWN":
             await asyncio.sleep(0.05)
             status = (await backend.status([handle]))[handle]
-    print("\\n" + json.dumps([status.state, status.exit_code]))
+    tell([status.state, status.exit_code])
 
 asyncio.run(main())
 """
-"""Polls a job that another process submitted until it has ended, and prints its state and exit code."""
+"""Polls a job that another process submitted until it has ended, and tells its state and exit code."""
 
 NAME = """
-import asyncio, json
+import asyncio
 from intercede.contract import SubmissionSpec
 
 async def main():
     async with build() as backend:
         told = await backend.submit(SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0]))
-    print("\\n" + json.dumps(told.handles[0].model_dump()))
+    tell(told.handles[0].model_dump())
 
 asyncio.run(main())
 """
-"""Submits a job, and prints its handle."""
+"""Submits a job, and tells its handle."""

@@ -14,6 +14,7 @@ from intercede.testing.backend.answers import (
     foreign,
     living,
     purged,
+    read,
     started,
     stood,
     unknown,
@@ -149,7 +150,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
     context.expect(harmless, expected="the job that was looked at to end with 3", observed=living(status))
     if "output" in context.capabilities:
         (output,) = await fetched(context, backend, [handle])
-        stdout = output.stdout.read_text(errors="replace") if output.stdout else "None"
+        stdout = read(output.stdout, "stdout").decode(errors="replace")
         expected = "the whole stdout of the job that was looked at to come"
         context.expect(stdout == wrote, expected=expected, observed=stdout)
 

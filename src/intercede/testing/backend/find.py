@@ -1,7 +1,6 @@
 """IC-FIND: jobs are found again by their tag, all of them and no others."""
 
 import asyncio
-import json
 import os
 import time
 import unicodedata
@@ -11,7 +10,7 @@ from typing import cast
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
-from intercede.testing.backend.answers import a, finished, living, purged, seen, started, submitted
+from intercede.testing.backend.answers import a, finished, living, purged, seen, started, submitted, told_handles
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -22,12 +21,12 @@ _LATER = 0.5
 """Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
 
 _FIND = """
-import asyncio, json
+import asyncio
 
 async def main():
     async with build() as backend:
         found = await backend.find(arguments[0])
-    print("\\n" + json.dumps([handle.model_dump() for handle in found]))
+    tell([handle.model_dump() for handle in found])
 
 asyncio.run(main())
 """
@@ -108,10 +107,7 @@ async def check_from_elsewhere(context: Context) -> None:
         handles = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    child = await context.subprocess(_FIND, tag)
-    said = child.stderr.decode(errors="replace")[-1000:]
-    context.expect(child.returncode == 0, expected="find to work in another process", observed=said)
-    found = [JobHandle.model_validate(each) for each in json.loads(child.stdout.splitlines()[-1])]
+    found = told_handles(a(list, await context.child(_FIND, tag, what="find"), "what the child process tells"))
     _expect_same(found, handles, "another process the two jobs that this one submitted")
 
 

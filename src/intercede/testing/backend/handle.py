@@ -1,9 +1,7 @@
 """IC-HANDLE: what names a job outlives the object that started it."""
 
-import json
-
 from intercede.contract.job import JobHandle, JobState
-from intercede.testing.backend.answers import finished, living, seen, started, written
+from intercede.testing.backend.answers import finished, living, seen, started, told_handles, written
 from intercede.testing.backend.children import DRIVE, NAME
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context
@@ -70,10 +68,7 @@ async def check_another_process(context: Context) -> None:
     """Submit here; ask in a child process."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 3"))
-        child = await context.subprocess(DRIVE, written(handle))
-        said = child.stderr.decode(errors="replace")[-1000:]
-        context.expect(child.returncode == 0, expected="status to work in another process", observed=said)
-        told = json.loads(child.stdout.splitlines()[-1])
+        told = await context.child(DRIVE, written(handle), what="asking for its status")
         expected = "another process to be told FAILED and 3"
         context.expect(told == [str(JobState.FAILED), 3], expected=expected, observed=told)
 
@@ -117,11 +112,8 @@ async def check_resource_name(context: Context) -> None:
         async with context.opened() as backend:
             (handle,) = await started(context, backend, context.sh("exit 0"))
             names.append(handle.resource)
-    child = await context.subprocess(NAME, tag)
-    said = child.stderr.decode(errors="replace")[-1000:]
-    context.expect(child.returncode == 0, expected="submit to work in another process", observed=said)
-    theirs: dict[str, str] = json.loads(child.stdout.splitlines()[-1])
-    context.remember([JobHandle.model_construct(resource=theirs["resource"], job=theirs["job"])])
-    names.append(theirs["resource"])
+    (theirs,) = told_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
+    context.remember([theirs])
+    names.append(theirs.resource)
     expected = "one name of the resource, in two instances and another process"
     context.expect(len(set(names)) == 1, expected=expected, observed=names)

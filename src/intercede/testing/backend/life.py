@@ -7,8 +7,8 @@ from inspect import isawaitable
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
-from intercede.testing.backend.answers import ended, finished, living, started, stood
-from intercede.testing.backend.children import COMPARE, WATCH, last_line
+from intercede.testing.backend.answers import a, ended, finished, living, started, stood
+from intercede.testing.backend.children import COMPARE, WATCH
 from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses import MUST, SHOULD, clause
@@ -33,7 +33,7 @@ _CANCELLED = 10.0
 )
 async def check_construction(context: Context) -> None:
     """Construct twice in a child process, the second time under an audit hook."""
-    seen = last_line(context, await context.subprocess(WATCH), "constructing it twice in a child process")
+    seen = await context.child(WATCH, what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -324,7 +324,7 @@ async def check_process(context: Context) -> None:
     """Use every verb in a child process, and compare before entering with after leaving."""
     tag = context.token()
     context.tags[tag] = None
-    child = await context.subprocess(COMPARE, tag, str(context.tmp))
-    changed = last_line(context, child, "using every verb in a child process")
+    told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
+    changed: list[object] = a(list, told, "what the child process tells")
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -17,6 +17,7 @@ from intercede.testing.backend.answers import (
     foreign,
     killed,
     living,
+    read,
     seen,
     started,
     stood,
@@ -55,20 +56,6 @@ async def _output(context: Context, script: str, fields: Mapping[str, object], *
     return output
 
 
-def _read(path: Path | None, what: str) -> bytes:
-    """Read what an answer points at.
-
-    Raises:
-        CheckFailed: It points at nothing that could be read.
-    """
-    if path is None:
-        raise CheckFailed(f"a path to {what}", "None")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
-
-
 def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, bytes]) -> None:
     """Expect exactly these files, with these contents."""
     context.expect(
@@ -77,7 +64,7 @@ def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, by
         observed=f"{sorted(output.files)}",
     )
     for name, content in contents.items():
-        came = _read(output.files[name], name)
+        came = read(output.files[name], name)
         context.expect(came == content, expected=f"{name} to hold {shown(content)}", observed=came)
 
 
@@ -112,7 +99,7 @@ def _difference(came: bytes, wanted: bytes) -> str:
 async def check_stdout(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
     output = await _output(context, _LOUD, {})
-    wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", _read(output.stdout, "stdout")
+    wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
 
@@ -131,7 +118,7 @@ async def check_stdout(context: Context) -> None:
 async def check_stderr(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
     output = await _output(context, _LOUD, {})
-    wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", _read(output.stderr, "stderr")
+    wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
 
@@ -192,7 +179,7 @@ async def check_unlisted(context: Context) -> None:
             expected=f"exactly the files {sorted(wanted)} with include_unlisted={unlisted}",
             observed=f"{sorted(output.files)}, ok={output.ok}",
         )
-        streams = [_read(output.stdout, "stdout"), _read(output.stderr, "stderr")]
+        streams = [read(output.stdout, "stdout"), read(output.stderr, "stderr")]
         context.expect(streams == [b"out\n", b"err\n"], expected="stdout and stderr where named", observed=streams)
 
 
@@ -274,7 +261,7 @@ def _tree(directory: Path) -> dict[str, bytes | None]:
     """Return every file below a directory with its content, and every other entry with None."""
     entries = sorted(directory.rglob("*"))
     return {
-        str(each.relative_to(directory)): each.read_bytes() if each.is_file() and not each.is_symlink() else None
+        str(each.relative_to(directory)): read(each, str(each)) if each.is_file() and not each.is_symlink() else None
         for each in entries
     }
 
@@ -363,7 +350,7 @@ async def check_hostile_names(context: Context) -> None:
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
     for name, path in hostile.files.items():
-        content = _read(path, repr(name))
+        content = read(path, repr(name))
         context.expect(content == name.encode(), expected=f"{name!r} to hold its own name", observed=content)
     if hostile.ok:
         _expect_files(context, hostile, {name: name.encode() for name in _HOSTILE})
@@ -469,7 +456,7 @@ async def check_failed_output(context: Context) -> None:
     output = await _output(context, "echo why; echo x > x; exit 3", _members("x"), ok=False)
     context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
     _expect_files(context, output, {"x": b"x\n"})
-    stdout = _read(output.stdout, "stdout")
+    stdout = read(output.stdout, "stdout")
     context.expect(stdout == b"why\n", expected="its stdout to be b'why\\n'", observed=stdout)
 
 
@@ -498,7 +485,7 @@ async def check_killed_output(context: Context) -> None:
             await killed(context, backend, [handle])
             await finished(context, backend, [handle])
             (output,) = await fetched(context, backend, [handle])
-            came.append(output.stdout and _read(output.stdout, "stdout"))
+            came.append(output.stdout and read(output.stdout, "stdout"))
             if came[-1] == b"before\n":
                 return
     raise CheckFailed("stdout of a killed job to be b'before\\n'", shown(came))
@@ -533,7 +520,7 @@ async def check_unfinished(context: Context) -> None:
             (output,) = await fetched(context, backend, [handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
-            stdout = _read(output.stdout, "stdout")
+            stdout = read(output.stdout, "stdout")
             context.expect(stdout == b"one\ntwo\n", expected="all of stdout in the end", observed=stdout)
             return
 

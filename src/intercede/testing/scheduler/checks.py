@@ -4,14 +4,11 @@ Nothing of a scheduler is called in this process: each experiment has a child pr
 """
 
 import asyncio
-import json
-from pathlib import Path
 from typing import cast
 
-from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, shown
-from intercede.testing.scheduler.experiments import ENDING, SOURCE
+from intercede.testing.scheduler.experiments import SOURCE
 
 _SEEDS = ("1", "2", "3")
 _SECONDS = 60.0
@@ -196,23 +193,11 @@ async def _experiment(context: Context, name: str, seed: str = "", within: float
     """
     tmp = context.tmp / f"{name}{seed}"
     tmp.mkdir()
-    child = await context.subprocess(SOURCE, name, str(tmp), seed, within=within)
-    ending = _ending(tmp / ENDING, child)
+    what = "what asks the scheduler"  # a parser may end its process
+    told = await context.child(SOURCE, name, str(tmp), seed, what=what, within=within)
+    ending = cast("dict[str, object]", told)
     if "error" in ending:
         raise RuntimeError(f"the experiment {name} broke:\n{ending['error']}")
     if "expected" in ending:
         raise CheckFailed(str(ending["expected"]), str(ending["observed"]))
     return ending["told"]
-
-
-def _ending(file: Path, child: CommandResult) -> dict[str, object]:
-    """Read what came of it.
-
-    Raises:
-        CheckFailed: The process ended before it wrote that: nothing of ours ends it.
-    """
-    if not file.exists():
-        last = child.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
-        told = f"it ended with exit code {child.returncode}: {last or 'nothing on stderr'}"
-        raise CheckFailed("the process that asks the scheduler to go on", told)
-    return cast("dict[str, object]", json.loads(file.read_text()))

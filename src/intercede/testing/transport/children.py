@@ -3,7 +3,7 @@
 __all__ = ["INHERIT", "PUMP"]
 
 INHERIT = """
-import asyncio, json, os
+import asyncio, os
 
 reading, writing = os.pipe()
 os.write(writing, b"this process's own input")
@@ -15,7 +15,7 @@ async def main():
         run = asyncio.ensure_future(transport.run(["cat"]))
         await asyncio.wait({run}, timeout=float(arguments[0]))
         found = [run.result().stdout.decode() if run.done() else None]
-        print("\\n" + json.dumps(found), flush=True)
+        tell(found)
         os.close(writing)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if not run.done():
@@ -23,10 +23,10 @@ async def main():
 
 asyncio.run(main())
 """
-"""Runs `cat` in a process whose own stdin never ends, and prints what it read; null where it hangs."""
+"""Runs `cat` in a process whose own stdin never ends, and tells what it read; None where it hangs."""
 
 PUMP = """
-import asyncio, json, resource, sys
+import asyncio, resource, sys
 from pathlib import Path
 
 def peak():
@@ -52,8 +52,8 @@ async def main():
         await transport.run(["cat"], stdin=source(1024, 1), stdout=Count())
         before = peak()
         await transport.run(["cat"], stdin=source(*map(int, arguments)), stdout=sink)
-    print("\\n" + json.dumps([sink.count, peak() - before]))
+    tell([sink.count, peak() - before])
 
 asyncio.run(main())
 """
-"""Sends so many pieces of a size through `cat`; prints how many bytes came back, and the MiB more at the peak."""
+"""Sends so many pieces of a size through `cat`; tells how many bytes came back, and the MiB more at the peak."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from intercede.contract.errors import NotOpenError
 from intercede.contract.transport import Transport
-from intercede.testing.backend.children import WATCH, last_line
+from intercede.testing.backend.children import WATCH
 from intercede.testing.backend.payloads import nap
 from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.clauses import MUST, SHOULD, clause
@@ -43,7 +43,7 @@ _LONG = 0.1
 )
 async def check_construction(context: Context) -> None:
     """Construct twice in a child process, the second time under an audit hook."""
-    seen = last_line(context, await context.subprocess(WATCH, "part"), "constructing it twice in a child process")
+    seen = await context.child(WATCH, "part", what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 

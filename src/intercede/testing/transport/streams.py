@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import cast
 
-from intercede.testing.backend.children import last_line
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context, shown
 from intercede.testing.transport.children import INHERIT, PUMP
@@ -106,8 +106,7 @@ async def check_last_of_stderr(context: Context) -> None:
 )
 async def check_no_stdin(context: Context) -> None:
     """Run `cat` from a child process with a stdin that holds a line and never ends."""
-    child = await context.subprocess(INHERIT, str(5 * context.scale))
-    [read] = last_line(context, child, "running `cat` in a child process")
+    [read] = cast("list[str | None]", await context.child(INHERIT, str(5 * context.scale), what="running `cat`"))
     observed = "it did not end" if read is None else f"it read {read!r}"
     context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
 
@@ -354,11 +353,12 @@ async def check_slow_sink(context: Context) -> None:
 )
 async def check_memory(context: Context) -> None:
     """Send 100 MB through `cat` in a child process, and read from the system how much memory it took at most."""
-    child = await context.subprocess(PUMP, str(len(FILLER)), str(_HUNDRED // len(FILLER)), within=120)
-    back, grown = last_line(context, child, "sending 100 MB through `cat` in a child process")
+    pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
+    told = await context.child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
+    back, grown = cast("list[int]", told)
     context.expect(back == _HUNDRED, expected=f"{_HUNDRED} bytes to come back", observed=f"{back}")
     context.expect(
-        isinstance(grown, int) and grown <= _GROWTH_MIB,
+        grown <= _GROWTH_MIB,
         expected=f"the process to need at most {_GROWTH_MIB} MiB more for {_HUNDRED >> 20} MiB in and as many out",
         observed=f"{grown} MiB more",
     )

@@ -7,31 +7,33 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
-from intercede.testing.child import _BOOT
+from intercede.testing.child import BOOT
 from intercede.testing.context import CheckFailed
 
-__all__ = ["ENDING", "SOURCE", "run"]
+__all__ = ["SOURCE", "run"]
 
-SOURCE = "from intercede.testing.scheduler import experiments\nexperiments.run(part, arguments)\n"
+SOURCE = "from intercede.testing.scheduler import experiments\nexperiments.run(request, part, tell)\n"
 """What the child process executes."""
-ENDING = "ending.json"
 _SEED = "PYTHONHASHSEED"
 
 
-def run(part: Callable[[], object], arguments: Sequence[str]) -> None:
-    """Do an experiment, and leave in its directory what came of it: stdout is the subject's, too.
+def run(request: Mapping[str, object], part: Callable[[], object], tell: Callable[[object], None]) -> None:
+    """Do an experiment, and tell what came of it.
 
     Args:
+        request: What this process was asked. Its arguments are the experiment's name, an empty directory for it, and the
+            seed of this process's hashes; empty: any.
         part: Makes a fresh scheduler.
-        arguments: The experiment's name, an empty directory for it, and the seed of this process's hashes; empty: any.
+        tell: Takes what came of it.
     """
-    name, tmp, seed = arguments
+    name, tmp, seed = cast("Sequence[str]", request["arguments"])
     if seed and os.environ.get(_SEED) != seed:
-        _again(part, arguments, seed)
+        _again(request, Path(tmp), seed)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # it keeps tables, else in the user's working directory
     ending: dict[str, object]
     try:
@@ -40,19 +42,13 @@ def run(part: Callable[[], object], arguments: Sequence[str]) -> None:
         ending = {"expected": failed.expected, "observed": failed.observed}
     except BaseException:  # noqa: BLE001 -- what a subject raised is a CheckFailed by now: this is ours, and handed on
         ending = {"error": traceback.format_exc()}
-    Path(tmp, ENDING).write_text(json.dumps(ending))
+    tell(ending)
 
 
-def _again(part: Callable[[], object], arguments: Sequence[str], seed: str) -> None:
-    """Become another child process of the same subject: hashes are seeded when an interpreter starts."""
-    request = {
-        "path": sys.path,
-        "subject": part.__self__.recipe,  # type: ignore[attr-defined]  # a method of a subject's
-        "source": SOURCE,
-        "arguments": arguments,
-    }
-    with (Path(arguments[1]) / "request").open("w+b") as file:
-        file.write(json.dumps(request, default=str).encode())
+def _again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
+    """Become another child process that is asked the same: hashes are seeded when an interpreter starts."""
+    with (tmp / "request").open("w+b") as file:
+        file.write(json.dumps(request).encode())
         file.seek(0)
         os.dup2(file.fileno(), 0)
-        os.execve(sys.executable, [sys.executable, "-c", _BOOT], {**os.environ, _SEED: seed})  # noqa: S606 -- as above
+        os.execve(sys.executable, [sys.executable, "-c", BOOT], {**os.environ, _SEED: seed})  # noqa: S606 -- as above
