@@ -120,7 +120,7 @@ def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Path) -> 
     """The file decides as it does under pytest; what matches nothing is red in a whole run only."""
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
     known = tmp_path / "known.toml"
-    known.write_text(f'[[known]]\nclause = "IC-SUBMIT-01"\nreason = "r"\nsymptom = "s"\nuntil = {tomorrow}\n')
+    known.write_text(f'[[known]]\nclause = "IC-SUBMIT-01"\nreason = "r"\nsymptom = "stays"\nuntil = {tomorrow}\n')
 
     report = check(known=str(known), ids=[SUBMIT])
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Self, cast
 
 import pytest
@@ -22,8 +24,8 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
-from intercede.testing import gallery
-from intercede.testing.clauses import MUST, Check, Clause
+from intercede.testing import bounded, gallery
+from intercede.testing.clauses import MUST, SHOULD, Check, Clause
 from intercede.testing.context import Context
 from intercede.testing.running import run_checks
 from intercede.testing.verdict import State, Verdict
@@ -340,3 +342,38 @@ def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, m
     assert len(report.red) == 3
     assert [each.detail for each in report.results.values() if "left" in each.detail] == []
     assert list(tmp_path.glob("intercede-fake/[!.]*")) == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [
+        (Context, "expect", lambda *_, **__: None),
+        (Context, "status", lambda *_, **__: None),
+        (bounded, "within", lambda *_: None),
+        (JobState, "final", property(lambda _: True)),
+    ],
+)
+def test_a_subject_that_replaces_what_judges_it_is_not_believed(
+    owner: type | ModuleType, name: str, instead: object, *, together: bool
+) -> None:
+    """What it replaced is put back, and the check is an ERROR, which decides whatever the level of the clause."""
+    own = vars(owner)[name]
+
+    class Replaces(Memory):
+        async def __aenter__(self) -> Self:
+            setattr(owner, name, instead)
+            return self
+
+    async def passes(context: Context) -> None:
+        async with context.opened():
+            pass
+
+    clauses = {each: replace(of, level=SHOULD) for each, of in _clauses(passes=passes).items()}
+    report = run_checks(Replaces, clauses=clauses, together=together)
+
+    assert vars(owner)[name] is own
+    (result,) = report.results.values()
+    assert result.state is State.ERROR
+    assert f"{name}: nothing that was seen meanwhile can be believed" in result.observed
+    assert report.verdict is Verdict.NOT_CONFORMANT

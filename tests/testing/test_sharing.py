@@ -11,9 +11,9 @@ from intercede.testing.sharing import Slots, Together
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 
 
-def together(checks: Checks, stall: float = 20) -> "Together[str]":
+def together(checks: Checks, stall: float = 20, patience: float = 60) -> "Together[str]":
     """Return them, not begun."""
-    return Together(checks, stall)
+    return Together(checks, stall, patience)
 
 
 def test_they_wait_at_the_same_time() -> None:
@@ -77,6 +77,22 @@ def test_a_blocked_loop_is_given_up() -> None:
 
     assert [shared.result(each) for each in ("blocks", "done")] == [None, "done"]
     assert time.monotonic() - began < 1.9
+    shared.close()
+
+
+def test_a_loop_that_turns_and_brings_nothing_to_an_end_is_given_up() -> None:
+    """Each check is bounded by itself; where that does not hold any more, the run goes on all the same."""
+
+    async def hangs() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def done() -> str:
+        return "done"
+
+    shared = together({"done": done, "hangs": hangs}, patience=0.3)
+
+    assert [shared.result(each) for each in ("done", "hangs")] == ["done", None]
     shared.close()
 
 

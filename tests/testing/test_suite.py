@@ -22,6 +22,7 @@ ENTRIES = """\
 [intercede.backends]
 tiny = frame_subjects:Tiny
 rich = frame_subjects:TinyOutput
+talkative = frame_subjects:Talkative
 empty = frame_subjects:HERE
 broken = frame_broken:Nothing
 """
@@ -573,3 +574,29 @@ def test_the_known_failures_are_rewritten(run: Pytest, tmp_path: Path) -> None:
     assert "known.toml was rewritten" in first.text
     assert second.code == 0, second
     assert "known to fail: IC-SUBMIT-02" in second.last
+
+
+SECRETS = {
+    "short": "hunter2-\u00e9'x",
+    "long": "".join(f"{n:x}Zq" for n in range(300, 600)),
+    "of several lines": "-----BEGIN KEY-----\n" + "\n".join(f"MIIEvQ{n}IBADANBgkqhkiG{n}" for n in range(40)) + "\n",
+}
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=str)
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_secret_of_a_subject_is_told(run: Pytest, tmp_path: Path, secret: str, options: tuple[str, ...]) -> None:
+    """Not on the terminal, not to junit, in no report: neither by its errors nor by the command that runs it again."""
+    subject = "--intercede-backend=" + json.dumps({"type": "talkative", "password": secret})
+
+    outcome = run(subject, "-ra", "--intercede-report=report", "--junitxml=report/junit.xml", *options)
+
+    assert outcome.code == 1, outcome
+    assert '--intercede-backend={"type": "talkative", "password": "***"}' in outcome.text
+    assert "put in what *** stands for" in outcome.text
+    told = {path.name: path.read_text() for path in (tmp_path / "report").iterdir()}
+    assert sorted(told) == ["badge.json", "conformance.html", "conformance.json", "conformance.md", "junit.xml"]
+    parts = {secret[at : at + 8] for at in range(len(secret) - 7)}
+    for name, text in {**told, "the terminal": outcome.text}.items():
+        assert [each for each in parts if each in text and len(set(each)) > 3] == [], name
+        assert "open-sesame" not in text, name

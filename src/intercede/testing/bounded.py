@@ -4,14 +4,15 @@
 """
 
 import asyncio
-import os
 import sys
 import threading
+from asyncio import all_tasks, ensure_future, wait  # by name, as below: a subject may replace what the modules hold
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from os import getpid
 from pathlib import Path
-from time import monotonic  # by name, as below: a subject may replace what the modules hold
+from time import monotonic
 from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, ParamSpec, TypeVar
@@ -75,15 +76,15 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
         TookTooLong: It did not end by itself.
         BaseException: Whatever it raised.
     """
-    task = asyncio.ensure_future(ended(awaitable))
+    task = ensure_future(ended(awaitable))
     where = None
     try:
-        await asyncio.wait({task}, timeout=seconds)
+        await wait({task}, timeout=seconds)
     finally:
         if not task.done():
             where = _where(task)
             task.cancel()
-            await asyncio.wait({task}, timeout=GRACE)
+            await wait({task}, timeout=GRACE)
     if where is not None:
         raise TookTooLong(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
     return task.result().get()
@@ -113,11 +114,12 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     with unharmed():
         runner.start()
         try:
-            while runner.is_alive() and monotonic() - runner.beat < stall and monotonic() < last:
-                runner.join(min(_BEAT, stall))
+            while not runner.over.acquire(timeout=min(_BEAT, stall)):
+                if monotonic() - runner.beat >= stall or monotonic() >= last:
+                    break
         except KeyboardInterrupt:
             runner.cancel()
-            runner.join(2 * GRACE)
+            runner.over.acquire(timeout=2 * GRACE)
             raise
     if runner.ending is not None:
         return runner.ending
@@ -135,7 +137,7 @@ class Loop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        self._home = os.getpid()
+        self._home = getpid()
         self._skipped = 0.0
         super().__init__()
         self.set_default_executor(_Daemons())
@@ -146,22 +148,22 @@ class Loop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Tell the time, which every turn asks for first."""
-        if os.getpid() != self._home:
+        if getpid() != self._home:
             really_exit(1)
         return monotonic() - self._skipped
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:
     """End what is left on a loop, as far as it ends in time, and close it."""
-    left = {task for task in asyncio.all_tasks(loop) if not task.cancelling()}
+    left = {task for task in all_tasks(loop) if not task.cancelling()}
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-    stuck = asyncio.all_tasks(loop)
+        loop.run_until_complete(wait(left, timeout=GRACE))
+    stuck = all_tasks(loop)
     if not stuck:
         closing = loop.create_task(loop.shutdown_asyncgens())
-        loop.run_until_complete(asyncio.wait({closing}, timeout=GRACE))
+        loop.run_until_complete(wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
     loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
     loop.close()
@@ -173,12 +175,21 @@ class _Runner(threading.Thread, Generic[_T]):
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
-        self._loop, self._home = Loop(), os.getpid()
+        self._loop, self._home = Loop(), getpid()
         self._task: asyncio.Task[_T] | None = None
         self.beat = monotonic()
         self.ending: Ending[_T] | None = None
+        self.over = threading.Lock()
+        """Free when all is over. Nobody can replace its methods, as those of a thread."""
+        self.over.acquire()
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            self.over.release()
+
+    def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
             self._task = self._loop.create_task(within(self._seconds, self._function()))
@@ -186,7 +197,7 @@ class _Runner(threading.Thread, Generic[_T]):
             ending = self._loop.run_until_complete(ended(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
             ending = Ending[_T](raised=error)
-        if os.getpid() != self._home:
+        if getpid() != self._home:
             really_exit(1)
         self.ending = ending
         close(self._loop)

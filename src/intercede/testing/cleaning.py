@@ -12,9 +12,9 @@ from intercede.testing.context import Context
 from intercede.testing.files import regular
 from intercede.testing.finding import told
 
-__all__ = ["Remains", "clean_up", "clean_up_here"]
+__all__ = ["SECONDS", "Remains", "clean_up", "clean_up_here"]
 
-_SECONDS = 30.0
+SECONDS = 30.0
 """How long all of it may take."""
 _END_SECONDS = 10.0
 """How long killed jobs may take to end."""
@@ -46,7 +46,7 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     remains, context = Remains(), _successor(check, tmp)
     if context is not None:
         stall = max(bounded.STALL * check.scale, 1.0)
-        ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), _SECONDS * check.scale, stall)
+        ending = bounded.run(lambda: _clean(check, context, remains, evidence=evidence), SECONDS * check.scale, stall)
         _tell(remains, ending.raised)
     return remains
 
@@ -55,7 +55,7 @@ async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains
     """Do the same on the running loop."""
     remains, context = Remains(), _successor(check, tmp)
     if context is not None:
-        cleaning = bounded.within(_SECONDS * check.scale, _clean(check, context, remains, evidence=evidence))
+        cleaning = bounded.within(SECONDS * check.scale, _clean(check, context, remains, evidence=evidence))
         _tell(remains, (await bounded.ended(cleaning)).raised)
     return remains
 

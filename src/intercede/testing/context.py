@@ -184,7 +184,8 @@ class Context:
             CheckFailed: It does not.
         """
         if not condition:
-            raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
+            told = isinstance(observed, str) and observed.strip()
+            raise CheckFailed(expected, str(observed) if told else shown(observed))
 
     # The verbs
 

@@ -7,9 +7,10 @@ another process can survive that: ``-n 1``.
 import asyncio
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import thread as pools
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -20,7 +21,17 @@ really_exit = os._exit
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
 """Whoever runs us may end the process, and does where a test hangs."""
-_MENDED = ((asyncio, "sleep"), (time, "monotonic"), (time, "time"), (time, "sleep"), (sys, "stdout"), (sys, "stderr"))
+_MENDED: Mapping[object, Sequence[str]] = {
+    asyncio: (
+        *("all_tasks", "create_subprocess_exec", "create_task", "current_task", "ensure_future", "gather"),
+        *("get_running_loop", "set_event_loop", "shield", "sleep", "timeout", "to_thread", "wait", "wait_for"),
+    ),
+    os: ("getpid", "kill", "killpg"),
+    sys: ("stdout", "stderr"),
+    tempfile: ("tempdir",),
+    threading.Thread: ("join", "is_alive", "run"),
+    time: ("monotonic", "sleep", "time"),
+}
 """What a subject might replace, and everybody after it needs."""
 
 
@@ -40,8 +51,8 @@ class ProcessEnded(BaseException):
 def unharmed() -> Generator[None]:
     """Keep a subject from ending this process, and undo what it did to it.
 
-    Its working directory, umask, environment and streams are put back where this is the main thread: nobody else
-    changes them meanwhile.
+    Its working directory, umask, environment and streams, and functions of the standard library that everybody needs,
+    are put back where this is the main thread: nobody else changes them meanwhile.
     """
     with _stays, ExitStack() as undo:
         if threading.current_thread() is threading.main_thread():
@@ -109,8 +120,10 @@ def _forget_pools() -> None:
 
 
 def _remember(undo: ExitStack) -> None:
-    for module, name in _MENDED:
-        undo.callback(setattr, module, name, getattr(module, name))
+    for owner, names in _MENDED.items():
+        for name in names:
+            undo.callback(setattr, owner, name, getattr(owner, name))
+    undo.callback(sys.setrecursionlimit, sys.getrecursionlimit())
     for number in (0, 1, 2):
         with suppress(OSError):  # one that is closed already stays so
             undo.callback(_reopen, number, os.dup(number))

@@ -14,11 +14,12 @@ from pathlib import Path
 from intercede.contract.backend import capabilities
 from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.cleaning import Remains, clean_up, clean_up_here
+from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_here
 from intercede.testing.context import Context, shown
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
 from intercede.testing.redaction import scrubber
+from intercede.testing.seal import Seal
 from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
@@ -123,6 +124,8 @@ class Inspection:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
         self._scrub = scrubber(facts.config)
         self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
+        self._seal = Seal(CLAUSES)
+        self._where = tempfile.gettempdir()
         self.planned: Mapping[str, Clause] = {}
         """What the whole run is to check, here or in another process. Before one is told red, those among them that it
         depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
@@ -212,7 +215,9 @@ class Inspection:
         self._ahead |= {each.id: self._repeated(each) for each in applicable if each.alone}
         slots = Slots(self._jobs)
         checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.alone}
-        self._together.append(Together(checks, stall=bounded.STALL * self.scale))
+        longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
+        patience = self._repeat * (longest * self.scale + 10 * bounded.GRACE)
+        self._together.append(Together(checks, stall=bounded.STALL * self.scale, patience=patience))
 
     def _shared(self, clause: Clause) -> Result | None:
         for each in self._together:
@@ -273,7 +278,7 @@ class Inspection:
     @contextmanager
     def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
-        with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as directory:
+        with tempfile.TemporaryDirectory(prefix="intercede-", dir=self._where, ignore_cleanup_errors=True) as directory:
             tmp, aside = Path(directory, "check"), Path(directory, "aside")
             tmp.mkdir()
             claimed = self.facts.capabilities
@@ -289,6 +294,9 @@ class Inspection:
         )
         remains = Remains(scrub(remains.outputs), scrub(remains.left))
         self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
+        if replaced := self._seal.mend():
+            observed = f"the subject replaced {', '.join(replaced)}: nothing that was seen meanwhile can be believed"
+            finding = Finding(State.ERROR, "what inspects to stay as it is", observed)
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
         return self._red(clause, finding, seconds, calls, remains)

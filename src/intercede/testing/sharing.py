@@ -7,8 +7,9 @@ no part of an inspection, and what a subject prints or warns of belongs to the i
 import asyncio
 import queue
 import threading
+from asyncio import wait  # by name, as below: a subject may replace what the modules hold
 from collections.abc import Awaitable, Callable, Mapping
-from time import monotonic  # by name: a subject may replace what the module holds
+from time import monotonic
 from typing import Generic, TypeVar
 
 from intercede.testing import bounded
@@ -49,16 +50,19 @@ class Together(Generic[_T]):
     Args:
         checks: What to run, by name; each is called on the loop.
         stall: Seconds without a turn of the loop after which it counts as blocked, and is given up.
+        patience: Seconds without the end of any check after which it is given up, too: each is bounded by itself.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float) -> None:
-        self._checks, self._stall = checks, stall
-        self._wanted: queue.Queue[str | None] = queue.Queue()
-        self._told: queue.Queue[str] = queue.Queue()
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float, patience: float) -> None:
+        self._checks, self._stall, self._patience = checks, stall, patience
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # nobody can replace its methods
+        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = bounded.Loop()
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
-        self._beat = 0.0
+        self._over = threading.Lock()
+        """Taken while the thread goes on."""
+        self._beat = self._progress = 0.0
         self._given_up = False
 
     def __contains__(self, name: str) -> bool:
@@ -72,10 +76,11 @@ class Together(Generic[_T]):
             KeyboardInterrupt: The user's own.
         """
         if name not in self._results and not self._given_up:
-            self._beat = monotonic()
+            self._beat = self._progress = monotonic()
             self._wanted.put(name)
             with unharmed():
                 if self._thread.ident is None:
+                    self._over.acquire()
                     self._thread.start()
                 self._wait(name)
         return self._results.get(name)
@@ -91,7 +96,7 @@ class Together(Generic[_T]):
         if self._thread.ident is None:
             self._loop.close()
         elif not self._given_up:
-            self._thread.join(_END + 2 * bounded.GRACE)
+            self._over.acquire(timeout=_END + 2 * bounded.GRACE)
         if not self._loop.is_closed():
             _kept.append(self._loop)
 
@@ -101,11 +106,21 @@ class Together(Generic[_T]):
                 if self._told.get(timeout=_BEAT) == name:  # or of one whose wait was interrupted
                     return
             except queue.Empty:
-                if not self._thread.is_alive() or monotonic() - self._beat > self._stall:
+                if not self._over.locked() or self._is_late():
                     self._given_up = True
                     return
 
+    def _is_late(self) -> bool:
+        now = monotonic()
+        return now - self._beat > self._stall or now - self._progress > self._patience
+
     def _serve(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._over.release()
+
+    def _run_all(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
             self._turn()
@@ -120,7 +135,7 @@ class Together(Generic[_T]):
         stood = monotonic()
         while (name := self._wanted.get()) is not None:
             self._loop.skip(monotonic() - stood)
-            self._loop.run_until_complete(asyncio.wait({tasks[name]}))
+            self._loop.run_until_complete(wait({tasks[name]}))
             if self._given_up:  # it was blocked, and is late
                 return
             stood = monotonic()
@@ -131,10 +146,11 @@ class Together(Generic[_T]):
         for task in unfinished:
             task.cancel()
         if unfinished:
-            self._loop.run_until_complete(asyncio.wait(unfinished, timeout=_END))
+            self._loop.run_until_complete(wait(unfinished, timeout=_END))
 
     async def _run(self, name: str) -> None:
         self._results[name] = await self._checks[name]()
+        self._progress = monotonic()
 
     def _pulse(self) -> None:
         if self._given_up:

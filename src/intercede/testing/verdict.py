@@ -112,6 +112,12 @@ class Result:
     """How often it was red, where it was checked more than once."""
 
     @property
+    def symptom(self) -> str:
+        """What a failure is known by: ``observed UNKNOWN``, the first line of what was seen. Empty: it says nothing."""
+        seen = " ".join(self.observed.strip().partition("\n")[0].split())
+        return f"observed {seen}" if seen else ""
+
+    @property
     def text(self) -> str:
         """Everything there is to say, as it is printed."""
         hidden = f" (put in what {HIDDEN} stands for)" if HIDDEN in self.again else ""
@@ -371,7 +377,7 @@ def _settled(
         return replace(result, state=State.NOT_APPLICABLE, message=foreign)
     if facts.refusal is not None and result.state is State.NOT_RUN:
         if clause.id == facts.gate:
-            return replace(result, state=State.FAILED, message=facts.refusal)
+            return replace(result, state=State.FAILED, message=facts.refusal, observed=facts.refusal)
         return replace(result, state=State.BLOCKED, blocker=facts.gate, message=f"{facts.gate} is red")
     if result.state.blocks or result.state is State.NOT_RUN:
         for dependency in (settled[each] for each in dependencies if each in settled):

@@ -1,6 +1,7 @@
 """Backends for the tests of the kit's frame: right, and wrong in whatever their options say."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -74,6 +75,19 @@ class TinyOutput(Tiny):
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Bring what the job wrote."""
         return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
+
+
+class Talkative(Tiny):
+    """Cites its configuration in every error, as errors do: at length, and in several spellings."""
+
+    def __init__(self, password: str) -> None:
+        super().__init__()
+        self._password = password
+
+    async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
+        """Refuse, and say with what."""
+        said = {"url": "ftp://me:open-sesame@h/x", "argv": ["login", self._password], "as text": str(self._password)}
+        raise ConnectionError(f"login failed: {said}; {json.dumps(said)}; {self._password}", self._password)
 
 
 def _written(dest: Path) -> Path:

@@ -5,7 +5,7 @@
     [[known]]
     clause = "IC-KILL-02"
     reason = "our gateway forgets jobs that were killed while they waited"
-    symptom = "observed UNKNOWN"             # the message of the failure must contain this
+    symptom = "observed UNKNOWN"             # what was seen must contain this
     until = 2027-03-31                       # the last day on which it is accepted
     link = "https://forge.example.org/gateway/issues/7"     # may be left out
     subject = "site"                         # may be left out: then it counts for every subject
@@ -30,6 +30,8 @@ _HEADING = "known"
 _REQUIRED = ("clause", "reason", "symptom", "until")
 _OPTIONAL = ("link", "subject")
 _KEYS = (*_REQUIRED, *_OPTIONAL)
+_TELLING, _TEMPLATE = 4, "observed "
+"""A shorter symptom, or a part of this word, is found in any failure."""
 
 
 def plain(text: str) -> str:
@@ -47,7 +49,7 @@ class Entry:
     """``IC-KILL-02``."""
     reason: str
     symptom: str
-    """What the message of the failure must contain."""
+    """What must stand in what was observed: the first line of that, with the word before it."""
     until: date
     """The last day on which the failure is accepted."""
     link: str = ""
@@ -65,11 +67,15 @@ class Entry:
         """The reason, and the link where there is one."""
         return f"{self.reason} ({self.link})" if self.link else self.reason
 
-    def note(self, message: str, today: date) -> str:
-        """Tell why it does not excuse a failure with that message; empty: it does."""
+    def matches(self, result: Result) -> bool:
+        """Whether a failure shows its symptom. What the clause expects says nothing of the failure."""
+        return plain(self.symptom) in plain(result.symptom)
+
+    def note(self, result: Result, today: date) -> str:
+        """Tell why it does not excuse a failure; empty: it does."""
         if today > self.until:
             return self._expired
-        return "" if plain(self.symptom) in plain(message) else self._otherwise
+        return "" if self.matches(result) else self._otherwise
 
     def message_of(self, result: Result) -> str:
         """Return what the check itself said of a failure, also where ``judge`` has put its note before it."""
@@ -106,7 +112,7 @@ class Known:
     def judge(self, subject_id: str, clause_id: str, result: Result, today: date) -> Result:
         """Tell what a result is in the light of what is known. To judge twice changes nothing.
 
-        A failure is KNOWN where its entry has not expired and its message contains the symptom; else it stays FAILED
+        A failure is KNOWN where its entry has not expired and what was observed contains the symptom; else it stays FAILED
         and says which. What passes is an UNEXPECTED_PASS, also after the date. Where a check ran several times, one
         failure is enough to be KNOWN, and only a check that never failed has passed. An ERROR is the kit's own and
         never known; what was blocked, did not run or does not apply is left alone.
@@ -130,7 +136,7 @@ class Known:
 
     def _failed(self, entry: Entry, result: Result, today: date) -> Result:
         message = entry.message_of(result)
-        if note := entry.note(message, today):
+        if note := entry.note(result, today):
             said = f"{self.path}, {entry.title}: {note.removesuffix(': ')}"
             detail = result.detail if said in result.detail else "\n".join(filter(None, [result.detail, said]))
             return replace(result, message=f"{note}{message}", detail=detail)
@@ -220,6 +226,8 @@ def _entry(file: Path, number: int, given: object) -> Entry:
             raise _wrong(file, number, key, value, "must be a date", "2027-03-31, not quoted, without a time")
         if key != "until" and not (isinstance(value, str) and value.strip()):
             raise _wrong(file, number, key, value, "must be a text that is not empty", f'{key} = "..."')
+        if key == "symptom" and (len(plain(str(value))) < _TELLING or plain(str(value)) in _TEMPLATE):
+            raise _wrong(file, number, key, value, "says too little", 'more of what is seen: "observed UNKNOWN"')
     for key in _REQUIRED:
         if key not in table:
             raise _wrong(file, number, key, None, "is missing", f"each entry has {', '.join(_REQUIRED)}")

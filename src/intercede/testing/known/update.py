@@ -131,16 +131,14 @@ class _Told:
             return self.entry.symptom
         if result.state is not State.FAILED:
             return None
-        message = self.entry.message_of(result)
-        same = plain(self.entry.symptom) in plain(message)
-        return self.entry.symptom if same else _lasting(message) or self.entry.symptom
+        return self.entry.symptom if self.entry.matches(result) else _lasting(result.symptom) or self.entry.symptom
 
 
 def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> Iterator[str]:
     """Yield an entry for each MUST that fails and has none."""
     for subject, of in results.items():
         for clause_id, result in of.items():
-            symptom = _lasting(result.message)
+            symptom = _lasting(result.symptom)
             must = clause_id in clauses and clauses[clause_id].level is Level.MUST
             if must and result.state is State.FAILED and symptom and known.entry(subject, clause_id) is None:
                 lines = [f"clause = {_quoted(clause_id)}"]
@@ -149,9 +147,9 @@ def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: d
                 yield "\n".join(["[[known]]", *lines, ""])
 
 
-def _lasting(message: str) -> str:
-    """Return the longest part of a message that another run is likely to repeat."""
-    text = plain(message)
+def _lasting(observed: str) -> str:
+    """Return the longest part of what was observed that another run is likely to repeat."""
+    text = plain(observed)
     longest = max((part.strip() for part in _FLEETING.split(text)), key=len)
     return longest if len(longest) >= _SHORT else text
 

@@ -8,17 +8,20 @@ Those that do something to the process which inspects them are for a process of 
 import asyncio
 import atexit
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, ParamSpec, Self, TypeVar
 
-from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, Submission, SubmissionSpec
+from intercede.contract import CopyVars, JobHandle, JobOutput, JobState, JobStatus, Submission, SubmissionSpec
 from intercede.testing.gallery.fake import FakeBackend
 
 _P = ParamSpec("_P")
@@ -264,6 +267,80 @@ class NeverSleeps(_Attacks):
         raise RuntimeError("and fails")
 
 
+class NeverWaits(_Attacks):
+    """Every verb replaces asyncio.wait by what does not end."""
+
+    def attack(self) -> None:
+        async def wait(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        asyncio.wait = wait  # type: ignore[assignment]  # the attack
+        raise RuntimeError("and fails")
+
+
+class NeverJoins(_Attacks):
+    """Every verb lets no thread end any more, for who waits for one."""
+
+    def attack(self) -> None:
+        threading.Thread.join = lambda *_: threading.Event().wait()  # type: ignore[assignment,method-assign]  # the attack
+        threading.Thread.is_alive = lambda self: True  # type: ignore[method-assign]  # noqa: ARG005 -- the attack
+        raise RuntimeError("and fails")
+
+
+class IsSomebodyElse(_Attacks):
+    """Every verb gives the process another number."""
+
+    def attack(self) -> None:
+        os.getpid = lambda: 1  # the attack
+        raise RuntimeError("and fails")
+
+
+class TakesTheTemporaryDirectory(_Attacks):
+    """Every verb lets temporary files lie where nothing can lie."""
+
+    def attack(self) -> None:
+        tempfile.tempdir = "/dev/null/nowhere"
+        raise RuntimeError("and fails")
+
+
+class RecursesNoMore(_Attacks):
+    """Every verb leaves room for hardly any further call."""
+
+    def attack(self) -> None:
+        depth = 0
+        while sys._getframe(depth).f_back:  # noqa: SLF001 -- documented, for this very purpose
+            depth += 1
+        sys.setrecursionlimit(depth + 20)
+        raise RuntimeError("and fails")
+
+
+class PrintsAtExit(FakeBackend):
+    """Its process has a last word on stdout."""
+
+    areas = "handle", "life", "find"
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not _printing:
+            _printing.append(atexit.register(print, "goodbye"))
+
+    async def status(self, handles: object) -> None:  # type: ignore[override]  # so that something is red
+        return None
+
+
+_printing: list[object] = []
+
+
+class StartsAHelper(FakeBackend):
+    """Constructing starts a process that inherits the streams, and does not end."""
+
+    areas = ("life",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        subprocess.Popen(["sleep", "1000"])
+
+
 class PrintsMuch(_Attacks):
     """Every verb prints ten million characters."""
 
@@ -398,6 +475,61 @@ class HandlesAreNoText(_Handles):
 
     def change(self, handle: JobHandle) -> JobHandle:
         return JobHandle.model_construct(resource=handle.resource, job="\ud800\x1b[2J\n" + handle.job)
+
+
+class _Outputs(FakeBackend):
+    """Lets something else lie where outputs should."""
+
+    areas = ("output",)
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        told = await super().fetch_output(handles, dest)
+        return {handle: self.change(output, dest) for handle, output in told.items()}
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        raise NotImplementedError
+
+
+class OutputsAreEndless(_Outputs):
+    """stdout is a device without an end."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        return output.model_copy(update={"stdout": Path("/dev/zero"), "files": {"x": Path("/dev/zero")}})
+
+
+class OutputsAreAPipe(_Outputs):
+    """stdout is a pipe that nobody writes to."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        pipe = dest / "pipe"
+        if not pipe.exists():
+            os.mkfifo(pipe)
+        return output.model_copy(update={"stdout": pipe, "stderr": pipe})
+
+
+class OutputsAreHuge(_Outputs):
+    """stdout has a size that no disk holds."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        with (dest / "huge").open("wb") as file:
+            file.truncate(1 << 40)
+        return output.model_copy(update={"stdout": dest / "huge"})
+
+
+class OutputsAreNotLookedAt(_Outputs):
+    """Outputs are made without a look at what stands in them."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        return JobOutput.model_construct(ok=True, stdout=b"text", files=None)
+
+
+class StatusesAreNotLookedAt(FakeBackend):
+    """Statuses are made without a look at what stands in them."""
+
+    areas = "handle", "status", "submit"
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        return dict.fromkeys(handles, JobStatus.model_construct(exit_code="0"))
 
 
 class _Million(Mapping[JobHandle, JobStatus]):
