@@ -92,6 +92,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer what needs no backend."""
     if not (config.option.intercede_list or config.option.intercede_explain):
         return None
+    if config.option.intercede_subjects:
+        raise pytest.UsageError(
+            "--intercede-list and --intercede-explain check nothing: give a subject, or one of them"
+        )
     from intercede.testing.plugin import answer
 
     return answer(config)

@@ -184,6 +184,39 @@ def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) 
     assert outcome.last == f"intercede: tiny: INCOMPLETE, 2 MUST did not run: {missing}"
 
 
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
+def test_a_selection_excuses_no_conftest(run: Pytest, workers: tuple[str, ...]) -> None:
+    """What -k deselects was chosen; what a conftest drops beside it was not, and the run is INCOMPLETE."""
+    filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT-02' not in i.name]\n"
+    chosen = run(TINY, "-q", "-k", "SUBMIT", *workers)
+    dropped = run(red("IC-SUBMIT-02"), "-q", "-k", "SUBMIT", *workers, conftest=filtering)
+
+    assert (chosen.code, chosen.last) == (0, "intercede: tiny: PARTIAL, 2 of 4 MUST ran, all passed"), chosen
+    assert dropped.code == 1, dropped
+    assert "INCOMPLETE" in dropped.last
+    assert "IC-SUBMIT-02" in dropped.last
+
+
+def test_nobody_reruns_until_it_is_green(run: Pytest) -> None:
+    """A plugin that runs red checks again, as pytest-rerunfailures does, excuses nothing: red stays red."""
+    rerunning = (
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    for attempt in range(3):\n"
+        "        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
+        "        again = attempt < 2 and any(each.failed for each in reports)\n"
+        "        for each in reports:\n"
+        "            each.outcome = 'rerun' if again and each.failed else each.outcome\n"
+        "            item.ihook.pytest_runtest_logreport(report=each)\n"
+        "        if not again:\n"
+        "            return True\n"
+    )
+    outcome = run('--intercede-backend={"type": "tiny", "flaky": 2}', "-x", "-q", conftest=rerunning)
+
+    assert outcome.code == 1, outcome
+    assert "NOT CONFORMANT" in outcome.last
+
+
 def test_what_addopts_selects_is_incomplete(run: Pytest) -> None:
     """Only the command line itself may choose: a selection in a file would pass a gate in silence."""
     outcome = run(TINY, "-q", "-o", "addopts=-k SHAPE")
@@ -396,7 +429,7 @@ def test_the_core_profile_is_about_the_essential_verbs(run: Pytest) -> None:
 
 
 def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
-    """The clauses are printed without a backend; --collect-only prints ids and gives no verdict."""
+    """The clauses are printed without a backend; --collect-only prints ids, and says that nothing ran."""
     listed, explained = run("--intercede-list"), run("--intercede-explain=IC-SUBMIT-02")
     collected = run(TINY, "--co", "-q")
 
@@ -404,7 +437,18 @@ def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
     assert [line.split()[0] for line in listed.lines][:2] == ["IC-SHAPE-01", "IC-LIFE-11"]
     assert "depends on: IC-SUBMIT-01" in explained.lines
     assert "intercede/submit::IC-SUBMIT-02[tiny]" in collected.lines
-    assert "CONFORMANT" not in collected.text
+    assert collected.last == "intercede: tiny: PARTIAL, 0 of 4 MUST ran"
+
+
+def test_a_gate_that_only_collects_is_none(run: Pytest) -> None:
+    """--collect-only in addopts makes the run INCOMPLETE; to list the clauses of a subject is a usage error."""
+    collected = run(TINY, "-q", "-o", "addopts=--collect-only")
+    listed = run(TINY, "-o", "addopts=--intercede-list")
+
+    assert collected.code == 1, collected
+    assert collected.last.endswith("(lost to --collect-only in addopts)")
+    assert listed.code == 4, listed
+    assert "check nothing" in listed.text
 
 
 def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) -> None:
@@ -491,6 +535,9 @@ def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
         (("--intercede-timeout-scale=soon",), "--intercede-timeout-scale"),
         (("--intercede-known=nowhere.toml",), "nowhere.toml"),
         (("--intercede-update-known",), "--intercede-known"),
+        (("--intercede-require=",), "--intercede-require= names no capability; there are output, kill"),
+        (("--intercede-require=kill,", "--intercede-require= ,"), "--intercede-require= , names no capability"),
+        (("--intercede-require=output", "--intercede-profile=core"), "--intercede-require=output would prove nothing"),
     ],
     ids=str,
 )

@@ -99,7 +99,7 @@ def settle(
     profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
     scale, ids = options.get("scale", 1.0), options.get("ids", ())
     _check_numbers(scale, repeat)
-    required = _capabilities(options.get("require", ()))
+    required = _capabilities(options.get("require", ()), profile)
     known = _known(options.get("known"), update=options.get("update_known", False))
     subjects = resolve(asked, options.get("file"))
     facts = examine(subjects, 1.0 if scale == "auto" else scale)
@@ -167,12 +167,22 @@ def _scales(
     return {each: found for each, (found, _) in measured.items()}, notes
 
 
-def _capabilities(require: Iterable[str]) -> frozenset[Capability]:
-    words = [word.strip() for each in require for word in each.split(",") if word.strip()]
-    unknown = [word for word in words if word not in CAPABILITIES]
-    if unknown:
-        known = ", ".join(CAPABILITIES)
+def _capabilities(require: Iterable[str], profile: Profile) -> frozenset[Capability]:
+    known = ", ".join(CAPABILITIES)
+    words: list[str] = []
+    for given in require:
+        words += (found := [word.strip() for word in given.split(",") if word.strip()])
+        if not found:  # as where a variable is empty: nothing would be required
+            raise ConfigError(f"--intercede-require={given} names no capability; there are {known}", value=given)
+    if unknown := [word for word in words if word not in CAPABILITIES]:
         raise ConfigError(f"--intercede-require: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
+    if words and profile == "core":
+        raise ConfigError(
+            f"--intercede-profile=core checks no capability, so --intercede-require={','.join(words)} would prove nothing: "
+            "leave the profile out",
+            value=profile,
+            expected="full",
+        )
     return frozenset(cast("list[Capability]", words))
 
 
@@ -188,12 +198,12 @@ def _matching(wanted: str, every: Iterable[str]) -> list[str]:
 
 _SELECTING = (
     *("--deselect", "--last-failed", "--lf", "--stepwise", "--stepwise-skip", "--sw", "--sw-skip"),
-    *("--stepwise-reset", "--sw-reset"),
+    *("--stepwise-reset", "--sw-reset", "--collect-only", "--collectonly", "--co"),
 )
 
 
 def selects(arguments: Iterable[str]) -> bool:
-    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect."""
+    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect, or --collect-only: none."""
     return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
 
 

@@ -31,6 +31,8 @@ __all__ = ["Suite", "_Red", "answer"]
 
 _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
+_DROPPED = "intercede_dropped"
+"""Where the controller finds whether checks vanished in a worker."""
 _OUTCOME = "intercede"
 """The attribute of a report that holds what became of a check."""
 
@@ -67,6 +69,8 @@ class Suite:
         self.plan = _inherited(config) or _settled(config, list(ours.values()))
         arguments = config.invocation_params.args
         self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
+        self._deselected: set[str] = set()
+        self._dropped = False
         self._directory = _report_directory(config)
         self._inspections = {
             each.id: Inspection(
@@ -122,15 +126,29 @@ class Suite:
         for of, inspection in self._inspections.items():
             inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
 
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Remember what was left out in pytest's own way, as by -k."""
+        self._deselected.update(each.nodeid for each in items)
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Notice the same in a worker."""
-        self._notice_lost(ids)
-
-    def _notice_lost(self, ids: Sequence[str]) -> None:
+        """Notice in the controller what a worker has not collected."""
         self._collected.update(ids)
         if not self.plan.wanted <= set(ids):
             self._lost_to = _filter_in(self._config)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Hear from a worker what was dropped there."""
+        self._dropped |= bool(getattr(node, "workeroutput", {}).get(_DROPPED))
+
+    def _notice_lost(self, ids: Sequence[str]) -> None:
+        self._collected.update(ids)
+        lost = self.plan.wanted.difference(ids)
+        if lost:
+            self._lost_to = _filter_in(self._config)
+        # A selection leaves out what it deselects. What merely vanishes beside it was not chosen by anybody.
+        self._dropped |= not lost <= self._deselected
 
     # One check
 
@@ -196,8 +214,10 @@ class Suite:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            result = Result.of(outcome["result"])
-            self._results[outcome["subject"]][result.clause] = result
+            result, results = Result.of(outcome["result"]), self._results[outcome["subject"]]
+            earlier = results.get(result.clause)
+            if earlier is None or not earlier.state.red:  # nobody reruns until it is green
+                results[result.clause] = result
         elif not report.passed and report.nodeid in self.plan.wanted:
             failed = "a failing fixture" if report.when == "setup" else "a crashed worker"
             self._lost_to = failed if report.failed else "a skip mark"
@@ -218,10 +238,11 @@ class Suite:
         """Settle the report, the exit code, and, after everything else, the verdict."""
         for inspection in self._inspections.values():
             inspection.close()
+        told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
+        told[_DROPPED] = self._dropped
         yield
         status, config = session.exitstatus, self._config
-        nothing_was_to_run = config.option.collectonly or status == pytest.ExitCode.USAGE_ERROR
-        if hasattr(config, "workerinput") or nothing_was_to_run:
+        if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
             return
         self._lost_to = self._lost_to or _stop_of(session)
         reports = self._reports()
@@ -258,7 +279,7 @@ class Suite:
                 CLAUSES,
                 self._results[facts.id],
                 profile=self.plan.profile,
-                selected=self._selected,
+                selected=self._selected and not self._dropped,
                 required=self.plan.required,
                 lost_to=self._lost_to,
                 stale=() if self._selected else self.plan.stale,
@@ -292,7 +313,9 @@ def _node_of(argument: str, config: pytest.Config) -> str | None:
 
 
 def _stop_of(session: pytest.Session) -> str:
-    """Tell what ended a run early."""
+    """Tell what ended a run early, or let none begin."""
+    if session.config.option.collectonly:
+        return "--collect-only in addopts"
     if session.shouldfail:
         return "-x"
     return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
