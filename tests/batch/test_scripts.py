@@ -1,6 +1,7 @@
 """Every script that is run anywhere passes shellcheck, as it lies and as it is rendered."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ FRAGMENTS = {
 
 def shellcheck(text: str, *, ignored: str) -> str:
     """Return what shellcheck says of a script."""
-    command = ["shellcheck", "-s", "sh", "-e", ignored, "-"]
+    tool = Path(sys.executable).with_name("shellcheck")  # it comes with this environment, which need not be on PATH
+    command = [str(tool), "-s", "sh", "-e", ignored, "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
 
 

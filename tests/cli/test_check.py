@@ -93,7 +93,7 @@ def test_transports_schedulers_and_reports(intercede: Command, state: dict[str, 
 def test_known_failures_are_rewritten(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
     """What passes is red, and goes."""
     known = tmp_path / "known.toml"
-    known.write_text('[[known]]\nclause = "IC-SHAPE-01"\nreason = "r"\nsymptom = "s"\nuntil = 2999-01-01\n')
+    known.write_text('[[known]]\nclause = "IC-SHAPE-01"\nreason = "r"\nsymptom = "stays"\nuntil = 2999-01-01\n')
 
     ended = intercede("check", "fake", "--only", "shape", "--known", str(known), "--update-known", **state)
 
