@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="CAPABILITY,...",
-        help="capabilities that must be claimed for the verdict to be good",
+        help="capabilities that must be claimed for the verdict to be good; not with the core profile, which checks none",
     )
     add(
         "--intercede-known",
@@ -92,10 +92,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer what needs no backend."""
     if not (config.option.intercede_list or config.option.intercede_explain):
         return None
-    if config.option.intercede_subjects:
-        raise pytest.UsageError(
-            "--intercede-list and --intercede-explain check nothing: give a subject, or one of them"
-        )
+    asked = any(each.startswith(("--intercede-list", "--intercede-explain")) for each in config.invocation_params.args)
+    if config.option.intercede_subjects and not asked:
+        raise pytest.UsageError("--intercede-list and --intercede-explain check nothing, and addopts holds one of them")
     from intercede.testing.plugin import answer
 
     return answer(config)

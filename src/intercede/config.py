@@ -61,8 +61,12 @@ class Configuration:
         return {"backends": self.backends, "transports": self.transports, "schedulers": self.schedulers}[group]
 
 
-def as_given(text: str) -> str | Mapping[str, object]:
+def as_given(text: str, where: str) -> str | Mapping[str, object]:
     """Read what a command line has in place of a configuration: a name stays one, what begins with a brace is JSON.
+
+    Args:
+        text: What was given.
+        where: The option that it was given to.
 
     Raises:
         ConfigError: It is not. The message does not repeat it: a secret may have come in by mistake.
@@ -73,7 +77,10 @@ def as_given(text: str) -> str | Mapping[str, object]:
         return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
     except ValueError as error:
         raise ConfigError(
-            f"what begins with a brace is a configuration in JSON, and this one is not JSON: {error}", expected=_EXAMPLE
+            f"{where}: what begins with a brace is a configuration in JSON, and this one is not JSON: {error}",
+            field=where,
+            expected=_EXAMPLE,
+            where=where,
         ) from None
 
 

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -112,6 +113,32 @@ def test_the_name_of_a_plugin_is_no_secret(config: object) -> None:
     assert scrubber(config)(f"a monkey, a token-ring, keyed, a secret: {config}") == (
         f"a monkey, a token-ring, keyed, a secret: {config}"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (
+            {"submit_arguments": ["-p", "long", "-w", "node1", "-P", "physics"]},
+            "too long: partition long is full, node1",
+        ),
+        ({"auth": {"type": "basic", "user": "alice-b", "password": "hunter2"}}, "3 of type int, user limit, password"),
+        ({"key_file": "/home/me/.ssh/id"}, "/home/me/work is no directory"),
+        ({"batch": {"root": "/scratch/monkey/intercede"}}, "intercede.testing at /scratch/monkey/intercede/x"),
+        ({"name": "monkey", "host": "turkey.example.org", "root": "/x"}, "monkey: turkey.example.org is not there"),
+        ({"token_lifetime": 3600, "auth_timeout": 30.0}, "did not answer within 30.0 s, nor 3600"),
+        ({"account": "keynote", "partition": "bypass"}, "keynote has no access to bypass"),
+        ({"ports": {1: "x"}}, "x"),
+    ],
+)
+def test_what_is_no_secret_is_not_taken_out_of_texts(config: object, text: str) -> None:
+    """A message that lost its ordinary words helps nobody."""
+    assert scrubber(config)(text) == text
+
+
+def test_a_path_is_written_as_one() -> None:
+    """It is plain, though it is no plain data."""
+    assert redacted({"root": Path("/scratch/me")}) == {"root": "/scratch/me"}
 
 
 def test_a_configuration_in_a_command_is_redacted_and_a_name_is_not() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,7 +133,10 @@ def test_states_and_what_depends_on_them() -> None:
 
     assert states == [State.PASSED, State.FAILED, State.BLOCKED, State.ERROR]
     assert report.verdict is Verdict.NOT_CONFORMANT
-    assert report.line == "intercede: Memory is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more"
+    assert (
+        report.line
+        == "intercede: Memory is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more; red as well: IC-SUBMIT-04"
+    )
 
 
 def test_what_a_red_one_depends_on_is_checked_first() -> None:
@@ -159,7 +163,7 @@ def test_a_red_one_says_everything() -> None:
     red, lost = report.results.values()
 
     assert red.message.startswith("expected the moon; observed Submission(handles={0: <ic-")
-    assert "submit(('-c', 'exit 0', 'sh', 'wait'), copies=1): Submission(" in red.detail
+    assert re.search(r"submit\(\('-c', 'exit 0', 'sh', 'wait'\), copies=1, tag='ic-\w+'\): Submission\(", red.detail)
     assert r"stdout (17 bytes): b'from the payload\xff'" in red.detail
     assert lost.state is State.FAILED
     assert "observed: raised ConnectionError: the answer was lost" in lost.detail
@@ -292,8 +296,9 @@ def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
 
     assert result.state is State.PASSED, result.detail
     helping, job = pids
-    assert _runs(job)
+    goes_on = _runs(job)
     os.kill(job, signal.SIGKILL)
+    assert goes_on
     end = time.monotonic() + 10
     while _runs(helping):
         assert time.monotonic() < end
@@ -342,6 +347,42 @@ def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, m
     assert len(report.red) == 3
     assert [each.detail for each in report.results.values() if "left" in each.detail] == []
     assert list(tmp_path.glob("intercede-fake/[!.]*")) == []
+
+
+def test_of_what_is_printed_at_length_the_last_words_are_told() -> None:
+    """The reason stands at the end, whatever went before it."""
+
+    async def asks(context: Context) -> None:
+        source = "import sys; sys.stderr.write('x' * 40_000_000); sys.exit('\\nthe reason')"
+        await context.child(source, what="telling")
+
+    (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
+
+    assert result.message.endswith("exit code 1: the reason")
+
+
+def test_of_checks_that_run_beside_one_that_is_not_believed_none_is() -> None:
+    """Whichever of them ends first and finds that something was replaced."""
+    replaced = asyncio.Event()
+
+    async def lies(context: Context) -> None:
+        Context.expect = lambda *_, **__: None  # type: ignore[method-assign]  # a subject's code does that
+        replaced.set()
+        await asyncio.sleep(0.3)
+        context.expect(condition=False, expected="the truth", observed="a lie")
+
+    async def ends_first(_: Context) -> None:
+        await replaced.wait()
+
+    async def comes_later(context: Context) -> None:
+        context.expect(condition=True, expected="this", observed="this")
+
+    clauses = _clauses(lies=lies, ends_first=ends_first)
+    report = run_checks(Memory, clauses=clauses)
+    later = run_checks(Memory, clauses=_clauses(later=comes_later))
+
+    assert [each.state for each in report.results.values()] == [State.ERROR, State.ERROR]
+    assert [each.state for each in later.results.values()] == [State.PASSED]
 
 
 @pytest.mark.parametrize("together", [True, False])

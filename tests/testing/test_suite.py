@@ -170,7 +170,9 @@ def test_last_failed_runs_the_red_ones(run: Pytest) -> None:
 
     assert again.code == 1, again
     assert "2 failed, 4 deselected" in again.text
-    assert again.last == "intercede: tiny 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first"
+    assert (
+        again.last == "intercede: tiny 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first; red as well: IC-STATUS-01"
+    )
 
 
 @pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
@@ -197,7 +199,8 @@ def test_a_selection_excuses_no_conftest(run: Pytest, workers: tuple[str, ...]) 
     assert "IC-SUBMIT-02" in dropped.last
 
 
-def test_nobody_reruns_until_it_is_green(run: Pytest) -> None:
+@pytest.mark.parametrize("options", [(), ("-x",)], ids=["together", "one at a time"])
+def test_nobody_reruns_until_it_is_green(run: Pytest, options: tuple[str, ...]) -> None:
     """A plugin that runs red checks again, as pytest-rerunfailures does, excuses nothing: red stays red."""
     rerunning = (
         "from _pytest.runner import runtestprotocol\n"
@@ -211,7 +214,7 @@ def test_nobody_reruns_until_it_is_green(run: Pytest) -> None:
         "        if not again:\n"
         "            return True\n"
     )
-    outcome = run('--intercede-backend={"type": "tiny", "flaky": 2}', "-x", "-q", conftest=rerunning)
+    outcome = run('--intercede-backend={"type": "tiny", "flaky": 2}', *options, "-q", conftest=rerunning)
 
     assert outcome.code == 1, outcome
     assert "NOT CONFORMANT" in outcome.last
@@ -252,7 +255,7 @@ def test_marks_and_fixtures_of_the_user_change_no_outcome(run: Pytest) -> None:
 
     assert outcome.code == 1, outcome
     assert "1 failed, 4 passed, 1 skipped" in outcome.text
-    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-STATUS-01 first")
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-STATUS-01")
 
 
 def test_stopping_at_the_first_failure_of_another_test_is_incomplete(run: Pytest, tmp_path: Path) -> None:
@@ -280,7 +283,15 @@ def test_whatever_a_plugin_does_is_a_finding(run: Pytest) -> None:
     for observed in findings.values():
         assert f"observed: {observed}" in outcome.text, outcome
     for line in outcome.lines[-len(findings) :]:
-        assert line.endswith("is NOT CONFORMANT: fix IC-SHAPE-01 first")
+        assert line.endswith("is NOT CONFORMANT: fix IC-SHAPE-01")
+
+
+def test_a_limit_of_recursion_is_not_lowered(run: Pytest) -> None:
+    """It counts for pytest's own thread, which stands deeper than the subject's, and could not even finish the run."""
+    outcome = run(red("IC-SUBMIT-01", enter="recursion"), "-q")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more")
 
 
 def test_a_crash_of_the_worker_is_incomplete(run: Pytest) -> None:
@@ -399,7 +410,7 @@ def test_a_red_one_is_told_where_what_it_depends_on_was_not_chosen(run: Pytest) 
     outcome = run(red("IC-SUBMIT-01", "IC-SUBMIT-02"), "-q", "-k", "IC-SUBMIT-02")
 
     assert outcome.code == 1, outcome
-    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-02 first, it blocks 1 more")
+    assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-02")
 
 
 def test_a_selection_of_other_tests_says_so(run: Pytest, tmp_path: Path) -> None:
@@ -438,6 +449,18 @@ def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
     assert "depends on: IC-SUBMIT-01" in explained.lines
     assert "intercede/submit::IC-SUBMIT-02[tiny]" in collected.lines
     assert collected.last == "intercede: tiny: PARTIAL, 0 of 4 MUST ran"
+
+
+def test_a_look_at_what_there_is_writes_no_report(run: Pytest, tmp_path: Path) -> None:
+    """--collect-only leaves what an earlier run wrote; a clause is explained where addopts names a subject."""
+    run(TINY, "--intercede-report=report")
+    before = (tmp_path / "report" / "conformance.json").read_text()
+
+    run(TINY, "--co", "--intercede-report=report")
+    explained = run("--intercede-explain=IC-SUBMIT-02", "-o", f"addopts={TINY}")
+
+    assert (tmp_path / "report" / "conformance.json").read_text() == before
+    assert explained.code == 0, explained
 
 
 def test_a_gate_that_only_collects_is_none(run: Pytest) -> None:
@@ -537,7 +560,10 @@ def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
         (("--intercede-update-known",), "--intercede-known"),
         (("--intercede-require=",), "--intercede-require= names no capability; there are output, kill"),
         (("--intercede-require=kill,", "--intercede-require= ,"), "--intercede-require= , names no capability"),
-        (("--intercede-require=output", "--intercede-profile=core"), "--intercede-require=output would prove nothing"),
+        (
+            ("--intercede-require=output", "--intercede-profile=core"),
+            "--intercede-require=output would prove what is claimed",
+        ),
     ],
     ids=str,
 )
@@ -633,14 +659,17 @@ SECRETS = {
 @pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=str)
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_no_secret_of_a_subject_is_told(run: Pytest, tmp_path: Path, secret: str, options: tuple[str, ...]) -> None:
-    """Not on the terminal, not to junit, in no report: neither by its errors nor by the command that runs it again."""
+    """Not on the terminal, not to junit, in no report: not by its errors, what it prints and logs, nor by the command."""
     subject = "--intercede-backend=" + json.dumps({"type": "talkative", "password": secret})
 
-    outcome = run(subject, "-ra", "--intercede-report=report", "--junitxml=report/junit.xml", *options)
+    junit = "--junitxml=report/junit.xml", "-o", "junit_logging=all"
+    outcome = run(subject, "-rA", "--intercede-report=report", *junit, *options)
 
     assert outcome.code == 1, outcome
     assert '--intercede-backend={"type": "talkative", "password": "***"}' in outcome.text
     assert "put in what *** stands for" in outcome.text
+    assert "printed and" in outcome.text
+    assert "Captured log call" in outcome.text
     told = {path.name: path.read_text() for path in (tmp_path / "report").iterdir()}
     assert sorted(told) == ["badge.json", "conformance.html", "conformance.json", "conformance.md", "junit.xml"]
     parts = {secret[at : at + 8] for at in range(len(secret) - 7)}

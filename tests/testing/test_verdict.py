@@ -162,7 +162,7 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
             _judged(FOUR, {**dict.fromkeys(FOUR, State.FAILED), "IC-SHAPE-01": State.PASSED}, KILL),
         ),
         (
-            "x 1 (dist) is NOT CONFORMANT: fix IC-KILL-01 first",
+            "x 1 (dist) is NOT CONFORMANT: fix IC-KILL-01",
             _judged(FOUR, {**GOOD, "IC-KILL-01": State.ERROR}, KILL),
         ),
         ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judged(FOUR, GOOD, required=KILL)),
@@ -172,8 +172,16 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
             _judged(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, selected=True),
         ),
         (
-            "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more",
+            "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01",
             _judged(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # those ran before it was known to be red
+        ),
+        (
+            "x 1 (dist) is NOT CONFORMANT: fix IC-SHAPE-01 first; red as well: IC-KILL-02",
+            _judged(
+                {**FOUR, "IC-KILL-02": _clause("IC-KILL-02", MUST, "kill", ())},
+                {**GOOD, "IC-SHAPE-01": State.FAILED, "IC-KILL-02": State.FAILED},
+                KILL,
+            ),
         ),
         ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, selected=True)),
         (

@@ -112,7 +112,7 @@ def run(
     opened = _backend(backend, config_file)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
-    how_to_end = ending(as_given(backend), config_file, str(spec.tag))
+    how_to_end = ending(as_given(backend, "--backend"), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
@@ -189,4 +189,4 @@ def _refuse_several(options: Mapping[str, bool]) -> None:
 
 def _backend(chosen: str, file: Path | None) -> JobBackend:
     names = registry.Registry(None if file is None else load(file))
-    return names.backend(as_given(chosen))
+    return names.backend(as_given(chosen, "--backend"))

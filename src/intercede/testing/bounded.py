@@ -43,12 +43,17 @@ class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an
     Args:
         seconds: How long it was given.
         how: ``did not end in``, ``swallowed its cancellation after`` or ``blocked the event loop for``.
-        where: The frames where it stood, innermost last.
+        where: The frames where it stood, a line each, innermost first.
     """
 
     def __init__(self, seconds: float, how: str, where: str) -> None:
-        super().__init__(f"{how} {seconds:g} s, and stood at\n{where}")
         self.seconds, self.how, self.where = seconds, how, where
+        super().__init__(f"{self.short}: it was at {where}")
+
+    @property
+    def short(self) -> str:
+        """Without the frames."""
+        return f"{self.how} {self.seconds:g} s"
 
     def __reduce__(self) -> tuple[type["TookTooLong"], tuple[float, str, str]]:
         """Pickle with all three."""
@@ -249,6 +254,5 @@ def _stack(thread: threading.Thread) -> str:
 
 def _lines(frames: StackSummary) -> str:
     telling = [each for each in frames if not each.filename.startswith(_BETWEEN)]
-    return "\n".join(
-        f"  {each.filename}:{each.lineno} in {each.name}: {each.line}" for each in (telling or frames)[-6:]
-    )
+    innermost_first = reversed((telling or frames)[-6:])
+    return "\n  from ".join(f"{each.filename}:{each.lineno} in {each.name}: {each.line}" for each in innermost_first)

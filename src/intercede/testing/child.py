@@ -25,12 +25,12 @@ subject = remade(request["subject"])
 def tell(value):
     with open(request["told"], "w") as file:
         json.dump(value, file)
-names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "arguments": request["arguments"], "tell": tell}
-exec(compile(request["source"], "<child>", "exec"), {**names, "request": request})
+names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request}
+exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes."""
 _MOST = 16 << 20
-"""The most bytes that are read of what it tells, and of what it prints."""
+"""The most bytes that are read of what it tells, and of the end of what it prints."""
 
 
 @dataclass(frozen=True)
@@ -126,4 +126,5 @@ def _value(path: str) -> object:
 
 def _read(path: str) -> bytes:
     with Path(path).open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST))
         return file.read(_MOST)

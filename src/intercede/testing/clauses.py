@@ -81,6 +81,11 @@ class Clause:
         return _ROLES.get(self.area, "backend")
 
     @property
+    def done(self) -> str:
+        """What its check says of itself."""
+        return " ".join((self.check.__doc__ or "").split())
+
+    @property
     def area(self) -> str:
         """``submit`` for IC-SUBMIT-04."""
         return self.id.split("-")[1].lower()

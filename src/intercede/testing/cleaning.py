@@ -1,12 +1,12 @@
 """What a check leaves behind is killed and purged, through a fresh object of the same subject."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from intercede.contract.backend import JobBackend
-from intercede.contract.job import JobHandle
+from intercede.contract.job import JobHandle, JobOutput
 from intercede.testing import bounded
 from intercede.testing.context import Context
 from intercede.testing.files import regular
@@ -79,7 +79,10 @@ async def _clean(check: Context, context: Context, remains: Remains, *, evidence
             handles.update(dict.fromkeys(await _found(context, backend, tag)))
         if handles:
             if evidence and "output" in check.capabilities:
-                remains.outputs = await _outputs(context, backend, handles)
+                fetching = await bounded.ended(_outputs(context, backend, handles))
+                remains.outputs = fetching.value or ""
+                if fetching.raised is not None:  # what is left must be ended all the same
+                    remains.outputs = f"what it wrote could not be fetched: {told(fetching.raised)}"
             await _end(context, backend, handles)
 
 
@@ -105,20 +108,31 @@ async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobH
     """Read what the first payloads wrote, as far as the subject returns it."""
     some = tuple(handles)[:_SHOWN_JOBS]
     fetched = await context.fetch(backend, some)
-    lines: list[str] = []
-    for handle in some:
-        output = fetched[handle]
-        wrote = [(name, _ends(path)) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))]
-        lines.append(f"job {handle.job} wrote{'' if output.ok else f' (fetched in part: {output.reason})'}:")
-        lines += [f"  {name}{text}" for name, text in wrote]
-    return "\n".join(lines)
+    return "\n".join(line for handle in some for line in _written(handle, fetched[handle]))
+
+
+def _written(handle: JobHandle, output: JobOutput) -> Iterator[str]:
+    streams = {name: _ends(path) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))}
+    told = {name: text for name, text in streams.items() if text}
+    partly = "" if output.ok else f" (fetched in part: {output.reason})"
+    yield f"job {handle.job} wrote{partly}{':' if told else ' nothing'}"
+    yield from (f"  {name}{text}" for name, text in told.items())
 
 
 def _ends(path: Path | None) -> str:
     if path is None:
-        return ": (none)"
+        return ""
+    try:
+        return _beginning_and_end(path)
+    except (OSError, ValueError) as error:
+        return f" cannot be read: {error}"
+
+
+def _beginning_and_end(path: Path) -> str:
     with regular(path) as file:
         first, size = file.read(2 * _SHOWN_BYTES), os.fstat(file.fileno()).st_size
+        if not size:
+            return ""
         if size <= 2 * _SHOWN_BYTES:
             return f" ({size} bytes): {first!r}"
         file.seek(-_SHOWN_BYTES, os.SEEK_END)

@@ -1,6 +1,7 @@
 """What a check is given: its subject, the contract's verbs bounded in time and on record, and ``expect``."""
 
 import asyncio
+import re
 import secrets
 import string
 import time
@@ -41,7 +42,7 @@ from intercede.contract.scheduler import Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing import bounded
 from intercede.testing.child import run_child
-from intercede.testing.journal import Call
+from intercede.testing.journal import Call, brief
 from intercede.testing.subjects import Subject
 
 __all__ = ["CheckFailed", "Context", "shown"]
@@ -50,6 +51,8 @@ _VERB_SECONDS = 20.0
 """How long one verb may take."""
 _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Of an object, which another run does not repeat."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")
@@ -75,7 +78,7 @@ class _Brief(Repr):
             return f"{type(x).__name__}({', '.join(f'{name}={self.repr1(getattr(x, name), level - 1)}' for name in given)})"
         if isinstance(x, Mapping):
             return self.repr_dict(dict(cast("Mapping[object, object]", x)), level)
-        return super().repr_instance(x, level)
+        return _ADDRESS.sub("", super().repr_instance(x, level))
 
 
 _BRIEF = _Brief()
@@ -134,7 +137,8 @@ class Context:
         self.handles: dict[JobHandle, None] = {}
         self.tags: dict[str, None] = {}
         """Of payloads that no ``submit`` of ours has returned for: what a cancelled one started is found by them."""
-        self._began = time.monotonic()
+        self.began = time.monotonic()
+        """When, by the monotonic clock."""
         self._fetched = 0
 
     @property
@@ -193,9 +197,7 @@ class Context:
         self, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
     ) -> Submission:
         """Submit, and remember the jobs."""
-        asked = shown(spec.arguments or str(spec.executable))
-        count = copies if isinstance(copies, int) else len(copies)
-        submission = await self._ask("submit", f"{asked}, copies={count}", lambda: backend.submit(spec, copies))
+        submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
         self.remember(submission.handles.values())
         self.tags.pop(spec.tag or "", None)
         return submission
@@ -341,14 +343,17 @@ class Context:
         try:
             return await self.noted(verb, arguments, bounded.within(seconds, _awaited(verb, asked)))
         except bounded.TookTooLong as late:
-            raise CheckFailed(f"{verb} to answer within {seconds:g} s", str(late)) from late
+            raise CheckFailed(f"{verb} to answer within {seconds:g} s", f"{verb} {late}") from late
 
     async def noted(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
         """Await and write it down."""
-        call = Call(verb, arguments, start=time.monotonic() - self._began)
+        call = Call(verb, arguments, start=time.monotonic() - self.began)
         self.journal.append(call)
         try:
             value = await awaitable
+        except bounded.TookTooLong as late:
+            call.outcome = late.short
+            raise
         except BaseException as error:
             call.outcome = f"raised {shown(error)}"
             raise
@@ -356,7 +361,7 @@ class Context:
             call.outcome = shown(value)
             return value
         finally:
-            call.seconds = time.monotonic() - self._began - call.start
+            call.seconds = time.monotonic() - self.began - call.start
 
 
 class _Enterable(Protocol):
@@ -400,6 +405,18 @@ async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
     return await answer
+
+
+def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
+    """Write what a submission asks for: the payload, how many copies, and every field that is given."""
+    given = {name: getattr(spec, name) for name in type(spec).model_fields if name in spec.model_fields_set}
+    payload = [given.pop(name, ()) for name in ("executable", "arguments")]
+    fields = [f"{name}={shown(value)}" for name, value in given.items()]
+    count = copies if isinstance(copies, int) else len(copies)
+    own = [] if isinstance(copies, int) else [f"copies[{n}]={shown(each)}" for n, each in enumerate(copies)]
+    return ", ".join(
+        brief(each, 300) for each in (shown(payload[1] or str(payload[0])), f"copies={count}", *fields, *own)
+    )
 
 
 def _named(handles: Collection[JobHandle]) -> str:

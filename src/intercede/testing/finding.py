@@ -102,6 +102,7 @@ def red_text(
     """Write everything there is to say about a red check."""
     parts = [
         f"{clause.id} ({clause.level}): {clause.title}",
+        f"done: {clause.done}" if clause.done else "",
         f"expected: {finding.expected}",
         f"observed: {finding.observed}",
         f"the calls it made:\n{_calls(calls)}" if calls else "",

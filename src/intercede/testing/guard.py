@@ -84,6 +84,9 @@ class _Stays:
             own: Callable[..., object] = getattr(os, name)
             self._undo.callback(setattr, os, name, own)
             setattr(os, name, _refusing(name, own))
+        limit = sys.setrecursionlimit
+        self._undo.callback(setattr, sys, "setrecursionlimit", limit)
+        sys.setrecursionlimit = _never_lower(limit)
         start = threading.Thread.start
         self._undo.callback(setattr, threading.Thread, "start", start)
         threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # put back when all is done
@@ -102,6 +105,15 @@ def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
         return own(*arguments)
 
     return refuse
+
+
+def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
+    """Keep the limit of recursion: it is one for all threads, and whoever would put it back could not even be called."""
+
+    def limit(wanted: int) -> None:
+        own(max(wanted, sys.getrecursionlimit()))
+
+    return limit
 
 
 def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -123,7 +135,6 @@ def _remember(undo: ExitStack) -> None:
     for owner, names in _MENDED.items():
         for name in names:
             undo.callback(setattr, owner, name, getattr(owner, name))
-    undo.callback(sys.setrecursionlimit, sys.getrecursionlimit())
     for number in (0, 1, 2):
         with suppress(OSError):  # one that is closed already stays so
             undo.callback(_reopen, number, os.dup(number))

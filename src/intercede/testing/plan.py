@@ -178,8 +178,8 @@ def _capabilities(require: Iterable[str], profile: Profile) -> frozenset[Capabil
         raise ConfigError(f"--intercede-require: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
     if words and profile == "core":
         raise ConfigError(
-            f"--intercede-profile=core checks no capability, so --intercede-require={','.join(words)} would prove nothing: "
-            "leave the profile out",
+            f"--intercede-profile=core checks no capability: with it, --intercede-require={','.join(words)} would prove what "
+            "is claimed, and not that it works. Leave the profile out",
             value=profile,
             expected="full",
         )
@@ -203,7 +203,7 @@ _SELECTING = (
 
 
 def selects(arguments: Iterable[str]) -> bool:
-    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect, or --collect-only: none."""
+    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect; or --collect-only."""
     return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
 
 

@@ -122,7 +122,8 @@ class Suite:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
         ids = [each.nodeid for each in session.items]
-        self._notice_lost(ids)
+        # A selection leaves out what it deselects. What merely vanishes beside it was not chosen by anybody.
+        self._dropped = not self._notice_lost(ids) <= self._deselected
         for of, inspection in self._inspections.items():
             inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
 
@@ -133,22 +134,20 @@ class Suite:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """Notice in the controller what a worker has not collected."""
-        self._collected.update(ids)
-        if not self.plan.wanted <= set(ids):
-            self._lost_to = _filter_in(self._config)
+        self._notice_lost(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
         """Hear from a worker what was dropped there."""
         self._dropped |= bool(getattr(node, "workeroutput", {}).get(_DROPPED))
 
-    def _notice_lost(self, ids: Sequence[str]) -> None:
+    def _notice_lost(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return what is to run and was not collected, and guess who is to blame for it."""
         self._collected.update(ids)
         lost = self.plan.wanted.difference(ids)
         if lost:
             self._lost_to = _filter_in(self._config)
-        # A selection leaves out what it deselects. What merely vanishes beside it was not chosen by anybody.
-        self._dropped |= not lost <= self._deselected
+        return lost
 
     # One check
 
@@ -193,10 +192,12 @@ class Suite:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
         report = yield
-        if call.when == "call" and isinstance(item, pytest.Function) and isinstance(item.parent, Area):
+        if isinstance(item, pytest.Function) and isinstance(item.parent, Area):
             inspection, clause = self._inspections[str(item.callspec.params[SUBJECT])], CLAUSES[item.originalname]
-            broken = Result(clause.id, State.ERROR, message="the kit itself broke, please report it")
-            _dress(report, call, clause, inspection.results.get(clause.id, broken), inspection.facts)
+            if call.when == "call":
+                broken = Result(clause.id, State.ERROR, message="the kit itself broke, please report it")
+                _dress(report, call, clause, inspection.results.get(clause.id, broken), inspection.facts)
+            report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
         return report
 
     # The run
@@ -246,9 +247,10 @@ class Suite:
             return
         self._lost_to = self._lost_to or _stop_of(session)
         reports = self._reports()
-        if self._directory:
-            write(reports, self._directory, self._started)
-        self._rewrite_known(reports)
+        if not config.option.collectonly:  # it says nothing that should replace what an earlier run wrote
+            if self._directory:
+                write(reports, self._directory, self._started)
+            self._rewrite_known(reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
@@ -304,7 +306,12 @@ def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
 
 
 def _node_of(argument: str, config: pytest.Config) -> str | None:
-    """Return the node id of ours that an argument means; pytest shows them relative to where it was started."""
+    """Return the node id of ours that an argument means, a clause's id by itself too.
+
+    pytest shows node ids relative to where it was started.
+    """
+    if clause := CLAUSES.get(argument.upper()):
+        argument = f"{ROOT}/{clause.area}::{clause.id}"
     path, colons, rest = argument.partition("::")
     here = Path(os.path.normpath(config.invocation_params.dir / path))
     inside = here.relative_to(config.rootpath) if here.is_relative_to(config.rootpath) else here
@@ -393,6 +400,8 @@ def _dress(
         report.outcome = "failed"
     if call.excinfo is not None and call.excinfo.errisinstance(_Red):
         _say(report, call.excinfo, clause, result.message)
+    elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
+        report.longrepr = f"{ROOT}/{clause.area}", 1, f"Skipped: {result.message}"  # not where the kit says so
     elif result.detail:
         report.sections.append(("intercede", result.text))
 

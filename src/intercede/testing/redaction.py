@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import cast
 from urllib.parse import quote, quote_plus
 
@@ -11,6 +12,7 @@ __all__ = ["HIDDEN", "redacted", "redacted_json", "scrubber"]
 
 HIDDEN = "***"
 """What stands where something was hidden."""
+_WORDS = "pass(?:word|wd|phrase|code)?|pwd?|secrets?|tokens?|keys?|creds?|credentials?|auth|bearer|private|cookies?|jwt|pin|psk"
 _SECRET = re.compile(
     r"pass|pwd?\b|secret|token|key|cred|auth|bearer|private|cookie|header|session|jwt|saml|(?:pin|otp|psk|sas|sig)\b",
     re.IGNORECASE,
@@ -22,14 +24,16 @@ _VALUES = re.compile(r"(?<=[:=])[^&]+")
 """Of `user:password` and `key=value&key=value`."""
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)")
 """In running text, where a question mark says nothing."""
-_SHORT_OPTION = re.compile(r"-[pPw]")
-"""What sshpass, curl and their kind take a password by."""
+_WORD = re.compile(rf"(?<![a-z])(?:{_WORDS})(?![a-z])", re.IGNORECASE)
+"""One of those words by itself: in a single word, as in ``monkey``, a part of one says nothing."""
+_PATH = re.compile(r"~?(?:/[\w.@-]{1,64})+/?")
 _NAMES = frozenset({"type", "transport", "scheduler"})
 """The keys under which a name of a plugin stands, whatever word it is made of."""
-_NAMING = frozenset({"name", "key", "variable", "option", "field", "kind", "header"})
+_NAMING = ("name", "variable", "option", "field")
+_NAMED = "value"
 """The keys that say what the value beside them is: ``{"name": "PASSWORD", "value": "..."}``."""
-_SHORTEST = 4
-"""Shorter values stand in any text by chance."""
+_SHORTEST, _DIGITS = 4, 6
+"""Shorter values, and numbers of fewer digits, stand in any text by chance."""
 _PART = 8
 """So many characters of a secret in a row are taken for it: texts are cut, wrapped and flattened."""
 _DIFFERENT = 4
@@ -59,10 +63,12 @@ def scrubber(config: object) -> Callable[[str], str]:
     copy = _Copy()
     if not isinstance(config, str):  # a name is none
         copy.of(config)
-    secrets = {spelt for each in copy.secrets if len(each) >= _SHORTEST for spelt in _spellings(each)}
-    whole = re.compile("|".join(_patterns(secrets)) or r"(?!)")
-    parts = frozenset(part for each in secrets for part in _parts(each) if len(set(part)) >= _DIFFERENT)
-    return lambda text: _USER_IN_URL.sub(HIDDEN, _without(parts, whole.sub(HIDDEN, text)))
+    long_enough = [each for each in copy.secrets if len(each) >= _SHORTEST]
+    whole = {spelt for each in long_enough for spelt in _spellings(each)}
+    in_part = {spelt for each in long_enough if not _is_path(each) for spelt in _spellings(each)}  # others begin alike
+    either = re.compile("|".join([*_patterns(whole), *_ends(in_part)]) or r"(?!)")
+    parts = frozenset(part for each in in_part for part in _parts(each) if len(set(part)) >= _DIFFERENT)
+    return lambda text: _USER_IN_URL.sub(HIDDEN, _without(parts, either.sub(HIDDEN, text)))
 
 
 class _Copy:
@@ -73,20 +79,23 @@ class _Copy:
 
     def of(self, value: object) -> object:
         if isinstance(value, Mapping):
-            table = cast("Mapping[str, object]", value)
-            return {
-                key: inner if _is_name(key, inner) else self._one(inner, _tells(key, table))
-                for key, inner in table.items()
-            }
+            table = cast("Mapping[object, object]", value)
+            return {key: self._entry(str(key), inner, table) for key, inner in table.items()}
         if isinstance(value, list | tuple):
             items = cast("Sequence[object]", value)
             return [self._one(each, follows) for each, follows in zip(items, _introduced(items), strict=True)]
-        if isinstance(value, str):
-            return self._text(value)
+        if isinstance(value, str | PurePath):
+            return self._text(str(value))
         if isinstance(value, bool | int | float | None):
             return value
         self.secrets += _leaves(value)
         return f"<{type(value).__name__}>"
+
+    def _entry(self, key: str, value: object, table: Mapping[object, object]) -> object:
+        if isinstance(value, str) and (key in _NAMES or (key in _NAMING and value.isidentifier())):
+            return value
+        beside = key == _NAMED and any(_is_word(table.get(each)) for each in _NAMING)
+        return self._one(value, beside or bool(_SECRET.search(key)))
 
     def _one(self, value: object, hidden: bool) -> object:  # noqa: FBT001 -- whether it is hidden is what it is about
         if not hidden or isinstance(value, bool | None):
@@ -108,35 +117,36 @@ class _Copy:
 
 
 def _leaves(value: object) -> Iterator[str]:
-    """Yield every text in what is hidden, and every number as one."""
+    """Yield every text in what is hidden, and every long number as one."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[object, object]", value).items():
-            yield from _leaves(key)
-            yield from _leaves(inner)
+            yield from _leaves(key if isinstance(inner, bool | None) else inner)  # {"hunter2": true} is a set
     elif isinstance(value, list | tuple | set | frozenset):
         for each in cast("Iterable[object]", value):
             yield from _leaves(each)
     elif isinstance(value, bytes | bytearray):
         yield value.decode(errors="replace")
-    elif not isinstance(value, bool | None):
+    elif isinstance(value, int | float):
+        yield from [str(value)] if len(str(value)) >= _DIGITS else []
+    elif value is not None:
         yield str(value)
-
-
-def _is_name(key: str, value: object) -> bool:
-    return key in _NAMES and isinstance(value, str)
-
-
-def _tells(key: str, table: Mapping[str, object]) -> bool:
-    """Whether a key, or what stands beside it, says that its value is secret."""
-    return bool(_SECRET.search(key)) or any(_is_word(table.get(each)) for each in _NAMING)
 
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and bool(_SECRET.search(value))
 
 
-def _is_secret(value: str) -> bool:
-    return bool(_SECRET.search(value) or _LOOKS_SECRET.search(value))
+def _is_secret(text: str) -> bool:
+    """Whether a text gives itself away: by its form, or by a word in it."""
+    if _LOOKS_SECRET.search(text):
+        return True
+    if _is_path(text):
+        return False
+    return bool((_SECRET if re.search(r"[=:\s]", text) else _WORD).search(text))
+
+
+def _is_path(text: str) -> bool:
+    return bool(_PATH.fullmatch(text)) and not any(map(_LOOKS_SECRET.search, text.split("/")))
 
 
 def _is_option(text: str) -> bool:
@@ -144,11 +154,16 @@ def _is_option(text: str) -> bool:
     return text.startswith("-") and not re.search(r"[=:\s]", text)
 
 
+def _introduces(text: str) -> bool:
+    return bool((_SECRET if _is_option(text) else _WORD).search(text))
+
+
 def _introduced(items: Sequence[object]) -> Iterator[bool]:
     """Tell of each word of a list whether the one before it says that it is secret."""
+    sshpass = any(isinstance(each, str) and each.endswith("sshpass") for each in items)
     before: object = None
     for each in items:
-        yield isinstance(before, str) and bool(_is_word(before) or _SHORT_OPTION.fullmatch(before))
+        yield (isinstance(before, str) and _introduces(before)) or (sshpass and before == "-p")
         before = each
 
 
@@ -168,10 +183,13 @@ def _spellings(secret: str) -> Iterator[str]:
     yield from (shlex.quote(each)[1:-1] for each in cited if "'" in each)
 
 
-def _patterns(secrets: set[str]) -> Iterator[str]:
-    """Yield what matches each secret, the longest first, and an end of it that was left where a text was cut."""
-    for each in sorted(filter(None, secrets), key=len, reverse=True):
-        yield re.escape(each)
+def _patterns(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield what matches each secret, the longest first."""
+    return map(re.escape, sorted(filter(None, secrets), key=len, reverse=True))
+
+
+def _ends(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield what matches an end of a secret that is left where a text was cut, and too short to be a part."""
     for each in secrets:
         for length in range(min(_PART, len(each)) - 1, _SHORTEST - 1, -1):
             yield rf"{re.escape(each[:length])}(?=['\"]? ?\.\.\.)"

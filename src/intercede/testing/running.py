@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from intercede.contract.backend import capabilities
@@ -122,9 +122,11 @@ class Inspection:
         known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
-        self._scrub = scrubber(facts.config)
+        self.scrub = scrubber(facts.config)
+        """Takes the secrets of the subject's configuration out of a text."""
         self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
-        self._seal = Seal(CLAUSES)
+        self._broken_at, self._broken = 0.0, list[str]()
+        """When the subject was last seen to have replaced something of the kit, and what."""
         self._where = tempfile.gettempdir()
         self.planned: Mapping[str, Clause] = {}
         """What the whole run is to check, here or in another process. Before one is told red, those among them that it
@@ -278,6 +280,7 @@ class Inspection:
     @contextmanager
     def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
+        _ = self._seal  # made before the subject is
         with tempfile.TemporaryDirectory(prefix="intercede-", dir=self._where, ignore_cleanup_errors=True) as directory:
             tmp, aside = Path(directory, "check"), Path(directory, "aside")
             tmp.mkdir()
@@ -287,19 +290,30 @@ class Inspection:
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
     ) -> Result:
-        """Tell what became of a check, without the secrets of its subject: nothing else writes what it said."""
-        scrub = self._scrub
+        """Tell what became of a check, without the secrets of its subject."""
+        scrub = self.scrub
         calls = tuple(
             replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
         )
         remains = Remains(scrub(remains.outputs), scrub(remains.left))
         self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
-        if replaced := self._seal.mend():
-            observed = f"the subject replaced {', '.join(replaced)}: nothing that was seen meanwhile can be believed"
-            finding = Finding(State.ERROR, "what inspects to stay as it is", observed)
+        finding = self._unbelievable(context.began) or finding
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
         return self._red(clause, finding, seconds, calls, remains)
+
+    def _unbelievable(self, began: float) -> Finding | None:
+        """Tell that the subject replaced something of the kit while a check ran, here or in one beside it."""
+        if replaced := self._seal.mend():
+            self._broken_at, self._broken = time.monotonic(), replaced
+        if began > self._broken_at:
+            return None
+        observed = f"the subject replaced {', '.join(self._broken)}: nothing that was seen meanwhile can be believed"
+        return Finding(State.ERROR, "what inspects to stay as it is", observed)
+
+    @cached_property
+    def _seal(self) -> Seal:
+        return Seal(self.planned)
 
     def _red(
         self,
@@ -309,7 +323,7 @@ class Inspection:
         calls: tuple[Call, ...] = (),
         remains: Remains | None = None,
     ) -> Result:
-        shown = replace(finding, expected=self._scrub(finding.expected), observed=self._scrub(finding.observed))
+        shown = replace(finding, expected=self.scrub(finding.expected), observed=self.scrub(finding.observed))
         found = remains or Remains()
         return Result(
             clause.id,

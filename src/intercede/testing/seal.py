@@ -26,7 +26,7 @@ class Seal:
         self._kept = [
             (label, owner, name, value)
             for label, owner in owners
-            for name, value in vars(owner).items()
+            for name, value in list(vars(owner).items())
             if isinstance(value, _KINDS)
         ]
 

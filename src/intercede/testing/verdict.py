@@ -300,17 +300,17 @@ class Report:
             return self.stale[0]
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
-        first = max(self._decisive, key=lambda each: self.blocks[each])  # the first of several that block as many
-        blocked = self.blocks[first]
-        return f"fix {first} first" + (f", it blocks {blocked} more" if blocked else "")
+        first, *others = sorted(self._decisive, key=lambda each: -self.blocks[each])  # as many: in the contract's order
+        was_to_follow = not self.selected or self.facts.refusal is not None
+        blocked = self.blocks[first] if was_to_follow else 0
+        told = f"fix {first}{' first' if others or blocked else ''}"
+        told += f", it blocks {blocked} more" if blocked else ""
+        return told + (f"; red as well: {_listed(tuple(others), 3)}" if others else "")
 
     @cached_property
     def blocks(self) -> Counter[str]:
-        """How many of what the verdict is about depend on a clause, whether they ran before it was seen red or not."""
-        if self.facts.refusal is not None:
-            return Counter(each.blocker for each in self.results.values() if each.blocker is not None)
-        about = (self.clauses[each] for level in Level for each in self.counted(level))
-        return Counter(need for each in about for need in needs(each, self.clauses))
+        """How many of the others could not be checked because of a clause. What ran before it was seen red did run."""
+        return Counter(each.blocker for each in self.results.values() if each.blocker is not None)
 
 
 def judge(

@@ -1,9 +1,12 @@
 """Backends for the tests of the kit's frame: right, and wrong in whatever their options say."""
 
 import asyncio
+import inspect
 import json
+import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,7 +25,7 @@ class Tiny:
 
     Args:
         red: The clauses that are to be red.
-        enter: What entering does: ``hang``, ``block``, ``raise``, ``skip`` or ``crash``.
+        enter: What entering does: ``hang``, ``block``, ``raise``, ``skip``, ``recursion`` or ``crash``.
         seconds: How long each job runs.
         flaky: Every so many-th submission is refused.
     """
@@ -44,6 +47,8 @@ class Tiny:
                 import pytest  # noqa: PLC0415 -- as a plugin would that wants to hide
 
                 pytest.skip("not today")
+            case "recursion":
+                sys.setrecursionlimit(len(inspect.stack(0)) + 20)
             case "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
             case _:
@@ -86,6 +91,8 @@ class Talkative(Tiny):
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
         """Refuse, and say with what."""
+        print("printed and", self._password)  # noqa: T201 -- the point
+        logging.getLogger(__name__).warning("logged %s", self._password)
         said = {"url": "ftp://me:open-sesame@h/x", "argv": ["login", self._password], "as text": str(self._password)}
         raise ConnectionError(f"login failed: {said}; {json.dumps(said)}; {self._password}", self._password)
 

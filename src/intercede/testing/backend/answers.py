@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -25,6 +25,7 @@ from intercede.testing.files import contents
 __all__ = [
     "a",
     "asked_of",
+    "by_copies",
     "each",
     "ended",
     "fetched",
@@ -50,14 +51,16 @@ _T = TypeVar("_T")
 def a(kind: type[_T], value: object, what: str) -> _T:
     """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
 
+    Only the fields of the contract's own type count: a subclass may have more.
+
     Raises:
         CheckFailed: It is not.
     """
     if not isinstance(value, kind):
         raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {type(value).__name__}")
-    if isinstance(value, BaseModel):
+    if issubclass(kind, BaseModel):
         try:
-            type(value).model_validate(vars(value))
+            kind.model_validate({name: held for name, held in vars(value).items() if name in kind.model_fields})
         except ValidationError as error:
             raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)}: {error}") from error
     return value
@@ -181,14 +184,23 @@ async def holds(
     codes: Callable[[int], str | None],
 ) -> None:
     """Run a payload that checks what it got and ends with 0 where all is right; ``codes`` puts its others in words."""
+    wrong: list[tuple[int, str]] = []
     for index, status in enumerate(await ended(context, backend, spec, copies)):
         meaning = codes(status.exit_code or 0)
         said = f", by which the payload says: {meaning}" if meaning else ""
-        context.expect(
-            status.state is JobState.DONE,
-            expected=expected,
-            observed=f"copy {index} ended {living(status)}{said}",
-        )
+        if status.state is not JobState.DONE:
+            wrong.append((index, f"ended {living(status)}{said}"))
+    context.expect(not wrong, expected=expected, observed=by_copies(wrong))
+
+
+def by_copies(told: Iterable[tuple[int, str]]) -> str:
+    """Write what is told of each copy, and once what is the same of several: ``copies 0, 2 ended FAILED``."""
+    same: dict[str, list[str]] = {}
+    for index, text in told:
+        same.setdefault(text, []).append(str(index))
+    return "; ".join(
+        f"{'copy' if len(each) == 1 else 'copies'} {', '.join(each)} {text}" for text, each in same.items()
+    )
 
 
 async def fetched(
@@ -206,7 +218,7 @@ def read(path: object, what: str) -> bytes:
     """
     try:
         return contents(a(Path, path, f"the path to {what}"))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the second: a path with a NUL
         raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
 
 

@@ -115,23 +115,23 @@ def _awkward(word: str) -> Mapping[str, str]:
     """Return tags that hold a word of this check's own, so that no other run has them, each with what it is."""
     return {
         "a plain word": word,
-        "that word with a letter behind it": f"{word}x",
-        "that word with a letter before it": f"x{word}",
-        "that word in capitals": word.upper(),
-        "that word with blanks around it": f" {word} ",
-        "that word and a newline": f"{word}\n",
-        "that word, a newline and another": f"{word}\nx",
-        "a glob that matches the word": f"{word[:-1]}?*",
-        "an expression that matches the word": f"{word[:-1]}.*|{word}x",
+        "another tag with a letter behind it": f"{word}x",
+        "another tag with a letter before it": f"x{word}",
+        "another tag in capitals": word.upper(),
+        "another tag with blanks around it": f" {word} ",
+        "another tag and a newline": f"{word}\n",
+        "another tag, a newline and a letter": f"{word}\nx",
+        "a glob that matches other tags": f"{word[:-1]}?*",
+        "an expression that matches other tags": f"{word[:-1]}.*|{word}x",
         "quotes of both kinds": f"'{word}\" '; \"",
         "what a shell would run": f"$(exit 1)`exit 1`;{word}&|$HOME\\",
         "separators": f"{word},{word}x:{word}=%_ #\t",
         "a path": f"../{word}/..",
         "what looks like an option": f"-{word}",
         "letters beyond ASCII": f"{word}é漢🙂",
-        "the same letters in another encoding": unicodedata.normalize("NFD", f"{word}é漢🙂"),
+        "another tag in another encoding of Unicode": unicodedata.normalize("NFD", f"{word}é漢🙂"),
         "256 characters": f"{word}{'é' * 256}"[:256],
-        "256 characters, the last of them another": f"{word}{'é' * 256}"[:255] + "x",
+        "another tag but for its last character": f"{word}{'é' * 256}"[:255] + "x",
     }
 
 
@@ -147,8 +147,9 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
     depends=("IC-FIND-01",),
     jobs=18,
     look_at=(
-        "A tag that is part of a command line, a query, a pattern, a file's name or a job's name, where blanks, case, "
-        "length or letters beyond ASCII get lost. Write it as hexadecimal or as a hash, and compare the whole of it."
+        "Too many: a tag that is given to fnmatch, glob, re, LIKE, grep or a scheduler's filter; compare it by ==, or escape "
+        "it. Too few: a tag that is part of a command line, a file's name or a job's name, where blanks, case, length or "
+        "letters beyond ASCII get lost; write it as hexadecimal or as a hash, and compare the whole of it."
     ),
 )
 async def check_hostile_tags(context: Context) -> None:
@@ -158,18 +159,23 @@ async def check_hostile_tags(context: Context) -> None:
         handles = {what: await started(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
         ours = {handle: what for what, (handle,) in handles.items()}
         for what, tag in tags.items():
-            found = await _found(context, backend, tag)
-            told = [ours.get(each, f"another job, {each.job}") for each in found]
+            found = [ours.get(each, f"another job, {each.job}") for each in await _found(context, backend, tag)]
+            others = [f"{each}{f': {tags[each]!r}' if each in tags else ''}" for each in found if each != what]
             context.expect(
-                told == [what],
-                expected=f"{what}, as a tag, to find its one job and no other: {shown(tag)}",
-                observed=f"it found {len(told)}: {shown(told)}" if told else "it found none",
+                found == [what],
+                expected=f"find({shown(tag)}), {what}, to return the one job that was submitted with exactly that tag",
+                observed=_told_of(found.count(what), others),
             )
         for tag in _EVERYTHING:
             taken = [ours[each] for each in await _found(context, backend, tag) if each in ours]
-            expected = f"the tag {shown(tag)} to find none of the jobs with other tags"
-            context.expect(not taken, expected=expected, observed=f"it found those of {shown(taken)}")
+            expected = f"find({shown(tag)}) to return none of the jobs with other tags"
+            context.expect(not taken, expected=expected, observed=f"it returned those of {shown(taken)}")
         await finished(context, backend, list(ours))
+
+
+def _told_of(times: int, others: Sequence[str]) -> str:
+    mine = {0: "not that one", 1: "that one"}.get(times, f"that one {times} times")
+    return f"it returned {mine}" + (f", and {len(others)} with other tags: {'; '.join(others[:3])}" if others else "")
 
 
 @clause(

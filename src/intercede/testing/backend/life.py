@@ -197,9 +197,9 @@ async def check_two_instances(context: Context) -> None:
     depends=("IC-STATUS-03", "IC-STATUS-05"),
     seconds=120,
     look_at=(
-        "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, "
-        "for something that never comes. A lock, or a connection in the middle of an answer, that the cancelled call "
-        "leaves behind for the next."
+        "A lock, or a connection in the middle of an answer, that the cancelled call leaves behind for the next: give it "
+        "back in a `finally`, or hold it by `async with`. `except BaseException` or `except CancelledError` that goes on as "
+        "if nothing had been. Waiting, in a finally, for something that never comes."
     ),
 )
 async def check_cancelled_verbs(context: Context) -> None:
@@ -212,7 +212,7 @@ async def check_cancelled_verbs(context: Context) -> None:
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
                 await _cancel(context, backend, verb, handles, part * took)
-            await _expect_usable(context, backend, verb, handles)
+                await _expect_usable(context, backend, verb, part * took, handles)
         status, *_ = await ended(context, backend, context.sh("exit 0"))
         expected = "a job submitted after cancelled calls to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
@@ -242,11 +242,13 @@ async def _bare(verb: Verb, arguments: Mapping[str, object]) -> None:
         await answer
 
 
-async def _expect_usable(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> None:
+async def _expect_usable(
+    context: Context, backend: JobBackend, verb: str, seconds: float, handles: Sequence[JobHandle]
+) -> None:
     try:
         await stood(context, backend, handles)
     except Exception as error:
-        usable = f"the instance to be usable after a cancelled {verb}"
+        usable = f"the instance to be usable after a cancelled {verb}, ended {seconds:.3f} s after it began"
         if isinstance(error, CheckFailed):
             raise CheckFailed(f"{usable}: {error.expected}", error.observed) from error
         raise CheckFailed(usable, f"status raised {shown(error)}") from error

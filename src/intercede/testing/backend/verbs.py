@@ -72,7 +72,7 @@ async def asked(context: Context, backend: JobBackend, verb: str, handles: Seque
     try:
         told = await within(_SECONDS * context.scale, answer)
     except TookTooLong as late:
-        raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", str(late)) from late
+        raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", f"{verb} {late}") from late
     if isinstance(told, Submission):
         context.remember(told.handles.values())
     return told

@@ -226,13 +226,17 @@ def _entry(file: Path, number: int, given: object) -> Entry:
             raise _wrong(file, number, key, value, "must be a date", "2027-03-31, not quoted, without a time")
         if key != "until" and not (isinstance(value, str) and value.strip()):
             raise _wrong(file, number, key, value, "must be a text that is not empty", f'{key} = "..."')
-        if key == "symptom" and (len(plain(str(value))) < _TELLING or plain(str(value)) in _TEMPLATE):
+        if key == "symptom" and _says_little(plain(str(value))):
             raise _wrong(file, number, key, value, "says too little", 'more of what is seen: "observed UNKNOWN"')
     for key in _REQUIRED:
         if key not in table:
             raise _wrong(file, number, key, None, "is missing", f"each entry has {', '.join(_REQUIRED)}")
     texts = {key: str(value) for key, value in table.items() if key != "until"}
     return Entry(number=number, until=cast("date", table["until"]), **texts)
+
+
+def _says_little(symptom: str) -> bool:
+    return len(symptom) < _TELLING or symptom in _TEMPLATE
 
 
 def _check_unique(file: Path, entries: Iterable[Entry]) -> None:

@@ -12,7 +12,6 @@ from intercede.testing.clauses import Clause, Level
 from intercede.testing.journal import Call
 from intercede.testing.redaction import redacted
 from intercede.testing.report.plain import plain, plain_text
-from intercede.testing.report.words import what_is_done
 from intercede.testing.untested import UNTESTED
 from intercede.testing.verdict import Facts, Report, Result, State
 
@@ -27,8 +26,8 @@ SCHEMA = "1.0"
 RED = frozenset(each.value for each in State if each.red)
 """The outcomes that speak against a subject."""
 
-_BRIEF, _LONG, _WHOLE = 500, 8_000, 40_000
-"""The most characters of a line, of a finding, and of all there is to say."""
+_BRIEF, _WHOLE = 500, 40_000
+"""The most characters of a line, and of all there is to say."""
 _CALLS = 200
 
 
@@ -42,7 +41,7 @@ def as_json(report: Report, started: datetime) -> dict[str, object]:
         "started": started.isoformat(timespec="seconds"),
         "profile": report.profile,
         "verdict": report.verdict.value,
-        "line": _tell(report.line),
+        "line": plain_text(report.line),
         **_wholeness(report),
         "subject": _subject(report.facts),
         "clauses": [_clause(report, each, report.results[each.id]) for each in report.clauses.values()],
@@ -67,10 +66,10 @@ def _wholeness(report: Report) -> dict[str, object]:
         "whole": not report.missing,
         "selected": report.selected,
         "unchosen": report.unchosen,
-        "lost_to": _tell(report.lost_to),
-        "left_out": [{"id": each, "why": _tell(_why(report, report.results[each]))} for each in report.missing],
+        "lost_to": plain_text(report.lost_to),
+        "left_out": [{"id": each, "why": plain_text(_why(report, report.results[each]))} for each in report.missing],
         "required": sorted(report.required),
-        "stale": [_tell(each) for each in report.stale],
+        "stale": [plain_text(each) for each in report.stale],
         "counted": {
             level.value: {"clauses": len(report.counted(level)), "good": len(report.good(level))} for level in Level
         },
@@ -87,16 +86,16 @@ def _why(report: Report, result: Result) -> str:
 
 def _subject(facts: Facts) -> dict[str, object]:
     return {
-        "name": _tell(facts.id),
-        "title": _tell(facts.title),
+        "name": plain_text(facts.id),
+        "title": plain_text(facts.title),
         "role": facts.role,
         "group": facts.group,
-        "distribution": facts.distribution and _tell(facts.distribution),
-        "version": facts.version and _tell(facts.version),
-        "config": plain(redacted(facts.config), _LONG),
+        "distribution": facts.distribution and plain_text(facts.distribution),
+        "version": facts.version and plain_text(facts.version),
+        "config": plain(redacted(facts.config)),
         "capabilities": sorted(facts.capabilities),
-        "refusal": None if facts.refusal is None else _tell(facts.refusal),
-        "warnings": [_tell(each) for each in facts.warnings],
+        "refusal": None if facts.refusal is None else plain_text(facts.refusal),
+        "warnings": [plain_text(each) for each in facts.warnings],
     }
 
 
@@ -111,34 +110,30 @@ def _clause(report: Report, clause: Clause, result: Result) -> dict[str, object]
         "depends": list(clause.depends),
         "counted": clause.id in report.counted(clause.level),
         "title": clause.title,
-        "done": what_is_done(clause),
+        "done": clause.done,
         "look_at": clause.look_at,
         "outcome": result.state.value,
         "seconds": round(result.seconds, 3),
         "runs": result.runs,
         "reds": result.reds,
-        "message": _tell(result.message, _BRIEF),
-        "expected": _tell(result.expected),
-        "observed": _tell(result.observed),
+        "message": plain_text(result.message, _BRIEF),
+        "expected": plain_text(result.expected),
+        "observed": plain_text(result.observed),
         "blocker": result.blocker,
         "blocks": report.blocks[clause.id],
-        "known": _tell(result.message) if result.state is State.KNOWN else None,
+        "known": plain_text(result.message) if result.state is State.KNOWN else None,
         "calls": [_call(each) for each in result.calls[-_CALLS:]],
         "earlier_calls": max(0, len(result.calls) - _CALLS),
-        "detail": _tell(result.detail, _WHOLE),
-        "again": _tell(result.again),
+        "detail": plain_text(result.detail, _WHOLE),
+        "again": plain_text(result.again),
     }
 
 
 def _call(call: Call) -> dict[str, object]:
     return {
-        "verb": _tell(call.verb, _BRIEF),
-        "arguments": _tell(call.arguments, _BRIEF),
+        "verb": plain_text(call.verb, _BRIEF),
+        "arguments": plain_text(call.arguments, _BRIEF),
         "start": round(call.start, 3),
         "seconds": None if call.seconds is None else round(call.seconds, 3),
-        "outcome": _tell(call.outcome, _BRIEF),
+        "outcome": plain_text(call.outcome, _BRIEF),
     }
-
-
-def _tell(text: str, most: int = _LONG) -> str:
-    return plain_text(text, most)

@@ -10,11 +10,13 @@ __all__ = ["plain", "plain_text"]
 _KEPT = frozenset("\n\t")
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories: control (ESC), format (turns the direction of writing), surrogates, private, unassigned, separators."""
+_LONG = 8_000
+"""The most characters of a text, unless another number is given."""
 _BITS = 1024
 """Of the largest whole number that is written: far larger ones cannot even be put into decimals."""
 
 
-def plain_text(text: str, most: int) -> str:
+def plain_text(text: str, most: int = _LONG) -> str:
     r"""Write what no terminal, file or browser should be given as it is by its number: ESC as ``\x1b``.
 
     Args:
@@ -32,7 +34,7 @@ def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def plain(value: object, most: int) -> object:
+def plain(value: object, most: int = _LONG) -> object:
     """Copy plain data so that it can be written as JSON and shown anywhere: keys, texts and numbers."""
     if isinstance(value, str):
         return plain_text(value, most)

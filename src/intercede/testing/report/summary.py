@@ -28,16 +28,24 @@ def _section(document: Data) -> Iterator[str]:
     verdict = str(document["verdict"])
     yield f"## {_SIGNS[verdict]} {_escaped(subject['title'])}: {verdict}\n"
     yield f"{_escaped(document['line'])}\n"
-    if left_out := cast("Sequence[Data]", document["left_out"]):
-        yield f"{len(left_out)} MUST did not run:\n"
-        yield from (f"- {each['id']}: {_escaped(each['why'])}" for each in left_out[:_TOLD])
-        yield f"- and {len(left_out) - _TOLD} more\n" if len(left_out) > _TOLD else ""
     yield from _table(document)
     reds = sorted((each for each in about(document) if each["outcome"] in RED), key=lambda each: str(each["level"]))
     for each in reds[:_TOLD]:
         yield from _red(each)
     yield from (f"- {each['id']}: {_escaped(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
+    yield from _left_out(cast("Sequence[Data]", document["left_out"]))
     yield ""
+
+
+def _left_out(missing: Sequence[Data]) -> Iterator[str]:
+    """Tell what could not be checked, by the reason: it is often one for many."""
+    reasons: dict[str, list[str]] = {}
+    for each in missing:
+        reasons.setdefault(str(each["why"]), []).append(str(each["id"]))
+    yield f"\n{len(missing)} MUST could not be checked:\n" if missing else ""
+    for why, ids in reasons.items():
+        more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
+        yield f"- {_escaped(why)}: {', '.join(ids[:_TOLD])}{more}"
 
 
 def _table(document: Data) -> Iterator[str]:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from intercede.testing.clauses import Clause
 
-__all__ = ["explained", "listed", "what_is_done"]
+__all__ = ["explained", "listed"]
 
 
 def listed(clauses: Mapping[str, Clause]) -> str:
@@ -30,17 +30,12 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
     lines = [
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
         f"{clause.title}\n",
-        f"what is done: {what_is_done(clause) or 'see the check'}",
+        f"what is done: {clause.done or 'see the check'}",
         f"look at: {clause.look_at}" if clause.look_at else "",
         f"depends on: {', '.join(clause.depends)}" if clause.depends else "",
         "has the process for itself: what leaks or blocks is attributed" if clause.alone else "",
     ]
     return "\n".join(line for line in lines if line)
-
-
-def what_is_done(clause: Clause) -> str:
-    """Return what its check says of itself."""
-    return " ".join((clause.check.__doc__ or "").split())
 
 
 def _meant(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:

@@ -123,7 +123,7 @@ class FindsByPrefix(_Compares):
     """What begins with the tag is found."""
 
     caught_by = "IC-FIND-03"
-    seen = "a plain word, as a tag, to find its one job and no other: "
+    seen = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return its.startswith(asked)
@@ -133,7 +133,7 @@ class FindsByContent(_Compares):
     """What holds the tag is found, as by grep -F."""
 
     caught_by = "IC-FIND-03"
-    seen = "a plain word, as a tag, to find its one job and no other: "
+    seen = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return asked in its
@@ -143,7 +143,7 @@ class TakesTagsForPatterns(_Compares):
     """A tag is a pattern of file names."""
 
     caught_by = "IC-FIND-03"
-    seen = "a glob that matches the word, as a tag, to find its one job and no other"
+    seen = "a glob that matches other tags, to return the one job"
 
     def alike(self, asked: str, its: str) -> bool:
         return asked == its or fnmatchcase(its, asked)
@@ -153,7 +153,7 @@ class TakesTagsForExpressions(_Compares):
     """A tag is a regular expression, where it can be read as one."""
 
     caught_by = "IC-FIND-03"
-    seen = "an expression that matches the word, as a tag, to find its one job and no other"
+    seen = "an expression that matches other tags, to return the one job"
 
     def alike(self, asked: str, its: str) -> bool:
         with suppress(re.error):
@@ -176,7 +176,7 @@ class FoldsCase(_Writes):
     """Tags are kept in small letters."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word in capitals'"
+    seen = "another tag in capitals: '"
 
     def written(self, tag: str) -> str:
         return tag.lower()
@@ -186,7 +186,7 @@ class StripsTags(_Writes):
     """A tag loses the blanks around it."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word with blanks around it'"
+    seen = "another tag with blanks around it: '"
 
     def written(self, tag: str) -> str:
         return tag.strip(" ")
@@ -196,7 +196,7 @@ class ReadsTagsThroughAShell(_Writes):
     """A tag is read by $(...), which takes newlines from its end."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word and a newline'"
+    seen = "another tag and a newline: '"
 
     def written(self, tag: str) -> str:
         return tag.rstrip("\n")
@@ -206,7 +206,7 @@ class KeepsOneLine(_Writes):
     """Of a tag, the first line is kept."""
 
     caught_by = "IC-FIND-03"
-    seen = "'that word, a newline and another'"
+    seen = "another tag, a newline and a letter: '"
 
     def written(self, tag: str) -> str:
         return tag.split("\n", 1)[0] if not tag.endswith("\n") else tag
@@ -216,7 +216,7 @@ class NamesFilesByTags(_Writes):
     """A tag is the name of a file on a disk that keeps one spelling of each letter."""
 
     caught_by = "IC-FIND-03"
-    seen = "'the same letters in another encoding'"
+    seen = "another tag in another encoding of Unicode: '"
 
     def written(self, tag: str) -> str:
         return unicodedata.normalize("NFC", tag)
@@ -226,7 +226,7 @@ class CutsTags(_Writes):
     """A tag is a job's name, of which the resource keeps 128 characters."""
 
     caught_by = "IC-FIND-03"
-    seen = "256 characters, as a tag, to find its one job and no other"
+    seen = "256 characters, to return the one job"
 
     def written(self, tag: str) -> str:
         return tag[:128]
@@ -236,7 +236,7 @@ class CannotQuoteTags(FakeBackend):
     """A tag with a quote in it is found never."""
 
     caught_by = "IC-FIND-03"
-    seen = "quotes of both kinds, as a tag, to find its one job and no other: "
+    seen = "quotes of both kinds, to return the one job that was submitted with exactly that tag; observed it returned not that one"
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return [] if "'" in tag else await super().find(tag)

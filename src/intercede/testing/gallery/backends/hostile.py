@@ -7,6 +7,7 @@ Those that do something to the process which inspects them are for a process of 
 
 import asyncio
 import atexit
+import inspect
 import os
 import subprocess
 import sys
@@ -307,10 +308,7 @@ class RecursesNoMore(_Attacks):
     """Every verb leaves room for hardly any further call."""
 
     def attack(self) -> None:
-        depth = 0
-        while sys._getframe(depth).f_back:  # noqa: SLF001 -- documented, for this very purpose
-            depth += 1
-        sys.setrecursionlimit(depth + 20)
+        sys.setrecursionlimit(len(inspect.stack(0)) + 20)
         raise RuntimeError("and fails")
 
 
@@ -505,6 +503,13 @@ class OutputsAreAPipe(_Outputs):
         if not pipe.exists():
             os.mkfifo(pipe)
         return output.model_copy(update={"stdout": pipe, "stderr": pipe})
+
+
+class OutputsHaveNoPath(_Outputs):
+    """stdout lies where no file can lie."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        return JobOutput(ok=True, stdout=Path("a\0b"), stderr=Path("a\0b"), files={"x": Path("a\0b")})
 
 
 class OutputsAreHuge(_Outputs):

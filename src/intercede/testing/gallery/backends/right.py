@@ -8,6 +8,7 @@ import random
 import time
 from collections import UserDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,28 @@ class _Backwards(UserDict[JobHandle, _T]):
 async def _jitter() -> None:
     """Take a little while, now and then, partly in a thread."""
     await asyncio.to_thread(time.sleep, random.choice((0, 0, 0.002, 0.01)))  # noqa: S311 -- no cryptography
+
+
+class _Status(JobStatus):
+    """More than the contract asks for."""
+
+    site: str = "here"
+
+    @cached_property
+    def told(self) -> str:
+        return f"{self.state} {self.site}"
+
+
+class TellsMore(FakeBackend):
+    """Statuses are of a class of its own, with a field and a property that the contract does not know."""
+
+    areas = "status", "kill", "handle"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        told = {each: _Status(**vars(status)) for each, status in (await super().status(handles)).items()}
+        for each in told.values():
+            assert each.told
+        return told
 
 
 class Different(FakeBackend):

@@ -150,7 +150,7 @@ class SortsCopiesAsText(_Changes):
     """Copy 10 comes before copy 2."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "copy 2, told to exit 0, ended FAILED"
+    seen = "copy 2 told to exit 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 was told to"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(copies[index] for index in sorted(range(len(copies)), key=str))
@@ -160,7 +160,7 @@ class TheSpecificationWins(_Changes):
     """The environment of the specification is applied last."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "ended FAILED"
+    seen = "the specification's IC_END won over the copy's"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return _environments(copies, [{**copy.environment, **spec.environment} for copy in copies])
@@ -458,7 +458,7 @@ class LosesEveryTenthCopysVariables(_Changes):
     """Of every ten copies, the last gets no variables of its own."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "copy 9, told to exit"
+    seen = "copy 9 told to exit 0, ended FAILED"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))
