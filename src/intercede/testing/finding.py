@@ -27,6 +27,8 @@ _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__)
 _DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
 _SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 1.0, 20_000
+_MESSAGE = 180
+"""The most characters of what was expected in a message, so that what was observed is never cut off."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Finding:
     @property
     def message(self) -> str:
         """Both in one line."""
-        return plain(brief(f"expected {self.expected}; observed {self.observed.partition(chr(10))[0]}"))
+        expected, observed = brief(self.expected, _MESSAGE), brief(self.observed.partition("\n")[0])
+        return plain(f"expected {expected}; observed {observed}")
 
 
 def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:

@@ -13,6 +13,7 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, Su
 from intercede.testing.backend.answers import a, finished, living, purged, seen, started, submitted, told_handles
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, shown
+from intercede.testing.journal import brief
 
 _PARTS = (0.2, 0.5, 0.8, 0.95)
 """When a submit is cancelled, as parts of the time that one takes."""
@@ -160,10 +161,12 @@ async def check_hostile_tags(context: Context) -> None:
         ours = {handle: what for what, (handle,) in handles.items()}
         for what, tag in tags.items():
             found = [ours.get(each, f"another job, {each.job}") for each in await _found(context, backend, tag)]
-            others = [f"{each}{f': {tags[each]!r}' if each in tags else ''}" for each in found if each != what]
+            others = [
+                f"{each}{f': {brief(repr(tags[each]), 60)}' if each in tags else ''}" for each in found if each != what
+            ]
             context.expect(
                 found == [what],
-                expected=f"find({shown(tag)}), {what}, to return the one job that was submitted with exactly that tag",
+                expected=f"find({brief(shown(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
                 observed=_told_of(found.count(what), others),
             )
         for tag in _EVERYTHING:
