@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, TypeVar
 
 from intercede.testing.subjects import Subject
 
@@ -29,6 +29,8 @@ names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes."""
+_T = TypeVar("_T")
+
 _MOST = 16 << 20
 """The most bytes that are read of what it tells, and of the end of what it prints."""
 
@@ -97,7 +99,9 @@ async def _started(stderr: IO[bytes]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await _end(await starting)
+        with suppress(asyncio.CancelledError):  # it is raised below
+            await _to_its_end(starting)
+        await _end(starting.result())
         raise
 
 
@@ -111,10 +115,23 @@ async def _ask(child: asyncio.subprocess.Process, request: bytes) -> None:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill it and what it started: all of its process group, of which it is the first."""
+    """Kill it and what it started: all of its process group, of which it is the first. A cancellation has to wait."""
     with suppress(ProcessLookupError):  # nobody is left
         os.killpg(child.pid, SIGKILL)
-    await child.wait()
+    await _to_its_end(asyncio.ensure_future(child.wait()))
+
+
+async def _to_its_end(task: asyncio.Future[_T]) -> _T:
+    """Await all of it, however often this is cancelled meanwhile; then the cancellation goes on."""
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
 
 
 def _value(path: str) -> object:

@@ -53,6 +53,7 @@ _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object, which another run does not repeat."""
+_SHOWN_COPIES = 4
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")
@@ -413,7 +414,8 @@ def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
     fields = [f"{name}={shown(value)}" for name, value in given.items()]
     count = copies if isinstance(copies, int) else len(copies)
-    own = [] if isinstance(copies, int) else [f"copies[{n}]={shown(each)}" for n, each in enumerate(copies)]
+    first = [] if isinstance(copies, int) else copies[:_SHOWN_COPIES]
+    own = [f"copies[{n}]={shown(each)}" for n, each in enumerate(first)] + (["..."] if 0 < len(first) < count else [])
     return ", ".join(
         brief(each, 300) for each in (shown(payload[1] or str(payload[0])), f"copies={count}", *fields, *own)
     )

@@ -301,8 +301,7 @@ class Report:
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
         first, *others = sorted(self._decisive, key=lambda each: -self.blocks[each])  # as many: in the contract's order
-        was_to_follow = not self.selected or self.facts.refusal is not None
-        blocked = self.blocks[first] if was_to_follow else 0
+        blocked = self.blocks[first]
         told = f"fix {first}{' first' if others or blocked else ''}"
         told += f", it blocks {blocked} more" if blocked else ""
         return told + (f"; red as well: {_listed(tuple(others), 3)}" if others else "")
@@ -341,7 +340,8 @@ def judge(
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses):
         result = results.get(each.id, Result(each.id))
-        settled[each.id] = _settled(each, result, facts, needs(each, clauses), settled)
+        chosen = not selected or each.id in results
+        settled[each.id] = _settled(each, result, facts, needs(each, clauses) if chosen else (), settled)
     ordered = {each: settled[each] for each in clauses}
     return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale)
 

@@ -51,14 +51,14 @@ _T = TypeVar("_T")
 def a(kind: type[_T], value: object, what: str) -> _T:
     """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
 
-    Only the fields of the contract's own type count: a subclass may have more.
+    Only the fields of the contract's own type count: a subclass may have more. Of handles, clauses of their own tell.
 
     Raises:
         CheckFailed: It is not.
     """
     if not isinstance(value, kind):
         raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {type(value).__name__}")
-    if issubclass(kind, BaseModel):
+    if issubclass(kind, BaseModel) and kind not in {Submission, JobHandle}:
         try:
             kind.model_validate({name: held for name, held in vars(value).items() if name in kind.model_fields})
         except ValidationError as error:
@@ -216,6 +216,8 @@ def read(path: object, what: str) -> bytes:
     Raises:
         CheckFailed: It points at nothing that could be read, or at what is no regular file.
     """
+    if path is None:
+        raise CheckFailed(f"a path to {what}", "None")
     try:
         return contents(a(Path, path, f"the path to {what}"))
     except (OSError, ValueError) as error:  # the second: a path with a NUL
