@@ -1,7 +1,9 @@
 """What may be secret is not told: not in a configuration, and not in what anybody says of it."""
 
 import json
+import re
 import shlex
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +78,10 @@ def test_a_report_shows_no_secret_of_the_configuration(config: dict[str, object]
         {"options": {"session": ["hunter2"]}},
         {"passwords": {"hunter2": True}},
         {"password": "-hunter2"},
+        {"curl": ["curl", "-u", "me:hunter2", "--user", "me:hunter2"]},
+        {"login": "me:hunter2@login.example.org"},
+        {"dsn": "host=h user=u password=hunter2"},
+        {"signature": "hunter2", "user_pw1": "hunter2", "pw_": "hunter2"},
         {"opaque": "eyJhbGciOiJub25lIn0.hunter2.x"},
         {"opaque": f"{PEM}hunter2"},
         {"opaque": "aB3dE5fG7hI9jK1lM3nO5hunter2"},
@@ -160,6 +166,9 @@ SPELT = st.sampled_from(
         lambda text: repr(text.encode("utf-8", "replace")),
         lambda text: quote(text, safe="", errors="replace"),
         lambda text: " ".join(text.split()),
+        ascii,
+        lambda text: re.sub("%..", lambda each: each[0].lower(), quote(text, safe="/", errors="replace")),
+        lambda text: b64encode(text.encode("utf-8", "surrogatepass")).decode(),
         lambda text: shlex.quote(json.dumps(text)),
     ]
 )
@@ -193,6 +202,22 @@ def test_a_text_without_secrets_stays(text: str) -> None:
     assume("://" not in text)
 
     assert scrubber({"host": "login.example.org", "port": 22})(text) == text
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"url": "https://me:hunter%402Sesame%21@h.example/"}, "401 for hunter@2Sesame!"),
+        ({"url": "https://me:hunter2Sesame@h.example/"}, "Basic bWU6aHVudGVyMlNlc2FtZQ=="),
+        ({"command": "sshpass -p hunter2 ssh host"}, "with hunter2"),
+        ({"dsn": "host=h user=u password=hunter2"}, "with hunter2"),
+        ({"header": "Authorization: Bearer hunter2"}, "with hunter2"),
+        ({"submit_arguments": ["--export=SITE_TOKEN=hunter2"]}, "with hunter2"),
+    ],
+)
+def test_a_secret_within_a_longer_text_is_one_by_itself(config: object, text: str) -> None:
+    """Decoded from a URL, encoded for HTTP, behind a word that tells."""
+    assert not re.search("[Hh]unter|aHVudGVy", scrubber(config)(text))
 
 
 def test_what_is_hidden_says_so() -> None:

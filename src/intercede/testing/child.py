@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from signal import SIGKILL
 from tempfile import NamedTemporaryFile
@@ -17,14 +18,15 @@ from intercede.testing.subjects import Subject
 __all__ = ["BOOT", "Child", "run_child"]
 
 BOOT = """
-import json, sys
+import json, signal, sys
 request = json.loads(sys.stdin.buffer.read())
+signal.alarm(request["seconds"])  # whoever waits for it may be gone
 sys.path[:] = request["path"]
+def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
+    with open(request["told"], "w") as file:
+        file.write(dumps(value))
 from intercede.testing.subjects import remade
 subject = remade(request["subject"])
-def tell(value):
-    with open(request["told"], "w") as file:
-        json.dump(value, file)
 names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
@@ -52,7 +54,7 @@ class Child:
 
 
 async def run_child(
-    subject: Subject, source: str, arguments: Sequence[str], scratch: Path, *, jobs: bool = False
+    subject: Subject, source: str, arguments: Sequence[str], scratch: Path, *, seconds: float, jobs: bool = False
 ) -> Child:
     """Run Python source in a child process that can build the subject. It is killed where this is cancelled.
 
@@ -61,6 +63,7 @@ async def run_child(
         source: What it does. What it gives to ``tell`` comes back: its stdout is the subject's, too.
         arguments: A list of that name in the child.
         scratch: A directory in which files may lie meanwhile.
+        seconds: After so many it ends by itself: this loop may stand still, and never cancel it.
         jobs: Whether it starts jobs, which may be processes that go on; otherwise whatever it started ends with it.
     """
     # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
@@ -72,6 +75,7 @@ async def run_child(
             "source": source,
             "arguments": arguments,
             "told": told.name,
+            "seconds": ceil(seconds) + 1,
         }
         child = await _started(stderr.file)
         goes_on = False
@@ -137,7 +141,7 @@ async def _to_its_end(task: asyncio.Future[_T]) -> _T:
 def _value(path: str) -> object:
     try:
         return json.loads(_read(path))
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: brackets without end
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobOutput
 from intercede.testing import bounded
-from intercede.testing.context import Context
+from intercede.testing.context import Context, listed
 from intercede.testing.files import regular
 from intercede.testing.finding import told
 
@@ -76,7 +76,7 @@ async def _clean(check: Context, context: Context, remains: Remains, *, evidence
     async with context.opened() as backend:
         handles = dict(check.handles)
         for tag in check.tags if "find" in check.capabilities else ():
-            handles.update(dict.fromkeys(await _found(context, backend, tag)))
+            handles.update(dict.fromkeys(listed(await _found(context, backend, tag))))
         if handles:
             if evidence and "output" in check.capabilities:
                 fetching = await bounded.ended(_outputs(context, backend, handles))

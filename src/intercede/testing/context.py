@@ -6,9 +6,10 @@ import secrets
 import string
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from inspect import isawaitable
+from itertools import islice
 from pathlib import Path
 from reprlib import Repr
 from types import TracebackType
@@ -45,7 +46,7 @@ from intercede.testing.child import run_child
 from intercede.testing.journal import Call, brief
 from intercede.testing.subjects import Subject
 
-__all__ = ["CheckFailed", "Context", "shown"]
+__all__ = ["CheckFailed", "Context", "listed", "shown"]
 
 _VERB_SECONDS = 20.0
 """How long one verb may take."""
@@ -53,7 +54,7 @@ _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object, which another run does not repeat."""
-_SHOWN_COPIES = 4
+_SHOWN_COPIES, _MOST = 4, 1_000_000
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")
@@ -78,7 +79,8 @@ class _Brief(Repr):
             given = [name for name in type(x).model_fields if name in x.model_fields_set]
             return f"{type(x).__name__}({', '.join(f'{name}={self.repr1(getattr(x, name), level - 1)}' for name in given)})"
         if isinstance(x, Mapping):
-            return self.repr_dict(dict(cast("Mapping[object, object]", x)), level)
+            first = islice(cast("Mapping[object, object]", x).items(), self.maxdict + 1)  # it may have no end
+            return self.repr_dict(dict(first), level)
         return _ADDRESS.sub("", super().repr_instance(x, level))
 
 
@@ -91,6 +93,18 @@ def shown(value: object) -> str:
         return _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001 -- a stranger's repr
         return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+def listed(values: Iterable[_T]) -> list[_T]:
+    """Copy what an answer holds.
+
+    Raises:
+        CheckFailed: It has no end, as far as can be seen.
+    """
+    found = list(islice(values, _MOST + 1))
+    if len(found) > _MOST:
+        raise CheckFailed("an answer that has an end", f"more than {_MOST} entries")
+    return found
 
 
 class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
@@ -199,7 +213,7 @@ class Context:
     ) -> Submission:
         """Submit, and remember the jobs."""
         submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
-        self.remember(submission.handles.values())
+        self.remember(listed(submission.handles.values()))
         self.tags.pop(spec.tag or "", None)
         return submission
 
@@ -321,7 +335,7 @@ class Context:
             child = await self._ask(
                 "child process",
                 f"{what}{', ' if arguments else ''}{', '.join(map(shown, arguments))}",
-                lambda: run_child(self.subject, source, arguments, self.tmp, jobs=jobs),
+                lambda: run_child(self.subject, source, arguments, self.tmp, seconds=within * self.scale, jobs=jobs),
                 within=within,
             )
         said = f"it ended with exit code {child.code}: {child.last_words}"
@@ -398,7 +412,8 @@ class _Opened(AbstractAsyncContextManager[_E]):
         except Exception as second:
             if error is None:
                 raise
-            error.add_note(f"and leaving then raised {shown(second)}")  # it must not hide what the check found
+            with suppress(TypeError):  # its notes are no list
+                error.add_note(f"and leaving then raised {shown(second)}")  # it must not hide what the check found
 
 
 async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:

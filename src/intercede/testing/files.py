@@ -2,28 +2,57 @@
 
 import os
 import stat
+import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import BinaryIO
 
-__all__ = ["MOST", "contents", "regular"]
+__all__ = ["MOST", "contents", "regular", "scratch"]
 
 MOST = 64 << 20
 """The most bytes that are read of one file: many times what any payload of ours writes."""
+_SECONDS = 60
 
 
 @contextmanager
-def regular(path: Path) -> Generator[BinaryIO]:
+def regular(path: Path | str) -> Generator[BinaryIO]:
     """Open a regular file.
 
     Raises:
         OSError: It is none, or cannot be opened.
     """
-    _refuse_others(path.stat(), path)  # before it is opened: that alone does something to a device
+    path = os.fspath(path)  # one's own class may say anything of it
+    _refuse_others(os.stat(path), path)  # noqa: PTH116 -- before it is opened: that alone does something to a device
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 -- a descriptor
         _refuse_others(os.fstat(file.fileno()), path)
         yield file
+
+
+@contextmanager
+def scratch(where: str) -> Generator[Path]:
+    """Make an empty directory, and remove it afterwards with whatever was put into it, however deep that lies.
+
+    Where that cannot be done it is still there.
+
+    Args:
+        where: In which directory.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    made = Path(mkdtemp(prefix="intercede-", dir=where))
+    try:
+        yield made
+    finally:
+        try:
+            rmtree(made)
+        except (OSError, RecursionError):  # deeper than Python goes, or somebody still writes there
+            rm = ["rm", "-rf", "--", str(made)]
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- a name of ours
 
 
 def contents(path: Path) -> bytes:
@@ -39,6 +68,6 @@ def contents(path: Path) -> bytes:
     return read
 
 
-def _refuse_others(status: os.stat_result, path: Path) -> None:
+def _refuse_others(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is no regular file, but {stat.filemode(status.st_mode)}")

@@ -6,6 +6,13 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import (  # by name: a subject may replace what the module holds
+    extract_tb,
+    format_exception_only,
+    format_list,
+)
+from types import GetSetDescriptorType
+from typing import cast
 
 import pydantic
 
@@ -26,7 +33,11 @@ _FRAME = (_BOUNDS, str(Path(_KIT, "context.py")))
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
+_TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
+"""What reads it, whatever a subject's exception makes of the name."""
 _SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 1.0, 20_000
+_MARGIN = "\n  | "
+"""Before each further line of a stranger's: forges take orders from lines that begin with colons."""
 _MESSAGE = 180
 """The most characters of what was expected in a message, so that what was observed is never cut off."""
 
@@ -52,22 +63,31 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
     if raised is None:
         return None
     if isinstance(raised, CheckFailed):
-        return Finding(State.FAILED, raised.expected, raised.observed)
+        return Finding(State.FAILED, str(raised.expected)[:_LONGEST], str(raised.observed)[:_LONGEST])
     if isinstance(raised, TookTooLong):
         return Finding(State.FAILED, "the check to end in time", str(raised))
-    whole = traceback.extract_tb(raised.__traceback__)
-    frames = [each for each in whole if not each.filename.startswith(_FRAME)]
-    observed = f"raised {told(raised)}\n{''.join(traceback.format_list(frames))}".rstrip()
+    whole, text = _frames(raised)
+    observed = f"raised {told(raised)}\n{text}".rstrip()
     if _is_ours(clause, whole):
         return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
     return Finding(State.FAILED, "no exception", observed)
+
+
+def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
+    """Return where an exception was raised, and the text of that: its source is a stranger's, too, and may never end."""
+
+    async def reading() -> tuple[list[traceback.FrameSummary], str]:
+        whole = list(extract_tb(_TRACEBACK.__get__(raised)))
+        return whole, "".join(format_list([each for each in whole if not each.filename.startswith(_FRAME)]))
+
+    return bounded.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(where that was cannot be told)")
 
 
 def told(raised: BaseException) -> str:
     """Write an exception, whose own text is a stranger's code, too: it may be endless, or never come."""
 
     async def telling() -> str:
-        return "".join(traceback.format_exception_only(raised))[:_LONGEST]
+        return "".join(format_exception_only(raised))[:_LONGEST]
 
     text = bounded.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
     return brief(text or f"{type(raised).__name__}, whose text could not be had")
@@ -107,7 +127,7 @@ def red_text(
         f"{clause.id} ({clause.level}): {clause.title}",
         f"done: {clause.done}" if clause.done else "",
         f"expected: {finding.expected}",
-        f"observed: {finding.observed}",
+        f"observed: {finding.observed}".replace("\n", _MARGIN),
         f"the calls it made:\n{_calls(calls)}" if calls else "",
         outputs,
         left,

@@ -6,6 +6,8 @@ another process can survive that: ``-n 1``.
 
 import asyncio
 import os
+import resource
+import socket
 import sys
 import tempfile
 import threading
@@ -27,8 +29,10 @@ _MENDED: Mapping[object, Sequence[str]] = {
         *("get_running_loop", "set_event_loop", "shield", "sleep", "timeout", "to_thread", "wait", "wait_for"),
     ),
     os: ("getpid", "kill", "killpg"),
+    socket: ("socketpair",),
     sys: ("stdout", "stderr"),
     tempfile: ("tempdir",),
+    threading: tuple({"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys()),
     threading.Thread: ("join", "is_alive", "run"),
     time: ("monotonic", "sleep", "time"),
 }
@@ -51,8 +55,8 @@ class ProcessEnded(BaseException):
 def unharmed() -> Generator[None]:
     """Keep a subject from ending this process, and undo what it did to it.
 
-    Its working directory, umask, environment and streams, and functions of the standard library that everybody needs,
-    are put back where this is the main thread: nobody else changes them meanwhile.
+    Functions of the standard library that everybody needs are put back. So is what is the whole process's, its working
+    directory, umask, environment and descriptors, where this is the main thread: nobody else changes those meanwhile.
     """
     with _stays, ExitStack() as undo:
         if threading.current_thread() is threading.main_thread():
@@ -61,7 +65,7 @@ def unharmed() -> Generator[None]:
 
 
 class _Stays:
-    """Replaces what would end the process, or keep it from ending, as long as anything is inspected."""
+    """Replaces what would end the process, or keep it from ending, as long as anything is inspected; then all is as before."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._undo = threading.Lock(), 0, ExitStack()
@@ -80,6 +84,14 @@ class _Stays:
                 _forget_pools()
 
     def _replace(self) -> None:
+        for owner, names in _MENDED.items():
+            for name in names:
+                self._undo.callback(setattr, owner, name, getattr(owner, name))
+        self._undo.callback(sys.setswitchinterval, sys.getswitchinterval())
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, TypeError):  # it is none, or lets nobody touch it
+                self._undo.callback(vars(stream).pop, "close", None)
+                stream.close = _nothing  # type: ignore[method-assign]  # who captures it reads it later
         for name in _ENDS:
             own: Callable[..., object] = getattr(os, name)
             self._undo.callback(setattr, os, name, own)
@@ -90,6 +102,10 @@ class _Stays:
         start = threading.Thread.start
         self._undo.callback(setattr, threading.Thread, "start", start)
         threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # put back when all is done
+
+
+def _nothing() -> None:
+    """Do that."""
 
 
 _stays = _Stays()
@@ -132,9 +148,8 @@ def _forget_pools() -> None:
 
 
 def _remember(undo: ExitStack) -> None:
-    for owner, names in _MENDED.items():
-        for name in names:
-            undo.callback(setattr, owner, name, getattr(owner, name))
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
+        undo.callback(_raise_limit, limit, resource.getrlimit(limit)[0])
     for number in (0, 1, 2):
         with suppress(OSError):  # one that is closed already stays so
             undo.callback(_reopen, number, os.dup(number))
@@ -144,6 +159,13 @@ def _remember(undo: ExitStack) -> None:
     undo.callback(os.umask, mask)
     with suppress(OSError):  # where it is gone already, there is nothing to go back to
         undo.callback(_go_back, os.getcwd())  # noqa: PTH109 -- a name to go back to
+
+
+def _raise_limit(limit: int, soft: int) -> None:
+    now, hard = resource.getrlimit(limit)
+    if now != soft:
+        with suppress(ValueError, OSError):  # the hard one was lowered, too, which is for good
+            resource.setrlimit(limit, (soft, hard))
 
 
 def _reopen(number: int, copy: int) -> None:

@@ -18,6 +18,8 @@ from intercede.testing.verdict import Facts, Profile, Result, in_profile
 
 __all__ = ["ROOT", "Options", "Plan", "node_id", "selects", "settle"]
 
+_SCALE = 1e6
+"""More is no bound: a check would take weeks."""
 ROOT = "intercede"
 """What every node id of the suite begins with."""
 
@@ -131,8 +133,8 @@ def _check_numbers(scale: float | str, repeat: int) -> None:
             raise ConfigError(
                 f"--intercede-timeout-scale must be a number above 0, or auto, not {scale!r}", value=scale
             )
-    elif not scale > 0:
-        raise ConfigError(f"--intercede-timeout-scale must be above 0, not {scale:g}", value=scale)
+    elif not 0 < scale < _SCALE:
+        raise ConfigError(f"--intercede-timeout-scale must be above 0 and below {_SCALE:g}, not {scale:g}", value=scale)
     if repeat < 1:
         raise ConfigError(f"--intercede-repeat must be at least 1, not {repeat}", value=repeat)
 

@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import shlex
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from intercede.contract import VERSION
 from intercede.contract.errors import IntercedeError
 from intercede.testing.clauses import CLAUSES, Clause, Level
 from intercede.testing.collection import SUBJECT, Area, areas
+from intercede.testing.finding import plain
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
@@ -200,6 +202,15 @@ class Suite:
             report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Take the secrets of the subjects out of what is shown of a warning."""
+        text = said = str(warning_message.message)
+        for each in self._inspections.values():
+            said = each.scrub(said)
+        if said != text:
+            warning_message.message = UserWarning(said)
+
     # The run
 
     def pytest_report_header(self) -> list[str]:
@@ -209,7 +220,7 @@ class Suite:
             lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
             lines += [f"intercede: {warning}" for warning in each.warnings]
         lines += [f"intercede: {note}" for note in self.plan.notes]
-        return lines
+        return [plain(each) for each in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what became of each check, from this process or a worker."""
@@ -268,7 +279,8 @@ class Suite:
             write_known(known, text)
             self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)
 
-    def _write_line(self, line: str, **colours: bool) -> None:
+    def _write_line(self, text: str, **colours: bool) -> None:
+        line = plain(text)
         if self._config.pluginmanager.has_plugin("terminalreporter"):
             self._config.get_terminal_writer().line(line, **colours)
         else:

@@ -3,10 +3,11 @@
 import json
 import re
 import shlex
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import cast
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 __all__ = ["HIDDEN", "redacted", "redacted_json", "scrubber"]
 
@@ -14,7 +15,8 @@ HIDDEN = "***"
 """What stands where something was hidden."""
 _WORDS = "pass(?:word|wd|phrase|code)?|pwd?|secrets?|tokens?|keys?|creds?|credentials?|auth|bearer|private|cookies?|jwt|pin|psk"
 _SECRET = re.compile(
-    r"pass|pwd?\b|secret|token|key|cred|auth|bearer|private|cookie|header|session|jwt|saml|(?:pin|otp|psk|sas|sig)\b",
+    r"pass|pwd?\b|secret|token|key|cred|auth|bearer|private|cookie|header|session|jwt|saml|signature|"
+    r"(?:pin|otp|psk|sas|sig)\b|(?<![a-z])pw(?![a-z])",
     re.IGNORECASE,
 )
 _LOOKS_SECRET = re.compile(r"-----BEGIN |\beyJ[\w-]{8,}\.|^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+_-][\w+/=-]{23,}$")
@@ -22,10 +24,17 @@ _LOOKS_SECRET = re.compile(r"-----BEGIN |\beyJ[\w-]{8,}\.|^(?=.*[a-z])(?=.*[A-Z]
 _IN_URL = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
 _VALUES = re.compile(r"(?<=[:=])[^&]+")
 """Of `user:password` and `key=value&key=value`."""
+_ASSIGNED = re.compile(
+    rf"(?:{_SECRET.pattern})[\w-]*[\"']?(?:\s*[=:]\s*|\s+)[\"']?([^\s\"'&;,]+)|\s-p\s+(\S+)", re.IGNORECASE
+)
+"""What stands behind a telling word in a longer text: ``host=h password=...``, ``Authorization: Bearer ...``."""
+_LOGIN = re.compile(r"(?<![^\s\"'=])([^\s/@:\"'=]+:[^\s/@]+)(?=@)")
+"""``user:password@host`` without a scheme before it."""
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)")
 """In running text, where a question mark says nothing."""
 _WORD = re.compile(rf"(?<![a-z])(?:{_WORDS})(?![a-z])", re.IGNORECASE)
 """One of those words by itself: in a single word, as in ``monkey``, a part of one says nothing."""
+_QUOTED = re.compile(r"%[0-9A-F]{2}")
 _PATH = re.compile(r"~?(?:/[\w.@-]{1,64})+/?")
 _NAMES = frozenset({"type", "transport", "scheduler"})
 """The keys under which a name of a plugin stands, whatever word it is made of."""
@@ -107,8 +116,11 @@ class _Copy:
         if _is_option(text):
             return text
         if _is_secret(text):
-            self.secrets += [text, text.partition("=")[2]]
+            self.secrets += [text, *(each for found in _ASSIGNED.findall(text) for each in found)]
             return HIDDEN
+        if logins := _LOGIN.findall(text) if "://" not in text else ():
+            self.secrets += [*logins, *(each.partition(":")[2] for each in logins)]
+            return _LOGIN.sub(HIDDEN, text)
         if "://" not in text:
             return text
         found: list[str] = _IN_URL.findall(text)
@@ -163,12 +175,16 @@ def _introduced(items: Sequence[object]) -> Iterator[bool]:
     sshpass = any(isinstance(each, str) and each.endswith("sshpass") for each in items)
     before: object = None
     for each in items:
-        yield (isinstance(before, str) and _introduces(before)) or (sshpass and before == "-p")
+        yield isinstance(before, str) and (
+            _introduces(before)
+            or (sshpass and before == "-p")
+            or (before in {"-u", "--user"} and isinstance(each, str) and ":" in each)
+        )
         before = each
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """Yield it as it is, in one line, as Python, JSON and a shell cite it, and as a URL holds it."""
+    """Yield it as it is, in one line, as Python, JSON and a shell cite it, and as a URL and a header of HTTP hold it."""
     cited = {
         secret,
         " ".join(secret.split()),
@@ -176,11 +192,24 @@ def _spellings(secret: str) -> Iterator[str]:
         repr(secret.encode(errors="surrogatepass"))[2:-1],
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret, safe="", errors="replace"),
-        quote_plus(secret, errors="replace"),
+        ascii(secret)[1:-1],
+        unquote(secret),
+        b64encode(secret.encode(errors="surrogatepass")).decode(),
+        b64encode(unquote(secret).encode(errors="surrogatepass")).decode(),
+        *(spelt for each in _quoted(secret) for spelt in (each, _QUOTED.sub(_small, each))),
     }
     yield from cited
     yield from (shlex.quote(each)[1:-1] for each in cited if "'" in each)
+
+
+def _quoted(secret: str) -> Iterator[str]:
+    for safe in ("", "/"):
+        yield quote(secret, safe=safe, errors="replace")
+    yield quote_plus(secret, errors="replace")
+
+
+def _small(found: re.Match[str]) -> str:
+    return found[0].lower()
 
 
 def _patterns(secrets: Iterable[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from intercede.config import as_given
-from intercede.contract.backend import Capability
+from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
 from intercede.testing import bounded
 from intercede.testing.child import Child, run_child
@@ -133,14 +133,26 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Fa
 async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
     with tempfile.TemporaryDirectory(prefix="intercede-") as scratch:
         try:
-            examination = run_child(subject, _EXAMINATION, [subject.role], Path(scratch))
+            examination = run_child(subject, _EXAMINATION, [subject.role], Path(scratch), seconds=seconds)
             child = await bounded.within(seconds, examination)
         except bounded.TookTooLong:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
-    answer = cast("dict[str, object] | None", child.told) or {"refusal": _died(child)}
+    answer = _answer(child.told) or {"refusal": _died(child)}
     if "usage" in answer:
-        raise IntercedeError(scrubber(subject.config)(str(answer["usage"])))
+        raise IntercedeError(scrubber(subject.whole)(str(answer["usage"])))
     return _facts(subject, answer)
+
+
+def _answer(told: object) -> dict[str, object] | None:
+    """Read what the examination told; None where that is not of its form: the subject may have had its hands in it."""
+    if not isinstance(told, dict):
+        return None
+    answer = cast("dict[str, object]", told)
+    lists = [answer.get(each, []) for each in ("capabilities", "warnings")]
+    texts = [answer.get(each, "") for each in ("refusal", "usage")]
+    flat = [*texts, *(each for some in lists if isinstance(some, list) for each in cast("list[object]", some))]
+    good = all(isinstance(each, list) for each in lists) and all(isinstance(each, str) for each in flat)
+    return answer if good and set(cast("list[str]", lists[0])) <= set(CAPABILITIES) else None
 
 
 def _died(child: Child) -> str:
@@ -148,11 +160,11 @@ def _died(child: Child) -> str:
 
 
 def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
-    plugins, scrub = subject.plugins(), scrubber(subject.config)
+    plugins, scrub = subject.plugins(), scrubber(subject.whole)
     refusal = cast("str | None", answer.get("refusal"))
     return Facts(
         id=subject.id,
-        config=subject.config,
+        config=cast("Mapping[str, object] | str", _thawed(subject.whole)),
         name=subject.id,
         role=subject.role,
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),

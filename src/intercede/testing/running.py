@@ -16,6 +16,7 @@ from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_here
 from intercede.testing.context import Context, shown
+from intercede.testing.files import scratch
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
 from intercede.testing.redaction import scrubber
@@ -281,11 +282,12 @@ class Inspection:
     def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         _ = self._seal  # made before the subject is
-        with tempfile.TemporaryDirectory(prefix="intercede-", dir=self._where, ignore_cleanup_errors=True) as directory:
-            tmp, aside = Path(directory, "check"), Path(directory, "aside")
+        with scratch(self._where) as directory:
+            tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities
             yield Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children), aside
+        self.left += [f"the directory {directory} could not be removed"] if directory.exists() else []
 
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains

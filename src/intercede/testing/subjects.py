@@ -35,6 +35,8 @@ Role = Literal["backend", "transport", "scheduler"]
 Recipe = Mapping[str, object]
 """Plain data from which a child process builds the same subject."""
 
+_PARTS = ("transport", "scheduler")
+"""What a backend is composed of."""
 _DIRECT = "intercede:direct"
 """What runs the jobs of a transport under inspection, whatever covers that name."""
 
@@ -115,18 +117,30 @@ class RegistrySubject:
         config = {"type": self.config} if isinstance(self.config, str) else self.config
         named = [(f"{self.role}s", config.get("type"))]
         if self.role == "backend":
-            named += [(group, self._type_of(group, config.get(group[:-1]))) for group in ("transports", "schedulers")]
+            named += [(f"{each}s", self._type_of(f"{each}s", config.get(each))) for each in _PARTS]
         if self.role == "transport":
             named.append(("schedulers", _DIRECT))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the examination in a child records what the registry warns of
             return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
 
-    def _type_of(self, group: str, part: object) -> object:
-        """Return the registered name that a part of a composed backend means: a table, or the name of one."""
-        table: object = part
+    @property
+    def whole(self) -> Mapping[str, object] | str:
+        """The configuration with the tables that it names in their places."""
+        if isinstance(self.config, str) or self.role != "backend":
+            return self.config
+        parts = {each: self._table_of(f"{each}s", self.config[each]) for each in _PARTS if each in self.config}
+        return {**self.config, **parts}
+
+    def _table_of(self, group: str, part: object) -> object:
+        """Return the table that a part of a composed backend is or names; a registered name stays one."""
         if isinstance(part, str) and self.file is not None:
-            table = loaded(self.file).tables(group).get(part, part)
+            return loaded(self.file).tables(group).get(part, part)
+        return part
+
+    def _type_of(self, group: str, part: object) -> object:
+        """Return the registered name that a part of a composed backend means."""
+        table = self._table_of(group, part)
         return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
     def part(self) -> object:

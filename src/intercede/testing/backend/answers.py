@@ -19,7 +19,7 @@ from intercede.contract.job import (
     Submission,
     SubmissionSpec,
 )
-from intercede.testing.context import CheckFailed, Context, shown
+from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.files import contents
 
 __all__ = [
@@ -76,12 +76,20 @@ def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str
     for handle in handles:
         if handle not in mapping:
             raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {shown(answer)}")
-    return [a(kind, mapping[handle], f"what {verb} tells of job {handle.job}") for handle in handles]
+    try:
+        found = [mapping[handle] for handle in handles]
+    except KeyError as error:
+        raise CheckFailed(
+            f"what the answer of {verb} says it holds to be there", f"KeyError for {shown(error)}"
+        ) from error
+    return [
+        a(kind, value, f"what {verb} tells of job {handle.job}") for handle, value in zip(handles, found, strict=True)
+    ]
 
 
 def asked_of(answer: object, verb: str) -> list[object]:
     """Return the keys of an answer, as often as they stand there."""
-    return list(_mapping(answer, verb))
+    return listed(_mapping(answer, verb))
 
 
 def _mapping(answer: object, verb: str) -> Mapping[object, object]:
@@ -98,7 +106,8 @@ class _Insisting:
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> Submission:
         submission = a(Submission, await self._backend.submit(spec, copies), "the answer of submit")
-        for index, handle in _mapping(submission.handles, "submit, in handles,").items():
+        for index, handle in listed(_mapping(submission.handles, "submit, in handles,").items()):
+            a(int, index, "an index in handles")
             a(JobHandle, handle, f"the handle of copy {index}")
         _mapping(submission.failures, "submit, in failures,")
         return submission
@@ -220,7 +229,7 @@ def read(path: object, what: str) -> bytes:
         raise CheckFailed(f"a path to {what}", "None")
     try:
         return contents(a(Path, path, f"the path to {what}"))
-    except (OSError, ValueError) as error:  # the second: a path with a NUL
+    except (OSError, ValueError, TypeError) as error:  # a path with a NUL; one that is none in truth
         raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
 
 
@@ -241,15 +250,16 @@ def written(handle: JobHandle) -> str:
         CheckFailed: It cannot be.
     """
     try:
-        return handle.model_dump_json(include={"resource", "job"})
+        return a(str, handle.model_dump_json(include={"resource", "job"}), "a handle's JSON")
     except ValueError as error:
         raise CheckFailed("a handle that can be written as JSON", f"{type(error).__name__}: {error}") from error
 
 
 def living(status: JobStatus) -> str:
     """Write a status in a few words."""
-    told = status.model_dump(mode="json", exclude={"state"}, exclude_none=True)
-    return str(status.state) + (f" ({', '.join(f'{key}={value}' for key, value in told.items())})" if told else "")
+    told = status.model_dump(exclude={"state"}, exclude_none=True)
+    each = (f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in told.items())
+    return str(status.state) + (f" ({', '.join(each)})" if told else "")
 
 
 def told_handles(told: Sequence[object]) -> list[JobHandle]:

@@ -12,7 +12,7 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
 from intercede.testing.backend.answers import a, finished, living, purged, seen, started, submitted, told_handles
 from intercede.testing.clauses import MUST, clause
-from intercede.testing.context import CheckFailed, Context, shown
+from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.journal import brief
 
 _PARTS = (0.2, 0.5, 0.8, 0.95)
@@ -42,7 +42,7 @@ def _handles(answer: object) -> list[JobHandle]:
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         expected = "the answer of find to be a sequence of handles"
         raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
-    return [a(JobHandle, each, "what find tells") for each in cast("Sequence[object]", answer)]
+    return [a(JobHandle, each, "what find tells") for each in listed(cast("Sequence[object]", answer))]
 
 
 async def _expect_found(

@@ -8,7 +8,9 @@ Those that do something to the process which inspects them are for a process of 
 import asyncio
 import atexit
 import inspect
+import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
@@ -304,6 +307,54 @@ class TakesTheTemporaryDirectory(_Attacks):
         raise RuntimeError("and fails")
 
 
+class LeavesNoDescriptors(_Attacks):
+    """Every verb leaves the process no descriptor to open."""
+
+    def attack(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        raise RuntimeError("and fails")
+
+
+class BuriesDirectories(_Attacks):
+    """A verb makes directories within directories, deeper than Python removes them."""
+
+    areas = ("handle",)
+
+    def attack(self) -> None:
+        here = os.open(tempfile.gettempdir(), os.O_RDONLY)
+        for place in Path(tempfile.gettempdir()).glob("intercede-*/check"):
+            os.close(here)
+            here = os.open(place, os.O_RDONLY)
+        for _ in range(1500):
+            with suppress(FileExistsError):
+                os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+        raise RuntimeError("and fails")
+
+
+class ClosesItsStreams(_Attacks):
+    """Every verb closes sys.stdout and sys.stderr."""
+
+    def attack(self) -> None:
+        sys.stdout.close()
+        sys.stderr.close()
+        raise RuntimeError("and fails")
+
+
+class StartsNoThreads(_Attacks):
+    """Every verb sees to it that no thread starts any more."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        for name in {"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys():
+            setattr(threading, name, lambda *_, **__: None)
+        raise RuntimeError("and fails")
+
+
 class RecursesNoMore(_Attacks):
     """Every verb leaves room for hardly any further call."""
 
@@ -417,6 +468,48 @@ class RaisesWhatIsNeverTold(_Attacks):
 
     def attack(self) -> None:
         raise _NeverTold
+
+
+class _Nowhere(Exception):  # noqa: N818 -- the attack
+    @property
+    def __traceback__(self) -> None:  # type: ignore[override]  # the attack
+        threading.Event().wait()
+
+
+class RaisesNowhere(_Attacks):
+    """Every verb raises an exception whose place is never told."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        raise _Nowhere
+
+
+class RaisesWithinAPipe(_Attacks):
+    """Every verb raises an exception in a file that nobody writes to."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            pipe = Path(directory, "pipe")
+            os.mkfifo(pipe)
+            exec(compile("raise RuntimeError()", str(pipe), "exec"), {})  # noqa: S102 -- the attack
+
+
+class RaisesWithOddNotes(FakeBackend):
+    """What a verb raises has notes that are no list, and leaving raises as well."""
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        error = RuntimeError("noted")
+        error.__notes__ = 5  # type: ignore[assignment]  # the attack
+        raise error
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await super().__aexit__(exc_type, exc, traceback)
+        raise RuntimeError("and leaving")
 
 
 class RaisesMuch(_Attacks):
@@ -565,6 +658,102 @@ class _Turncoat(JobStatus):
     @property  # type: ignore[misc]  # the attack
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
         return (JobStatus, str, int)[time.monotonic_ns() % 3]
+
+
+class _Endless(Mapping[int, JobHandle]):
+    """As if there were no end."""
+
+    def __getitem__(self, key: int) -> JobHandle:
+        return JobHandle(resource="endless", job="job")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[int]:
+        return repeat(0)
+
+
+class SubmissionsHaveNoEnd(FakeBackend):
+    """The handles of a submission have no end."""
+
+    async def submit(self, spec: object, copies: object = 1) -> Submission:
+        return Submission.model_construct(handles=_Endless(), failures={})
+
+
+class FindsWithoutEnd(FakeBackend):
+    """What is found has no end, where a submission raised."""
+
+    areas = "handle", "find"
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        raise RuntimeError("the answer was lost", told)
+
+    async def find(self, tag: str) -> Sequence[JobHandle]:
+        found = await super().find(tag)
+        return repeat(found[0]) if found else found  # type: ignore[return-value]  # the attack
+
+
+class _Holds(dict[JobHandle, JobStatus]):
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+class HoldsWhatItHasNot(FakeBackend):
+    """The answer of status says that it holds everything, and holds nothing."""
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        return _Holds()
+
+
+class EndsWithManyDigits(FakeBackend):
+    """An exit code is a number that Python does not write."""
+
+    areas = "handle", "status"
+
+    async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        return dict.fromkeys(handles, JobStatus(state=JobState.FAILED, exit_code=10**5000))
+
+
+class _Silent(JobHandle):
+    def model_dump_json(self, **_: object) -> None:  # type: ignore[override]  # the attack
+        return None
+
+
+class HandlesAreNotWritten(_Handles):
+    """The JSON of a handle is None."""
+
+    kind = _Silent
+
+
+class IndicesAreOfEveryKind(FakeBackend):
+    """Handles stand under numbers and words."""
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        told = await super().submit(spec, copies)
+        return Submission.model_construct(handles={0: told.handles[0], "a": told.handles[0]}, failures={})
+
+
+class _Unsound(type(Path())):  # type: ignore[misc]  # the attack
+    def stat(self, **_: object) -> None:
+        return None
+
+
+class OutputsLieNowhere(_Outputs):
+    """stdout is a path of a class of its own, that says nothing of it."""
+
+    def change(self, output: JobOutput, dest: Path) -> JobOutput:
+        return JobOutput.model_construct(ok=True, stdout=_Unsound("/dev/zero"), stderr=_Unsound("/nowhere"), files={})
+
+
+class SpoilsWhatAChildTells(FakeBackend):
+    """In a child process, what is told is no longer what was meant."""
+
+    areas = "life", "handle"
+
+    def __init__(self) -> None:
+        super().__init__()
+        json.dump = json.dumps = lambda *_, **__: "[" * 100_000  # type: ignore[assignment]  # the attack
 
 
 class StatusesChangeClass(FakeBackend):
