@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Self, cast
 
 import pytest
@@ -25,10 +24,11 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
-from intercede.testing import bounded, gallery
+from intercede.testing import bounded, finding, gallery, running, verdict
 from intercede.testing.clauses import MUST, SHOULD, Check, Clause
 from intercede.testing.context import Context
 from intercede.testing.running import run_checks
+from intercede.testing.seal import Seal
 from intercede.testing.verdict import State, Verdict
 
 JOBS: dict[JobHandle, JobState] = {}
@@ -349,6 +349,27 @@ def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, m
     assert list(tmp_path.glob("intercede-fake/[!.]*")) == []
 
 
+def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
+    """Where the loop that would kill it stands still for good."""
+    pids: list[int] = []
+
+    async def asks(context: Context) -> None:
+        file = context.tmp / "pid"
+        source = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+        asking = asyncio.ensure_future(context.child(source, what="sleeping", within=1))
+        while not (file.exists() and file.read_text()):  # noqa: ASYNC110 -- another process writes it
+            await asyncio.sleep(0.01)
+        pids.append(int(file.read_text()))
+        time.sleep(2.5)  # noqa: ASYNC251 -- the loop stands still
+        assert _runs(pids[0]) is False
+        await asking
+
+    (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
+
+    assert result.state is State.FAILED
+    assert "child process to answer within 1 s" in result.message
+
+
 def test_of_what_is_printed_at_length_the_last_words_are_told() -> None:
     """The reason stands at the end, whatever went before it."""
 
@@ -385,36 +406,67 @@ def test_of_checks_that_run_beside_one_that_is_not_believed_none_is() -> None:
     assert [each.state for each in later.results.values()] == [State.PASSED]
 
 
+async def _enters(context: Context) -> None:
+    async with context.opened():
+        pass
+
+
+ENTERS = {"IC-SUBMIT-01": Clause(id="IC-SUBMIT-01", title="It enters.", level=SHOULD, check=_enters)}
+
+
+def _level() -> None:
+    object.__setattr__(ENTERS["IC-SUBMIT-01"], "level", "MAY")
+
+
+def _code() -> None:
+    finding.finding_of.__code__ = (lambda clause, raised: None).__code__
+
+
+def _module() -> None:
+    vars(running)["bounded"] = SimpleNamespace(**vars(bounded))
+
+
+def _added() -> None:
+    JobHandle.__eq__ = lambda *_: True  # type: ignore[method-assign]  # a subject's code does that
+
+
+def _judging() -> None:
+    verdict._RED = frozenset()
+
+
+def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(owner, name, value)
+
+
+ATTACKS: Mapping[str, Callable[[], None]] = {
+    "testing.context.Context.expect": _setting(Context, "expect", lambda *_, **__: None),
+    "testing.context.Context.status": _setting(Context, "status", lambda *_, **__: None),
+    "testing.bounded.within": _setting(bounded, "within", lambda *_: None),
+    "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
+    "contract.job.JobHandle.__eq__": _added,
+    "testing.finding.finding_of.__code__": _code,
+    "testing.running.bounded": _module,
+    "testing.verdict._RED": _judging,
+    "IC-SUBMIT-01.level": _level,
+}
+
+
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize(
-    ("owner", "name", "instead"),
-    [
-        (Context, "expect", lambda *_, **__: None),
-        (Context, "status", lambda *_, **__: None),
-        (bounded, "within", lambda *_: None),
-        (JobState, "final", property(lambda _: True)),
-    ],
-)
-def test_a_subject_that_replaces_what_judges_it_is_not_believed(
-    owner: type | ModuleType, name: str, instead: object, *, together: bool
-) -> None:
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_subject_that_replaces_what_judges_it_is_not_believed(attack: str, *, together: bool) -> None:
     """What it replaced is put back, and the check is an ERROR, which decides whatever the level of the clause."""
-    own = vars(owner)[name]
 
     class Replaces(Memory):
         async def __aenter__(self) -> Self:
-            setattr(owner, name, instead)
+            ATTACKS[attack]()
             return self
 
-    async def passes(context: Context) -> None:
-        async with context.opened():
-            pass
+    before = Seal(ENTERS)
+    report = run_checks(Replaces, clauses=ENTERS, together=together)
 
-    clauses = {each: replace(of, level=SHOULD) for each, of in _clauses(passes=passes).items()}
-    report = run_checks(Replaces, clauses=clauses, together=together)
-
-    assert vars(owner)[name] is own
+    assert before.mend() == []
     (result,) = report.results.values()
     assert result.state is State.ERROR
-    assert f"{name}: nothing that was seen meanwhile can be believed" in result.observed
+    assert attack in result.observed
+    assert "nothing that was seen meanwhile can be believed" in result.observed
     assert report.verdict is Verdict.NOT_CONFORMANT

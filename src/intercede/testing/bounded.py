@@ -17,7 +17,7 @@ from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, ParamSpec, TypeVar
 
-from intercede.testing.guard import really_exit, unharmed
+from intercede.testing.guard import really_exit, threads_start, unharmed
 
 __all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "within"]
 
@@ -117,6 +117,7 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     runner = _Runner(function, seconds)
     last = monotonic() + seconds + 5 * GRACE
     with unharmed():
+        threads_start()
         runner.start()
         try:
             while not runner.over.acquire(timeout=min(_BEAT, stall)):

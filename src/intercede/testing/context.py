@@ -54,7 +54,7 @@ _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object, which another run does not repeat."""
-_SHOWN_COPIES, _MOST = 4, 1_000_000
+_SHOWN_COPIES, _MOST = 4, 100_000
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")

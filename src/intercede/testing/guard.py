@@ -16,13 +16,17 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import thread as pools
 from contextlib import ExitStack, contextmanager, suppress
 
-__all__ = ["ProcessEnded", "really_exit", "unharmed"]
+__all__ = ["ProcessEnded", "really_exit", "threads_start", "unharmed"]
 
 really_exit = os._exit
 """What ends this process, whatever a subject was kept from."""
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
 """Whoever runs us may end the process, and does where a test hangs."""
+_STARTERS = {
+    name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
+}
+"""What starts threads, in the one or other Python."""
 _MENDED: Mapping[object, Sequence[str]] = {
     asyncio: (
         *("all_tasks", "create_subprocess_exec", "create_task", "current_task", "ensure_future", "gather"),
@@ -32,7 +36,7 @@ _MENDED: Mapping[object, Sequence[str]] = {
     socket: ("socketpair",),
     sys: ("stdout", "stderr"),
     tempfile: ("tempdir",),
-    threading: tuple({"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys()),
+    threading: tuple(_STARTERS),
     threading.Thread: ("join", "is_alive", "run"),
     time: ("monotonic", "sleep", "time"),
 }
@@ -130,6 +134,11 @@ def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
         own(max(wanted, sys.getrecursionlimit()))
 
     return limit
+
+
+def threads_start() -> None:
+    """See to it that a thread starts, whatever a subject has made of that meanwhile: who starts one waits for it."""
+    vars(threading).update(_STARTERS)
 
 
 def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

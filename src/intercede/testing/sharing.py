@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from intercede.testing import bounded
-from intercede.testing.guard import unharmed
+from intercede.testing.guard import threads_start, unharmed
 
 __all__ = ["Slots", "Together"]
 
@@ -81,6 +81,7 @@ class Together(Generic[_T]):
             with unharmed():
                 if self._thread.ident is None:
                     self._over.acquire()
+                    threads_start()
                     self._thread.start()
                 self._wait(name)
         return self._results.get(name)

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
-from intercede.contract import JobHandle, JobOutput, JobState, JobStatus, Submission, SubmissionSpec
+from intercede.contract import CommandResult, JobHandle, JobOutput, JobState, JobStatus, Submission, SubmissionSpec
 
 BEGAN: list[float] = []
 """When jobs were submitted."""
@@ -25,7 +26,7 @@ class Tiny:
 
     Args:
         red: The clauses that are to be red.
-        enter: What entering does: ``hang``, ``block``, ``raise``, ``skip``, ``recursion`` or ``crash``.
+        enter: What entering does: ``hang``, ``block``, ``raise``, ``skip``, ``orders``, ``recursion`` or ``crash``.
         seconds: How long each job runs.
         flaky: Every so many-th submission is refused.
     """
@@ -47,6 +48,8 @@ class Tiny:
                 import pytest  # noqa: PLC0415 -- as a plugin would that wants to hide
 
                 pytest.skip("not today")
+            case "orders":
+                raise RuntimeError("it said:\n::error::pwned\n  ::stop-commands::x\n\x1b[31mred")
             case "recursion":
                 sys.setrecursionlimit(len(inspect.stack(0)) + 20)
             case "crash":
@@ -93,8 +96,27 @@ class Talkative(Tiny):
         """Refuse, and say with what."""
         print("printed and", self._password)  # noqa: T201 -- the point
         logging.getLogger(__name__).warning("logged %s", self._password)
+        warnings.warn(f"warned of {self._password}", stacklevel=1)
         said = {"url": "ftp://me:open-sesame@h/x", "argv": ["login", self._password], "as text": str(self._password)}
         raise ConnectionError(f"login failed: {said}; {json.dumps(said)}; {self._password}", self._password)
+
+
+class Chatty:
+    """A transport that says too much where it cannot log in."""
+
+    def __init__(self, password: str) -> None:
+        self._password = password
+
+    async def __aenter__(self) -> Self:
+        """Fail, and say with what."""
+        raise ConnectionError(f"login failed with {self._password}")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def run(self, argv: object, *, stdin: object = None, stdout: object = None) -> CommandResult:
+        """Never."""
+        raise NotImplementedError
 
 
 def _written(dest: Path) -> Path:
