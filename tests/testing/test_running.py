@@ -419,11 +419,13 @@ def _level() -> None:
 
 
 def _code() -> None:
-    finding.finding_of.__code__ = (lambda clause, raised: None).__code__
+    def none(clause: object, raised: object) -> None: ...
+
+    finding.finding_of.__code__ = none.__code__
 
 
 def _module() -> None:
-    vars(running)["bounded"] = SimpleNamespace(**vars(bounded))
+    setattr(running, "bounded", SimpleNamespace(**vars(bounded)))  # noqa: B010 -- no module, on purpose
 
 
 def _added() -> None:
@@ -434,14 +436,18 @@ def _judging() -> None:
     verdict._RED = frozenset()
 
 
+def _ignored(*_: object, **__: object) -> None:
+    """Do nothing of what was asked."""
+
+
 def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
     return lambda: setattr(owner, name, value)
 
 
 ATTACKS: Mapping[str, Callable[[], None]] = {
-    "testing.context.Context.expect": _setting(Context, "expect", lambda *_, **__: None),
-    "testing.context.Context.status": _setting(Context, "status", lambda *_, **__: None),
-    "testing.bounded.within": _setting(bounded, "within", lambda *_: None),
+    "testing.context.Context.expect": _setting(Context, "expect", _ignored),
+    "testing.context.Context.status": _setting(Context, "status", _ignored),
+    "testing.bounded.within": _setting(bounded, "within", _ignored),
     "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _added,
     "testing.finding.finding_of.__code__": _code,

@@ -429,7 +429,7 @@ def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
     fields = [f"{name}={shown(value)}" for name, value in given.items()]
     count = copies if isinstance(copies, int) else len(copies)
-    first = [] if isinstance(copies, int) else copies[:_SHOWN_COPIES]
+    first: Sequence[CopyVars] = () if isinstance(copies, int) else copies[:_SHOWN_COPIES]
     own = [f"copies[{n}]={shown(each)}" for n, each in enumerate(first)] + (["..."] if 0 < len(first) < count else [])
     return ", ".join(
         brief(each, 300) for each in (shown(payload[1] or str(payload[0])), f"copies={count}", *fields, *own)

@@ -138,7 +138,8 @@ def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
 
 def threads_start() -> None:
     """See to it that a thread starts, whatever a subject has made of that meanwhile: who starts one waits for it."""
-    vars(threading).update(_STARTERS)
+    for name, start in _STARTERS.items():
+        setattr(threading, name, start)
 
 
 def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

@@ -41,6 +41,7 @@ __all__ = [
     "stood",
     "submitted",
     "told_handles",
+    "told_list",
     "unknown",
     "written",
 ]
@@ -260,6 +261,15 @@ def living(status: JobStatus) -> str:
     told = status.model_dump(exclude={"state"}, exclude_none=True)
     each = (f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in told.items())
     return str(status.state) + (f" ({', '.join(each)})" if told else "")
+
+
+def told_list(told: object) -> list[object]:
+    """Insist that a child process told a list.
+
+    Raises:
+        CheckFailed: It told something else.
+    """
+    return cast("list[object]", a(list, told, "what the child process tells"))
 
 
 def told_handles(told: Sequence[object]) -> list[JobHandle]:

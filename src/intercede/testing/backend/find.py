@@ -10,7 +10,17 @@ from typing import cast
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
-from intercede.testing.backend.answers import a, finished, living, purged, seen, started, submitted, told_handles
+from intercede.testing.backend.answers import (
+    a,
+    finished,
+    living,
+    purged,
+    seen,
+    started,
+    submitted,
+    told_handles,
+    told_list,
+)
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.journal import brief
@@ -108,7 +118,7 @@ async def check_from_elsewhere(context: Context) -> None:
         handles = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    found = told_handles(a(list, await context.child(_FIND, tag, what="find"), "what the child process tells"))
+    found = told_handles(told_list(await context.child(_FIND, tag, what="find")))
     _expect_same(found, handles, "another process the two jobs that this one submitted")
 
 

@@ -7,7 +7,7 @@ from inspect import isawaitable
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
-from intercede.testing.backend.answers import a, ended, finished, living, started, stood
+from intercede.testing.backend.answers import ended, finished, living, started, stood, told_list
 from intercede.testing.backend.children import COMPARE, WATCH
 from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
@@ -327,6 +327,6 @@ async def check_process(context: Context) -> None:
     tag = context.token()
     context.tags[tag] = None
     told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
-    changed: list[object] = a(list, told, "what the child process tells")
+    changed = told_list(told)
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -351,8 +351,12 @@ class StartsNoThreads(_Attacks):
 
     def attack(self) -> None:
         for name in {"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys():
-            setattr(threading, name, lambda *_, **__: None)
+            setattr(threading, name, _ignored)
         raise RuntimeError("and fails")
+
+
+def _ignored(*_: object, **__: object) -> None:
+    """Do nothing of what was asked."""
 
 
 class RecursesNoMore(_Attacks):
@@ -735,7 +739,7 @@ class IndicesAreOfEveryKind(FakeBackend):
 
 
 class _Unsound(type(Path())):  # type: ignore[misc]  # the attack
-    def stat(self, **_: object) -> None:
+    def stat(self, **_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
         return None
 
 
