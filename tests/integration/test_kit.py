@@ -34,6 +34,7 @@ def kit(environment: Environment, *options: str, **variables: str) -> tuple[Comp
     return done, (done.stdout.strip().splitlines() or [""])[-1]
 
 
+@pytest.mark.slow
 def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: Path) -> None:
     """With no file written and one option, the fake is CONFORMANT, strictly, and the report says so too."""
     options = ("--intercede-backend=fake", "--intercede-report=report", "-W", "error", "--strict-markers")

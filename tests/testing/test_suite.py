@@ -188,7 +188,9 @@ def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) 
     assert outcome.last == f"intercede: tiny: INCOMPLETE, 2 MUST did not run: {missing}"
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=["here", "-n 2"]
+)
 def test_a_selection_excuses_no_conftest(run: Pytest, workers: tuple[str, ...]) -> None:
     """What -k deselects was chosen; what a conftest drops beside it was not, and the run is INCOMPLETE."""
     filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT-02' not in i.name]\n"
@@ -658,7 +660,7 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=str)
+@pytest.mark.parametrize("options", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_no_secret_of_a_subject_is_told(run: Pytest, tmp_path: Path, secret: str, options: tuple[str, ...]) -> None:
     """Not on the terminal, not to junit, in no report: not by its errors, what it prints and logs, nor by the command."""

@@ -23,6 +23,7 @@ really_exit = os._exit
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
 """Whoever runs us may end the process, and does where a test hangs."""
+_MOMENT = 0.2
 _STARTERS = {
     name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
 }
@@ -151,7 +152,14 @@ def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Th
 
 
 def _forget_pools() -> None:
-    """Let the interpreter wait for no thread of a pool that is still busy: it may be busy for ever."""
+    """Let the interpreter wait for no thread of a pool that is still busy: it may be busy for ever.
+
+    Nor for the lock of all pools, where one was stopped while it held that.
+    """
+    if pools._global_shutdown_lock.acquire(timeout=_MOMENT):  # noqa: SLF001 -- as below
+        pools._global_shutdown_lock.release()  # noqa: SLF001 -- as below
+    else:
+        pools._global_shutdown_lock = threading.Lock()  # noqa: SLF001 -- as below
     for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- there is no other way
         if thread.daemon:
             pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
