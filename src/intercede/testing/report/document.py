@@ -15,7 +15,7 @@ from intercede.testing.report.plain import plain, plain_text
 from intercede.testing.untested import UNTESTED
 from intercede.testing.verdict import Facts, Report, Result, State
 
-__all__ = ["RED", "SCHEMA", "Data", "about", "as_json"]
+__all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason"]
 
 Data = Mapping[str, object]
 """What ``as_json`` makes, or a part of it."""
@@ -58,6 +58,14 @@ def about(document: Data) -> Sequence[Data]:
     role = cast("Data", document["subject"])["role"]
     roles = {role, "backend"} if role == "transport" else {role}
     return [each for each in cast("Sequence[Data]", document["clauses"]) if each["role"] in roles]
+
+
+def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
+    """Return which MUST could not be checked, by the reason: it is often one for many."""
+    reasons: dict[str, list[str]] = {}
+    for each in cast("Sequence[Mapping[str, str]]", document["left_out"]):
+        reasons.setdefault(each["why"], []).append(each["id"])
+    return reasons
 
 
 def _wholeness(report: Report) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import cast
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from intercede.testing.report.document import RED, Data, about
+from intercede.testing.report.document import RED, Data, about, by_reason
 
 __all__ = ["render"]
 
@@ -43,6 +43,7 @@ def render(document: Data) -> str:
     style, script = _resource("page.css"), _resource("page.js")
     return _template().render(
         document,
+        reasons=by_reason(document),
         foreign=len(everything) - len(clauses),
         clauses=clauses,
         areas=[_area(name, list(each)) for name, each in groupby(clauses, lambda each: str(each["id"])[3:-3])],

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
-from intercede.testing.report.document import RED, Data, about
+from intercede.testing.report.document import RED, Data, about, by_reason
 
 __all__ = ["summary"]
 
@@ -33,16 +33,13 @@ def _section(document: Data) -> Iterator[str]:
     for each in reds[:_TOLD]:
         yield from _red(each)
     yield from (f"- {each['id']}: {_escaped(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
-    yield from _left_out(cast("Sequence[Data]", document["left_out"]))
+    yield from _left_out(document)
     yield ""
 
 
-def _left_out(missing: Sequence[Data]) -> Iterator[str]:
-    """Tell what could not be checked, by the reason: it is often one for many."""
-    reasons: dict[str, list[str]] = {}
-    for each in missing:
-        reasons.setdefault(str(each["why"]), []).append(str(each["id"]))
-    yield f"\n{len(missing)} MUST could not be checked:\n" if missing else ""
+def _left_out(document: Data) -> Iterator[str]:
+    reasons = by_reason(document)
+    yield f"\n{sum(map(len, reasons.values()))} MUST could not be checked:\n" if reasons else ""
     for why, ids in reasons.items():
         more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
         yield f"- {_escaped(why)}: {', '.join(ids[:_TOLD])}{more}"
