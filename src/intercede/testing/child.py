@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from secrets import token_hex
 from signal import SIGKILL
-from tempfile import NamedTemporaryFile
-from typing import IO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from intercede.testing.subjects import Subject
 
@@ -62,34 +62,35 @@ async def run_child(
         subject: What ``build`` and ``part`` make in the child.
         source: What it does. What it gives to ``tell`` comes back: its stdout is the subject's, too.
         arguments: A list of that name in the child.
-        scratch: A directory in which files may lie meanwhile.
+        scratch: A directory of its own for the time being: files are left in it.
         seconds: After so many it ends by itself: this loop may stand still, and never cancel it.
         jobs: Whether it starts jobs, which may be processes that go on; otherwise whatever it started ends with it.
     """
     # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
-    with NamedTemporaryFile(dir=scratch) as told, NamedTemporaryFile(dir=scratch) as stderr:
-        # By stdin, not argv: what a configuration says is not for every user of the machine to read.
-        request = {
-            "path": sys.path,
-            "subject": subject.recipe,
-            "source": source,
-            "arguments": arguments,
-            "told": told.name,
-            "seconds": ceil(seconds) + 1,
-        }
-        child = await _started(stderr.file)
-        goes_on = False
-        try:
-            await _ask(child, json.dumps(request, default=str).encode())
-            code = await child.wait()
-            goes_on = jobs
-        finally:
-            if not goes_on:
-                await _end(child)
-        return Child(code if code >= 0 else 128 - code, _read(stderr.name).decode(errors="replace"), _value(told.name))
+    told, said = (scratch / f".{token_hex(8)}" for _ in range(2))
+    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
+    request = {
+        "path": sys.path,
+        "subject": subject.recipe,
+        "source": source,
+        "arguments": arguments,
+        "told": str(told),
+        "seconds": ceil(seconds) + 1,
+    }
+    with said.open("wb") as stderr:
+        child = await _started(stderr)
+    goes_on = False
+    try:
+        await _ask(child, json.dumps(request, default=str).encode())
+        code = await child.wait()
+        goes_on = jobs
+    finally:
+        if not goes_on:
+            await _end(child)
+    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _value(told))
 
 
-async def _started(stderr: IO[bytes]) -> asyncio.subprocess.Process:
+async def _started(stderr: BinaryIO) -> asyncio.subprocess.Process:
     """Start it. A cancellation meanwhile has to wait: what asyncio is cancelled while starting is left to nobody."""
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
@@ -138,14 +139,18 @@ async def _to_its_end(task: asyncio.Future[_T]) -> _T:
     return task.result()
 
 
-def _value(path: str) -> object:
+def _value(file: Path) -> object:
     try:
-        return json.loads(_read(path))
+        return json.loads(_read(file))
     except (ValueError, RecursionError):  # the second: brackets without end
         return None
 
 
-def _read(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST))
-        return file.read(_MOST)
+def _read(file: Path) -> bytes:
+    """Read the end of a file; nothing where a subject has removed it, or nobody wrote it."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(max(0, os.fstat(opened.fileno()).st_size - _MOST))
+            return opened.read(_MOST)
+    except OSError:
+        return b""
