@@ -5,7 +5,7 @@ import math
 import pytest
 
 from intercede.batch import BatchBackend
-from intercede.contract.errors import ConfigError
+from intercede.contract.errors import ConfigError, PluginContractError
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
@@ -57,9 +57,9 @@ def test_numbers_without_sense_are_refused(field: str, value: object) -> None:
 @pytest.mark.parametrize("hint", [0, -1, True, 1.5, math.inf, None])
 def test_a_transports_hint_without_sense_is_refused(hint: object) -> None:
     """0 would let no command out, ever; what is given counts instead of a hint."""
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PluginContractError) as caught:
         BatchBackend(Narrow(hint), DirectScheduler())
-    assert caught.value.field == "commands_in_flight"
+    assert "commands_in_flight" in caught.value.violations[0]
     BatchBackend(Narrow(hint), DirectScheduler(), commands_in_flight=1)
 
 
@@ -71,17 +71,17 @@ def test_a_hint_that_is_no_method_is_refused() -> None:
 
         commands_in_flight = 8
 
-    with pytest.raises(ConfigError, match="commands_in_flight of Numbered must be a method") as caught:
+    with pytest.raises(PluginContractError, match="commands_in_flight of Numbered must be a method") as caught:
         BatchBackend(Numbered(), DirectScheduler())
-    assert caught.value.field == "commands_in_flight"
+    assert "commands_in_flight" in caught.value.violations[0]
 
 
 @pytest.mark.parametrize("hint", [-0.1, math.inf, math.nan])
 def test_a_schedulers_hint_without_sense_is_refused(hint: float) -> None:
     """A floor that is never over would let status look once."""
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PluginContractError) as caught:
         BatchBackend(LocalTransport(), Patient(hint))
-    assert caught.value.field == "poll_floor"
+    assert "poll_floor" in caught.value.violations[0]
 
 
 def test_a_scheduler_that_stages_files_itself_is_refused() -> None:

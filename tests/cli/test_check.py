@@ -123,3 +123,40 @@ def test_a_terminal_shows_how_far_it_is(state: dict[str, str], environment: dict
     assert ended.returncode == 0
     assert b"IC-SHAPE-" in shown
     assert ended.stdout.decode().splitlines()[-1].startswith("intercede: local+direct: PARTIAL, ")
+
+
+def test_what_a_subject_prints_is_kept_off_the_terminal(
+    intercede: Command, state: dict[str, str], tmp_path: Path
+) -> None:
+    """It may hold secrets and orders: where something is red its end is shown, scrubbed, each line with a margin."""
+    metadata = tmp_path / "site" / "loud-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[intercede.backends]\nloud = loud:Loud\n")
+    (tmp_path / "site" / "loud.py").write_text(LOUD)
+    config = json.dumps({"type": "loud", "password": "hunter2-Sesame"})
+    paths = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+
+    ended = intercede("check", config, "--only", "IC-STATUS-01", PYTHONPATH=paths, **state)
+
+    assert ended.returncode == 1, ended
+    assert "hunter2" not in ended.stdout + ended.stderr
+    assert "  | login with ***" in ended.stderr
+    assert not [line for line in (ended.stdout + ended.stderr).splitlines() if line.lstrip().startswith("::")]
+
+
+LOUD = """
+import sys
+from intercede.testing.gallery.fake import FakeBackend
+
+class Loud(FakeBackend):
+    def __init__(self, password):
+        super().__init__()
+        self.password = password
+
+    async def status(self, handles):
+        print("login with", self.password)
+        sys.stdout.buffer.write(b"::error::pwned\\n")
+        print("err", self.password, file=sys.stderr)
+        return {}
+"""

@@ -10,7 +10,7 @@ from typing import Unpack
 import pytest
 
 from intercede.contract import ConfigError, PluginNotFoundError
-from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
+from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport, finding
 from intercede.testing.calibrating import calibrate
 from intercede.testing.checking import Told
 from intercede.testing.clauses import CLAUSES, Clause
@@ -147,6 +147,7 @@ def test_a_check_is_red_if_it_ever_was() -> None:
     inspection = Inspection(subject, Facts(id="flaky", config="flaky", name="flaky"), repeat=3)
 
     result = inspection.run(CLAUSES["IC-SUBMIT-01"])
+    inspection.close()
 
     assert (result.state, result.runs, result.reds) == (State.FAILED, 3, 1)
     assert result.message.startswith("red 1 of 3 times: ")
@@ -169,19 +170,40 @@ def test_repeating_lets_a_known_failure_hide_no_other(first: str) -> None:
     inspection = Inspection(FactorySubject(FakeBackend), facts, repeat=3, known=known)
 
     result = inspection.run(clause)
+    inspection.close()
 
     assert (result.state, result.runs, result.reds) == (State.FAILED, 3, 3)
     assert "data loss" in result.message
 
 
+class Slow(FakeBackend):
+    """Lets each job wait."""
+
+    def __init__(self) -> None:
+        super().__init__(queue_seconds=6)
+
+
+class Refuses(FakeBackend):
+    """Takes no job, nor leaves this process as it was."""
+
+    async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
+        """Replace the kit's judgement, print, and raise."""
+        setattr(finding, "finding_of", print)  # noqa: B010 -- the attack
+        print("closed")  # noqa: T201 -- the point
+        raise ConnectionError("closed on Sundays")
+
+
+class BlocksAtOnce(FakeBackend):
+    """Blocks the event loop in the first verb."""
+
+    async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
+        """Block."""
+        time.sleep(1000)  # noqa: ASYNC251 -- the mistake
+
+
 @pytest.mark.slow
 def test_a_slow_resource_scales_the_bounds() -> None:
     """By what one small job takes, and never below 1."""
-
-    class Slow(FakeBackend):
-        def __init__(self) -> None:
-            super().__init__(queue_seconds=6)
-
     facts = Facts(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
     scale, note = calibrate(FactorySubject(Slow), facts)
     quick, _ = calibrate(FactorySubject(FakeBackend), facts)
@@ -191,17 +213,44 @@ def test_a_slow_resource_scales_the_bounds() -> None:
     assert quick == 1
 
 
-def test_a_probe_that_fails_changes_no_bound() -> None:
-    """The checks will tell what is wrong."""
-
-    class Refuses(FakeBackend):
-        async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- never returns
-            raise ConnectionError("closed on Sundays")
+def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) -> None:
+    """The checks will tell what is wrong. It is done in another process: this one is judged in, later."""
+    own = finding.finding_of
 
     scale, note = calibrate(FactorySubject(Refuses), Facts(id="r", config="r", name="r"))
 
     assert scale == 1
     assert "closed on Sundays" in note
+    assert finding.finding_of is own
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_a_probe_that_blocks_is_given_up() -> None:
+    """As a check would be, and long before a slow queue would be given up."""
+    began = time.monotonic()
+
+    scale, note = calibrate(FactorySubject(BlocksAtOnce), Facts(id="b", config="b", name="b"))
+
+    assert scale == 1
+    assert "blocked the event loop" in note
+    assert time.monotonic() - began < 60
+
+
+def test_two_inspections_do_not_disturb_each_other() -> None:
+    """Both measure the process that they run in, so the second waits for the first; cancelled, it does not wait."""
+
+    async def both() -> tuple[Report, Report]:
+        waiting = [asyncio.ensure_future(check_backend("fake", ids=["intercede/life"])) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        waiting[2].cancel()
+        first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(third, asyncio.CancelledError)
+        assert isinstance(first, Report)
+        assert isinstance(second, Report)
+        return first, second
+
+    assert [each.red for each in asyncio.run(both())] == [(), ()]
 
 
 class BlocksTheLoop(FakeBackend):

@@ -107,6 +107,7 @@ def test_a_file_may_be_empty(tmp_path: Path, text: str) -> None:
         (('"observed UNKNOWN"', '"DON"'), "known.1.symptom", "says too little"),
         (('"observed UNKNOWN"', '"observed "'), "known.1.symptom", "says too little"),
         (('"observed UNKNOWN"', '"serve"'), "known.1.symptom", "says too little"),
+        (('"observed UNKNOWN"', '"observed raised"'), "known.1.symptom", "says too little"),
         (('"observed UNKNOWN"', "7"), "known.1.symptom", "must be a text that is not empty"),
         (("2026-06-15", '"2026-06-15"'), "known.1.until", "must be a date"),
         (("2026-06-15", "2026-06-15T00:00:00"), "known.1.until", "must be a date"),
@@ -404,12 +405,14 @@ def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("message", "symptom"),
     [
-        ("expected the file to be whole; observed /tmp/x-1/out is empty", "observed /tmp/x-1/out is empty"),
+        ("expected the file to be whole; observed /tmp/x-1/out is empty", "is empty"),
         ("expected a file; observed /tmp/x-1/out is empty but for a newline", "is empty but for a newline"),
         ("expected an answer within 2.5 s; observed none after 2.512 s", "observed none after"),
         ("expected exit code 0; observed 1", "observed 1"),
         ("expected it to be found; observed lost a1b2c3d4e5f6", "observed lost"),
         ("expected every job to be answered; observed that of 12 some were lo...", "observed that of 12 some were"),
+        ("expected no exception; observed raised E404aError: gateway/x1 said no", "said no"),
+        ("expected no exception; observed raised E404aError: gw/x1", "observed raised E404aError: gw/x1"),
     ],
 )
 def test_a_symptom_is_what_another_run_will_repeat(tmp_path: Path, message: str, symptom: str) -> None:

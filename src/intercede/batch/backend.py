@@ -115,10 +115,8 @@ class BatchBackend:
             within("max_files", max_files, 0, MOST, int),
             within("max_seconds", max_seconds, 1, LONGEST, int),
         )
-        floor = hinted(scheduler, "poll_floor", poll_floor, _FLOOR)
-        in_flight = hinted(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT)
-        self._floor = within("poll_floor", floor, 0, LONGEST, float)
-        self._in_flight = within("commands_in_flight", in_flight, 1, MOST, int)
+        self._floor = hinted(scheduler, "poll_floor", poll_floor, _FLOOR, 0, LONGEST, float)
+        self._in_flight = hinted(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT, 1, MOST, int)
         self._doubtful: set[str] = set()
         self._opened: _Opened | None = None
 

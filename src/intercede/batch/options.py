@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from intercede.contract.errors import ConfigError
+from intercede.contract.errors import ConfigError, PluginContractError
 
 __all__ = ["LONGEST", "MOST", "hinted", "within"]
 
@@ -26,23 +26,28 @@ def within(field: str, value: object, least: int, most: int, kind: type[N]) -> N
     raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
 
 
-def hinted(owner: object, name: str, given: float | None, default: float) -> object:
-    """Return an option's value: as given, else what the plugin says, whatever that is, else the default.
+def hinted(  # noqa: PLR0917 -- the number's bounds belong to it
+    owner: object, name: str, given: object, default: N, least: int, most: int, kind: type[N]
+) -> N:
+    """Return an option's value: as given, else what the plugin says, else the default.
 
     Raises:
-        ConfigError: What the plugin has under that name is no method.
+        ConfigError: What is given is no such number, or out of these bounds.
+        PluginContractError: What the plugin says is none, or what it has under that name is no method.
     """
     if given is not None:
-        return given
+        return within(name, given, least, most, kind)
     if getattr(type(owner), name, None) is None:
         return default
     method: object = getattr(owner, name)
+    whose = f"{name} of {type(owner).__name__}"
     if not callable(method):
-        expected = "a method that answers the number"
-        raise ConfigError(
-            f"{name} of {type(owner).__name__} must be {expected}, not {method!r}",
-            field=name,
-            value=method,
-            expected=expected,
-        )
-    return cast("Callable[[], object]", method)()
+        raise _broken(f"{whose} must be a method that answers the number, not {method!r}")
+    try:
+        return within(name, cast("Callable[[], object]", method)(), least, most, kind)
+    except ConfigError as error:
+        raise _broken(f"{whose} must answer {error.expected}, not {error.value!r}") from None
+
+
+def _broken(what: str) -> PluginContractError:
+    return PluginContractError(what, violations=(what,))

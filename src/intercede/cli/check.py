@@ -1,11 +1,13 @@
 """``intercede check``: the conformance suite without pytest, with what it does on the screen meanwhile."""
 
+import io
 import sys
 from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,12 +17,20 @@ from intercede.contract.errors import ConfigError
 from intercede.testing import report as reporting
 from intercede.testing.checking import Told, inspect
 from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.finding import MARGIN
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
+from intercede.testing.redaction import scrubber
 from intercede.testing.verdict import Facts, Report, Result, State
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 __all__ = ["check", "matching", "prepare"]
+
+_KEPT = 20_000
+"""So many bytes of what subjects print are kept."""
 
 
 def matching(only: Sequence[str]) -> list[str]:
@@ -75,10 +85,12 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
     started = datetime.now(UTC)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
         say(line)
-    with _shown(len(plan.wanted)) as told:
+    with _shown(len(plan.wanted), sys.stderr) as told, _kept_aside() as aside:
         reports = inspect(plan, told)
     for report in reports:
         print(plain("".join(_lines(report))), end="")
+    if not all(report.verdict.good for report in reports):
+        _show(aside, plan)
     if directory is not None:
         reporting.write(reports, directory, started)
     if update_known and plan.known is not None:
@@ -105,13 +117,49 @@ def _rewrite(plan: Plan, reports: Sequence[Report]) -> None:
         say(f"{plan.known.path} was rewritten; look at it before you keep it")
 
 
+class _Tail(io.RawIOBase):
+    """Keeps the end of what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = b""
+
+    def writable(self) -> bool:
+        """Say so."""
+        return True
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Take it."""
+        new = bytes(data)
+        self.kept = (self.kept + new)[-_KEPT:]
+        return len(new)
+
+
 @contextmanager
-def _shown(count: int) -> Generator[Told]:
+def _kept_aside() -> Generator[_Tail]:
+    """Keep what subjects print off the terminal: it may hold their secrets, and orders to a terminal or a forge."""
+    tail = _Tail()
+    stream = io.TextIOWrapper(io.BufferedWriter(tail, 1), "utf-8", "backslashreplace", write_through=True)
+    with redirect_stdout(stream), redirect_stderr(stream):
+        yield tail
+
+
+def _show(aside: _Tail, plan: Plan) -> None:
+    text = aside.kept.decode(errors="replace").rstrip()
+    for facts in plan.facts:
+        text = scrubber(facts.config)(text)
+    if text:
+        said = f"printed meanwhile:\n{text}".replace("\n", MARGIN)
+        print(plain(said), file=sys.stderr)
+
+
+@contextmanager
+def _shown(count: int, where: TextIO) -> Generator[Told]:
     """Show how far the checks are: a bar on a terminal, a letter a check elsewhere."""
-    console = Console(stderr=True)
+    console = Console(file=where)
     if not console.is_terminal:
-        yield _letters()
-        print(file=sys.stderr)
+        yield _letters(where)
+        print(file=where)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -126,10 +174,10 @@ def _shown(count: int) -> Generator[Told]:
         yield told
 
 
-def _letters() -> Told:
+def _letters(where: TextIO) -> Told:
     letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
 
     def told(_facts: Facts, _clause: Clause, result: Result) -> None:
-        print(letters.get(result.state, "F"), end="", file=sys.stderr, flush=True)
+        print(letters.get(result.state, "F"), end="", file=where, flush=True)
 
     return told

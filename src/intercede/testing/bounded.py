@@ -7,16 +7,17 @@ import asyncio
 import sys
 import threading
 from asyncio import all_tasks, ensure_future, wait  # by name, as below: a subject may replace what the modules hold
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from os import getpid
 from pathlib import Path
 from time import monotonic
-from traceback import StackSummary, extract_stack
 from types import FrameType
 from typing import Generic, ParamSpec, TypeVar
 
+from intercede.testing.files import contents
 from intercede.testing.guard import really_exit, threads_start, unharmed
 
 __all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "within"]
@@ -26,6 +27,8 @@ GRACE = 2.0
 STALL = 20.0
 """Seconds without a turn of the event loop after which it counts as blocked."""
 _BEAT = 0.05
+_DEEPEST = 1000
+"""So many coroutines that await one another are looked through."""
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -236,7 +239,7 @@ class _Daemons(ThreadPoolExecutor):
 
 def _where(task: "asyncio.Task[Ending[_T]]") -> str:
     """Tell where a suspended task stands, through everything that it awaits."""
-    return _lines(StackSummary.extract((frame, frame.f_lineno) for frame in _awaited(task.get_coro())))
+    return _lines(islice(_awaited(task.get_coro()), _DEEPEST))
 
 
 def _awaited(awaited: object) -> Iterator[FrameType]:
@@ -250,10 +253,30 @@ def _awaited(awaited: object) -> Iterator[FrameType]:
 def _stack(thread: threading.Thread) -> str:
     """Tell where a running thread stands."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented, for this very purpose
-    return _lines(extract_stack(frame)) if frame else "(the thread has ended)"
+    return _lines(reversed(list(_outwards(frame)))) if frame else "(the thread has ended)"
 
 
-def _lines(frames: StackSummary) -> str:
-    telling = [each for each in frames if not each.filename.startswith(_BETWEEN)]
-    innermost_first = reversed((telling or frames)[-6:])
-    return "\n  from ".join(f"{each.filename}:{each.lineno} in {each.name}: {each.line}" for each in innermost_first)
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _lines(frames: Iterable[FrameType]) -> str:
+    """Write where frames stand, innermost first."""
+    all_of_them = list(frames)
+    telling = [each for each in all_of_them if not each.f_code.co_filename.startswith(_BETWEEN)]
+    return "\n  from ".join(map(_told, reversed((telling or all_of_them)[-6:])))
+
+
+def _told(frame: FrameType) -> str:
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    return f"{file}:{number} in {frame.f_code.co_name}: {_source(file, number)}"
+
+
+def _source(file: str, number: int) -> str:
+    """Return a line of a file, as far as that is one: linecache would wait for a pipe that nobody writes to."""
+    try:
+        return contents(file).decode(errors="replace").splitlines()[number - 1].strip()
+    except (OSError, ValueError, IndexError):
+        return "(no source)"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Unpack
@@ -21,6 +22,10 @@ Told = Callable[[Facts, Clause, Result], None]
 """Is told of each result when it is there, in the thread that inspects."""
 
 
+_BEAT = 0.1
+_one_at_a_time = threading.Lock()
+
+
 def _nobody(facts: Facts, clause: Clause, result: Result) -> None:
     """Tell nobody."""
 
@@ -30,7 +35,8 @@ async def check_backend(
 ) -> Report:
     """Check a backend that the registry makes, and give the verdict.
 
-    The checks run in a thread of their own, with event loops of their own. Cancelling ends what they started first.
+    The checks run in a thread of their own, with event loops of their own. Cancelling ends what they started first. Of
+    several inspections in one process, each waits for the one before it.
 
     Args:
         config: A table of the configuration file, a registered name, or a configuration as data or as JSON.
@@ -79,8 +85,14 @@ async def _checked(role: Role, config: str | Mapping[str, object], told: Told, o
 def _settled_and_inspected(
     role: Role, config: str | Mapping[str, object], told: Told, options: Options, stop: threading.Event
 ) -> Report:
-    (report,) = inspect(settle([(role, config)], **options), told, stop)
-    return report
+    while not _one_at_a_time.acquire(timeout=_BEAT):  # some checks measure the process, and are alone in it
+        if stop.is_set():
+            raise CancelledError
+    try:
+        (report,) = inspect(settle([(role, config)], **options), told, stop)
+        return report
+    finally:
+        _one_at_a_time.release()
 
 
 def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = None) -> tuple[Report, ...]:

@@ -18,21 +18,25 @@ from intercede.testing.subjects import Subject
 __all__ = ["BOOT", "Child", "run_child"]
 
 BOOT = """
-import json, signal, sys
+import json, resource, signal, sys
 request = json.loads(sys.stdin.buffer.read())
 signal.alarm(request["seconds"])  # whoever waits for it may be gone
+if request["size"]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (request["size"], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 sys.path[:] = request["path"]
 def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
     with open(request["told"], "w") as file:
         file.write(dumps(value))
 from intercede.testing.subjects import remade
 subject = remade(request["subject"])
-names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request}
+names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes."""
 _T = TypeVar("_T")
 
+_LARGEST = 256 << 20
+"""The most bytes of a file that one writes which starts no jobs: it might print without end."""
 _MOST = 16 << 20
 """The most bytes that are read of what it tells, and of the end of what it prints."""
 
@@ -76,6 +80,7 @@ async def run_child(
         "arguments": arguments,
         "told": str(told),
         "seconds": ceil(seconds) + 1,
+        "size": 0 if jobs else _LARGEST,  # what a job writes is its own affair
     }
     with said.open("wb") as stderr:
         child = await _started(stderr)

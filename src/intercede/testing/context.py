@@ -43,7 +43,7 @@ from intercede.contract.scheduler import Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing import bounded
 from intercede.testing.child import run_child
-from intercede.testing.journal import Call, brief
+from intercede.testing.journal import Call, brief, class_of
 from intercede.testing.subjects import Subject
 
 __all__ = ["CheckFailed", "Context", "listed", "shown"]
@@ -92,7 +92,7 @@ def shown(value: object) -> str:
     try:
         return _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001 -- a stranger's repr
-        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+        return f"<{class_of(value)} whose repr raised {class_of(error)}>"
 
 
 def listed(values: Iterable[_T]) -> list[_T]:

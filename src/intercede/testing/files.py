@@ -10,7 +10,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import BinaryIO
 
-__all__ = ["MOST", "contents", "regular", "scratch"]
+__all__ = ["MOST", "contents", "regular", "remove", "scratch"]
 
 MOST = 64 << 20
 """The most bytes that are read of one file: many times what any payload of ours writes."""
@@ -32,10 +32,8 @@ def regular(path: Path | str) -> Generator[BinaryIO]:
 
 
 @contextmanager
-def scratch(where: str) -> Generator[Path]:
-    """Make an empty directory, and remove it afterwards with whatever was put into it, however deep that lies.
-
-    Where that cannot be done it is still there.
+def scratch(where: Path | str) -> Generator[Path]:
+    """Make an empty directory, and remove it afterwards; where that cannot be done it is still there.
 
     Args:
         where: In which directory.
@@ -47,15 +45,20 @@ def scratch(where: str) -> Generator[Path]:
     try:
         yield made
     finally:
-        try:
-            rmtree(made)
-        except (OSError, RecursionError):  # deeper than Python goes, or somebody still writes there
-            rm = ["rm", "-rf", "--", str(made)]
-            with suppress(subprocess.TimeoutExpired):
-                subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- a name of ours
+        remove(made)
 
 
-def contents(path: Path) -> bytes:
+def remove(directory: Path) -> None:
+    """Remove a directory with whatever was put into it, however deep that lies, as far as that can be done."""
+    try:
+        rmtree(directory)
+    except (OSError, RecursionError):  # deeper than Python goes, or somebody still writes there
+        rm = ["rm", "-rf", "--", str(directory)]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- a name of ours
+
+
+def contents(path: Path | str) -> bytes:
     """Read a regular file.
 
     Raises:

@@ -20,10 +20,10 @@ from intercede.testing import bounded
 from intercede.testing.bounded import TookTooLong
 from intercede.testing.clauses import Clause
 from intercede.testing.context import CheckFailed
-from intercede.testing.journal import Call, brief
+from intercede.testing.journal import Call, brief, class_of
 from intercede.testing.verdict import State
 
-__all__ = ["Finding", "finding_of", "plain", "red_text", "told"]
+__all__ = ["MARGIN", "Finding", "finding_of", "plain", "red_text", "told"]
 
 _KIT = str(Path(__file__).parent)
 _GALLERY = str(Path(_KIT, "gallery"))
@@ -36,7 +36,7 @@ _DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", 
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """What reads it, whatever a subject's exception makes of the name."""
 _SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 1.0, 20_000
-_MARGIN = "\n  | "
+MARGIN = "\n  | "
 """Before each further line of a stranger's: forges take orders from lines that begin with colons."""
 _MESSAGE = 180
 """The most characters of what was expected in a message, so that what was observed is never cut off."""
@@ -90,7 +90,7 @@ def told(raised: BaseException) -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
 
     text = bounded.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
-    return brief(text or f"{type(raised).__name__}, whose text could not be had")
+    return brief(text or f"{class_of(raised)}, whose text could not be had")
 
 
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
@@ -127,7 +127,7 @@ def red_text(
         f"{clause.id} ({clause.level}): {clause.title}",
         f"done: {clause.done}" if clause.done else "",
         f"expected: {finding.expected}",
-        f"observed: {finding.observed}".replace("\n", _MARGIN),
+        f"observed: {finding.observed}".replace("\n", MARGIN),
         f"the calls it made:\n{_calls(calls)}" if calls else "",
         outputs,
         left,

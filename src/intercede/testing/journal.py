@@ -1,8 +1,12 @@
 """What a check did: a call after the other, each with its time, in basic types."""
 
 from dataclasses import dataclass
+from types import GetSetDescriptorType
+from typing import cast
 
-__all__ = ["Call", "brief"]
+__all__ = ["Call", "brief", "class_of"]
+
+_NAME = cast("GetSetDescriptorType", vars(type)["__name__"])
 
 
 @dataclass
@@ -20,6 +24,11 @@ class Call:
     def __str__(self) -> str:
         took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
         return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {brief(self.outcome, 240)}{took}"
+
+
+def class_of(value: object) -> str:
+    """Return the name of a value's class, whatever that makes of its own name."""
+    return str(_NAME.__get__(type(value)))
 
 
 def brief(text: str, most: int = 300) -> str:

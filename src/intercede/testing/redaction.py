@@ -5,9 +5,13 @@ import re
 import shlex
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import PurePath
 from typing import cast
 from urllib.parse import quote, quote_plus, unquote
+
+from intercede.contract import job
+from intercede.contract.backend import CAPABILITIES
 
 __all__ = ["HIDDEN", "redacted", "redacted_json", "scrubber"]
 
@@ -45,6 +49,9 @@ _SHORTEST, _DIGITS = 4, 6
 """Shorter values, and numbers of fewer digits, stand in any text by chance."""
 _PART = 8
 """So many characters of a secret in a row are taken for it: texts are cut, wrapped and flattened."""
+_ORDINARY = frozenset(
+    {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
+)
 _DIFFERENT = 4
 """A part of fewer different characters is a line of dashes, or blanks."""
 
@@ -72,12 +79,20 @@ def scrubber(config: object) -> Callable[[str], str]:
     copy = _Copy()
     if not isinstance(config, str):  # a name is none
         copy.of(config)
-    long_enough = [each for each in copy.secrets if len(each) >= _SHORTEST]
+    long_enough = [each for each in copy.secrets if len(each) >= _SHORTEST and each.lower() not in _vocabulary()]
     whole = {spelt for each in long_enough for spelt in _spellings(each)}
     in_part = {spelt for each in long_enough if not _is_path(each) for spelt in _spellings(each)}  # others begin alike
     either = re.compile("|".join([*_patterns(whole), *_ends(in_part)]) or r"(?!)")
     parts = frozenset(part for each in in_part for part in _parts(each) if len(set(part)) >= _DIFFERENT)
     return lambda text: _USER_IN_URL.sub(HIDDEN, _without(parts, either.sub(HIDDEN, text)))
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """Return the words of the contract, of which messages are made."""
+    fields = {field for name in job.__all__ for field in getattr(getattr(job, name), "model_fields", ())}
+    names = {*fields, *job.__all__, *job.JobState, *CAPABILITIES, *CAPABILITIES.values()}
+    return frozenset({str(getattr(each, "__name__", each)).lower() for each in names} | _ORDINARY)
 
 
 class _Copy:
@@ -194,12 +209,21 @@ def _spellings(secret: str) -> Iterator[str]:
         json.dumps(secret, ensure_ascii=False)[1:-1],
         ascii(secret)[1:-1],
         unquote(secret),
-        b64encode(secret.encode(errors="surrogatepass")).decode(),
-        b64encode(unquote(secret).encode(errors="surrogatepass")).decode(),
+        secret.encode(errors="surrogatepass").hex(),
+        *_in_base64(secret),
+        *_in_base64(unquote(secret)),
         *(spelt for each in _quoted(secret) for spelt in (each, _QUOTED.sub(_small, each))),
     }
     yield from cited
     yield from (shlex.quote(each)[1:-1] for each in cited if "'" in each)
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """Yield what of it stands in base64, wherever in a longer text it begins: ``user:password`` in a header of HTTP."""
+    data = secret.encode(errors="surrogatepass")
+    for before in range(3):
+        sextets = (8 * before + 5) // 6, 8 * (before + len(data)) // 6
+        yield b64encode(bytes(before) + data).decode()[slice(*sextets)]
 
 
 def _quoted(secret: str) -> Iterator[str]:

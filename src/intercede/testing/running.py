@@ -16,7 +16,7 @@ from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_here
 from intercede.testing.context import Context, shown
-from intercede.testing.files import scratch
+from intercede.testing.files import remove, scratch
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
 from intercede.testing.redaction import scrubber
@@ -128,7 +128,6 @@ class Inspection:
         self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
         self._broken_at, self._broken = 0.0, list[str]()
         """When the subject was last seen to have replaced something of the kit, and what."""
-        self._where = tempfile.gettempdir()
         self.planned: Mapping[str, Clause] = {}
         """What the whole run is to check, here or in another process. Before one is told red, those among them that it
         depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
@@ -161,9 +160,12 @@ class Inspection:
                 each.finish()
 
     def close(self) -> None:
-        """End what was begun, in bounded time."""
+        """End what was begun, in bounded time, and remove what it left."""
         for each in self._together:
             each.close()
+        if "_where" in vars(self):
+            remove(self._where)
+            self.left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
 
     # What must come of a clause
 
@@ -281,13 +283,12 @@ class Inspection:
     @contextmanager
     def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
-        _ = self._seal  # made before the subject is
+        _ = self._seal, self._where  # made before the subject is
         with scratch(self._where) as directory:
             tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities
             yield Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children), aside
-        self.left += [f"the directory {directory} could not be removed"] if directory.exists() else []
 
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
@@ -312,6 +313,11 @@ class Inspection:
             return None
         observed = f"the subject replaced {', '.join(self._broken)}: nothing that was seen meanwhile can be believed"
         return Finding(State.ERROR, "what inspects to stay as it is", observed)
+
+    @cached_property
+    def _where(self) -> Path:
+        """Where the directories of all checks lie, also of those that were given up and still hold theirs."""
+        return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property
     def _seal(self) -> Seal:

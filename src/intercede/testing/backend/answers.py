@@ -21,6 +21,7 @@ from intercede.contract.job import (
 )
 from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.files import contents
+from intercede.testing.journal import class_of
 
 __all__ = [
     "a",
@@ -58,7 +59,7 @@ def a(kind: type[_T], value: object, what: str) -> _T:
         CheckFailed: It is not.
     """
     if not isinstance(value, kind):
-        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {type(value).__name__}")
+        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {class_of(value)}")
     if issubclass(kind, BaseModel) and kind not in {Submission, JobHandle}:
         try:
             kind.model_validate({name: held for name, held in vars(value).items() if name in kind.model_fields})
@@ -95,7 +96,7 @@ def asked_of(answer: object, verb: str) -> list[object]:
 
 def _mapping(answer: object, verb: str) -> Mapping[object, object]:
     if not isinstance(answer, Mapping):
-        raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {type(answer).__name__}")
+        raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {class_of(answer)}")
     return cast("Mapping[object, object]", answer)
 
 

@@ -30,8 +30,8 @@ _HEADING = "known"
 _REQUIRED = ("clause", "reason", "symptom", "until")
 _OPTIONAL = ("link", "subject")
 _KEYS = (*_REQUIRED, *_OPTIONAL)
-_TELLING, _TEMPLATE = 4, "observed "
-"""A shorter symptom, or a part of this word, is found in any failure."""
+_TELLING, _TEMPLATE = 4, "observed raised "
+"""A shorter symptom, or a part of these words, is found in any failure, or any that an exception is."""
 
 
 def plain(text: str) -> str:

@@ -28,7 +28,8 @@ _HEADER = re.compile(r"""^[ \t]*\[\[[ \t]*(known|"known"|'known')[ \t]*\]\][ \t]
 _COMMENT_ABOVE = re.compile(r"^[ \t]*#[^\n]*\n\Z", re.MULTILINE)
 _FLEETING = re.compile(r"\S*(?:/|\d[A-Za-z]|[A-Za-z]\d|\d\.\d|\d{4})\S*|\S*\.\.\.$")
 """Words that another run will not repeat: paths, tokens, times, process ids, and one that was cut off."""
-_SHORT = 12
+_OWN = re.compile(r"\b(?:observed|raised|no|answer|within)\b|\W")
+_SHORT = 4
 
 Results = Mapping[str, Mapping[str, Result]]
 
@@ -150,8 +151,13 @@ def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: d
 def _lasting(observed: str) -> str:
     """Return the longest part of what was observed that another run is likely to repeat."""
     text = plain(observed)
-    longest = max((part.strip() for part in _FLEETING.split(text)), key=len)
-    return longest if len(longest) >= _SHORT else text
+    longest = max((part.strip() for part in _FLEETING.split(text)), key=_said)
+    return longest if _said(longest) >= _SHORT else text
+
+
+def _said(part: str) -> int:
+    """Count what is not the kit's own words, which stand in many a failure."""
+    return len(_OWN.sub("", part))
 
 
 def _quoted(text: str) -> str:

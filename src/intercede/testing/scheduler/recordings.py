@@ -142,14 +142,18 @@ def read(file: Path) -> Iterator[Recording]:
     """
     try:
         data: object = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last: brackets without end
         raise CheckFailed(f"a recording in {file}", f"it is no JSON: {error}") from error
     for number, each in enumerate(cast("list[object]", data) if isinstance(data, list) else [data]):
         try:
-            yield _ONE.validate_python(each)
+            recording = _ONE.validate_python(each)
+            _ = recording.result  # halves of surrogate pairs are no bytes of anything
         except ValidationError as error:
             wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False))
             raise CheckFailed(f"recording {number} of {file} to be of the described form", wrong) from error
+        except UnicodeEncodeError as error:
+            raise CheckFailed(f"recording {number} of {file} to be text", str(error)) from error
+        yield recording
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -501,6 +501,18 @@ class RaisesWithinAPipe(_Attacks):
             exec(compile("raise RuntimeError()", str(pipe), "exec"), {})  # noqa: S102 -- the attack
 
 
+class BlocksWithinAPipe(_Attacks):
+    """Every verb waits without await, in a file that nobody writes to."""
+
+    areas = ("purge",)
+
+    def attack(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            pipe = Path(directory, "pipe")
+            os.mkfifo(pipe)
+            exec(compile("import threading; threading.Event().wait()", str(pipe), "exec"), {})  # noqa: S102 -- the attack
+
+
 class RaisesWithOddNotes(FakeBackend):
     """What a verb raises has notes that are no list, and leaving raises as well."""
 

@@ -115,3 +115,38 @@ class TalksAlways(PlainQueue):
         os.write(1, b'\n{"told": null}\n[]\n')
         os.close(1)
         return super().parse_status(ids, result)
+
+
+class WritesHalves(PlainQueue):
+    """A fragment holds half of a surrogate pair, another a NUL: no shell can be given either."""
+
+    def status_script(self) -> str:
+        return "echo \ud800"
+
+    def list_script(self, stamp: str) -> str:
+        return "echo a\0b"
+
+
+class _Unnamed(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]  # the attack
+        raise RuntimeError("it has no name")
+
+
+class _UnnamedError(Exception, metaclass=_Unnamed):
+    """What it is called cannot be told."""
+
+
+class RaisesTheUnnamed(PlainQueue):
+    """A parser raises an exception whose class has no name."""
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        raise _UnnamedError
+
+
+class PrintsWithoutEnd(PlainQueue):
+    """A parser prints on stderr, and does not stop."""
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        while True:
+            os.write(2, b"x" * (1 << 20))

@@ -48,6 +48,17 @@ class RunAnswersAnEmptyResult(_Answers):
     answer = CommandResult.model_construct()
 
 
+class _Dumb(bytes):
+    def decode(self, *_: object, **__: object) -> None:  # type: ignore[override]  # the attack
+        return None
+
+
+class StreamsAreNotDecoded(_Answers):
+    """stdout and stderr are bytes of a class of its own, whose text is None."""
+
+    answer = CommandResult.model_construct(returncode=1, stdout=_Dumb(b"out"), stderr=_Dumb(b"err"))
+
+
 class SinksGetNone(Plain):
     """Gives a sink None, and text."""
 

@@ -9,6 +9,7 @@ from intercede.contract.job import CopyFailure, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.testing.context import CheckFailed, shown
+from intercede.testing.journal import class_of
 from intercede.testing.scheduler.recordings import (
     KillRecording,
     ListRecording,
@@ -90,14 +91,21 @@ def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
     """Ask for a fragment; None where it is refused.
 
     Raises:
-        CheckFailed: What comes is no text.
+        CheckFailed: What comes is no text, or none that a shell can be given.
     """
     text = told(scheduler, method, *arguments)
     if isinstance(text, UnsupportedSpecError):
         return None
-    if not isinstance(text, str):
-        raise CheckFailed(f"text from {method}", shown(text))
+    if not isinstance(text, str) or not _is_script(text):
+        raise CheckFailed(f"text from {method}, that a shell can be given", shown(text))
     return text
+
+
+def _is_script(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
@@ -141,7 +149,7 @@ def answered(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {shown(str(error))}"
+    return f"{class_of(error)}: {shown(error)}"
 
 
 class _UnfitError(Exception):
