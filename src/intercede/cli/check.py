@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,9 +23,6 @@ from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
 from intercede.testing.redaction import scrubber
 from intercede.testing.verdict import Facts, Report, Result, State
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["check", "matching", "prepare"]
 
@@ -128,7 +125,7 @@ class _Tail(io.RawIOBase):
         """Say so."""
         return True
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # what has this type has no name before Python 3.12
         """Take it."""
         new = bytes(data)
         self.kept = (self.kept + new)[-_KEPT:]

@@ -221,6 +221,7 @@ def _spellings(secret: str) -> Iterator[str]:
 def _in_base64(secret: str) -> Iterator[str]:
     """Yield what of it stands in base64, wherever in a longer text it begins: ``user:password`` in a header of HTTP."""
     data = secret.encode(errors="surrogatepass")
+    yield b64encode(data).decode()
     for before in range(3):
         sextets = (8 * before + 5) // 6, 8 * (before + len(data)) // 6
         yield b64encode(bytes(before) + data).decode()[slice(*sextets)]

@@ -59,7 +59,7 @@ async def ran(
         expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
         observed=f"{wrong}, for {shown(list(argv))}",
     )
-    return _plain(cast("CommandResult", answer))  # the line above tells
+    return _plain(answer)  # type: ignore[arg-type]  # the line above tells
 
 
 def _plain(told: CommandResult) -> CommandResult:
