@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -125,7 +125,7 @@ class _Tail(io.RawIOBase):
         """Say so."""
         return True
 
-    def write(self, data: bytes | memoryview, /) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # what has this type has no name before Python 3.12
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 -- what has bytes in it has no name before Python 3.12
         """Take it."""
         new = bytes(data)
         self.kept = (self.kept + new)[-_KEPT:]
