@@ -125,7 +125,7 @@ class _Tail(io.RawIOBase):
         """Say so."""
         return True
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401 -- what has bytes in it has no name before Python 3.12
+    def write(self, data: Any, /) -> int:
         """Take it."""
         new = bytes(data)
         self.kept = (self.kept + new)[-_KEPT:]

@@ -15,7 +15,7 @@ class OnlySaysItPurges(FakeBackend):
     """A purge is ok, and nothing is removed."""
 
     caught_by = "IC-PURGE-01"
-    also = ("IC-STATUS-03", "IC-KILL-04")
+    also = "IC-KILL-04"
     seen = "expected a purged job to be UNKNOWN; observed DONE"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
@@ -28,7 +28,6 @@ class RemembersThePurged(FakeBackend):
     """What was told once is kept on the instance, and told again when the job is gone."""
 
     caught_by = "IC-PURGE-01"
-    also = ("IC-STATUS-03",)
     seen = "expected a purged job to be UNKNOWN; observed DONE"
 
     def __init__(self) -> None:
