@@ -22,7 +22,8 @@ from intercede.testing.subjects import Role
 
 __all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "seen_in", "wrong"]
 
-_OTHERS = frozenset({"right", "hostile"})
+_HOSTILE = frozenset({"hostile", "attacks"})
+_OTHERS = _HOSTILE | {"right"}
 """The files that hold no wrong implementations of the one or other clause."""
 
 
@@ -38,7 +39,7 @@ def right() -> Mapping[str, type]:
 
 def hostile() -> Mapping[str, type]:
     """Return those whose answers are of no type that the contract knows, or that attack whoever inspects them."""
-    return _of({name for name in _modules() if name.endswith(".hostile")})
+    return _of({name for name in _modules() if name.rpartition(".")[2] in _HOSTILE})
 
 
 def caught_by(implementation: type) -> tuple[str, ...]:
