@@ -237,6 +237,7 @@ def test_a_probe_that_blocks_is_given_up() -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_two_inspections_do_not_disturb_each_other() -> None:
     """Both measure the process that they run in, so the second waits for the first; cancelled, it does not wait."""
 

@@ -349,6 +349,7 @@ def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, m
     assert list(tmp_path.glob("intercede-fake/[!.]*")) == []
 
 
+@pytest.mark.slow
 def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
     """Where the loop that would kill it stands still for good."""
     pids: list[int] = []

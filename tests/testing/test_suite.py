@@ -177,7 +177,9 @@ def test_last_failed_runs_the_red_ones(run: Pytest) -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=["here", "-n 2"]
+)
 def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) -> None:
     """A filter in a conftest makes the run INCOMPLETE, never green."""
     filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT' not in i.name]\n"

@@ -76,7 +76,7 @@ class LetsNoneInFlight(Plain):
     """Says that a caller may have no command out."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "commands_in_flight must be a whole number from 1"
+    seen = "commands_in_flight of LetsNoneInFlight must answer a whole number from 1"
 
     def commands_in_flight(self) -> int:
         return 0
