@@ -181,7 +181,7 @@ async def check_diagnostics_keys(context: Context) -> None:
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
         keys = asked_of(answer, "diagnostics")
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
-        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=keys)
+        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
         nothing = asked_of(await _unraised(context, backend, []), "diagnostics")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
 

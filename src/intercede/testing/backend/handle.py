@@ -4,7 +4,7 @@ from intercede.contract.job import JobHandle, JobState
 from intercede.testing.backend.answers import finished, living, seen, started, told_handles, written
 from intercede.testing.backend.children import DRIVE, NAME
 from intercede.testing.clauses import MUST, clause
-from intercede.testing.context import Context
+from intercede.testing.context import Context, shown
 
 _LONGEST = 512
 
@@ -116,4 +116,4 @@ async def check_resource_name(context: Context) -> None:
     context.remember([theirs])
     names.append(theirs.resource)
     expected = "one name of the resource, in two instances and another process"
-    context.expect(len(set(names)) == 1, expected=expected, observed=names)
+    context.expect(len(set(names)) == 1, expected=expected, observed=f"several names: {shown(names)}")

@@ -245,7 +245,11 @@ async def check_kill_keys(context: Context) -> None:
         nothing = asked_of(await context.kill(backend, []), "kill")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
         keys = asked_of(await context.kill(backend, handles[:1] * 2), "kill")
-        context.expect(keys == handles[:1], expected="one key for one job that was asked for twice", observed=keys)
+        context.expect(
+            keys == handles[:1],
+            expected="one key for one job that was asked for twice",
+            observed=f"keys: {shown(keys)}",
+        )
         await finished(context, backend, handles[:1])
         (other,) = await stood(context, backend, handles[1:])
         expected = "a job that nobody asked to kill to live"

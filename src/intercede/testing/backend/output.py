@@ -321,7 +321,7 @@ async def check_rest_of_dest(context: Context) -> None:
             context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
             entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names
             expected = f"dest to hold our two entries and {count} directories of jobs"
-            context.expect(len(entries) == 2 + count, expected=expected, observed=entries)
+            context.expect(len(entries) == 2 + count, expected=expected, observed=f"entries: {shown(entries)}")
 
 
 _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\slash", "#a;b&c", "\x1b[31m", "a:b")
@@ -389,7 +389,7 @@ async def check_links(context: Context) -> None:
     names = sorted(set(output.files) - {"real", "sub/kept"})
     context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
     links = [str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_symlink()]
-    context.expect(not links, expected="no link under dest", observed=links)
+    context.expect(not links, expected="no link under dest", observed=f"links: {shown(links)}")
     missing = {"real", "sub/kept"} - set(output.files)
     context.expect(not missing or not output.ok, expected="the regular files to come", observed=f"no {sorted(missing)}")
 
@@ -413,7 +413,9 @@ async def check_special_files(context: Context) -> None:
         handles = await _run(context, backend, script, _EVERYTHING)
         (output,) = await fetched(context, backend, handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
-    context.expect(not special, expected="nothing but files and directories under dest", observed=special)
+    context.expect(
+        not special, expected="nothing but files and directories under dest", observed=f"others: {shown(special)}"
+    )
     _expect_files(context, output, {"real": b"real\n"})
 
 

@@ -160,7 +160,7 @@ async def check_purge_keys(context: Context) -> None:
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
         keys = asked_of(answer, "purge")
         exact = len(keys) == len(asked) and set(keys) == set(asked)
-        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=keys)
+        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
         (status,) = await stood(context, backend, [kept])
         expected = "a job that nobody asked to purge to be DONE still"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))

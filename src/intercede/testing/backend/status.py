@@ -129,7 +129,11 @@ async def check_duplicates(context: Context) -> None:
             raise CheckFailed("duplicates to collapse", f"status raised {shown(error)}") from error
         each(JobStatus, answer, handles, "status")
         keys = asked_of(answer, "status")
-        context.expect(len(keys) == len(handles), expected="two keys for two jobs, one asked thrice", observed=keys)
+        context.expect(
+            len(keys) == len(handles),
+            expected="two keys for two jobs, one asked thrice",
+            observed=f"keys: {shown(keys)}",
+        )
 
 
 @clause(
