@@ -63,6 +63,7 @@ class Together(Generic[_T]):
         self._over = threading.Lock()
         """Taken while the thread goes on."""
         self._beat = self._progress = 0.0
+        self._next_beat: asyncio.TimerHandle | None = None
         self._given_up = False
 
     def __contains__(self, name: str) -> bool:
@@ -128,6 +129,8 @@ class Together(Generic[_T]):
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
             self._given_up = True
             _kept.append(error)
+        if self._next_beat is not None:
+            self._next_beat.cancel()  # it stops a loop that was given up, and closing needs one that turns
         bounded.close(self._loop)
 
     def _turn(self) -> None:
@@ -158,4 +161,4 @@ class Together(Generic[_T]):
             self._loop.stop()
             return
         self._beat = monotonic()
-        self._loop.call_later(_BEAT, self._pulse)
+        self._next_beat = self._loop.call_later(_BEAT, self._pulse)
