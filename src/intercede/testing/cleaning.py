@@ -113,10 +113,10 @@ async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobH
 
 def _written(handle: JobHandle, output: JobOutput) -> Iterator[str]:
     streams = {name: _ends(path) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))}
-    told = {name: text for name, text in streams.items() if text}
+    spoken = {name: text for name, text in streams.items() if text}
     partly = "" if output.ok else f" (fetched in part: {output.reason})"
-    yield f"job {handle.job} wrote{partly}{':' if told else ' nothing'}"
-    yield from (f"  {name}{text}" for name, text in told.items())
+    yield f"job {handle.job} wrote{partly}{':' if spoken else ' nothing'}"
+    yield from (f"  {name}{text}" for name, text in spoken.items())
 
 
 def _ends(path: Path | None) -> str:

@@ -7,10 +7,9 @@ hang, exit or crash there.
 import asyncio
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from tempfile import gettempdir
 from typing import cast
 
 from intercede.config import as_given
@@ -18,6 +17,7 @@ from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
 from intercede.testing import bounded
 from intercede.testing.child import Child, run_child
+from intercede.testing.files import scratch
 from intercede.testing.redaction import scrubber
 from intercede.testing.subjects import RegistrySubject, Role, loaded
 from intercede.testing.verdict import Facts
@@ -131,9 +131,9 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Fa
 
 
 async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
-    with tempfile.TemporaryDirectory(prefix="intercede-") as scratch:
+    with scratch(gettempdir()) as directory:
         try:
-            examination = run_child(subject, _EXAMINATION, [subject.role], Path(scratch), seconds=seconds)
+            examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
             child = await bounded.within(seconds, examination)
         except bounded.TookTooLong:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})

@@ -389,28 +389,29 @@ class RaisesNowhere(_Attacks):
         raise _Nowhere
 
 
-class RaisesWithinAPipe(_Attacks):
+class _WithinAPipe(_Attacks):
+    """Does something in a file that nobody writes to."""
+
+    areas = ("purge",)
+    source = ""
+
+    def attack(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            pipe = Path(directory, "pipe")
+            os.mkfifo(pipe)
+            exec(compile(self.source, str(pipe), "exec"), {})  # noqa: S102 -- the attack
+
+
+class RaisesWithinAPipe(_WithinAPipe):
     """Every verb raises an exception in a file that nobody writes to."""
 
-    areas = ("purge",)
-
-    def attack(self) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            pipe = Path(directory, "pipe")
-            os.mkfifo(pipe)
-            exec(compile("raise RuntimeError()", str(pipe), "exec"), {})  # noqa: S102 -- the attack
+    source = "raise RuntimeError()"
 
 
-class BlocksWithinAPipe(_Attacks):
+class BlocksWithinAPipe(_WithinAPipe):
     """Every verb waits without await, in a file that nobody writes to."""
 
-    areas = ("purge",)
-
-    def attack(self) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            pipe = Path(directory, "pipe")
-            os.mkfifo(pipe)
-            exec(compile("import threading; threading.Event().wait()", str(pipe), "exec"), {})  # noqa: S102 -- the attack
+    source = "import threading; threading.Event().wait()"
 
 
 class RaisesWithOddNotes(FakeBackend):
