@@ -1,0 +1,98 @@
+"""intercede beside its peers, on a real Slurm and a real sshd: the counts and the times of every verb.
+
+    python -m benchmarks.peers [--quick] [--peer NAME]... [--copies N]... [--rtt MS]...
+
+Needs root, and the daemons: `tests/daemons/slurm/up.sh`, `tests/daemons/netns/up.sh`. The raw numbers go to
+docs/explanation/benchmarks.jsonl, and from there into the tables and pictures of docs/explanation/benchmarks.md. With
+any option nothing is written there: lines go to stdout.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import cast
+
+from benchmarks.peers.ground import USER, Ground
+from benchmarks.peers.plan import PEERS, PLAN, QUICK, Run
+from benchmarks.peers.report import RAW, write
+
+LONGEST = 900.0
+"""Seconds after which a process is ended, and half of it for the jobs."""
+
+
+def lines(ground: Ground, run: Run) -> Iterator[Mapping[str, object]]:
+    """Run one peer, and give what it prints."""
+    peer = PEERS[run.peer]
+    module = f"benchmarks.peers.runs.{peer.program}"
+    arguments = [*peer.argument, str(run.copies), str(LONGEST / 2), *run.scenes]
+    command = ground.near(run.rtt, [ground.python(peer.environment), "-P", "-m", module, *arguments])
+    ground.reset()
+    process = subprocess.Popen(
+        command,
+        cwd=ground.home,
+        env=ground.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        for line in process.stdout or ():
+            if line.startswith("{"):
+                about = {"peer": run.peer, "copies": run.copies, "rtt_ms": run.rtt}
+                yield {**about, **cast("dict[str, object]", json.loads(line))}
+    drain()
+
+
+def drain() -> None:
+    """End what is left of the user's jobs, and wait until Slurm is at rest."""
+    subprocess.run(["/usr/bin/scancel", f"--user={USER}"], check=True)
+    deadline = time.monotonic() + 120
+    while subprocess.run(["/usr/bin/squeue", "-h", f"--user={USER}"], capture_output=True, check=True).stdout:
+        if time.monotonic() > deadline:
+            raise SystemExit("Slurm still has jobs of the benchmark's user after two minutes")
+        time.sleep(0.5)
+
+
+def chosen() -> tuple[Sequence[Run], bool]:
+    """Read the command line: what to run, and whether it is all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few jobs, to see whether all of it works")
+    parser.add_argument("--peer", action="append", help="only this one", choices=PEERS)
+    parser.add_argument("--copies", action="append", help="only with so many", type=int)
+    parser.add_argument("--rtt", action="append", help="only so far away", type=int)
+    options = parser.parse_args()
+    plan = [
+        run
+        for run in (QUICK if options.quick else PLAN)
+        if run.peer in (options.peer or PEERS)
+        and run.copies in (options.copies or [run.copies])
+        and run.rtt in (options.rtt or [run.rtt])
+    ]
+    return plan, not (options.quick or options.peer or options.copies or options.rtt)
+
+
+def main() -> None:
+    """Measure, and write it down."""
+    plan, everything = chosen()
+    ground = Ground()
+    ground.prepare()
+    taken: list[Mapping[str, object]] = [{"date": datetime.now(UTC).date().isoformat(), "versions": ground.versions()}]
+    for rtt, runs in groupby(plan, key=lambda run: run.rtt):
+        with ground.sshd(rtt):
+            for run in runs:
+                for line in lines(ground, run):
+                    print(json.dumps(line), file=sys.stderr if everything else sys.stdout, flush=True)
+                    taken.append(line)
+    ground.clean()
+    if everything:
+        RAW.write_text("".join(f"{json.dumps(line)}\n" for line in taken))
+        write(taken)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""intercede, with the transport that the command line names: ``ssh`` or ``local``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from intercede import JobHandle, OutputRetriever, SubmissionSpec, registry
+
+from benchmarks.peers.runs.scene import Peer, main
+
+
+class Intercede(Peer):
+    """A backend, asked as often as the peers are."""
+
+    def __init__(self, transport: object) -> None:
+        self._backend = registry.backend({"transport": transport, "scheduler": "slurm", "batch": {"poll_floor": 0}})
+        self._handles: list[JobHandle] = []
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        await self._backend.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Leave it."""
+        await self._backend.__aexit__(exc_type, exc, traceback)
+
+    async def submit(self, copies: int, command: Sequence[str]) -> None:
+        """All at once."""
+        spec = SubmissionSpec(executable=command[0], arguments=tuple(command[1:]))
+        submission = await self._backend.submit(spec, copies)
+        if submission.failures:
+            raise RuntimeError(f"{len(submission.failures)} copies were refused")
+        self._handles = list(submission.handles.values())
+
+    async def over(self) -> int:
+        """Ask for all."""
+        return sum(status.state.final for status in (await self._backend.status(self._handles)).values())
+
+    async def fetch(self, into: Path) -> None:
+        """Fetch all."""
+        if not isinstance(self._backend, OutputRetriever):
+            raise TypeError("this backend fetches nothing")
+        outputs = await self._backend.fetch_output(self._handles, into)
+        if not all(output.ok for output in outputs.values()):
+            raise RuntimeError("not everything was fetched")
+
+    async def kill(self) -> None:
+        """End all."""
+        outcomes = await self._backend.kill(self._handles)
+        if not all(outcome.ok for outcome in outcomes.values()):
+            raise RuntimeError("not everything was ended")
+
+
+TRANSPORTS = {"local": "local", "ssh": {"type": "ssh", "host": "bench"}}
+
+if __name__ == "__main__":
+    main(Intercede(TRANSPORTS[sys.argv.pop(1)]))

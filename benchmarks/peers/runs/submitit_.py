@@ -1,0 +1,42 @@
+"""submitit: a job array by its ``batch()``, a Python for each job; sacct for all of an array, one scancel for each job."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from submitit import Job, SlurmExecutor
+from submitit.helpers import CommandFunction
+
+from benchmarks.peers.runs.scene import Peer, main
+
+
+class Submitit(Peer):
+    """The executor, with its bulk way."""
+
+    def __init__(self) -> None:
+        self._executor = SlurmExecutor(folder=Path.home() / "submitit")
+        self._jobs: list[Job[str]] = []
+
+    async def submit(self, copies: int, command: Sequence[str]) -> None:
+        """All at once."""
+        self._executor.update_parameters(time=30, ntasks_per_node=1, array_parallelism=copies)
+        payload = CommandFunction(list(command), verbose=False)
+        with self._executor.batch():
+            self._jobs = [self._executor.submit(payload) for _ in range(copies)]
+
+    async def over(self) -> int:
+        """Ask as it does by itself, which spares sacct where results are there."""
+        return sum(job.done() for job in self._jobs)
+
+    async def fetch(self, into: Path) -> None:
+        """Read the results that lie on the shared file system."""
+        for index, job in enumerate(self._jobs):
+            (into / str(index)).write_text(job.result())
+
+    async def kill(self) -> None:
+        """One after the other: it has no other way."""
+        for job in self._jobs:
+            job.cancel(check=False)
+
+
+if __name__ == "__main__":
+    main(Submitit())
