@@ -39,6 +39,7 @@ __all__ = [
     "Diagnostics",
     "FileRef",
     "Findable",
+    "FreshCredentials",
     "IntercedeError",
     "InvalidSpecError",
     "JobBackend",

@@ -3,7 +3,9 @@
 Secrets are pydantic's secret types: no repr, log or error shows them.
 """
 
+import asyncio
 from abc import abstractmethod
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Annotated, Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -18,6 +20,7 @@ __all__ = [
     "CredentialNeed",
     "CredentialProvider",
     "CredentialSet",
+    "FreshCredentials",
     "Password",
     "PrivateKey",
     "Token",
@@ -124,3 +127,41 @@ class CredentialProvider(Protocol):
             NotOpenError: Before entering or after leaving.
         """
         ...
+
+
+class FreshCredentials:
+    """What a provider answers to one need, kept until it is near its expiry.
+
+    For plugins: however many verbs ask at once, the provider is asked once.
+
+    Args:
+        provider: Whom to ask.
+        need: What for.
+        margin_s: Seconds before its expiry from which on an answer is not handed out any more.
+    """
+
+    def __init__(self, provider: CredentialProvider, need: CredentialNeed, margin_s: float = 60.0) -> None:
+        self._provider = provider
+        self._need = need
+        self._margin = timedelta(seconds=margin_s)
+        self._kept: CredentialSet | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self) -> CredentialSet:
+        """Return credentials that work for some time yet.
+
+        Raises:
+            AuthenticationError: There are none.
+            NotOpenError: The provider is not open.
+        """
+        async with self._one_at_a_time:
+            if self._kept is None or self._is_stale(self._kept):
+                self._kept = await self._provider.get(self._need)
+            return self._kept
+
+    def forget(self) -> None:
+        """Ask again next time: what was answered did not let us in."""
+        self._kept = None
+
+    def _is_stale(self, kept: CredentialSet) -> bool:
+        return kept.expires is not None and kept.expires - datetime.now(UTC) < self._margin

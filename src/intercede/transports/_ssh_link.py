@@ -1,0 +1,264 @@
+"""The one ssh connection of a transport: made when it is first needed, made again when it was lost."""
+
+import asyncio
+import random
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
+
+import asyncssh
+
+from intercede.contract.credentials import (
+    CredentialNeed,
+    CredentialProvider,
+    CredentialSet,
+    FreshCredentials,
+    Password,
+    PrivateKey,
+)
+from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
+
+__all__ = ["Link", "Place", "Server"]
+
+_ATTEMPTS = 8
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_KEEPALIVES = 3
+_CLOSE_SECONDS = 5.0
+_PLACE = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one login leads: ``[user@]host[:port]``."""
+
+    host: str
+    port: int | None = None
+    username: str | None = None
+
+    @classmethod
+    def read(cls, text: str, field: str) -> "Place":
+        """Read what ssh's ``-J`` takes; ``field`` is what it was given as.
+
+        Raises:
+            ConfigError: It is no place.
+        """
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            expected = "[user@]host[:port]"
+            raise ConfigError(f"{field} {text!r} is no place to log in to", field=field, value=text, expected=expected)
+        port = None if match["port"] is None else int(match["port"])
+        return cls(match["host"].strip("[]"), port, match["user"])
+
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        user = "" if self.username is None else f"{self.username}@"
+        return user + self.host + ("" if self.port is None else f":{self.port}")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is configured of the way there."""
+
+    place: Place
+    jump: Sequence[Place] = ()
+    known_hosts: str | None = None
+    ssh_config: str | None = None
+    connect_s: float = 30.0
+    keepalive_s: float = 15.0
+
+
+class Link:
+    """Connects once for however many ask, again after a loss, and again with backoff where the server is busy.
+
+    Args:
+        server: Where to.
+        credentials: Who answers for credentials; None: the agent and the user's own keys, as for ``ssh``.
+    """
+
+    def __init__(self, server: Server, credentials: CredentialProvider | None) -> None:
+        self._server = server
+        self._provider = credentials
+        self._fresh: dict[Place, FreshCredentials] = {}
+        self._chain: list[asyncssh.SSHClientConnection] = []
+        self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
+
+    async def connection(self) -> asyncssh.SSHClientConnection:
+        """Return the open connection, made now if need be.
+
+        Raises:
+            TransportError: The server cannot be reached, or is not the one that is known.
+            AuthenticationError: It does not let us in.
+        """
+        if self._chain and not self._chain[-1].is_closed():
+            return self._chain[-1]
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(self._connected)
+        return await asyncio.shield(self._connecting)
+
+    def _connected(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+        self._connecting = None
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody may
+
+    async def close(self) -> None:
+        """Close it, in bounded time."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Close what there is, the end of the chain first."""
+        while self._chain:
+            connection = self._chain.pop()
+            connection.close()
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await connection.wait_closed()
+            except TimeoutError:
+                connection.abort()
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        deadline = asyncio.get_running_loop().time() + self._server.connect_s
+        wait = _FIRST_WAIT
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._attempt(deadline)
+            except TransportError as error:
+                pause = random.uniform(0.5, 1.0) * wait  # noqa: S311 -- spreads those who were refused together
+                late = asyncio.get_running_loop().time() + pause >= deadline
+                if not error.retryable or late or attempt == _ATTEMPTS:
+                    raise
+            await asyncio.sleep(pause)
+            wait = min(2 * wait, _LONGEST_WAIT)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, deadline: float) -> asyncssh.SSHClientConnection:
+        await self._hang_up()  # what is left of the last one
+        try:
+            await self._log_in_all_the_way(deadline)
+        except BaseException:
+            await self._hang_up()
+            raise
+        return self._chain[-1]
+
+    async def _log_in_all_the_way(self, deadline: float) -> None:
+        way = _Way(self._server)
+        await way.read_config()
+        for place in (*way.jump, self._server.place):
+            seconds = max(0.1, deadline - asyncio.get_running_loop().time())
+            try:
+                async with asyncio.timeout(seconds):
+                    self._chain.append(await self._log_in(place, way, seconds))
+            except TimeoutError as error:
+                raise TransportError(f"{place}: no answer within {self._server.connect_s:g} s") from error
+            except (asyncssh.Error, OSError, ValueError) as error:
+                _raise_translated(place, error)
+
+    async def _log_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
+        keys = await self._options_of(place)
+        given = {"port": place.port, "username": place.username}
+        try:
+            return await asyncssh.connect(
+                place.host,
+                config=None if self._server.ssh_config is None else [self._server.ssh_config],
+                tunnel=self._chain[-1] if self._chain else None,
+                known_hosts=await way.known_hosts(place),
+                connect_timeout=seconds,
+                login_timeout=seconds,
+                keepalive_interval=self._server.keepalive_s,
+                keepalive_count_max=_KEEPALIVES,
+                agent_forwarding=False,
+                **keys | {key: value for key, value in given.items() if value is not None},
+            )
+        except asyncssh.PermissionDenied:
+            if place in self._fresh:
+                self._fresh[place].forget()
+            raise
+
+    async def _options_of(self, place: Place) -> dict[str, object]:
+        if self._provider is None:
+            return {}
+        if place not in self._fresh:
+            need = CredentialNeed(resource=place.host, kinds=("private_key", "password"))
+            self._fresh[place] = FreshCredentials(self._provider, need)
+        return await asyncio.to_thread(_shown, await self._fresh[place].get())
+
+
+class _Way:
+    """What ``ssh_config`` adds to what is configured: which hosts are jumped over, and where host keys stand."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.jump = tuple(server.jump)
+
+    async def read_config(self) -> None:
+        """Take ProxyJump where no jump host is configured: hosts on the way are verified as the last one is."""
+        if self._server.ssh_config is not None and not self.jump:
+            tunnel = (await self._settings(self._server.place)).tunnel
+            hops = tunnel.split(",") if isinstance(tunnel, str) else ()
+            self.jump = tuple(Place.read(each, "ProxyJump") for each in hops)
+
+    async def known_hosts(self, place: Place) -> object:
+        """Return what tells asyncssh the host keys: files; an empty list is ``~/.ssh/known_hosts``, None would be all.
+
+        Raises:
+            ConfigError: The configuration file wants no host keys verified.
+        """
+        if self._server.known_hosts is not None:
+            return [self._server.known_hosts]
+        if self._server.ssh_config is None:
+            return []
+        known_hosts: object = (await self._settings(place)).known_hosts
+        if known_hosts is not None:
+            return known_hosts
+        raise ConfigError(
+            f"{self._server.ssh_config} sets UserKnownHostsFile none for {place}, and host keys are always verified",
+            field="ssh_config",
+            value=self._server.ssh_config,
+            expected="a file of host keys, or the option known_hosts",
+        )
+
+    async def _settings(self, place: Place) -> asyncssh.SSHClientConnectionOptions:
+        options = partial(asyncssh.SSHClientConnectionOptions, client_keys=None, agent_path=None)
+        return await asyncio.to_thread(options, config=[self._server.ssh_config], host=place.host)
+
+
+def _shown(credentials: CredentialSet) -> dict[str, object]:
+    """Write what is shown to a server. Decrypting a key takes long on purpose, so this runs in a thread."""
+    key, password = credentials.first(PrivateKey), credentials.first(Password)
+    username = next((each.username for each in (key, password) if each is not None and each.username), None)
+    return {
+        "client_keys": None if key is None else [_key_pair(key)],
+        "password": None if password is None else password.password.get_secret_value(),
+        "agent_path": None,
+        "gss_auth": False,
+        **({} if username is None else {"username": username}),
+    }
+
+
+def _key_pair(credential: PrivateKey) -> object:
+    passphrase = None if credential.passphrase is None else credential.passphrase.get_secret_value()
+    key = asyncssh.import_private_key(credential.key.get_secret_value(), passphrase)
+    return key if credential.certificate is None else (key, asyncssh.import_certificate(credential.certificate))
+
+
+def _raise_translated(place: Place, error: Exception) -> NoReturn:
+    """Say it in the contract's words. Nothing of a key or a password stands in these errors."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        raise TransportError(
+            f"{place}: its host key is not the one that is known, or none is: {error.reason}; compare it with what its "
+            "operators publish, then put it into the file of known hosts",
+            retryable=False,
+        ) from error
+    if isinstance(error, asyncssh.PermissionDenied | asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
+        raise AuthenticationError(f"{place}: not let in: {error}") from error
+    if isinstance(error, asyncssh.ConfigParseError):
+        raise ConfigError(f"the ssh configuration cannot be read: {error}", field="ssh_config") from error
+    unknown = isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
+    lost = isinstance(error, asyncssh.ConnectionLost | OSError) and not unknown
+    raise TransportError(f"{place}: cannot be reached: {error}", retryable=lost) from error

@@ -1,0 +1,266 @@
+"""The transport ``ssh``: commands on another machine, over one connection that all of them share.
+
+There it needs a POSIX sh and nothing else, whatever the user's login shell is. Host keys are always verified. Needs
+the extra ``ssh``.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Coroutine, Sequence
+from types import TracebackType
+from typing import Self
+
+import asyncssh
+
+from intercede.contract.credentials import CredentialProvider
+from intercede.contract.errors import ConfigError, NotOpenError, TransportError
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.transports._ssh_command import Command, command_line
+from intercede.transports._ssh_link import Link, Place, Server
+
+__all__ = ["SshTransport"]
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+_WITHHELD_SECONDS = 60.0
+_MOST = 10**6
+
+
+class SshTransport:
+    """Runs commands over ssh. See ``intercede.contract.Transport`` for what that promises.
+
+    Without a provider of credentials it logs in as ``ssh`` does: with the agent and the user's own keys. With one, it
+    shows what that answers and nothing else.
+
+    A connection that is lost is made again when the next command is to run. A command that was running by then raises
+    TransportError: how it ended cannot be told. One of which nothing was sent yet is begun anew.
+
+    A command is over when its own process is: what it left running in the background lives on, unheard. Ending a
+    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, and after
+    two seconds KILL to what is left of it.
+
+    Args:
+        host: The login host; where ``ssh_config`` is given, an alias from there will do.
+        port: None: 22, or what the configuration says.
+        username: None: what the credentials or the configuration say, else the user's name here.
+        jump: Hosts to jump over, the nearest first, each ``[user@]host[:port]``. Their keys are verified, too.
+        known_hosts: The file of host keys. None: what the configuration says, else ``~/.ssh/known_hosts``.
+        ssh_config: A configuration file of OpenSSH's client to honour, ``~/.ssh/config`` for instance. None: none is.
+        connect_s: Seconds that connecting may take, retries included, and then each login shell until a command begins.
+        keepalive_s: Seconds of silence after which the server is asked whether it is there; after three more it is lost.
+        sessions: How many commands may run at once. Where the server allows fewer, fewer do.
+        credentials: Who answers for credentials.
+
+    Raises:
+        ConfigError: An option has no sense.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        port: int | None = None,
+        username: str | None = None,
+        jump: Sequence[str] = (),
+        known_hosts: str | None = None,
+        ssh_config: str | None = None,
+        connect_s: float = 30.0,
+        keepalive_s: float = 15.0,
+        sessions: int = 8,
+        credentials: CredentialProvider | None = None,
+    ) -> None:
+        place = Place.read(host, "host")
+        self._host = host
+        self._link = Link(
+            Server(
+                place=Place(place.host, port or place.port, username or place.username),
+                jump=tuple(Place.read(each, "jump") for each in jump),
+                known_hosts=known_hosts,
+                ssh_config=ssh_config,
+                connect_s=_positive("connect_s", connect_s),
+                keepalive_s=_positive("keepalive_s", keepalive_s),
+            ),
+            credentials,
+        )
+        self._connect_s = connect_s
+        self._most = int(_positive("sessions", sessions))
+        self._sessions = _Sessions(self._most)
+        self._open = False
+        self._runs: set[asyncio.Task[CommandResult]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def commands_in_flight(self) -> int:
+        """As many as there may be sessions."""
+        return self._most
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            TransportError: The host, or one on the way, cannot be reached, or its key is not the one that is known.
+            AuthenticationError: It does not let us in.
+            ConfigError: The configuration file cannot be read, or wants no host keys verified.
+        """
+        self._sessions = _Sessions(self._most)
+        await self._link.connection()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """End every command that still runs (each such ``run`` raises NotOpenError), and hang up."""
+        self._open = False
+        runs, self._runs = self._runs, set()
+        for run in runs:
+            run.cancel()
+        for tasks in (runs, self._closing):
+            if tasks:
+                await asyncio.wait(tasks)
+        self._sessions.close()
+        await self._link.close()
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: AsyncIterable[bytes] | None = None,
+        stdout: ByteSink | None = None,
+    ) -> CommandResult:
+        """Run a command there and wait for its end.
+
+        Args:
+            argv: The command, found on PATH there unless it holds a slash, and its arguments.
+            stdin: Streamed to its stdin; None: ``/dev/null``.
+            stdout: Takes its stdout as it comes; None: all of it is in the result.
+
+        Returns:
+            How it ended. 127: there is no such command; 126: it cannot be executed; stderr then says why.
+
+        Raises:
+            NotOpenError: Before entering or after leaving; also when the transport is left while the command runs.
+            InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
+            TransportError: No connection, or it was lost while the command ran.
+            AuthenticationError: A new connection was needed, and the server did not let us in.
+            Exception: Whatever the sink or the iterator raised; the command is ended first.
+        """
+        if not self._open:
+            raise NotOpenError("run was called on an ssh transport that is not open: use it inside 'async with'")
+        command_line(argv, piped=stdin is not None, mark="")  # what cannot be said raises before anything starts
+        run = asyncio.create_task(self._run(argv, stdin, stdout))
+        self._runs.add(run)
+        try:
+            return await run
+        except asyncio.CancelledError:
+            if run in self._runs or _being_cancelled():
+                raise
+            raise NotOpenError(f"the ssh transport was left while {argv[0]!r} ran: the command was ended") from None
+        finally:
+            self._runs.discard(run)
+
+    async def _run(
+        self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
+    ) -> CommandResult:
+        command = await self._begun()
+        try:
+            return await command.run(argv, stdin, stdout)
+        except BaseException:
+            await _uncancelled(command.end())
+            raise
+        finally:
+            self._let_go(command)
+
+    async def _begun(self) -> Command:
+        """Return a session whose sh waits for its command. Nothing was sent yet, so what fails may be tried again."""
+        clock = asyncio.get_running_loop().time
+        deadline, wait = clock() + self._connect_s, _FIRST_WAIT
+        while True:
+            command = await self._session()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await command.begin()
+            except (asyncssh.Error, OSError, TransportError) as error:
+                self._let_go(command)
+                if clock() + wait > deadline or not (command.is_refused or command.is_lost):
+                    raise TransportError(f"{self._host}: no command could be begun: {_why(error)}") from error
+            except BaseException:
+                self._let_go(command)
+                raise
+            else:
+                return command
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    async def _session(self) -> Command:
+        await self._sessions.take()
+        try:
+            return Command(await self._link.connection())
+        except BaseException:
+            self._sessions.give()
+            raise
+
+    def _let_go(self, command: Command) -> None:
+        """Close its session. Another one may be opened when the server has let go of it, no sooner."""
+        closing = asyncio.create_task(command.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(lambda _: self._sessions.give(refused=command.is_refused))
+
+
+class _Sessions:
+    """How many there may be at once. Where the server refused one there is one fewer, for a while."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._most = most
+        self._withheld: list[asyncio.TimerHandle] = []
+
+    async def take(self) -> None:
+        """Wait for one."""
+        await self._free.acquire()
+
+    def give(self, *, refused: bool = False) -> None:
+        """Give it back: at once, or later where it was refused, unless it is the last one."""
+        if refused and len(self._withheld) + 1 < self._most:
+            self._withheld.append(asyncio.get_running_loop().call_later(_WITHHELD_SECONDS, self._again))
+        else:
+            self._free.release()
+
+    def _again(self) -> None:
+        self._withheld.pop(0)
+        self._free.release()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        for timer in self._withheld:
+            timer.cancel()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "its login shell did not get so far in time; does an rc file wait for input?"
+    return str(error) or type(error).__name__
+
+
+def _positive(field: str, value: float) -> float:
+    if isinstance(value, bool) or not 0 < value < _MOST:
+        expected = f"a number above 0 and below {_MOST}"
+        raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
+    return value
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _uncancelled(work: Coroutine[None, None, None]) -> None:
+    """Do it to its end, which comes in bounded time, through cancellations: the caller is on the way out already."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
