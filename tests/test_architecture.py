@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": {"contract"},
     "registry": {"contract", "plugin", "discovery", "batch", "config"},
     "config": {"contract"},
+    "credentials": {"contract"},
     "transports": {"contract"},
     "schedulers": {"contract"},
     "backends": {"contract"},
@@ -32,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: The only parts that may load a library of the world at all, and which.
 WORLD: dict[str, set[str]] = {
     "contract": {"pydantic"},
+    "credentials": {"pydantic"},
     "registry": {"pydantic"},
+    "transports": {"asyncssh"},
     "testing": {"pytest", "_pytest", "pydantic", "hypothesis", "jinja2", "markupsafe", "tomlkit"},
     "cli": {"rich", "typer", "click"},
 }

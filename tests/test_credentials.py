@@ -1,0 +1,159 @@
+"""Credentials that lie in files."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intercede.contract import (
+    AuthenticationError,
+    Certificate,
+    ConfigError,
+    Credential,
+    CredentialKind,
+    CredentialNeed,
+    CredentialProvider,
+    NotOpenError,
+    Password,
+    PrivateKey,
+    Token,
+)
+from intercede.credentials import FileCredentials
+
+CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+KEY = b"-----BEGIN RSA PRIVATE KEY-----\nhush\n-----END RSA PRIVATE KEY-----\n"
+
+
+def written(path: Path, data: bytes, mode: int = 0o600) -> Path:
+    """Return a file of that content and mode."""
+    path.write_bytes(data)
+    path.chmod(mode)
+    return path
+
+
+def got(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, ...]:
+    """Return what it answers."""
+
+    async def get() -> tuple[Credential, ...]:
+        async with provider as opened:
+            return (await opened.get(CredentialNeed(resource="host", kinds=kinds))).credentials
+
+    return asyncio.run(get())
+
+
+def test_it_is_a_provider(tmp_path: Path) -> None:
+    """The registry takes it for what the contract describes."""
+    assert isinstance(FileCredentials(token=tmp_path / "token"), CredentialProvider)
+
+
+def test_each_kind_is_read(tmp_path: Path) -> None:
+    """A key with its passphrase and certificate, a password, a token and a proxy come as the contract's types."""
+    provider = FileCredentials(
+        username="me",
+        private_key=written(tmp_path / "key", b"the key\n"),
+        passphrase=written(tmp_path / "phrase", b" a phrase \n"),
+        ssh_certificate=written(tmp_path / "cert", b"the certificate", 0o644),
+        password=written(tmp_path / "password", b"word\r\n"),
+        token=written(tmp_path / "token", b"tok"),
+        certificate=written(tmp_path / "proxy", CERTIFICATE + KEY + CERTIFICATE),
+    )
+
+    key, password, token, certificate = got(provider, "private_key", "password", "token", "certificate")
+
+    assert isinstance(key, PrivateKey)
+    assert isinstance(password, Password)
+    assert isinstance(token, Token)
+    assert isinstance(certificate, Certificate)
+    assert key.passphrase is not None
+    assert (key.username, key.key.get_secret_value(), key.certificate) == ("me", b"the key\n", b"the certificate")
+    assert key.passphrase.get_secret_value() == b" a phrase "
+    assert (password.username, password.password.get_secret_value()) == ("me", "word")
+    assert token.token.get_secret_value() == "tok"
+    assert (certificate.chain, certificate.key.get_secret_value()) == (2 * CERTIFICATE, KEY)
+
+
+def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
+    """The order is that of the need, and what there is no file for is left out."""
+    provider = FileCredentials(token=written(tmp_path / "t", b"t"), password=written(tmp_path / "p", b"p"))
+
+    assert [each.kind for each in got(provider, "certificate", "password", "token")] == ["password", "token"]
+
+
+def test_none_of_the_kinds_is_an_error(tmp_path: Path) -> None:
+    """Who asks for what is not there is told what is."""
+    provider = FileCredentials(token=tmp_path / "token")
+
+    with pytest.raises(AuthenticationError, match="host asks for private_key or password, and there is token only"):
+        got(provider, "private_key", "password")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
+def test_a_secret_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """A file of secrets is its owner's alone; the error says how to make it so, and shows nothing of it."""
+    provider = FileCredentials(token=written(tmp_path / "token", b"hush", mode))
+
+    with pytest.raises(AuthenticationError, match="chmod 600") as raised:
+        got(provider, "token")
+
+    assert "hush" not in str(raised.value)
+
+
+def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """No file, a directory, a fifo, bytes that are no text, a proxy without a key: an error that names the file."""
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    written(tmp_path / "bytes", b"\xff")
+
+    for name in (".", "fifo", "bytes", "nothing"):
+        with pytest.raises(AuthenticationError, match=str(tmp_path / name)):
+            got(FileCredentials(token=tmp_path / name), "token")
+    with pytest.raises(AuthenticationError, match="a certificate and a private key"):
+        got(FileCredentials(certificate=written(tmp_path / "proxy", CERTIFICATE)), "certificate")
+
+
+def test_a_file_may_be_replaced(tmp_path: Path) -> None:
+    """A renewed token is seen the next time."""
+    provider = FileCredentials(token=written(tmp_path / "token", b"old"))
+    old = got(provider, "token")
+    written(tmp_path / "token", b"new")
+
+    assert old != got(provider, "token")
+
+
+def test_only_while_open(tmp_path: Path) -> None:
+    """Before entering and after leaving nothing is answered."""
+    provider = FileCredentials(token=written(tmp_path / "token", b"t"))
+    need = CredentialNeed(resource="host", kinds=("token",))
+
+    async def before_and_after() -> None:
+        with pytest.raises(NotOpenError):
+            await provider.get(need)
+        async with provider:
+            pass
+        with pytest.raises(NotOpenError):
+            await provider.get(need)
+
+    asyncio.run(before_and_after())
+
+
+def test_files_that_are_of_no_use_are_refused() -> None:
+    """Nothing at all, or what belongs to a file that is not named, is a ConfigError before anything is read."""
+    with pytest.raises(ConfigError, match="no file"):
+        FileCredentials(username="me")
+    with pytest.raises(ConfigError, match="passphrase is of no use without private_key"):
+        FileCredentials(passphrase="p", password="w")  # noqa: S106 -- names of files
+    with pytest.raises(ConfigError, match="certificate_key is of no use without certificate"):
+        FileCredentials(certificate_key="k", token="t")  # noqa: S106 -- likewise
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=40))
+def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
+    """Whatever a password is made of: only the line's end, if there is one, is no part of it."""
+    path = written(tmp_path_factory.mktemp("word") / "password", word.encode() + b"\n")
+
+    (password,) = got(FileCredentials(password=path), "password")
+
+    assert isinstance(password, Password)
+    assert password.password.get_secret_value() == word
