@@ -29,6 +29,7 @@ SAID = {
     "preempted": JobStatus(state=JobState.FAILED, reason="preempted"),
     "node": JobStatus(state=JobState.FAILED, reason="node_failure"),
     "cancelled": JobStatus(state=JobState.KILLED, reason="killed_by_site"),
+    "cancelled by whomever": JobStatus(state=JobState.KILLED, native="CANCELLED"),
     "failed": JobStatus(state=JobState.FAILED, reason="exit_code"),
     "unknown": JobStatus(state=JobState.UNKNOWN, native="?!"),
     "done": JobStatus(state=JobState.DONE),
@@ -52,6 +53,9 @@ ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]
     ("none", ("running",), EITHER, ("RUNNING", None)),
     ("none", ("timeout",), EITHER, ("FAILED", "timeout")),
     ("none", ("unknown",), EITHER, ("UNKNOWN", None)),
+    ("none", ("cancelled",), EITHER, ("KILLED", "killed_by_site")),
+    ("none", ("cancelled by whomever",), (True,), ("KILLED", "killed_by_user")),
+    ("none", ("cancelled by whomever",), (False,), ("KILLED", "killed_by_site")),
     ("none", ("nothing",), (True,), ("KILLED", "killed_by_user")),
     ("none", ("nothing",), (False,), ("UNKNOWN", "lost")),
 ]

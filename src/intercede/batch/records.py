@@ -166,9 +166,12 @@ def _by_signal(record: Record, said: JobStatus | None) -> JobStatus:
     return _signalled(record, said, JobState.FAILED, "signal")
 
 
-def _word(_: Record, said: JobStatus | None) -> JobStatus:
+def _word(record: Record, said: JobStatus | None) -> JobStatus:
     assert said is not None  # noqa: S101 -- its row says so
-    return said.model_copy(update={"evidence": said.evidence or "the scheduler's word"})
+    reason = said.reason
+    if said.state is JobState.KILLED and reason is None:  # it does not say by whom, and we know whether by us
+        reason = "killed_by_user" if record.killed else "killed_by_site"
+    return said.model_copy(update={"reason": reason, "evidence": said.evidence or "the scheduler's word"})
 
 
 def _before_its_end(_: Record, said: JobStatus | None) -> JobStatus:

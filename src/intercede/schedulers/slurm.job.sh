@@ -1,0 +1,29 @@
+#!/bin/sh
+# sbatch ./slurm/job FIRST COUNT, from the submission's directory: one copy of the COUNT that begin with copy FIRST.
+# Nothing but what the payload asked for may reach it, so what is set here has names of ours. shellcheck shell=sh
+unset -f command cd exit read sh trap 2>/dev/null
+unalias -a 2>/dev/null
+set +efuvxC
+IFS=' 	
+'
+# Slurm signals every process of a job. This one must outlive the wrapper, which writes down how the payload ended.
+trap : HUP INT QUIT USR1 USR2 TERM XCPU
+cd "$SLURM_SUBMIT_DIR" || exit
+ic_index=$1 ic_native=$SLURM_JOB_ID
+if [ "$2" -gt 1 ]; then # else whoever submitted may be in an array, and its variables be here
+    ic_index=$(($1 + SLURM_ARRAY_TASK_ID)) ic_native=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+fi
+
+# ic_ended: whether a record tells how the copy ended; sets ic_what and ic_number.
+ic_ended() {
+    { read -r ic_what ic_number _ <"./copies/$ic_index/exit"; } 2>/dev/null
+}
+
+# A site may queue jobs anew by their exit code. What has run does not run again, and is not to be queued for ever.
+! ic_ended || [ "$ic_what" != code ] || exit 0
+IC_NATIVE=$ic_native sh ./wrapper "$ic_index"
+
+# The job ends as the payload did: Slurm calls it COMPLETED or FAILED, and is right where the record is not seen yet.
+ic_ended || exit 1
+[ "$ic_what" = code ] || ic_number=$((128 + ic_number))
+exit "$ic_number"

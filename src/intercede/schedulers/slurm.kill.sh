@@ -1,0 +1,46 @@
+# shellcheck shell=sh
+# words: from ids, print a line for some of each cluster's: its name, - for the one that is here, and what scancel takes,
+# an array's tasks as ranges: one message to the controller for many.
+words() {
+    awk -F';' '
+        function range() {
+            if (low == "") return
+            tasks = tasks (tasks == "" ? "" : ",") (low == high ? low : low "-" high)
+            low = ""
+        }
+        function word() {
+            range()
+            if (job != "") line = line " " job (tasks == "" ? "" : "_[" tasks "]")
+            job = tasks = ""
+        }
+        function flush() {
+            word()
+            if (line != "") print at line
+            line = ""
+        }
+        /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?$/ {
+            cluster = NF > 1 ? $2 : "-"
+            split($1, part, "_")
+            if (cluster != at || length(line) > 20000) flush()
+            at = cluster
+            if (part[1] != job || part[2] == "" || length(tasks) > 1000) word()
+            job = part[1]
+            if (part[2] == "") next
+            if (low == "" || part[2] != high + 1) {
+                range()
+                low = part[2]
+            }
+            high = part[2]
+        }
+        END { flush() }' <"$IC_IDS"
+}
+
+# The brackets are no patterns for files, and what cannot be ended is told by what is listed afterwards.
+words | while read -r cluster jobs; do
+    [ "$cluster" != - ] || cluster=
+    set -f
+    # shellcheck disable=SC2086 # numbers and brackets, to be split
+    scancel ${cluster:+"--clusters=$cluster"} $jobs </dev/null
+done
+listed || exit
+printf '\nintercede: end\n'

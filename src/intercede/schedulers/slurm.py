@@ -1,0 +1,158 @@
+"""The scheduler ``slurm``: jobs go through Slurm's own commands: sbatch, squeue, sacct, scancel and scontrol.
+
+A submission is a job array, or several where it has more copies than an array may have. Each is known to Slurm by the
+name ``ic-STAMP-FIRST``, so that one whose answer was lost is found again. A job ends with its payload's exit code: what
+Slurm says of it is true by itself.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from intercede.contract.errors import ConfigError
+from intercede.contract.job import JobStatus, OpOutcome, Resources
+from intercede.contract.scheduler import Batch, Queued
+from intercede.contract.transport import CommandResult
+from intercede.schedulers._slurm_answers import denied, found, jobs, queued
+
+__all__ = ["SlurmScheduler"]
+
+_MINUTE = 60
+
+
+@cache
+def _text(name: str) -> str:
+    return (Path(__file__).parent / f"slurm.{name}.sh").read_text("utf-8")
+
+
+class SlurmScheduler:
+    """Queues copies with sbatch. Every request of ``resources`` is kept, or refused by Slurm.
+
+    Args:
+        submit_arguments: Words for sbatch behind those of ours: what a site needs, like ``--account=physics``.
+        clusters: Of several clusters, those that may be submitted to; Slurm chooses. Empty: the one that is there.
+        max_array_size: How many copies an array may have. None: what Slurm's configuration says.
+
+    Raises:
+        ConfigError: An option has no sense.
+    """
+
+    def __init__(
+        self,
+        submit_arguments: Sequence[str] = (),
+        clusters: Sequence[str] = (),
+        max_array_size: int | None = None,
+    ) -> None:
+        self._arguments = _words("submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "words for sbatch")
+        self._clusters = _words("clusters", clusters, r"[A-Za-z0-9._-]+", "names of clusters")
+        if max_array_size is not None and max_array_size < 1:
+            raise _nonsense("max_array_size", max_array_size, "a number of at least 1")
+        self._size = max_array_size
+
+    def stages_own_files(self) -> bool:
+        """Slurm's nodes share a file system."""
+        return False
+
+    def submit_script(self, batch: Batch) -> str:
+        """Write the fragment that calls sbatch, once for each array."""
+        clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
+        sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
+        return f'ic_sbatch() {{ native {shlex.join(sbatch)} "$@"; }}\n' + _with(
+            "submit",
+            ic_stamp=batch.stamp,
+            ic_copies=str(batch.copies),
+            ic_size=str(self._size or ""),
+            ic_clusters=",".join(self._clusters),
+            ic_job=_text("job"),
+        )
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """Tell from sbatch's answers which copy got which id: ``17_3``, or ``17_3;cluster``.
+
+        Raises:
+            LimitError: A limit of Slurm's refused the first array.
+            SchedulerError: It was refused for another reason; or sbatch gave no answer, and Slurm may have taken it.
+        """
+        return queued(batch, result)
+
+    def status_script(self) -> str:
+        """Write the fragment that calls squeue, and sacct where squeue does not list all."""
+        return _text("look") + _text("status")
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
+
+        Raises:
+            SchedulerError: squeue failed.
+        """
+        told = jobs(result)
+        return {native: status for native in ids if (status := told.get(native)) is not None}
+
+    def kill_script(self) -> str:
+        """Write the fragment that calls scancel, then squeue."""
+        return _text("look") + _text("kill")
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.
+
+        Raises:
+            SchedulerError: squeue failed.
+        """
+        told, refused = jobs(result), denied(result)
+        return {
+            native: outcome
+            for native in ids
+            if (status := told.get(native)) and (outcome := _outcome(native, status, refused))
+        }
+
+    def list_script(self, stamp: str) -> str:
+        """Write the fragment that asks squeue and sacct for the submission's jobs by their names."""
+        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        """Tell every copy of every array that Slurm knows.
+
+        Raises:
+            SchedulerError: squeue failed; or it does not list all, and accounting could not be asked.
+        """
+        return found(result)
+
+
+def _words(field: str, given: Sequence[str], pattern: str, expected: str) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(re.fullmatch(pattern, each) for each in given):
+        raise _nonsense(field, given, f"a list of {expected}")
+    return tuple(given)
+
+
+def _nonsense(field: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
+
+
+def _request(resources: Resources) -> list[str]:
+    """Write what a copy asks for, and how it runs: its wrapper writes what it says, and runs once, unless a site says more."""
+    words = ["--ntasks=1", "--nodes=1", f"--cpus-per-task={resources.cpus}", "--no-requeue"]
+    words += ["--output=/dev/null", "--error=/dev/null"]
+    if resources.memory_mb is not None:
+        words.append(f"--mem={resources.memory_mb}M")
+    if resources.wall_time_s is not None:
+        words.append(f"--time={-(-resources.wall_time_s // _MINUTE)}")  # Slurm counts whole minutes
+    if resources.gpus:
+        words.append(f"--gres=gpu:{resources.gpus}")
+    if resources.queue is not None:
+        words.append(f"--partition={resources.queue}")
+    return words
+
+
+def _outcome(native: str, status: JobStatus, refused: Mapping[str, str]) -> OpOutcome | None:
+    """None: Slurm did not say that it will end."""
+    if status.state.final or status.native == "COMPLETING":
+        return OpOutcome(ok=True)
+    why = refused.get(re.split("[_;]", native, maxsplit=1)[0])
+    return None if why is None else OpOutcome(ok=False, reason="denied", detail=why)
+
+
+def _with(name: str, **values: str) -> str:
+    given = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
+    return given + _text(name)
