@@ -4,7 +4,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -13,7 +13,7 @@ import pytest
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import LimitError, NotOpenError
-from intercede.contract.job import CopyFailure, JobHandle, JobState, JobStatus, SubmissionSpec
+from intercede.contract.job import CopyFailure, CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.schedulers.direct import DirectScheduler
@@ -143,6 +143,65 @@ def test_a_list_that_lacks_jobs_is_not_the_last_word(root: Path) -> None:
             assert list(await other.find("t")) == list(handles.values())
             assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
             await finish(other, handles.values())
+
+    asyncio.run(main())
+
+
+MANY = [CopyVars(environment={"A": "x"})] * 60  # more than tar reads at once
+
+
+class Stalls(LocalTransport):
+    """Keeps the end of an archive back until ``go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it; send the last piece of what is to be unpacked later."""
+        stalled = self._stalled(stdin) if "tar" in argv[2] and stdin is not None else stdin
+        return await super().run(argv, stdin=stalled, stdout=stdout)
+
+    async def _stalled(self, source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        data = b"".join([piece async for piece in source])
+        yield data[: len(data) // 2]
+        await self.go.wait()
+        yield data[len(data) // 2 :]
+
+
+def test_a_find_waits_for_what_is_still_being_sent(root: Path) -> None:
+    """An archive that another process sends may start jobs later; only where its tag is another one nobody waits."""
+
+    async def main() -> None:
+        transport = Stalls()
+        async with client(root, transport=transport) as backend, client(root) as other:
+            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+            finding = asyncio.create_task(other.find("t"))
+            assert await other.find("another") == []
+            await asyncio.wait({finding}, timeout=0.2)
+            assert not finding.done()
+            transport.go.set()
+            handles = list((await submitting).handles.values())
+            assert set(await finding) == set(handles)
+            await finish(backend, handles)
+
+    asyncio.run(main())
+
+
+def test_a_find_waits_for_nobody_who_is_gone(root: Path) -> None:
+    """What was cut while it was sent starts nothing, and is not waited for."""
+
+    async def main() -> None:
+        transport = Stalls()
+        async with client(root, transport=transport) as backend, client(root) as other:
+            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+            submitting.cancel()
+            async with asyncio.timeout(SECONDS):
+                assert await other.find("t") == []
 
     asyncio.run(main())
 

@@ -12,6 +12,22 @@ fence() {
     fi
 } 2>/dev/null
 
+# arriving STAMP TAG: whether its archive is being unpacked, and may have that tag: the tag is the first of it.
+arriving() {
+    [ -e "./$1/unpacking" ] && [ ! -e "./$1/submitting" ] || return
+    if [ -e "./$1/wrapper" ]; then # the next
+        its_tag=
+        [ ! -e "./$1/tag" ] || read -r its_tag <"./$1/tag"
+        [ "$its_tag" = "$2" ] || return
+    fi
+    { read -r its_host && read -r its_boot && read -r its_stat; } <"./$1/unpacking" || return
+    [ "$its_host" = "$(uname -n)" ] || return
+    process "${its_stat%% *}"
+    # shellcheck disable=SC2086 # numbers, to be split
+    set -- "${its_stat%% *}" ${its_stat##*) }
+    [ "$process" = "$1 $its_boot ${21}" ]
+}
+
 # queueing STAMP: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
 # there. Of a process on another host we know nothing: it has some minutes.
 queueing() {
@@ -47,9 +63,15 @@ copies() {
     [ $# = 0 ] || "$command" "$stamp" "$@"
 }
 
-# tagged TAG COMMAND: call it for every submission with that tag. What is still being queued is waited for: whoever
-# finds less than all of it would submit the rest again.
+# tagged TAG COMMAND: call it for every submission with that tag. What is still on its way or being queued is waited for,
+# wherever whoever sent it may be by now: who finds less than all of it would submit the rest again.
 tagged() {
+    for its_place in ./*/unpacking; do
+        its_place=${its_place%/unpacking}
+        while arriving "${its_place#./}" "$1"; do
+            sleep 0.05 2>/dev/null || sleep 1
+        done
+    done
     for tag_file in ./*/tag; do
         its_tag=
         [ ! -f "$tag_file" ] || read -r its_tag <"$tag_file"

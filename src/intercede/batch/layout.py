@@ -8,6 +8,7 @@
         submit.sh payload wrapper           what runs
         bin/ inputs/                        the staged executable, the files that every copy finds
         tag batch plan find spared          for `find`, for the scheduler, for fetching
+        unpacking                           who unpacks the archive
         queuer submitting                   who makes the native calls; linked when they begin
         ids ids.err submitted               what the scheduler answered, and that the calls have ended
         natives                             copy index and native id, a line each; ! where it was refused

@@ -84,6 +84,8 @@ class Package:
 
     def members(self, fragment: str) -> Iterator[Member]:
         """Give the files, ``submit.sh`` last: an archive that was cut starts nothing."""
+        if self.spec.tag is not None:
+            yield Member("tag", _line(quoted_tag(self.spec.tag)))  # before the wrapper: `find` relies on it
         yield Member("wrapper", text_of("wrapper").encode(), 0o700)
         yield Member("payload", _bytes(self._payload))
         yield Member("batch", _line(self.batch.model_dump_json()))
@@ -91,8 +93,6 @@ class Package:
         yield Member("find", _line(self._plan.expression(self.batch.stamp, len(self.copies))))
         if spared := self._plan.spared(self.batch.stamp):
             yield Member("spared", _bytes(spared))
-        if self.spec.tag is not None:
-            yield Member("tag", _line(quoted_tag(self.spec.tag)))
         if self._staged is not None:
             yield Member(f"bin/{self._staged.name}", self._staged, 0o700)
         for file in self.spec.inputs:
