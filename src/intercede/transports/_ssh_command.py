@@ -19,11 +19,12 @@ import asyncssh
 from intercede.contract.errors import InvalidSpecError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 
-__all__ = ["Command", "command_line"]
+__all__ = ["Command", "command_line", "exit_code"]
 
 _CHUNK = 65536
 _STDERR_KEPT = 2**20
-_NOISE_KEPT = 4096
+_NOISE_KEPT, _WORDS_KEPT = 4096, 200
+_MOST_CODE = 255
 _FIRST_OF_MARK = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
 """Bytes that hardly anything ends with: what looks like the beginning of a mark is held back until the next byte."""
 _WINDOW = 2**22
@@ -32,23 +33,24 @@ _FINISH_SECONDS = 10.0
 _SIGNAL_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 
-_START = 'exec /bin/sh -c \'echo {0}""{1} $$; echo {0}""{1} $$ >&2; read -r IC_LINE; eval "$IC_LINE"\''
+_START = 'exec /bin/sh -c \'echo {0}""{1} $$; echo {0}""{1} $$ >&2; read -r IC_LINE && eval "$IC_LINE"\''
 """The mark comes in two halves: a login shell that traces what it does would print it whole. ``read`` takes not a byte
-more than its line (POSIX), so the rest of stdin is the command's."""
+more than its line (POSIX), so the rest of stdin is the command's; it fails where the connection is lost within it."""
 
 _LINE = (
     b"unset IC_LINE; trap : HUP INT TERM; exec 3>&2 2>/dev/null; set -- '%(mark)b'; "
-    b"(exec 2>&3 3>&-; %(newline)bexec %(command)b%(stdin)b); "
+    b"(exec 2>&3 3>&-; %(newline)b%(command)b%(stdin)b); "
     b'IC_CODE=$?; echo "$1 $IC_CODE"; echo "$1 $IC_CODE" >&3\n'
 )
 """What this sh says itself ("Killed") goes nowhere. It outlives a TERM to its group until the command has ended."""
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = (
-    "exec /bin/sh -c 'exec >/dev/null 2>&1; kill -s TERM -- -{0} && kill -s CONT -- -{0}; i=0; "
-    "while kill -0 -- -{0}; do [ $i -lt 20 ] || kill -s KILL -- -{0}; i=$((i + 1)); sleep 0.1 || sleep 1; done'"
+    "exec /bin/sh -c 'exec >/dev/null 2>&1; kill -s TERM -- -{0} || exit; kill -s CONT -- -{0}; i=0; "
+    "while [ $i -lt 80 ] && kill -0 -- -{0}; do "
+    "[ $i -lt 20 ] || kill -s KILL -- -{0}; i=$((i + 1)); sleep 0.1 || sleep 1; done; exit 0'"
 )
-"""TERM to the command's process group, and after two seconds KILL to what is left of it."""
+"""TERM to the command's process group, and after two seconds KILL to what is left of it. Fails where there is none."""
 
 
 def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
@@ -61,7 +63,7 @@ def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
     return _LINE % {
         b"mark": mark.encode(),
         b"newline": _NEWLINE if any(b"\n" in word for word in words) else b"",
-        b"command": (b"env -- " if words[0].startswith(b"-") else b"") + b" ".join(map(_quoted, words)),
+        b"command": (b"" if words[0].startswith(b"-") else b"exec ") + b" ".join(map(_quoted, words)),  # it has options
         b"stdin": b"" if piped else b" </dev/null",
     }
 
@@ -82,6 +84,12 @@ def _encoded(argv: Sequence[str]) -> list[bytes]:
 def _quoted(word: bytes) -> bytes:
     """Quote for sh, on one line: a newline stands in $1."""
     return b"'" + word.replace(b"'", b"'\"'\"'").replace(b"\n", b"'\"$1\"'") + b"'"
+
+
+def exit_code(told: bytes) -> int:
+    """Read the code that a sh told: 128 + n for death by signal n; where sh is ksh that is 256 + n."""
+    code = int(told)
+    return code if code <= _MOST_CODE else code - 128
 
 
 class Command:
@@ -110,7 +118,10 @@ class Command:
         self._stdout = _Stream(process.stdout, self._begin, self._mark)
         self._stderr = _Stream(process.stderr, self._begin, self._mark)
         self._process = process
-        self._pid = await self._stdout.begun()
+        try:
+            self._pid = await self._stdout.begun()
+        except TransportError as error:
+            raise TransportError(f"{error}{await self._stderr.last_words()}") from error
 
     async def _opened(self) -> asyncssh.SSHClientProcess[bytes]:
         return await self._connection.create_process(
@@ -185,12 +196,17 @@ class Command:
                 await self._finish(self._pid)
 
     async def _finish(self, pid: int) -> None:
-        try:
-            await self._connection.run(_FINISH.format(pid), encoding=None, request_pty=False)
-        except asyncssh.ChannelOpenError:  # the server allows no other session now
-            self._process.terminate()
-            await asyncio.wait({asyncio.ensure_future(self._process.wait_closed())}, timeout=_SIGNAL_SECONDS)
-            self._process.kill()
+        """Have a sh end it; the server's own signals are not heard everywhere, and say nothing of how it went."""
+        with contextlib.suppress(asyncssh.ChannelOpenError):  # the server allows no other session now
+            sh = await self._connection.create_process(_FINISH.format(pid), encoding=None, request_pty=False)
+            try:
+                if (await sh.wait()).exit_status == 0:
+                    return
+            finally:
+                sh.close()
+        self._process.terminate()
+        await asyncio.wait({asyncio.ensure_future(self._process.wait_closed())}, timeout=_SIGNAL_SECONDS)
+        self._process.kill()
 
     async def close(self) -> None:
         """Close the session, and wait until the server lets go of it, for a bounded time."""
@@ -244,7 +260,7 @@ class _Stream:
             self._buffer += await self._more()
         if found.start():
             await sink.write(self._buffer[: found.start()])
-        return int(found[1])
+        return exit_code(found[1])
 
     def _ready(self) -> bytes:
         """Take from the buffer what is no part of the last mark for sure. Its first byte is nowhere else in it."""
@@ -260,9 +276,20 @@ class _Stream:
         except (asyncssh.Error, OSError) as error:
             raise TransportError(f"the connection was lost while a command ran: {error}") from error
         if not data:
-            said = self._buffer.decode("utf-8", "replace").strip()[-200:]
-            raise TransportError(f"the session ended before its command did; the last that it said: {said!r}")
+            raise TransportError(f"the session ended before its command did{self._said}")
         return data
+
+    async def last_words(self) -> str:
+        """Read to the end, which is there: a channel's streams end together. Return what to add to an error."""
+        with contextlib.suppress(TransportError):
+            while True:
+                self._buffer = (self._buffer + await self._more())[-_NOISE_KEPT:]
+        return self._said
+
+    @property
+    def _said(self) -> str:
+        said = self._buffer.decode("utf-8", "replace").strip()[-_WORDS_KEPT:]
+        return f"; the last that it said: {said!r}" if said else ""
 
 
 @runtime_checkable

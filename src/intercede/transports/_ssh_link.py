@@ -92,9 +92,9 @@ class Link:
             TransportError: The server cannot be reached, or is not the one that is known.
             AuthenticationError: It does not let us in.
         """
-        if self._chain and not self._chain[-1].is_closed():
-            return self._chain[-1]
-        if self._connecting is None:
+        if self._connecting is None:  # or else the chain's end is a jump host
+            if self._chain and not self._chain[-1].is_closed():
+                return self._chain[-1]
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._connected)
         return await asyncio.shield(self._connecting)

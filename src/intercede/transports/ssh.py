@@ -101,7 +101,11 @@ class SshTransport:
             ConfigError: The configuration file cannot be read, or wants no host keys verified.
         """
         self._sessions = _Sessions(self._most)
-        await self._link.connection()
+        try:
+            await self._link.connection()
+        except BaseException:
+            await self._link.close()  # whoever is cancelled on the way in never leaves
+            raise
         self._open = True
         return self
 
@@ -176,15 +180,17 @@ class SshTransport:
     async def _begun(self) -> Command:
         """Return a session whose sh waits for its command. Nothing was sent yet, so what fails may be tried again."""
         clock = asyncio.get_running_loop().time
-        deadline, wait = clock() + self._connect_s, _FIRST_WAIT
+        left, wait = self._connect_s, _FIRST_WAIT  # what it waits for other commands to end does not count
         while True:
             command = await self._session()
+            began = clock()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout(left):
                     await command.begin()
             except (asyncssh.Error, OSError, TransportError) as error:
                 self._let_go(command)
-                if clock() + wait > deadline or not (command.is_refused or command.is_lost):
+                left -= clock() - began + wait
+                if left <= 0 or not (command.is_refused or command.is_lost):
                     raise TransportError(f"{self._host}: no command could be begun: {_why(error)}") from error
             except BaseException:
                 self._let_go(command)

@@ -1,0 +1,420 @@
+"""An ssh server of this process: real sessions with real login shells, which a test may look into and make misbehave.
+
+It runs in a thread with a loop of its own, so that what is seen of the client's loop is the client's.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import asyncssh
+import pytest
+
+from intercede.transports.ssh import SshTransport
+
+T = TypeVar("T")
+_FAST = {"kex_algs": ["curve25519-sha256"], "encryption_algs": ["aes128-gcm@openssh.com"]}
+_UNLIMITED = 10**6
+_STDERR = 1
+
+
+def new_key() -> asyncssh.SSHKey:
+    """Make a private key."""
+    return asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]  # its keywords
+
+
+_HOST_KEY, _USER_KEY = new_key(), new_key()
+
+
+class Sshd:
+    """Lets its user in with one key, and runs each command as sshd does. What it allows may change at any time."""
+
+    def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.home = home
+        self.host_key, self.user_key = _HOST_KEY, _USER_KEY
+        self.shell: tuple[str, ...] = ("sh",)
+        self.variables: dict[str, str] = {}
+        self.sessions_allowed, self.sessions, self.refused = _UNLIMITED, 0, 0
+        self.to_drop, self.connections, self.logins = 0, 0, 0
+        self.authorities: list[asyncssh.SSHKey] = []
+        self.passwords: dict[str, str] = {}
+        self.shown: list[str] = []
+        self.commands: list[str] = []
+        self.before_a_session: Callable[[], Coroutine[None, None, None]] | None = None
+        self.port = 0
+        self._loop = loop
+        self._open: set[asyncssh.SSHServerConnection] = set()
+        self._leaders: set[int] = set()
+
+    def start(self) -> None:
+        """Listen."""
+        self._listener = self._done(self._listen())
+        self.port = self._listener.get_port()
+
+    async def _listen(self) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            self.port,
+            server_factory=lambda: _Login(self),
+            server_host_keys=[self.host_key],
+            config=None,
+            encoding=None,
+            gss_host=None,
+            **_FAST,
+        )
+
+    def stop(self) -> None:
+        """Listen no more, hang up, and end what runs here."""
+        self._done(self._stop())
+
+    async def _stop(self) -> None:
+        self._listener.close()
+        await self._hang_up()
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def running(self) -> set[int]:
+        """Return the processes that commands have started here, and that have not ended."""
+        return {pid for pid, state, session in _processes() if session in self._leaders and state != "Z"}
+
+    async def idle(self) -> None:
+        """Wait until no process of a command is left, and fail when that does not come true."""
+        await self.until(lambda: not self.running())
+
+    async def until(self, condition: Callable[[], bool], within: float = 20) -> None:
+        """Wait for it, and fail when it does not come true."""
+        deadline = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    def hang_up(self) -> None:
+        """Close every connection that there is."""
+        self._done(self._hang_up())
+
+    async def _hang_up(self) -> None:
+        for connection in list(self._open):
+            connection.abort()
+
+    def _done(self, work: Coroutine[None, None, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    def known_hosts(self, pattern: str = "*") -> str:
+        """Write a file that says that the hosts of that pattern have this key; return its path."""
+        path = self.home / f"known_hosts-{self.port}"
+        path.write_text(f"{pattern} {self.host_key.export_public_key().decode()}")
+        return str(path)
+
+    def transport(
+        self, *, host: str = "127.0.0.1", port: int | None = None, known_hosts: str | None = None, **options: object
+    ) -> SshTransport:
+        """Make a transport that leads here."""
+        known = known_hosts or self.known_hosts()
+        given: dict[str, object] = {"connect_s": 10.0, **options}
+        return SshTransport(host, port=port or self.port, known_hosts=known, **given)  # type: ignore[arg-type]  # the test knows
+
+    def visited(self, body: Callable[[SshTransport], Coroutine[None, None, T]], **options: object) -> T:
+        """Return what the body does in an entered transport; whatever the loop complains about fails the test."""
+        return opened(self.transport(**options), body)  # type: ignore[arg-type]  # as above
+
+    async def run(self, chan: asyncssh.SSHServerChannel[bytes], session: "_Session", command: str) -> None:
+        """Run a command by the login shell, as the leader of a session."""
+        self.commands.append(command)
+        if self.before_a_session is not None:
+            await self.before_a_session()
+        variables = {"HOME": str(self.home), "PATH": os.environ["PATH"], "USER": "user", **self.variables}
+        pipe = asyncio.subprocess.PIPE
+        shell = await asyncio.create_subprocess_exec(
+            *self.shell,
+            "-c",
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+            env=variables,
+            cwd=self.home,
+        )
+        self._leaders.add(shell.pid)
+        await session.attached(shell)
+        code = await shell.wait()
+        with contextlib.suppress(OSError):
+            if code < 0:
+                chan.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
+            else:
+                chan.exit(code)
+
+    def login_began(self, connection: asyncssh.SSHServerConnection) -> None:
+        """Count it, or drop it: as MaxStartups does."""
+        self.connections += 1
+        self._open.add(connection)
+        if self.to_drop:
+            self.to_drop -= 1
+            self._loop.call_soon(connection.abort)
+
+    def login_ended(self, connection: asyncssh.SSHServerConnection) -> None:
+        """Forget it."""
+        self._open.discard(connection)
+
+
+def _processes() -> Iterator[tuple[int, str, int]]:
+    """Yield process id, state and session of every process."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
+            yield int(stat.parent.name), state, int(session)
+
+
+def opened(transport: SshTransport, body: Callable[[SshTransport], Coroutine[None, None, T]]) -> T:
+    """Return what the body does in that transport, entered; whatever the loop complains about fails the test."""
+    complaints: list[str] = []
+
+    async def main() -> T:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
+        async with transport:
+            return await asyncio.wait_for(body(transport), 60)
+
+    result = asyncio.run(main())
+    assert not complaints
+    return result
+
+
+class _Login(asyncssh.SSHServer):
+    """One connection: who is let in, and to what."""
+
+    def __init__(self, sshd: Sshd) -> None:
+        self._sshd = sshd
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._sshd.login_began(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sshd.login_ended(self._connection)
+
+    def auth_completed(self) -> None:
+        self._sshd.logins += 1
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        self._sshd.shown.append(f"{username} {key.get_fingerprint()}")
+        return key == self._sshd.user_key.convert_to_public()
+
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return key in self._sshd.authorities
+
+    def password_auth_supported(self) -> bool:
+        return bool(self._sshd.passwords)
+
+    def validate_password(self, username: str, password: str) -> bool:
+        self._sshd.shown.append(f"{username} password")
+        return self._sshd.passwords.get(username) == password
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        return True
+
+    def session_requested(self) -> "_Session | bool":
+        if self._sshd.sessions >= self._sshd.sessions_allowed:
+            self._sshd.refused += 1
+            return False
+        return _Session(self._sshd)
+
+
+class _Session(asyncssh.SSHServerSession[bytes]):
+    """One session: pipes between a channel and a login shell, none of which holds much."""
+
+    def __init__(self, sshd: Sshd) -> None:
+        self._sshd = sshd
+        self._sshd.sessions += 1
+        self._typed: asyncio.Queue[bytes] = asyncio.Queue()
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._shell: asyncio.subprocess.Process | None = None
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._chan = chan
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sshd.sessions -= 1
+        self._may_write.set()
+        self._typed.put_nowait(b"")
+
+    def exec_requested(self, command: str) -> bool:
+        self._task = asyncio.ensure_future(self._sshd.run(self._chan, self, command))
+        return True
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._chan.pause_reading()
+        self._typed.put_nowait(data)
+
+    def eof_received(self) -> bool:
+        self._typed.put_nowait(b"")
+        return True
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    def signal_received(self, signal: str) -> None:
+        if self._shell is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._shell.pid, _number(signal))
+
+    async def attached(self, shell: asyncio.subprocess.Process) -> None:
+        """Copy both ways, until the shell and all that it started have closed their ends."""
+        self._shell = shell
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        assert shell.stderr is not None
+        feeding = asyncio.ensure_future(self._feed(shell.stdin))
+        await asyncio.gather(self._copy(shell.stdout, None), self._copy(shell.stderr, _STDERR))
+        feeding.cancel()
+
+    async def _feed(self, stdin: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await self._typed.get():
+                stdin.write(data)
+                await stdin.drain()
+                self._chan.resume_reading()
+        stdin.close()
+
+    async def _copy(self, pipe: asyncio.StreamReader, datatype: int | None) -> None:
+        while data := await pipe.read(65536):
+            await self._may_write.wait()
+            with contextlib.suppress(OSError):
+                self._chan.write(data, datatype)  # pyright: ignore[reportUnknownMemberType]  # says too little
+
+
+def _number(name: str) -> int:
+    return signal.Signals[f"SIG{name}"]
+
+
+class Wire:
+    """A TCP connection's way to a server, that can be cut or fall silent."""
+
+    def __init__(self, sshd: Sshd, loop: asyncio.AbstractEventLoop) -> None:
+        self.cut_after: int | None = None
+        self.is_silent = False
+        self.port = 0
+        self._sshd, self._loop = sshd, loop
+        self._carried = 0
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Listen no more, and cut."""
+        self._server.close()
+        self._cut()
+
+    def cut_in(self, count: int | None) -> None:
+        """Cut what there is when so many more bytes have gone either way."""
+        self._carried, self.cut_after = 0, count
+
+    def _cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
+
+    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to_there = await asyncio.open_connection("127.0.0.1", self._sshd.port)
+        self._ends |= {writer, to_there}
+        await asyncio.gather(self._carry(reader, to_there), self._carry(there, writer))
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                self._carried += len(data)
+                if self.cut_after is not None and self._carried >= self.cut_after:
+                    self.cut_after = None
+                    self._cut()
+                elif not self.is_silent:
+                    sink.write(data)
+                    await sink.drain()
+        sink.close()
+
+
+class Maker(Protocol):
+    """Starts another server, under a name that its commands find in ``$SSHD``."""
+
+    def __call__(self, name: str) -> Sshd:
+        """Start it."""
+        ...
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
+    """Return a loop that runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    asyncio.run_coroutine_threadsafe(_all_ended(), loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def _all_ended() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.01)  # what was closed says so to the loop
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the home of a user with a key and no agent."""
+    directory = tmp_path / "home"
+    (directory / ".ssh").mkdir(parents=True)
+    key = directory / ".ssh" / "id_ed25519"
+    key.write_bytes(_USER_KEY.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
+    monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return directory
+
+
+@pytest.fixture
+def make_sshd(home: Path, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Maker]:
+    """Return a maker of servers."""
+    made: list[Sshd] = []
+
+    def make(name: str) -> Sshd:
+        made.append(Sshd(home, elsewhere))
+        made[-1].variables["SSHD"] = name
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for sshd in made:
+        sshd.stop()
+
+
+@pytest.fixture
+def sshd(make_sshd: Maker) -> Sshd:
+    """Return a server."""
+    return make_sshd("only")
+
+
+@pytest.fixture
+def wire(sshd: Sshd, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Wire]:
+    """Return a way to that server."""
+    made = Wire(sshd, elsewhere)
+    asyncio.run_coroutine_threadsafe(made.start(), elsewhere).result(20)
+    yield made
+    asyncio.run_coroutine_threadsafe(made.stop(), elsewhere).result(20)

@@ -1,0 +1,132 @@
+"""The line of sh that runs a command: any argv, byte for byte, in whatever the other side calls sh."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from intercede.contract.errors import InvalidSpecError
+from intercede.transports._ssh_command import command_line, exit_code
+
+START = 'read -r IC_LINE && eval "$IC_LINE"'
+MARK = "\x02mark"
+SHOW = ("sh", "-c", 'for a do printf "%s\\0" "$a"; done', "sh")
+SHELLS = [
+    pytest.param(words, id=" ".join(words), marks=pytest.mark.skipif(not shutil.which(words[0]), reason="not here"))
+    for words in (("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh"), ("ksh",), ("mksh",))
+]
+every_shell = pytest.mark.parametrize("shell", SHELLS)
+
+words = st.binary(max_size=40).filter(lambda word: b"\0" not in word)
+hostile = st.sampled_from(
+    [b"", b"\n", b"a\n", b"'", b'"$(x)`x`', b"-n", b"\\", b"\x01\x7f\x81\x88", b" * ~ ", b"$1\n'"]
+)
+
+
+def ran(
+    shell: tuple[str, ...], argv: list[str], rest: bytes = b"", **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """What that shell does, given the line and then the rest."""
+    line = command_line(argv, piped=bool(rest), mark=MARK)
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run([*shell, "-c", START], input=line + rest, capture_output=True, env=environment, check=False)
+
+
+def told(stream: bytes) -> tuple[bytes, int]:
+    """What was written, and the code behind the mark."""
+    before, _, code = stream.rpartition(MARK.encode())
+    assert re.fullmatch(rb" [0-9]+\n", code)
+    return before, exit_code(code)
+
+
+@every_shell
+@given(arguments=st.lists(words | hostile, max_size=5), piped=st.booleans())
+@example(arguments=[bytes(range(1, 256))], piped=False)
+@example(arguments=[b"\n", b"\n\n", b"x\n", b"\n'\"\n"], piped=True)
+@settings(max_examples=25)
+def test_arguments_arrive_byte_for_byte(
+    shell: tuple[str, ...],
+    arguments: list[bytes],
+    piped: bool,  # noqa: FBT001  hypothesis passes by keyword
+) -> None:
+    """Whatever bytes they hold, with stdin and without."""
+    done = ran(shell, [*SHOW, *map(os.fsdecode, arguments)], b"rest" if piped else b"")
+    assert told(done.stdout) == (b"".join(argument + b"\0" for argument in arguments), 0)
+    assert told(done.stderr) == (b"", 0)
+
+
+@every_shell
+@pytest.mark.parametrize("name", ["-dash", "a b", "new\nline", "it's", "$(x)", "a=b", "-a=b", "\udcff", "if"])
+def test_any_name_is_a_name(shell: tuple[str, ...], name: str, tmp_path: os.PathLike[str]) -> None:
+    """A command is found on PATH under any name that a file may have."""
+    program = os.path.join(tmp_path, name)  # noqa: PTH118  a path of any bytes
+    with open(program, "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+        file.write('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    done = ran(shell, [name, "x", "-y"], PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (told(done.stdout), done.stderr) == ((b"<x><-y>", 0), MARK.encode() + b" 0\n")
+
+
+@every_shell
+@pytest.mark.parametrize("name", ["no-such-command", "-no-such", "-no=such", "no=such", "/", "./missing", ""])
+def test_what_cannot_be_executed(shell: tuple[str, ...], name: str) -> None:
+    """Is 127 or 126, and stderr says something of it."""
+    done = ran(shell, [name, "argument"])
+    said, code = told(done.stderr)
+    assert code in (126, 127)
+    assert said
+    assert told(done.stdout) == (b"", code)
+
+
+@every_shell
+@pytest.mark.parametrize("script", ["exit 0", "exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$"])
+def test_the_code_stands_behind_the_mark(shell: tuple[str, ...], script: str) -> None:
+    """On both streams, and nothing else does; 128 + n for death by signal."""
+    wanted = {"kill -TERM $$": 143, "kill -KILL $$": 137}.get(script) or int(script.split()[1])
+    done = ran(shell, ["sh", "-c", script])
+    assert (told(done.stdout), told(done.stderr)) == ((b"", wanted), (b"", wanted))
+
+
+@every_shell
+def test_stdin_is_the_commands_from_the_first_byte(shell: tuple[str, ...]) -> None:
+    """Not a byte of what follows the line is taken by anybody else."""
+    rest = bytes(range(256)) * 100
+    assert told(ran(shell, ["cat"], rest).stdout) == (rest, 0)
+
+
+@every_shell
+def test_without_stdin_there_is_nothing_to_read(shell: tuple[str, ...]) -> None:
+    """It is /dev/null."""
+    assert told(ran(shell, ["readlink", "/proc/self/fd/0"]).stdout) == (b"/dev/null\n", 0)
+
+
+@every_shell
+def test_the_environment_is_what_it_was(shell: tuple[str, ...]) -> None:
+    """None of our variables is in it, not even where the user exports one of that name; and no descriptor is left."""
+    script = "env -0 | tr '\\n' ' ' | tr '\\0' '\\n' | cut -d= -f1; echo; ls /proc/$$/fd"
+    done = ran(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
+    names, _, descriptors = told(done.stdout)[0].decode().partition("\n\n")
+    assert {"PATH", "HOME"} <= set(names.split()) <= {"PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "A__z"}
+    assert set(descriptors.split()) <= {"0", "1", "2", "10"}  # a shell may keep one of its own
+
+
+@every_shell
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=20)
+def test_a_line_that_is_cut_runs_nothing(shell: tuple[str, ...], share: float) -> None:
+    """The connection may be lost within it."""
+    line = command_line(["echo", "ran"], piped=True, mark=MARK)
+    cut = line[: int(share * len(line))]
+    done = subprocess.run([*shell, "-c", START], input=cut, capture_output=True, check=False)
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("argv", [[], ["true", "a\0b"], ["\0"], ["true", "\ud800"]])
+def test_what_cannot_be_an_argument(argv: list[str]) -> None:
+    """No command at all, a NUL, or what is no text: InvalidSpecError."""
+    with pytest.raises(InvalidSpecError) as raised:
+        command_line(argv, piped=False, mark=MARK)
+    assert raised.value.field == "argv"

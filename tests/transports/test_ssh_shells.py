@@ -1,0 +1,134 @@
+"""Login shells: whichever the user has, whatever it says, the commands' streams are the commands' own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.contract.errors import TransportError
+
+if TYPE_CHECKING:
+    from tests.transports.conftest import Sshd
+
+    from intercede.contract.transport import CommandResult
+    from intercede.transports.ssh import SshTransport
+
+SHELLS = [
+    pytest.param(words, id=" ".join(words), marks=pytest.mark.skipif(not shutil.which(words[0]), reason="not here"))
+    for words in (
+        ("sh",),
+        ("dash",),
+        ("bash", "-l"),
+        ("busybox", "sh"),
+        ("csh",),
+        ("tcsh",),
+        ("fish",),
+        ("zsh",),
+        ("ksh",),
+        ("mksh",),
+    )
+]
+HOSTILE = ("", " ", "two\nlines\n", "it's", '"$HOME" `id`', "*", "!!", "%s", "\\", "~", "{a,b}", "-n", "\udcff", "ü")
+DATA = bytes(range(256)) * 300
+NOISES = {
+    "banner": "echo Welcome; echo Welcome >&2",
+    "no newline": "printf Welcome; printf Welcome >&2",
+    "much": 'head -c 300000 /dev/zero | tr "\\0" "x"; head -c 300000 /dev/zero | tr "\\0" "x" >&2',
+    "its own command": 'echo "$2"; echo "$2" >&2',
+    "binary": "head -c 5000 /dev/urandom; head -c 5000 /dev/urandom >&2",
+    "trace": "set -- -x",
+    "verbose": "set -- -xv",
+}
+
+
+def says(sshd: Sshd, script: str) -> None:
+    """Let the login shell do that before anything else."""
+    shell = sshd.home / "shell"
+    shell.write_text(f'#!/bin/sh\ncommand=$2\n{script}\n[ $# = 2 ] && exec bash "$@"\nexec bash "$@" -c "$command"\n')
+    shell.chmod(0o755)
+    sshd.shell = (str(shell),)
+
+
+async def data() -> AsyncIterator[bytes]:
+    """Give what is to come back."""
+    for at in range(0, len(DATA), 10_000):
+        yield DATA[at : at + 10_000]
+
+
+async def talk(transport: SshTransport) -> None:
+    """Run commands that would notice another's word."""
+    shown = await transport.run(["sh", "-c", 'printf "%s\\0" "$@"; printf bad >&2; exit 7', "sh", *HOSTILE])
+    wanted = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in HOSTILE)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (7, wanted, b"bad")
+    copied = await transport.run(["cat"], stdin=data())
+    assert (copied.returncode, copied.stdout, copied.stderr) == (0, DATA, b"")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_login_shell_will_do(sshd: Sshd, shell: tuple[str, ...]) -> None:
+    """Argv, streams and codes are exact, and a command can be ended."""
+    sshd.shell = shell
+
+    async def body(transport: SshTransport) -> None:
+        await talk(transport)
+        run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
+        await sshd.until((sshd.home / "began").exists)
+        run.cancel()
+        await asyncio.wait({run})
+        await sshd.idle()
+
+    sshd.visited(body)
+
+
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+def test_what_a_login_shell_says_is_no_answer(sshd: Sshd, noise: str) -> None:
+    """A banner, an echo, a trace of the very command: none of it reaches an answer."""
+    says(sshd, noise)
+    sshd.visited(talk)
+
+
+@pytest.mark.parametrize("script", ["cat > taken", "read -r line; echo $line > taken"], ids=["all", "a line"])
+def test_a_login_shell_that_reads_gets_nothing(sshd: Sshd, script: str) -> None:
+    """It waits in vain, for as long as connecting may take, and that is said."""
+    says(sshd, script)
+    start = time.monotonic()
+    with pytest.raises(TransportError, match="does an rc file wait for input"):
+        sshd.visited(lambda transport: transport.run(["cat"], stdin=data()), connect_s=0.5)
+    assert time.monotonic() - start < 5
+    assert not (sshd.home / "taken").exists() or (sshd.home / "taken").read_text() in ("", "\n")
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_no_login_shell(sshd: Sshd, stream: int) -> None:
+    """Where it ends at once the error quotes what it said, and comes at once."""
+    says(sshd, f"echo 'This account is currently not available.' >&{stream}; exit 1")
+    with pytest.raises(TransportError, match=r"currently not available"):
+        sshd.visited(lambda transport: transport.run(["true"]))
+    assert len(sshd.commands) == 1
+
+
+def test_a_login_shell_without_stderr(sshd: Sshd) -> None:
+    """Where the streams are not the command's, that is an error in bounded time, and never a wrong answer."""
+    says(sshd, "exec 2>/dev/null")
+    with pytest.raises(TransportError):
+        sshd.visited(lambda transport: transport.run(["echo", "x"]))
+
+
+def test_a_login_shell_that_starts_another(sshd: Sshd) -> None:
+    """A command is ended even where its sh does not lead the session."""
+    says(sshd, 'bash "$@"; exit $?')
+
+    async def body(transport: SshTransport) -> CommandResult:
+        run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
+        await sshd.until((sshd.home / "began").exists)
+        run.cancel()
+        await asyncio.wait({run})
+        await sshd.idle()
+        return await transport.run(["echo", "fine"])
+
+    assert sshd.visited(body).stdout == b"fine\n"
