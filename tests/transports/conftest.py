@@ -22,6 +22,7 @@ T = TypeVar("T")
 _FAST = {"kex_algs": ["curve25519-sha256"], "encryption_algs": ["aes128-gcm@openssh.com"]}
 _UNLIMITED = 10**6
 _STDERR = 1
+_WINDOW = 2**19
 
 
 def new_key() -> asyncssh.SSHKey:
@@ -47,6 +48,7 @@ class Sshd:
         self.shown: list[str] = []
         self.commands: list[str] = []
         self.before_a_session: Callable[[], Coroutine[None, None, None]] | None = None
+        self.before_a_command: Callable[[], Coroutine[None, None, None]] | None = None
         self.port = 0
         self._loop = loop
         self._open: set[asyncssh.SSHServerConnection] = set()
@@ -65,6 +67,7 @@ class Sshd:
             server_host_keys=[self.host_key],
             config=None,
             encoding=None,
+            window=_WINDOW,
             gss_host=None,
             **_FAST,
         )
@@ -127,8 +130,8 @@ class Sshd:
     async def run(self, chan: asyncssh.SSHServerChannel[bytes], session: "_Session", command: str) -> None:
         """Run a command by the login shell, as the leader of a session."""
         self.commands.append(command)
-        if self.before_a_session is not None:
-            await self.before_a_session()
+        if self.before_a_command is not None:
+            await self.before_a_command()
         variables = {"HOME": str(self.home), "PATH": os.environ["PATH"], "USER": "user", **self.variables}
         pipe = asyncio.subprocess.PIPE
         shell = await asyncio.create_subprocess_exec(
@@ -150,6 +153,30 @@ class Sshd:
                 chan.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
             else:
                 chan.exit(code)
+
+    def session(self) -> "_Session | bool":
+        """Allow a session, or refuse it: as MaxSessions does."""
+        if self.sessions >= self.sessions_allowed:
+            self.refused += 1
+            return False
+        return _Session(self)
+
+    def late_session(self) -> "Coroutine[None, None, _Session] | None":
+        """Open one later."""
+        before = self.before_a_session
+        if before is None:
+            return None
+
+        async def later() -> _Session:
+            await before()
+            return _Session(self)
+
+        return later()
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+        return len(self._open)
 
     def login_began(self, connection: asyncssh.SSHServerConnection) -> None:
         """Count it, or drop it: as MaxStartups does."""
@@ -223,10 +250,8 @@ class _Login(asyncssh.SSHServer):
         return True
 
     def session_requested(self) -> "_Session | bool":
-        if self._sshd.sessions >= self._sshd.sessions_allowed:
-            self._sshd.refused += 1
-            return False
-        return _Session(self._sshd)
+        late = self._sshd.late_session()
+        return late or self._sshd.session()  # type: ignore[return-value]  # asyncssh awaits it
 
 
 class _Session(asyncssh.SSHServerSession[bytes]):
@@ -236,6 +261,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._sshd = sshd
         self._sshd.sessions += 1
         self._typed: asyncio.Queue[bytes] = asyncio.Queue()
+        self._owed = 0
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._shell: asyncio.subprocess.Process | None = None
@@ -253,7 +279,9 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         return True
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._chan.pause_reading()
+        self._owed += len(data)
+        if self._owed >= _WINDOW:
+            self._chan.pause_reading()
         self._typed.put_nowait(data)
 
     def eof_received(self) -> bool:
@@ -286,7 +314,9 @@ class _Session(asyncssh.SSHServerSession[bytes]):
             while data := await self._typed.get():
                 stdin.write(data)
                 await stdin.drain()
-                self._chan.resume_reading()
+                self._owed -= len(data)
+                if not self._owed:  # no sooner: asyncssh opens the whole window each time
+                    self._chan.resume_reading()
         stdin.close()
 
     async def _copy(self, pipe: asyncio.StreamReader, datatype: int | None) -> None:

@@ -21,14 +21,14 @@ from intercede.contract.transport import ByteSink, CommandResult
 
 __all__ = ["Command", "command_line", "exit_code"]
 
-_CHUNK = 65536
 _STDERR_KEPT = 2**20
 _NOISE_KEPT, _WORDS_KEPT = 4096, 200
 _MOST_CODE = 255
 _FIRST_OF_MARK = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
 """Bytes that hardly anything ends with: what looks like the beginning of a mark is held back until the next byte."""
 _WINDOW = 2**22
-"""So many bytes may be on their way unread: at 100 ms of round trip 40 MB a second."""
+"""So many bytes may be on their way unread: at 100 ms of round trip 40 MB a second. All of them are taken at once:
+asyncssh opens the window anew whenever reading goes on, so that for each small piece taken another window would come."""
 _FINISH_SECONDS = 10.0
 _SIGNAL_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
@@ -46,11 +46,11 @@ _LINE = (
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = (
-    "exec /bin/sh -c 'exec >/dev/null 2>&1; kill -s TERM -- -{0} || exit; kill -s CONT -- -{0}; i=0; "
-    "while [ $i -lt 80 ] && kill -0 -- -{0}; do "
-    "[ $i -lt 20 ] || kill -s KILL -- -{0}; i=$((i + 1)); sleep 0.1 || sleep 1; done; exit 0'"
+    "exec /bin/sh -c 'exec >/dev/null 2>&1; kill -TERM -{0} || exit; kill -CONT -{0}; i=0; "
+    "while [ $i -lt 20 ] && kill -0 {0}; do i=$((i + 1)); sleep 0.1 || i=20; done; kill -KILL -{0}; exit 0'"
 )
-"""TERM to the command's process group, and after two seconds KILL to what is left of it. Fails where there is none."""
+"""TERM to the command's process group, KILL to what is left of it when the command has ended, or after two seconds.
+Fails where there is no such group. Of ``kill`` every sh understands this much: dash has no ``-0 --``, busybox no ``--``."""
 
 
 def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
@@ -272,7 +272,7 @@ class _Stream:
 
     async def _more(self) -> bytes:
         try:
-            data = await self._reader.read(_CHUNK)
+            data = await self._reader.read(_WINDOW)
         except (asyncssh.Error, OSError) as error:
             raise TransportError(f"the connection was lost while a command ran: {error}") from error
         if not data:

@@ -1,6 +1,7 @@
 """The one ssh connection of a transport: made when it is first needed, made again when it was lost."""
 
 import asyncio
+import contextlib
 import random
 import re
 import socket
@@ -27,7 +28,11 @@ _ATTEMPTS = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _KEEPALIVES = 3
 _CLOSE_SECONDS = 5.0
-_PLACE = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+_USER = r"(?!-)[^@\s\x00-\x1f'\"`;&<>|(){}]+"
+"""As for ``ssh``: a configured ProxyCommand may hand it to a shell."""
+_HOST = r"\[[0-9A-Fa-f:.%]+\]|(?!-)[^:@\[\]$\\\s\x00-\x1f'\"`;&<>|(){}]+"
+_PLACE = re.compile(rf"(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
+_PORTS = range(1, 65536)
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,33 @@ class Place:
             ConfigError: It is no place.
         """
         match = _PLACE.fullmatch(text)
-        if match is None:
-            expected = "[user@]host[:port]"
-            raise ConfigError(f"{field} {text!r} is no place to log in to", field=field, value=text, expected=expected)
+        if match is None or int(match["port"] or 22) not in _PORTS:
+            raise _no_sense(field, text, "[user@]host[:port]")
         port = None if match["port"] is None else int(match["port"])
         return cls(match["host"].strip("[]"), port, match["user"])
+
+    def but(self, port: int | None, username: str | None) -> "Place":
+        """Return it with what is said of port and username elsewhere.
+
+        Raises:
+            ConfigError: They have no sense.
+        """
+        if port is not None and port not in _PORTS:
+            raise _no_sense("port", port, "a number from 1 to 65535")
+        if username is not None and not re.fullmatch(_USER, username):
+            raise _no_sense("username", username, "a user's name there")
+        return Place(self.host, port or self.port, username or self.username)
 
     def __str__(self) -> str:
         """Write it as it is read."""
         user = "" if self.username is None else f"{self.username}@"
         return user + self.host + ("" if self.port is None else f":{self.port}")
+
+
+def _no_sense(field: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(
+        f"{field} {value!r} makes no sense: {expected} would", field=field, value=value, expected=expected
+    )
 
 
 @dataclass(frozen=True)
@@ -117,9 +139,10 @@ class Link:
             connection = self._chain.pop()
             connection.close()
             try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await connection.wait_closed()
-            except TimeoutError:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSE_SECONDS):
+                        await connection.wait_closed()
+            finally:
                 connection.abort()
 
     async def _connect(self) -> asyncssh.SSHClientConnection:

@@ -35,8 +35,8 @@ class SshTransport:
     TransportError: how it ended cannot be told. One of which nothing was sent yet is begun anew.
 
     A command is over when its own process is: what it left running in the background lives on, unheard. Ending a
-    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, and after
-    two seconds KILL to what is left of it.
+    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, waits at
+    most two seconds for the command itself, and sends KILL to what is left of the group.
 
     Args:
         host: The login host; where ``ssh_config`` is given, an alias from there will do.
@@ -68,11 +68,10 @@ class SshTransport:
         sessions: int = 8,
         credentials: CredentialProvider | None = None,
     ) -> None:
-        place = Place.read(host, "host")
         self._host = host
         self._link = Link(
             Server(
-                place=Place(place.host, port or place.port, username or place.username),
+                place=Place.read(host, "host").but(port, username),
                 jump=tuple(Place.read(each, "jump") for each in jump),
                 known_hosts=known_hosts,
                 ssh_config=ssh_config,
@@ -121,11 +120,13 @@ class SshTransport:
         runs, self._runs = self._runs, set()
         for run in runs:
             run.cancel()
-        for tasks in (runs, self._closing):
-            if tasks:
-                await asyncio.wait(tasks)
-        self._sessions.close()
-        await self._link.close()
+        try:
+            for tasks in (runs, self._closing):
+                if tasks:
+                    await asyncio.wait(tasks)
+        finally:
+            self._sessions.close()
+            await self._link.close()
 
     async def run(
         self,
