@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers [--quick] [--peer NAME]... [--copies N]... [--rtt MS]...
 
-Needs root, and the daemons: `tests/daemons/slurm/up.sh`, `tests/daemons/netns/up.sh`. The raw numbers go to
+Needs root, on Debian: it starts its own daemons, with what is in `tests/daemons`. The raw numbers go to
 docs/explanation/benchmarks.jsonl, and from there into the tables and pictures of docs/explanation/benchmarks.md. With
 any option nothing is written there: lines go to stdout.
 """
@@ -11,51 +11,33 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import cast
 
-from benchmarks.peers.ground import USER, Ground
+from benchmarks.peers.ground import Ground
 from benchmarks.peers.plan import PEERS, PLAN, QUICK, Run
 from benchmarks.peers.report import RAW, write
 
-LONGEST = 900.0
-"""Seconds after which a process is ended, and half of it for the jobs."""
+LONGEST = 600.0
+"""Seconds that jobs may take."""
 
 
 def lines(ground: Ground, run: Run) -> Iterator[Mapping[str, object]]:
     """Run one peer, and give what it prints."""
-    peer = PEERS[run.peer]
-    module = f"benchmarks.peers.runs.{peer.program}"
-    arguments = [*peer.argument, str(run.copies), str(LONGEST / 2), *run.scenes]
-    command = ground.near(run.rtt, [ground.python(peer.environment), "-P", "-m", module, *arguments])
+    about = {"peer": run.peer, "copies": run.copies, "rtt_ms": run.rtt}
     ground.reset()
     process = subprocess.Popen(
-        command,
-        cwd=ground.home,
-        env=ground.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
+        ground.command(run, LONGEST), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
     with process:
-        for line in process.stdout or ():
-            if line.startswith("{"):
-                about = {"peer": run.peer, "copies": run.copies, "rtt_ms": run.rtt}
-                yield {**about, **cast("dict[str, object]", json.loads(line))}
-    drain()
-
-
-def drain() -> None:
-    """End what is left of the user's jobs, and wait until Slurm is at rest."""
-    subprocess.run(["/usr/bin/scancel", f"--user={USER}"], check=True)
-    deadline = time.monotonic() + 120
-    while subprocess.run(["/usr/bin/squeue", "-h", f"--user={USER}"], capture_output=True, check=True).stdout:
-        if time.monotonic() > deadline:
-            raise SystemExit("Slurm still has jobs of the benchmark's user after two minutes")
-        time.sleep(0.5)
+        for text in process.stdout or ():
+            line = cast("dict[str, object]", json.loads(text))
+            if line["operation"] == "end":
+                line["still_there"] = ground.still_there()
+            yield about | line
+    ground.drain()
 
 
 def chosen() -> tuple[Sequence[Run], bool]:
@@ -88,7 +70,6 @@ def main() -> None:
                 for line in lines(ground, run):
                     print(json.dumps(line), file=sys.stderr if everything else sys.stdout, flush=True)
                     taken.append(line)
-    ground.clean()
     if everything:
         RAW.write_text("".join(f"{json.dumps(line)}\n" for line in taken))
         write(taken)

@@ -1,41 +1,39 @@
-"""What the benchmark stands on: environments, an sshd that counts, tools that count, and a delay line.
+"""What the benchmark stands on: a host with Slurm, an sshd and tools that count, a delay line, environments.
 
-All of it lies under ``$DAEMONS_ROOT/peers``. Slurm is there already: ``tests/daemons/slurm`` starts it. Over ssh the
-client is behind the delay line, and the sshd on the machine where Slurm is.
+The host is one of `tests/daemons`, and has a Slurm of its own. Everything else lies in ``$DAEMONS_ROOT/peers``.
 """
 
 import os
-import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["USER", "Ground"]
+from benchmarks.peers.plan import PEERS, Run
 
-USER = "griduser"
+__all__ = ["Ground"]
+
+HOST, THERE, HERE = "bench", "griduser", "nobody"
+"""The host; the user there, who has jobs; the user here, who has a key."""
 REPOSITORY = Path(__file__).resolve().parents[2]
-RECIPES = Path(os.environ.get("DAEMONS_RECIPES", REPOSITORY / "tests" / "daemons"))
+RECIPES = REPOSITORY / "tests" / "daemons"
 ROOT = Path(os.environ.get("DAEMONS_ROOT", "/var/tmp/intercede-daemons"))  # noqa: S108 -- the recipes' own directory
 PYTHON = "/usr/bin/python3"
-"""One that the user may execute, whoever runs this."""
-NAMESPACE = "/run/intercede-daemons/farhost.net"
-NEAR, BEHIND = "127.0.0.1", "10.78.9.254"
-"""Where the sshd listens: at once, and at the other end of the delay line."""
+"""One that any user may execute, whoever runs this."""
 PORT = 2299
 MEASURED = ("intercede", "psij-python", "parsl", "submitit", "aiida-core", "asyncssh")
 TOOLS = ("sacct", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 
 SSHD = """\
 Port {port}
-ListenAddress {address}
-HostKey {here}/host
-PidFile {here}/sshd.pid
-AuthorizedKeysFile {here}/authorized_keys
-AllowUsers {user}
+HostKey {keys}/host
+PidFile {pid}
+AuthorizedKeysFile {keys}/id.pub
+AllowUsers {there}
 SetEnv PATH={path}
 LogLevel VERBOSE
 PasswordAuthentication no
@@ -50,166 +48,186 @@ CLIENT = """\
 Host bench
   HostName {address}
   Port {port}
-  User {user}
-  IdentityFile {here}/id
+  User {there}
+  IdentityFile {keys}/id
   IdentitiesOnly yes
-  UserKnownHostsFile {here}/known_hosts
+  UserKnownHostsFile {keys}/known_hosts
   StrictHostKeyChecking yes
   BatchMode yes
 """
 
 
 class Ground:
-    """The directory of it, and how a command runs on it."""
+    """Where peers run, and how."""
 
     def __init__(self) -> None:
-        self.root = ROOT / "peers"
-        self.home = self.root / "home"
-        self.log = self.root / "sshd.log"
-        self.calls = self.root / "calls"
-        self.path = f"{self.root}/tools:/usr/local/bin:/usr/bin:/bin"
-        self._ssh = self.root / "ssh"
+        self._root = ROOT / "peers"
+        self._keys = self._root / "keys"
+        self._home = self._root / "home"
+        self._log = self._root / "sshd.log"
+        self._calls = self._root / "calls"
+        self._path = f"{self._root}/tools:/usr/bin:/bin"
 
     def prepare(self) -> None:
         """Make everything but the sshd. What is there already is kept, but for what comes from this repository."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.home, ignore_errors=True)
-        for directory in (self.home, self.home / ".ssh"):
-            directory.mkdir(mode=0o700)
-            shutil.chown(directory, USER, USER)
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._recipe("slurm", ACCT="1", MAXJOBS="60000")
+        self._recipe("ssh")
         self._environments()
         self._tools()
-        self._keys()
+        self._make_keys()
+        self._homes()
+
+    def _recipe(self, name: str, **settings: str) -> None:
+        """Start what it is about. Its daemons would hold a pipe open."""
+        subprocess.run(
+            [RECIPES / name / "up.sh"], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "HOST": HOST, **settings}
+        )
 
     def _environments(self) -> None:
-        code = self.root / "code" / "benchmarks" / "peers"
+        code = self._root / "code" / "benchmarks" / "peers"
         shutil.rmtree(code.parents[1], ignore_errors=True)
         shutil.copytree(Path(__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("peers", "aiida"):
-            wanted, environment = code / f"{name}.txt", self.root / name
-            have = environment / "requirements.txt"
-            if not have.exists() or have.read_text() != wanted.read_text():
-                shutil.rmtree(environment, ignore_errors=True)
-                _run(PYTHON, "-m", "venv", environment)
-                _run(environment / "bin" / "pip", "install", "--quiet", "--requirement", wanted)
-                shutil.copy(wanted, have)
-        wheels = self.root / "wheels"
+            self._environment(name, code / f"{name}.txt")
+        wheels = self._root / "wheels"
         shutil.rmtree(wheels, ignore_errors=True)
-        _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, REPOSITORY)
-        install = (self.root / "peers" / "bin" / "pip", "install", "--quiet", "--force-reinstall")
-        constraints = ("--constraint", REPOSITORY / "constraints.txt", "--upgrade-strategy", "only-if-needed")
-        _run(*install[:-1], *constraints, *wheels.iterdir())
-        _run(*install, "--no-deps", *wheels.iterdir())
+        _said(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, REPOSITORY)
+        install = (self.python("peers"), "-m", "pip", "install", "--quiet")
+        _said(*install, "--constraint", REPOSITORY / "constraints.txt", *wheels.iterdir())
+        _said(*install, "--force-reinstall", "--no-deps", *wheels.iterdir())
+
+    def _environment(self, name: str, wanted: Path) -> None:
+        there = self._root / name
+        have = there / "requirements.txt"
+        if not have.exists() or have.read_text() != wanted.read_text():
+            shutil.rmtree(there, ignore_errors=True)
+            _said(PYTHON, "-m", "venv", there)
+            _said(self.python(name), "-m", "pip", "install", "--quiet", "--requirement", wanted)
+            shutil.copy(wanted, have)
 
     def _tools(self) -> None:
         """Put a script in front of each of Slurm's commands, which notes that it was called."""
-        tools = self.root / "tools"
+        tools = self._root / "tools"
         tools.mkdir(exist_ok=True)
         for name in TOOLS:
             script = tools / name
-            script.write_text(f'#!/bin/sh\necho {name} >>{self.calls}\nexec /usr/bin/{name} "$@"\n')
+            script.write_text(f'#!/bin/sh\necho {name} >>{self._calls}\nexec /usr/bin/{name} "$@"\n')
             script.chmod(0o755)
-        self.reset()
 
-    def _keys(self) -> None:
-        self._ssh.mkdir(exist_ok=True)
+    def _make_keys(self) -> None:
+        self._keys.mkdir(exist_ok=True)
         for name in ("host", "id"):
-            key = self._ssh / name
+            key = self._keys / name
             if not key.exists():
-                _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
-        shutil.chown(self._ssh / "id", USER, USER)
-        shutil.copy(self._ssh / "id.pub", self._ssh / "authorized_keys")
-        key = (self._ssh / "host.pub").read_text()
-        (self._ssh / "known_hosts").write_text("".join(f"[{host}]:{PORT} {key}" for host in (NEAR, BEHIND)))
+                _said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        shutil.chown(self._keys / "id", HERE)
+        key = (self._keys / "host.pub").read_text()
+        (self._keys / "known_hosts").write_text("".join(f"[{self._address(rtt)}]:{PORT} {key}" for rtt in (0, 1)))
 
-    def reset(self) -> None:
-        """Count from zero."""
-        for file in (self.calls, self.log):
-            file.write_text("")
-            file.chmod(0o666)
+    def _homes(self) -> None:
+        shutil.rmtree(self._home, ignore_errors=True)
+        for directory in (self._home, self._home / ".ssh"):
+            directory.mkdir(mode=0o700)
+            shutil.chown(directory, HERE)
+        self._there("sh", "-c", 'rm -rf "$HOME"/* "$HOME"/.intercede')
+
+    def _address(self, rtt: int) -> str:
+        number = (ROOT / "hosts" / HOST / "number").read_text().strip()
+        return f"10.78.{number}.1" if rtt else f"10.77.{number}.1"
 
     @contextmanager
     def sshd(self, rtt: int) -> Iterator[None]:
-        """Have the sshd answer, so many milliseconds away."""
-        address = BEHIND if rtt else NEAR
-        values = {"address": address, "port": PORT, "user": USER, "path": self.path, "here": self._ssh}
-        (self._ssh / "sshd_config").write_text(SSHD.format(**values))
-        (self.home / ".ssh" / "config").write_text(CLIENT.format(**values))
-        with _delayed(rtt):
-            command = ["/usr/sbin/sshd", "-D", "-f", self._ssh / "sshd_config", "-E", self.log]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-            try:
-                self._until_it_answers(rtt)
-                yield
-            finally:
-                process.terminate()
-                process.wait()
+        """Have the host's sshd answer, so many milliseconds away."""
+        config, pid = self._keys / "sshd_config", self._keys / "sshd.pid"
+        known = {"port": PORT, "there": THERE, "keys": self._keys}
+        config.write_text(SSHD.format(path=self._path, pid=pid, **known))
+        (self._home / ".ssh" / "config").write_text(CLIENT.format(address=self._address(rtt), **known))
+        if rtt:
+            self._recipe("delay", RTT_MS=str(rtt))
+        self.reset()
+        subprocess.run([*_on("root"), "/usr/sbin/sshd", "-f", config, "-E", self._log], check=True)
+        try:
+            self._until_it_answers()
+            yield
+        finally:
+            os.kill(int(pid.read_text()), signal.SIGTERM)
 
-    def _until_it_answers(self, rtt: int) -> None:
+    def _until_it_answers(self) -> None:
         deadline = time.monotonic() + 20
-        probe = self.near(rtt, ["ssh", "-F", self.home / ".ssh" / "config", "bench", "true"])
-        while subprocess.run(probe, capture_output=True, check=False, env=self.environment()).returncode:
+        probe = [*self._here(), "ssh", "-F", f"{self._home}/.ssh/config", "bench", "true"]
+        while subprocess.run(probe, capture_output=True, check=False).returncode:
             if time.monotonic() > deadline:
-                raise SystemExit(f"no sshd answers: see {self.log}")
+                raise SystemExit(f"no sshd answers: see {self._log}")
             time.sleep(0.2)
 
-    def near(self, rtt: int, command: Sequence[str | Path]) -> list[str]:
-        """Write a command that runs as the user, behind the delay line where there is one."""
-        way = ["nsenter", f"--net={NAMESPACE}"] if rtt else []
-        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-        return [*way, *user, *map(str, command)]
+    def reset(self) -> None:
+        """Count from zero."""
+        for file in (self._calls, self._log):
+            file.write_text("")
+            file.chmod(0o666)
 
-    def environment(self) -> dict[str, str]:
-        """Return what a peer finds in its environment."""
-        return {
-            "HOME": str(self.home),
-            "USER": USER,
-            "LOGNAME": USER,
+    def command(self, run: Run, seconds: float) -> list[str]:
+        """Write the command that runs a peer."""
+        peer = PEERS[run.peer]
+        way = self._here() if peer.reach == "ssh" else [*_on(THERE), *self._env(f"/home/{THERE}")]
+        module = f"benchmarks.peers.runs.{peer.program}"
+        arguments = [*peer.argument, str(run.copies), str(seconds), *run.scenes]
+        return [*way, str(self.python(peer.environment)), "-P", "-m", module, *arguments]
+
+    def _here(self) -> list[str]:
+        user = ["setpriv", f"--reuid={HERE}", "--regid=nogroup", "--clear-groups"]
+        return [*user, *self._env(str(self._home))]
+
+    def _env(self, home: str) -> list[str]:
+        variables = {
+            "HOME": home,
+            "PATH": self._path,
             "LANG": "C.UTF-8",
-            "PATH": self.path,
-            "PYTHONPATH": str(self.root / "code"),
-            "BENCH_CALLS": str(self.calls),
-            "BENCH_SSHD_LOG": str(self.log),
-            "BENCH_SSH_CONFIG": str(self.home / ".ssh" / "config"),
+            "PYTHONPATH": str(self._root / "code"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # the code is another user's
+            "BENCH_CALLS": str(self._calls),
+            "BENCH_SSHD_LOG": str(self._log),
+            "BENCH_SSH_CONFIG": f"{home}/.ssh/config",
         }
+        return ["env", "-i", f"--chdir={home}", *(f"{name}={value}" for name, value in variables.items())]
 
     def python(self, environment: str) -> Path:
         """Return an environment's Python."""
-        return self.root / environment / "bin" / "python"
+        return self._root / environment / "bin" / "python"
 
-    def versions(self) -> dict[str, str]:
+    def still_there(self) -> int:
+        """Ask Slurm itself how many jobs wait or run."""
+        return len(self._there("squeue", "--noheader", "--array", "--me", "--states=PENDING,RUNNING").splitlines())
+
+    def drain(self) -> None:
+        """End what is left of all jobs, and wait until Slurm is at rest."""
+        self._there("scancel", "--me")
+        deadline = time.monotonic() + 120
+        while self._there("squeue", "--noheader", "--me"):
+            if time.monotonic() > deadline:
+                raise SystemExit("Slurm still has jobs of the benchmark's user after two minutes")
+            time.sleep(0.5)
+
+    def _there(self, *command: str) -> str:
+        return _said(*_on(THERE), *command)
+
+    def versions(self) -> Mapping[str, str]:
         """Tell the version of everything that is measured."""
-        found = {"slurm": _said("sbatch", "--version").split()[-1], "python": _said(PYTHON, "-V").split()[-1]}
-        found["openssh"] = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.split(",")[0]
+        found = {"Slurm": self._there("sbatch", "--version").split()[-1], "Python": _said(PYTHON, "-V").split()[-1]}
+        found["OpenSSH"] = self._there("sh", "-c", "ssh -V 2>&1").split(",")[0].removeprefix("OpenSSH_")
         for environment in ("peers", "aiida"):
-            listed = _said(self.root / environment / "bin" / "pip", "list", "--format", "freeze")
+            listed = _said(self.python(environment), "-m", "pip", "list", "--format", "freeze")
             found |= dict(line.split("==", 1) for line in listed.splitlines() if line.split("==")[0] in MEASURED)
         return found
 
-    def clean(self) -> None:
-        """Remove what the jobs left in both homes."""
-        shutil.rmtree(self.home, ignore_errors=True)
-        there = Path(pwd.getpwnam(USER).pw_dir)
-        for place in (*there.glob("floor-*"), *there.glob("aiida-*"), there / ".intercede"):
-            shutil.rmtree(place, ignore_errors=True)
 
-
-@contextmanager
-def _delayed(rtt: int) -> Iterator[None]:
-    if not rtt:
-        yield
-        return
-    environment = {**os.environ, "RTT_MS": str(rtt)}
-    subprocess.run([RECIPES / "netns" / "up.sh"], check=True, env=environment, stdin=subprocess.DEVNULL)
-    yield
-
-
-def _run(*command: str | Path) -> None:
-    _said(*command)
+def _on(user: str) -> list[str]:
+    return [str(RECIPES / "on.sh"), HOST, user]
 
 
 def _said(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -32,7 +32,7 @@ class Floor(Peer):
 
     def __init__(self, way: str) -> None:
         self._way = way
-        host = ["-F", os.environ["BENCH_SSH_CONFIG"], "-o", "ControlPath=~/.control-%C", "bench"]
+        host = ["-F", os.environ["BENCH_SSH_CONFIG"], "-o", f"ControlPath={Path.home()}/.control", "bench"]
         self._ssh = ["ssh", *host]
         self._sftp = ["sftp", "-q", "-b", "-", *host]
         self._copies = 0

@@ -1,5 +1,6 @@
 """intercede, with the transport that the command line names: ``ssh`` or ``local``."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class Intercede(Peer):
             raise RuntimeError("not everything was ended")
 
 
-TRANSPORTS = {"local": "local", "ssh": {"type": "ssh", "host": "bench"}}
+TRANSPORTS = {"local": "local", "ssh": {"type": "ssh", "host": "bench", "ssh_config": os.environ["BENCH_SSH_CONFIG"]}}
 
 if __name__ == "__main__":
     main(Intercede(TRANSPORTS[sys.argv.pop(1)]))
