@@ -1,0 +1,304 @@
+"""What the tests under faults share: ledgers that jobs write, a manager that insists, a wire that is cut, and a score."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from intercede import registry
+from intercede.batch import BatchBackend
+from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, ResourceError, SubmissionSpec
+from intercede.credentials import FileCredentials
+
+if TYPE_CHECKING:
+    from tests.daemons.conftest import Daemons, Host
+
+T = TypeVar("T")
+ROOT = Path(os.environ.get("DAEMONS_ROOT", "/var/tmp/intercede-daemons"))  # noqa: S108  # as in common.sh
+INSISTS = 120.0
+LASTS = 180.0
+SCORES = pytest.StashKey[list["Score"]]()
+
+
+@dataclass
+class Score:
+    """What a fault did to the jobs that ran under it."""
+
+    fault: str
+    times: int = 0
+    jobs: int = 0
+    lost: list[str] = field(default_factory=list[str])
+    doubled: list[str] = field(default_factory=list[str])
+    false: list[str] = field(default_factory=list[str])
+
+    def check(self) -> None:
+        """See that nothing was lost, doubled, or called final and was not."""
+        assert (self.lost, self.doubled, self.false) == ([], [], [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what faults did."""
+    scores = terminalreporter.config.stash.get(SCORES, [])
+    if scores:
+        terminalreporter.section("faults")
+        rows = [("fault", "times", "jobs", "lost", "doubled", "false finals")]
+        for each in scores:
+            counts = (each.times, each.jobs, len(each.lost), len(each.doubled), len(each.false))
+            rows.append((each.fault, *map(str, counts)))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            terminalreporter.line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+@dataclass
+class Trial:
+    """One submission. Each copy notes in a ledger on the far side that it begins, and that it ends."""
+
+    host: Host
+    copies: int = 3
+    seconds: float = 0.2
+    code: int = 0
+    tag: str = field(default_factory=lambda: f"t-{secrets.token_hex(6)}")
+
+    @property
+    def spec(self) -> SubmissionSpec:
+        """What is to run."""
+        note = f'echo "$1 $IC_COPY" >>"$HOME/ledger-{self.tag}"'
+        script = (
+            f"note() {{ {note}; }}; note begun; sleep {self.seconds} || exit; note ended; echo done; exit {self.code}"
+        )
+        return SubmissionSpec(executable="sh", arguments=("-c", script), tag=self.tag)
+
+    @property
+    def each(self) -> list[CopyVars]:
+        """Who each copy is."""
+        return [CopyVars(environment={"IC_COPY": str(index)}) for index in range(self.copies)]
+
+    def noted(self) -> Counter[str]:
+        """Read the ledger."""
+        text = self.host.run("cat", f"/home/griduser/ledger-{self.tag}").stdout
+        return Counter(text.splitlines())
+
+    def judge(self, score: Score, told: Mapping[JobHandle, JobStatus]) -> None:
+        """Compare what was told with what the copies noted."""
+        score.times += 1
+        score.jobs += self.copies
+        noted = self.noted()
+        if len(told) != self.copies:
+            score.lost.append(f"{self.tag}: {len(told)} handles for {self.copies} copies")
+        by_index = {handle.job.rpartition(".")[2]: status for handle, status in told.items()}
+        for index in map(str, range(self.copies)):
+            begun, ended, status = noted[f"begun {index}"], noted[f"ended {index}"], by_index.get(index)
+            if begun == 0 and (status is None or status.state is not JobState.KILLED):
+                score.lost.append(f"{self.tag}.{index} never ran: {status}")
+            if begun > 1:
+                score.doubled.append(f"{self.tag}.{index} ran {begun} times")
+            if status is not None and not is_true(status, code=self.code, ended=ended == 1):
+                score.false.append(f"{self.tag}.{index} ended {ended} times: {status}")
+
+
+def is_true(status: JobStatus, *, code: int, ended: bool) -> bool:
+    """Whether a final state is what happened: what came to its end exited with its code, and nothing else did."""
+    if not status.state.final:
+        return False
+    return (status.exit_code == code) == ended
+
+
+class Manager:
+    """Does what a workload manager does: asks again where that makes sense, and looks before it submits again."""
+
+    def __init__(self, backend: BatchBackend) -> None:
+        self.backend = backend
+        self.errors: Counter[str] = Counter()
+
+    async def insist(self, ask: Callable[[], Awaitable[T]], seconds: float = INSISTS) -> T:
+        """Ask until there is an answer."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    return await ask()
+                except ResourceError as error:
+                    self.errors[f"{type(error).__name__}: {error}"[:200]] += 1
+                    await asyncio.sleep(0.2)
+
+    async def submit(self, trial: Trial) -> list[JobHandle]:
+        """Submit once, whatever happens meanwhile."""
+
+        async def found_or_submitted() -> list[JobHandle]:
+            found = await self.backend.find(trial.tag)
+            return list(found) or list((await self.backend.submit(trial.spec, trial.each)).handles.values())
+
+        try:
+            return list((await self.backend.submit(trial.spec, trial.each)).handles.values())
+        except ResourceError as error:
+            self.errors[f"{type(error).__name__}: {error}"[:200]] += 1
+            return await self.insist(found_or_submitted)
+
+    async def finish(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Ask until all are final."""
+        async with asyncio.timeout(LASTS):
+            while True:
+                told = await self.insist(lambda: self.backend.status(handles))
+                if all(status.state.final for status in told.values()):
+                    return told
+                await asyncio.sleep(0.1)
+
+
+class Wire:
+    """A way to a server. It is cut, in both directions, when so many pieces have gone over it."""
+
+    def __init__(self, address: str, port: int = 22) -> None:
+        self._there = (address, port)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._carriers: set[asyncio.Task[None]] = set()
+        self.pieces = 0
+        self.cut_after: int | None = None
+        self.is_cut = False
+        self.port = 0
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[Wire]:
+        """Listen on this machine."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
+        self._cut()
+        await asyncio.gather(*self._carriers)
+
+    async def cuts(self, attempt: Callable[[], Awaitable[object]]) -> int:
+        """Do something again and again, and cut it one piece later each time; return how often it was cut."""
+        number = whole = 0
+        while whole < 2:  # pieces are not always the same  # noqa: PLR2004
+            number += 1
+            self.pieces, self.cut_after, self.is_cut = 0, number, False
+            await attempt()
+            whole = 0 if self.is_cut else whole + 1
+        self.cut_after = None
+        return number - whole
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._there)
+        self._writers |= {writer, far_writer}
+        for way in ((reader, far_writer), (far_reader, writer)):
+            self._carriers.add(asyncio.create_task(self._carry(*way)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # it is cut
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+                self.pieces += 1
+                if self.pieces == self.cut_after:
+                    self.is_cut = True
+                    self._cut()
+        writer.close()
+
+
+@dataclass
+class Site:
+    """How the library gets to a host."""
+
+    host: Host
+    key: Path
+    known_hosts: Path
+    tmp: Path
+
+    def way(self, wire: Wire | None = None) -> dict[str, object]:
+        """Return the options of a transport that leads there, by a wire or straight."""
+        if wire is None:
+            return {
+                "type": "ssh",
+                "host": self.host.address,
+                "username": "griduser",
+                "known_hosts": str(self.known_hosts),
+            }
+        lines = self.known_hosts.read_text().splitlines()
+        key = next(line.partition(" ")[2] for line in lines if line.startswith(f"{self.host.address} "))
+        known = self.tmp / f"known_hosts-{wire.port}"
+        known.write_text(f"[127.0.0.1]:{wire.port} {key}\n")
+        return {
+            "type": "ssh",
+            "host": "127.0.0.1",
+            "port": wire.port,
+            "username": "griduser",
+            "known_hosts": str(known),
+        }
+
+    @asynccontextmanager
+    async def manager(
+        self,
+        scheduler: str | dict[str, object] = "slurm",
+        *,
+        way: Mapping[str, object] | None = None,
+        batch: Mapping[str, object] | None = None,
+    ) -> AsyncIterator[Manager]:
+        """Open a backend there, and somebody who manages jobs with it."""
+        config = {
+            "transport": way or self.way(),
+            "scheduler": scheduler,
+            "batch": {"poll_floor": 0.1, **(batch or {})},
+        }
+        async with FileCredentials(private_key=self.key) as credentials:
+            backend = registry.backend(config, credentials=credentials)
+            assert isinstance(backend, BatchBackend)
+            async with backend:
+                yield Manager(backend)
+
+
+@pytest.fixture
+def score(request: pytest.FixtureRequest) -> Score:
+    """Return the line of the table for this test, whose docstring is the fault."""
+    scores = request.config.stash.setdefault(SCORES, [])
+    function = getattr(request.node, "obj", None)
+    fault = (getattr(function, "__doc__", None) or request.node.name).splitlines()[0].partition(":")[0]
+    scores.append(Score(fault))
+    return scores[-1]
+
+
+@pytest.fixture
+def site(daemons: Daemons, tmp_path: Path) -> Iterator[Site]:
+    """Return the host `faults`: Slurm with accounting, whose jobs leave squeue ten seconds after their end, and sshd."""
+    daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
+    host = daemons.up("ssh", HOST="faults").host
+    keys = ROOT / "client" / "ssh"
+    yield Site(host, keys / "id_ed25519", keys / "known_hosts", tmp_path)
+    host.run("scancel", "--user=griduser", user="root")  # a test that failed may have left some
+
+
+@pytest.fixture
+def trial(site: Site) -> Callable[..., Trial]:
+    """Return what makes submissions for that host."""
+    return partial(Trial, site.host)
+
+
+@pytest.fixture
+def wire(site: Site) -> Wire:
+    """Return a wire to that host."""
+    return Wire(site.host.address)
+
+
+@pytest.fixture
+def another_login_node(site: Site, wait_until: Callable[[Callable[[], object], float], None]) -> Iterator[int]:
+    """Return the port of an sshd that has another hostname, and the same files."""
+    sshd = "/usr/sbin/sshd -f /run/daemons/ssh/sshd_config -E /var/log/sshd-login2.log -o Port=2224 -o PidFile=/run/sshd-login2.pid"
+    started = site.host.run("unshare", "--uts", "sh", "-c", f"hostname login2; {sshd}", user="root")
+    assert started.returncode == 0, started.stderr
+    wait_until(lambda: site.host.run("ss", "-Hltn", "sport = :2224", user="root").stdout, 10)
+    yield 2224
+    site.host.run("sh", "-c", "kill $(cat /run/sshd-login2.pid)", user="root")
