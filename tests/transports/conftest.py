@@ -42,6 +42,7 @@ class Sshd:
         self.shell: tuple[str, ...] = ("sh",)
         self.variables: dict[str, str] = {}
         self.sessions_allowed, self.sessions, self.refused = _UNLIMITED, 0, 0
+        self.shells, self.most_shells = 0, 0
         self.to_drop, self.connections, self.logins = 0, 0, 0
         self.authorities: list[asyncssh.SSHKey] = []
         self.passwords: dict[str, str] = {}
@@ -103,6 +104,10 @@ class Sshd:
         self._done(self._hang_up())
 
     async def _hang_up(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """The same from within the loop of this server."""
         for connection in list(self._open):
             connection.abort()
 
@@ -146,8 +151,11 @@ class Sshd:
             cwd=self.home,
         )
         self._leaders.add(shell.pid)
+        self.shells += 1
+        self.most_shells = max(self.most_shells, self.shells)
         await session.attached(shell)
         code = await shell.wait()
+        self.shells -= 1
         with contextlib.suppress(OSError):
             if code < 0:
                 chan.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
@@ -351,13 +359,13 @@ class Wire:
         self._server.close()
         self._cut()
 
-    def cut_in(self, count: int | None) -> None:
+    def cut_in(self, count: int) -> None:
         """Cut what there is when so many more bytes have gone either way."""
         self._carried, self.cut_after = 0, count
 
     def _cut(self) -> None:
         for end in self._ends:
-            end.transport.abort()
+            end.close()
         self._ends.clear()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -370,6 +378,7 @@ class Wire:
             while data := await source.read(65536):
                 self._carried += len(data)
                 if self.cut_after is not None and self._carried >= self.cut_after:
+                    sink.write(data[: self.cut_after - self._carried])
                     self.cut_after = None
                     self._cut()
                 elif not self.is_silent:

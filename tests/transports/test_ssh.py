@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -338,12 +339,11 @@ def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
 @pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
 def test_cancelled_before_it_began(sshd: Sshd, when: str) -> None:
     """Its session is closed as soon as the server has opened it, and the command never runs."""
-    arrived, release = asyncio.Event(), asyncio.Event()
+    arrived, release = threading.Event(), threading.Event()
 
     async def stall() -> None:
         arrived.set()
-        while not release.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(release.wait, 20)
 
     if when == "opening":
         sshd.before_a_session = stall
