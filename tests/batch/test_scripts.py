@@ -12,18 +12,22 @@ from intercede.batch.submission import Package
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
 from intercede.contract.scheduler import Batch
 from intercede.schedulers.direct import DirectScheduler
+from intercede.schedulers.slurm import SlurmScheduler
 
 HERE = Path(intercede.batch.__file__).parent
 ROOMS = HERE.parent / "schedulers"
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
-SCHEDULER = DirectScheduler(2)
 FRAGMENTS = {
-    "submit": SCHEDULER.submit_script(BATCH),
-    "status": SCHEDULER.status_script(),
-    "kill": SCHEDULER.kill_script(),
-    "list": SCHEDULER.list_script(BATCH.stamp),
+    f"{name}.{verb}": fragment
+    for name, scheduler in {"direct": DirectScheduler(2), "slurm": SlurmScheduler(["--x=it's"], ["a", "b"])}.items()
+    for verb, fragment in {
+        "submit": scheduler.submit_script(BATCH),
+        "status": scheduler.status_script(),
+        "kill": scheduler.kill_script(),
+        "list": scheduler.list_script(BATCH.stamp),
+    }.items()
 }
 
 
@@ -34,7 +38,7 @@ def shellcheck(text: str, *, ignored: str) -> str:
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
 
 
-@pytest.mark.parametrize("path", sorted([*HERE.glob("*.sh"), *ROOMS.glob("direct.*.sh")]), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*HERE.glob("*.sh"), *ROOMS.glob("*.sh")]), ids=lambda path: path.name)
 def test_each_part_is_clean(path: Path) -> None:
     """Apart from what comes from other parts."""
     assert shellcheck(path.read_text(), ignored=ACROSS) == ""
@@ -54,8 +58,8 @@ def test_each_whole_script_is_clean(verb: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_the_fragments_of_direct_are_clean(name: str) -> None:
-    """As the scheduler renders them."""
+def test_the_fragments_of_schedulers_are_clean(name: str) -> None:
+    """As they are rendered."""
     assert shellcheck(FRAGMENTS[name], ignored="SC1091,SC2016,SC2034,SC2154") == ""  # SC2016: a script in quotes
 
 
@@ -70,7 +74,7 @@ def rendered(tmp_path: Path) -> list[Member]:
         stdout="o'o",
     )
     copies = [CopyVars.model_validate({"environment": {"B": "`"}, "secrets": {"k'": b"s"}}) for _ in range(3)]
-    return list(Package(spec, copies, BATCH).members(FRAGMENTS["submit"]))
+    return list(Package(spec, copies, BATCH).members(FRAGMENTS["direct.submit"]))
 
 
 def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:

@@ -10,18 +10,22 @@ from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
 from intercede.schedulers._slurm_words import is_ambiguous, is_outage, refusal, status_of
 
-__all__ = ["Jobs", "denied", "found", "jobs", "queued"]
+__all__ = ["Jobs", "denied", "found", "job_of", "jobs", "queued"]
 
 _SAID = 500
+_SIGNAL = 127
+"""The bits of a wait status that tell a signal."""
 _HERE = "-"
 """The cluster that needs no name."""
 _TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
+_NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(?:;([A-Za-z0-9._-]{1,100}))?")
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
 _CHUNK = re.compile(r"intercede: chunk ([0-9]{1,7}) ([0-9]{1,7})")
+_UNLISTED = re.compile(r"intercede: unlisted ([0-9A-Za-z._;-]{1,200})")
 _END = "intercede: end"
 _NAME = r" *([0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?) *"
-_LISTED = re.compile(rf"{_NAME}\| *([^| ]+) *\| *([0-9]{{1,10}}) *\|([^|]*)\|")
+_LISTED = re.compile(rf"{_NAME}\| *([^| ]+) *\| *([0-9]{{1,10}})(?::([0-9]{{1,10}}))? *\|([^|]*)\|")
 _ACCOUNTED = re.compile(rf"{_NAME}\| *([^|]+?) *\|([0-9]{{1,10}}):([0-9]{{1,10}})")
 _NAMED = re.compile(r" *([0-9]{1,10})(?:_[^|]*)? *\|ic-[a-z][a-z0-9]{12}-([0-9]{1,7}) *")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
@@ -150,7 +154,7 @@ def _sections(result: CommandResult) -> list[_Section]:
             found.append(_Section(match[1], match[2]))
         elif match := _CODE.fullmatch(line):
             found[-1].code = int(match[1])
-        else:
+        elif found[-1].code is None:
             found[-1].lines.append(line)
     return found
 
@@ -161,7 +165,7 @@ class Jobs:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], JobStatus] = {}
         self._ranges: dict[tuple[str, str], list[tuple[tuple[range, ...], JobStatus]]] = {}
-        self._mute: dict[str, JobStatus] = {}
+        self._unasked: dict[str, str] = {}
 
     def add(self, cluster: str, name: str, status: JobStatus) -> None:
         """Take a row: of a job, of an array's task, of some of its tasks, or of a whole array."""
@@ -171,10 +175,9 @@ class Jobs:
         else:
             self._told.setdefault((cluster, name), status)
 
-    def add_mute(self, cluster: str, said: str) -> None:
-        """Remember that accounting, which may know the rest of a cluster's jobs, could not be asked."""
-        evidence = f"Slurm no longer lists it, and its accounting could not be asked: {said or 'it said nothing'}"
-        self._mute[cluster] = JobStatus(state=JobState.UNKNOWN, evidence=evidence)
+    def add_unasked(self, native: str, why: str) -> None:
+        """Take an id that nothing is known of, since accounting could not be asked."""
+        self._unasked[native] = why
 
     def get(self, native: str) -> JobStatus | None:
         """Return what is told of a job.
@@ -182,17 +185,21 @@ class Jobs:
         An array that was cancelled before any of it began is one row, about all of its tasks that have none. In any
         other state such a row is about those that wait, and not about one that was cancelled before.
         """
-        name, _, cluster = native.partition(";")
-        cluster = cluster or _HERE
-        array, _, task = name.partition("_")
-        whole = (cluster, array)
-        if (cluster, name) in self._told:
-            return self._told[cluster, name]
+        match = _NATIVE.fullmatch(native)
+        if match is None:
+            return None
+        array, task, cluster = match[1], match[2], match[3] or _HERE
+        exact, whole = (cluster, f"{array}_{task}" if task else array), (cluster, array)
+        if exact in self._told:
+            return self._told[exact]
         for ranges, status in self._ranges.get(whole, ()):
             if task and any(int(task) in each for each in ranges):
                 return status
+        if native in self._unasked:  # absence would be final for what we killed, so it has to be sure
+            evidence = f"squeue does not list it, and its accounting could not be asked: {self._unasked[native]}"
+            return JobStatus(state=JobState.UNKNOWN, evidence=evidence)
         rest = self._told.get(whole)
-        return rest if rest and rest.state.final else self._mute.get(cluster)
+        return rest if rest and rest.state.final else None
 
 
 def _ranges(tasks: str) -> Iterator[range]:
@@ -209,21 +216,27 @@ def jobs(result: CommandResult) -> Jobs:
     Raises:
         SchedulerError: squeue failed, or the answer has no end.
     """
-    told = Jobs()
+    told, unlisted = Jobs(), list[str]()
     for section in _sections(result):
         for name, status in _listed(section.lines) if section.tool == "squeue" else _accounted(section.lines):
             told.add(section.cluster, name, status)
+        unlisted += [match[1] for match in map(_UNLISTED.fullmatch, section.lines) if match]
         if section.tool == "sacct" and section.code != 0 and not section.has_no_accounting:
-            told.add_mute(section.cluster, section.text)
+            for native in (each for each in unlisted if _cluster(each) == section.cluster):
+                told.add_unasked(native, section.text or "it said nothing")
     return told
 
 
+def _cluster(native: str) -> str:
+    return native.partition(";")[2] or _HERE
+
+
 def _listed(lines: Iterable[str]) -> Iterator[tuple[str, JobStatus]]:
-    """Read squeue's rows. The code is a wait status; what is none, a signal and a code, is an error of Slurm's own."""
+    """Read squeue's rows. What a job ended with is a wait status in 22.05, and CODE:SIGNAL in 24.11."""
     for match in filter(None, map(_LISTED.fullmatch, lines)):
-        name, word, status, reason = match.groups()
-        code, signal = divmod(int(status), 256)
-        yield name, status_of(word, code=code, signal=signal & 127, reason=reason.strip())
+        name, word, ended, signal, reason = match.groups()
+        code, number = divmod(int(ended), 256) if signal is None else (int(ended), int(signal))
+        yield name, status_of(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
 
 
 def _accounted(lines: Iterable[str]) -> Iterator[tuple[str, JobStatus]]:
@@ -231,10 +244,16 @@ def _accounted(lines: Iterable[str]) -> Iterator[tuple[str, JobStatus]]:
     for match in filter(None, map(_ACCOUNTED.fullmatch, lines)):
         name, word, code, signal = match.groups()
         status = status_of(word, signal=int(signal))
-        evidence = f"Slurm no longer lists it; accounting says {word} {code}:{signal}"
+        evidence = f"squeue does not list it; accounting says {word} {code}:{signal}"
         if not status.state.final:
             status = JobStatus(state=JobState.UNKNOWN, native=word)
         yield name, status.model_copy(update={"evidence": evidence})
+
+
+def job_of(native: str) -> str:
+    """Return the number of a job, or of its array; nothing of what is no id of ours."""
+    match = _NATIVE.fullmatch(native)
+    return match[1] if match else ""
 
 
 def denied(result: CommandResult) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from intercede.contract.job import JobState, JobStatus
 __all__ = ["is_ambiguous", "is_outage", "refusal", "status_of"]
 
 _LAUNCH_ERROR = 53
-"""What is left of Slurm's own error numbers (``ESLURMD_IO_ERROR``, 4021) where they are read as a wait status."""
+"""What is left of an error number of Slurm's own (``ESLURMD_IO_ERROR``, 4021) that is read as a wait status."""
 
 _STATES: Mapping[str, JobStatus] = {
     short_or_long: JobStatus(state=state)

@@ -25,7 +25,10 @@ words() {
             at = cluster
             if (part[1] != job || part[2] == "" || length(tasks) > 1000) word()
             job = part[1]
-            if (part[2] == "") next
+            if (part[2] == "") {
+                word()
+                next
+            }
             if (low == "" || part[2] != high + 1) {
                 range()
                 low = part[2]

@@ -15,11 +15,12 @@ from intercede.contract.errors import ConfigError
 from intercede.contract.job import JobStatus, OpOutcome, Resources
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
-from intercede.schedulers._slurm_answers import denied, found, jobs, queued
+from intercede.schedulers._slurm_answers import denied, found, job_of, jobs, queued
 
 __all__ = ["SlurmScheduler"]
 
 _MINUTE = 60
+_ENDING = frozenset({"COMPLETING", "CG"})
 
 
 @cache
@@ -46,7 +47,7 @@ class SlurmScheduler:
         max_array_size: int | None = None,
     ) -> None:
         self._arguments = _words("submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "words for sbatch")
-        self._clusters = _words("clusters", clusters, r"[A-Za-z0-9._-]+", "names of clusters")
+        self._clusters = _words("clusters", clusters, r"[A-Za-z0-9][A-Za-z0-9._-]*", "names of clusters")
         if max_array_size is not None and max_array_size < 1:
             raise _nonsense("max_array_size", max_array_size, "a number of at least 1")
         self._size = max_array_size
@@ -101,11 +102,8 @@ class SlurmScheduler:
             SchedulerError: squeue failed.
         """
         told, refused = jobs(result), denied(result)
-        return {
-            native: outcome
-            for native in ids
-            if (status := told.get(native)) and (outcome := _outcome(native, status, refused))
-        }
+        outcomes = {native: _outcome(told.get(native), refused.get(job_of(native))) for native in ids}
+        return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that asks squeue and sacct for the submission's jobs by their names."""
@@ -145,12 +143,11 @@ def _request(resources: Resources) -> list[str]:
     return words
 
 
-def _outcome(native: str, status: JobStatus, refused: Mapping[str, str]) -> OpOutcome | None:
+def _outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
     """None: Slurm did not say that it will end."""
-    if status.state.final or status.native == "COMPLETING":
+    if status is not None and (status.state.final or status.native in _ENDING):
         return OpOutcome(ok=True)
-    why = refused.get(re.split("[_;]", native, maxsplit=1)[0])
-    return None if why is None else OpOutcome(ok=False, reason="denied", detail=why)
+    return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)
 
 
 def _with(name: str, **values: str) -> str:

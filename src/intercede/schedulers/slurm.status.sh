@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# unlisted ANSWER: print the ids that squeue does not list. A line without a task is about all of its array.
+# unlisted ANSWER: print the ids that squeue does not list. A row of a whole array, cancelled before it began, does not
+# count: of tasks that were over by then accounting knows better.
 unlisted() {
     printf '%s\n' "$1" | awk '
         /^intercede: squeue / { cluster = $3 }
@@ -10,10 +11,9 @@ unlisted() {
         }
         END {
             while ((getline id <ENVIRON["IC_IDS"]) > 0) {
+                if (id !~ /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?$/) continue
                 split(id ";-", part, ";")
-                array = part[1]
-                sub(/_.*/, "", array)
-                if (!((part[2], part[1]) in listed) && !((part[2], array) in listed)) print id
+                if (!((part[2], part[1]) in listed)) print id
             }
         }'
 }
@@ -31,5 +31,8 @@ accounted() {
 
 answer=$(listed) || exit
 printf '%s\n' "$answer"
-unlisted "$answer" | accounted
+rest=$(unlisted "$answer")
+# shellcheck disable=SC2086 # ids, to be split
+[ -z "$rest" ] || printf 'intercede: unlisted %s\n' $rest
+printf '%s\n' "$rest" | accounted
 printf '\nintercede: end\n'

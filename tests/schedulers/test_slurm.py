@@ -1,0 +1,862 @@
+"""The scheduler slurm: pure text here, and what the fragments do where Slurm's commands are stubs with real answers."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intercede.contract.errors import ConfigError, LimitError, SchedulerError
+from intercede.contract.job import JobState, JobStatus, Resources
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
+from intercede.schedulers import slurm
+from intercede.schedulers.slurm import SlurmScheduler
+
+STAMP = "a" * 13
+PRELUDE = (Path(slurm.__file__).parents[1] / "batch" / "prelude.sh").read_text()
+RECORDED = Path(slurm.__file__).parent / "recordings" / "slurm"
+ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
+VERSIONS = sorted(path.parent.name for path in ANSWERS.glob("*/answers.json"))
+TOOLS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
+#: Notes how it was called, and answers with the next script that was given for it, or the one for all calls.
+STUB = """\
+#!/bin/sh
+tool=${0##*/} number=0
+while [ -e "$STUBS/log/$tool.$number" ]; do number=$((number + 1)); done
+printf '%s\\0' "$@" >"$STUBS/log/$tool.$number"
+for answer in "$STUBS/answers/$tool.$number" "$STUBS/answers/$tool"; do
+    [ ! -e "$answer" ] || { . "$answer"; exit; }
+done
+"""
+
+
+def batch(copies: int = 4, **resources: object) -> Batch:
+    """Return a submission."""
+    return Batch(stamp=STAMP, copies=copies, resources=Resources.model_validate(resources))
+
+
+def said(stdout: str, stderr: str = "", returncode: int = 0) -> CommandResult:
+    """Return an answer."""
+    return CommandResult(returncode=returncode, stdout=stdout.encode(), stderr=stderr.encode())
+
+
+class Place:
+    """A root with one submission, and stubs for Slurm's commands."""
+
+    def __init__(self, tmp: Path, shell: Sequence[str] = ("sh",)) -> None:
+        self.shell = shell
+        self.root, self.stubs = tmp / "root", tmp / "stubs"
+        for path in (self.root / STAMP, self.stubs / "bin", self.stubs / "log", self.stubs / "answers"):
+            path.mkdir(parents=True)
+        for tool in TOOLS:
+            (self.stubs / "bin" / tool).write_text(STUB)
+            (self.stubs / "bin" / tool).chmod(0o700)
+
+    def answer(self, tool: str, *scripts: str) -> None:
+        """Let a stub say this: one script for all of its calls, or one for each."""
+        for number, script in enumerate(scripts):
+            self.answer_one(tool, None if len(scripts) == 1 else number, script)
+
+    def answer_one(self, tool: str, number: int | None, script: str) -> None:
+        """Let a stub say this when it is called for the so manyth time; None: always."""
+        (self.stubs / "answers" / (tool if number is None else f"{tool}.{number}")).write_text(script)
+
+    def run(self, fragment: str, ids: Sequence[str] | None = None, stamp: str = STAMP) -> CommandResult:
+        """Run a fragment as a batch backend does: without ids one that submits or lists, else in the root."""
+        (self.root / "ids").write_text("".join(f"{each}\n" for each in ids or ()))
+        environment = {
+            **os.environ,
+            "IC_IDS": str(self.root / "ids"),
+            "STUBS": str(self.stubs),
+            "PATH": f"{self.stubs / 'bin'}:{os.environ['PATH']}",
+        }
+        inside = "ic_sbatch()" in fragment
+        ended = subprocess.run(
+            [*self.shell, "-c", f"{PRELUDE}\n{'' if inside else 'plain'}\n{fragment}"],
+            cwd=self.root / stamp if inside else self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        return CommandResult(returncode=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+
+    def calls(self, tool: str) -> list[list[str]]:
+        """Return the arguments of each call."""
+        logs = sorted((self.stubs / "log").glob(f"{tool}.*"), key=lambda path: int(path.suffix[1:]))
+        return [log.read_text().split("\0")[:-1] for log in logs]
+
+    def forget(self) -> None:
+        """Begin anew with the stubs."""
+        for path in [*(self.stubs / "log").iterdir(), *(self.stubs / "answers").iterdir()]:
+            path.unlink()
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A root with one submission, in each shell that is here."""
+    return Place(tmp_path, request.param)
+
+
+def submitted(place: Place, scheduler: SlurmScheduler, submission: Batch) -> Queued:
+    """Submit, and read the answer."""
+    return scheduler.parse_submit(submission, place.run(scheduler.submit_script(submission)))
+
+
+def rows(*rows: tuple[str, str, str, str], cluster: str = "-") -> str:
+    """Write what squeue says."""
+    return f"intercede: squeue {cluster}\n" + "".join(
+        f"{name:40}|{word:24}|{code:12}|{reason:48}|\n" for name, word, code, reason in rows
+    )
+
+
+def told(answer: str, *ids: str) -> dict[str, JobStatus]:
+    """Return what an answer of the status fragment means."""
+    return dict(SlurmScheduler().parse_status(ids, said(f"{answer}intercede: end\n")))
+
+
+def test_it_is_a_scheduler_that_must_not_be_asked_too_often() -> None:
+    """The gate's protocol, one file system, and the floor that is assumed of every scheduler."""
+    scheduler = SlurmScheduler()
+
+    assert isinstance(scheduler, Scheduler)
+    assert not scheduler.stages_own_files()
+    assert not hasattr(scheduler, "poll_floor")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_array_size", 0),
+        ("submit_arguments", "--account=physics"),
+        ("submit_arguments", [""]),
+        ("submit_arguments", ["--"]),
+        ("submit_arguments", ["--comment=\0"]),
+        ("clusters", "east"),
+        ("clusters", ["east,west"]),
+        ("clusters", ["--all"]),
+    ],
+)
+def test_options_without_sense_are_refused(field: str, value: object) -> None:
+    """With the option's name."""
+    with pytest.raises(ConfigError) as caught:
+        SlurmScheduler(**{field: value})  # type: ignore[arg-type]  # that is the point
+
+    assert caught.value.field == field
+
+
+def test_what_a_copy_asks_for_stands_in_the_arguments(place: Place) -> None:
+    """Each request as an argument of its own, a site's words behind them, and what we rely on last."""
+    scheduler = SlurmScheduler(["--requeue", "--comment=it's $HOME"])
+    place.answer("sbatch", "echo 17")
+    resources = {"cpus": 3, "memory_mb": 500, "wall_time_s": 61, "gpus": 2, "queue": "-x; long"}
+
+    submitted(place, scheduler, batch(1, **resources))
+
+    (words,) = place.calls("sbatch")
+    assert {"--cpus-per-task=3", "--mem=500M", "--time=2", "--gres=gpu:2", "--partition=-x; long"} < set(words)
+    assert words.index("--no-requeue") < words.index("--requeue") < words.index("--comment=it's $HOME")
+    assert words[-5:] == ["--parsable", f"--job-name=ic-{STAMP}-0", "./slurm/job", "0", "1"]
+
+
+def test_what_is_not_asked_for_is_left_to_the_site(place: Place) -> None:
+    """No memory, no time, no partition, no account of ours."""
+    place.answer("sbatch", "echo 17")
+
+    submitted(place, SlurmScheduler(), batch(1))
+
+    (words,) = place.calls("sbatch")
+    assert not [word for word in words if re.match("--(mem|time|partition|gres|account|export|array)", word)]
+
+
+SIZES = {
+    "MaxArraySize = 4\n": [4, 4, 2],
+    "MaxArraySize            = 1001\nSchedulerParameters     = defer,max_array_tasks=3,x=1\n": [3, 3, 3, 1],
+    "MaxArraySize            = 4\nSchedulerParameters     = max_array_tasks=9\n": [4, 4, 2],
+    "MaxArraySize            = 0\n": [1] * 10,
+    "slurm_load_ctl_conf error: access denied\n": [10],
+}
+
+
+@pytest.mark.parametrize("config", SIZES, ids=range(len(SIZES)))
+def test_a_submission_is_cut_into_arrays_that_are_allowed(tmp_path: Path, config: str) -> None:
+    """As few sbatch calls as there can be, each counted from 0, one copy as no array at all."""
+    place = Place(tmp_path)
+    place.answer("scontrol", f"cat <<'E'\n{config}E\n")
+    place.answer("sbatch", *(f"echo {number}" for number in range(100, 110)))
+
+    queued = submitted(place, SlurmScheduler(), batch(10))
+
+    calls, first = place.calls("sbatch"), 0
+    for words, count in zip(calls, SIZES[config], strict=True):
+        assert words[-3:] == ["./slurm/job", str(first), str(count)]
+        assert [word for word in words if word.startswith("--array")] == [f"--array=0-{count - 1}"] * (count > 1)
+        first += count
+    assert sorted(queued.ids) == list(range(10))
+    assert len(set(queued.ids.values())) == 10
+
+
+def test_nobody_is_asked_what_is_known(place: Place) -> None:
+    """One copy needs no array, and an option says how large one may be."""
+    place.answer("sbatch", "echo 17")
+    assert submitted(place, SlurmScheduler(), batch(1)).ids == {0: "17"}
+    shutil.rmtree(place.root / STAMP / "slurm")
+    assert submitted(place, SlurmScheduler(max_array_size=4), batch(3)).ids == {0: "17_0", 1: "17_1", 2: "17_2"}
+    assert place.calls("scontrol") == []
+
+
+CHATTER = """\
+printf 'Welcome to the cluster, user 4711\\n42 jobs are yours\\n'
+echo 'sbatch: your project has 99 hours left' >&2
+echo 'Submitted batch job 5 on cluster west'
+echo '17;east'
+printf 'Good luck'
+"""
+
+
+def test_what_a_site_prints_around_an_id_is_none(place: Place) -> None:
+    """Text before and behind, on both channels, and without a line's end."""
+    place.answer("sbatch", CHATTER)
+
+    queued = submitted(place, SlurmScheduler(max_array_size=4), batch(2))
+
+    assert queued.ids == {0: "17_0;east", 1: "17_1;east"}
+
+
+def test_variables_of_a_site_do_not_reach_slurm_s_commands(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SBATCH_* would change what is submitted; the payload's own language goes on to the job."""
+    monkeypatch.setenv("SBATCH_ARRAY_INX", "0-9999")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    place.answer("sbatch", 'env >"$STUBS/env"; echo 17')
+
+    submitted(place, SlurmScheduler(), batch(1))
+
+    environment = (place.stubs / "env").read_text().splitlines()
+    assert not [each for each in environment if each.startswith(("SBATCH_", "ic_"))]
+    assert {"LC_ALL=C", "IC_LOCALE=de_DE.UTF-8"} <= set(environment)
+
+
+def refused(place: Place, *answers: str, copies: int = 4) -> Queued:
+    """Submit arrays of two where sbatch answers like this."""
+    place.answer("sbatch", *answers, "exit 0")
+    return submitted(place, SlurmScheduler(max_array_size=2), batch(copies))
+
+
+def failing(text: str, code: int = 1) -> str:
+    """Write a script of an sbatch that fails."""
+    return f"echo {shlex.quote(f'sbatch: error: {text}')} >&2; exit {code}"
+
+
+LIMITS = [
+    "QOSMaxSubmitJobPerUserLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
+    "AssocMaxSubmitJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+    "Batch job submission failed: Resource temporarily unavailable",
+    "Batch job submission failed: MaxJobCount limit reached",
+]
+REFUSALS = {
+    "Batch job submission failed: Invalid partition name specified": False,
+    "Batch job submission failed: Invalid account or account/partition combination specified": False,
+    "Batch job submission failed: Invalid job array specification": False,
+    "QOSMaxCpuPerJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)": False,
+    "Batch job submission failed: Unable to contact slurm controller (connect failure)": True,
+    "Batch job submission failed: Slurm backup controller in standby mode": True,
+}
+DOUBTS = [
+    failing("Batch job submission failed: Socket timed out on send/recv operation"),
+    failing("Batch job submission failed: Zero Bytes were transmitted or received"),
+    failing("Batch job submission failed: Unable to contact slurm controller (receive failure)"),
+    failing("Batch job submission failed: Unspecified error"),
+    failing("", 137),
+    "kill -s KILL $$",
+    "echo 18; exit 1",
+    "echo taken",
+]
+
+
+@pytest.mark.parametrize("text", LIMITS)
+def test_a_limit_is_one_and_orphans_nothing(tmp_path: Path, text: str) -> None:
+    """LimitError where nothing was taken; else what was taken stands, and the rest may be tried later."""
+    with pytest.raises(LimitError, match="sbatch took none of 4 copies"):
+        refused(Place(tmp_path / "first"), failing(text), "exit 9")
+    place = Place(tmp_path / "second")
+
+    queued = refused(place, "echo 17", failing(text), copies=8)
+
+    assert queued.ids == {0: "17_0", 1: "17_1"}
+    assert {failure.retryable for failure in queued.refused.values()} == {True}
+    assert len(place.calls("sbatch")) == 2
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> None:
+    """An outage passes, a partition that is not there does not appear."""
+    with pytest.raises(SchedulerError) as caught:
+        refused(Place(tmp_path / "first"), failing(text), "exit 9")
+    queued = refused(Place(tmp_path / "second"), "echo 17", failing(text))
+
+    assert caught.value.retryable == REFUSALS[text]
+    assert {failure.retryable for failure in queued.refused.values()} == {REFUSALS[text]}
+    assert text.split("\n", maxsplit=1)[0] in queued.refused[2].reason
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+@pytest.mark.parametrize("before", [(), ("echo 17",)], ids=["first", "second"])
+def test_what_may_have_been_taken_is_never_called_refused(tmp_path: Path, before: tuple[str, ...], doubt: str) -> None:
+    """Whoever tried again would run it twice: the error says so, and that the tag finds it."""
+    with pytest.raises(SchedulerError, match="find them by their tag") as caught:
+        refused(Place(tmp_path), *before, doubt, "echo 19")
+
+    assert not caught.value.retryable
+    assert not isinstance(caught.value, LimitError)
+
+
+WORDS = {
+    JobState.QUEUED: "PENDING PD CONFIGURING CF REQUEUED RQ REQUEUE_FED RF",
+    JobState.HELD: "REQUEUE_HOLD RH RESV_DEL_HOLD RD SPECIAL_EXIT SE",
+    JobState.RUNNING: "RUNNING R COMPLETING CG RESIZING RS SIGNALING SI STAGE_OUT SO SUSPENDED S STOPPED ST EXPEDITING",
+    JobState.DONE: "COMPLETED CD",
+    JobState.KILLED: "CANCELLED CA CANCELLED+",
+    JobState.FAILED: "FAILED F TIMEOUT TO DEADLINE DL OUT_OF_MEMORY OOM NODE_FAIL NF BOOT_FAIL BF PREEMPTED PR",
+    JobState.UNKNOWN: "REVOKED RV XYZZY ? COMPLETEDISH",
+}
+
+
+@pytest.mark.parametrize(("state", "word"), [(state, word) for state, text in WORDS.items() for word in text.split()])
+def test_every_state_means_something(state: JobState, word: str) -> None:
+    """Short or long, with the native word; one that nobody knows is UNKNOWN."""
+    status = told(rows(("17_3", word, "0", "None")), "17_3")["17_3"]
+
+    assert (status.state, status.native) == (state, word)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("TIMEOUT", "timeout"),
+        ("DEADLINE", "timeout"),
+        ("OUT_OF_MEMORY", "out_of_memory"),
+        ("NODE_FAIL", "node_failure"),
+        ("PREEMPTED", "preempted"),
+        ("BOOT_FAIL", "launch_failure"),
+        ("CANCELLED", None),
+    ],
+)
+def test_an_end_has_its_reason(word: str, reason: str | None) -> None:
+    """In the contract's words; who cancelled it Slurm does not say."""
+    assert told(rows(("17", word, "0", "None")), "17")["17"].reason == reason
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "JobHeldUser",
+        "JobHeldAdmin",
+        "job requeued in held state",
+        "launch failed requeued held",
+        "user env retrieval failed requeued held",
+        "DependencyNeverSatisfied",
+    ],
+)
+def test_what_waits_for_somebody_is_held(reason: str) -> None:
+    """And what waits for something is queued."""
+    answer = rows(("17_0", "PENDING", "0", reason), ("17_1", "PENDING", "0", "Priority"))
+
+    states = told(answer, "17_0", "17_1")
+
+    assert (states["17_0"].state, states["17_1"].state) == (JobState.HELD, JobState.QUEUED)
+    assert reason in (states["17_0"].evidence or "")
+
+
+@pytest.mark.parametrize(
+    ("word", "ended", "state", "code", "number"),
+    [
+        ("COMPLETED", "0", "DONE", 0, None),
+        ("COMPLETED", "0:0", "DONE", 0, None),
+        ("COMPLETED", "256", "FAILED", 1, None),
+        ("FAILED", "768", "FAILED", 3, None),
+        ("FAILED", "3:0", "FAILED", 3, None),
+        ("FAILED", "65280", "FAILED", 255, None),
+        ("FAILED", "9", "FAILED", None, 9),
+        ("FAILED", "137", "FAILED", None, 9),
+        ("FAILED", "0:15", "FAILED", None, 15),
+        ("FAILED", "0", "FAILED", None, None),
+    ],
+)
+def test_an_end_has_its_code_or_signal(word: str, ended: str, state: str, code: int | None, number: int | None) -> None:
+    """A wait status in 22.05, a code and a signal in 24.11."""
+    status = told(rows(("17_0", word, ended, "None")), "17_0")["17_0"]
+
+    assert (status.state, status.exit_code, status.signal) == (state, code, number)
+
+
+@pytest.mark.parametrize("ended", ["4021", "0:53"])
+def test_what_slurm_could_not_launch_says_so(ended: str) -> None:
+    """An error number of its own stands where the payload's end would."""
+    status = told(rows(("17", "FAILED", ended, "JobLaunchFailure")), "17")["17"]
+
+    assert (status.state, status.reason) == (JobState.FAILED, "launch_failure")
+
+
+ACCOUNTED = "intercede: sacct -\n{}\nintercede: code {}\n"
+
+
+def test_accounting_tells_ends_and_no_more() -> None:
+    """What it calls running is not there any more; a code above 127 it does not tell as it was."""
+    text = "17_0|COMPLETED|0:0\n17_1|FAILED|9:0\n17_2|CANCELLED by 1000|0:0\n17_3|RUNNING|0:0\n17_4|FAILED|0:9"
+
+    states = told(rows() + ACCOUNTED.format(text, 0), *(f"17_{task}" for task in range(6)))
+
+    assert [states[f"17_{task}"].state for task in range(5)] == ["DONE", "FAILED", "KILLED", "UNKNOWN", "FAILED"]
+    assert (states["17_1"].exit_code, states["17_4"].signal, states["17_3"].native) == (None, 9, "RUNNING")
+    assert states["17_2"].native == "CANCELLED by 1000"
+    assert "17_5" not in states
+
+
+def test_squeue_is_believed_before_accounting() -> None:
+    """A job that was queued anew has an older end there."""
+    answer = rows(("17_0", "RUNNING", "0", "None")) + ACCOUNTED.format("17_0|NODE_FAIL|0:0", 0)
+
+    assert told(answer, "17_0")["17_0"].state is JobState.RUNNING
+
+
+def test_where_accounting_is_away_nothing_is_absent() -> None:
+    """UNKNOWN, and why: absence would end what we killed, for ever. Where there is none, squeue knows all."""
+    away = told(
+        rows() + "intercede: unlisted 17_0\n" + ACCOUNTED.format("sacct: error: Connection refused", 1), "17_0", "17_1"
+    )
+    none = told(rows() + ACCOUNTED.format("Slurm accounting storage is disabled", 1), "17_0")
+
+    assert [*away] == ["17_0"]
+    assert away["17_0"].state is JobState.UNKNOWN
+    assert "Connection refused" in (away["17_0"].evidence or "")
+    assert none == {}
+
+
+@pytest.mark.parametrize("row", ["17", "17_[0-2,5]", "17_[0-9:1%2]"])
+def test_an_array_that_never_began_is_one_row(row: str) -> None:
+    """It is about each task that has none of its own."""
+    states = told(rows((row, "CANCELLED", "0", "None"), ("17_1", "COMPLETED", "0", "None")), "17_0", "17_1", "170_0")
+
+    assert (states["17_0"].state, states["17_1"].state) == (JobState.KILLED, JobState.DONE)
+    assert "170_0" not in states
+
+
+def test_a_row_of_what_waits_is_not_about_a_task_that_is_gone() -> None:
+    """A task that is cancelled before it began is forgotten, and its array still waits."""
+    assert told(rows() + ACCOUNTED.format("17|PENDING|0:0", 0), "17_0") == {}
+
+
+def test_the_same_number_in_two_clusters_is_two_jobs() -> None:
+    """And a cluster that nobody asked tells nothing."""
+    answer = rows(("17_0", "RUNNING", "0", "None")) + rows(("17_0", "FAILED", "256", "None"), cluster="east")
+
+    states = told(answer, "17_0", "17_0;east", "17_0;west")
+
+    assert {name: status.state for name, status in states.items()} == {
+        "17_0": JobState.RUNNING,
+        "17_0;east": JobState.FAILED,
+    }
+
+
+def test_all_are_asked_about_at_once(place: Place) -> None:
+    """One squeue for any number of copies, two ids at least, and sacct for nobody that squeue lists."""
+    place.answer(
+        "squeue", "".join(f"echo '17_{task}|RUNNING|0|None|'\n" for task in range(9)) + "echo '18|PENDING|0|None|'"
+    )
+    ids = [*(f"17_{task}" for task in range(9)), "18"]
+
+    result = place.run(SlurmScheduler().status_script(), ids)
+
+    assert sorted(SlurmScheduler().parse_status(ids, result)) == sorted(ids)
+    (words,) = place.calls("squeue")
+    assert "--jobs=17,18,17" in words
+    assert f"--user={os.getuid()}" in words
+    assert place.calls("sacct") == []
+
+
+def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Place) -> None:
+    """By the cluster's name; what is no id of ours is asked about nowhere."""
+    place.answer("squeue", "case $* in *east*) echo '3|RUNNING|0|None|' ;; *) echo '17_0|RUNNING|0|None|' ;; esac")
+    place.answer("sacct", "echo '19|FAILED|1:0'")
+    ids = ["17_0", "17_1", "3;east", "x;east", "-x", "17_", "19"]
+
+    states = SlurmScheduler().parse_status(ids, place.run(SlurmScheduler().status_script(), ids))
+
+    assert {name: status.state for name, status in states.items()} == {
+        "17_0": JobState.RUNNING,
+        "3;east": JobState.RUNNING,
+        "19": JobState.FAILED,
+    }
+    asked = [word for words in place.calls("squeue") for word in words if word.startswith(("--jobs", "--clusters"))]
+    assert sorted(asked) == ["--clusters=east", "--jobs=17,19,17", "--jobs=3,3"]
+    (words,) = place.calls("sacct")
+    assert "--jobs=17,19,17" in words
+
+
+def test_many_arrays_are_some_calls(tmp_path: Path) -> None:
+    """Two thousand to a call: a command's arguments have an end."""
+    place = Place(tmp_path)
+    place.run(SlurmScheduler().status_script(), [f"{number}_0" for number in range(4500)])
+
+    assert len(place.calls("squeue")) == 3
+
+
+def test_a_squeue_that_fails_is_no_empty_answer(place: Place) -> None:
+    """An outage may pass; anything else does not; one of several clusters is enough."""
+    away = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+    place.answer("squeue", f"case $* in *east*) echo '{away}' >&2; exit 1 ;; esac")
+    ids = ["1", "2;east"]
+    with pytest.raises(SchedulerError, match="Unable to contact") as caught:
+        SlurmScheduler().parse_status(ids, place.run(SlurmScheduler().status_script(), ids))
+    assert caught.value.retryable
+
+    place.forget()
+    place.answer("squeue", "echo 'squeue: unrecognized option' >&2; exit 1")
+    with pytest.raises(SchedulerError, match="unrecognized") as caught:
+        SlurmScheduler().parse_kill(["1"], place.run(SlurmScheduler().kill_script(), ["1"]))
+    assert not caught.value.retryable
+
+
+def test_an_answer_without_its_end_is_none() -> None:
+    """Whatever it says: the rest may have said more."""
+    answer = said(rows(("17", "FAILED", "256", "None")))
+    for parse in (SlurmScheduler().parse_status, SlurmScheduler().parse_kill):
+        with pytest.raises(SchedulerError):
+            parse(["17"], answer)
+    with pytest.raises(SchedulerError):
+        SlurmScheduler().parse_list(answer)
+
+
+def expanded(words: Sequence[str]) -> list[str]:
+    """Return the ids that scancel would take."""
+    found: list[str] = []
+    for word in words:
+        match = re.fullmatch(r"([0-9]+)(?:_\[([0-9,-]+)\])?", word)
+        assert match, word
+        for part in match[2].split(",") if match[2] else ():
+            low, _, high = part.partition("-")
+            found += [f"{match[1]}_{task}" for task in range(int(low), int(high or low) + 1)]
+        found += [] if match[2] else [match[1]]
+    return found
+
+
+IDS = st.tuples(st.integers(1, 4), st.none() | st.integers(0, 30), st.sampled_from(["", ";east", ";west"]))
+
+
+@given(st.lists(IDS, max_size=40))
+@settings(max_examples=25)
+def test_exactly_the_copies_asked_are_ended(
+    tmp_path_factory: pytest.TempPathFactory, ids: list[tuple[int, int | None, str]]
+) -> None:
+    """However they are mixed; each in the cluster that it is in."""
+    names = [f"{job}{'' if task is None else f'_{task}'}{cluster}" for job, task, cluster in ids]
+    place = Place(tmp_path_factory.mktemp("kill"))
+
+    place.run(SlurmScheduler().kill_script(), names)
+
+    ended: list[str] = []
+    for words in place.calls("scancel"):
+        cluster = words.pop(0).replace("--clusters=", ";") if words[0].startswith("--") else ""
+        ended += [f"{each}{cluster}" for each in expanded(words)]
+    assert set(ended) == set(names)
+
+
+def test_many_copies_are_few_words(place: Place) -> None:
+    """A thousand of one array are one; the brackets are no patterns for files."""
+    (place.root / "17_0").touch()
+
+    place.run(SlurmScheduler().kill_script(), [f"17_{task}" for task in range(1000)])
+    place.run(SlurmScheduler().kill_script(), [f"17_{2 * task}" for task in range(1000)])
+
+    once, bounded = place.calls("scancel")
+    assert once == ["17_[0-999]"]
+    assert max(map(len, bounded)) < 1100
+
+
+def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
+    """What ends or has ended is ok, what scancel was denied is denied, and of what lives on nothing is said."""
+    place.answer(
+        "scancel", "echo 'scancel: error: Kill job error on job id 18_[0-1]: Access/permission denied' >&2; exit 210"
+    )
+    lines = ["17_0|COMPLETING|0|None|", "17_1|CANCELLED|0|None|", "17_2|RUNNING|0|None|", "18_0|RUNNING|0|None|"]
+    place.answer("squeue", "\n".join(f"echo {shlex.quote(line)}" for line in lines))
+    ids = ["17_0", "17_1", "17_2", "17_3", "18_0", "18_1"]
+
+    outcomes = SlurmScheduler().parse_kill(ids, place.run(SlurmScheduler().kill_script(), ids))
+
+    assert {name: (outcome.ok, outcome.reason) for name, outcome in outcomes.items()} == {
+        "17_0": (True, None),
+        "17_1": (True, None),
+        "18_0": (False, "denied"),
+        "18_1": (False, "denied"),
+    }
+
+
+def lost(place: Place, scheduler: SlurmScheduler, copies: int = 5) -> None:
+    """Submit, and lose the answer."""
+    place.answer("sbatch", "echo 17")
+    place.run(scheduler.submit_script(batch(copies)))
+    place.forget()
+
+
+def test_a_lost_answer_is_found_by_name(place: Place) -> None:
+    """Arrays are taken whole; one that accounting alone knows, too; one that nobody knows never was."""
+    scheduler = SlurmScheduler(max_array_size=2)
+    lost(place, scheduler)
+    place.answer("squeue", f"echo '20|ic-{STAMP}-0'; echo '20|ic-{STAMP}-0'; echo '9|ic-{STAMP}-00'")
+    place.answer("sacct", f"echo '20_0|ic-{STAMP}-0'; echo '22|ic-{STAMP}-4'")
+
+    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {0: "20_0", 1: "20_1", 4: "22"}
+    (words,) = place.calls("squeue")
+    assert f"--name=ic-{STAMP}-0,ic-{STAMP}-2,ic-{STAMP}-4" in words
+
+
+def test_every_cluster_is_searched(place: Place) -> None:
+    """Those that it may have been submitted to."""
+    scheduler = SlurmScheduler(clusters=["east", "west"])
+    lost(place, scheduler, 2)
+    place.answer("squeue", "true", f"echo '20|ic-{STAMP}-0'")
+
+    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {0: "20_0;west", 1: "20_1;west"}
+
+
+def test_a_submission_that_never_came_to_sbatch_is_not_looked_for(place: Place) -> None:
+    """Nobody is asked, and there is nothing."""
+    scheduler = SlurmScheduler()
+
+    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {}
+    assert place.calls("squeue") == place.calls("sacct") == []
+
+
+def test_what_accounting_may_know_is_not_given_up(place: Place) -> None:
+    """Where it is away and squeue does not list all, the search is to be repeated; where squeue does, it is not needed."""
+    scheduler = SlurmScheduler(max_array_size=5)
+    lost(place, scheduler)
+    place.answer("sacct", "echo 'sacct: error: Connection refused' >&2; exit 1")
+    with pytest.raises(SchedulerError, match="Connection refused") as caught:
+        scheduler.parse_list(place.run(scheduler.list_script(STAMP)))
+    assert caught.value.retryable
+
+    place.answer("squeue", f"echo '20|ic-{STAMP}-0'")
+    assert len(scheduler.parse_list(place.run(scheduler.list_script(STAMP)))) == 5
+
+
+class Job:
+    """The batch script of a submission, to be run as slurmd runs it."""
+
+    def __init__(self, place: Place, wrapper: str) -> None:
+        self.here, self.shell = place.root / STAMP, place.shell
+        lost(place, SlurmScheduler(max_array_size=10))
+        (self.here / "copies" / "13").mkdir(parents=True)
+        (self.here / "wrapper").write_text(wrapper)
+
+    def start(self, first: int = 10, count: int = 5, task: int = 3) -> subprocess.Popen[str]:
+        """Run a task."""
+        environment = {"SLURM_SUBMIT_DIR": str(self.here), "SLURM_JOB_ID": "21", "SLURM_ARRAY_JOB_ID": "17"}
+        return subprocess.Popen(
+            [*self.shell, str(self.here / "slurm" / "job"), str(first), str(count)],
+            cwd="/",
+            env={**os.environ, **environment, "SLURM_ARRAY_TASK_ID": str(task)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, str]:
+        """Run a task to its end; return its code, and what it said."""
+        started = self.start()
+        stdout, _ = started.communicate()
+        return started.returncode, stdout
+
+    def record(self, text: str) -> None:
+        """Write how the copy ended."""
+        (self.here / "copies" / "13" / "exit").write_text(f"{text} 0 host 17_3 1\n")
+
+
+@pytest.mark.parametrize(("record", "code"), [("code 0", 0), ("code 3", 3), ("code 255", 255), ("signal 9", 137)])
+def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> None:
+    """So that Slurm's own word for it is true."""
+    job = Job(place, f'echo "{record} 0 host $IC_NATIVE 1" >"copies/$1/exit"')
+
+    assert job.run() == (code, "")
+    assert (job.here / "copies" / "13" / "exit").read_text() == f"{record} 0 host 17_3 1\n"
+
+
+def test_a_job_without_a_record_has_failed(place: Place) -> None:
+    """Whatever its wrapper ended with."""
+    assert Job(place, "exit 0").run() == (1, "")
+
+
+def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:
+    """A site may queue jobs anew by their exit code; one that a signal ended runs once more."""
+    job = Job(place, 'echo again; echo "code 0 0 host x 2" >"copies/$1/exit"')
+    job.record("code 3")
+    assert job.run() == (0, "")
+    job.record("signal 9")
+    assert job.run() == (0, "again\n")
+
+
+def test_one_copy_is_known_by_its_own_number(place: Place) -> None:
+    """Also where whoever submitted was itself in an array, whose variables are here."""
+    job = Job(place, 'echo "$1 $IC_NATIVE"')
+    alone = job.start(first=13, count=1)
+
+    assert alone.communicate()[0] == "13 21\n"
+
+
+def test_the_batch_script_outlives_its_wrapper(place: Place) -> None:
+    """Slurm's TERM goes to every process of the job, and the wrapper still has its record to write."""
+    slow = 'trap "sleep 0.2; echo code 7 >copies/$1/exit.tmp; mv copies/$1/exit.tmp copies/$1/exit; exit" TERM; : >up; while :; do sleep 0.05; done'
+    job = Job(place, slow)
+    started = job.start()
+    end = time.monotonic() + 30
+    while not (job.here / "up").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    for process in (started.pid, *map(int, children)):
+        os.kill(process, signal.SIGTERM)
+
+    started.communicate(timeout=30)
+    assert started.returncode == 7
+
+
+def test_the_payload_sees_nothing_of_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that it is given keeps its value, and none is added but its native id, which the wrapper takes."""
+    for name in ("index", "what", "number", "native"):
+        monkeypatch.setenv(name, "theirs")
+    job = Job(place, "env")
+    environment = job.run()[1].splitlines()
+
+    assert {f"{name}=theirs" for name in ("index", "what", "number", "native")} <= set(environment)
+    assert [each for each in environment if each.startswith("ic_")] == []
+
+
+def recordings(version: str) -> list[dict[str, Any]]:
+    """Return what is shipped of a version."""
+    return json.loads((RECORDED / f"{version}.json").read_text())  # type: ignore[no-any-return]  # test_it_ships holds it
+
+
+def answers(version: str) -> list[dict[str, Any]]:
+    """Return what Slurm's commands answered, in the same order."""
+    return json.loads((ANSWERS / version / "answers.json").read_text())  # type: ignore[no-any-return]  # as above
+
+
+class Replay:
+    """A version's recorded life once more: fragments run where Slurm's commands are stubs that say what it said."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        self.places = {shell[0]: Place(tmp / shell[0], shell) for shell in SHELLS}
+        self.schedulers: dict[str, SlurmScheduler] = {}
+
+    def again(self, recording: Mapping[str, Any], answer: Mapping[str, Any], shell: str) -> CommandResult:
+        """Run a recording's fragment."""
+        place = self.places[shell]
+        place.forget()
+        for tool in TOOLS:
+            calls = [call for call in answer["calls"] if call["argv"][0] == tool]
+            for number, call in enumerate(calls):
+                text = f"printf %s {shlex.quote(call['stdout'])}; printf %s {shlex.quote(call['stderr'])} >&2"
+                place.answer_one(tool, number, f"{text}; exit {call['returncode']}")
+        return place.run(*self._fragment(recording, answer))
+
+    def _fragment(self, recording: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, Sequence[str], str]:
+        scheduler = SlurmScheduler(max_array_size=answer.get("max_array_size"))
+        match recording["verb"]:
+            case "submit":
+                submission = Batch.model_validate(recording["batch"])
+                for place in self.places.values():
+                    (place.root / submission.stamp).mkdir(exist_ok=True)
+                return scheduler.submit_script(submission), (), submission.stamp
+            case "list":
+                return scheduler.list_script(recording["stamp"]), (), ""
+            case verb:
+                return getattr(scheduler, f"{verb}_script")(), recording["ids"], ""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_fragments_make_of_real_answers_what_is_shipped(tmp_path: Path, version: str) -> None:
+    """In each shell in turn; of the number of calls, too, none is more or less than on the real thing."""
+    replay = Replay(tmp_path)
+    shipped, answered = recordings(version), answers(version)
+    assert [each["what"] for each in shipped] == [each["what"] for each in answered]
+    for number, (recording, answer) in enumerate(zip(shipped, answered, strict=True)):
+        shells = replay.places if recording["verb"] == "submit" else [[*replay.places][number % len(replay.places)]]
+        for shell in shells:
+            result = replay.again(recording, answer, shell)
+            assert result.stdout.decode() == recording["stdout"], recording["what"]
+            assert result.returncode == recording["returncode"], recording["what"]
+            called = sum(len(replay.places[shell].calls(tool)) for tool in TOOLS)
+            assert called == len(answer["calls"]), recording["what"]
+
+
+STATUSES = [each for version in VERSIONS for each in recordings(version) if each["verb"] == "status"]
+
+
+@given(st.sampled_from([each for each in STATUSES if each["returncode"] == 0]), st.data())
+def test_a_damaged_answer_never_ends_a_job(recording: Mapping[str, Any], data: st.DataObject) -> None:
+    """Lines that are lost, doubled, cut off or between others: part of the truth, or UNKNOWN, or an error."""
+    lines = recording["stdout"].splitlines()
+    kept = data.draw(st.lists(st.integers(0, len(lines) - 1), max_size=2 * len(lines)).map(sorted))
+    chatter = data.draw(
+        st.lists(st.sampled_from(["", "17", "CLUSTER: east", "Welcome | to | us |", "|||"]), max_size=3)
+    )
+    damaged = [lines[number] for number in kept]
+    for line in chatter:
+        damaged.insert(data.draw(st.integers(0, len(damaged))), line)
+    text = "\n".join(damaged)[: data.draw(st.integers(0, 10000))] + data.draw(
+        st.sampled_from(["", "\nintercede: end\n"])
+    )
+    try:
+        states = SlurmScheduler().parse_status(recording["ids"], said(text))
+    except SchedulerError:
+        return
+    for name, status in states.items():
+        truth = recording["expected"].get(name, {}).get("state")
+        assert status.state == truth or status.state is JobState.UNKNOWN, (name, text)
+
+
+@given(st.sampled_from(STATUSES), st.binary(max_size=20), st.integers(0, 2000), st.integers(0, 40))
+def test_bytes_of_any_kind_are_an_answer_or_an_error(
+    recording: Mapping[str, Any], inserted: bytes, start: int, gone: int
+) -> None:
+    """No other exception, and nothing about a job that nobody asked about."""
+    text = recording["stdout"].encode()
+    result = CommandResult(returncode=0, stdout=text[:start] + inserted + text[start + gone :])
+    scheduler = SlurmScheduler()
+    for parse in (scheduler.parse_status, scheduler.parse_kill):
+        try:
+            assert set(parse(recording["ids"], result)) <= set(recording["ids"])
+        except SchedulerError:
+            continue
+
+
+SUBMITS = [each for version in VERSIONS for each in recordings(version) if each["verb"] == "submit"]
+
+
+@given(st.sampled_from(SUBMITS), st.data())
+def test_a_damaged_answer_to_a_submission_loses_nothing(recording: Mapping[str, Any], data: st.DataObject) -> None:
+    """With lines lost, each copy has its true id or there is an error; what was taken is never called refused."""
+    submission = Batch.model_validate(recording["batch"])
+    lines = recording["stdout"].splitlines()
+    kept = data.draw(st.lists(st.sampled_from(range(len(lines))), unique=True).map(sorted))
+    text = "\n".join(lines[number] for number in kept) + "\n"
+    try:
+        queued = SlurmScheduler().parse_submit(submission, said(text, recording["stderr"], recording["returncode"]))
+    except (SchedulerError, LimitError):
+        return
+    truth = recording["expected"]["ids"]
+    assert {str(index): native for index, native in queued.ids.items()} == truth
