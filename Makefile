@@ -12,7 +12,7 @@ READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint types coverage bench docs matrix constraints clean
+.PHONY: demo test test-slow test-all lint types coverage bench bench-peers docs matrix constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -52,6 +52,10 @@ coverage: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+# Beside the peers, on a Slurm and an sshd of its own: as root, on Debian, some twenty minutes.
+bench-peers: $(TEST_READY)
+	$(BIN)/python -m benchmarks.peers
 
 # Every wrong implementation against every clause: some minutes.
 matrix: $(READY)

@@ -9,11 +9,13 @@ any option nothing is written there: lines go to stdout.
 
 import argparse
 import json
+import os
+import platform
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import cast
 
 from benchmarks.peers.ground import Ground
@@ -58,21 +60,34 @@ def chosen() -> tuple[Sequence[Run], bool]:
     return plan, not (options.quick or options.peer or options.copies or options.rtt)
 
 
+def about(ground: Ground) -> Mapping[str, object]:
+    """Tell where and when the numbers were taken, and of what."""
+    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": ground.versions()}
+
+
+def measure(ground: Ground, plan: Iterable[Run]) -> Iterator[Mapping[str, object]]:
+    """Run all of it, the near before the far."""
+    distance = attrgetter("rtt")
+    for rtt, runs in groupby(sorted(plan, key=distance), key=distance):
+        with ground.sshd(rtt):
+            for run in runs:
+                yield from lines(ground, run)
+
+
 def main() -> None:
     """Measure, and write it down."""
     plan, everything = chosen()
     ground = Ground()
     ground.prepare()
-    taken: list[Mapping[str, object]] = [{"date": datetime.now(UTC).date().isoformat(), "versions": ground.versions()}]
-    for rtt, runs in groupby(plan, key=lambda run: run.rtt):
-        with ground.sshd(rtt):
-            for run in runs:
-                for line in lines(ground, run):
-                    print(json.dumps(line), file=sys.stderr if everything else sys.stdout, flush=True)
-                    taken.append(line)
+    taken: list[Mapping[str, object]] = []
+    for line in measure(ground, plan):
+        print(json.dumps(line), flush=True)
+        taken.append(line)
     if everything:
-        RAW.write_text("".join(f"{json.dumps(line)}\n" for line in taken))
-        write(taken)
+        where = about(ground)
+        RAW.write_text("".join(f"{json.dumps(line)}\n" for line in (where, *taken)))
+        write(where, taken)
 
 
 if __name__ == "__main__":

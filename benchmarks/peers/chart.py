@@ -65,7 +65,9 @@ class Chart:
         for colour, (name, points) in zip(COLOURS, self.series.items(), strict=False):
             path = "L".join(f"{self._x(x):.1f} {self._y(y):.1f}" for x, y in points)
             yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-            yield from (f'<circle cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="3" fill="{colour}"/>' for x, y in points)
+            yield from (
+                f'<circle cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="3" fill="{colour}"/>' for x, y in points
+            )
             yield _text(WIDTH - RIGHT + 12, labels[name] + 4, name, f'fill="{colour}"')
 
     def _labels(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,7 +81,10 @@ class Ground:
     def _recipe(self, name: str, **settings: str) -> None:
         """Start what it is about. Its daemons would hold a pipe open."""
         subprocess.run(
-            [RECIPES / name / "up.sh"], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "HOST": HOST, **settings}
+            [RECIPES / name / "up.sh"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "HOST": HOST, **settings},
         )
 
     def _environments(self) -> None:
@@ -118,12 +121,11 @@ class Ground:
     def _make_keys(self) -> None:
         self._keys.mkdir(exist_ok=True)
         for name in ("host", "id"):
-            key = self._keys / name
-            if not key.exists():
-                _said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+            if not (self._keys / name).exists():
+                _said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._keys / name)
         shutil.chown(self._keys / "id", HERE)
-        key = (self._keys / "host.pub").read_text()
-        (self._keys / "known_hosts").write_text("".join(f"[{self._address(rtt)}]:{PORT} {key}" for rtt in (0, 1)))
+        host = (self._keys / "host.pub").read_text()
+        (self._keys / "known_hosts").write_text("".join(f"[{self._address(rtt)}]:{PORT} {host}" for rtt in (0, 1)))
 
     def _homes(self) -> None:
         shutil.rmtree(self._home, ignore_errors=True)
@@ -137,7 +139,7 @@ class Ground:
         return f"10.78.{number}.1" if rtt else f"10.77.{number}.1"
 
     @contextmanager
-    def sshd(self, rtt: int) -> Iterator[None]:
+    def sshd(self, rtt: int) -> Generator[None]:
         """Have the host's sshd answer, so many milliseconds away."""
         config, pid = self._keys / "sshd_config", self._keys / "sshd.pid"
         known = {"port": PORT, "there": THERE, "keys": self._keys}
@@ -171,7 +173,7 @@ class Ground:
         """Write the command that runs a peer."""
         peer = PEERS[run.peer]
         way = self._here() if peer.reach == "ssh" else [*_on(THERE), *self._env(f"/home/{THERE}")]
-        module = f"benchmarks.peers.runs.{peer.program}"
+        module = f"benchmarks.peers.{peer.program}"
         arguments = [*peer.argument, str(run.copies), str(seconds), *run.scenes]
         return [*way, str(self.python(peer.environment)), "-P", "-m", module, *arguments]
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.peers.runs.scene import Peer, main
+from benchmarks.peers.runs.scene import LeftOutError, Peer, main
+
+PATIENCE = 60.0
 
 SUBMIT = """
 mkdir -p "$1/out" && cd "$1" && cat >job.sh
@@ -70,10 +72,15 @@ class Floor(Peer):
 
     def fetches(self) -> Mapping[str, Callable[[Path], Awaitable[None]]]:
         """Have sftp get file by file, too."""
-        return super().fetches() | ({"fetch by sftp": self._fetch_by_sftp} if self._way == "ssh" else {})
+        ways = super().fetches()
+        return {**ways, "fetch by sftp": self._fetch_by_sftp} if self._way == "ssh" else ways
 
     async def _fetch_by_sftp(self, into: Path) -> None:
-        await self._run(self._sftp, f"get -r {self._directory}/out {into}\n")
+        """File by file. Far away that takes minutes."""
+        try:
+            await asyncio.wait_for(self._run(self._sftp, f"get -r {self._directory}/out {into}\n"), PATIENCE)
+        except TimeoutError:
+            raise LeftOutError(f"not through after {PATIENCE:g} s") from None
 
     async def kill(self) -> None:
         """End the arrays."""
@@ -89,7 +96,11 @@ class Floor(Peer):
     async def _run(self, command: Sequence[str], stdin: str = "") -> str:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        out, _ = await process.communicate(stdin.encode())
+        try:
+            out, _ = await process.communicate(stdin.encode())
+        except asyncio.CancelledError:
+            process.kill()
+            raise
         if process.returncode:
             raise RuntimeError(f"{command[0]} ended with {process.returncode}")
         return out.decode()

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.peers.runs.scene import PAUSE, LeftOutError, Peer, main
 from psij import Job, JobAttributes, JobExecutor, JobSpec, ResourceSpecV1
 from psij.executors.batch.slurm import SlurmExecutorConfig
-
-from benchmarks.peers.runs.scene import PAUSE, LeftOutError, Peer, main
 
 
 class Psij(Peer):

@@ -18,7 +18,6 @@ from aiida import load_profile
 from aiida.schedulers.plugins.slurm import SlurmScheduler
 from aiida.storage.sqlite_temp import SqliteTempBackend
 from aiida.transports.plugins.ssh_async import AsyncSshTransport
-
 from benchmarks.peers.runs.scene import Peer, main
 
 

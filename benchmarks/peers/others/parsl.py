@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import join
 
+from benchmarks.peers.runs.scene import Peer, main
 from parsl.launchers import SimpleLauncher
 from parsl.providers import SlurmProvider
-
-from benchmarks.peers.runs.scene import Peer, main
 
 
 class Parsl(Peer):

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.peers.runs.scene import Peer, main
 from submitit import Job, SlurmExecutor
 from submitit.helpers import CommandFunction
-
-from benchmarks.peers.runs.scene import Peer, main
 
 
 class Submitit(Peer):
