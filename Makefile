@@ -1,6 +1,7 @@
 # make demo   an environment, a handful of real jobs, and the conformance suite's verdict on where they ran
 # make test   the whole quick suite; make test-slow, what takes longer: the kit against implementations that are wrong on purpose
-# Both need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
+# make test-daemons   the conformance suite on real daemons, which it installs, starts and ends: Debian 12, as root
+# All need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint types coverage bench bench-peers docs matrix constraints clean
+.PHONY: demo test test-slow test-all daemons test-daemons daemons-down lint types coverage bench bench-peers docs matrix constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -25,11 +26,22 @@ demo: $(READY)
 	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
 
 test: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow' # more than cores: much of it waits for processes
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow and not daemons' # more than cores: much of it waits for processes
 
 # Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, and pages that show them.
 test-slow: $(TEST_READY)
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m slow
+
+# Real daemons, on a Debian 12 as root: docs/how-to/run-the-daemons.md. They stay up until daemons-down.
+daemons: $(TEST_READY)
+	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons/test_coming_up.py
+
+# Up, every combination and every fault, down; red too if anything is left behind.
+test-daemons: $(TEST_READY)
+	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons; code=$$?; tests/daemons/down.sh && exit $$code
+
+daemons-down:
+	tests/daemons/down.sh
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,10 @@
+#!/bin/bash
+# mounts.sh ROOT [COMMAND...]: in a mount namespace of its own, gives a chroot what programs expect to find mounted.
+set -eu
+root=$1
+shift
+mount --bind "$root" "$root" # HTCondor unshares mounts for each job, which the kernel refuses unless / is a mount point
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /dev "$root/dev"
+[ $# = 0 ] || exec "$@"
