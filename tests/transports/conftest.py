@@ -30,7 +30,7 @@ def new_key() -> asyncssh.SSHKey:
     return asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]  # its keywords
 
 
-_HOST_KEY, _USER_KEY = new_key(), new_key()
+_USER_KEY = new_key()
 
 
 class Sshd:
@@ -38,7 +38,7 @@ class Sshd:
 
     def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.home = home
-        self.host_key, self.user_key = _HOST_KEY, _USER_KEY
+        self.host_key, self.user_key = new_key(), _USER_KEY
         self.shell: tuple[str, ...] = ("sh",)
         self.variables: dict[str, str] = {}
         self.sessions_allowed, self.sessions, self.refused = _UNLIMITED, 0, 0
@@ -54,6 +54,7 @@ class Sshd:
         self._loop = loop
         self._open: set[asyncssh.SSHServerConnection] = set()
         self._leaders: set[int] = set()
+        self.serving: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Listen."""
@@ -80,9 +81,11 @@ class Sshd:
     async def _stop(self) -> None:
         self._listener.close()
         await self._hang_up()
-        for pid in self.running():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while self.serving:
+            for pid in self.running():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.wait(self.serving, timeout=0.1)
 
     def running(self) -> set[int]:
         """Return the processes that commands have started here, and that have not ended."""
@@ -114,11 +117,15 @@ class Sshd:
     def _done(self, work: Coroutine[None, None, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
-    def known_hosts(self, pattern: str = "*") -> str:
-        """Write a file that says that the hosts of that pattern have this key; return its path."""
+    def known_hosts(self) -> str:
+        """Write a file that says that every host has this key; return its path."""
         path = self.home / f"known_hosts-{self.port}"
-        path.write_text(f"{pattern} {self.host_key.export_public_key().decode()}")
+        path.write_text(self.known_as("*"))
         return str(path)
+
+    def known_as(self, name: str | None = None) -> str:
+        """Write the line of a file of known hosts that says that a host of that name has this key."""
+        return f"{name or f'[127.0.0.1]:{self.port}'} {self.host_key.export_public_key().decode()}"
 
     def transport(
         self, *, host: str = "127.0.0.1", port: int | None = None, known_hosts: str | None = None, **options: object
@@ -283,7 +290,9 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._typed.put_nowait(b"")
 
     def exec_requested(self, command: str) -> bool:
-        self._task = asyncio.ensure_future(self._sshd.run(self._chan, self, command))
+        serving = asyncio.ensure_future(self._sshd.run(self._chan, self, command))
+        self._sshd.serving.add(serving)
+        serving.add_done_callback(self._sshd.serving.discard)
         return True
 
     def data_received(self, data: bytes, datatype: int | None) -> None:

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, cast
 
 import asyncssh
 
@@ -33,6 +34,15 @@ _USER = r"(?!-)[^@\s\x00-\x1f'\"`;&<>|(){}]+"
 _HOST = r"\[[0-9A-Fa-f:.%]+\]|(?!-)[^:@\[\]$\\\s\x00-\x1f'\"`;&<>|(){}]+"
 _PLACE = re.compile(rf"(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 _PORTS = range(1, 65536)
+_DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
+_NOTHING_ELSE: dict[str, object] = {
+    "agent_path": None,
+    "pkcs11_provider": None,
+    "client_certs": [],
+    "gss_auth": False,
+    "gss_kex": False,
+}
+_NOT_LET_IN = (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ class Place:
         if username is not None and not re.fullmatch(_USER, username):
             raise _no_sense("username", username, "a user's name there")
         return Place(self.host, port or self.port, username or self.username)
+
+    def options(self) -> dict[str, object]:
+        """Return what asyncssh is told of it."""
+        given = {"host": self.host, "port": self.port, "username": self.username}
+        return {name: value for name, value in given.items() if value is not None}
 
     def __str__(self) -> str:
         """Write it as it is read."""
@@ -183,27 +198,26 @@ class Link:
                 _raise_translated(place, error)
 
     async def _log_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
-        keys = await self._options_of(place)
-        given = {"port": place.port, "username": place.username}
+        known_hosts = await way.known_hosts(place)
         try:
+            shown = await self._shown_to(place)
             return await asyncssh.connect(
-                place.host,
                 config=None if self._server.ssh_config is None else [self._server.ssh_config],
                 tunnel=self._chain[-1] if self._chain else None,
-                known_hosts=await way.known_hosts(place),
+                known_hosts=known_hosts,
                 connect_timeout=seconds,
                 login_timeout=seconds,
                 keepalive_interval=self._server.keepalive_s,
                 keepalive_count_max=_KEEPALIVES,
                 agent_forwarding=False,
-                **keys | {key: value for key, value in given.items() if value is not None},
+                **shown | place.options(),
             )
-        except asyncssh.PermissionDenied:
+        except _NOT_LET_IN:
             if place in self._fresh:
                 self._fresh[place].forget()
             raise
 
-    async def _options_of(self, place: Place) -> dict[str, object]:
+    async def _shown_to(self, place: Place) -> dict[str, object]:
         if self._provider is None:
             return {}
         if place not in self._fresh:
@@ -223,22 +237,21 @@ class _Way:
         """Take ProxyJump where no jump host is configured: hosts on the way are verified as the last one is."""
         if self._server.ssh_config is not None and not self.jump:
             tunnel = (await self._settings(self._server.place)).tunnel
-            hops = tunnel.split(",") if isinstance(tunnel, str) else ()
+            hops = tunnel.split(",") if isinstance(tunnel, str) and tunnel != "none" else ()
             self.jump = tuple(Place.read(each, "ProxyJump") for each in hops)
 
-    async def known_hosts(self, place: Place) -> object:
-        """Return what tells asyncssh the host keys: files; an empty list is ``~/.ssh/known_hosts``, None would be all.
+    async def known_hosts(self, place: Place) -> asyncssh.SSHKnownHosts:
+        """Read the keys of hosts, anew for each login: they are mended while we run.
 
         Raises:
-            ConfigError: The configuration file wants no host keys verified.
+            ConfigError: They cannot be read, or the configuration file wants no host keys verified.
         """
         if self._server.known_hosts is not None:
-            return [self._server.known_hosts]
-        if self._server.ssh_config is None:
-            return []
-        known_hosts: object = (await self._settings(place)).known_hosts
-        if known_hosts is not None:
-            return known_hosts
+            return await asyncio.to_thread(_known_hosts, [self._server.known_hosts])
+        files: object = [] if self._server.ssh_config is None else (await self._settings(place)).known_hosts
+        if isinstance(files, list):
+            named = [str(each) for each in cast("list[object]", files)] or [_DEFAULT_KNOWN_HOSTS]
+            return await asyncio.to_thread(lambda: _known_hosts(list(filter(_is_there, named))))
         raise ConfigError(
             f"{self._server.ssh_config} sets UserKnownHostsFile none for {place}, and host keys are always verified",
             field="ssh_config",
@@ -248,7 +261,31 @@ class _Way:
 
     async def _settings(self, place: Place) -> asyncssh.SSHClientConnectionOptions:
         options = partial(asyncssh.SSHClientConnectionOptions, client_keys=None, agent_path=None)
-        return await asyncio.to_thread(options, config=[self._server.ssh_config], host=place.host)
+        try:
+            return await asyncio.to_thread(options, config=[self._server.ssh_config], **place.options())
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"the ssh configuration {self._server.ssh_config} cannot be read: {error}",
+                field="ssh_config",
+                value=self._server.ssh_config,
+                expected="a configuration file of OpenSSH's client",
+            ) from error
+
+
+def _is_there(file: str) -> bool:
+    return Path(file).expanduser().exists()
+
+
+def _known_hosts(files: Sequence[str]) -> asyncssh.SSHKnownHosts:
+    try:
+        return asyncssh.read_known_hosts(files)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the known hosts in {', '.join(files)} cannot be read: {error}",
+            field="known_hosts",
+            value=files,
+            expected="a file of host keys, as ssh writes it",
+        ) from error
 
 
 def _shown(credentials: CredentialSet) -> dict[str, object]:
@@ -258,8 +295,7 @@ def _shown(credentials: CredentialSet) -> dict[str, object]:
     return {
         "client_keys": None if key is None else [_key_pair(key)],
         "password": None if password is None else password.password.get_secret_value(),
-        "agent_path": None,
-        "gss_auth": False,
+        **_NOTHING_ELSE,
         **({} if username is None else {"username": username}),
     }
 
@@ -278,10 +314,8 @@ def _raise_translated(place: Place, error: Exception) -> NoReturn:
             "operators publish, then put it into the file of known hosts",
             retryable=False,
         ) from error
-    if isinstance(error, asyncssh.PermissionDenied | asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
+    if isinstance(error, _NOT_LET_IN):
         raise AuthenticationError(f"{place}: not let in: {error}") from error
-    if isinstance(error, asyncssh.ConfigParseError):
-        raise ConfigError(f"the ssh configuration cannot be read: {error}", field="ssh_config") from error
     unknown = isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
     lost = isinstance(error, asyncssh.ConnectionLost | OSError) and not unknown
     raise TransportError(f"{place}: cannot be reached: {error}", retryable=lost) from error
