@@ -90,7 +90,7 @@ ended() {
     count=0
     for index; do
         here=./$stamp/copies/$index
-        [ -e "$here/exit" ] || [ -e "./$stamp/finals/$index" ] || continue # whoever asked knows which of these count
+        { read -r _ <"$here/exit"; } 2>/dev/null || [ -e "./$stamp/finals/$index" ] || continue # who asked knows which count
         printf '0 .//%s/copies/%s\n' "$stamp" "$index"
         for place in stdout stderr log work; do # what tells most comes first: it is to be within the limits
             [ ! -e "$here/$place" ] || places="$places .//$stamp/copies/$index/$place"

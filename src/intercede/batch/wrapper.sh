@@ -13,7 +13,6 @@ if [ -n "${IC_LOCALE+set}" ]; then # what queued us had another one of its own
     [ -n "$LC_ALL" ] || unset LC_ALL
     unset IC_LOCALE
 fi
-ic_attempt=1
 
 cd "./copies/$1" || exit
 [ ! -e "../../finals/$1" ] || exit 0
@@ -21,7 +20,12 @@ if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
     [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
     ic_attempt=$((ic_attempt + 1))
     rm -f exit
+else
+    ic_attempt=1
 fi
+# The record's place, without its line's end, so that it counts nowhere yet. The payload may fill the disk: what is there
+# already can still be written over. Where not even this can be written nothing is run.
+printf '%-120s' '' >"exit" || exit
 exec 2>>log
 cd ./work || exit
 ic_top=${PWD%/copies/*/work}
@@ -84,4 +88,4 @@ ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
 now
 # One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy.
-printf '%s\n' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" >../exit
+printf '%s\n' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" 1<>../exit

@@ -1,0 +1,262 @@
+"""Slurm fails, or is slow, or is lied about: no job is lost, none is doubled, none is told to be over that is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.contract import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from intercede.contract import JobHandle
+    from tests.daemons.conftest import Daemons
+    from tests.daemons.faults.conftest import Manager, Score, Site, Trial
+
+pytestmark = [pytest.mark.daemons, pytest.mark.timeout(600)]
+STOPPED_SECONDS = 20
+AGED_SECONDS = 60
+
+
+async def stand_still(site: Site, process: str, seconds: float = STOPPED_SECONDS) -> None:
+    """Stop a daemon for so long."""
+    with site.host.stopped(process):
+        await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01, 0.05])
+def test_slurmctld_stands_still_during_submit(
+    site: Site, trial: Callable[..., Trial], score: Score, offset: float
+) -> None:
+    """slurmctld stopped for 20 s during submit: what sbatch gave up on may be queued afterwards, and is found, once."""
+
+    async def main() -> None:
+        async with site.manager() as manager, asyncio.TaskGroup() as group:
+            trials = [trial() for _ in range(4)]
+            submitting = [group.create_task(manager.submit(each)) for each in trials]
+            await asyncio.sleep(offset)
+            await stand_still(site, "slurmctld")
+            for each, task in zip(trials, submitting, strict=True):
+                each.judge(score, await manager.finish(await task))
+
+    asyncio.run(main())
+    score.check()
+
+
+def test_slurmctld_stands_still_during_status_and_kill(site: Site, trial: Callable[..., Trial], score: Score) -> None:
+    """slurmctld stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
+
+    async def main() -> None:
+        async with site.manager() as manager:
+            short, long = trial(seconds=1), trial(seconds=300)
+            its, killed = await manager.submit(short), await manager.submit(long)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(stand_still(site, "slurmctld"))
+                asked = [group.create_task(manager.insist(lambda: manager.backend.status(its)))]
+                ended = group.create_task(manager.insist(lambda: manager.backend.kill(killed)))
+            assert set(await asked[0]) == set(its)
+            assert all(each.ok for each in (await ended).values())
+            short.judge(score, await manager.finish(its))
+            long.judge(score, await manager.finish(killed))
+
+    asyncio.run(main())
+    score.check()
+
+
+def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
+    """slurmctld ended and started again, three times, under calls of every kind."""
+    slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
+
+    async def lives(manager: Manager, each: Trial) -> None:
+        each.judge(score, await manager.finish(await manager.submit(each)))
+
+    async def main() -> None:
+        async with site.manager() as manager, asyncio.TaskGroup() as group:
+            for _ in range(3):
+                for _ in range(5):
+                    group.create_task(lives(manager, trial(seconds=1)))
+                await asyncio.to_thread(daemons.restart, slurm, "slurmctld")
+
+    asyncio.run(main())
+    score.check()
+
+
+async def aged(site: Site, manager: Manager, handles: list[JobHandle]) -> None:
+    """Wait until squeue lists them no more. Nobody may ask us: what was told stays told."""
+    async with asyncio.timeout(AGED_SECONDS):
+        while (await asyncio.to_thread(site.host.run, "squeue", "--noheader", "--states=all", "--me")).stdout:
+            await asyncio.sleep(1)
+    assert handles
+
+
+@pytest.mark.parametrize("how", ["stopped", "ended"])
+def test_accounting_cannot_be_asked(
+    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, how: str
+) -> None:
+    """slurmdbd stands still, or is down, when jobs have left squeue: records tell what they can, and nothing is guessed."""
+    slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
+
+    async def main() -> None:
+        async with site.manager() as manager:
+            good, silent = trial(), trial(seconds=300)
+            its, without = await manager.submit(good), await manager.submit(silent)
+            await started(site, silent)
+            await recorded(site, its)
+            site.kill("slurm_script|wrapper|sleep 300")  # and no record is left
+            await aged(site, manager, its)
+            site.host.signal("slurmdbd", signal.SIGSTOP) if how == "stopped" else site.host.end("slurmdbd")
+            try:
+                told = await manager.insist(lambda: manager.backend.status([*its, *without]))
+                good.judge(score, {handle: told[handle] for handle in its})
+                assert not any(told[handle].state is JobState.DONE for handle in without)
+                assert not any(told[handle].state.final for handle in without)
+            finally:
+                site.host.signal("slurmdbd", signal.SIGCONT)
+                await asyncio.to_thread(daemons.up, slurm.name, **slurm.settings)
+            silent.judge(score, await manager.finish(without))
+
+    asyncio.run(main())
+    score.check()
+
+
+async def recorded(site: Site, handles: list[JobHandle]) -> None:
+    """Wait until every copy has written down how it ended. We are not asked: what was told once stays told."""
+    files = [f".intercede/{handle.job.replace('.', '/copies/')}/exit" for handle in handles]
+    async with asyncio.timeout(60):
+        while (await asyncio.to_thread(site.host.run, "grep", "-Lx", "code .*", *files)).stdout:
+            await asyncio.sleep(0.2)
+
+
+async def started(site: Site, each: Trial) -> None:
+    """Wait until every copy runs."""
+    async with asyncio.timeout(60):
+        while len(await asyncio.to_thread(each.noted)) < each.copies:
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", {"type": "direct", "slots": 8}], ids=["slurm", "direct"])
+def test_the_wrapper_is_killed(
+    site: Site, trial: Callable[..., Trial], score: Score, scheduler: str | dict[str, object]
+) -> None:
+    """The wrapper killed with -9: what it ran is over, or still runs, and is never told to be done."""
+
+    async def main() -> None:
+        async with site.manager(scheduler) as manager:
+            each = trial(seconds=8)
+            handles = await manager.submit(each)
+            await started(site, each)
+            site.kill(r"sh \./wrapper")
+            async with asyncio.timeout(60):
+                while True:
+                    told = await manager.insist(lambda: manager.backend.status(handles))
+                    assert not any(status.state is JobState.DONE for status in told.values())
+                    if all(status.state.final or status.reason == "lost" for status in told.values()):
+                        break
+            if scheduler == "slurm":
+                each.judge(score, told)
+
+    asyncio.run(main())
+    score.check()
+
+
+@pytest.fixture
+def slow_sbatch(site: Site) -> Iterator[str]:
+    """Make sbatch take two seconds more, and leave a file when Slurm has said yes. Returns that file's name."""
+    script = """
+        mkdir -p bin && cat >bin/sbatch && chmod 755 bin/sbatch && rm -f answered
+        { echo 'PATH=$HOME/bin:$PATH'; cat /etc/skel/.bashrc; } >.bashrc
+    """
+    shim = '#!/bin/sh\n/usr/bin/sbatch "$@" && touch "$HOME/answered" && sleep 2\n'
+    site.host.run("sh", "-c", f"printf '%s' {shlex.quote(shim)} | {{ {script} }}")
+    yield "answered"
+    site.host.run("sh", "-c", "rm -rf bin answered; cp /etc/skel/.bashrc .bashrc")
+
+
+SUBMITS = """
+import asyncio, json, sys
+from intercede import registry
+from intercede.contract import CopyVars, SubmissionSpec
+from intercede.credentials import FileCredentials
+
+key, config, spec, copies = sys.argv[1:]
+
+async def main():
+    async with FileCredentials(private_key=key) as credentials:
+        async with registry.backend(json.loads(config), credentials=credentials) as backend:
+            await backend.submit(SubmissionSpec.model_validate_json(spec), [CopyVars(environment=each) for each in json.loads(copies)])
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def submitting(site: Site, each: Trial, scheduler: str = "slurm") -> Generator[subprocess.Popen[bytes]]:
+    """Submit from a process of its own, which is killed with -9 at the end, wherever it is by then."""
+    config = json.dumps({"transport": site.way(), "scheduler": scheduler})
+    copies = json.dumps([copy.environment for copy in each.each], default=dict)
+    command = [sys.executable, "-c", SUBMITS, str(site.key), config, each.spec.model_dump_json(), copies]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("far_side", ["lives", "dies"])
+def test_the_submitter_is_killed_before_it_knows(  # noqa: PLR0917  -- fixtures
+    site: Site,
+    slow_sbatch: str,
+    trial: Callable[..., Trial],
+    score: Score,
+    wait_until: Callable[[Callable[[], object], float], None],
+    far_side: str,
+) -> None:
+    """Killed with -9 between Slurm's yes and our record, with what ran for it there or alone: the tag finds all, once."""
+
+    async def main() -> None:
+        each = trial(seconds=5)
+        with submitting(site, each):
+            wait_until(lambda: site.host.run("test", "-e", slow_sbatch).returncode == 0, 60)
+        if far_side == "dies":
+            site.kill("submit.sh|bin/sbatch")
+        async with site.manager() as manager:
+            handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))
+            each.judge(score, await manager.finish(handles))
+
+    asyncio.run(main())
+    score.check()
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "direct"])
+def test_the_submitter_is_killed_at_any_time(
+    site: Site, trial: Callable[..., Trial], score: Score, scheduler: str
+) -> None:
+    """Killed with -9 at any time: what another process then finds is all of it, or nothing and never will be."""
+    moments = random.Random(4)
+
+    async def one(manager: Manager) -> None:
+        each = trial()
+        with submitting(site, each, scheduler) as process:
+            await asyncio.sleep(moments.uniform(0.3, 1.5))
+        assert process.returncode in {0, -signal.SIGKILL}
+        handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))
+        each.judge(score, await manager.finish(handles or await manager.submit(each)))
+
+    async def main() -> None:
+        async with site.manager(scheduler) as manager:
+            for _ in range(15):
+                await one(manager)
+
+    asyncio.run(main())
+    score.check()
