@@ -355,20 +355,40 @@ def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_a_purge_that_could_not_remove_says_so(root: Path) -> None:
+def test_a_purge_that_could_not_remove_says_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what the far side said; nothing of it is gone, and later it is purged."""
+    mv = tmp_path / "bin" / "mv"
+    mv.parent.mkdir()
+    mv.write_text("#!/bin/sh\necho mv: not today >&2\nexit 1\n")
+    mv.chmod(0o755)
+
+    async def main() -> None:
+        async with client(root) as backend:
+            (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
+            with monkeypatch.context() as broken:
+                broken.setenv("PATH", str(mv.parent), prepend=":")
+                outcome = (await backend.purge([handle]))[handle]
+            assert (outcome.ok, outcome.reason) == (False, "other")
+            assert "not today" in (outcome.detail or "")
+            assert (await backend.status([handle]))[handle].state is JobState.DONE
+            assert (await backend.purge([handle]))[handle].ok
+
+    asyncio.run(main())
+
+
+def test_a_purge_needs_no_room(root: Path) -> None:
+    """Where nothing can be made any more, as on a full disk, what is purged is removed in its place."""
 
     async def main() -> None:
         async with client(root) as backend:
             (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
             (root / ".trash").rmdir()
             (root / ".trash").touch()
-            outcome = (await backend.purge([handle]))[handle]
-            assert (outcome.ok, outcome.reason) == (False, "other")
-            assert ".trash" in (outcome.detail or "")
-            assert (await backend.status([handle]))[handle].state is JobState.DONE
-            (root / ".trash").unlink()
             assert (await backend.purge([handle]))[handle].ok
+            assert (await backend.status([handle]))[handle].reason == "purged"
+            assert not submission(root, handle).joinpath("copies", "0").exists()
 
     asyncio.run(main())
 

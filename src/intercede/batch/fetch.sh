@@ -153,9 +153,9 @@ archives() {
 
 # send: first what is to come, then one archive of all.
 send() {
-    parcel=./.parcel.$mark
+    parcel=$lists/.parcel.$mark # where the look before this found room
     mkdir "$parcel" || return
-    trap 'rm -rf "$parcel" "$IC_IDS" "$root/.open.$mark"' EXIT
+    trap 'rm -rf "$parcel" "$IC_IDS" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     LC_ALL=C
     export LC_ALL # what tar says of files is read
     gnu=

@@ -15,9 +15,9 @@ condemn() {
 
 # end KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
 end() {
-    IC_IDS=$root/.kill.$mark
+    room
+    IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    trap 'rm -f "$root/.kill.$mark"' EXIT
     each condemn >"$IC_IDS"
     [ ! -s "$IC_IDS" ] || frame kill tools "$1"
     rm -f "$IC_IDS"

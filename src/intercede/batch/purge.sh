@@ -32,11 +32,13 @@ queued_left() {
     return 1
 }
 
-# throw: another purge may move some of them first, and its sweep may take the place where we put ours.
+# throw: another purge may move some of them first, and its sweep may take the place where we put ours. On a full disk
+# there may be no place to put them, and removing is what makes one.
 throw() {
+    # shellcheck disable=SC2086 # stamps and numbers, to be split
     for try in 1 2 3; do
-        # shellcheck disable=SC2086 # stamps and numbers, to be split
-        ! mkdir -p "$trash" || mv $batch "$trash/" || [ -d "$trash" ] || continue
+        mkdir -p "$trash" || { rm -rf $batch && break; } || break
+        mv $batch "$trash/" || [ -d "$trash" ] || continue
         break
     done
     for place in $batch; do

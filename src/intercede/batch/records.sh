@@ -63,8 +63,8 @@ sort_out() {
         record "$stamp" "$index"
         if [ -z "$over" ]; then
             native "$stamp" "$index"
-            printf '%s %s\n' "$stamp" "$index" >&4
-            [ -z "$id" ] || printf '%s\n' "$id" >&3
+            printf '%s %s\n' "$stamp" "$index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
+            [ -z "$id" ] || printf '%s\n' "$id" >&3 || exit 28
         elif [ -z "${open_only-}" ]; then
             printf '%s %s %s ? %s\n' "$stamp" "$index" "$killed" "$said"
         fi
@@ -92,20 +92,29 @@ tools() {
     eval "$1"
 }
 
+# room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
+room() {
+    lists=$root
+    trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
+    trap 'exit 143' HUP INT TERM
+    printf '%65536s' '' >"$lists/.ids.$mark" && return # no process more, and room for thousands of ids
+    rm -f "$lists/.ids.$mark"
+    lists=$(mktemp -d) || lists=$root
+} 2>/dev/null
+
 # look FRAGMENT: the records that stand; what the scheduler lists of the others; then their records again: a copy that
 # ends in between is seen by its record, never taken for lost.
 look() {
-    IC_IDS=$root/.ids.$mark
+    room
+    IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    trap 'rm -f "$IC_IDS" "$root/.open.$mark"' EXIT
-    trap 'exit 143' HUP INT TERM
-    frame records each sort_out 3>"$IC_IDS" 4>"$root/.open.$mark"
+    frame records each sort_out 3>"$IC_IDS" 4>"$lists/.open.$mark"
     [ ! -s "$IC_IDS" ] || frame listing tools "$1"
-    [ ! -s "$root/.open.$mark" ] || frame open again
+    [ ! -s "$lists/.open.$mark" ] || frame open again
 }
 
 again() {
     while read -r its_stamp its_index; do
         tell "$its_stamp" "$its_index"
-    done <"$root/.open.$mark"
+    done <"$lists/.open.$mark"
 }

@@ -18,6 +18,8 @@ __all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settlin
 
 _NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 _AT_ONCE = 400
+_NO_ROOM = 28
+"""As records.sh says it: ENOSPC."""
 _REFUSED = "!"
 """Where an id would stand; none can be spelled like that."""
 
@@ -97,7 +99,13 @@ class Station:
         return answer
 
     def read(self, answer: Answer) -> Look:
-        """Read what ``look_part`` told."""
+        """Read what ``look_part`` told.
+
+        Raises:
+            ResourceError: The far side had no room to note which jobs there are.
+        """
+        if answer.frame("records").returncode == _NO_ROOM:
+            raise ResourceError("there is no room on the far side, neither in the root nor for mktemp", retryable=True)
         lines = [*answer.lines("records"), *(answer.lines("open") if "open" in answer else ())]
         records = {record.job: record for record in map(read_record, lines)}
         natives = [record.native for record in records.values() if record.native is not None]

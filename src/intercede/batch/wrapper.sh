@@ -25,7 +25,7 @@ else
 fi
 # The record's place, without its line's end, so that it counts nowhere yet. The payload may fill the disk: what is there
 # already can still be written over. Where not even this can be written nothing is run.
-printf '%-120s' '' >"exit" || exit
+printf '%-120s' '' >"exit" || exit 126
 exec 2>>log
 cd ./work || exit
 ic_top=${PWD%/copies/*/work}
@@ -88,4 +88,4 @@ ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
 now
 # One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy.
-printf '%s\n' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" 1<>../exit
+printf '%s\n' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" 1<>../exit || exit "$ic_code" # whoever started us may tell

@@ -22,8 +22,9 @@ ic_ended() {
 # A site may queue jobs anew by their exit code. What has run does not run again, and is not to be queued for ever.
 ! ic_ended || [ "$ic_what" != code ] || exit 0
 IC_NATIVE=$ic_native sh ./wrapper "$ic_index"
+ic_code=$?
 
 # The job ends as the payload did: Slurm calls it COMPLETED or FAILED, and is right where the record is not seen yet.
-ic_ended || exit 1
+ic_ended || exit "$ic_code" # the payload's where its record cannot be written, 126 where it was not run
 [ "$ic_what" = code ] || ic_number=$((128 + ic_number))
 exit "$ic_number"
