@@ -1,11 +1,23 @@
 """What a provider answers: typed, expiring, secret."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import pytest
 from pydantic import SecretBytes, SecretStr, ValidationError
 
-from intercede.contract import Certificate, CredentialNeed, CredentialSet, Password, PrivateKey, Token
+from intercede.contract import (
+    AuthenticationError,
+    Certificate,
+    CredentialNeed,
+    CredentialProvider,
+    CredentialSet,
+    FreshCredentials,
+    Password,
+    PrivateKey,
+    Token,
+)
 
 SOON, LATE = datetime(2030, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
 SET = CredentialSet(
@@ -53,3 +65,102 @@ def test_wrong_needs_and_answers_are_refused() -> None:
         CredentialSet(credentials=())
     with pytest.raises(ValidationError, match="timezone"):
         Token(token=SecretStr("t"), expires=datetime(2030, 1, 1))  # noqa: DTZ001 -- the refusal is the test
+
+
+NEED = CredentialNeed(resource="host", kinds=("token",))
+
+
+class Provider:
+    """Numbers its answers, each of which is good for so many seconds; the first one fails where it is told to."""
+
+    def __init__(self, seconds: float | None = None, error: Exception | None = None) -> None:
+        self.needs: list[CredentialNeed] = []
+        self._seconds, self._error = seconds, error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def get(self, need: CredentialNeed) -> CredentialSet:
+        """Take some turns of the loop."""
+        self.needs.append(need)
+        number = len(self.needs)
+        await asyncio.sleep(0.01)
+        if number == 1 and self._error is not None:
+            raise self._error
+        expires = None if self._seconds is None else datetime.now(UTC) + timedelta(seconds=self._seconds)
+        return CredentialSet(credentials=(Token(token=SecretStr(str(number)), expires=expires),))
+
+
+async def word(fresh: FreshCredentials) -> str:
+    """Return the number of the answer."""
+    token = (await fresh.get()).first(Token)
+    assert token is not None
+    return token.token.get_secret_value()
+
+
+@pytest.mark.parametrize("seconds", [None, 61.0], ids=["for ever", "for a while"])
+def test_a_good_answer_is_kept(seconds: float | None) -> None:
+    """The provider is asked once, with the need, however many ask at once and later."""
+    provider = Provider(seconds)
+    fresh = FreshCredentials(provider, NEED)
+
+    async def main() -> None:
+        assert await asyncio.gather(*(word(fresh) for _ in range(20))) == ["1"] * 20
+        assert await word(fresh) == "1"
+
+    asyncio.run(main())
+    assert isinstance(provider, CredentialProvider)
+    assert provider.needs == [NEED]
+
+
+@pytest.mark.parametrize(("seconds", "margin"), [(59.0, 60.0), (-1.0, 0.0), (9.0, 10.0)])
+def test_an_answer_near_its_expiry_is_not(seconds: float, margin: float) -> None:
+    """It is handed out to whoever asked for it, and the next one asks anew."""
+    fresh = FreshCredentials(Provider(seconds), NEED, margin_s=margin)
+
+    async def main() -> None:
+        assert [await word(fresh), await word(fresh)] == ["1", "2"]
+
+    asyncio.run(main())
+
+
+def test_what_did_not_let_us_in_is_forgotten() -> None:
+    """The provider is asked again, once."""
+    fresh = FreshCredentials(Provider(), NEED)
+
+    async def main() -> None:
+        assert await word(fresh) == "1"
+        fresh.forget()
+        assert [await word(fresh), await word(fresh)] == ["2", "2"]
+
+    asyncio.run(main())
+
+
+def test_an_error_is_not_kept() -> None:
+    """It passes to whoever asked; the next one asks anew."""
+    error = AuthenticationError("none")
+    fresh = FreshCredentials(Provider(error=error), NEED)
+
+    async def main() -> None:
+        with pytest.raises(AuthenticationError) as raised:
+            await word(fresh)
+        assert raised.value is error
+        assert await word(fresh) == "2"
+
+    asyncio.run(main())
+
+
+def test_whoever_gives_up_spoils_nothing_for_the_others() -> None:
+    """One of those who wait is cancelled; the rest have their answer."""
+    fresh = FreshCredentials(Provider(), NEED)
+
+    async def main() -> None:
+        asking = [asyncio.create_task(word(fresh)) for _ in range(3)]
+        await asyncio.sleep(0)
+        asking[0].cancel()
+        assert len(set(await asyncio.gather(*asking[1:]))) == 1
+
+    asyncio.run(main())

@@ -56,6 +56,11 @@ class Sshd:
         self._leaders: set[int] = set()
         self.serving: set[asyncio.Task[None]] = set()
 
+    @staticmethod
+    def new_key() -> asyncssh.SSHKey:
+        """Make a private key."""
+        return new_key()
+
     def start(self) -> None:
         """Listen."""
         self._listener = self._done(self._listen())

@@ -10,14 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intercede.contract.errors import InvalidSpecError
-from intercede.transports._ssh_command import command_line, exit_code
+from intercede.transports._ssh_command import _FINISH, command_line, exit_code
 
 START = 'read -r IC_LINE && eval "$IC_LINE"'
 MARK = "\x02mark"
 SHOW = ("sh", "-c", 'for a do printf "%s\\0" "$a"; done', "sh")
+SH = (("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh"), ("ksh",), ("mksh",))
 SHELLS = [
     pytest.param(words, id=" ".join(words), marks=pytest.mark.skipif(not shutil.which(words[0]), reason="not here"))
-    for words in (("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh"), ("ksh",), ("mksh",))
+    for words in SH
 ]
 every_shell = pytest.mark.parametrize("shell", SHELLS)
 
@@ -130,3 +131,20 @@ def test_what_cannot_be_an_argument(argv: list[str]) -> None:
     with pytest.raises(InvalidSpecError) as raised:
         command_line(argv, piped=False, mark=MARK)
     assert raised.value.field == "argv"
+
+
+def test_every_sh_ends_a_group() -> None:
+    """A deaf one by KILL, once TERM did nothing for two seconds; where there is none, that is told by a code."""
+    shells = [" ".join(shell) for shell in SH if shutil.which(shell[0])]
+    deaf, pipe = ["sh", "-c", "trap '' TERM; echo ready; read -r line"], subprocess.PIPE
+    groups = [subprocess.Popen(deaf, stdin=pipe, stdout=pipe, start_new_session=True) for _ in shells]
+    for group in groups:
+        assert group.stdout is not None
+        assert group.stdout.readline() == b"ready\n"
+    scripts = [_FINISH.format(group.pid).replace("/bin/sh", shell) for shell, group in zip(shells, groups, strict=True)]
+    ending = [subprocess.Popen(["sh", "-c", script]) for script in scripts]
+    assert {group.wait(20) for group in groups} == {-9}
+    assert {end.wait(20) for end in ending} == {0}
+    assert 0 not in {subprocess.run(["sh", "-c", script], check=False).returncode for script in scripts}
+    for group in groups:
+        group.communicate()
