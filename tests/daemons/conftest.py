@@ -200,9 +200,14 @@ class Daemons:
 
 @dataclass(frozen=True)
 class Line:
-    """The delay line to a host."""
+    """The delay line to a host, over which clients call it by its name and `slow`."""
 
     host: str
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return Host(self.host).address.replace("10.77.", "10.78.")
 
     def set(self, *, rtt_ms: float, lost_percent: float = 0) -> None:
         """Change it, from the next packet on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +30,18 @@ def test_the_client_is_made_once(daemons: Daemons, client: Client) -> None:
     assert (client.at / "venv" / "bin" / "intercede").exists()
 
 
-def test_the_delay_line_comes_up(line: Line) -> None:
-    """It needs a TUN device."""
-    assert line.host == "far"
+def test_a_newer_host_has_no_python(daemons: Daemons) -> None:
+    """So whatever conforms there needs none on the far side."""
+    host = daemons.bring("ssh HOST=gridtrixie RELEASE=trixie").host
+    assert host.run("sh", "-c", "command -v sh tar").returncode == 0
+    assert host.run("sh", "-c", "command -v python3 || command -v python || ls /usr/bin/python*").returncode != 0
+
+
+def test_the_line_delays_and_is_cut(line: Line) -> None:
+    """A connection takes a round trip; through a cut cable there is none, and no refusal."""
+    begun = time.monotonic()
+    socket.create_connection((line.address, 22), timeout=10).close()
+    assert time.monotonic() - begun >= 0.05
+    with line.cut(), pytest.raises(TimeoutError):
+        socket.create_connection((line.address, 22), timeout=0.5)
+    socket.create_connection((line.address, 22), timeout=10).close()

@@ -34,7 +34,7 @@ def test_it_conforms(combination: Combination, daemons: Daemons, client: Client,
     row = [combination.name, "NOT HAD", "", "", ""]
     try:
         up = [daemons.bring(title) for title in combination.up]
-        row[4] = "; ".join(daemon.version for daemon in up)
+        row[1], row[4] = "NO VERDICT", "; ".join(daemon.version for daemon in up)
         begun = time.monotonic()
         ended = client.kit(combination.client, combination.backend, seconds=KIT_SECONDS)
         row[1:4] = verdict(ended.stdout), tally(ended.stdout), f"{time.monotonic() - begun:.0f}"
