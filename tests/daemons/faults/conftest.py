@@ -8,7 +8,7 @@ import re
 import secrets
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,10 +50,10 @@ class Score:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what faults did."""
-    scores = terminalreporter.config.stash.get(SCORES, [])
+    scores = terminalreporter.config.stash.get(SCORES, list[Score]())
     if scores:
         terminalreporter.section("faults")
-        rows = [("fault", "times", "jobs", "lost", "doubled", "false finals")]
+        rows: list[tuple[str, ...]] = [("fault", "times", "jobs", "lost", "doubled", "false finals")]
         for each in scores:
             counts = (each.times, each.jobs, len(each.lost), len(each.doubled), len(each.false))
             rows.append((each.fault, *map(str, counts)))
@@ -70,15 +70,14 @@ class Trial:
     copies: int = 3
     seconds: float = 0.2
     code: int = 0
+    first: str = ""
     tag: str = field(default_factory=lambda: f"t-{secrets.token_hex(6)}")
 
     @property
     def spec(self) -> SubmissionSpec:
         """What is to run."""
         note = f'echo "$1 $IC_COPY" >>"$HOME/ledger-{self.tag}"'
-        script = (
-            f"note() {{ {note}; }}; note begun; sleep {self.seconds} || exit; note ended; echo done; exit {self.code}"
-        )
+        script = f"note() {{ {note}; }}; note begun; {self.first} sleep {self.seconds} || exit; note ended; echo done; exit {self.code}"
         return SubmissionSpec(executable="sh", arguments=("-c", script), tag=self.tag)
 
     @property
@@ -146,12 +145,14 @@ class Manager:
             self.errors[f"{type(error).__name__}: {error}"[:200]] += 1
             return await self.insist(found_or_submitted)
 
-    async def finish(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Ask until all are final."""
+    async def finish(
+        self, handles: Collection[JobHandle], *, may_be_lost: bool = False
+    ) -> Mapping[JobHandle, JobStatus]:
+        """Ask until all are final; or lost, where that is all that anybody can tell."""
         async with asyncio.timeout(LASTS):
             while True:
                 told = await self.insist(lambda: self.backend.status(handles))
-                if all(status.state.final for status in told.values()):
+                if all(each.state.final or (may_be_lost and each.reason == "lost") for each in told.values()):
                     return told
                 await asyncio.sleep(0.1)
 
@@ -169,7 +170,7 @@ class Wire:
         self.port = 0
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[Wire]:
+    async def up(self) -> AsyncGenerator[Wire]:
         """Listen on this machine."""
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -181,7 +182,7 @@ class Wire:
     async def cuts(self, attempt: Callable[[], Awaitable[object]]) -> int:
         """Do something again and again, and cut it one piece later each time; return how often it was cut."""
         number = whole = 0
-        while whole < 2:  # pieces are not always the same  # noqa: PLR2004
+        while whole < 2:  # pieces are not always the same
             number += 1
             self.pieces, self.cut_after, self.is_cut = 0, number, False
             await attempt()
@@ -242,6 +243,12 @@ class Site:
             "known_hosts": str(known),
         }
 
+    async def wait(self, look: Callable[[], object], seconds: float = 60) -> None:
+        """Look again and again, until there is something."""
+        async with asyncio.timeout(seconds):
+            while not await asyncio.to_thread(look):  # noqa: ASYNC110 -- daemons tell no event
+                await asyncio.sleep(0.2)
+
     def kill(self, pattern: str) -> None:
         """End every process there whose command line has that, with -9. Process ids are the machine's: others keep theirs."""
         for pid in self.host.processes():
@@ -256,7 +263,7 @@ class Site:
         *,
         way: Mapping[str, object] | None = None,
         batch: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[Manager]:
+    ) -> AsyncGenerator[Manager]:
         """Open a backend there, and somebody who manages jobs with it."""
         config = {
             "transport": way or self.way(),

@@ -19,13 +19,13 @@ from intercede.contract import JobState
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from intercede.contract import JobHandle
     from tests.daemons.conftest import Daemons
     from tests.daemons.faults.conftest import Manager, Score, Site, Trial
 
+    from intercede.contract import JobHandle
+
 pytestmark = [pytest.mark.daemons, pytest.mark.timeout(600)]
 STOPPED_SECONDS = 20
-AGED_SECONDS = 60
 
 
 async def stand_still(site: Site, process: str, seconds: float = STOPPED_SECONDS) -> None:
@@ -38,7 +38,7 @@ async def stand_still(site: Site, process: str, seconds: float = STOPPED_SECONDS
 def test_slurmctld_stands_still_during_submit(
     site: Site, trial: Callable[..., Trial], score: Score, offset: float
 ) -> None:
-    """slurmctld stopped for 20 s during submit: what sbatch gave up on may be queued afterwards, and is found, once."""
+    """The controller stopped for 20 s during submit: what sbatch gave up on may be queued afterwards, and is found, once."""
 
     async def main() -> None:
         async with site.manager() as manager, asyncio.TaskGroup() as group:
@@ -54,7 +54,7 @@ def test_slurmctld_stands_still_during_submit(
 
 
 def test_slurmctld_stands_still_during_status_and_kill(site: Site, trial: Callable[..., Trial], score: Score) -> None:
-    """slurmctld stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
+    """The controller stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
 
     async def main() -> None:
         async with site.manager() as manager:
@@ -74,7 +74,7 @@ def test_slurmctld_stands_still_during_status_and_kill(site: Site, trial: Callab
 
 
 def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
-    """slurmctld ended and started again, three times, under calls of every kind."""
+    """The controller ended and started again, three times, under calls of every kind."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
 
     async def lives(manager: Manager, each: Trial) -> None:
@@ -91,29 +91,26 @@ def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..
     score.check()
 
 
-async def aged(site: Site, manager: Manager, handles: list[JobHandle]) -> None:
-    """Wait until squeue lists them no more. Nobody may ask us: what was told stays told."""
-    async with asyncio.timeout(AGED_SECONDS):
-        while (await asyncio.to_thread(site.host.run, "squeue", "--noheader", "--states=all", "--me")).stdout:
-            await asyncio.sleep(1)
-    assert handles
+def listed(site: Site) -> str:
+    """Return the jobs that squeue still has. We are not asked: what was told once stays told."""
+    return site.host.run("squeue", "--noheader", "--states=all", "--me").stdout
 
 
 @pytest.mark.parametrize("how", ["stopped", "ended"])
 def test_accounting_cannot_be_asked(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, how: str
 ) -> None:
-    """slurmdbd stands still, or is down, when jobs have left squeue: records tell what they can, and nothing is guessed."""
+    """The accounting daemon stands still, or is down, when jobs have left squeue: records tell what they can, and nothing is guessed."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
 
     async def main() -> None:
         async with site.manager() as manager:
             good, silent = trial(), trial(seconds=300)
             its, without = await manager.submit(good), await manager.submit(silent)
-            await started(site, silent)
-            await recorded(site, its)
+            await site.wait(lambda: len(silent.noted()) == silent.copies)
+            await site.wait(lambda: not unrecorded(site, its))
             site.kill("slurm_script|wrapper|sleep 300")  # and no record is left
-            await aged(site, manager, its)
+            await site.wait(lambda: not listed(site))
             site.host.signal("slurmdbd", signal.SIGSTOP) if how == "stopped" else site.host.end("slurmdbd")
             try:
                 told = await manager.insist(lambda: manager.backend.status([*its, *without]))
@@ -129,19 +126,10 @@ def test_accounting_cannot_be_asked(
     score.check()
 
 
-async def recorded(site: Site, handles: list[JobHandle]) -> None:
-    """Wait until every copy has written down how it ended. We are not asked: what was told once stays told."""
+def unrecorded(site: Site, handles: list[JobHandle]) -> str:
+    """Return the copies that have not written down how they ended."""
     files = [f".intercede/{handle.job.replace('.', '/copies/')}/exit" for handle in handles]
-    async with asyncio.timeout(60):
-        while (await asyncio.to_thread(site.host.run, "grep", "-Lx", "code .*", *files)).stdout:
-            await asyncio.sleep(0.2)
-
-
-async def started(site: Site, each: Trial) -> None:
-    """Wait until every copy runs."""
-    async with asyncio.timeout(60):
-        while len(await asyncio.to_thread(each.noted)) < each.copies:
-            await asyncio.sleep(0.2)
+    return site.host.run("grep", "-Lx", "code .*", *files).stdout
 
 
 @pytest.mark.parametrize("scheduler", ["slurm", {"type": "direct", "slots": 8}], ids=["slurm", "direct"])
@@ -154,7 +142,7 @@ def test_the_wrapper_is_killed(
         async with site.manager(scheduler) as manager:
             each = trial(seconds=8)
             handles = await manager.submit(each)
-            await started(site, each)
+            await site.wait(lambda: len(each.noted()) == each.copies)
             site.kill(r"sh \./wrapper")
             async with asyncio.timeout(60):
                 while True:
@@ -243,7 +231,7 @@ def test_the_submitter_is_killed_at_any_time(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str
 ) -> None:
     """Killed with -9 at any time: what another process then finds is all of it, or nothing and never will be."""
-    moments = random.Random(4)
+    moments = random.Random(4)  # noqa: S311 -- the same each time
 
     async def one(manager: Manager) -> None:
         each = trial()

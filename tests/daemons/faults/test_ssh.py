@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
-    from intercede.contract import JobHandle
     from tests.daemons.conftest import Daemons, Line
     from tests.daemons.faults.conftest import Manager, Score, Site, Trial, Wire
+
+    from intercede.contract import JobHandle
 
     Verb = Callable[[Manager, Collection[JobHandle], Path], Awaitable[object]]
 
@@ -95,7 +96,7 @@ def test_a_verb_that_changes_nothing_is_cut(
 
 @pytest.mark.parametrize(("verb", "seconds"), [(kill, 300), (purge, 0)], ids=["kill", "purge"])
 def test_a_verb_that_ends_something_is_cut(
-    site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, seconds: int, tmp_path: Path
+    site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, seconds: int
 ) -> None:
     """Each piece of it may be the last: asking again ends what was asked to end, and nothing else."""
 
@@ -108,7 +109,7 @@ def test_a_verb_that_ends_something_is_cut(
 
             async def ask() -> None:
                 asked.append(handles[len(asked)])
-                assert await manager.insist(lambda: verb(manager, asked[-1:], tmp_path)) == [True]
+                assert await manager.insist(lambda: verb(manager, asked[-1:], site.tmp)) == [True]
 
             assert await wire.cuts(ask) > 3
             told = await manager.finish(asked) if seconds else await manager.backend.status(asked)
@@ -148,7 +149,7 @@ def test_sshd_is_restarted(
 
 @pytest.mark.parametrize("lost_percent", [0, 2])
 def test_a_long_and_lossy_way(
-    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, lost_percent: int, tmp_path: Path
+    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, lost_percent: int
 ) -> None:
     """A round trip of 200 ms, and packets that are lost: everything takes its time, and works."""
     daemons.up("delay", HOST="faults", RTT_MS="200", LOST_PERCENT=str(lost_percent))
@@ -159,7 +160,7 @@ def test_a_long_and_lossy_way(
             each = trial(copies=100)
             handles = await manager.submit(each)
             told = await manager.finish(handles)
-            outputs = await manager.backend.fetch_output(handles, tmp_path)
+            outputs = await manager.backend.fetch_output(handles, site.tmp)
             assert all(output.ok for output in outputs.values())
             each.judge(score, told)
 

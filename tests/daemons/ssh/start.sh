@@ -18,6 +18,8 @@ printf '%s\n' "$CLIENT_KEY" >/etc/ssh/authorized_keys
 
 options=(-f "$HERE/sshd_config" -E "/var/log/sshd-$SSH_NAME.log" -o "Port=$SSH_PORT" -o "PidFile=$PIDFILE"
     -o "MaxStartups=${SSH_MAX_STARTUPS:-100:30:300}" -o "MaxSessions=${SSH_MAX_SESSIONS:-100}")
+[ -z "${SSH_CLOCK:-}" ] ||
+    options+=(-o "SetEnv=LD_PRELOAD=$(dpkg -L libfaketime | grep '/libfaketime\.so\.1$') FAKETIME=$SSH_CLOCK")
 same "/etc/ssh/$SSH_NAME.options" "${options[*]}" || end "$PIDFILE"
 alive "$PIDFILE" || quietly /usr/sbin/sshd "${options[@]}"
 wait_for 10 alive "$PIDFILE"

@@ -4,6 +4,7 @@
 #   SSH_PORT           22
 #   SSH_MAX_STARTUPS   logins that are under way at once, 100:30:300; sshd's own default is 10:30:100
 #   SSH_MAX_SESSIONS   commands at once on a connection, 100; sshd's own default is 10
+#   SSH_CLOCK          how far the clock of all that logs in is off: +1h, -1h
 #   RELEASE            the Debian release of the host, if not the machine's
 . "$(dirname "$0")/../common.sh"
 bounded 400 "$@"
@@ -11,7 +12,9 @@ HOST=${HOST:?the host to run on}
 export SSH_NAME=${SSH_NAME:-$HOST} SSH_PORT=${SSH_PORT:-22}
 CLIENT=$ROOT/client/ssh
 
-host_once "$HOST" openssh-server openssh-sftp-server tcsh
+packages=(openssh-server openssh-sftp-server tcsh)
+[ -z "${SSH_CLOCK:-}" ] || packages+=(libfaketime)
+host_once "$HOST" "${packages[@]}"
 install_once / openssh-client
 
 # The client is `nobody` on the machine: it has a key and nothing else.
