@@ -1,9 +1,9 @@
 """What is written of a copy, and the verdict that follows from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from intercede.batch.layout import Job
 from intercede.contract.errors import TransportError
@@ -20,16 +20,14 @@ FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="no job o
 _PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="nothing of it is there")
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How the wrapper says that the payload ended."""
 
     kind: Literal["code", "signal"]
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One line of what the far side tells."""
 
     job: Job
@@ -68,16 +66,12 @@ def read_record(line: str) -> Record:
         raise TransportError(f"the far side told no record of a copy, but {line[:200]!r}") from error
 
 
-def _told(known: Record, *, gone: bool = False, final: JobStatus | None = None, ended: Exit | None = None) -> Record:
-    return Record(known.job, known.killed, known.native, gone, final, ended)
-
-
 def _final(known: Record, text: str) -> Record:
     try:
         status = JobStatus.model_validate_json(text)
     except ValueError:
         return known  # whatever that file is, no verdict stands in it
-    return _told(known, final=status) if status.state.final else known
+    return known._replace(final=status) if status.state.final else known
 
 
 def _code(known: Record, text: str) -> Record:
@@ -90,13 +84,16 @@ def _signal(known: Record, text: str) -> Record:
 
 def _ended(known: Record, kind: Literal["code", "signal"], text: str, numbers: range) -> Record:
     """Take what the wrapper wrote; what a payload wrote over it, and cannot be, is no record."""
-    word = text.partition(" ")[0]
-    number = int(word) if word.isascii() and word.isdigit() and len(word) < 4 else -1  # noqa: PLR2004 -- 255 has three
-    return _told(known, ended=Exit(kind, number)) if number in numbers else known
+    number = _small(text.partition(" ")[0])
+    return known._replace(exit=Exit(kind, number)) if number in numbers else known
+
+
+def _small(word: str) -> int:
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 4 else -1  # noqa: PLR2004 -- 255 has three
 
 
 _READERS: dict[str, Callable[[Record, str], Record]] = {
-    "gone": lambda known, _: _told(known, gone=True),
+    "gone": lambda known, _: known._replace(gone=True),
     "final": _final,
     "code": _code,
     "signal": _signal,
@@ -131,80 +128,95 @@ def verdict(record: Record, said: JobStatus | None) -> JobStatus:
         return _PURGED
     if record.final is not None:
         return record.final
-    kind, word = record.exit and record.exit.kind, Word.of(said)
+    return _ruled(_Case(record.exit, record.killed, said))
+
+
+class _Case(NamedTuple):
+    """All that a verdict depends on."""
+
+    exit: Exit | None
+    killed: bool
+    said: JobStatus | None
+
+
+@lru_cache(maxsize=4096)
+def _ruled(case: _Case) -> JobStatus:
+    """Look a case up in the table; of ten thousand jobs most are alike."""
+    kind, word = case.exit and case.exit.kind, Word.of(case.said)
     for on_exit, on_words, on_killed, ruling in _TABLE:
-        if on_exit == kind and word in on_words and record.killed in on_killed:
-            return ruling(record, said)
-    raise AssertionError(f"the table of verdicts has no row for {kind}, {word}, {record.killed}")
+        if on_exit == kind and word in on_words and case.killed in on_killed:
+            return ruling(case)
+    raise AssertionError(f"the table of verdicts has no row for {kind}, {word}, {case.killed}")
 
 
-def _by_code(record: Record, _: JobStatus | None) -> JobStatus:
-    code = _number(record)
+def _by_code(case: _Case) -> JobStatus:
+    code = _number(case)
     if code == 0:
         return JobStatus(state=JobState.DONE, exit_code=0, evidence="exit record")
     return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence="exit record")
 
 
-def _running(_: Record, said: JobStatus | None) -> JobStatus:
+def _running(case: _Case) -> JobStatus:
     evidence = "the scheduler still has it, though an attempt was ended by a signal"
-    return JobStatus(state=JobState.RUNNING, native=_native(said), evidence=evidence)
+    return JobStatus(state=JobState.RUNNING, native=_native(case), evidence=evidence)
 
 
-def _by_cause(record: Record, said: JobStatus | None) -> JobStatus:
-    return _signalled(record, said, JobState.FAILED, said.reason if said else None)
+def _by_cause(case: _Case) -> JobStatus:
+    return _signalled(case, JobState.FAILED, case.said.reason if case.said else None)
 
 
-def _by_user(record: Record, said: JobStatus | None) -> JobStatus:
-    return _signalled(record, said, JobState.KILLED, "killed_by_user")
+def _by_user(case: _Case) -> JobStatus:
+    return _signalled(case, JobState.KILLED, "killed_by_user")
 
 
-def _by_site(record: Record, said: JobStatus | None) -> JobStatus:
-    return _signalled(record, said, JobState.KILLED, "killed_by_site")
+def _by_site(case: _Case) -> JobStatus:
+    return _signalled(case, JobState.KILLED, "killed_by_site")
 
 
-def _by_signal(record: Record, said: JobStatus | None) -> JobStatus:
-    return _signalled(record, said, JobState.FAILED, "signal")
+def _by_signal(case: _Case) -> JobStatus:
+    return _signalled(case, JobState.FAILED, "signal")
 
 
-def _word(record: Record, said: JobStatus | None) -> JobStatus:
+def _word(case: _Case) -> JobStatus:
+    said = case.said
     assert said is not None  # noqa: S101 -- its row says so
     reason = said.reason
     if said.state is JobState.KILLED and reason is None:  # it does not say by whom, and we know whether by us
-        reason = "killed_by_user" if record.killed else "killed_by_site"
+        reason = "killed_by_user" if case.killed else "killed_by_site"
     return said.model_copy(update={"reason": reason, "evidence": said.evidence or "the scheduler's word"})
 
 
-def _before_its_end(_: Record, said: JobStatus | None) -> JobStatus:
+def _before_its_end(case: _Case) -> JobStatus:
     evidence = "killed by us, no longer listed, and left no record"
-    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=_native(said), evidence=evidence)
+    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=_native(case), evidence=evidence)
 
 
-def _lost(_record: Record, _said: JobStatus | None) -> JobStatus:
+def _lost(_: _Case) -> JobStatus:
     evidence = "not listed, and left no record: absence is never success"
     return JobStatus(state=JobState.UNKNOWN, reason="lost", evidence=evidence)
 
 
-def _signalled(record: Record, said: JobStatus | None, state: JobState, reason: str | None) -> JobStatus:
+def _signalled(case: _Case, state: JobState, reason: str | None) -> JobStatus:
     return JobStatus.model_validate(
         {
             "state": state,
-            "signal": _number(record),
+            "signal": _number(case),
             "reason": reason,
-            "native": _native(said),
-            "evidence": "exit record" + ("" if said is None else " and the scheduler's word"),
+            "native": _native(case),
+            "evidence": "exit record" + ("" if case.said is None else " and the scheduler's word"),
         }
     )
 
 
-def _native(said: JobStatus | None) -> str | None:
-    return None if said is None else said.native
+def _native(case: _Case) -> str | None:
+    return None if case.said is None else case.said.native
 
 
-def _number(record: Record) -> int:
-    return record.exit.number if record.exit else 0
+def _number(case: _Case) -> int:
+    return case.exit.number if case.exit else 0
 
 
-_Ruling = Callable[[Record, JobStatus | None], JobStatus]
+_Ruling = Callable[[_Case], JobStatus]
 _ANY = frozenset(Word)
 _EITHER = frozenset({True, False})
 _YES, _NO = frozenset({True}), frozenset({False})
