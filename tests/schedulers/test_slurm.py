@@ -267,6 +267,7 @@ LIMITS = [
     "Batch job submission failed: MaxJobCount limit reached",
 ]
 REFUSALS = {
+    "unrecognized option '--nonsense'": False,
     "Batch job submission failed: Invalid partition name specified": False,
     "Batch job submission failed: Invalid account or account/partition combination specified": False,
     "Batch job submission failed: Invalid job array specification": False,
@@ -310,6 +311,12 @@ def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> No
     assert caught.value.retryable == REFUSALS[text]
     assert {failure.retryable for failure in queued.refused.values()} == {REFUSALS[text]}
     assert text.split("\n", maxsplit=1)[0] in queued.refused[2].reason
+
+
+def test_an_id_that_may_be_cut_is_none() -> None:
+    """17 may be the beginning of 175: without the end of its answer nothing is known."""
+    with pytest.raises(SchedulerError, match="find them by their tag"):
+        SlurmScheduler().parse_submit(batch(2), said(f"\n{STAMP} chunk 0 2\n17"))
 
 
 @pytest.mark.parametrize("doubt", DOUBTS)
@@ -501,15 +508,29 @@ def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Plac
         "19": JobState.FAILED,
     }
     asked = [word for words in place.calls("squeue") for word in words if word.startswith(("--jobs", "--clusters"))]
-    assert sorted(asked) == ["--clusters=east", "--jobs=17,19,17", "--jobs=3,3"]
+    again = ["--jobs=17,19,17"]
+    assert sorted(asked) == sorted(["--clusters=east", "--jobs=17,19,17", "--jobs=3,3", *again])
     (words,) = place.calls("sacct")
     assert "--jobs=17,19,17" in words
+
+
+def test_a_task_that_squeue_loses_is_asked_for_again(place: Place) -> None:
+    """Of `1-999:2` it lists 1 to 997, in 22.05 and in 24.11; written as a range it is whole."""
+    place.answer("squeue", "echo '17_997|PENDING|0|Priority|'", "echo '17_[1-999:2]|PENDING|0|JobHeldUser|'")
+    ids = ["17_997", "17_998", "17_999"]
+
+    states = SlurmScheduler().parse_status(ids, place.run(SlurmScheduler().status_script(), ids))
+
+    assert {name: status.state for name, status in states.items()} == {
+        "17_997": JobState.QUEUED,
+        "17_999": JobState.HELD,
+    }
 
 
 def test_many_arrays_are_some_calls(tmp_path: Path) -> None:
     """Two thousand to a call: a command's arguments have an end."""
     place = Place(tmp_path)
-    place.run(SlurmScheduler().status_script(), [f"{number}_0" for number in range(4500)])
+    place.run(SlurmScheduler().kill_script(), [f"{number}_0" for number in range(4500)])
 
     assert len(place.calls("squeue")) == 3
 
@@ -694,9 +715,9 @@ def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> 
     assert (job.here / "copies" / "13" / "exit").read_text() == f"{record} 0 host 17_3 1\n"
 
 
-def test_a_job_without_a_record_has_failed(place: Place) -> None:
-    """Whatever its wrapper ended with."""
-    assert Job(place, "exit 0").run() == (1, "")
+def test_a_job_without_a_record_ends_as_its_wrapper_did(place: Place) -> None:
+    """Which tells so what it could not write."""
+    assert Job(place, "exit 7").run() == (7, "")
 
 
 def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:
@@ -849,11 +870,12 @@ SUBMITS = [each for version in VERSIONS for each in recordings(version) if each[
 
 @given(st.sampled_from(SUBMITS), st.data())
 def test_a_damaged_answer_to_a_submission_loses_nothing(recording: Mapping[str, Any], data: st.DataObject) -> None:
-    """With lines lost, each copy has its true id or there is an error; what was taken is never called refused."""
+    """With lines lost or the rest cut off, each copy has its true id or there is an error; what was taken is never called refused."""
     submission = Batch.model_validate(recording["batch"])
     lines = recording["stdout"].splitlines()
     kept = data.draw(st.lists(st.sampled_from(range(len(lines))), unique=True).map(sorted))
     text = "\n".join(lines[number] for number in kept) + "\n"
+    text = text[: data.draw(st.integers(0, len(text)))] if data.draw(st.booleans()) else text
     try:
         queued = SlurmScheduler().parse_submit(submission, said(text, recording["stderr"], recording["returncode"]))
     except (SchedulerError, LimitError):

@@ -45,7 +45,7 @@ def queued(batch: Batch, result: CommandResult) -> Queued:
     for chunk in _chunks(batch.stamp, _text(result.stdout)):
         if chunk.first != len(ids) or not 0 < chunk.count <= batch.copies - chunk.first:
             raise _doubtful(batch, result)
-        if chunk.code or not chunk.job:
+        if chunk.code != 0 or not chunk.job:
             return _refused(batch, result, ids, chunk, complaints.get(chunk.first, ""))
         ids |= dict(_copies(chunk.first, chunk.count, *chunk.job))
     if len(ids) != batch.copies or len(set(ids.values())) != len(ids) or result.returncode != 0:
@@ -96,11 +96,11 @@ def _refused(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk:
     """Nothing of this chunk was taken, and later ones were not tried; where that is not sure it is an error."""
     if not chunk.code or chunk.job or is_ambiguous(chunk.code, said):
         raise _doubtful(batch, result)
-    why = said[-_SAID:] or f"exit code {chunk.code}"
+    why = said[-_SAID:] or f"sbatch ended with exit code {chunk.code}"
     error = refusal(f"sbatch took none of {batch.copies} copies: {why}", chunk.code, said[-_SAID:])
     if not ids:
         raise error
-    failure = CopyFailure(reason=f"sbatch: {why}", retryable=error.retryable)
+    failure = CopyFailure(reason=why, retryable=error.retryable)
     return Queued(ids=ids, refused=dict.fromkeys(range(chunk.first, batch.copies), failure))
 
 

@@ -93,12 +93,13 @@ _LIMIT = re.compile(
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _OF_THE_JOB = re.compile(r"\b(QOS|Assoc)(Max|Min|Grp)\w+")
 """Limits that no waiting changes: they are about the job itself. sbatch prints their name before it says _POLICY."""
-_KILLED = 128
+_KILLED = range(129, 193)
+"""What a shell tells of a command that a signal ended. Words that it does not know sbatch answers with 255."""
 
 
 def is_ambiguous(returncode: int, text: str) -> bool:
     """Whether Slurm may have taken a job though sbatch failed: it was ended, or got no answer."""
-    return returncode > _KILLED or _AMBIGUOUS.search(text) is not None
+    return returncode in _KILLED or _AMBIGUOUS.search(text) is not None
 
 
 def is_outage(text: str) -> bool:

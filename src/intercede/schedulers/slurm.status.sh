@@ -18,11 +18,16 @@ unlisted() {
         }'
 }
 
-# accounted: what accounting knows of ids.
-accounted() {
+# asked_again: what squeue says of tasks that wait, as ranges, and what accounting knows. Of tasks that wait one by one squeue
+# loses the last where a range has steps: of 1-999:2 it lists 1 to 997.
+asked_again() {
     grouped | while read -r cluster ids; do
-        printf 'intercede: sacct %s\n' "$cluster"
+        printf 'intercede: squeue %s\n' "$cluster"
+        name=$cluster
         [ "$cluster" != - ] || cluster=
+        SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
+            --jobs="$ids" --format='%i|%T|0|%r|' </dev/null || exit
+        printf '\nintercede: sacct %s\n' "$name"
         sacct ${cluster:+"--clusters=$cluster"} --allocations --noheader --parsable2 --jobs="$ids" \
             --format=JobID,State,ExitCode </dev/null 2>&1
         printf '\nintercede: code %s\n' "$?"
@@ -34,5 +39,5 @@ printf '%s\n' "$answer"
 rest=$(unlisted "$answer")
 # shellcheck disable=SC2086 # ids, to be split
 [ -z "$rest" ] || printf 'intercede: unlisted %s\n' $rest
-printf '%s\n' "$rest" | accounted
+printf '%s\n' "$rest" | asked_again || exit
 printf '\nintercede: end\n'

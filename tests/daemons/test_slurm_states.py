@@ -1,0 +1,256 @@
+"""What becomes of jobs on a real Slurm when something happens to them, or to it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.batch.backend import BatchBackend
+from intercede.contract import (
+    ByteSink,
+    CommandResult,
+    JobHandle,
+    JobState,
+    JobStatus,
+    Resources,
+    SchedulerError,
+    SubmissionSpec,
+)
+from intercede.schedulers.slurm import SlurmScheduler
+from intercede.transports.local import LocalTransport
+
+if TYPE_CHECKING:
+    from tests.daemons.conftest import Daemons, Host
+
+pytestmark = [pytest.mark.daemons, pytest.mark.timeout(400)]
+ON = Path(__file__).with_name("on.sh")
+USER = "griduser"
+GRIDS = {"22.05": {"HOST": "grid"}, "24.11": {"HOST": "gridtrixie", "RELEASE": "trixie"}}
+
+
+class Login(LocalTransport):
+    """Runs commands on a pretend host, as a user of it."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run a command there."""
+        return await super().run([str(ON), self.host.name, USER, *argv], stdin=stdin, stdout=stdout)
+
+
+class Life:
+    """One submission, and what happens to it."""
+
+    def __init__(self, host: Host, backend: BatchBackend) -> None:
+        self.host, self.backend, self.handles = host, backend, list[JobHandle]()
+        self.tag = secrets.token_hex(8)
+
+    async def submit(self, script: str, copies: int = 1, wall_time_s: int | None = None) -> None:
+        """Submit a script."""
+        resources = Resources(wall_time_s=wall_time_s)
+        spec = SubmissionSpec(executable="sh", arguments=("-c", script), resources=resources, tag=self.tag)
+        submission = await self.backend.submit(spec, copies)
+        self.handles = list(submission.handles.values())
+
+    async def statuses(self) -> list[JobStatus]:
+        """Ask once."""
+        told = await self.backend.status(self.handles)
+        return [told[handle] for handle in self.handles]
+
+    async def until(self, state: JobState, seconds: float = 60) -> list[JobStatus]:
+        """Wait until each job is in a state."""
+        end = time.monotonic() + seconds
+        statuses = await self.statuses()
+        while any(each.state is not state for each in statuses):
+            assert time.monotonic() < end, statuses
+            statuses = await self.statuses()
+        return statuses
+
+    def admin(self, *command: str) -> str:
+        """Do as the administrator does, with the jobs' ids behind the command."""
+        ended = self.host.run(*command, user="root")
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def natives(self) -> list[str]:
+        """Return what Slurm calls its tasks."""
+        lines = self.admin("squeue", "--noheader", "--array", "--user", USER, "--format=%i|%j").splitlines()
+        stamp = self.handles[0].job.partition(".")[0]
+        return [line.partition("|")[0] for line in lines if stamp in line]
+
+
+@asynccontextmanager
+async def living(host: Host, *arguments: str) -> AsyncGenerator[Life]:
+    """Give a backend over a host's Slurm; purge what it has run."""
+    backend = BatchBackend(Login(host), SlurmScheduler(arguments), poll_floor=0.3)
+    async with backend:
+        life = Life(host, backend)
+        try:
+            yield life
+        finally:
+            await backend.kill(life.handles)
+            for _ in range(20):
+                if all(outcome.ok for outcome in (await backend.purge(life.handles)).values()):
+                    break
+                await asyncio.sleep(0.5)
+
+
+@pytest.fixture(params=GRIDS)
+def host(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
+    """A host with Slurm and its accounting, of each version."""
+    return daemons.up("slurm", ACCT="1", **GRIDS[request.param]).host
+
+
+def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
+    """By the user here; then they run, and are done."""
+
+    async def play() -> None:
+        async with living(host, "--hold") as life:
+            await life.submit("true", 3)
+            await life.until(JobState.HELD)
+            life.admin("scontrol", "release", ",".join(life.natives()))
+            await life.until(JobState.DONE)
+
+    asyncio.run(play())
+
+
+def test_a_job_that_is_queued_anew_runs_again(host: Host) -> None:
+    """Its first attempt, ended by a signal, is no end of it."""
+
+    async def play() -> None:
+        async with living(host, "--requeue") as life:
+            await life.submit("[ -e ../again ] && exit 3; : >../again; sleep 60")
+            await life.until(JobState.RUNNING)
+            await asyncio.sleep(1)
+            life.admin("scontrol", "requeue", *life.natives())
+            (status,) = await life.until(JobState.FAILED, 200)
+            assert (status.exit_code, status.reason) == (3, "exit_code")
+
+    asyncio.run(play())
+
+
+def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
+    """Whatever its wrapper wrote when the first attempt was ended."""
+
+    async def play() -> None:
+        async with living(host, "--requeue") as life:
+            await life.submit("sleep 60")
+            await life.until(JobState.RUNNING)
+            life.admin("scontrol", "requeuehold", *life.natives())
+            end = time.monotonic() + 30
+            while "held state" not in life.admin("squeue", "--noheader", "--user", USER, "--format=%r"):
+                assert time.monotonic() < end
+            (status,) = await life.statuses()
+            assert status.state in {JobState.HELD, JobState.RUNNING}  # the latter with the record of a signal
+            outcome = await life.backend.kill(life.handles)
+            assert all(each.ok for each in outcome.values())
+            await life.until(JobState.KILLED)
+
+    asyncio.run(play())
+
+
+def test_a_lost_node_fails_its_jobs(host: Host) -> None:
+    """node_failure, whatever the wrapper could still write."""
+
+    async def play() -> None:
+        async with living(host) as life:
+            await life.submit("sleep 60", 2)
+            await life.until(JobState.RUNNING)
+            node = life.admin("sinfo", "--noheader", "--format=%n").split()[0]
+            life.admin("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+            try:
+                statuses = await life.until(JobState.FAILED)
+            finally:
+                host.run(
+                    "scontrol", "update", f"NodeName={node}", "State=RESUME", user="root"
+                )  # it may be back already
+            assert {status.reason for status in statuses} == {"node_failure"}
+
+    asyncio.run(play())
+
+
+def test_a_wrapper_that_is_killed_has_not_succeeded(host: Host) -> None:
+    """Nothing was written down, and Slurm knows the signal."""
+
+    async def play() -> None:
+        async with living(host) as life:
+            await life.submit('kill -s KILL "$SLURM_TASK_PID"; sleep 60')
+            (status,) = await life.until(JobState.FAILED)
+            assert (status.reason, status.signal) == ("signal", 9)
+
+    asyncio.run(play())
+
+
+def test_a_time_limit_is_one(host: Host) -> None:
+    """Slurm's own word comes before the signal that it sent."""
+
+    async def play() -> None:
+        async with living(host) as life:
+            await life.submit("sleep 300", wall_time_s=30)
+            (status,) = await life.until(JobState.FAILED, 200)
+            assert status.reason == "timeout"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:  # noqa: FBT001 -- a parameter
+    """By whom, we know where it was we."""
+
+    async def play() -> None:
+        async with living(host, "--hold") as life:
+            await life.submit("true", 3)
+            await life.until(JobState.HELD)
+            if by_us:
+                outcomes = await life.backend.kill(life.handles)
+                assert all(outcome.ok for outcome in outcomes.values())
+            else:
+                life.admin("scancel", life.natives()[0].partition("_")[0])
+            statuses = await life.until(JobState.KILLED)
+            assert {each.reason for each in statuses} == {"killed_by_user" if by_us else "killed_by_site"}
+
+    asyncio.run(play())
+
+
+def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> None:
+    """Slurm forgets tasks that are cancelled before they began; the others are as they were."""
+
+    async def play() -> None:
+        async with living(host, "--hold") as life:
+            await life.submit("true", 4)
+            await life.until(JobState.HELD)
+            outcomes = await life.backend.kill(life.handles[1:3])
+            assert all(outcome.ok for outcome in outcomes.values())
+            states = [status.state for status in await life.statuses()]
+            assert states == [JobState.HELD, JobState.KILLED, JobState.KILLED, JobState.HELD]
+
+    asyncio.run(play())
+
+
+def test_a_submission_without_an_answer_is_found_once(host: Host) -> None:
+    """The controller takes it, and stands still before it says so."""
+
+    async def play() -> None:
+        async with living(host) as life:
+            with host.stopped("slurmctld"), pytest.raises(SchedulerError, match="find them by their tag") as caught:
+                await life.submit("true", 3)
+            assert not caught.value.retryable
+            end = time.monotonic() + 30
+            while not (found := list(await life.backend.find(life.tag))):
+                assert time.monotonic() < end
+            life.handles = found
+            assert len({handle.job for handle in found}) == len(found) == 3
+            await life.until(JobState.DONE)
+
+    asyncio.run(play())
