@@ -63,8 +63,8 @@ def _near(results: Results, operation: str) -> str:
 
     def rows() -> Iterator[Row]:
         for peer in PEERS:
-            cells = [_cell(results, peer, copies, 0, operation) for copies in numbers]
-            if any(cells):
+            if any(results.get(peer, copies, 0, operation) for copies in numbers):
+                cells = (_cell(results, peer, copies, 0, operation) for copies in numbers)
                 yield peer, *cells, _started(results.get(peer, MANY, 0, operation))
 
     return _table(("seconds for", *map(str, numbers), f"started for {MANY}"), rows())
@@ -93,10 +93,11 @@ def _far(results: Results) -> str:
     def rows() -> Iterator[Row]:
         for peer, copies in results.runs(distances[-1]):
             for operation in OPERATIONS:
-                seconds = [_cell(results, peer, copies, rtt, operation) for rtt in distances]
-                if any(seconds) and operation != "end":
-                    trips = round_trips(results, peer, copies, operation)
-                    yield peer, str(copies), operation, *seconds, "" if isnan(trips) else f"{trips:.1f}"
+                if operation == "end" or not results.get(peer, copies, 0, operation):
+                    continue
+                seconds = (_cell(results, peer, copies, rtt, operation) for rtt in distances)
+                trips = round_trips(results, peer, copies, operation)
+                yield peer, str(copies), operation, *seconds, "" if isnan(trips) else f"{trips:.1f}"
 
     return _table(("who", "jobs", "verb", *(f"{rtt} ms" for rtt in distances), "round trips"), rows())
 

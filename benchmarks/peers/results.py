@@ -47,7 +47,7 @@ class Taken:
             blocked_cpu_ms=cast("float", line["blocked_cpu_ms"]),
             still_there=cast("int", line.get("still_there", 0)),
             counts=cast("Mapping[str, int]", line["counts"]),
-            why=str(line.get("failed") or line.get("left_out") or ""),
+            why="failed" if "failed" in line else str(line.get("left_out", "")),
         )
 
 

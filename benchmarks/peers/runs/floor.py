@@ -15,7 +15,7 @@ from typing import Self
 
 from benchmarks.peers.runs.scene import LeftOutError, Peer, main
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 SUBMIT = """
 mkdir -p "$1/out" && cd "$1" && cat >job.sh
