@@ -48,19 +48,26 @@ queued() {
     done
 }
 
-# copies STAMP COMMAND: call COMMAND STAMP INDEX... with every copy that is there. What else lies about in the root is
-# none: names become names of variables.
+# copies STAMP COMMAND: call COMMAND STAMP INDEX... with the copies that are there, some hundreds at a time: a list that
+# grows by one and one costs its square. What else lies about in the root is none: names become names of variables.
 copies() {
     case $1 in *[!a-z0-9]*) return 0 ;; esac
-    set -- "$2" "$1" "./$1/copies/"*
-    command=$1 stamp=$2
-    shift 2
-    [ -e "$1" ] || return 0
-    for path; do
-        shift
-        case ${path##*/} in *[!0-9]* | ????????*) ;; *) set -- "$@" "${path##*/}" ;; esac
+    indices=
+    count=0
+    for path in "./$1/copies/"*; do
+        case ${path##*/} in *[!0-9]* | ????????*) continue ;; esac
+        indices="$indices ${path##*/}"
+        count=$((count + 1))
+        [ "$count" -lt 400 ] || some "$1" "$2"
     done
-    [ $# = 0 ] || "$command" "$stamp" "$@"
+    [ "$count" = 0 ] || some "$1" "$2"
+}
+
+some() {
+    # shellcheck disable=SC2086 # numbers, to be split
+    "$2" "$1" $indices
+    indices=
+    count=0
 }
 
 # tagged TAG COMMAND: call it for every submission with that tag. What is still on its way or being queued is waited for,
