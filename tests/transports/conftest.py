@@ -281,7 +281,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._sshd = sshd
         self._sshd.sessions += 1
         self._typed: asyncio.Queue[bytes] = asyncio.Queue()
-        self._owed = 0
+        self._owed, self._is_fed = 0, True
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._shell: asyncio.subprocess.Process | None = None
@@ -302,7 +302,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._owed += len(data)
-        if self._owed >= _WINDOW:
+        if self._owed >= _WINDOW and self._is_fed:
             self._chan.pause_reading()
         self._typed.put_nowait(data)
 
@@ -332,14 +332,19 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         feeding.cancel()
 
     async def _feed(self, stdin: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while data := await self._typed.get():
                 stdin.write(data)
                 await stdin.drain()
                 self._owed -= len(data)
                 if not self._owed:  # no sooner: asyncssh opens the whole window each time
                     self._chan.resume_reading()
-        stdin.close()
+        except OSError:
+            pass  # nobody reads any more
+        finally:
+            stdin.close()
+            self._is_fed = False
+            self._chan.resume_reading()  # what comes behind is the end
 
     async def _copy(self, pipe: asyncio.StreamReader, datatype: int | None) -> None:
         while data := await pipe.read(65536):
