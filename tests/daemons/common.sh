@@ -63,7 +63,7 @@ install_once() { # install_once ROOT PACKAGE...
     shift
     mapfile -t missing < <(lacking "$root" "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
-    in_root "$root" apt-get install -s "${missing[@]}" >/dev/null 2>&1 || quietly in_root "$root" apt-get update -q
+    quietly in_root "$root" apt-get update -q || true # old lists name packages that the mirror no longer has
     in_root "$root" apt-get install -s "${missing[@]}" >/dev/null 2>&1 || not_had "apt has not all of: ${missing[*]}"
     rm -f "$root/var/lib/man-db/auto-update" # rebuilding the manual's index takes longer than most installations
     [ -e "$policy" ] || ours=1               # a package starts no service of its own
