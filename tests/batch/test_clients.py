@@ -355,9 +355,7 @@ def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_a_purge_that_could_not_remove_says_so(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_purge_that_could_not_remove_says_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the far side said; nothing of it is gone, and later it is purged."""
     mv = tmp_path / "bin" / "mv"
     mv.parent.mkdir()

@@ -21,9 +21,10 @@ class Far:
         self.cancelled = 0
         self.go = asyncio.Event()
         self.error: Exception | None = None
+        self.lists = True
 
-    async def ask(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Answer when told."""
+    async def ask(self, handles: Collection[JobHandle]) -> tuple[Mapping[JobHandle, JobStatus], bool]:
+        """Answer when told; tell whether the scheduler had to list anything."""
         self.begun.append(set(handles))
         try:
             await self.go.wait()
@@ -32,7 +33,7 @@ class Far:
             raise
         if self.error is not None:
             raise self.error
-        return dict.fromkeys(handles, RUNNING)
+        return dict.fromkeys(handles, RUNNING), self.lists
 
 
 async def settle() -> None:
@@ -92,6 +93,22 @@ def test_the_floor_makes_callers_wait() -> None:
         assert asyncio.get_running_loop().time() - begun < 0.1
         await polls.status(HANDLES)
         assert asyncio.get_running_loop().time() - begun >= 0.1
+
+    asyncio.run(main())
+
+
+def test_the_floor_lies_between_listings() -> None:
+    """A command for which nothing had to be listed makes nobody wait."""
+
+    async def main() -> None:
+        far = Far()
+        far.go.set()
+        far.lists = False
+        polls = Polls(far.ask, 3600)
+        async with asyncio.timeout(60):
+            for _ in range(10):
+                await polls.status(HANDLES)
+        assert len(far.begun) == 10
 
     asyncio.run(main())
 

@@ -34,14 +34,15 @@ SAID = {
     "unknown": JobStatus(state=JobState.UNKNOWN, native="?!"),
     "done": JobStatus(state=JobState.DONE),
 }
-LIVE, CAUSES = ("queued", "held", "running"), ("timeout", "memory", "preempted", "node")
 OTHERWISE = ("nothing", "failed", "unknown", "done")
 EITHER = (True, False)
 
 ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]] = [
     ("code 0", tuple(SAID), EITHER, ("DONE", None)),
     ("code 3", tuple(SAID), EITHER, ("FAILED", "exit_code")),
-    ("signal 9", LIVE, EITHER, ("RUNNING", None)),
+    ("signal 9", ("queued",), EITHER, ("QUEUED", None)),
+    ("signal 9", ("held",), EITHER, ("HELD", None)),
+    ("signal 9", ("running",), EITHER, ("RUNNING", None)),
     ("signal 9", ("timeout",), EITHER, ("FAILED", "timeout")),
     ("signal 9", ("memory",), EITHER, ("FAILED", "out_of_memory")),
     ("signal 9", ("preempted",), EITHER, ("FAILED", "preempted")),
@@ -72,6 +73,14 @@ def test_each_row_of_the_table(
             status = verdict(record, SAID[word])
             assert (status.state, status.reason) == expected, (word, by_us)
             assert status.evidence
+
+
+def test_a_requeued_job_that_we_asked_to_end_is_killed_by_us() -> None:
+    """The signal of its first attempt came before we asked; that the scheduler cancelled it then, after."""
+    record = Record(JOB, asked=True, native="1", exit=Exit("signal", 9))
+
+    assert verdict(record, SAID["cancelled by whomever"]).reason == "killed_by_user"
+    assert verdict(record, None).reason == "signal"
 
 
 def test_the_code_or_signal_is_told() -> None:

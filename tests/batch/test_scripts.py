@@ -10,7 +10,7 @@ import intercede.batch
 from intercede.batch.archive import Member
 from intercede.batch.submission import Package
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
-from intercede.contract.scheduler import Batch
+from intercede.contract.scheduler import Batch, Scheduler
 from intercede.schedulers.direct import DirectScheduler
 from intercede.schedulers.slurm import SlurmScheduler
 
@@ -19,9 +19,13 @@ ROOMS = HERE.parent / "schedulers"
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
+SCHEDULERS: dict[str, Scheduler] = {
+    "direct": DirectScheduler(2),
+    "slurm": SlurmScheduler(["--x=it's"], ["a", "b"]),
+}
 FRAGMENTS = {
     f"{name}.{verb}": fragment
-    for name, scheduler in {"direct": DirectScheduler(2), "slurm": SlurmScheduler(["--x=it's"], ["a", "b"])}.items()
+    for name, scheduler in SCHEDULERS.items()
     for verb, fragment in {
         "submit": scheduler.submit_script(BATCH),
         "status": scheduler.status_script(),

@@ -229,11 +229,13 @@ class BatchBackend:
         told: Mapping[JobHandle, JobStatus] = await polls.status(ours) if ours else {}
         return {handle: told.get(handle, FOREIGN) for handle in asked}
 
-    async def _polled(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+    async def _polled(self, handles: Collection[JobHandle]) -> tuple[Mapping[JobHandle, JobStatus], bool]:
+        """Return the statuses, and whether the scheduler was asked for them."""
         station = self._station()
         jobs = self._jobs(handles)
-        statuses = await station.decide(await station.look(list(jobs)))
-        return {handle: statuses[job] for job, handle in jobs.items()}
+        look = await station.look(list(jobs))
+        statuses = await station.decide(look)
+        return {handle: statuses[job] for job, handle in jobs.items()}, look.listed
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Bring back what finished jobs wrote: one command where each has its final record, else two."""

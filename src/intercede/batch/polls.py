@@ -12,7 +12,7 @@ from intercede.contract.job import JobHandle, JobStatus
 
 __all__ = ["Polls"]
 
-_Ask = Callable[[Collection[JobHandle]], Awaitable[Mapping[JobHandle, JobStatus]]]
+_Ask = Callable[[Collection[JobHandle]], Awaitable[tuple[Mapping[JobHandle, JobStatus], bool]]]
 
 
 class _Round:
@@ -25,11 +25,11 @@ class _Round:
 
 
 class Polls:
-    """Asks for many callers at a time: one command after the other, begun ``floor`` seconds apart at least.
+    """Asks for many callers at a time: one command after the other.
 
     Args:
-        ask: The command.
-        floor: Seconds between the beginnings of two commands.
+        ask: The command; returns the answer, and whether the scheduler was asked for it.
+        floor: Seconds between the beginnings of two commands, the first of which asked the scheduler.
     """
 
     def __init__(self, ask: _Ask, floor: float) -> None:
@@ -91,10 +91,13 @@ class Polls:
             now = asyncio.get_running_loop().time
             if self._begun is not None:
                 await asyncio.sleep(max(0.0, self._begun + self._floor - now()))
-            self._begun = now()
+            before, self._begun = self._begun, now()
             if self._next is round_:
                 self._next = None  # who asks from now on waits for the next one
-            return await self._ask(round_.handles)
+            answer, listed = await self._ask(round_.handles)
+            if not listed:
+                self._begun = before  # records alone cost the scheduler nothing
+            return answer
 
     async def _end(self, round_: _Round, task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:
         if self._next is round_:

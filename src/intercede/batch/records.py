@@ -12,6 +12,7 @@ from intercede.contract.job import JobState, JobStatus
 __all__ = ["FOREIGN", "Exit", "Record", "Word", "read_record", "verdict"]
 
 _UNKNOWN_ID = "?"
+_NOT_ASKED = "-"
 _HIGHEST_CODE, _HIGHEST_SIGNAL = 255, 64
 _CAUSES = frozenset({"timeout", "out_of_memory", "preempted", "node_failure"})
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
@@ -33,6 +34,8 @@ class Record(NamedTuple):
     job: Job
     killed: bool = False
     """Whether we asked for its end before it had one."""
+    asked: bool = False
+    """Whether we asked for its end at all: what ended by a signal may have been queued anew, and held."""
     native: str | None = None
     """What the scheduler calls it."""
     gone: bool = False
@@ -60,7 +63,7 @@ def read_record(line: str) -> Record:
     try:
         stamp, index, killed, native, what, *rest = line.split(" ", 5)
         job = Job(stamp, int(index))
-        known = Record(job, killed == "killed", None if native == _UNKNOWN_ID else native)
+        known = Record(job, killed == "killed", killed != _NOT_ASKED, None if native == _UNKNOWN_ID else native)
         return _READERS[what](known, rest[0] if rest else "")
     except (ValueError, KeyError) as error:
         raise TransportError(f"the far side told no record of a copy, but {line[:200]!r}") from error
@@ -128,7 +131,7 @@ def verdict(record: Record, said: JobStatus | None) -> JobStatus:
         return _PURGED
     if record.final is not None:
         return record.final
-    return _ruled(_Case(record.exit, record.killed, said))
+    return _ruled(_Case(record.exit, record.killed, record.asked, said))
 
 
 class _Case(NamedTuple):
@@ -136,6 +139,7 @@ class _Case(NamedTuple):
 
     exit: Exit | None
     killed: bool
+    asked: bool
     said: JobStatus | None
 
 
@@ -156,9 +160,9 @@ def _by_code(case: _Case) -> JobStatus:
     return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence="exit record")
 
 
-def _running(case: _Case) -> JobStatus:
+def _again(case: _Case) -> JobStatus:
     evidence = "the scheduler still has it, though an attempt was ended by a signal"
-    return JobStatus(state=JobState.RUNNING, native=_native(case), evidence=evidence)
+    return case.said.model_copy(update={"evidence": evidence}) if case.said else _lost(case)
 
 
 def _by_cause(case: _Case) -> JobStatus:
@@ -169,8 +173,8 @@ def _by_user(case: _Case) -> JobStatus:
     return _signalled(case, JobState.KILLED, "killed_by_user")
 
 
-def _by_site(case: _Case) -> JobStatus:
-    return _signalled(case, JobState.KILLED, "killed_by_site")
+def _by_somebody(case: _Case) -> JobStatus:
+    return _signalled(case, JobState.KILLED, "killed_by_user" if case.asked else "killed_by_site")
 
 
 def _by_signal(case: _Case) -> JobStatus:
@@ -225,10 +229,10 @@ _LISTED = _ANY - {Word.ABSENT}
 _TABLE: tuple[tuple[Literal["code", "signal"] | None, frozenset[Word], frozenset[bool], _Ruling], ...] = (
     # exit    the scheduler says              killed by us  verdict: the first row that fits
     ("code", _ANY, _EITHER, _by_code),  #                   DONE or FAILED(exit_code)
-    ("signal", frozenset({Word.LIVE}), _EITHER, _running),  # RUNNING
+    ("signal", frozenset({Word.LIVE}), _EITHER, _again),  # the scheduler's word
     ("signal", frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
     ("signal", _ANY, _YES, _by_user),  #                    KILLED(killed_by_user)
-    ("signal", frozenset({Word.CANCELLED}), _NO, _by_site),  # KILLED(killed_by_site)
+    ("signal", frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site
     ("signal", _ANY, _NO, _by_signal),  #                   FAILED(signal)
     (None, _LISTED, _EITHER, _word),  #                     the scheduler's word
     (None, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)

@@ -3,8 +3,8 @@
 # shellcheck shell=sh
 
 # record STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
-# attempts ended by a signal, noted, how many had when its end was asked for, and killed, where another end followed. What
-# lacks its line's end is being written, and does not count yet.
+# attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
+# where another end followed. What lacks its line's end is being written, and does not count yet.
 record() {
     here=./$1/copies/$2
     over=yes killed=- ended=0 noted=
@@ -26,6 +26,7 @@ record() {
     # After the exit: a kill notes that it asks before it ends anything.
     [ ! -f "$here/killed" ] || read -r noted <"$here/killed" || noted=
     [ -n "$noted" ] || return 0
+    killed=asked
     { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
 }
 

@@ -27,7 +27,7 @@ _REFUSED = "!"
 def each(jobs: Iterable[Job]) -> str:
     """Write the shell function that calls a command once a submission, with its indices."""
     calls = [f'"$1" {stamp} {" ".join(map(str, indices))}' for stamp, indices in by_stamp(jobs).items()]
-    return "\n".join(["each() {", *calls, "}"])
+    return "\n".join(["each() {", *calls, ":", "}"])  # of no job, too, a function
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Look:
 
     records: Mapping[Job, Record] = field(default_factory=dict[Job, Record])
     said: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])
+    listed: bool = False
+    """Whether the scheduler was asked."""
 
     def verdict(self, job: Job) -> JobStatus:
         """Tell where a job is."""
@@ -112,7 +114,7 @@ class Station:
         said: Mapping[str, JobStatus] = {}
         if "listing" in answer:
             said = self._scheduler.parse_status(natives, answer.frame("listing"))
-        return Look(records, said)
+        return Look(records, said, "listing" in answer)
 
     async def look(self, jobs: Collection[Job]) -> Look:
         """Tell where jobs are: one command, and more where native ids have to be read first."""
