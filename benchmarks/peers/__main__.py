@@ -62,8 +62,12 @@ def chosen() -> tuple[Sequence[Run], bool]:
 
 def about(ground: Ground) -> Mapping[str, object]:
     """Tell where and when the numbers were taken, and of what."""
-    machine = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
-    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "versions": ground.versions()}
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}",
+        "load": round(os.getloadavg()[0], 1),
+        "versions": ground.versions(),
+    }
 
 
 def measure(ground: Ground, plan: Iterable[Run]) -> Iterator[Mapping[str, object]]:
@@ -80,12 +84,12 @@ def main() -> None:
     plan, everything = chosen()
     ground = Ground()
     ground.prepare()
+    where = about(ground)
     taken: list[Mapping[str, object]] = []
     for line in measure(ground, plan):
         print(json.dumps(line), flush=True)
         taken.append(line)
     if everything:
-        where = about(ground)
         RAW.write_text("".join(f"{json.dumps(line)}\n" for line in (where, *taken)))
         write(where, taken)
 

@@ -24,10 +24,10 @@ def reach(results: Results) -> Iterator[Row]:
     yield from _client(results)
 
 
-def round_trips(results: Results, peer: str, copies: int, operation: str) -> float:
+def round_trips(results: Results, peer: str, copies: int, rtt: int, operation: str) -> float:
     """Tell how many round trips something takes."""
-    near, far = (results.seconds(peer, copies, rtt, operation) for rtt in (0, FAR))
-    return (far - near) / FAR * 1e3
+    near, far = (results.seconds(peer, copies, distance, operation) for distance in (0, rtt))
+    return (far - near) / rtt * 1e3
 
 
 def _near(results: Results) -> Iterator[Row]:
@@ -44,7 +44,7 @@ def _near(results: Results) -> Iterator[Row]:
 
 def _far(results: Results) -> Iterator[Row]:
     for verb in VERBS:
-        more = round_trips(results, OURS, MANY, verb) - round_trips(results, HAND, MANY, verb)
+        more = round_trips(results, OURS, MANY, FAR, verb) - round_trips(results, HAND, MANY, FAR, verb)
         yield _at_most(f"{verb} {MANY} at {FAR} ms: round trips beyond by hand", 4, more, "{:.1f}")
 
 

@@ -16,6 +16,7 @@ __all__ = ["RAW", "write"]
 EXPLANATION = Path(__file__).resolve().parents[2] / "docs" / "explanation"
 PAGE, RAW, PICTURES = EXPLANATION / "benchmarks.md", EXPLANATION / "benchmarks.jsonl", EXPLANATION / "pictures"
 OPERATIONS = ("open", "submit", "end", "status", "status, all over", "fetch", "fetch by sftp", "kill")
+AFAR = tuple(operation for operation in OPERATIONS if operation != "end")
 DRAWN = ("submit", "fetch", "kill")
 MINUTES = 100.0
 
@@ -54,7 +55,8 @@ def _table(head: Row, rows: Iterable[Row]) -> str:
 
 def _about(about: Mapping[str, object]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in cast("Mapping[str, str]", about["versions"]).items())
-    return f"Taken on {about['date']}, on {about['machine']}, with {versions}."
+    quiet = f"a load average of {about['load']} before it began"
+    return f"Taken on {about['date']}, on {about['machine']}, {quiet}, with {versions}."
 
 
 def _near(results: Results, operation: str) -> str:
@@ -74,7 +76,7 @@ def _cell(results: Results, peer: str, copies: int, rtt: int, operation: str) ->
     taken = results.get(peer, copies, rtt, operation)
     if taken is None:
         return results.why(peer, copies, rtt, operation)
-    early = f", {taken.still_there} were not" if taken.still_there else ""
+    early = f" ({taken.still_there} were not)" if taken.still_there else ""
     return _seconds(taken.seconds) + early
 
 
@@ -87,19 +89,25 @@ def _started(taken: Taken | None) -> str:
 
 
 def _far(results: Results) -> str:
-    """Seconds over the distance, and how many round trips that is."""
-    distances = results.distances()
+    """Give a table for each distance."""
+    tables = (f"At {rtt} ms:\n\n{_at(results, rtt)}" for rtt in results.distances() if rtt)
+    return "\n\n".join(tables)
+
+
+def _at(results: Results, rtt: int) -> str:
+    """Seconds, and in brackets how many round trips lie between them and those without a way."""
+    runs = sorted(results.runs(rtt), key=lambda run: list(PEERS).index(run[0]))
 
     def rows() -> Iterator[Row]:
-        for peer, copies in results.runs(distances[-1]):
-            for operation in OPERATIONS:
-                if operation == "end" or not results.get(peer, copies, 0, operation):
-                    continue
-                seconds = (_cell(results, peer, copies, rtt, operation) for rtt in distances)
-                trips = round_trips(results, peer, copies, operation)
-                yield peer, str(copies), operation, *seconds, "" if isnan(trips) else f"{trips:.1f}"
+        for peer, copies in runs:
+            yield peer, str(copies), *(_way(results, peer, copies, rtt, operation) for operation in AFAR)
 
-    return _table(("who", "jobs", "verb", *(f"{rtt} ms" for rtt in distances), "round trips"), rows())
+    return _table(("seconds (round trips)", "jobs", *AFAR), rows())
+
+
+def _way(results: Results, peer: str, copies: int, rtt: int, operation: str) -> str:
+    trips = round_trips(results, peer, copies, rtt, operation)
+    return _cell(results, peer, copies, rtt, operation) + ("" if isnan(trips) else f" ({trips:.1f})")
 
 
 def _chart(results: Results, operation: str) -> Chart:
