@@ -145,7 +145,7 @@ class FreshCredentials:
         self._need = need
         self._margin = timedelta(seconds=margin_s)
         self._kept: CredentialSet | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._asking: asyncio.Task[CredentialSet] | None = None
 
     async def get(self) -> CredentialSet:
         """Return credentials that work for some time yet.
@@ -154,10 +154,21 @@ class FreshCredentials:
             AuthenticationError: There are none.
             NotOpenError: The provider is not open.
         """
-        async with self._one_at_a_time:
-            if self._kept is None or self._is_stale(self._kept):
-                self._kept = await self._provider.get(self._need)
+        if self._kept is not None and not self._is_stale(self._kept):
             return self._kept
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> CredentialSet:
+        self._kept = await self._provider.get(self._need)
+        return self._kept
+
+    def _asked(self, task: "asyncio.Task[CredentialSet]") -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody may
 
     def forget(self) -> None:
         """Ask again next time: what was answered did not let us in."""
