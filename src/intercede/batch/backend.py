@@ -4,10 +4,12 @@ import secrets
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from intercede.batch.aside import aside
 from intercede.batch.fetching import Limits, Parcel
 from intercede.batch.framing import Answer
 from intercede.batch.layout import Job, handle_of, job_of, new_stamp
@@ -185,7 +187,7 @@ class BatchBackend:
         fragment = self._scheduler.submit_script(batch)
         try:
             answer = await opened.shell.unpack(batch.stamp, package.members(fragment))
-            queued = self._queued(batch, answer.frame("answer"))
+            queued = await aside(len(every), self._queued, batch, answer.frame("answer"))
         except InvalidSpecError:
             raise  # the archive has no end: nothing can have started
         except BaseException:
@@ -195,7 +197,7 @@ class BatchBackend:
             await self._withdraw(opened.station, batch)
         elif "noted" not in answer:
             opened.station.named(batch.stamp, queued)
-        return self._submission(batch, queued)
+        return await aside(len(every), self._submission, batch, queued)
 
     def _queued(self, batch: Batch, answer: CommandResult) -> Queued:
         """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
@@ -247,7 +249,7 @@ class BatchBackend:
     async def _fetched(self, station: Station, jobs: list[Job], dest: Path) -> dict[Job, JobOutput]:
         with Parcel(jobs, dest, self._limits) as parcel:
             answer = await station.ask(jobs, station.look_part, parcel.part, streams=parcel.streams)
-            look = station.read(answer)
+            look = await station.read(answer)
             over = [job for job, record in look.records.items() if record.over and not record.gone]
             outputs = await parcel.deliver(over, answer)
         if look.unnamed:
@@ -268,10 +270,10 @@ class BatchBackend:
     async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         ending = call("end", self._scheduler.kill_script(), self._scheduler.status_script())
         answer = await station.ask(jobs, text_of("kill"), ending)
-        look = station.read(answer)
+        look = await station.read(answer)
         if await station.learn(look.unnamed):
             answer = await station.ask(jobs, text_of("kill"), ending)
-            look = station.read(answer)
+            look = await station.read(answer)
         natives = [record.native for record in look.records.values() if record.native]
         frame = said_of(answer, "kill")
         told: Mapping[str, OpOutcome] = {} if frame is None else self._scheduler.parse_kill(natives, frame)
@@ -286,7 +288,7 @@ class BatchBackend:
 
     async def _purged(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", _DISCARD)
-        look, gone = station.read(answer), _purged(answer)
+        look, gone = await station.read(answer), _purged(answer)
         if look.unnamed:
             look = await station.look([job for job in jobs if job not in gone])
         rest = [job for job in look.open if job not in gone and _is_purgeable(look.verdict(job))]
@@ -300,9 +302,9 @@ class BatchBackend:
         """Count what is not over, of every submission in the root: one command."""
         station = self._station()
         every = f"{text_of('find')}\n{text_of('counts')}"
-        look = station.read(await station.ask((), station.look_part, calls=every))
+        look = await station.read(await station.ask((), station.look_part, calls=every))
         if await station.learn(look.unnamed):
-            look = station.read(await station.ask(look.records, station.look_part, calls=every))
+            look = await station.read(await station.ask(look.records, station.look_part, calls=every))
         states = [look.verdict(job).state for job in look.records]
         running = states.count(JobState.RUNNING)
         return JobCounts(queued=sum(state in _LIVE for state in states) - running, running=running)
@@ -314,12 +316,16 @@ class BatchBackend:
         fences = [call("fence", stamp) for stamp in doubtful]
         search = call("frame", "records", "tagged", quoted_tag(tag), "tell")
         parts = [text_of("find"), "every_id=yes", *fences, search]
-        look = station.read(await station.ask((), *parts, calls=""))
+        look = await station.read(await station.ask((), *parts, calls=""))
         self._doubtful.difference_update(doubtful)
         unnamed = {job.stamp for job, record in look.records.items() if record.native is None and not record.gone}
         if await station.learn(unnamed):
-            look = station.read(await station.ask(look.records, *parts, calls=""))
-        return [self._handle(job) for job in sorted(look.records) if look.records[job].taken]
+            look = await station.read(await station.ask(look.records, *parts, calls=""))
+        return await aside(len(look.records), self._found, look)
+
+    def _found(self, look: Look) -> list[JobHandle]:
+        jobs = sorted(look.records, key=attrgetter("stamp", "index"))
+        return [self._handle(job) for job in jobs if look.records[job].taken]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
         """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""

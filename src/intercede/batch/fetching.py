@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from intercede.batch.archive import ArchiveError, Unpacker
+from intercede.batch.aside import aside
 from intercede.batch.framing import Answer, Streams
 from intercede.batch.layout import Job
 from intercede.batch.selection import Plan
@@ -121,7 +122,8 @@ class Parcel:
         if "sent" not in answer:
             raise answer.cut("sent")
         late = True in {self._is_late(answer.frame(name), self._unpacker(name)) for name in answer.names("archive")}
-        names = self._names()
+        names = await aside(len(jobs), self._names)
+        await aside(len(jobs), lambda: self._shares)
         delivered: dict[Job, JobOutput] = {}
         for number, job in enumerate(jobs):
             if number % _AT_ONCE == 0:

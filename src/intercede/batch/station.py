@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from intercede.batch.aside import aside
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.layout import Job, by_stamp
 from intercede.batch.records import Record, read_record, verdict
@@ -43,6 +44,10 @@ class Look:
         """Tell where a job is."""
         record = self.records[job]
         return verdict(record, None if record.native is None else self.said.get(record.native))
+
+    def verdicts(self) -> dict[Job, JobStatus]:
+        """Tell where every job is."""
+        return {job: self.verdict(job) for job in self.records}
 
     @property
     def open(self) -> list[Job]:
@@ -100,7 +105,7 @@ class Station:
             self._unwritten.pop(stamp, None)
         return answer
 
-    def read(self, answer: Answer) -> Look:
+    async def read(self, answer: Answer) -> Look:
         """Read what ``look_part`` told.
 
         Raises:
@@ -109,6 +114,9 @@ class Station:
         if answer.frame("records").returncode == _NO_ROOM:
             raise ResourceError("there is no room on the far side, neither in the root nor for mktemp", retryable=True)
         lines = [*answer.lines("records"), *(answer.lines("open") if "open" in answer else ())]
+        return await aside(len(lines), self._read, answer, lines)
+
+    def _read(self, answer: Answer, lines: Sequence[str]) -> Look:
         records = {record.job: record for record in map(read_record, lines)}
         natives = [record.native for record in records.values() if record.native is not None]
         said: Mapping[str, JobStatus] = {}
@@ -118,9 +126,9 @@ class Station:
 
     async def look(self, jobs: Collection[Job]) -> Look:
         """Tell where jobs are: one command, and more where native ids have to be read first."""
-        look = self.read(await self.ask(jobs, self.look_part))
+        look = await self.read(await self.ask(jobs, self.look_part))
         if await self.learn(look.unnamed):
-            look = self.read(await self.ask(jobs, self.look_part))
+            look = await self.read(await self.ask(jobs, self.look_part))
         return look
 
     async def decide(self, look: Look) -> dict[Job, JobStatus]:
@@ -128,7 +136,7 @@ class Station:
 
         What stands there already counts, so that everybody is told the same for ever.
         """
-        statuses = {job: look.verdict(job) for job in look.records}
+        statuses = await aside(len(look.records), look.verdicts)
         if finals := look.to_settle:
             settled = self._settled(await self.ask(finals, settling(finals)))
             statuses |= {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
