@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from intercede.batch.aside import in_thread
 from intercede.contract.errors import InvalidSpecError, TransportError
 
 __all__ = ["ArchiveError", "Member", "Unpacker", "pack"]
@@ -25,6 +26,8 @@ __all__ = ["ArchiveError", "Member", "Unpacker", "pack"]
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _CHUNK = 65536
+_QUICK = 4096
+"""So many bytes hold few files."""
 _NAME_BYTES = 4096
 _NAME_DEPTH = 128
 _EXTENSION_BYTES = 2**20
@@ -239,7 +242,10 @@ class Unpacker:
             OSError: The disk here failed (full, quota, I/O), or a destination is not there.
         """
         self._pending = memoryview(data)
-        next(self._parser, None)
+        if len(data) < _QUICK:
+            next(self._parser, None)
+        else:  # making files takes its time
+            await in_thread(next, self._parser, None)
 
     def finish(self) -> None:
         """Say that no more will come.

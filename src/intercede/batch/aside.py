@@ -1,10 +1,11 @@
-"""What takes long for many jobs is done aside, so that the event loop goes on."""
+"""What takes long is done aside, so that the event loop goes on."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-__all__ = ["aside"]
+__all__ = ["aside", "in_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,4 +17,16 @@ async def aside(many: int, function: Callable[P, T], *args: P.args, **kwargs: P.
 
     A thread and the loop take turns every few milliseconds (``sys.setswitchinterval``).
     """
-    return function(*args, **kwargs) if many < _FEW else await asyncio.to_thread(function, *args, **kwargs)
+    return function(*args, **kwargs) if many < _FEW else await in_thread(function, *args, **kwargs)
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it in a thread. Who is cancelled meanwhile waits for its end: what it uses may be closed right after."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):  # the caller is on the way out already
+                await asyncio.wait({work})
+        raise

@@ -1,6 +1,5 @@
 """What jobs wrote, on its way from the far side into a local directory."""
 
-import asyncio
 import os
 import re
 import secrets
@@ -25,7 +24,6 @@ from intercede.contract.transport import CommandResult
 
 __all__ = ["Limits", "Parcel"]
 
-_AT_ONCE = 50
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
 """What GNU tar says of a file that was written while it was read; what it sends of it may be filled up with zeros."""
 _TIMED_OUT = frozenset({124, 143})
@@ -122,14 +120,11 @@ class Parcel:
         if "sent" not in answer:
             raise answer.cut("sent")
         late = True in {self._is_late(answer.frame(name), self._unpacker(name)) for name in answer.names("archive")}
-        names = await aside(len(jobs), self._names)
-        await aside(len(jobs), lambda: self._shares)
-        delivered: dict[Job, JobOutput] = {}
-        for number, job in enumerate(jobs):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)  # renaming is quick, a thousand times is not
-            delivered[job] = self._output(job, names.get(job, {}), late=late)
-        return delivered
+        return await aside(len(jobs), self._delivered, jobs, late=late)
+
+    def _delivered(self, jobs: Collection[Job], *, late: bool) -> dict[Job, JobOutput]:
+        names = self._names()
+        return {job: self._output(job, names.get(job, {}), late=late) for job in jobs}
 
     def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
         self._changed.update(
