@@ -238,8 +238,15 @@ class Client:
         """The file that knows all hosts."""
         return self.at / "ssh" / "config"
 
-    def kit(self, who: str, backend: dict[str, object], *, seconds: float) -> "subprocess.CompletedProcess[str]":
-        """Run the whole kit as `USER`, on the machine, or as `USER@HOST`."""
+    def pip(self, *arguments: str | Path) -> None:
+        """Have pip do something there."""
+        done = run(self.at / "venv" / "bin" / "python", "-m", "pip", "--quiet", *arguments, seconds=300)
+        assert done.returncode == 0, done.stderr
+
+    def kit(
+        self, who: str, backend: dict[str, object], *, seconds: float, plugins: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the whole kit as `USER`, on the machine, or as `USER@HOST`; with more plugins, which lie in a directory."""
         subject = json.dumps(backend).replace("{ssh_config}", str(self.ssh_config))
         user, _, host = who.partition("@")
         if host:
@@ -248,7 +255,7 @@ class Client:
             home = f"HOME={self.at / 'home'}"
             login = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", "--reset-env", "env", home]
         command = [
-            str(self.at / "venv" / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "env", f"PYTHONPATH={plugins or ''}", str(self.at / "venv" / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider",
             "-c", str(self.at / "pytest.ini"), f"--intercede-require={','.join(CAPABILITIES)}",
             f"--intercede-backend={subject}",
         ]  # fmt: skip
