@@ -11,6 +11,7 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 216, 44, 40
 LABEL = 15.0
 """The least between two labels."""
+THOUSAND = 1000
 COLOURS = ("#0b6e4f", "#d1495b", "#00798c", "#8f6fbf", "#edae49", "#5c5c5c", "#7a9e1e", "#30638e")
 
 
@@ -58,7 +59,7 @@ class Chart:
             yield f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
             yield _text(LEFT - 8, at + 4, f"{10.0**power:g}", 'text-anchor="end"')
         for x in self._xs:
-            yield _text(self._x(x), HEIGHT - BOTTOM + 16, f"{x:g}", 'text-anchor="middle"')
+            yield _text(self._x(x), HEIGHT - BOTTOM + 16, _short(x), 'text-anchor="middle"')
 
     def _drawn(self) -> Iterator[str]:
         labels = self._labels()
@@ -83,3 +84,7 @@ class Chart:
 
 def _text(x: float, y: float, text: str, style: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
+
+
+def _short(x: float) -> str:
+    return f"{x:g}" if x < THOUSAND else f"{x / THOUSAND:g}k"
