@@ -276,8 +276,10 @@ class BatchBackend:
             look = await station.read(answer)
         natives = [record.native for record in look.records.values() if record.native]
         frame = said_of(answer, "kill")
-        told: Mapping[str, OpOutcome] = {} if frame is None else self._scheduler.parse_kill(natives, frame)
-        return {job: _kill_outcome(look, job, told) for job in jobs}
+        told: Mapping[str, OpOutcome] = {}
+        if frame is not None:
+            told = await aside(len(jobs), self._scheduler.parse_kill, natives, frame)
+        return await aside(len(jobs), lambda: {job: _kill_outcome(look, job, told) for job in jobs})
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Remove everything of jobs that are over: one command where each has its final record, else two."""

@@ -76,6 +76,7 @@ class Parcel:
         self._aside = dest / f".fetching-{secrets.token_hex(8)}"
         self._made: dict[Job, Path] = {}
         self._seen: Counter[Job] = Counter()
+        self._places: dict[str, tuple[Job, str]] = {}
         self._changed: set[Job] = set()
         self._plans_text, self._report_text = _Text(), _Text()
         self._unpackers: dict[str, Unpacker] = {}
@@ -124,7 +125,7 @@ class Parcel:
 
     def _delivered(self, jobs: Collection[Job], *, late: bool) -> dict[Job, JobOutput]:
         names = self._names()
-        return {job: self._output(job, names.get(job, {}), late=late) for job in jobs}
+        return {job: self._output(job, names.get(job, []), late=late) for job in jobs}
 
     def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
         self._changed.update(
@@ -146,7 +147,10 @@ class Parcel:
             return None
         self._seen[job] += 1
         place = self._place(job, name)
-        return None if place is None else (self._directory(job), place)
+        if place is None:
+            return None
+        self._places[member] = job, place
+        return self._directory(job), place
 
     def _place(self, job: Job, name: str) -> str | None:
         """Where a file of the copy's directory goes in the job's; None: it was not asked for."""
@@ -170,13 +174,12 @@ class Parcel:
         new.rename(place)
         return place
 
-    def _names(self) -> dict[Job, dict[str, Path]]:
+    def _names(self) -> dict[Job, list[str]]:
         """For each job what arrived, by its name in the job's directory."""
-        names: dict[Job, dict[str, Path]] = {}
-        for member, path in ChainMap(*(each.files for each in self._unpackers.values())).items():
-            stamp, _, index, _ = member.split("/", 3)
-            job = Job(stamp, int(index))
-            names.setdefault(job, {})[path.relative_to(self._made[job]).as_posix()] = path
+        names: dict[Job, list[str]] = {}
+        for unpacker in self._unpackers.values():
+            for job, place in map(self._places.__getitem__, unpacker.files):
+                names.setdefault(job, []).append(place)
         return names
 
     def _output(self, job: Job, names: Collection[str], *, late: bool) -> JobOutput:

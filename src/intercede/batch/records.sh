@@ -55,8 +55,23 @@ know() {
     printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
 }
 
-# sort_out STAMP INDEX...: print the records that stand, unless open_only is set. Those that may still change go to 4,
-# by name, and the scheduler's ids for them to 3.
+# say LINE: print it, together with some others: each printf is a write, and over ssh a packet. flush: the last of them.
+say() {
+    ic_lines=$ic_lines$1'
+'
+    ic_count=$((ic_count + 1))
+    [ "$ic_count" -lt 50 ] || flush
+}
+flush() {
+    printf %s "$ic_lines"
+    ic_lines=
+    ic_count=0
+}
+ic_lines=
+ic_count=0
+
+# sort_out STAMP INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
+# name, and the scheduler's ids for them to 3.
 sort_out() {
     stamp=$1
     shift
@@ -67,24 +82,29 @@ sort_out() {
             printf '%s %s\n' "$stamp" "$index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
             [ -z "$id" ] || printf '%s\n' "$id" >&3 || exit 28
         elif [ -z "${open_only-}" ]; then
-            printf '%s %s %s ? %s\n' "$stamp" "$index" "$killed" "$said"
+            say "$stamp $index $killed ? $said"
         fi
     done
 }
 
-# tell STAMP INDEX...: print a line for each copy, with its native id where that still matters or every_id is set.
+# tell STAMP INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
 tell() {
     stamp=$1
     shift
     for index; do
-        id=
-        record "$stamp" "$index"
-        if [ -z "$over" ] || [ -n "${every_id-}" ]; then
-            native "$stamp" "$index"
-            [ -z "$refused" ] || said=gone # it never was
-        fi
-        printf '%s %s %s %s %s\n' "$stamp" "$index" "$killed" "${id:-?}" "$said"
+        tell_of "$stamp" "$index"
     done
+    flush
+}
+
+tell_of() {
+    id=
+    record "$1" "$2"
+    if [ -z "$over" ] || [ -n "${every_id-}" ]; then
+        native "$1" "$2"
+        [ -z "$refused" ] || said=gone # it never was
+    fi
+    say "$1 $2 $killed ${id:-?} $said"
 }
 
 # tools FRAGMENT: run the scheduler's own text with what would change its tools' answers out of the way.
@@ -109,13 +129,19 @@ look() {
     room
     IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    frame records each sort_out 3>"$IC_IDS" 4>"$lists/.open.$mark"
+    frame records sorted 3>"$IC_IDS" 4>"$lists/.open.$mark"
     [ ! -s "$IC_IDS" ] || frame listing tools "$1"
     [ ! -s "$lists/.open.$mark" ] || frame open again
 }
 
+sorted() {
+    each sort_out
+    flush
+}
+
 again() {
     while read -r its_stamp its_index; do
-        tell "$its_stamp" "$its_index"
+        tell_of "$its_stamp" "$its_index"
     done <"$lists/.open.$mark"
+    flush
 }

@@ -62,8 +62,7 @@ class Look:
     @property
     def to_settle(self) -> dict[Job, JobStatus]:
         """The final verdicts that rest on no exit code and are not written down yet."""
-        verdicts = {job: self.verdict(job) for job in self.open}
-        return {job: status for job, status in verdicts.items() if status.state.final}
+        return {job: status for job in self.open if (status := self.verdict(job)).state.final}
 
 
 class Station:

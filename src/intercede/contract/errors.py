@@ -166,6 +166,8 @@ class AuthenticationError(ResourceError):
 class SchedulerError(ResourceError):
     """The scheduler refused, or its answer cannot be understood. ``retryable`` is True for an outage."""
 
+    refused: bool = False
+    """True where a submission was refused as a whole, for certain: nothing of it can have started or will."""
     returncode: int | None = None
     """The exit code of its command."""
     stderr: str | None = None

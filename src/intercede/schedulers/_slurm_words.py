@@ -6,6 +6,7 @@ States and reasons are those of Slurm 22.05 to 26.05 (``job_state_string`` and `
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from intercede.contract.errors import LimitError, ResourceError, SchedulerError
 from intercede.contract.job import JobState, JobStatus
@@ -42,6 +43,7 @@ _HELD = re.compile(r"JobHeld(User|Admin)|DependencyNeverSatisfied|BadConstraints
 """Reasons of a PENDING job that waits for somebody, not for something."""
 
 
+@lru_cache(maxsize=4096)
 def status_of(word: str, *, code: int | None = None, signal: int | None = None, reason: str = "") -> JobStatus:
     """Tell what a job's state means; one that is not known is UNKNOWN, with the word.
 

@@ -35,7 +35,7 @@ asked_again() {
 }
 
 answer=$(listed) || exit
-printf '%s\n' "$answer"
+printf '%s\n' "$answer" | tr -s ' ' # columns are padded to their widths
 rest=$(unlisted "$answer")
 # shellcheck disable=SC2086 # ids, to be split
 [ -z "$rest" ] || printf 'intercede: unlisted %s\n' $rest
