@@ -46,13 +46,14 @@ def got(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, 
 
 def test_it_is_a_provider(tmp_path: Path) -> None:
     """The registry takes it for what the contract describes."""
-    assert isinstance(FileCredentials(token=tmp_path / "token"), CredentialProvider)
+    assert isinstance(FileCredentials(resources=["host"], token=tmp_path / "token"), CredentialProvider)
 
 
 def test_each_kind_is_read(tmp_path: Path) -> None:
     """A key with its passphrase and certificate, a password, a token and a proxy come as the contract's types."""
     provider = FileCredentials(
         username="me",
+        resources=["host"],
         private_key=written(tmp_path / "key", b"the key\n"),
         passphrase=written(tmp_path / "phrase", b" a phrase \n"),
         ssh_certificate=written(tmp_path / "cert", b"the certificate", 0o644),
@@ -77,23 +78,27 @@ def test_each_kind_is_read(tmp_path: Path) -> None:
 
 def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
     """The order is that of the need, and what there is no file for is left out."""
-    provider = FileCredentials(token=written(tmp_path / "t", b"t"), password=written(tmp_path / "p", b"p"))
+    provider = FileCredentials(
+        resources=["host"], token=written(tmp_path / "t", b"t"), password=written(tmp_path / "p", b"p")
+    )
 
     assert [each.kind for each in got(provider, "certificate", "password", "token")] == ["password", "token"]
 
 
 def test_none_of_the_kinds_is_an_error(tmp_path: Path) -> None:
     """Who asks for what is not there is told what is."""
-    provider = FileCredentials(token=tmp_path / "token")
+    provider = FileCredentials(resources=["host"], token=tmp_path / "token")
 
-    with pytest.raises(AuthenticationError, match="host asks for private_key or password, and there is token only"):
+    with pytest.raises(
+        AuthenticationError, match="host asks for private_key or password, and for it there is none: token"
+    ):
         got(provider, "private_key", "password")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
 def test_a_secret_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     """A file of secrets is its owner's alone; the error says how to make it so, and shows nothing of it."""
-    provider = FileCredentials(token=written(tmp_path / "token", b"hush", mode))
+    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"hush", mode))
 
     with pytest.raises(AuthenticationError, match="chmod 600") as raised:
         got(provider, "token")
@@ -108,14 +113,25 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
     for name in (".", "fifo", "bytes", "nothing"):
         with pytest.raises(AuthenticationError, match=str(tmp_path / name)):
-            got(FileCredentials(token=tmp_path / name), "token")
+            got(FileCredentials(resources=["host"], token=tmp_path / name), "token")
     with pytest.raises(AuthenticationError, match="a certificate and a private key"):
         got(FileCredentials(certificate=written(tmp_path / "proxy", CERTIFICATE)), "certificate")
 
 
+def test_who_is_shown_a_password_is_named(tmp_path: Path) -> None:
+    """A jump host, or whoever else asks, gets a key's signature, and never the password of another host."""
+    key, word = written(tmp_path / "key", b"k"), written(tmp_path / "word", b"w")
+
+    (shown,) = got(FileCredentials(resources=["another"], private_key=key, password=word), "private_key", "password")
+
+    assert shown.kind == "private_key"
+    with pytest.raises(ConfigError, match="password is of no use without resources"):
+        FileCredentials(private_key=key, password=word)
+
+
 def test_a_file_may_be_replaced(tmp_path: Path) -> None:
     """A renewed token is seen the next time."""
-    provider = FileCredentials(token=written(tmp_path / "token", b"old"))
+    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"old"))
     old = got(provider, "token")
     written(tmp_path / "token", b"new")
 
@@ -124,7 +140,7 @@ def test_a_file_may_be_replaced(tmp_path: Path) -> None:
 
 def test_only_while_open(tmp_path: Path) -> None:
     """Before entering and after leaving nothing is answered."""
-    provider = FileCredentials(token=written(tmp_path / "token", b"t"))
+    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"t"))
     need = CredentialNeed(resource="host", kinds=("token",))
 
     async def before_and_after() -> None:
@@ -143,9 +159,9 @@ def test_files_that_are_of_no_use_are_refused() -> None:
     with pytest.raises(ConfigError, match="no file"):
         FileCredentials(username="me")
     with pytest.raises(ConfigError, match="passphrase is of no use without private_key"):
-        FileCredentials(passphrase="p", password="w")  # noqa: S106 -- names of files
+        FileCredentials(passphrase="p", certificate="c")  # noqa: S106 -- the name of a file
     with pytest.raises(ConfigError, match="certificate_key is of no use without certificate"):
-        FileCredentials(certificate_key="k", token="t")  # noqa: S106 -- likewise
+        FileCredentials(certificate_key="k", private_key="p")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=40))
@@ -153,7 +169,7 @@ def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, word:
     """Whatever a password is made of: only the line's end, if there is one, is no part of it."""
     path = written(tmp_path_factory.mktemp("word") / "password", word.encode() + b"\n")
 
-    (password,) = got(FileCredentials(password=path), "password")
+    (password,) = got(FileCredentials(resources=["host"], password=path), "password")
 
     assert isinstance(password, Password)
     assert password.password.get_secret_value() == word

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from intercede.contract.errors import AuthenticationError, ConfigError, NotOpenE
 
 __all__ = ["FileCredentials"]
 
+_BEARER: frozenset[CredentialKind] = frozenset({"password", "token"})
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MOST = 2**20
 """No credential is longer; a wrong path may be."""
@@ -46,6 +47,8 @@ class FileCredentials:
 
     Args:
         username: Whose key or password it is. None: the resource's configuration says.
+        resources: Which hosts or endpoints may be shown a password or a token; needed where there is one, since whoever is
+            shown it has it. Jump hosts are asked for on their own.
         private_key: For ssh, as OpenSSH or PEM text.
         passphrase: What that key is encrypted with.
         ssh_certificate: The OpenSSH certificate that goes with that key; no secret.
@@ -62,6 +65,7 @@ class FileCredentials:
         self,
         *,
         username: str | None = None,
+        resources: Collection[str] = (),
         private_key: str | os.PathLike[str] | None = None,
         passphrase: str | os.PathLike[str] | None = None,
         ssh_certificate: str | os.PathLike[str] | None = None,
@@ -73,7 +77,10 @@ class FileCredentials:
         _needs("passphrase", passphrase, "private_key", private_key)
         _needs("ssh_certificate", ssh_certificate, "private_key", private_key)
         _needs("certificate_key", certificate_key, "certificate", certificate)
+        for field, given in (("password", password), ("token", token)):
+            _needs(field, given, "resources", resources or None)
         self._open = False
+        self._resources = frozenset(resources)
         self._readers: dict[CredentialKind, Callable[[], Credential]] = {}
         if private_key is not None:
             self._readers["private_key"] = partial(
@@ -113,12 +120,19 @@ class FileCredentials:
         """
         if not self._open:
             raise NotOpenError("get was called on credentials that are not open: use them inside 'async with'")
-        readers = [self._readers[kind] for kind in need.kinds if kind in self._readers]
+        readers = [
+            self._readers[kind] for kind in need.kinds if kind in self._readers and self._may(kind, need.resource)
+        ]
         if not readers:
+            there = " and ".join(self._readers)
             raise AuthenticationError(
-                f"{need.resource} asks for {' or '.join(need.kinds)}, and there is {' and '.join(self._readers)} only"
+                f"{need.resource} asks for {' or '.join(need.kinds)}, and for it there is none: {there}"
             )
         return await asyncio.to_thread(lambda: CredentialSet(credentials=tuple(read() for read in readers)))
+
+    def _may(self, kind: CredentialKind, resource: str) -> bool:
+        """Whether it may be shown: a key signs, and a certificate is public, but who sees a password or a token has it."""
+        return kind not in _BEARER or resource in self._resources
 
 
 def _private_key(username: str | None, key: Path, passphrase: Path | None, certificate: Path | None) -> PrivateKey:
@@ -169,21 +183,25 @@ def _secret(path: Path) -> bytes:
 
 
 def _read(path: Path, *, is_secret: bool = False) -> bytes:
-    path = path.expanduser()
     try:
+        path = path.expanduser()
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
         with os.fdopen(descriptor, "rb") as file:
-            _check(path, os.fstat(descriptor).st_mode, is_secret=is_secret)
-            return file.read(_MOST)
-    except OSError as error:
-        raise AuthenticationError(f"{path} cannot be read: {error.strerror}") from error
+            _check(path, os.fstat(descriptor), is_secret=is_secret)
+            return file.read()
+    except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
+        raise AuthenticationError(f"{path} cannot be read: {error}") from error
 
 
-def _check(path: Path, mode: int, *, is_secret: bool) -> None:
-    if not stat.S_ISREG(mode):
+def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise AuthenticationError(f"{path} is no regular file")
-    if is_secret and mode & _OTHERS:
-        raise AuthenticationError(f"{path} holds a secret, and others may use it: chmod 600 {shlex.quote(str(path))}")
+    if status.st_size > _MOST:
+        raise AuthenticationError(f"{path} has {status.st_size} bytes, which no credential has")
+    if is_secret and (status.st_mode & _OTHERS or status.st_uid not in {os.geteuid(), 0}):
+        raise AuthenticationError(
+            f"{path} holds a secret, and others may use it: it must be ours, and chmod 600 {shlex.quote(str(path))}"
+        )
 
 
 def _path(given: str | os.PathLike[str] | None) -> Path | None:

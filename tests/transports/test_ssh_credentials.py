@@ -199,6 +199,24 @@ def test_it_is_asked_once_for_fifty(sshd: Sshd) -> None:
     assert sshd.connections == 3
 
 
+def test_what_was_replaced_meanwhile_is_asked_for_in_the_same_try(sshd: Sshd) -> None:
+    """An answer from before that is not good any more costs no caller an error."""
+    provider = Provider(plain(sshd), plain(sshd))  # the second key is the one that the server knows from now on
+    first = provider._answers[0]
+    assert isinstance(first, PrivateKey)
+    known = sshd.user_key
+    sshd.user_key = asyncssh.import_private_key(first.key.get_secret_value())
+
+    async def body(transport: SshTransport) -> None:
+        await fine(transport)
+        sshd.user_key = known
+        sshd.hang_up()
+        await fine(transport)
+        assert len(provider.asked) == 2
+
+    sshd.visited(body, credentials=provider)
+
+
 def test_it_is_asked_again_near_the_expiry(sshd: Sshd) -> None:
     """At the next connection; one that is open needs nothing."""
     soon = datetime.now(UTC) + timedelta(seconds=30)

@@ -79,6 +79,25 @@ def test_a_changed_key(sshd: Sshd, make_sshd: Maker, home: Path) -> None:
     assert (sshd.connections, sshd.shown) == (1, [])
 
 
+def test_an_address_is_not_a_name(sshd: Sshd, home: Path) -> None:
+    """Whoever has the address of a name for now is not it by having a key that is known for that address."""
+    (home / "known").write_text(sshd.known_as())
+    refused(sshd.transport(host="localhost", known_hosts=str(home / "known")))
+    (home / "known").write_text(sshd.known_as(f"[localhost]:{sshd.port}"))
+    assert where(sshd.transport(host="localhost", known_hosts=str(home / "known"))) == "only"
+
+
+def test_a_way_to_a_jump_host_is_not_guessed(hosts: dict[str, Sshd], config: Configured) -> None:
+    """Where the configuration has a way of its own to a jump host, the whole way is to be named."""
+    first, second = hosts["first"].port, hosts["second"].port
+    written = config(
+        f"Match host target\n  ProxyJump 127.0.0.1:{second}",
+        f"Match host 127.0.0.1\n  ProxyJump localhost:{first}",
+    )
+    with pytest.raises(ConfigError, match="name the whole way"):
+        where(SshTransport("target", ssh_config=written))
+
+
 def test_a_revoked_key(sshd: Sshd, home: Path) -> None:
     """Is refused although the host is known by it."""
     (home / "known").write_text(sshd.known_as("*") + "@revoked " + sshd.known_as("*"))

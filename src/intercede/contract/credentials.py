@@ -170,6 +170,11 @@ class FreshCredentials:
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody may
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is an answer from before: its provider may have a newer one by now."""
+        return self._kept is not None
+
     def forget(self) -> None:
         """Ask again next time: what was answered did not let us in."""
         self._kept = None

@@ -113,7 +113,7 @@ class Command:
             asyncssh.ChannelOpenError: The server allows no more sessions, or is gone.
             TransportError: The connection is lost, or the login shell ended instead.
         """
-        self._opening = asyncio.create_task(self._opened())
+        self._opening = asyncio.create_task(self._session(self._start))
         process = await asyncio.shield(self._opening)  # a request that nobody waits for would leave a session open
         self._stdout = _Stream(process.stdout, self._begin, self._mark)
         self._stderr = _Stream(process.stderr, self._begin, self._mark)
@@ -123,9 +123,10 @@ class Command:
         except TransportError as error:
             raise TransportError(f"{error}{await self._stderr.last_words()}") from error
 
-    async def _opened(self) -> asyncssh.SSHClientProcess[bytes]:
+    async def _session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        """Open one, whatever an ssh_config says of terminals and forwarding."""
         return await self._connection.create_process(
-            self._start, encoding=None, request_pty=False, x11_forwarding=False, window=_WINDOW
+            command, encoding=None, request_pty=False, x11_forwarding=False, window=_WINDOW
         )
 
     @property
@@ -198,7 +199,7 @@ class Command:
     async def _finish(self, pid: int) -> None:
         """Have a sh end it; the server's own signals are not heard everywhere, and say nothing of how it went."""
         with contextlib.suppress(asyncssh.ChannelOpenError):  # the server allows no other session now
-            sh = await self._connection.create_process(_FINISH.format(pid), encoding=None, request_pty=False)
+            sh = await self._session(_FINISH.format(pid))
             try:
                 if (await sh.wait()).exit_status == 0:
                     return
@@ -212,11 +213,18 @@ class Command:
         """Close the session, and wait until the server lets go of it, for a bounded time."""
         if self._opening is None:
             return
+        self._opening.add_done_callback(_close_late)
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 process = await asyncio.shield(self._opening)
                 process.close()
                 await process.wait_closed()
+
+
+def _close_late(opening: "asyncio.Task[asyncssh.SSHClientProcess[bytes]]") -> None:
+    """Close what a server opened when nobody waited any more: it counts as one of those that it allows."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def _all_of(readers: Sequence[asyncio.Task[int]], feeder: asyncio.Task[None]) -> None:
@@ -233,8 +241,8 @@ class _Stream:
 
     def __init__(self, reader: asyncssh.SSHReader[bytes], begin: str, end: str) -> None:
         self._reader = reader
-        self._begin = re.compile(rb"%b ([0-9]+)\r?\n" % begin.encode())
-        self._end = re.compile(rb"%b ([0-9]+)\n" % end.encode())
+        self._begin = re.compile(rb"%b ([0-9]{1,10})\r?\n" % begin.encode())
+        self._end = re.compile(rb"%b ([0-9]{1,3})\n" % end.encode())
         self._mark = end.encode()
         self._buffer = b""
         self._has_begun = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import random
 import re
 import socket
@@ -60,6 +61,8 @@ class Place:
         Raises:
             ConfigError: It is no place.
         """
+        if _is_ipv6(text):
+            return cls(text)
         match = _PLACE.fullmatch(text)
         if match is None or int(match["port"] or 22) not in _PORTS:
             raise _no_sense(field, text, "[user@]host[:port]")
@@ -87,6 +90,14 @@ class Place:
         """Write it as it is read."""
         user = "" if self.username is None else f"{self.username}@"
         return user + self.host + ("" if self.port is None else f":{self.port}")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_sense(field: str, value: object, expected: str) -> ConfigError:
@@ -198,24 +209,33 @@ class Link:
                 _raise_translated(place, error)
 
     async def _log_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
-        known_hosts = await way.known_hosts(place)
+        fresh = self._fresh.get(place)
+        was_kept = fresh is not None and fresh.is_kept
         try:
-            shown = await self._shown_to(place)
-            return await asyncssh.connect(
-                config=None if self._server.ssh_config is None else [self._server.ssh_config],
-                tunnel=self._chain[-1] if self._chain else None,
-                known_hosts=known_hosts,
-                connect_timeout=seconds,
-                login_timeout=seconds,
-                keepalive_interval=self._server.keepalive_s,
-                keepalive_count_max=_KEEPALIVES,
-                agent_forwarding=False,
-                **shown | place.options(),
-            )
+            return await self._logged_in(place, way, seconds)
         except _NOT_LET_IN:
-            if place in self._fresh:
-                self._fresh[place].forget()
-            raise
+            self._forget(place)
+            if not was_kept:
+                raise
+        return await self._logged_in(place, way, seconds)  # what was kept is old, and may have been replaced
+
+    async def _logged_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
+        known_hosts = await way.known_hosts(place)
+        return await asyncssh.connect(
+            config=None if self._server.ssh_config is None else [self._server.ssh_config],
+            tunnel=self._chain[-1] if self._chain else None,
+            known_hosts=known_hosts,
+            connect_timeout=seconds,
+            login_timeout=seconds,
+            keepalive_interval=self._server.keepalive_s,
+            keepalive_count_max=_KEEPALIVES,
+            agent_forwarding=False,
+            **await self._shown_to(place) | place.options(),
+        )
+
+    def _forget(self, place: Place) -> None:
+        if place in self._fresh:
+            self._fresh[place].forget()
 
     async def _shown_to(self, place: Place) -> dict[str, object]:
         if self._provider is None:
@@ -239,8 +259,21 @@ class _Way:
             tunnel = (await self._settings(self._server.place)).tunnel
             hops = tunnel.split(",") if isinstance(tunnel, str) and tunnel != "none" else ()
             self.jump = tuple(Place.read(each, "ProxyJump") for each in hops)
+            for place in self.jump[:1]:
+                await self._refuse_another_way(place, tunnel)
 
-    async def known_hosts(self, place: Place) -> asyncssh.SSHKnownHosts:
+    async def _refuse_another_way(self, place: Place, known: object) -> None:
+        """OpenSSH would follow it; we would log in directly, where somebody did not want that."""
+        tunnel = (await self._settings(place)).tunnel
+        if isinstance(tunnel, str) and tunnel not in {"none", known}:
+            raise ConfigError(
+                f"{self._server.ssh_config} has a ProxyJump for the jump host {place} as well: name the whole way",
+                field="jump",
+                value=str(place),
+                expected=f"jump = [{tunnel!r}, {str(place)!r}]",
+            )
+
+    async def known_hosts(self, place: Place) -> "_HostKeys":
         """Read the keys of hosts, anew for each login: they are mended while we run.
 
         Raises:
@@ -276,9 +309,20 @@ def _is_there(file: str) -> bool:
     return Path(file).expanduser().exists()
 
 
-def _known_hosts(files: Sequence[str]) -> asyncssh.SSHKnownHosts:
+class _HostKeys:
+    """The keys of a host, by its name: whoever has its address for now, and a key of its own there, is not it."""
+
+    def __init__(self, known: asyncssh.SSHKnownHosts) -> None:
+        self._known = known
+
+    def __call__(self, host: str, _address: str, port: int | None) -> tuple[object, ...]:
+        """Return its keys, those of authorities that vouch for it, and those that were revoked."""
+        return self._known.match(host, "", port)[:3]
+
+
+def _known_hosts(files: Sequence[str]) -> _HostKeys:
     try:
-        return asyncssh.read_known_hosts(files)
+        return _HostKeys(asyncssh.read_known_hosts(files))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the known hosts in {', '.join(files)} cannot be read: {error}",
@@ -294,7 +338,7 @@ def _shown(credentials: CredentialSet) -> dict[str, object]:
     username = next((each.username for each in (key, password) if each is not None and each.username), None)
     return {
         "client_keys": None if key is None else [_key_pair(key)],
-        "password": None if password is None else password.password.get_secret_value(),
+        "password": None if password is None else password.password.get_secret_value,  # called: no frame holds it
         **_NOTHING_ELSE,
         **({} if username is None else {"username": username}),
     }

@@ -81,7 +81,7 @@ class SshTransport:
             credentials,
         )
         self._connect_s = connect_s
-        self._most = int(_positive("sessions", sessions))
+        self._most = int(_positive("sessions", int(sessions)))
         self._sessions = _Sessions(self._most)
         self._open = False
         self._runs: set[asyncio.Task[CommandResult]] = set()
