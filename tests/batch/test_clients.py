@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TypeVar
 
 import pytest
+from pydantic import SecretBytes
 
 from intercede.batch import BatchBackend
-from intercede.contract.errors import LimitError, NotOpenError
+from intercede.contract.errors import LimitError, NotOpenError, SchedulerError, TransportError
 from intercede.contract.job import CopyFailure, CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
@@ -340,6 +341,54 @@ async def made(root: Path, backend: BatchBackend, copies: int, **files: str) -> 
     stamp = place.parent.name
     (place.parent / "natives").write_text("".join(f"{index} {stamp}.{index}\n" for index in range(copies)))
     return [JobHandle(resource=handle.resource, job=f"{stamp}.{index}") for index in range(copies)]
+
+
+class Refuses(DirectScheduler):
+    """Takes nothing, for certain."""
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """Say so."""
+        raise SchedulerError("there is no such queue", refused=True)
+
+
+def test_what_was_refused_for_certain_leaves_nothing(root: Path) -> None:
+    """Nobody gets a handle to purge it with: its files and secrets go at once, and no find ever tells of it."""
+
+    async def main() -> None:
+        async with client(root, Refuses(4)) as backend:
+            copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
+            with pytest.raises(SchedulerError, match="no such queue"):
+                await backend.submit(sh("sleep 5", "t"), copies)
+            assert await backend.find("t") == []
+
+    asyncio.run(main())
+    assert [each.name for each in root.iterdir() if not each.name.startswith(".")] == ["resource-id"]
+
+
+def sent_from_elsewhere(root: Path) -> None:
+    """Have it look as if what is unpacked there is unpacked by a process of another host."""
+    (unpacking,) = root.glob("*/unpacking")
+    unpacking.write_text("\n".join(["another-host", *unpacking.read_text().splitlines()[1:], ""]))
+
+
+@pytest.mark.slow
+def test_a_find_gives_up_what_stands_still(root: Path) -> None:
+    """Half a minute after the last piece came from somebody on another host, nothing of it ever starts."""
+
+    async def main() -> None:
+        transport = Stalls()
+        async with client(root, transport=transport) as backend, client(root) as other:
+            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+            await asyncio.to_thread(sent_from_elsewhere, root)
+            async with asyncio.timeout(90):
+                assert await other.find("t") == []
+            transport.go.set()
+            with pytest.raises((SchedulerError, TransportError)):
+                await submitting
+            assert await other.find("t") == []
+
+    asyncio.run(main())
 
 
 def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:

@@ -34,7 +34,7 @@ SAID = {
     "unknown": JobStatus(state=JobState.UNKNOWN, native="?!"),
     "done": JobStatus(state=JobState.DONE),
 }
-OTHERWISE = ("nothing", "failed", "unknown", "done")
+OTHERWISE = ("nothing", "failed", "done")
 EITHER = (True, False)
 
 ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]] = [
@@ -43,6 +43,7 @@ ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]
     ("signal 9", ("queued",), EITHER, ("QUEUED", None)),
     ("signal 9", ("held",), EITHER, ("HELD", None)),
     ("signal 9", ("running",), EITHER, ("RUNNING", None)),
+    ("signal 9", ("unknown",), EITHER, ("UNKNOWN", None)),
     ("signal 9", ("timeout",), EITHER, ("FAILED", "timeout")),
     ("signal 9", ("memory",), EITHER, ("FAILED", "out_of_memory")),
     ("signal 9", ("preempted",), EITHER, ("FAILED", "preempted")),

@@ -12,7 +12,7 @@ fence() {
     fi
 } 2>/dev/null
 
-# arriving STAMP TAG: whether its archive is being unpacked, and may have that tag: the tag is the first of it.
+# arriving STAMP TAG: whether an archive is being unpacked there that may have that tag: the tag is the first of it.
 arriving() {
     [ -e "./$1/unpacking" ] && [ ! -e "./$1/submitting" ] || return
     if [ -e "./$1/wrapper" ]; then # the next
@@ -21,15 +21,34 @@ arriving() {
         [ "$its_tag" = "$2" ] || return
     fi
     { read -r its_host && read -r its_boot && read -r its_stat; } <"./$1/unpacking" || return
-    [ "$its_host" = "$(uname -n)" ] || return
+    [ "$its_host" = "$(uname -n)" ] || return 0 # of a process on another host we know nothing
     process "${its_stat%% *}"
     # shellcheck disable=SC2086 # numbers, to be split
     set -- "${its_stat%% *}" ${its_stat##*) }
     [ "$process" = "$1 $its_boot ${21}" ]
 }
 
+# arrived STAMP TAG: wait until it is unpacked, while it grows. What stands still for half a minute has lost whoever sends
+# it, or is not heard of for long: it never starts, and who sends it is told so.
+arrived() {
+    looked=0 still=0 grown=
+    while arriving "$1" "$2"; do
+        looked=$((looked + 1))
+        [ $((looked % 20)) != 0 ] || grows "$1" || still=$((still + 1))
+        [ "$still" -lt 6 ] || fence "$1"
+        sleep 0.25 2>/dev/null || sleep 1
+    done
+}
+
+# grows STAMP: whether it has, since it was last looked at.
+grows() {
+    size=$(du -s "./$1" 2>/dev/null)
+    [ "$size" != "$grown" ] || return
+    grown=$size still=0
+}
+
 # queueing STAMP: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
-# there. Of a process on another host we know nothing: it has some minutes.
+# there. Of a process on another host we know nothing: it has some minutes from the last answer that it noted.
 queueing() {
     [ -e "./$1/submitting" ] && [ ! -e "./$1/submitted" ] || return
     read -r its_host its_process <"./$1/submitting" || return
@@ -37,7 +56,7 @@ queueing() {
         process "${its_process%% *}"
         [ "$process" = "$its_process" ]
     else
-        [ -n "$(find "./$1/submitting" -mmin -10)" ]
+        [ -n "$(find "./$1/submitting" "./$1/ids" "./$1/ids.err" -mmin -10 2>/dev/null)" ]
     fi
 }
 
@@ -75,9 +94,7 @@ some() {
 tagged() {
     for its_place in ./*/unpacking; do
         its_place=${its_place%/unpacking}
-        while arriving "${its_place#./}" "$1"; do
-            sleep 0.05 2>/dev/null || sleep 1
-        done
+        arrived "${its_place#./}" "$1"
     done
     for tag_file in ./*/tag; do
         its_tag=

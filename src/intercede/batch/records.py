@@ -110,7 +110,8 @@ class Word(Enum):
     LIVE = "still live"
     CAUSE = "timeout, out of memory, preempted, node failure"
     CANCELLED = "cancelled"
-    ENDED = "ended in another way, or cannot say"
+    UNSURE = "unknown to us, or to it for now"
+    ENDED = "ended in another way"
     ABSENT = "not listed"
 
     @classmethod
@@ -120,6 +121,8 @@ class Word(Enum):
             return cls.ABSENT
         if said.state in _LIVE:
             return cls.LIVE
+        if said.state is JobState.UNKNOWN:
+            return cls.UNSURE
         if said.reason in _CAUSES:
             return cls.CAUSE
         return cls.CANCELLED if said.state is JobState.KILLED else cls.ENDED
@@ -161,8 +164,9 @@ def _by_code(case: _Case) -> JobStatus:
 
 
 def _again(case: _Case) -> JobStatus:
-    evidence = "the scheduler still has it, though an attempt was ended by a signal"
-    return case.said.model_copy(update={"evidence": evidence}) if case.said else _lost(case)
+    assert case.said is not None  # noqa: S101 -- its row says so
+    evidence = f"an attempt was ended by a signal; {case.said.evidence or 'the scheduler still has it'}"
+    return case.said.model_copy(update={"evidence": evidence})
 
 
 def _by_cause(case: _Case) -> JobStatus:
@@ -229,7 +233,7 @@ _LISTED = _ANY - {Word.ABSENT}
 _TABLE: tuple[tuple[Literal["code", "signal"] | None, frozenset[Word], frozenset[bool], _Ruling], ...] = (
     # exit    the scheduler says              killed by us  verdict: the first row that fits
     ("code", _ANY, _EITHER, _by_code),  #                   DONE or FAILED(exit_code)
-    ("signal", frozenset({Word.LIVE}), _EITHER, _again),  # the scheduler's word
+    ("signal", frozenset({Word.LIVE, Word.UNSURE}), _EITHER, _again),  # the scheduler's word
     ("signal", frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
     ("signal", _ANY, _YES, _by_user),  #                    KILLED(killed_by_user)
     ("signal", frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site

@@ -115,6 +115,7 @@ tools() {
 
 # room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
 room() {
+    [ -z "${lists-}" ] || return 0
     lists=$root
     trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     trap 'exit 143' HUP INT TERM

@@ -16,16 +16,14 @@ fi
 
 cd "./copies/$1" || exit
 [ ! -e "../../finals/$1" ] || exit 0
+ic_what='' ic_attempt=0
 if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
     [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
-    ic_attempt=$((ic_attempt + 1))
-    rm -f exit
-else
-    ic_attempt=1
 fi
+ic_attempt=$((ic_attempt + 1)) # of one that left no record, too: its number stands in the record's place
 # The record's place, without its line's end, so that it counts nowhere yet. The payload may fill the disk: what is there
 # already can still be written over. Where not even this can be written nothing is run.
-printf '%-120s' '' >"exit" || exit 126
+printf '%-120s' "none - - - - $ic_attempt" >"exit" || exit 126
 exec 2>>log
 cd ./work || exit
 ic_top=${PWD%/copies/*/work}
@@ -87,5 +85,6 @@ ic_what="code $ic_code"
 ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
 now
-# One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy.
-printf '%s\n' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" 1<>../exit || exit "$ic_code" # whoever started us may tell
+# One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy. The file
+# grows by it, which tells whoever knows it by its size that it is another one.
+printf '%s\n%120s' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" '' 1<>../exit || exit "$ic_code" # let who started us tell
