@@ -146,11 +146,11 @@ def test_the_built_in_is_meant_where_nobody_covers_it(site: Site) -> None:
 
 def test_the_one_other_distribution_is_meant(site: Site) -> None:
     """Step 2 of the rule, without a built-in of that name: no warning, nothing to say."""
-    site.install("acme", transports__ssh="T")
+    site.install("acme", transports__rsh="T")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Registry().resolve("transports", "ssh").distribution == "acme"
+        assert Registry().resolve("transports", "rsh").distribution == "acme"
 
 
 def test_covering_a_built_in_is_warned_of_once_a_name_and_process(site: Site) -> None:
@@ -192,20 +192,20 @@ def test_enumerating_and_explaining_warn_of_nothing(site: Site) -> None:
 
 def test_several_others_are_ambiguous_for_that_name_only(site: Site) -> None:
     """The error lists every candidate with the exact pin for it; other names keep working."""
-    site.install("acme", transports__ssh="T", transports__gsi="T")
-    site.install("beta", "2", transports__ssh="T")
+    site.install("acme", transports__rsh="T", transports__gsi="T")
+    site.install("beta", "2", transports__rsh="T")
     registry = Registry()
 
     with pytest.raises(PluginAmbiguousError) as caught:
-        registry.resolve("transports", "ssh")
+        registry.resolve("transports", "rsh")
 
-    assert caught.value.pins == ("transports:ssh=acme", "transports:ssh=beta")
-    assert (caught.value.group, caught.value.name) == ("transports", "ssh")
-    assert "INTERCEDE_PREFER=transports:ssh=beta  (mod_beta:T of beta 2 in " in str(caught.value)
+    assert caught.value.pins == ("transports:rsh=acme", "transports:rsh=beta")
+    assert (caught.value.group, caught.value.name) == ("transports", "rsh")
+    assert "INTERCEDE_PREFER=transports:rsh=beta  (mod_beta:T of beta 2 in " in str(caught.value)
     assert registry.resolve("transports", "gsi").distribution == "acme"
-    assert statuses(registry, "transports", "ssh") == {"acme": "ambiguous", "beta": "ambiguous"}
-    assert "there are several, acme and beta" in str(registry.explain("transports", "ssh"))
-    assert "So it cannot be resolved." in str(registry.explain("transports", "ssh"))
+    assert statuses(registry, "transports", "rsh") == {"acme": "ambiguous", "beta": "ambiguous"}
+    assert "there are several, acme and beta" in str(registry.explain("transports", "rsh"))
+    assert "So it cannot be resolved." in str(registry.explain("transports", "rsh"))
 
 
 def test_ambiguity_over_a_built_in_offers_the_built_in_too(site: Site) -> None:
@@ -222,16 +222,16 @@ def test_ambiguity_over_a_built_in_offers_the_built_in_too(site: Site) -> None:
 def test_identical_targets_are_no_conflict(site: Site) -> None:
     """Two distributions that declare the same object, or that of the built-in, decide nothing."""
     builtin = Registry().resolve("transports", "local").target
-    site.install("acme", transports__ssh="common:T", transports__local=builtin)
-    site.install("beta", transports__ssh="common:T")
+    site.install("acme", transports__rsh="common:T", transports__local=builtin)
+    site.install("beta", transports__rsh="common:T")
     registry = Registry()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert registry.resolve("transports", "ssh").distribution == "acme"
+        assert registry.resolve("transports", "rsh").distribution == "acme"
         assert registry.resolve("transports", "local").builtin
 
-    assert statuses(registry, "transports", "ssh") == {"acme": "active", "beta": "shadowed"}
+    assert statuses(registry, "transports", "rsh") == {"acme": "active", "beta": "shadowed"}
     assert statuses(registry, "transports", "local") == {"acme": "shadowed", "intercede": "active"}
 
 
@@ -305,17 +305,17 @@ def test_code_counts_before_the_environment_and_that_before_the_file(
 ) -> None:
     """The nearest decision wins, and the environment is read when it changes."""
     for name in ("one", "two", "three"):
-        site.install(name, transports__ssh="T")
+        site.install(name, transports__rsh="T")
     file = tmp_path / "intercede.toml"
-    file.write_text('[prefer]\n"transports:ssh" = "one"\n')
+    file.write_text('[prefer]\n"transports:rsh" = "one"\n')
     registry = Registry(load(file))
 
-    assert registry.resolve("transports", "ssh").distribution == "one"
-    monkeypatch.setenv("INTERCEDE_PREFER", "transports:ssh=two")
-    assert registry.resolve("transports", "ssh").distribution == "two"
-    registry.prefer("transports", "ssh", "three")
-    assert registry.resolve("transports", "ssh").distribution == "three"
-    assert Registry().resolve("transports", "ssh").distribution == "two"
+    assert registry.resolve("transports", "rsh").distribution == "one"
+    monkeypatch.setenv("INTERCEDE_PREFER", "transports:rsh=two")
+    assert registry.resolve("transports", "rsh").distribution == "two"
+    registry.prefer("transports", "rsh", "three")
+    assert registry.resolve("transports", "rsh").distribution == "three"
+    assert Registry().resolve("transports", "rsh").distribution == "two"
 
 
 def test_a_pin_to_intercede_means_the_built_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,16 +328,16 @@ def test_a_pin_to_intercede_means_the_built_in(site: Site, monkeypatch: pytest.M
 
 def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is never ignored, says what would do, and leaves other names alone."""
-    site.install("acme", transports__ssh="T")
-    monkeypatch.setenv("INTERCEDE_PREFER", "transports:ssh=nobody,transports:nothing=acme")
+    site.install("acme", transports__rsh="T")
+    monkeypatch.setenv("INTERCEDE_PREFER", "transports:rsh=nobody,transports:nothing=acme")
     registry = Registry()
 
     with pytest.raises(PluginPinError) as caught:
-        registry.resolve("transports", "ssh")
-    assert caught.value.pin == "transports:ssh=nobody (INTERCEDE_PREFER)"
+        registry.resolve("transports", "rsh")
+    assert caught.value.pin == "transports:rsh=nobody (INTERCEDE_PREFER)"
     assert caught.value.distribution == "nobody"
-    assert str(caught.value).endswith("What would do: INTERCEDE_PREFER=transports:ssh=acme")
-    assert statuses(registry, "transports", "ssh") == {"acme": "shadowed"}
+    assert str(caught.value).endswith("What would do: INTERCEDE_PREFER=transports:rsh=acme")
+    assert statuses(registry, "transports", "rsh") == {"acme": "shadowed"}
     with pytest.raises(PluginPinError, match="remove the pin"):
         registry.resolve("transports", "nothing")
     assert registry.resolve("transports", "local").builtin
@@ -346,15 +346,15 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("transports:ssh", "reads GROUP:NAME=DISTRIBUTION"),
-        ("ssh=acme", "reads GROUP:NAME=DISTRIBUTION"),
+        ("transports:rsh", "reads GROUP:NAME=DISTRIBUTION"),
+        ("rsh=acme", "reads GROUP:NAME=DISTRIBUTION"),
         (
-            "transport:ssh=acme",
-            "INTERCEDE_PREFER: 'transport:ssh=acme': there is no group 'transport'; did you mean 'transports'?",
+            "transport:rsh=acme",
+            "INTERCEDE_PREFER: 'transport:rsh=acme': there is no group 'transport'; did you mean 'transports'?",
         ),
         ("transports:s h=acme", "'s h' cannot be a name"),
-        ("transports:ssh=", "'' cannot be a distribution"),
-        ("transports:ssh=a,transports:ssh=b", "contradicts transports:ssh=a"),
+        ("transports:rsh=", "'' cannot be a distribution"),
+        ("transports:rsh=a,transports:rsh=b", "contradicts transports:rsh=a"),
     ],
 )
 def test_pins_that_cannot_be_read_are_refused(
@@ -374,9 +374,9 @@ def test_pins_that_cannot_be_read_are_refused(
 def test_prefer_refuses_what_can_be_no_pin(site: Site) -> None:
     """Code that pins is told at once."""
     with pytest.raises(ConfigError, match="no group 'nothing'; the groups are backends, schedulers, transports"):
-        Registry().prefer("nothing", "ssh", "acme")
+        Registry().prefer("nothing", "rsh", "acme")
     with pytest.raises(ConfigError, match="cannot be a distribution"):
-        Registry().prefer("transports", "ssh", "acme:ssh")
+        Registry().prefer("transports", "rsh", "acme:rsh")
 
 
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,6}", fullmatch=True)
@@ -410,19 +410,19 @@ def test_no_text_makes_reading_pins_or_the_policy_raise_anything_else(text: str)
 
 def test_the_policy_lets_in_what_it_lists_and_the_built_ins(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is denied stays visible, with the line that lets it in."""
-    site.install("acme", transports__local="T", transports__ssh="T")
-    site.install("beta", transports__ssh="T")
+    site.install("acme", transports__local="T", transports__rsh="T")
+    site.install("beta", transports__rsh="T")
     registry = Registry()
     monkeypatch.setenv("INTERCEDE_PLUGINS", "allow:Beta")
 
     assert registry.resolve("transports", "local").builtin
-    assert registry.resolve("transports", "ssh").distribution == "beta"
+    assert registry.resolve("transports", "rsh").distribution == "beta"
     assert statuses(registry, "transports", "local") == {"acme": "denied", "intercede": "active"}
     with pytest.raises(PluginDeniedError, match="INTERCEDE_PLUGINS=allow:acme,beta"):
-        registry.resolve("transports", "acme:ssh")
+        registry.resolve("transports", "acme:rsh")
     monkeypatch.setenv("INTERCEDE_PLUGINS", "allow:")
     with pytest.raises(PluginDeniedError, match="the policy does not list it") as caught:
-        registry.resolve("transports", "ssh")
+        registry.resolve("transports", "rsh")
     assert caught.value.distribution == "acme"
 
 
@@ -489,35 +489,35 @@ def test_dotted_paths_are_no_names(site: Site) -> None:
 def test_one_snapshot_until_refresh(site: Site) -> None:
     """What is installed or removed meanwhile is seen after refresh(), pins stay."""
     registry = Registry()
-    registry.prefer("transports", "ssh", "acme")
+    registry.prefer("transports", "rsh", "acme")
     registry.plugins()
-    metadata = site.install("acme", transports__ssh="T")
+    metadata = site.install("acme", transports__rsh="T")
     with pytest.raises(PluginError):
-        registry.resolve("transports", "ssh")
+        registry.resolve("transports", "rsh")
 
     registry.refresh()
-    assert registry.resolve("transports", "ssh").status == "pinned"
+    assert registry.resolve("transports", "rsh").status == "pinned"
 
     (metadata / "entry_points.txt").unlink()
-    assert registry.resolve("transports", "ssh").status == "pinned"
+    assert registry.resolve("transports", "rsh").status == "pinned"
     registry.refresh()
     with pytest.raises(PluginPinError):
-        registry.resolve("transports", "ssh")
+        registry.resolve("transports", "rsh")
 
 
 def test_an_upgrade_under_a_running_process_needs_a_restart(site: Site) -> None:
     """The new version is enumerated, with a word on the code that is still the old one's."""
-    metadata = site.install("acme", "1.0", code=TRANSPORT, transports__ssh="Site")
+    metadata = site.install("acme", "1.0", code=TRANSPORT, transports__rsh="Site")
     registry = Registry()
-    registry.transport("ssh")
+    registry.transport("rsh")
     metadata.rename(site.path / "acme-2.0.dist-info")
     registry.refresh()
 
-    (plugin,) = [each for each in registry.plugins("transports") if each.name == "ssh"]
+    (plugin,) = [each for each in registry.plugins("transports") if each.name == "rsh"]
 
     assert plugin.version == "2.0"
     assert plugin.reason.endswith("; restart needed: the code of 1.0 is loaded, 2.0 is installed")
-    assert registry.resolve("transports", "ssh") == registry.explain("transports", "ssh").winner == plugin
+    assert registry.resolve("transports", "rsh") == registry.explain("transports", "rsh").winner == plugin
 
 
 def test_enumerating_imports_nothing(site: Site) -> None:
@@ -536,7 +536,7 @@ def test_enumerating_imports_nothing(site: Site) -> None:
 
 def test_problems_of_the_environment_are_told(site: Site) -> None:
     """What could not be read is a sentence, and in the way of nothing."""
-    metadata = site.install("acme", transports__ssh="T")
+    metadata = site.install("acme", transports__rsh="T")
     (metadata / "entry_points.txt").unlink()
     (metadata / "entry_points.txt").mkdir()
     registry = Registry()
@@ -545,7 +545,7 @@ def test_problems_of_the_environment_are_told(site: Site) -> None:
 
     assert "acme-1.0.dist-info/entry_points.txt cannot be read" in problem
     with pytest.raises(PluginNotFoundError, match="cannot be read"):
-        registry.resolve("transports", "ssh")
+        registry.resolve("transports", "rsh")
 
 
 # Loading
@@ -702,9 +702,9 @@ def test_wrong_data_is_told_by_field(site: Site, config: dict[str, object], fiel
 )
 def test_options_take_their_annotations_type(site: Site, option: str, value: object, made: object) -> None:
     """Text from a file becomes a number; what has no annotation, or none that can be resolved, is not validated."""
-    site.install("acme", code=TRANSPORT, transports__ssh="Site")
+    site.install("acme", code=TRANSPORT, transports__rsh="Site")
 
-    assert given_to(Registry().transport({"type": "ssh", option: value}))[option] == made
+    assert given_to(Registry().transport({"type": "rsh", option: value}))[option] == made
 
 
 @pytest.mark.parametrize(
@@ -712,10 +712,10 @@ def test_options_take_their_annotations_type(site: Site, option: str, value: obj
 )
 def test_a_value_of_another_type_is_refused_by_name(site: Site, option: str, value: object) -> None:
     """A bool is no int, a text is no list of texts."""
-    site.install("acme", code=TRANSPORT, transports__ssh="Site")
+    site.install("acme", code=TRANSPORT, transports__rsh="Site")
 
     with pytest.raises(ConfigError) as caught:
-        Registry().transport({"type": "ssh", option: value})
+        Registry().transport({"type": "rsh", option: value})
 
     assert (caught.value.field, caught.value.value) == (option, value)
     assert str(caught.value.expected) in str(caught.value)
@@ -723,10 +723,10 @@ def test_a_value_of_another_type_is_refused_by_name(site: Site, option: str, val
 
 def test_a_missing_option_is_told(site: Site) -> None:
     """Instead of Python's words on missing arguments."""
-    site.install("acme", code=TRANSPORT, transports__ssh="Named")
+    site.install("acme", code=TRANSPORT, transports__rsh="Named")
 
     with pytest.raises(ConfigError, match="host is missing, in the configuration: Named cannot be made without it"):
-        Registry().transport("ssh")
+        Registry().transport("rsh")
 
 
 class Composed:
@@ -749,7 +749,7 @@ class Composed:
 def composing(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, object]], Composed]:
     """Compose with a double in BatchBackend's place; return what was made of a configuration."""
     monkeypatch.setattr("intercede.batch.BatchBackend", Composed, raising=False)
-    site.install("acme", code=TRANSPORT + SCHEDULER, transports__ssh="Site", schedulers__slurm="Queue")
+    site.install("acme", code=TRANSPORT + SCHEDULER, transports__rsh="Site", schedulers__pbs="Queue")
     site.install("greedy", code=TRANSPORT, transports__greedy="Greedy")
     registry = Registry()
     return lambda config: cast("Composed", registry.backend(config))
@@ -760,7 +760,7 @@ def test_flat_options_go_to_whichever_has_a_parameter_of_that_name(
 ) -> None:
     """The short form, with names alone."""
     made = composing(
-        {"transport": "ssh", "scheduler": "slurm", "host": "h", "partition": "p", "batch": {"max_files": "7"}}
+        {"transport": "rsh", "scheduler": "pbs", "host": "h", "partition": "p", "batch": {"max_files": "7"}}
     )
 
     assert given_to(made.transport)["host"] == "h"
@@ -772,8 +772,8 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
     """The form for files; what takes any option takes it here."""
     made = composing(
         {
-            "transport": {"type": "ssh", "user": "me"},
-            "scheduler": {"type": "acme:slurm", "user": "you", "anything": 1},
+            "transport": {"type": "rsh", "user": "me"},
+            "scheduler": {"type": "acme:pbs", "user": "you", "anything": 1},
             "port": "2222",
         }
     )
@@ -800,9 +800,9 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
         ({"batch": {"rot": 1}}, "batch.rot", "did you mean 'root'?; the options are: root, max_files"),
         ({"batch": {"transport": "x"}}, "batch.transport", "is no option"),
         ({"batch": 3}, "batch", "must be a name or a table"),
-        ({"transport": {"type": "ssh", "port": "x"}}, "transport.port", "transport.port = 'x' will not do"),
-        ({"transport": {"type": "ssh", "port": 1}, "port": 2}, "port", "port stands twice"),
-        ({"transport": {"type": "ssh", "credentials": 1}}, "transport.credentials", "credentials are never data"),
+        ({"transport": {"type": "rsh", "port": "x"}}, "transport.port", "transport.port = 'x' will not do"),
+        ({"transport": {"type": "rsh", "port": 1}, "port": 2}, "port", "port stands twice"),
+        ({"transport": {"type": "rsh", "credentials": 1}}, "transport.credentials", "credentials are never data"),
         ({"transport": "greedy", "colour": 1}, "colour", "neither the transport nor the scheduler has it"),
     ],
 )
@@ -811,7 +811,7 @@ def test_options_without_one_owner_are_refused_with_the_nested_form(
 ) -> None:
     """Both or neither: nothing is guessed, and ``**kwargs`` takes nothing in the flat form."""
     with pytest.raises(ConfigError) as caught:
-        composing({"transport": "ssh", "scheduler": "slurm", **more})
+        composing({"transport": "rsh", "scheduler": "pbs", **more})
 
     assert caught.value.field == field
     assert says in str(caught.value)
@@ -860,14 +860,14 @@ def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site
         ("backends", "", "nothing provides backends:'' (the name is empty); there are: "),
         ("transports", "", "nothing provides transports:'' (the name is empty); there are: local"),
         ("transports", "intercede:", "intercede does not provide transports:'' (the name is empty)"),
-        ("backends", "ssh", 'has that name: write {"transport": "ssh", "scheduler": "direct"}'),
+        ("backends", "rsh", 'has that name: write {"transport": "rsh", "scheduler": "direct"}'),
         ("transports", "direct", 'has that name: write {"transport": "local", "scheduler": "direct"}'),
         ("schedulers", "grid", 'the group backends has that name: write {"type": "grid"}'),
     ],
 )
 def test_a_name_that_is_not_there_is_no_dead_end(site: Site, group: str, name: str, says: str) -> None:
     """The error says what to write instead."""
-    site.install("acme", transports__ssh="T", backends__grid="B")
+    site.install("acme", transports__rsh="T", backends__grid="B")
 
     with pytest.raises(PluginNotFoundError) as caught:
         Registry().resolve(group, name)
@@ -884,19 +884,19 @@ def test_the_built_ins_compose() -> None:
 
 def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path) -> None:
     """A table's name, then a registered name; in a composed backend as well. Errors name the file and the table."""
-    site.install("acme", code=TRANSPORT + SCHEDULER + BACKEND, transports__ssh="Site", backends__grid="Grid")
+    site.install("acme", code=TRANSPORT + SCHEDULER + BACKEND, transports__rsh="Site", backends__grid="Grid")
     file = tmp_path / "intercede.toml"
     file.write_text(
         '[backends.cern]\ntype = "grid"\nendpoint = "e"\n[backends.grid]\ntype = "grid"\nendpoint = "mine"\n'
-        '[backends.bad]\ntype = "grid"\nendpoint = 3\n[transports.ssh]\ntype = "ssh"\nport = "23"\n'
-        '[transports.worse]\ntype = "ssh"\nport = "x"\n[backends.both]\ntransport = "worse"\nscheduler = "direct"\n'
+        '[backends.bad]\ntype = "grid"\nendpoint = 3\n[transports.rsh]\ntype = "rsh"\nport = "23"\n'
+        '[transports.worse]\ntype = "rsh"\nport = "x"\n[backends.both]\ntransport = "worse"\nscheduler = "direct"\n'
     )
     registry = Registry(file)
 
     assert vars(registry.backend("cern"))["endpoint"] == "e"
     assert vars(registry.backend("grid"))["endpoint"] == "mine"
     assert vars(registry.backend({"type": "grid"}))["endpoint"] == "nowhere"
-    assert given_to(registry.transport("ssh"))["port"] == 23
+    assert given_to(registry.transport("rsh"))["port"] == 23
     with pytest.raises(PluginNotFoundError, match=r"did you mean 'cern'.*; tables of .*: bad, both, cern, grid"):
         registry.backend("cerm")
     with pytest.raises(ConfigError) as caught:
@@ -909,9 +909,9 @@ def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path)
 
 def test_a_scheduler_is_made_alone_and_takes_any_option_where_it_says_so(site: Site) -> None:
     """Its own table, validated where it is annotated."""
-    site.install("acme", code=SCHEDULER, schedulers__slurm="Queue")
+    site.install("acme", code=SCHEDULER, schedulers__pbs="Queue")
 
-    made = Registry().scheduler({"type": "slurm", "partition": "p", "anything": [1]})
+    made = Registry().scheduler({"type": "pbs", "partition": "p", "anything": [1]})
 
     assert given_to(made) == {"partition": "p", "user": "nobody", "anything": [1]}
 
@@ -1055,13 +1055,13 @@ def test_a_class_that_needs_options_is_gated_by_the_class(site: Site) -> None:
 
 def test_what_may_not_or_cannot_be_loaded_is_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A denied candidate is no problem, and a malformed one has its reason."""
-    site.install("acme", code="raise OSError", transports__ssh="T")
+    site.install("acme", code="raise OSError", transports__rsh="T")
     site.install("beta", transports__odd="!:")
     monkeypatch.setenv("INTERCEDE_PLUGINS", "allow:beta")
     registry = Registry()
     by_name = {each.name: each for each in registry.plugins("transports")}
 
-    assert registry.check(by_name["ssh"]) == ()
+    assert registry.check(by_name["rsh"]) == ()
     assert registry.check(by_name["odd"]) == (by_name["odd"].reason,)
 
 
@@ -1072,7 +1072,7 @@ def test_what_may_not_or_cannot_be_loaded_is_not(site: Site, monkeypatch: pytest
 def test_hash_seeds_decide_nothing(site: Site, seed: str) -> None:
     """Another interpreter enumerates the same, in the same order, with the same reasons."""
     for letter in "cab":
-        site.install(letter, transports__ssh="T", schedulers__direct="S", backends__same="common:B")
+        site.install(letter, transports__rsh="T", schedulers__direct="S", backends__same="common:B")
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; from intercede import registry; print(*registry.plugins(), sep='\\n')"
     )

@@ -50,6 +50,7 @@ def test_the_table_shows_who_covers_whom(intercede: Command, install: Install) -
     assert [line.split()[:4] for line in lines if line.startswith("transports")] == [
         ["transports", "local", "active", "acme-local"],
         ["transports", "local", "shadowed", "intercede"],
+        ["transports", "ssh", "active", "intercede"],
     ]
     assert "INTERCEDE_PREFER=transports:local=intercede" in lines[4]
 
