@@ -192,6 +192,39 @@ def test_a_wrapper_that_is_killed_has_not_succeeded(host: Host) -> None:
     asyncio.run(play())
 
 
+def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None:
+    """And has no exit code, neither from squeue nor from a record that is not there."""
+
+    async def play() -> None:
+        async with living(host, "--hold") as life:
+            await life.submit("true", 2)
+            stamp = life.handles[0].job.partition(".")[0]
+            life.admin("find", f"/home/{USER}", "-path", f"*/{stamp}/wrapper", "-delete")
+            life.admin("scontrol", "release", ",".join(life.natives()))
+            statuses = await life.until(JobState.FAILED)
+            assert {(each.reason, each.exit_code) for each in statuses} == {("launch_failure", None)}
+
+    asyncio.run(play())
+
+
+def test_a_job_of_another_name_is_let_alone(host: Host) -> None:
+    """As where its number was given again: nothing is told of it, and it is not ended."""
+
+    async def play() -> None:
+        async with living(host) as life:
+            await life.submit("sleep 60")
+            await life.until(JobState.RUNNING)
+            (native,) = life.natives()
+            life.admin("scontrol", "update", f"JobId={native}", "JobName=theirs")
+            (status,) = await life.statuses()
+            await life.backend.kill(life.handles)
+            there = life.admin("squeue", "--noheader", f"--jobs={native}", "--format=%T")
+            life.admin("scancel", native)
+            assert (status.state, there) == (JobState.UNKNOWN, "RUNNING\n")
+
+    asyncio.run(play())
+
+
 def test_a_time_limit_is_one(host: Host) -> None:
     """Slurm's own word comes before the signal that it sent."""
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from intercede.schedulers import slurm
 from intercede.schedulers.slurm import SlurmScheduler
 
 STAMP = "a" * 13
+OURS = f"ic-{STAMP}-0"
 PRELUDE = (Path(slurm.__file__).parents[1] / "batch" / "prelude.sh").read_text()
 RECORDED = Path(slurm.__file__).parent / "recordings" / "slurm"
 ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
@@ -115,11 +116,17 @@ def submitted(place: Place, scheduler: SlurmScheduler, submission: Batch) -> Que
     return scheduler.parse_submit(submission, place.run(scheduler.submit_script(submission)))
 
 
-def rows(*rows: tuple[str, str, str, str], cluster: str = "-") -> str:
+def rows(*rows: tuple[str, str, str, str], cluster: str = "-", name: str = OURS) -> str:
     """Write what squeue says."""
     return f"intercede: squeue {cluster}\n" + "".join(
-        f"{name:40}|{word:24}|{code:12}|{reason:48}|\n" for name, word, code, reason in rows
+        f"{job:40}|{word:24}|{code:12}|{name:40}|{reason:48}|\n" for job, word, code, reason in rows
     )
+
+
+def listing(*jobs: str, word: str = "RUNNING", name: str = OURS, reason: str = "None") -> str:
+    """Write a script of a squeue that lists these."""
+    lines = "\n".join(f"{job} |{word} |0 |{name} |{reason} |" for job in jobs)
+    return f"cat <<'E'\n{lines}\nE\n"
 
 
 def told(answer: str, *ids: str) -> dict[str, JobStatus]:
@@ -144,6 +151,7 @@ def test_it_is_a_scheduler_that_must_not_be_asked_too_often() -> None:
         ("submit_arguments", [""]),
         ("submit_arguments", ["--"]),
         ("submit_arguments", ["--comment=\0"]),
+        ("submit_arguments", ["--comment", "two", "words"]),
         ("clusters", "east"),
         ("clusters", ["east,west"]),
         ("clusters", ["--all"]),
@@ -155,6 +163,50 @@ def test_options_without_sense_are_refused(field: str, value: object) -> None:
         SlurmScheduler(**{field: value})  # type: ignore[arg-type]  # that is the point
 
     assert caught.value.field == field
+
+
+BAD = {
+    "array": ["--array=0-3", "--arr=0-3", "-a0-3", "-a 0-3", "-Ha0-3"],
+    "job-name": ["--job-name=x", "--job x", "-Jx", "-A physics -J x"],
+    "clusters": ["--clusters=east", "-Meast", "--cl east"],
+    "wrap": ["--wrap=true", "--wra true"],
+    "test-only": ["--test-only", "--test"],
+    "wait": ["--wait", "-W", "-HW", "-sHW"],
+    "quiet": ["--quiet", "-Q", "-vQ"],
+    "parsable": ["--parsable", "--parsa"],
+    "uid": ["--uid=0"],
+    "help": ["-h", "--help"],
+    "no option": [
+        "x.sh",
+        "--hold x.sh",
+        "-H x.sh",
+        "--account=physics x.sh",
+        "-Aphysics x.sh",
+        "-A physics x.sh",
+        "- :",
+        ":",
+    ],
+}
+GOOD = [
+    "--account physics -A physics -Aphysics --account=-a -H --hold -HA physics",
+    "--output=o --error e -D /tmp --wait-all-nodes=1 --begin=now+1hour -d afterok:1 -k --exclusive=user --nice -5",
+    "-C gpu&fast -pJ --comment=--array=3 -t10 --qos=a --mem-per-cpu 5 --partition wait",
+]
+
+
+@pytest.mark.parametrize(("why", "words"), [(why, words) for why, each in BAD.items() for words in each])
+def test_words_that_would_not_run_each_copy_once_are_refused(why: str, words: str) -> None:
+    """However they are cut short or glued together, with what is wrong."""
+    with pytest.raises(ConfigError, match=why) as caught:
+        SlurmScheduler(words.split())
+
+    assert caught.value.field == "submit_arguments"
+
+
+@pytest.mark.parametrize("words", GOOD)
+def test_words_that_a_site_needs_are_not(words: str) -> None:
+    """Nor what only looks like one of those."""
+    SlurmScheduler(words.split())
 
 
 def test_what_a_copy_asks_for_stands_in_the_arguments(place: Place) -> None:
@@ -267,8 +319,9 @@ LIMITS = [
     "Batch job submission failed: MaxJobCount limit reached",
 ]
 REFUSALS = {
-    "unrecognized option '--nonsense'": False,
+    "unrecognized option '--nonsense'\nTry \"sbatch --help\" for more information": False,
     "Batch job submission failed: Invalid partition name specified": False,
+    "Invalid --time specification": False,
     "Batch job submission failed: Invalid account or account/partition combination specified": False,
     "Batch job submission failed: Invalid job array specification": False,
     "QOSMaxCpuPerJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)": False,
@@ -309,6 +362,7 @@ def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> No
     queued = refused(Place(tmp_path / "second"), "echo 17", failing(text))
 
     assert caught.value.retryable == REFUSALS[text]
+    assert caught.value.refused
     assert {failure.retryable for failure in queued.refused.values()} == {REFUSALS[text]}
     assert text.split("\n", maxsplit=1)[0] in queued.refused[2].reason
 
@@ -327,7 +381,17 @@ def test_what_may_have_been_taken_is_never_called_refused(tmp_path: Path, before
         refused(Place(tmp_path), *before, doubt, "echo 19")
 
     assert not caught.value.retryable
+    assert not caught.value.refused
     assert not isinstance(caught.value, LimitError)
+
+
+@pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "No space left on device"])
+def test_a_failure_that_nobody_knows_is_no_refusal_for_certain(tmp_path: Path, text: str) -> None:
+    """A site's own sbatch may fail behind Slurm's."""
+    with pytest.raises(SchedulerError) as caught:
+        refused(Place(tmp_path), f"echo {shlex.quote(text)} >&2; exit 1")
+
+    assert not caught.value.refused
 
 
 WORDS = {
@@ -396,6 +460,9 @@ def test_what_waits_for_somebody_is_held(reason: str) -> None:
         ("FAILED", "768", "FAILED", 3, None),
         ("FAILED", "3:0", "FAILED", 3, None),
         ("FAILED", "65280", "FAILED", 255, None),
+        ("FAILED", "137:0", "FAILED", None, 9),
+        ("FAILED", "32768", "FAILED", 128, None),
+        ("FAILED", "193:0", "FAILED", 193, None),
         ("FAILED", "9", "FAILED", None, 9),
         ("FAILED", "137", "FAILED", None, 9),
         ("FAILED", "0:15", "FAILED", None, 15),
@@ -403,7 +470,7 @@ def test_what_waits_for_somebody_is_held(reason: str) -> None:
     ],
 )
 def test_an_end_has_its_code_or_signal(word: str, ended: str, state: str, code: int | None, number: int | None) -> None:
-    """A wait status in 22.05, a code and a signal in 24.11."""
+    """A wait status in 22.05, a code and a signal in 24.11; a code that a shell tells of a signal is that signal."""
     status = told(rows(("17_0", word, ended, "None")), "17_0")["17_0"]
 
     assert (status.state, status.exit_code, status.signal) == (state, code, number)
@@ -420,11 +487,22 @@ def test_what_slurm_could_not_launch_says_so(ended: str) -> None:
 ACCOUNTED = "intercede: sacct -\n{}\nintercede: code {}\n"
 
 
+def accounted(*rows: str, name: str = OURS, code: int = 0) -> str:
+    """Write what sacct says."""
+    return ACCOUNTED.format("\n".join(f"{row}|{name}" for row in rows), code)
+
+
 def test_accounting_tells_ends_and_no_more() -> None:
     """What it calls running is not there any more; a code above 127 it does not tell as it was."""
-    text = "17_0|COMPLETED|0:0\n17_1|FAILED|9:0\n17_2|CANCELLED by 1000|0:0\n17_3|RUNNING|0:0\n17_4|FAILED|0:9"
+    ends = (
+        "17_0|COMPLETED|0:0",
+        "17_1|FAILED|9:0",
+        "17_2|CANCELLED by 1000|0:0",
+        "17_3|RUNNING|0:0",
+        "17_4|FAILED|0:9",
+    )
 
-    states = told(rows() + ACCOUNTED.format(text, 0), *(f"17_{task}" for task in range(6)))
+    states = told(rows() + accounted(*ends), *(f"17_{task}" for task in range(6)))
 
     assert [states[f"17_{task}"].state for task in range(5)] == ["DONE", "FAILED", "KILLED", "UNKNOWN", "FAILED"]
     assert (states["17_1"].exit_code, states["17_4"].signal, states["17_3"].native) == (None, 9, "RUNNING")
@@ -434,7 +512,7 @@ def test_accounting_tells_ends_and_no_more() -> None:
 
 def test_squeue_is_believed_before_accounting() -> None:
     """A job that was queued anew has an older end there."""
-    answer = rows(("17_0", "RUNNING", "0", "None")) + ACCOUNTED.format("17_0|NODE_FAIL|0:0", 0)
+    answer = rows(("17_0", "RUNNING", "0", "None")) + accounted("17_0|NODE_FAIL|0:0")
 
     assert told(answer, "17_0")["17_0"].state is JobState.RUNNING
 
@@ -463,7 +541,7 @@ def test_an_array_that_never_began_is_one_row(row: str) -> None:
 
 def test_a_row_of_what_waits_is_not_about_a_task_that_is_gone() -> None:
     """A task that is cancelled before it began is forgotten, and its array still waits."""
-    assert told(rows() + ACCOUNTED.format("17|PENDING|0:0", 0), "17_0") == {}
+    assert told(rows() + accounted("17|PENDING|0:0"), "17_0") == {}
 
 
 def test_the_same_number_in_two_clusters_is_two_jobs() -> None:
@@ -480,9 +558,7 @@ def test_the_same_number_in_two_clusters_is_two_jobs() -> None:
 
 def test_all_are_asked_about_at_once(place: Place) -> None:
     """One squeue for any number of copies, two ids at least, and sacct for nobody that squeue lists."""
-    place.answer(
-        "squeue", "".join(f"echo '17_{task}|RUNNING|0|None|'\n" for task in range(9)) + "echo '18|PENDING|0|None|'"
-    )
+    place.answer("squeue", listing(*(f"17_{task}" for task in range(9))) + listing("18", word="PENDING"))
     ids = [*(f"17_{task}" for task in range(9)), "18"]
 
     result = place.run(SlurmScheduler().status_script(), ids)
@@ -496,8 +572,8 @@ def test_all_are_asked_about_at_once(place: Place) -> None:
 
 def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Place) -> None:
     """By the cluster's name; what is no id of ours is asked about nowhere."""
-    place.answer("squeue", "case $* in *east*) echo '3|RUNNING|0|None|' ;; *) echo '17_0|RUNNING|0|None|' ;; esac")
-    place.answer("sacct", "echo '19|FAILED|1:0'")
+    place.answer("squeue", f"case $* in *east*)\n{listing('3')};; *)\n{listing('17_0')};; esac")
+    place.answer("sacct", f"echo '19|FAILED|1:0|{OURS}'")
     ids = ["17_0", "17_1", "3;east", "x;east", "-x", "17_", "19"]
 
     states = SlurmScheduler().parse_status(ids, place.run(SlurmScheduler().status_script(), ids))
@@ -516,7 +592,8 @@ def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Plac
 
 def test_a_task_that_squeue_loses_is_asked_for_again(place: Place) -> None:
     """Of `1-999:2` it lists 1 to 997, in 22.05 and in 24.11; written as a range it is whole."""
-    place.answer("squeue", "echo '17_997|PENDING|0|Priority|'", "echo '17_[1-999:2]|PENDING|0|JobHeldUser|'")
+    waiting = listing("17_[1-999:2]", word="PENDING", reason="JobHeldUser")
+    place.answer("squeue", listing("17_997", word="PENDING", reason="Priority"), waiting)
     ids = ["17_997", "17_998", "17_999"]
 
     states = SlurmScheduler().parse_status(ids, place.run(SlurmScheduler().status_script(), ids))
@@ -528,11 +605,11 @@ def test_a_task_that_squeue_loses_is_asked_for_again(place: Place) -> None:
 
 
 def test_many_arrays_are_some_calls(tmp_path: Path) -> None:
-    """Two thousand to a call: a command's arguments have an end."""
+    """Two thousand to a call, before and after: a command's arguments have an end."""
     place = Place(tmp_path)
     place.run(SlurmScheduler().kill_script(), [f"{number}_0" for number in range(4500)])
 
-    assert len(place.calls("squeue")) == 3
+    assert len(place.calls("squeue")) == 6
 
 
 def test_a_squeue_that_fails_is_no_empty_answer(place: Place) -> None:
@@ -577,6 +654,12 @@ def expanded(words: Sequence[str]) -> list[str]:
 IDS = st.tuples(st.integers(1, 4), st.none() | st.integers(0, 30), st.sampled_from(["", ";east", ";west"]))
 
 
+def _in_cluster(names: Sequence[str], cluster: str) -> str:
+    """Write a branch of a squeue that lists all of a cluster."""
+    there = [job for job, _, behind in (name.partition(";") for name in names) if behind == cluster]
+    return f"*{cluster}*)\n{listing(*there)};;\n"
+
+
 @given(st.lists(IDS, max_size=40))
 @settings(max_examples=25)
 def test_exactly_the_copies_asked_are_ended(
@@ -585,6 +668,7 @@ def test_exactly_the_copies_asked_are_ended(
     """However they are mixed; each in the cluster that it is in."""
     names = [f"{job}{'' if task is None else f'_{task}'}{cluster}" for job, task, cluster in ids]
     place = Place(tmp_path_factory.mktemp("kill"))
+    place.answer("squeue", "case $* in\n" + "".join(_in_cluster(names, each) for each in ("east", "west", "")) + "esac")
 
     place.run(SlurmScheduler().kill_script(), names)
 
@@ -598,6 +682,7 @@ def test_exactly_the_copies_asked_are_ended(
 def test_many_copies_are_few_words(place: Place) -> None:
     """A thousand of one array are one; the brackets are no patterns for files."""
     (place.root / "17_0").touch()
+    place.answer("squeue", listing("17_5"))
 
     place.run(SlurmScheduler().kill_script(), [f"17_{task}" for task in range(1000)])
     place.run(SlurmScheduler().kill_script(), [f"17_{2 * task}" for task in range(1000)])
@@ -612,8 +697,8 @@ def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
     place.answer(
         "scancel", "echo 'scancel: error: Kill job error on job id 18_[0-1]: Access/permission denied' >&2; exit 210"
     )
-    lines = ["17_0|COMPLETING|0|None|", "17_1|CANCELLED|0|None|", "17_2|RUNNING|0|None|", "18_0|RUNNING|0|None|"]
-    place.answer("squeue", "\n".join(f"echo {shlex.quote(line)}" for line in lines))
+    ending = listing("17_0", word="COMPLETING") + listing("17_1", word="CANCELLED")
+    place.answer("squeue", ending + listing("17_2", "18_0"))
     ids = ["17_0", "17_1", "17_2", "17_3", "18_0", "18_1"]
 
     outcomes = SlurmScheduler().parse_kill(ids, place.run(SlurmScheduler().kill_script(), ids))
@@ -624,6 +709,78 @@ def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
         "18_0": (False, "denied"),
         "18_1": (False, "denied"),
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "", "ic-train", f"ic-{STAMP}", f"my-{OURS}", f"{OURS}x", f"ic-a{STAMP}-0", "a|b"]
+)
+def test_a_number_that_another_job_has_is_not_ours(place: Place, name: str) -> None:
+    """Slurm gives numbers again: nothing is told of that job, and nothing is done to it."""
+    place.answer("squeue", listing("17_0", "18", name=name) + listing("19"))
+    scheduler, ids = SlurmScheduler(), ["17_0", "18", "19"]
+
+    assert [*scheduler.parse_status(ids, place.run(scheduler.status_script(), ids))] == ["19"]
+    assert scheduler.parse_kill(ids, place.run(scheduler.kill_script(), ids)) == {}
+    assert place.calls("scancel") == [["19"]]
+    assert told(rows() + accounted("17_0|COMPLETED|0:0", "18|FAILED|1:0", name=name), *ids) == {}
+
+
+def test_a_number_that_another_submission_s_array_has_is_not_ours(place: Place) -> None:
+    """A task is none of the job that had its number alone."""
+    place.answer("squeue", listing("17_0", "17_1") + listing("18"))
+    ids = ["17", "18_0"]
+
+    place.run(SlurmScheduler().kill_script(), ids)
+
+    assert place.calls("scancel") == []
+    assert told(rows(("17_0", "RUNNING", "0", "None"), ("18", "RUNNING", "0", "None")), *ids) == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "17_0|RUNNING|0|{}|ReqNodeNotAvail|Reserved|",
+        "17_0|RUNNING|0|{}|",
+        "17_0|RUNNING|many|{}|None|",
+        "17_0|",
+    ],
+)
+def test_what_squeue_lists_is_never_absent(row: str) -> None:
+    """A reason may hold anything, and what cannot be read of a job that is listed is UNKNOWN."""
+    answer = f"intercede: squeue -\n{row.format(OURS)}\n"
+
+    status = told(answer, "17_0")["17_0"]
+
+    assert status.state is (JobState.RUNNING if "Reserved" in row else JobState.UNKNOWN)
+    assert SlurmScheduler().parse_kill(["17_0"], said(f"{answer}intercede: end\n")) == {}
+
+
+def test_accounting_that_stands_still_is_not_waited_for(place: Place) -> None:
+    """Everybody would wait with it: what has no answer in ten seconds could not be asked."""
+    (place.stubs / "bin" / "timeout").write_text('#!/bin/sh\n[ "$1" = 10 ] && shift && "$@" && exit 124\n')
+    (place.stubs / "bin" / "timeout").chmod(0o700)
+    scheduler = SlurmScheduler()
+
+    states = scheduler.parse_status(["17"], place.run(scheduler.status_script(), ["17"]))
+
+    assert states["17"].state is JobState.UNKNOWN
+    assert len(place.calls("sacct")) == 1
+
+
+def test_ten_thousand_are_read_in_no_time() -> None:
+    """Also where each second one waits, and where all are asked of accounting."""
+    ids = [f"17_{task}" for task in range(10_000)]
+    every_second = ",".join(str(task) for task in range(0, 10_000, 2))
+    answer = rows(*((each, "RUNNING", "0", "None") for each in ids[1::2]))
+    answer += "".join(f"intercede: unlisted {each}\n" for each in ids[::2])
+    answer += rows((f"17_[{every_second}]", "PENDING", "0", "Priority"), ("18_[0-4000000000]", "PENDING", "0", "None"))
+    began = time.process_time()
+
+    states = told(answer + ACCOUNTED.format("", 124), *ids, "18_5")
+
+    assert time.process_time() - began < 0.5  # some 0.03 where nothing else runs
+    assert [states[each].state for each in ids] == [JobState.QUEUED, JobState.RUNNING] * 5000
+    assert states["18_5"].state is JobState.QUEUED
 
 
 def lost(place: Place, scheduler: SlurmScheduler, copies: int = 5) -> None:
@@ -683,15 +840,17 @@ class Job:
         lost(place, SlurmScheduler(max_array_size=10))
         (self.here / "copies" / "13").mkdir(parents=True)
         (self.here / "wrapper").write_text(wrapper)
+        self.script = shutil.copy(self.here / "slurm" / "job", place.root / "spooled")
 
     def start(self, first: int = 10, count: int = 5, task: int = 3) -> subprocess.Popen[str]:
         """Run a task."""
         environment = {"SLURM_SUBMIT_DIR": str(self.here), "SLURM_JOB_ID": "21", "SLURM_ARRAY_JOB_ID": "17"}
         return subprocess.Popen(
-            [*self.shell, str(self.here / "slurm" / "job"), str(first), str(count)],
+            [*self.shell, str(self.script), str(first), str(count)],
             cwd="/",
             env={**os.environ, **environment, "SLURM_ARRAY_TASK_ID": str(task)},
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
 
@@ -718,6 +877,31 @@ def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> 
 def test_a_job_without_a_record_ends_as_its_wrapper_did(place: Place) -> None:
     """Which tells so what it could not write."""
     assert Job(place, "exit 7").run() == (7, "")
+    shutil.rmtree(place.root / STAMP)
+    (place.root / STAMP).mkdir()
+    assert Job(place, ': >"copies/$1/exit"; exit 126').run() == (126, "")
+
+
+NOT_STARTED: Mapping[str, Callable[[Path], object]] = {
+    "its directory is not there": lambda here: here.rename(here.with_name("away")),
+    "nor its wrapper": lambda here: (here / "wrapper").unlink(),
+    "nor the copy's": lambda here: (here / "copies" / "13").rmdir(),
+    "its record cannot be written": lambda here: (here / "wrapper").write_text("exit 126"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_STARTED)
+def test_a_copy_that_was_not_started_has_no_exit_code(place: Place, what: str) -> None:
+    """The job ends as Slurm shows what it could not launch itself: by a signal, as no payload's end is told."""
+    job = Job(place, "exit 0")
+    NOT_STARTED[what](job.here)
+
+    code, _ = job.run()
+
+    assert code == -53
+    for ended in ("53", "0:53"):
+        status = told(rows(("17_3", "FAILED", ended, "None")), "17_3")["17_3"]
+        assert (status.state, status.reason, status.exit_code) == (JobState.FAILED, "launch_failure", None)
 
 
 def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:

@@ -1,8 +1,10 @@
 """What Slurm's commands answered: the lines of our fragments, and the rows of squeue and sacct between them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from intercede.contract.errors import SchedulerError
 from intercede.contract.job import CopyFailure, JobState, JobStatus
@@ -17,17 +19,20 @@ _SIGNAL = 127
 """The bits of a wait status that tell a signal."""
 _HERE = "-"
 """The cluster that needs no name."""
+_OURS = "intercede: "
 _TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
-_NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(?:;([A-Za-z0-9._-]{1,100}))?")
+_NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(;[A-Za-z0-9._-]{1,100})?")
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
 _CHUNK = re.compile(r"intercede: chunk ([0-9]{1,7}) ([0-9]{1,7})")
-_UNLISTED = re.compile(r"intercede: unlisted ([0-9A-Za-z._;-]{1,200})")
+_UNLISTED = "intercede: unlisted "
 _END = "intercede: end"
-_NAME = r" *([0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?) *"
-_LISTED = re.compile(rf"{_NAME}\| *([^| ]+) *\| *([0-9]{{1,10}})(?::([0-9]{{1,10}}))? *\|([^|]*)\|")
-_ACCOUNTED = re.compile(rf"{_NAME}\| *([^|]+?) *\|([0-9]{{1,10}}):([0-9]{{1,10}})")
-_NAMED = re.compile(r" *([0-9]{1,10})(?:_[^|]*)? *\|ic-[a-z][a-z0-9]{12}-([0-9]{1,7}) *")
+_ROW = re.compile(r"[0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?")
+_LISTED = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
+_ACCOUNTED = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
+_NAME = re.compile(r"ic-[a-z][a-z0-9]{12}-([0-9]{1,7})")
+_NAMED = re.compile(rf" *([0-9]{{1,10}})(?:_[^|]*)? *\|{_NAME.pattern} *")
+_TASK = re.compile("_[0-9]+")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
 _DENIED = re.compile(r"job id ([0-9]{1,10})\S*: (Access/permission denied.*)")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|accounting_storage/none", re.IGNORECASE)
@@ -118,8 +123,9 @@ def _doubtful(batch: Batch, result: CommandResult) -> SchedulerError:
 class _Section:
     """What one command printed."""
 
-    tool: str
-    cluster: str
+    tool: str = ""
+    cluster: str = ""
+    """As it stands behind an id: with a semicolon, and nothing for the one that is here."""
     code: int | None = None
     lines: list[str] = field(default_factory=list[str])
 
@@ -131,6 +137,20 @@ class _Section:
     def has_no_accounting(self) -> bool:
         """Whether sacct says so: then squeue tells all that can be known."""
         return _NO_ACCOUNTING.search(self.text) is not None
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether accounting is there and gave no answer."""
+        return self.tool == "sacct" and self.code != 0 and not self.has_no_accounting
+
+    @property
+    def rows(self) -> Iterator[tuple[str, JobStatus]]:
+        """What is said of jobs of ours. What is said of one and cannot be read may be anything but nothing."""
+        read = _listed if self.tool == "squeue" else _accounted
+        for line in self.lines:
+            name, bar, rest = line.partition("|")
+            if bar and _ROW.fullmatch(name := name.strip()) and (status := read(rest)):
+                yield name, status
 
 
 def _sections(result: CommandResult) -> list[_Section]:
@@ -148,36 +168,43 @@ def _sections(result: CommandResult) -> list[_Section]:
             returncode=result.returncode,
             stderr=said,
         )
-    found = [_Section("", _HERE)]
+    found = [_Section()]
     for line in lines:
-        if match := _SECTION.fullmatch(line):
-            found.append(_Section(match[1], match[2]))
-        elif match := _CODE.fullmatch(line):
+        if line.startswith(_OURS) and (match := _SECTION.fullmatch(line)):
+            found.append(_Section(match[1], _behind(match[2])))
+        elif line.startswith(_OURS) and (match := _CODE.fullmatch(line)):
             found[-1].code = int(match[1])
         elif found[-1].code is None:
             found[-1].lines.append(line)
     return found
 
 
-class Jobs:
-    """What is listed of jobs, by their native ids: of one tool or of several, the first that knows a job tells."""
+def _behind(cluster: str) -> str:
+    return "" if cluster == _HERE else f";{cluster}"
 
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, str], JobStatus] = {}
-        self._ranges: dict[tuple[str, str], list[tuple[tuple[range, ...], JobStatus]]] = {}
-        self._unasked: dict[str, str] = {}
+
+class Jobs:
+    """What is listed of the jobs that were asked about: of one tool or of several, the first that knows a job tells."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+        self._told: dict[str, JobStatus] = {}
+        self._waiting: dict[str, JobStatus] = {}
+        self._unasked: dict[str, JobStatus] = {}
 
     def add(self, cluster: str, name: str, status: JobStatus) -> None:
         """Take a row: of a job, of an array's task, of some of its tasks, or of a whole array."""
         array, _, tasks = name.partition("_")
-        if tasks.startswith("["):
-            self._ranges.setdefault((cluster, array), []).append((tuple(_ranges(tasks)), status))
-        else:
-            self._told.setdefault((cluster, name), status)
+        if not tasks.startswith("["):
+            self._told.setdefault(f"{name}{cluster}", status)
+            return
+        for task in self._among(f"{array}{cluster}", tasks):
+            self._waiting.setdefault(f"{array}_{task}{cluster}", status)
 
-    def add_unasked(self, native: str, why: str) -> None:
-        """Take an id that nothing is known of, since accounting could not be asked."""
-        self._unasked[native] = why
+    def add_unasked(self, natives: Iterable[str], why: str) -> None:
+        """Take ids that accounting could not be asked about. Absence would be final for what we killed, so it has to be sure."""
+        evidence = f"squeue does not list it, and its accounting could not be asked: {why}"
+        self._unasked |= dict.fromkeys(natives, JobStatus(state=JobState.UNKNOWN, evidence=evidence))
 
     def get(self, native: str) -> JobStatus | None:
         """Return what is told of a job.
@@ -185,21 +212,25 @@ class Jobs:
         An array that was cancelled before any of it began is one row, about all of its tasks that have none. In any
         other state such a row is about those that wait, and not about one that was cancelled before.
         """
-        match = _NATIVE.fullmatch(native)
-        if match is None:
-            return None
-        array, task, cluster = match[1], match[2], match[3] or _HERE
-        exact, whole = (cluster, f"{array}_{task}" if task else array), (cluster, array)
-        if exact in self._told:
-            return self._told[exact]
-        for ranges, status in self._ranges.get(whole, ()):
-            if task and any(int(task) in each for each in ranges):
-                return status
-        if native in self._unasked:  # absence would be final for what we killed, so it has to be sure
-            evidence = f"squeue does not list it, and its accounting could not be asked: {self._unasked[native]}"
-            return JobStatus(state=JobState.UNKNOWN, evidence=evidence)
-        rest = self._told.get(whole)
+        if told := self._told.get(native) or self._waiting.get(native) or self._unasked.get(native):
+            return told
+        rest = self._told.get(_TASK.sub("", native))
         return rest if rest and rest.state.final else None
+
+    def _among(self, whole: str, tasks: str) -> Iterator[int]:
+        """Those of an array's tasks that were asked about: however wide a range is, there are no more."""
+        asked = self._tasks.get(whole, [])
+        for each in _ranges(tasks):
+            near = asked[bisect_left(asked, each.start) : bisect_left(asked, each.stop)]
+            yield from (task for task in near if task in each)
+
+    @cached_property
+    def _tasks(self) -> Mapping[str, list[int]]:
+        """The tasks that were asked about, of each array."""
+        tasks: dict[str, list[int]] = {}
+        for array, task, cluster in (match.groups("") for match in map(_NATIVE.fullmatch, self._ids) if match):
+            tasks.setdefault(f"{array}{cluster}", []).append(int(task or 0))
+        return {whole: sorted(each) for whole, each in tasks.items()}
 
 
 def _ranges(tasks: str) -> Iterator[range]:
@@ -210,44 +241,60 @@ def _ranges(tasks: str) -> Iterator[range]:
             yield range(int(low), int(high or low) + 1, int(step or 1))
 
 
-def jobs(result: CommandResult) -> Jobs:
-    """Read what squeue lists and what accounting knows of the rest.
+def jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
+    """Read what squeue lists of these jobs, and what accounting knows of the rest.
 
     Raises:
         SchedulerError: squeue failed, or the answer has no end.
     """
-    told, unlisted = Jobs(), list[str]()
-    for section in _sections(result):
-        for name, status in _listed(section.lines) if section.tool == "squeue" else _accounted(section.lines):
+    told, sections = Jobs(ids), _sections(result)
+    for section in sections:
+        for name, status in section.rows:
             told.add(section.cluster, name, status)
-        unlisted += [match[1] for match in map(_UNLISTED.fullmatch, section.lines) if match]
-        if section.tool == "sacct" and section.code != 0 and not section.has_no_accounting:
-            for native in (each for each in unlisted if _cluster(each) == section.cluster):
-                told.add_unasked(native, section.text or "it said nothing")
+    for section in (each for each in sections if each.is_missed):
+        told.add_unasked(_unlisted(sections, section.cluster), section.text or "it gave no answer")
     return told
 
 
-def _cluster(native: str) -> str:
-    return native.partition(";")[2] or _HERE
+def _unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
+    """Read what squeue does not list of a cluster."""
+    for line in (line for section in sections for line in section.lines if line.startswith(_UNLISTED)):
+        job, semicolon, name = line.removeprefix(_UNLISTED).partition(";")
+        if f"{semicolon}{name}" == cluster:
+            yield f"{job}{cluster}"
 
 
-def _listed(lines: Iterable[str]) -> Iterator[tuple[str, JobStatus]]:
-    """Read squeue's rows. What a job ended with is a wait status in 22.05, and CODE:SIGNAL in 24.11."""
-    for match in filter(None, map(_LISTED.fullmatch, lines)):
-        name, word, ended, signal, reason = match.groups()
-        code, number = divmod(int(ended), 256) if signal is None else (int(ended), int(signal))
-        yield name, status_of(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
+@lru_cache(maxsize=4096)
+def _listed(row: str) -> JobStatus | None:
+    """Read squeue's row behind the id; None: of a job of somebody else. Many rows are alike but for their ids.
+
+    What a job ended with is a wait status in 22.05, and CODE:SIGNAL in 24.11.
+    """
+    match = _LISTED.fullmatch(row)
+    if match is None:
+        return _unreadable(row)
+    word, ended, signal, name, reason = match.groups()
+    code, number = divmod(int(ended), 256) if signal is None else (int(ended), int(signal))
+    status = status_of(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
+    return status if _NAME.fullmatch(name) else None
 
 
-def _accounted(lines: Iterable[str]) -> Iterator[tuple[str, JobStatus]]:
-    """Read sacct's rows. Of what has no end there nothing is known, since Slurm itself does not list it any more."""
-    for match in filter(None, map(_ACCOUNTED.fullmatch, lines)):
-        name, word, code, signal = match.groups()
-        status = status_of(word, signal=int(signal))
-        evidence = f"squeue does not list it; accounting says {word} {code}:{signal}"
-        if not status.state.final:
-            status = JobStatus(state=JobState.UNKNOWN, native=word)
-        yield name, status.model_copy(update={"evidence": evidence})
+@lru_cache(maxsize=4096)
+def _accounted(row: str) -> JobStatus | None:
+    """Read sacct's. Of what has no end there nothing is known, since Slurm itself does not list it any more."""
+    match = _ACCOUNTED.fullmatch(row)
+    if match is None:
+        return _unreadable(row)
+    word, code, signal, name = match.groups()
+    status = status_of(word, signal=int(signal))
+    if not status.state.final:
+        status = JobStatus(state=JobState.UNKNOWN, native=word)
+    evidence = f"squeue does not list it; accounting says {word} {code}:{signal}"
+    return status.model_copy(update={"evidence": evidence}) if _NAME.fullmatch(name.strip()) else None
+
+
+def _unreadable(row: str) -> JobStatus:
+    return JobStatus(state=JobState.UNKNOWN, evidence=f"Slurm lists it, and what it says cannot be read: {row[:_SAID]}")
 
 
 def job_of(native: str) -> str:
@@ -270,23 +317,17 @@ def found(result: CommandResult) -> Mapping[int, str]:
     sections = _sections(result)
     named = {first: job for section in sections for first, job in _named(section)}
     chunks = [match.groups() for line in sections[0].lines if (match := _CHUNK.fullmatch(line))]
-    for section in sections:
-        if section.tool == "sacct" and section.code != 0 and any(first not in named for first, _ in chunks):
-            _insist_on_no_accounting(section)
+    missed = [section for section in sections if section.is_missed]
+    if missed and any(first not in named for first, _ in chunks):
+        raise SchedulerError(f"sacct failed, and squeue does not list all: {missed[0].text}", retryable=True)
     taken = ((int(first), int(count), *named[first]) for first, count in chunks if first in named)
     return {index: native for chunk in taken for index, native in _copies(*chunk)}
 
 
 def _named(section: _Section) -> Iterator[tuple[str, tuple[str, str]]]:
     """Read rows of an id and a name: where a chunk begins, its job and its cluster."""
-    cluster = "" if section.cluster == _HERE else f";{section.cluster}"
     for match in filter(None, map(_NAMED.fullmatch, section.lines)):
-        yield match[2], (match[1], cluster)
-
-
-def _insist_on_no_accounting(section: _Section) -> None:
-    if not section.has_no_accounting:
-        raise SchedulerError(f"sacct failed, and squeue does not list all: {section.text}", retryable=True)
+        yield match[2], (match[1], section.cluster)
 
 
 def _text(data: bytes) -> str:

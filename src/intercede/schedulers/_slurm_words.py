@@ -16,6 +16,9 @@ __all__ = ["is_ambiguous", "is_outage", "refusal", "status_of"]
 _LAUNCH_ERROR = 53
 """What is left of an error number of Slurm's own (``ESLURMD_IO_ERROR``, 4021) that is read as a wait status."""
 
+_SIGNALLED = 128
+"""What a shell adds to a signal's number."""
+
 _STATES: Mapping[str, JobStatus] = {
     short_or_long: JobStatus(state=state)
     for state, words in {
@@ -69,6 +72,8 @@ def status_of(word: str, *, code: int | None = None, signal: int | None = None, 
 def _failed(code: int | None, signal: int | None) -> JobStatus:
     if signal == _LAUNCH_ERROR or (signal and code):  # no process ends in both ways: it is an error of Slurm's own
         return JobStatus(state=JobState.FAILED, reason="launch_failure")
+    if code and code in _KILLED:  # a shell tells so that a signal ended the payload, and its record says it too
+        signal = code - _SIGNALLED
     if signal:
         return JobStatus(state=JobState.FAILED, reason="signal", signal=signal)
     return JobStatus(state=JobState.FAILED, reason="exit_code", exit_code=code or None)
@@ -88,6 +93,12 @@ _OUTAGE = re.compile(
     r"|Address already in use|System submissions disabled"
 )
 """What is said where no request was taken, and one may be later."""
+_REFUSED = re.compile(
+    r"Batch job submission failed: |Try \"sbatch --help\"|sbatch: fatal: "
+    r"|sbatch: error: (Invalid|Unable to open|No cluster|Batch script|Script arguments)"
+    r"|sbatch: (command )?not found"
+)
+"""What is said of a submission that was not taken, for certain, unless it is ambiguous: by the controller, or before it was asked."""
 _LIMIT = re.compile(
     r"(QOS|Assoc)\w*Submit\w*|MaxJobCount limit reached|job queue full"
     r"|Resource temporarily unavailable|temporarily unable to accept job|Job creation temporarily disabled"
@@ -95,7 +106,7 @@ _LIMIT = re.compile(
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _OF_THE_JOB = re.compile(r"\b(QOS|Assoc)(Max|Min|Grp)\w+")
 """Limits that no waiting changes: they are about the job itself. sbatch prints their name before it says _POLICY."""
-_KILLED = range(129, 193)
+_KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
 """What a shell tells of a command that a signal ended. Words that it does not know sbatch answers with 255."""
 
 
@@ -110,7 +121,11 @@ def is_outage(text: str) -> bool:
 
 
 def refusal(message: str, returncode: int, text: str) -> ResourceError:
-    """Return the error that a refusal is: a limit, an outage, or one that will be the same tomorrow."""
+    """Return the error that a refusal is: a limit, an outage, or one that will be the same tomorrow.
+
+    Where the words are not known it is not certain that there was one.
+    """
     if _LIMIT.search(text) or (_POLICY.search(text) and not _OF_THE_JOB.search(text)):
         return LimitError(message)
-    return SchedulerError(message, retryable=is_outage(text), returncode=returncode, stderr=text)
+    refused = (_REFUSED.search(text) or _OUTAGE.search(text)) is not None
+    return SchedulerError(message, retryable=is_outage(text), refused=refused, returncode=returncode, stderr=text)

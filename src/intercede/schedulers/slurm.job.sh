@@ -1,14 +1,21 @@
 #!/bin/sh
 # sbatch ./slurm/job FIRST COUNT, from the submission's directory: one copy of the COUNT that begin with copy FIRST.
 # Nothing but what the payload asked for may reach it, so what is set here has names of ours. shellcheck shell=sh
-unset -f command cd exit read sh trap 2>/dev/null
+unset -f command cd exit kill read sh trap 2>/dev/null
 unalias -a 2>/dev/null
 set +efuvxC
 IFS=' 	
 '
 # Slurm signals every process of a job. This one must outlive the wrapper, which writes down how the payload ended.
 trap : HUP INT QUIT USR1 USR2 TERM XCPU
-cd "$SLURM_SUBMIT_DIR" || exit
+
+# ic_not_started: end as Slurm shows what it could not launch itself. No payload's end is told by a signal of the job's.
+ic_not_started() {
+    kill -53 $$
+    exit 126
+}
+
+cd "$SLURM_SUBMIT_DIR" || ic_not_started
 ic_index=$1 ic_native=$SLURM_JOB_ID
 if [ "$2" -gt 1 ]; then # else whoever submitted may be in an array, and its variables be here
     ic_index=$(($1 + SLURM_ARRAY_TASK_ID)) ic_native=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -21,10 +28,14 @@ ic_ended() {
 
 # A site may queue jobs anew by their exit code. What has run does not run again, and is not to be queued for ever.
 ! ic_ended || [ "$ic_what" != code ] || exit 0
+[ -r ./wrapper ] && [ -d "./copies/$ic_index" ] || ic_not_started
 IC_NATIVE=$ic_native sh ./wrapper "$ic_index"
 ic_code=$?
 
 # The job ends as the payload did: Slurm calls it COMPLETED or FAILED, and is right where the record is not seen yet.
-ic_ended || exit "$ic_code" # the payload's where its record cannot be written, 126 where it was not run
+if ! ic_ended; then
+    [ "$ic_code" != 126 ] || [ -e "./copies/$ic_index/exit" ] || ic_not_started # it could not even reserve its record
+    exit "$ic_code"                                                             # the payload's, if its record cannot be written
+fi
 [ "$ic_what" = code ] || ic_number=$((128 + ic_number))
 exit "$ic_number"

@@ -1,4 +1,28 @@
 # shellcheck shell=sh
+# ours ANSWER: print the ids of jobs that bear a name of ours. Slurm gives a number again once it has lost its state, or
+# come to its highest: then another job has it, and nobody wanted that to end.
+ours() {
+    printf '%s\n' "$1" | awk -F'|' '
+        function job(name) {
+            alone = name !~ /_/
+            gsub(/ |_.*/, "", name)
+            return name
+        }
+        /^intercede: squeue / { cluster = substr($0, 19) }
+        $4 ~ /^ *ic-[a-z][a-z0-9]+-[0-9]+ *$/ {
+            number = job($1)
+            split($4, name, "-")
+            if (length(name[2]) == 13) known[cluster, number, alone] = 1
+        }
+        END {
+            while ((getline id <ENVIRON["IC_IDS"]) > 0) {
+                split(id ";-", part, ";")
+                number = job(part[1])
+                if ((part[2], number, alone) in known) print id
+            }
+        }'
+}
+
 # words: from ids, print a line for some of each cluster's: its name, - for the one that is here, and what scancel takes,
 # an array's tasks as ranges: one message to the controller for many.
 words() {
@@ -35,15 +59,16 @@ words() {
             }
             high = part[2]
         }
-        END { flush() }' <"$IC_IDS"
+        END { flush() }'
 }
 
 # The brackets are no patterns for files, and what cannot be ended is told by what is listed afterwards.
-words | while read -r cluster jobs; do
+looked || exit
+ours "$answer" | words | while read -r cluster jobs; do
     [ "$cluster" != - ] || cluster=
     set -f
     # shellcheck disable=SC2086 # numbers and brackets, to be split
     scancel ${cluster:+"--clusters=$cluster"} $jobs </dev/null
 done
-listed || exit
-printf '\nintercede: end\n'
+looked || exit
+printf '%s\nintercede: end\n' "$answer"

@@ -16,10 +16,7 @@ ask() {
     [ "$1" != - ] || cluster=
     squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$2" \
         --format='%F|%j' </dev/null || exit
-    printf '\nintercede: sacct %s\n' "$1"
-    sacct ${cluster:+"--clusters=$cluster"} --allocations --noheader --parsable2 --name="$2" \
-        --starttime="now-${days}days" --format=JobID,JobName </dev/null 2>&1
-    printf '\nintercede: code %s\n' "$?"
+    accounted "$1" --name="$2" --starttime="now-${days}days" --format=JobID,JobName
 }
 
 if [ -e "./$stamp/slurm/chunks" ]; then

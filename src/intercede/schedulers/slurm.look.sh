@@ -23,12 +23,18 @@ grouped() {
         END { for (cluster in count) flush(cluster) }'
 }
 
-# listed: what squeue lists. The controller sends this user's jobs only. No width is cut that is read.
+# listed: what squeue lists. The controller sends this user's jobs only. No width is cut that is read, and what may hold
+# anything comes last.
 listed() {
     grouped <"$IC_IDS" | while read -r cluster ids; do
         printf 'intercede: squeue %s\n' "$cluster"
         [ "$cluster" != - ] || cluster=
         squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --array --states=all --jobs="$ids" \
-            --Format='JobArrayID:40|,State:24|,exit_code:12|,Reason:48|' </dev/null || exit
+            --Format='JobArrayID:40|,State:24|,exit_code:12|,Name:40|,Reason:48|' </dev/null || exit
     done
+}
+
+# looked: sets answer to that, without what pads columns to their widths.
+looked() {
+    answer=$(listed) && answer=$(printf '%s\n' "$answer" | tr -s ' ')
 }

@@ -16,6 +16,7 @@ from intercede.contract.job import JobStatus, OpOutcome, Resources
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
 from intercede.schedulers._slurm_answers import denied, found, job_of, jobs, queued
+from intercede.schedulers._slurm_arguments import objection
 
 __all__ = ["SlurmScheduler"]
 
@@ -32,7 +33,8 @@ class SlurmScheduler:
     """Queues copies with sbatch. Every request of ``resources`` is kept, or refused by Slurm.
 
     Args:
-        submit_arguments: Words for sbatch behind those of ours: what a site needs, like ``--account=physics``.
+        submit_arguments: Words for sbatch behind those of ours: what a site needs, like ``--account=physics``. Not those
+            that would make anything else of a copy than one run that we know, like ``--array`` or ``--wait``.
         clusters: Of several clusters, those that may be submitted to; Slurm chooses. Empty: the one that is there.
         max_array_size: How many copies an array may have. None: what Slurm's configuration says.
 
@@ -47,6 +49,8 @@ class SlurmScheduler:
         max_array_size: int | None = None,
     ) -> None:
         self._arguments = _words("submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "words for sbatch")
+        if why := objection(self._arguments):
+            raise _nonsense("submit_arguments", list(self._arguments), f"words that sbatch can be given; {why}")
         self._clusters = _words("clusters", clusters, r"[A-Za-z0-9][A-Za-z0-9._-]*", "names of clusters")
         if max_array_size is not None and max_array_size < 1:
             raise _nonsense("max_array_size", max_array_size, "a number of at least 1")
@@ -80,7 +84,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _text("look") + _text("status")
+        return _text("look") + _text("accounts") + _text("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -88,11 +92,11 @@ class SlurmScheduler:
         Raises:
             SchedulerError: squeue failed.
         """
-        told = jobs(result)
+        told = jobs(ids, result)
         return {native: status for native in ids if (status := told.get(native)) is not None}
 
     def kill_script(self) -> str:
-        """Write the fragment that calls scancel, then squeue."""
+        """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
         return _text("look") + _text("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
@@ -101,13 +105,13 @@ class SlurmScheduler:
         Raises:
             SchedulerError: squeue failed.
         """
-        told, refused = jobs(result), denied(result)
+        told, refused = jobs(ids, result), denied(result)
         outcomes = {native: _outcome(told.get(native), refused.get(job_of(native))) for native in ids}
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that asks squeue and sacct for the submission's jobs by their names."""
-        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+        return _text("accounts") + _with("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of every array that Slurm knows.

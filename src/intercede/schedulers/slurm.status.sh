@@ -26,16 +26,13 @@ asked_again() {
         name=$cluster
         [ "$cluster" != - ] || cluster=
         SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
-            --jobs="$ids" --format='%i|%T|0|%r|' </dev/null || exit
-        printf '\nintercede: sacct %s\n' "$name"
-        sacct ${cluster:+"--clusters=$cluster"} --allocations --noheader --parsable2 --jobs="$ids" \
-            --format=JobID,State,ExitCode </dev/null 2>&1
-        printf '\nintercede: code %s\n' "$?"
+            --jobs="$ids" --format='%i|%T|0|%j|%r|' </dev/null || exit
+        accounted "$name" --jobs="$ids" --format=JobID,State,ExitCode,JobName
     done
 }
 
-answer=$(listed) || exit
-printf '%s\n' "$answer" | tr -s ' ' # columns are padded to their widths
+looked || exit
+printf '%s\n' "$answer"
 rest=$(unlisted "$answer")
 # shellcheck disable=SC2086 # ids, to be split
 [ -z "$rest" ] || printf 'intercede: unlisted %s\n' $rest
