@@ -4,6 +4,8 @@ set -eu
 recipes=$(cd "$(dirname "$0")" && pwd)
 name=$1 n=$2 root=$3
 
+exec 9<"$recipes" # which may lie below what the host gets anew
+
 hostname "$name"
 ip link set lo up
 [ "$root" = / ] || bash "$recipes/mounts.sh" "$root"
@@ -20,4 +22,4 @@ mount -t tmpfs -o mode=1777 own "$root/tmp"
 printf '127.0.0.1 localhost\n10.77.%s.1 %s\n10.77.%s.254 machine\n' "$n" "$name" "$n" >"$root/etc/hosts"
 echo "$name" >"$root/etc/hostname"
 mkdir "$root/run/daemons"
-mount --bind "$recipes" "$root/run/daemons"
+mount --bind /proc/self/fd/9 "$root/run/daemons"

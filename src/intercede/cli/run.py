@@ -19,7 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from intercede.cli.words import plain, say
 from intercede.contract.backend import Cancellable, Findable, JobBackend, OutputRetriever, Purgeable
-from intercede.contract.errors import InvalidSpecError, ResourceError, UnsupportedSpecError
+from intercede.contract.errors import (
+    InvalidSpecError,
+    LimitError,
+    ResourceError,
+    SchedulerError,
+    UnsupportedSpecError,
+)
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -158,8 +164,11 @@ class _Run:
         self.submitting = True
         try:
             submission = await self.backend.submit(self.spec, self.copies)
-        except (InvalidSpecError, UnsupportedSpecError):
+        except (InvalidSpecError, UnsupportedSpecError, LimitError):
             self.submitting = False  # any other error may have started jobs
+            raise
+        except SchedulerError as error:
+            self.submitting = not error.refused
             raise
         self.submitting = False
         self._keep(submission.handles)

@@ -72,9 +72,16 @@ def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "
     """Say that a candidate could not be imported or made, and what would restore the name."""
     return PluginLoadError(
         f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
-        f"{described(plugin)}; repair or uninstall {plugin.distribution}{_or(instead)}",
+        f"{described(plugin)}; {_mended(plugin, cause)}{_or(instead)}",
         **plugin.facts,
     )
+
+
+def _mended(plugin: Plugin, cause: BaseException) -> str:
+    """What to do about it. A built-in that lacks a library has an extra of its own name."""
+    if plugin.builtin and isinstance(cause, ModuleNotFoundError):
+        return f'install its extra: pip install "intercede[{plugin.name}] @ ..." from where this intercede came from'
+    return f"repair or uninstall {plugin.distribution}"
 
 
 def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> PluginContractError:

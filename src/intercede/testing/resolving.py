@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
 
@@ -41,6 +42,7 @@ def resolve(
         PluginError: A name is not there, ambiguous, denied or wrongly pinned.
     """
     file = file or os.environ.get("INTERCEDE_CONFIG") or None
+    file = file and str(Path(file).absolute())  # checks have child processes, which work elsewhere
     subjects: list[RegistrySubject] = []
     for role, argument in asked:
         subject = _subject(role, argument, file)

@@ -221,6 +221,14 @@ class Link:
 
     async def _logged_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
         known_hosts = await way.known_hosts(place)
+        try:
+            return await self._connected_to(place, known_hosts, seconds)
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise TransportError(f"{place}: {known_hosts.verdict}", retryable=False) from error
+
+    async def _connected_to(
+        self, place: Place, known_hosts: "_HostKeys", seconds: float
+    ) -> asyncssh.SSHClientConnection:
         return await asyncssh.connect(
             config=None if self._server.ssh_config is None else [self._server.ssh_config],
             tunnel=self._chain[-1] if self._chain else None,
@@ -312,17 +320,32 @@ def _is_there(file: str) -> bool:
 class _HostKeys:
     """The keys of a host, by its name: whoever has its address for now, and a key of its own there, is not it."""
 
-    def __init__(self, known: asyncssh.SSHKnownHosts) -> None:
-        self._known = known
+    def __init__(self, files: Sequence[str]) -> None:
+        self._known = asyncssh.read_known_hosts(files)
+        self._where = " or ".join(files) or "any file: there is none"
+        self.verdict = "its host key could not be verified"
+        """Of a host key that was refused: why, and what to do."""
 
     def __call__(self, host: str, _address: str, port: int | None) -> tuple[object, ...]:
         """Return its keys, those of authorities that vouch for it, and those that were revoked."""
-        return self._known.match(host, "", port)[:3]
+        found = self._known.match(host, "", port)[:3]
+        if any(found):
+            self.verdict = (
+                f"its host key is not the one that stands for {host} in {self._where}: either its operators gave it a "
+                "new one, which they will confirm, or somebody else answers in its place"
+            )
+        else:
+            ask = f"ssh-keyscan {f'-p {port} ' if port else ''}{host}"
+            self.verdict = (
+                f"its host key is not known, no line for {host} stands in {self._where}: `{ask}` shows it; compare it "
+                "with what its operators publish, then add it"
+            )
+        return found
 
 
 def _known_hosts(files: Sequence[str]) -> _HostKeys:
     try:
-        return _HostKeys(asyncssh.read_known_hosts(files))
+        return _HostKeys(files)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the known hosts in {', '.join(files)} cannot be read: {error}",
@@ -352,12 +375,6 @@ def _key_pair(credential: PrivateKey) -> object:
 
 def _raise_translated(place: Place, error: Exception) -> NoReturn:
     """Say it in the contract's words. Nothing of a key or a password stands in these errors."""
-    if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        raise TransportError(
-            f"{place}: its host key is not the one that is known, or none is: {error.reason}; compare it with what its "
-            "operators publish, then put it into the file of known hosts",
-            retryable=False,
-        ) from error
     if isinstance(error, _NOT_LET_IN):
         raise AuthenticationError(f"{place}: not let in: {error}") from error
     unknown = isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN

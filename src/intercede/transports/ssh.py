@@ -7,6 +7,7 @@ the extra ``ssh``.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -74,7 +75,7 @@ class SshTransport:
                 place=Place.read(host, "host").but(port, username),
                 jump=tuple(Place.read(each, "jump") for each in jump),
                 known_hosts=known_hosts,
-                ssh_config=ssh_config,
+                ssh_config=ssh_config and str(Path(ssh_config).expanduser().absolute()),
                 connect_s=_positive("connect_s", connect_s),
                 keepalive_s=_positive("keepalive_s", keepalive_s),
             ),
