@@ -28,7 +28,8 @@ demo: $(READY)
 test: $(TEST_READY)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow and not daemons' # more than cores: much of it waits for processes
 
-# Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, and pages that show them.
+# Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, pages that show them, and
+# wheels in environments of their own.
 test-slow: $(TEST_READY)
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m slow
 

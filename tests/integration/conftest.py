@@ -303,6 +303,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.slow)  # environments take their time
 
 
 class MetadataWriter(Protocol):
