@@ -298,6 +298,7 @@ def new_environment(
         shutil.rmtree(path)
 
 
+@pytest.hookimpl(tryfirst=True)  # before what is marked is selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this directory."""
     for item in items:
