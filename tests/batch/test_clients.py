@@ -468,7 +468,8 @@ def test_a_kill_does_not_change_how_a_job_had_ended(root: Path) -> None:
     async def main() -> None:
         async with client(root) as backend:
             handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
-            await there(submission(root, handle) / "copies" / "0" / "exit")
+            record = submission(root, handle) / "copies" / "0" / "exit"
+            await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
             assert (await backend.kill([handle]))[handle].ok
             status = (await backend.status([handle]))[handle]
             assert (status.state, status.signal, status.reason) == (JobState.FAILED, 11, "signal")
