@@ -8,20 +8,18 @@ it. When the command has ended another mark follows on both streams, behind all 
 
 import asyncio
 import contextlib
-import os
 import re
 import secrets
 from collections.abc import AsyncIterable, Sequence
-from typing import Protocol, runtime_checkable
 
 import asyncssh
 
-from intercede.contract.errors import InvalidSpecError, TransportError
+from intercede.contract.errors import TransportError
 from intercede.contract.transport import ByteSink, CommandResult
+from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded
 
 __all__ = ["Command", "command_line", "exit_code"]
 
-_STDERR_KEPT = 2**20
 _NOISE_KEPT, _WORDS_KEPT = 4096, 200
 _MOST_CODE = 255
 _FIRST_OF_MARK = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
@@ -59,26 +57,13 @@ def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
     Raises:
         InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
     """
-    words = _encoded(argv)
+    words = encoded(argv)
     return _LINE % {
         b"mark": mark.encode(),
         b"newline": _NEWLINE if any(b"\n" in word for word in words) else b"",
         b"command": (b"" if words[0].startswith(b"-") else b"exec ") + b" ".join(map(_quoted, words)),  # it has options
         b"stdin": b"" if piped else b" </dev/null",
     }
-
-
-def _encoded(argv: Sequence[str]) -> list[bytes]:
-    try:
-        encoded = [os.fsencode(argument) for argument in argv]
-    except UnicodeEncodeError as error:
-        raise InvalidSpecError(f"an argument is no text: {error}", field="argv", value=argv) from None
-    if not encoded:
-        raise InvalidSpecError("a command needs at least its name, and argv is empty", field="argv", value=argv)
-    for argument in encoded:
-        if b"\0" in argument:
-            raise InvalidSpecError(f"no argument can hold a NUL: {argument!r}", field="argv", value=argv)
-    return encoded
 
 
 def _quoted(word: bytes) -> bytes:
@@ -150,7 +135,7 @@ class Command:
             TransportError: The connection is lost, or the command's end cannot be told.
             Exception: Whatever the sink or the iterator raised. The command goes on then: ``end`` it.
         """
-        taken, said = _Kept(), _Kept(_STDERR_KEPT)
+        taken, said = Kept(), Kept(STDERR_KEPT)
         line = command_line(argv, piped=stdin is not None, mark=self._mark)
         feeder = asyncio.create_task(self._feed(line, stdin))
         readers = [
@@ -175,8 +160,7 @@ class Command:
                     return
             self._process.stdin.write_eof()  # not when the iterator failed: what was sent would be taken for all
         finally:
-            if isinstance(iterator, _Closable):
-                await iterator.aclose()
+            await close(iterator)
 
     async def _written(self, data: bytes) -> bool:
         """Send it; False: nobody reads any more."""
@@ -298,21 +282,3 @@ class _Stream:
     def _said(self) -> str:
         said = self._buffer.decode("utf-8", "replace").strip()[-_WORDS_KEPT:]
         return f"; the last that it said: {said!r}" if said else ""
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-class _Kept:
-    """The sink that keeps what it is given, or the last so many bytes of it."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.data = bytearray()
-        self._limit = limit
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-        if self._limit is not None:
-            del self.data[: -self._limit]

@@ -14,15 +14,15 @@ import signal
 import subprocess
 from collections.abc import AsyncIterable, Callable, Sequence
 from types import TracebackType
-from typing import IO, Protocol, Self, runtime_checkable
+from typing import IO, Self
 
-from intercede.contract.errors import InvalidSpecError, NotOpenError, TransportError
+from intercede.contract.errors import NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
+from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled
 
 __all__ = ["LocalTransport"]
 
 _CHUNK = 65536
-_STDERR_KEPT = 2**20
 _STDIN_PIPE = 2**18
 _PIPE_AT_MOST = 2**20
 """As much as can lie in a pipe, unless root made it larger."""
@@ -93,43 +93,25 @@ class LocalTransport:
         """
         if not self._open:
             raise NotOpenError("run was called on a local transport that is not open: use it inside 'async with'")
-        run = asyncio.create_task(_run(_encoded(argv), stdin, stdout))
+        run = asyncio.create_task(_run(encoded(argv), stdin, stdout))
         self._runs.add(run)
         try:
             return await run
         except asyncio.CancelledError:
-            if run in self._runs or _being_cancelled():
+            if run in self._runs or is_being_cancelled():
                 raise
             raise NotOpenError(f"the local transport was left while {argv[0]!r} ran: the command was ended") from None
         finally:
             self._runs.discard(run)
 
 
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _encoded(argv: Sequence[str]) -> list[bytes]:
-    try:
-        encoded = [os.fsencode(argument) for argument in argv]
-    except UnicodeEncodeError as error:
-        raise InvalidSpecError(f"an argument is no text: {error}", field="argv", value=argv) from None
-    if not encoded:
-        raise InvalidSpecError("a command needs at least its name, and argv is empty", field="argv", value=argv)
-    for argument in encoded:
-        if b"\0" in argument:
-            raise InvalidSpecError(f"no argument can hold a NUL: {argument!r}", field="argv", value=argv)
-    return encoded
-
-
 async def _run(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None) -> CommandResult:
     try:
         command = _Command(argv, piped=stdin is not None)
     except OSError as error:
-        await _close(stdin)
+        await close(stdin)
         return _not_started(argv[0], error)
-    taken, said = _Kept(), _Kept(_STDERR_KEPT)
+    taken, said = Kept(), Kept(STDERR_KEPT)
     over = asyncio.get_running_loop().create_future()
     feeder = asyncio.create_task(_feed(command.stdin, stdin))
     readers = {
@@ -199,12 +181,7 @@ async def _feed(pipe: IO[bytes] | None, source: AsyncIterable[bytes] | None) -> 
                 break
         pipe.close()  # not when the iterator failed: the command would take what it got for all
     finally:
-        await _close(iterator)
-
-
-async def _close(source: AsyncIterable[bytes] | None) -> None:
-    if isinstance(source, _Closable):
-        await source.aclose()
+        await close(iterator)
 
 
 async def _written(fd: int, data: bytes) -> bool:
@@ -267,24 +244,6 @@ async def _ready(
         remove(fd)
         if over is not None:
             over.remove_done_callback(wake)
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-class _Kept:
-    """The sink that keeps what it is given, or the last so many bytes of it."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.data = bytearray()
-        self._limit = limit
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-        if self._limit is not None:
-            del self.data[: -self._limit]
 
 
 class _Command:

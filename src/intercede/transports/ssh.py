@@ -18,6 +18,7 @@ from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports._ssh_command import Command, command_line
 from intercede.transports._ssh_link import Link, Place, Server
+from intercede.transports._streams import is_being_cancelled
 
 __all__ = ["SshTransport"]
 
@@ -161,7 +162,7 @@ class SshTransport:
         try:
             return await run
         except asyncio.CancelledError:
-            if run in self._runs or _being_cancelled():
+            if run in self._runs or is_being_cancelled():
                 raise
             raise NotOpenError(f"the ssh transport was left while {argv[0]!r} ran: the command was ended") from None
         finally:
@@ -258,11 +259,6 @@ def _positive(field: str, value: float) -> float:
         expected = f"a number above 0 and below {_MOST}"
         raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
     return value
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _uncancelled(work: Coroutine[None, None, None]) -> None:
