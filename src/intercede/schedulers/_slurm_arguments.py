@@ -31,30 +31,10 @@ _SHORT: Mapping[str, str] = {
 _SWITCHES = frozenset("HOQVWhksv")
 """Short options that need no value, so that another may be glued to them."""
 _FLAGS = (
-    *(
-        "contiguous",
-        "exclusive",
-        "get-user-env",
-        "hold",
-        "ignore-pbs",
-        "nice",
-        "no-kill",
-        "no-requeue",
-        "oom-kill-step",
-    ),
-    *(
-        "overcommit",
-        "oversubscribe",
-        "propagate",
-        "reboot",
-        "requeue",
-        "resv-ports",
-        "spread-job",
-        "use-min-nodes",
-        "verbose",
-    ),
+    " contiguous exclusive get-user-env hold ignore-pbs nice no-kill no-requeue oom-kill-step overcommit oversubscribe"
+    " propagate reboot requeue resv-ports spread-job use-min-nodes verbose"
 )
-"""Long ones that take none from the next word."""
+"""Long ones that take none from the next word, each behind a blank."""
 
 
 def objection(words: Sequence[str]) -> str | None:
@@ -77,8 +57,8 @@ def _read(word: str) -> tuple[Sequence[str], bool]:
 
 def _long(word: str) -> tuple[Sequence[str], bool]:
     name, equals, _ = word[2:].partition("=")
-    is_flag = any(flag.startswith(name) for flag in _FLAGS)
-    return [option for option in _REFUSED if option.startswith(name)], not equals and not is_flag
+    meant = [option for option in _REFUSED if option.startswith(name)]
+    return meant, not equals and f" {name}" not in _FLAGS
 
 
 def _glued(word: str) -> tuple[Sequence[str], bool]:
