@@ -30,9 +30,27 @@ _SHORT: Mapping[str, str] = {
 }
 _SWITCHES = frozenset("HOQVWhksv")
 """Short options that need no value, so that another may be glued to them."""
-_FLAGS = (
-    " contiguous exclusive get-user-env hold ignore-pbs nice no-kill no-requeue oom-kill-step overcommit oversubscribe"
-    " propagate reboot requeue resv-ports spread-job use-min-nodes verbose"
+_FLAGS = frozenset(
+    [
+        "contiguous",
+        "exclusive",
+        "get-user-env",
+        "hold",
+        "ignore-pbs",
+        "nice",
+        "no-kill",
+        "no-requeue",
+        "oom-kill-step",
+        "overcommit",
+        "oversubscribe",
+        "propagate",
+        "reboot",
+        "requeue",
+        "resv-ports",
+        "spread-job",
+        "use-min-nodes",
+        "verbose",
+    ]
 )
 """Long ones that take none from the next word, each behind a blank."""
 
