@@ -52,7 +52,7 @@ _FLAGS = frozenset(
         "verbose",
     ]
 )
-"""Long ones that take none from the next word, each behind a blank."""
+"""Long ones that take none from the next word."""
 
 
 def objection(words: Sequence[str]) -> str | None:
@@ -76,7 +76,7 @@ def _read(word: str) -> tuple[Sequence[str], bool]:
 def _long(word: str) -> tuple[Sequence[str], bool]:
     name, equals, _ = word[2:].partition("=")
     meant = [option for option in _REFUSED if option.startswith(name)]
-    return meant, not equals and f" {name}" not in _FLAGS
+    return meant, not equals and not any(flag.startswith(name) for flag in _FLAGS)
 
 
 def _glued(word: str) -> tuple[Sequence[str], bool]:
