@@ -7,8 +7,9 @@ import asyncio
 import sys
 import threading
 from asyncio import all_tasks, ensure_future, wait  # by name, as below: a subject may replace what the modules hold
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from os import getpid
@@ -168,14 +169,22 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(wait(left, timeout=GRACE))
+        _turned(loop, wait(left, timeout=GRACE))
     stuck = all_tasks(loop)
     if not stuck:
         closing = loop.create_task(loop.shutdown_asyncgens())
-        loop.run_until_complete(wait({closing}, timeout=GRACE))
+        _turned(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
     loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
     loop.close()
+
+
+def _turned(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
+    """Run it to its end, in bounded time, though somebody stops the loop meanwhile: that was meant for what ran before."""
+    task, end = loop.create_task(work), monotonic() + 2 * GRACE
+    while not task.done() and monotonic() < end:
+        with suppress(RuntimeError):
+            loop.run_until_complete(task)
 
 
 class _Runner(threading.Thread, Generic[_T]):
