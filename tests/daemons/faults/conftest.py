@@ -292,8 +292,10 @@ def site(daemons: Daemons, tmp_path: Path) -> Iterator[Site]:
     """Return the host `faults`: Slurm with accounting, whose jobs leave squeue ten seconds after their end, and sshd."""
     daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
     host = daemons.up("ssh", HOST="faults").host
-    keys = ROOT / "client" / "ssh"
-    yield Site(host, keys / "id_ed25519", keys / "known_hosts", tmp_path)
+    keys, key = ROOT / "client" / "ssh", tmp_path / "key"
+    key.write_bytes((keys / "id_ed25519").read_bytes())  # that one is nobody's, and a key has to be ours
+    key.chmod(0o600)
+    yield Site(host, key, keys / "known_hosts", tmp_path)
     host.run("scancel", "--user=griduser", user="root")  # a test that failed may have left some
 
 
