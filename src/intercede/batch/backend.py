@@ -190,14 +190,11 @@ class BatchBackend:
             queued = await aside(len(every), self._queued, batch, answer.frame("answer"))
         except InvalidSpecError:
             raise  # the archive has no end: nothing can have started
-        except SchedulerError as error:
-            if error.refused:
+        except BaseException as error:
+            if isinstance(error, SchedulerError) and error.refused:
                 await self._withdraw(opened.station, batch)
             else:
                 self._doubtful.add(batch.stamp)
-            raise
-        except BaseException:
-            self._doubtful.add(batch.stamp)
             raise
         if not queued.ids:
             await self._withdraw(opened.station, batch)

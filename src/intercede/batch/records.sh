@@ -2,6 +2,9 @@
 # The function `each COMMAND`, written by the caller, calls COMMAND STAMP INDEX... once a submission.
 # shellcheck shell=sh
 
+# What parts behind this one may set; whatever the environment has under these names.
+open_only='' every_id='' lists=''
+
 # record STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
 # attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
 # where another end followed. What lacks its line's end is being written, and does not count yet.
@@ -81,7 +84,7 @@ sort_out() {
             native "$stamp" "$index"
             printf '%s %s\n' "$stamp" "$index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
             [ -z "$id" ] || printf '%s\n' "$id" >&3 || exit 28
-        elif [ -z "${open_only-}" ]; then
+        elif [ -z "$open_only" ]; then
             say "$stamp $index $killed ? $said"
         fi
     done
@@ -100,7 +103,7 @@ tell() {
 tell_of() {
     id=
     record "$1" "$2"
-    if [ -z "$over" ] || [ -n "${every_id-}" ]; then
+    if [ -z "$over" ] || [ -n "$every_id" ]; then
         native "$1" "$2"
         [ -z "$refused" ] || said=gone # it never was
     fi
@@ -115,7 +118,7 @@ tools() {
 
 # room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
 room() {
-    [ -z "${lists-}" ] || return 0
+    [ -z "$lists" ] || return 0
     lists=$root
     trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     trap 'exit 143' HUP INT TERM

@@ -1,13 +1,14 @@
 """What transports have in common: arguments as bytes, sinks that keep, sources that are closed, and who cancels whom."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from intercede.contract.errors import InvalidSpecError
 
-__all__ = ["STDERR_KEPT", "Kept", "close", "encoded", "is_being_cancelled"]
+__all__ = ["STDERR_KEPT", "Kept", "close", "encoded", "is_being_cancelled", "uncancelled"]
 
 STDERR_KEPT = 2**20
 
@@ -34,6 +35,15 @@ def is_being_cancelled() -> bool:
     """Whether somebody cancels the very task that asks, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def uncancelled(future: asyncio.Future[None], seconds: float) -> None:
+    """Wait for it, at most so long, through cancellations: whoever calls this is on the way out already."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not future.done() and loop.time() < deadline:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({future}, timeout=deadline - loop.time())
 
 
 @runtime_checkable

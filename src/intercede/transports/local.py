@@ -18,7 +18,7 @@ from typing import IO, Self
 
 from intercede.contract.errors import NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled
+from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled, uncancelled
 
 __all__ = ["LocalTransport"]
 
@@ -305,7 +305,7 @@ class _Command:
             # Gone, or all of it belongs to another user: there is no more that we could do.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-            await _uncancelled(self.exited, seconds)
+            await uncancelled(self.exited, seconds)
 
     def close(self) -> None:
         """Close our ends of its pipes."""
@@ -336,12 +336,3 @@ def _widen(pipe: IO[bytes]) -> None:
     """Fewer turns of the loop for the same bytes: measured, three times as fast. Not everywhere, nor always granted."""
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _STDIN_PIPE)
-
-
-async def _uncancelled(future: asyncio.Future[None], seconds: float) -> None:
-    """Wait for it, at most so long, through cancellations: whoever calls this is on the way out already."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not future.done() and loop.time() < deadline:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({future}, timeout=deadline - loop.time())

@@ -5,8 +5,7 @@ the extra ``ssh``.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,12 +17,14 @@ from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports._ssh_command import Command, command_line
 from intercede.transports._ssh_link import Link, Place, Server
-from intercede.transports._streams import is_being_cancelled
+from intercede.transports._streams import is_being_cancelled, uncancelled
 
 __all__ = ["SshTransport"]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _WITHHELD_SECONDS = 60.0
+_END_SECONDS = 20.0
+"""More than ending a command takes, which bounds itself."""
 _MOST = 10**6
 
 
@@ -175,7 +176,7 @@ class SshTransport:
         try:
             return await command.run(argv, stdin, stdout)
         except BaseException:
-            await _uncancelled(command.end())
+            await uncancelled(asyncio.ensure_future(command.end()), _END_SECONDS)
             raise
         finally:
             self._let_go(command)
@@ -259,12 +260,3 @@ def _positive(field: str, value: float) -> float:
         expected = f"a number above 0 and below {_MOST}"
         raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
     return value
-
-
-async def _uncancelled(work: Coroutine[None, None, None]) -> None:
-    """Do it to its end, which comes in bounded time, through cancellations: the caller is on the way out already."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
-    task.result()
