@@ -790,46 +790,80 @@ def lost(place: Place, scheduler: SlurmScheduler, copies: int = 5) -> None:
     place.forget()
 
 
-def test_a_lost_answer_is_found_by_name(place: Place) -> None:
-    """Arrays are taken whole; one that accounting alone knows, too; one that nobody knows never was."""
-    scheduler = SlurmScheduler(max_array_size=2)
-    lost(place, scheduler)
-    place.answer("squeue", f"echo '20|ic-{STAMP}-0'; echo '20|ic-{STAMP}-0'; echo '9|ic-{STAMP}-00'")
-    place.answer("sacct", f"echo '20_0|ic-{STAMP}-0'; echo '22|ic-{STAMP}-4'")
+def found(place: Place, scheduler: SlurmScheduler) -> Mapping[int, str]:
+    """Return what the list fragment finds."""
+    return scheduler.parse_list(place.run(scheduler.list_script(STAMP)))
 
-    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {0: "20_0", 1: "20_1", 4: "22"}
+
+def began(place: Place, first: int, text: str) -> None:
+    """Note that a chunk's job began, as the batch script does."""
+    (place.root / STAMP / "slurm" / f"begun-{first}").write_text(f"{text}\n")
+
+
+def test_a_lost_answer_is_found_by_name(place: Place) -> None:
+    """Arrays are taken whole: by squeue's word, the oldest of one name; by their own, where squeue forgot them; else never."""
+    scheduler = SlurmScheduler(max_array_size=2)
+    lost(place, scheduler, 7)
+    began(place, 4, "22 east")
+    place.answer("squeue", f"printf '%s\\n' '20|ic-{STAMP}-0' '20|ic-{STAMP}-0' '31|ic-{STAMP}-0' '9|ic-{STAMP}-00'")
+
+    assert found(place, scheduler) == {0: "20_0", 1: "20_1", 4: "22_0", 5: "22_1"}
     (words,) = place.calls("squeue")
-    assert f"--name=ic-{STAMP}-0,ic-{STAMP}-2,ic-{STAMP}-4" in words
+    assert f"--name=ic-{STAMP}-0,ic-{STAMP}-2,ic-{STAMP}-4,ic-{STAMP}-6" in words
 
 
 def test_every_cluster_is_searched(place: Place) -> None:
-    """Those that it may have been submitted to."""
-    scheduler = SlurmScheduler(clusters=["east", "west"])
-    lost(place, scheduler, 2)
+    """Those that it may have been submitted to; what began says in which."""
+    scheduler = SlurmScheduler(clusters=["east", "west"], max_array_size=2)
+    lost(place, scheduler, 3)
+    began(place, 2, "22 east")
     place.answer("squeue", "true", f"echo '20|ic-{STAMP}-0'")
 
-    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {0: "20_0;west", 1: "20_1;west"}
+    assert found(place, scheduler) == {0: "20_0;west", 1: "20_1;west", 2: "22;east"}
 
 
 def test_a_submission_that_never_came_to_sbatch_is_not_looked_for(place: Place) -> None:
     """Nobody is asked, and there is nothing."""
-    scheduler = SlurmScheduler()
-
-    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {}
-    assert place.calls("squeue") == place.calls("sacct") == []
+    assert found(place, SlurmScheduler()) == {}
+    assert place.calls("squeue") == []
 
 
-def test_what_accounting_may_know_is_not_given_up(place: Place) -> None:
-    """Where it is away and squeue does not list all, the search is to be repeated; where squeue does, it is not needed."""
-    scheduler = SlurmScheduler(max_array_size=5)
-    lost(place, scheduler)
-    place.answer("sacct", "echo 'sacct: error: Connection refused' >&2; exit 1")
-    with pytest.raises(SchedulerError, match="Connection refused") as caught:
-        scheduler.parse_list(place.run(scheduler.list_script(STAMP)))
-    assert caught.value.retryable
+def test_what_was_not_found_is_never_found(place: Place) -> None:
+    """It may have been submitted again since, so it never begins, also where squeue comes to know it afterwards."""
+    scheduler = SlurmScheduler(max_array_size=10)
+    job = Job(place, "echo begun")
 
-    place.answer("squeue", f"echo '20|ic-{STAMP}-0'")
-    assert len(scheduler.parse_list(place.run(scheduler.list_script(STAMP)))) == 5
+    assert found(place, scheduler) == {}
+    place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
+    assert found(place, scheduler) == {}
+    assert job.run(first=0, task=3)[0] == -53
+
+
+def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
+    """On a full disk, say: it might begin after all."""
+    lost(place, SlurmScheduler())
+    full = place.stubs / "bin" / "mkdir"
+    full.write_text('#!/bin/sh\ncase $* in *begun*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"\n')
+    full.chmod(0o700)
+
+    with pytest.raises(SchedulerError, match="No space left"):
+        found(place, SlurmScheduler())
+
+
+def test_what_began_meanwhile_is_found(place: Place) -> None:
+    """After squeue was asked."""
+    lost(place, SlurmScheduler())
+    place.answer("squeue", f"echo '22 east' >./{STAMP}/slurm/begun-0")
+
+    assert found(place, SlurmScheduler()) == {index: f"22_{index}" for index in range(5)}
+
+
+def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) -> None:
+    """It is there, under an id that nobody knows."""
+    lost(place, SlurmScheduler())
+    place.answer("squeue", f"echo 'twenty|ic-{STAMP}-0'")
+    with pytest.raises(SchedulerError, match="cannot be read"):
+        found(place, SlurmScheduler())
 
 
 class Job:
@@ -838,13 +872,18 @@ class Job:
     def __init__(self, place: Place, wrapper: str) -> None:
         self.here, self.shell = place.root / STAMP, place.shell
         lost(place, SlurmScheduler(max_array_size=10))
-        (self.here / "copies" / "13").mkdir(parents=True)
+        for copy in ("3", "13"):
+            (self.here / "copies" / copy).mkdir(parents=True)
         (self.here / "wrapper").write_text(wrapper)
         self.script = shutil.copy(self.here / "slurm" / "job", place.root / "spooled")
 
-    def start(self, first: int = 10, count: int = 5, task: int = 3) -> subprocess.Popen[str]:
+    def start(self, first: int = 10, count: int = 5, task: int = 3, array: str = "17") -> subprocess.Popen[str]:
         """Run a task."""
-        environment = {"SLURM_SUBMIT_DIR": str(self.here), "SLURM_JOB_ID": "21", "SLURM_ARRAY_JOB_ID": "17"}
+        environment = {
+            "SLURM_SUBMIT_DIR": str(self.here),
+            "SLURM_JOB_ID": str(18 + task),
+            "SLURM_ARRAY_JOB_ID": array,
+        }
         return subprocess.Popen(
             [*self.shell, str(self.script), str(first), str(count)],
             cwd="/",
@@ -854,9 +893,9 @@ class Job:
             text=True,
         )
 
-    def run(self) -> tuple[int, str]:
+    def run(self, first: int = 10, task: int = 3, array: str = "17") -> tuple[int, str]:
         """Run a task to its end; return its code, and what it said."""
-        started = self.start()
+        started = self.start(first, task=task, array=array)
         stdout, _ = started.communicate()
         return started.returncode, stdout
 
@@ -902,6 +941,32 @@ def test_a_copy_that_was_not_started_has_no_exit_code(place: Place, what: str) -
     for ended in ("53", "0:53"):
         status = told(rows(("17_3", "FAILED", ended, "None")), "17_3")["17_3"]
         assert (status.state, status.reason, status.exit_code) == (JobState.FAILED, "launch_failure", None)
+
+
+def test_every_task_of_one_array_begins_and_none_of_another(place: Place) -> None:
+    """However many begin at once: the first notes whose the copies are. A job that Slurm has twice runs once."""
+    job = Job(place, 'echo "$1"')
+    for task in range(8):
+        (job.here / "copies" / f"{10 + task}").mkdir(exist_ok=True)
+    started = [job.start(count=8, task=task) for task in range(8)]
+
+    assert sorted(each.communicate()[0] for each in started) == [f"{10 + task}\n" for task in range(8)]
+    assert job.run(array="18") == (-53, "")
+    assert (job.here / "slurm" / "begun-10").read_text() == "17 -\n"
+    assert not [*(job.here / "slurm").glob("begun-10.*")]
+
+
+def test_a_job_begins_or_is_not_there(place: Place) -> None:
+    """Never neither, never both, when it begins while it is looked for and squeue does not know it yet."""
+    for task in range(10):
+        job = Job(place, "echo begun")
+        place.answer("squeue", f"sleep 0.0{task}")
+        started = job.start(first=0, task=3)
+        there = found(place, SlurmScheduler(max_array_size=10))
+        begun = "begun" in started.communicate()[0]
+        assert begun == (3 in there)
+        shutil.rmtree(job.here)
+        job.here.mkdir()
 
 
 def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:
@@ -976,6 +1041,8 @@ class Replay:
             for number, call in enumerate(calls):
                 text = f"printf %s {shlex.quote(call['stdout'])}; printf %s {shlex.quote(call['stderr'])} >&2"
                 place.answer_one(tool, number, f"{text}; exit {call['returncode']}")
+        for name, text in answer.get("begun", {}).items():
+            (place.root / recording["stamp"] / "slurm" / name).write_text(text)
         return place.run(*self._fragment(recording, answer))
 
     def _fragment(self, recording: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, Sequence[str], str]:

@@ -8,7 +8,7 @@ places() {
     while [ "$index" -lt "$copies" ]; do
         set --
         until [ "$index" -ge "$copies" ] || [ $# -ge 400 ]; do
-            set -- "$@" "copies/$index/work"
+            set -- "$@" "copies/$index"
             index=$((index + 1))
         done
         mkdir -p "$@" || return

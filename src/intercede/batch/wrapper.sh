@@ -20,6 +20,7 @@ ic_what='' ic_attempt=0
 if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
     [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
 fi
+[ -d work ] || mkdir work || exit 126 # not by who submits, who would make thousands
 ic_attempt=$((ic_attempt + 1)) # of one that left no record, too: its number stands in the record's place
 # The record's place, without its line's end, so that it counts nowhere yet. The payload may fill the disk: what is there
 # already can still be written over. Where not even this can be written nothing is run.

@@ -135,7 +135,11 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def list_script(self, stamp: str) -> str:
-        """Write the fragment that finds the native ids of a submission by its stamp."""
+        """Write the fragment that finds the native ids of a submission by its stamp.
+
+        A copy that is not told counts as never queued, and is submitted again. So what may still be on its way, such as a
+        request that the scheduler has not read yet, must be kept from starting, or the fragment must fail.
+        """
         ...
 
     @abstractmethod

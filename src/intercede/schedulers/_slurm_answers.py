@@ -24,14 +24,17 @@ _TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
 _NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(;[A-Za-z0-9._-]{1,100})?")
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
-_CHUNK = re.compile(r"intercede: chunk ([0-9]{1,7}) ([0-9]{1,7})")
+_CHUNK = re.compile(
+    r"intercede: chunk (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
+    r"(?P<word>listed|fenced|begun (?P<job>[0-9]{1,10}) (?P<cluster>[A-Za-z0-9._-]{0,100}))"
+)
 _UNLISTED = "intercede: unlisted "
 _END = "intercede: end"
 _ROW = re.compile(r"[0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?")
 _LISTED = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
 _ACCOUNTED = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
 _NAME = re.compile(r"ic-[a-z][a-z0-9]{12}-([0-9]{1,7})")
-_NAMED = re.compile(rf" *([0-9]{{1,10}})(?:_[^|]*)? *\|{_NAME.pattern} *")
+_NAMED = re.compile(rf" *([0-9]{{1,10}}) *\|{_NAME.pattern} *")
 _TASK = re.compile("_[0-9]+")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
 _DENIED = re.compile(r"job id ([0-9]{1,10})\S*: (Access/permission denied.*)")
@@ -91,7 +94,7 @@ def _chunks(stamp: str, text: str) -> list[_Chunk]:
     return found
 
 
-def _copies(first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
+def _copies(first: int, count: int, job: str | int, cluster: str) -> Iterator[tuple[int, str]]:
     """One copy is a job, several are an array's tasks."""
     for task in range(count):
         yield first + task, f"{job}_{task}{cluster}" if count > 1 else f"{job}{cluster}"
@@ -309,25 +312,30 @@ def denied(result: CommandResult) -> Mapping[str, str]:
 
 
 def found(result: CommandResult) -> Mapping[int, str]:
-    """Tell every copy of the chunks that Slurm knows by their names: an array is taken whole, or not at all.
+    """Tell every copy of the chunks that Slurm has, or had: an array is taken whole, or not at all.
 
     Raises:
-        SchedulerError: squeue failed; or it does not list a chunk that accounting, which could not be asked, may know.
+        SchedulerError: squeue failed; or a chunk could not be fenced.
     """
     sections = _sections(result)
-    named = {first: job for section in sections for first, job in _named(section)}
-    chunks = [match.groups() for line in sections[0].lines if (match := _CHUNK.fullmatch(line))]
-    missed = [section for section in sections if section.is_missed]
-    if missed and any(first not in named for first, _ in chunks):
-        raise SchedulerError(f"sacct failed, and squeue does not list all: {missed[0].text}", retryable=True)
-    taken = ((int(first), int(count), *named[first]) for first, count in chunks if first in named)
-    return {index: native for chunk in taken for index, native in _copies(*chunk)}
+    rows = sorted((row for section in sections for row in _named(section)), reverse=True)
+    listed = {first: (job, cluster) for job, first, cluster in rows}  # of several with one name, the oldest
+    taken: dict[int, str] = {}
+    for match in filter(None, map(_CHUNK.fullmatch, sections[0].lines)):
+        first, count = match["first"], int(match["count"])
+        if match["job"]:
+            taken |= _copies(int(first), count, match["job"], _behind(match["cluster"] or _HERE))
+        elif match["word"] == "listed":
+            if first not in listed:
+                raise SchedulerError(f"squeue lists the copies that begin with {first}, and its line cannot be read")
+            taken |= _copies(int(first), count, *listed[first])
+    return taken
 
 
-def _named(section: _Section) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Read rows of an id and a name: where a chunk begins, its job and its cluster."""
+def _named(section: _Section) -> Iterator[tuple[int, str, str]]:
+    """Read rows of an id and a name: a job, where its chunk begins, its cluster."""
     for match in filter(None, map(_NAMED.fullmatch, section.lines)):
-        yield match[2], (match[1], section.cluster)
+        yield int(match[1]), match[2], section.cluster
 
 
 def _text(data: bytes) -> str:

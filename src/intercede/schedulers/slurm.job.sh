@@ -1,7 +1,7 @@
 #!/bin/sh
 # sbatch ./slurm/job FIRST COUNT, from the submission's directory: one copy of the COUNT that begin with copy FIRST.
 # Nothing but what the payload asked for may reach it, so what is set here has names of ours. shellcheck shell=sh
-unset -f command cd exit kill read sh trap 2>/dev/null
+unset -f command cd exit kill ln printf read rm sh trap 2>/dev/null
 unalias -a 2>/dev/null
 set +efuvxC
 IFS=' 	
@@ -16,10 +16,22 @@ ic_not_started() {
 }
 
 cd "$SLURM_SUBMIT_DIR" || ic_not_started
-ic_index=$1 ic_native=$SLURM_JOB_ID
+ic_index=$1 ic_job=$SLURM_JOB_ID ic_native=$SLURM_JOB_ID
 if [ "$2" -gt 1 ]; then # else whoever submitted may be in an array, and its variables be here
-    ic_index=$(($1 + SLURM_ARRAY_TASK_ID)) ic_native=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+    ic_index=$(($1 + SLURM_ARRAY_TASK_ID)) ic_job=$SLURM_ARRAY_JOB_ID ic_native=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 fi
+
+# ic_is_ours FIRST: whether this job is what that chunk became. The first that begins notes it for ever, in one step; where
+# a list found none it made a directory of that name, and somebody may have submitted the copies again.
+ic_is_ours() {
+    ic_place=./slurm/begun-$1
+    if [ ! -e "$ic_place" ]; then
+        printf '%s\n' "$ic_job ${SLURM_CLUSTER_NAME:--}" >"$ic_place.$SLURM_JOB_ID" &&
+            ln "$ic_place.$SLURM_JOB_ID" "$ic_place"
+        rm -f "$ic_place.$SLURM_JOB_ID"
+    fi
+    read -r ic_owner _ <"$ic_place" && [ "$ic_owner" = "$ic_job" ]
+} 2>/dev/null
 
 # ic_ended: whether a record tells how the copy ended; sets ic_what and ic_number.
 ic_ended() {
@@ -28,7 +40,7 @@ ic_ended() {
 
 # A site may queue jobs anew by their exit code. What has run does not run again, and is not to be queued for ever.
 ! ic_ended || [ "$ic_what" != code ] || exit 0
-[ -r ./wrapper ] && [ -d "./copies/$ic_index" ] || ic_not_started
+{ [ -r ./wrapper ] && [ -d "./copies/$ic_index" ] && ic_is_ours "$1"; } || ic_not_started
 IC_NATIVE=$ic_native sh ./wrapper "$ic_index"
 ic_code=$?
 

@@ -1,4 +1,6 @@
-# Given: stamp, clusters, with blanks between. shellcheck shell=sh
+# Given: stamp, clusters, with blanks between. squeue knows by its name what waits; what began has said so itself, in
+# slurm/job. What did neither may be on its way still, and whoever is told that it is not there submits again: so it is
+# fenced, and never begins. shellcheck shell=sh
 # sought: print names of the submission's jobs, some a line with commas between.
 sought() {
     names=
@@ -9,26 +11,53 @@ sought() {
     [ -z "$names" ] || printf '%s\n' "$names"
 }
 
-# ask CLUSTER NAMES: what squeue and accounting know of these names, - for the cluster that is here.
-ask() {
-    printf 'intercede: squeue %s\n' "$1"
-    cluster=$1
-    [ "$1" != - ] || cluster=
-    squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$2" \
-        --format='%F|%j' </dev/null || exit
-    accounted "$1" --name="$2" --starttime="now-${days}days" --format=JobID,JobName
+# listed: what squeue knows of them, - for the cluster that is here.
+listed() {
+    sought | while read -r names; do
+        for cluster in ${clusters:--}; do
+            printf 'intercede: squeue %s\n' "$cluster"
+            [ "$cluster" != - ] || cluster=
+            squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$names" \
+                --format='%F|%j' </dev/null || exit
+        done
+    done
+}
+
+# begun: whether a job of the chunk began; sets its id and cluster.
+begun() {
+    read -r job cluster <"./$stamp/slurm/begun-$first"
+} 2>/dev/null
+
+# waits: whether squeue has a job of its name.
+waits() {
+    case $answer in *"|ic-$stamp-$first
+"*) return 0 ;; esac
+    return 1
+}
+
+# chunk: tell of one: fenced, now or before; or begun, or in the queue.
+chunk() {
+    fence=./$stamp/slurm/begun-$first
+    if [ -d "$fence" ]; then
+        printf 'intercede: chunk %s %s fenced\n' "$first" "$count"
+    elif begun; then
+        printf 'intercede: chunk %s %s begun %s %s\n' "$first" "$count" "$job" "${clusters:+$cluster}"
+    elif waits; then
+        printf 'intercede: chunk %s %s listed\n' "$first" "$count"
+    elif mkdir "$fence" || begun; then # it may just have begun
+        chunk
+    else
+        return 1
+    fi
 }
 
 if [ -e "./$stamp/slurm/chunks" ]; then
-    read -r _ _ began <"./$stamp/slurm/chunks"
-    days=$((($(date +%s) - began) / 86400 + 2))
+    answer=$(listed) || exit
+    answer="$answer
+"
     while read -r first count _; do
-        printf 'intercede: chunk %s %s\n' "$first" "$count"
-    done <"./$stamp/slurm/chunks"
-    sought | while read -r names; do
-        for cluster in ${clusters:--}; do
-            ask "$cluster" "$names"
-        done
-    done || exit
+        chunk || exit
+    done <"./$stamp/slurm/chunks" || exit
+    printf '%s' "$answer"
 fi
 printf 'intercede: end\n'

@@ -84,7 +84,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _text("look") + _text("accounts") + _text("status")
+        return _text("look") + _text("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -110,14 +110,14 @@ class SlurmScheduler:
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, stamp: str) -> str:
-        """Write the fragment that asks squeue and sacct for the submission's jobs by their names."""
-        return _text("accounts") + _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+        """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there."""
+        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Tell every copy of every array that Slurm knows.
+        """Tell every copy of every array that waits or began.
 
         Raises:
-            SchedulerError: squeue failed; or it does not list all, and accounting could not be asked.
+            SchedulerError: squeue failed; or an array could not be fenced.
         """
         return found(result)
 

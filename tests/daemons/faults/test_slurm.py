@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercede.contract import JobState
+from intercede.contract import JobState, SchedulerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -48,6 +48,57 @@ def test_slurmctld_stands_still_during_submit(
             await stand_still(site, "slurmctld")
             for each, task in zip(trials, submitting, strict=True):
                 each.judge(score, await manager.finish(await task))
+
+    asyncio.run(main())
+    score.check()
+
+
+LATE = "/home/griduser/late"
+GIVES_UP = f"""\
+#!/bin/sh
+(until [ -e {LATE}/now ]; do sleep 0.1; done; exec {LATE}/sbatch "$@") </dev/null >{LATE}/taken 2>&1 &
+echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2
+exit 1
+"""
+
+
+@pytest.fixture
+def late(site: Site) -> Iterator[Callable[[], str]]:
+    """An sbatch that gives up, though Slurm takes the job: when this is called, which returns the job."""
+    script = (
+        f'rm -rf {LATE}; install -d -o griduser {LATE} && cp /usr/bin/sbatch {LATE} && printf %s "$1" >{LATE}/gives-up'
+    )
+    script += f" && chmod 755 {LATE}/gives-up && mount --bind {LATE}/gives-up /usr/bin/sbatch"
+    made = site.host.run("sh", "-c", script, "sh", GIVES_UP, user="root")
+    assert made.returncode == 0, made.stderr
+
+    def now() -> str:
+        site.host.run("touch", f"{LATE}/now")
+        return site.host.run("sh", "-c", f"until [ -s {LATE}/taken ]; do sleep 0.1; done; cat {LATE}/taken").stdout
+
+    yield now
+    site.host.run("umount", "/usr/bin/sbatch", user="root")
+    site.host.run("touch", f"{LATE}/now")
+
+
+def test_sbatch_gives_up_and_slurm_takes_the_job_late(
+    site: Site, trial: Callable[..., Trial], score: Score, late: Callable[[], str]
+) -> None:
+    """A job is looked for, not found, submitted again, and comes to Slurm then: what was not there never begins."""
+
+    async def main() -> None:
+        each = trial()
+        async with site.manager() as manager:
+            with pytest.raises(SchedulerError, match="find them by their tag"):
+                await manager.backend.submit(each.spec, each.each)
+            assert list(await manager.backend.find(each.tag)) == []
+            job = await asyncio.to_thread(late)
+            await site.wait(lambda: not site.host.run("squeue", "--noheader", f"--jobs={job}").stdout)
+            assert each.noted().total() == 0
+            assert list(await manager.backend.find(each.tag)) == []
+        site.host.run("umount", "/usr/bin/sbatch", user="root")
+        async with site.manager() as manager:
+            each.judge(score, await manager.finish(await manager.submit(each)))
 
     asyncio.run(main())
     score.check()
