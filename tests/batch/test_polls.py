@@ -5,11 +5,12 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from intercede.batch.layout import Job
 from intercede.batch.polls import Polls
 from intercede.contract.errors import NotOpenError, TransportError
-from intercede.contract.job import JobHandle, JobState, JobStatus
+from intercede.contract.job import JobState, JobStatus
 
-HANDLES = [JobHandle(resource="r", job=f"j{number}") for number in range(5)]
+JOBS = [Job("a" * 13, number) for number in range(5)]
 RUNNING = JobStatus(state=JobState.RUNNING)
 
 
@@ -17,15 +18,15 @@ class Far:
     """Counts the commands, and lets them end when told."""
 
     def __init__(self) -> None:
-        self.begun: list[set[JobHandle]] = []
+        self.begun: list[set[Job]] = []
         self.cancelled = 0
         self.go = asyncio.Event()
         self.error: Exception | None = None
         self.lists = True
 
-    async def ask(self, handles: Collection[JobHandle]) -> tuple[Mapping[JobHandle, JobStatus], bool]:
+    async def ask(self, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
         """Answer when told; tell whether the scheduler had to list anything."""
-        self.begun.append(set(handles))
+        self.begun.append(set(jobs))
         try:
             await self.go.wait()
         except asyncio.CancelledError:
@@ -33,7 +34,7 @@ class Far:
             raise
         if self.error is not None:
             raise self.error
-        return dict.fromkeys(handles, RUNNING), self.lists
+        return dict.fromkeys(jobs, RUNNING), self.lists
 
 
 async def settle() -> None:
@@ -48,14 +49,14 @@ def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> No
     async def main() -> None:
         far = Far()
         polls = Polls(far.ask, 0)
-        first = [asyncio.create_task(polls.status([handle])) for handle in HANDLES[:2]]
+        first = [asyncio.create_task(polls.status([job])) for job in JOBS[:2]]
         await settle()
-        later = [asyncio.create_task(polls.status([handle])) for handle in HANDLES[2:]]
+        later = [asyncio.create_task(polls.status([job])) for job in JOBS[2:]]
         await settle()
-        assert far.begun == [set(HANDLES[:2])]
+        assert far.begun == [set(JOBS[:2])]
         far.go.set()
-        assert [set(answer) for answer in await asyncio.gather(*first, *later)] == [{handle} for handle in HANDLES]
-        assert far.begun == [set(HANDLES[:2]), set(HANDLES[2:])]
+        assert [set(answer) for answer in await asyncio.gather(*first, *later)] == [{job} for job in JOBS]
+        assert far.begun == [set(JOBS[:2]), set(JOBS[2:])]
 
     asyncio.run(main())
 
@@ -66,7 +67,7 @@ def test_cancelling_one_does_not_cancel_the_others() -> None:
     async def main() -> None:
         far = Far()
         polls = Polls(far.ask, 0)
-        tasks = [asyncio.create_task(polls.status(HANDLES)) for _ in range(2)]
+        tasks = [asyncio.create_task(polls.status(JOBS)) for _ in range(2)]
         await settle()
         tasks[0].cancel()
         await settle()
@@ -75,7 +76,7 @@ def test_cancelling_one_does_not_cancel_the_others() -> None:
         await asyncio.wait(tasks)
         assert far.cancelled == 1
         far.go.set()
-        assert set(await polls.status(HANDLES)) == set(HANDLES)
+        assert set(await polls.status(JOBS)) == set(JOBS)
         assert len(far.begun) == 2
 
     asyncio.run(main())
@@ -89,9 +90,9 @@ def test_the_floor_makes_callers_wait() -> None:
         far.go.set()
         polls = Polls(far.ask, 0.1)
         begun = asyncio.get_running_loop().time()
-        await polls.status(HANDLES)
+        await polls.status(JOBS)
         assert asyncio.get_running_loop().time() - begun < 0.1
-        await polls.status(HANDLES)
+        await polls.status(JOBS)
         assert asyncio.get_running_loop().time() - begun >= 0.1
 
     asyncio.run(main())
@@ -107,7 +108,7 @@ def test_the_floor_lies_between_listings() -> None:
         polls = Polls(far.ask, 3600)
         async with asyncio.timeout(60):
             for _ in range(10):
-                await polls.status(HANDLES)
+                await polls.status(JOBS)
         assert len(far.begun) == 10
 
     asyncio.run(main())
@@ -121,10 +122,10 @@ def test_an_error_reaches_everybody_who_waited() -> None:
         far.go.set()
         far.error = TransportError("no way")
         polls = Polls(far.ask, 0)
-        for error in await asyncio.gather(*(polls.status(HANDLES) for _ in range(3)), return_exceptions=True):
+        for error in await asyncio.gather(*(polls.status(JOBS) for _ in range(3)), return_exceptions=True):
             assert error is far.error
         far.error = None
-        assert set(await polls.status(HANDLES)) == set(HANDLES)
+        assert set(await polls.status(JOBS)) == set(JOBS)
 
     asyncio.run(main())
 
@@ -135,7 +136,7 @@ def test_closing_ends_what_is_out() -> None:
     async def main() -> None:
         far = Far()
         polls = Polls(far.ask, 0)
-        task, cancelled = (asyncio.create_task(polls.status(HANDLES)) for _ in range(2))
+        task, cancelled = (asyncio.create_task(polls.status(JOBS)) for _ in range(2))
         await settle()
         cancelled.cancel()
         await polls.close()

@@ -4,7 +4,6 @@ import secrets
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -229,25 +228,24 @@ class BatchBackend:
         Another one writes down final verdicts that rest on no exit code, when they are first seen.
         """
         polls = self._now_open().polls
-        asked = dict.fromkeys(handles)
-        ours = [handle for handle in asked if self._job(handle)]
-        told: Mapping[JobHandle, JobStatus] = await polls.status(ours) if ours else {}
-        return {handle: told.get(handle, FOREIGN) for handle in asked}
+        named = self._named(handles)
+        jobs = _ours(named)
+        told: Mapping[Job, JobStatus] = await polls.status(jobs) if jobs else {}
+        return _each(named, told, FOREIGN)
 
-    async def _polled(self, handles: Collection[JobHandle]) -> tuple[Mapping[JobHandle, JobStatus], bool]:
+    async def _polled(self, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
         """Return the statuses, and whether the scheduler was asked for them."""
         station = self._station()
-        jobs = self._jobs(handles)
-        look = await station.look(list(jobs))
-        statuses = await station.decide(look)
-        return {handle: statuses[job] for job, handle in jobs.items()}, look.listed
+        look = await station.look(jobs)
+        return await station.decide(look), look.listed
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Bring back what finished jobs wrote: one command where each has its final record, else two."""
         station = self._station()
-        jobs = self._jobs(handles)
-        outputs = await self._fetched(station, list(jobs), dest) if jobs else {}
-        return self._each(handles, outputs, JobOutput(ok=False, reason="foreign"))
+        named = self._named(handles)
+        jobs = _ours(named)
+        outputs = await self._fetched(station, jobs, dest) if jobs else {}
+        return _each(named, outputs, JobOutput(ok=False, reason="foreign"))
 
     async def _fetched(self, station: Station, jobs: list[Job], dest: Path) -> dict[Job, JobOutput]:
         with Parcel(jobs, dest, self._limits) as parcel:
@@ -266,9 +264,10 @@ class BatchBackend:
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Note that we asked, have the scheduler end them, and read back: one command."""
         station = self._station()
-        jobs = self._jobs(handles)
-        outcomes = await self._killed(station, list(jobs)) if jobs else {}
-        return self._each(handles, outcomes, OpOutcome(ok=False, reason="foreign"))
+        named = self._named(handles)
+        jobs = _ours(named)
+        outcomes = await self._killed(station, jobs) if jobs else {}
+        return _each(named, outcomes, OpOutcome(ok=False, reason="foreign"))
 
     async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         ending = call("end", self._scheduler.kill_script(), self._scheduler.status_script())
@@ -287,9 +286,10 @@ class BatchBackend:
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Remove everything of jobs that are over: one command where each has its final record, else two."""
         station = self._station()
-        jobs = self._jobs(handles)
-        outcomes = await self._purged(station, list(jobs)) if jobs else {}
-        return self._each(handles, outcomes, OpOutcome(ok=False, reason="foreign"))
+        named = self._named(handles)
+        jobs = _ours(named)
+        outcomes = await self._purged(station, jobs) if jobs else {}
+        return _each(named, outcomes, OpOutcome(ok=False, reason="foreign"))
 
     async def _purged(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", _DISCARD)
@@ -329,36 +329,29 @@ class BatchBackend:
         return await aside(len(look.records), self._found, look)
 
     def _found(self, look: Look) -> list[JobHandle]:
-        jobs = sorted(look.records, key=attrgetter("stamp", "index"))
+        jobs = sorted(look.records)
         return [self._handle(job) for job in jobs if look.records[job].taken]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
         """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
         station = self._station()
-        jobs = self._jobs(handles)
-        shown = await self._shown(station, list(jobs)) if jobs else {}
-        return self._each(handles, shown, Diagnostics(text=""))
+        named = self._named(handles)
+        jobs = _ours(named)
+        shown = await self._shown(station, jobs) if jobs else {}
+        return _each(named, shown, Diagnostics(text=""))
 
     async def _shown(self, station: Station, jobs: list[Job]) -> dict[Job, Diagnostics]:
         answer = await station.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "each show")
-        names = {job: f"{job.stamp}.{job.index}" for job in jobs}
+        names = {job: f"{job.stamp}.{job.copy}" for job in jobs}
         data = {job: answer.frame(name).stdout for job, name in names.items() if name in answer}
         return {job: Diagnostics(text=data.get(job, b"").decode("utf-8", "replace")) for job in jobs}
 
     def _handle(self, job: Job) -> JobHandle:
         return handle_of(self._resource, job)
 
-    def _job(self, handle: JobHandle) -> Job | None:
-        return job_of(self._resource, handle)
-
-    def _jobs(self, handles: Collection[JobHandle]) -> dict[Job, JobHandle]:
-        found = ((self._job(handle), handle) for handle in handles)
-        return {job: handle for job, handle in found if job is not None}
-
-    def _each(self, handles: Collection[JobHandle], told: Mapping[Job, V], foreign: V) -> dict[JobHandle, V]:
-        """Answer for exactly the handles that were asked."""
-        jobs = {handle: self._job(handle) for handle in handles}
-        return {handle: foreign if job is None else told[job] for handle, job in jobs.items()}
+    def _named(self, handles: Collection[JobHandle]) -> dict[JobHandle, Job | None]:
+        """Read which job each handle names; None: none of this resource's."""
+        return {handle: job_of(self._resource, handle) for handle in handles}
 
 
 class _Opened:
@@ -368,6 +361,15 @@ class _Opened:
         self.shell = shell
         self.station = station
         self.polls = polls
+
+
+def _ours(named: Mapping[JobHandle, Job | None]) -> list[Job]:
+    return [job for job in named.values() if job is not None]
+
+
+def _each(named: Mapping[JobHandle, Job | None], told: Mapping[Job, V], foreign: V) -> dict[JobHandle, V]:
+    """Answer for exactly the handles that were asked."""
+    return {handle: foreign if job is None else told[job] for handle, job in named.items()}
 
 
 def _not_fetched(status: JobStatus) -> JobOutput:

@@ -159,7 +159,7 @@ class Parcel:
         plan, inside = self._plans[job.stamp], name.removeprefix("work/")
         if inside in {plan.stdout, plan.stderr}:
             return "stdout" if inside == plan.stdout else "stderr"
-        return f"files/{inside}" if plan.wants(job.index, inside) else None
+        return f"files/{inside}" if plan.wants(job.copy, inside) else None
 
     def _directory(self, job: Job) -> Path:
         if job not in self._made:
@@ -214,7 +214,7 @@ class Parcel:
             return f"other: its files could not be listed there, find ended with {share.fault}"
         if share.unfit:
             return f"other: {share.unfit} files have names that tar there cannot be told"
-        if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.index}/")]:
+        if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.copy}/")]:
             return f"other: {len(refused)} files were refused; {refused[0]!r}: {self._refused[refused[0]]}"
         if job in self._changed:
             return "other: a file was written while it was packed, and may have come in parts: fetch again"
@@ -245,4 +245,4 @@ class Parcel:
 
 
 def _name(job: Job) -> str:
-    return f"{job.stamp}.{job.index}"
+    return f"{job.stamp}.{job.copy}"

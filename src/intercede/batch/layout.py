@@ -23,7 +23,7 @@ import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from intercede.contract.job import JobHandle
 
@@ -33,12 +33,12 @@ _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
 MOST_COPIES = 10**7
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Job:
+class Job(NamedTuple):
     """One copy of one submission."""
 
     stamp: str
-    index: int
+    copy: int
+    """Its index."""
 
 
 def new_stamp() -> str:
@@ -49,7 +49,7 @@ def new_stamp() -> str:
 
 def handle_of(resource: str, job: Job) -> JobHandle:
     """Name a job for callers."""
-    return JobHandle(resource=resource, job=f"{job.stamp}.{job.index}")
+    return JobHandle(resource=resource, job=f"{job.stamp}.{job.copy}")
 
 
 def job_of(resource: str, handle: JobHandle) -> Job | None:
@@ -62,5 +62,5 @@ def by_stamp(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
     """Return each submission's indices, in order, each once."""
     grouped: dict[str, set[int]] = {}
     for job in jobs:
-        grouped.setdefault(job.stamp, set()).add(job.index)
+        grouped.setdefault(job.stamp, set()).add(job.copy)
     return {stamp: sorted(indices) for stamp, indices in grouped.items()}

@@ -7,21 +7,22 @@ callers wait, and never answers for the resource.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from intercede.batch.layout import Job
 from intercede.contract.errors import NotOpenError
-from intercede.contract.job import JobHandle, JobStatus
+from intercede.contract.job import JobStatus
 
 __all__ = ["Polls"]
 
-_Ask = Callable[[Collection[JobHandle]], Awaitable[tuple[Mapping[JobHandle, JobStatus], bool]]]
+_Ask = Callable[[Collection[Job]], Awaitable[tuple[Mapping[Job, JobStatus], bool]]]
 
 
 class _Round:
     """One command to come: who asked, and what for."""
 
     def __init__(self) -> None:
-        self.handles: set[JobHandle] = set()
+        self.jobs: set[Job] = set()
         self.waiting = 0
-        self.task: asyncio.Task[Mapping[JobHandle, JobStatus]] | None = None
+        self.task: asyncio.Task[Mapping[Job, JobStatus]] | None = None
 
 
 class Polls:
@@ -39,9 +40,9 @@ class Polls:
         self._one_at_a_time = asyncio.Lock()
         self._next: _Round | None = None
         self._closed = False
-        self._tasks: set[asyncio.Task[Mapping[JobHandle, JobStatus]]] = set()
+        self._tasks: set[asyncio.Task[Mapping[Job, JobStatus]]] = set()
 
-    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+    async def status(self, jobs: Collection[Job]) -> Mapping[Job, JobStatus]:
         """Wait for a command that begins after this call, and return its answer about these.
 
         Cancelling ends the command only where nobody else waits for it.
@@ -49,7 +50,7 @@ class Polls:
         Raises:
             NotOpenError: They are closed, or were while this waited.
         """
-        round_ = self._joined(handles)
+        round_ = self._joined(jobs)
         task = self._task_of(round_)
         round_.waiting += 1
         try:
@@ -62,7 +63,7 @@ class Polls:
             raise
         finally:
             round_.waiting -= 1
-        return {handle: answer[handle] for handle in handles}
+        return {job: answer[job] for job in jobs}
 
     async def close(self) -> None:
         """End every command that is still out."""
@@ -73,12 +74,12 @@ class Polls:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _joined(self, handles: Collection[JobHandle]) -> _Round:
+    def _joined(self, jobs: Collection[Job]) -> _Round:
         self._next = self._next or _Round()
-        self._next.handles.update(handles)
+        self._next.jobs.update(jobs)
         return self._next
 
-    def _task_of(self, round_: _Round) -> asyncio.Task[Mapping[JobHandle, JobStatus]]:
+    def _task_of(self, round_: _Round) -> asyncio.Task[Mapping[Job, JobStatus]]:
         if round_.task is None:
             round_.task = asyncio.create_task(self._run(round_))
             self._tasks.add(round_.task)
@@ -86,7 +87,7 @@ class Polls:
             round_.task.add_done_callback(_seen)
         return round_.task
 
-    async def _run(self, round_: _Round) -> Mapping[JobHandle, JobStatus]:
+    async def _run(self, round_: _Round) -> Mapping[Job, JobStatus]:
         async with self._one_at_a_time:
             now = asyncio.get_running_loop().time
             if self._begun is not None:
@@ -94,12 +95,12 @@ class Polls:
             before, self._begun = self._begun, now()
             if self._next is round_:
                 self._next = None  # who asks from now on waits for the next one
-            answer, listed = await self._ask(round_.handles)
+            answer, listed = await self._ask(round_.jobs)
             if not listed:
                 self._begun = before  # records alone cost the scheduler nothing
             return answer
 
-    async def _end(self, round_: _Round, task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:
+    async def _end(self, round_: _Round, task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
         if self._next is round_:
             self._next = None
         task.cancel()
@@ -112,6 +113,6 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _seen(task: asyncio.Task[Mapping[JobHandle, JobStatus]]) -> None:
+def _seen(task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
     if not task.cancelled():
         task.exception()  # whoever waited has it already; nobody may have

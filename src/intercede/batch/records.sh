@@ -58,12 +58,13 @@ know() {
     printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
 }
 
-# say LINE: print it, together with some others: each printf is a write, and over ssh a packet. flush: the last of them.
+# say LINE: print it, together with some others: each printf is a write, and over ssh a packet, which should be none of the
+# small ones. flush: the last of them.
 say() {
     ic_lines=$ic_lines$1'
 '
     ic_count=$((ic_count + 1))
-    [ "$ic_count" -lt 50 ] || flush
+    [ "$ic_count" -lt 200 ] || flush
 }
 flush() {
     printf %s "$ic_lines"

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from intercede.batch.aside import aside
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
@@ -45,8 +46,9 @@ class Look:
         record = self.records[job]
         return verdict(record, None if record.native is None else self.said.get(record.native))
 
-    def verdicts(self) -> dict[Job, JobStatus]:
-        """Tell where every job is."""
+    @cached_property
+    def verdicts(self) -> Mapping[Job, JobStatus]:
+        """Where every job is."""
         return {job: self.verdict(job) for job in self.records}
 
     @property
@@ -62,7 +64,7 @@ class Look:
     @property
     def to_settle(self) -> dict[Job, JobStatus]:
         """The final verdicts that rest on no exit code and are not written down yet."""
-        return {job: status for job in self.open if (status := self.verdict(job)).state.final}
+        return {job: status for job in self.open if (status := self.verdicts[job]).state.final}
 
 
 class Station:
@@ -130,16 +132,17 @@ class Station:
             look = await self.read(await self.ask(jobs, self.look_part))
         return look
 
-    async def decide(self, look: Look) -> dict[Job, JobStatus]:
+    async def decide(self, look: Look) -> Mapping[Job, JobStatus]:
         """Return every job's status, after final verdicts without an exit code were written down.
 
         What stands there already counts, so that everybody is told the same for ever.
         """
-        statuses = await aside(len(look.records), look.verdicts)
-        if finals := look.to_settle:
-            settled = self._settled(await self.ask(finals, settling(finals)))
-            statuses |= {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
-        return statuses
+        finals = await aside(len(look.records), lambda: look.to_settle)
+        if not finals:
+            return look.verdicts
+        settled = self._settled(await self.ask(finals, settling(finals)))
+        stands = {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
+        return {**look.verdicts, **stands}
 
     def _settled(self, answer: Answer) -> Look:
         return Look({record.job: record for record in map(read_record, answer.lines("settled"))})
