@@ -11,12 +11,8 @@ umask 077
 # plain: take away what would change a scheduler's tools or their answers. What starts payloads hands on what it has, so
 # the wrapper is told the locale that there was.
 plain() {
-    for ic_unset in $(env | while IFS='=' read -r ic_key _; do
-        case $ic_key in
-        *[!A-Za-z0-9_]*) ;;
-        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
-        esac
-    done); do
+    known
+    for ic_unset in $ic_known; do
         unset "$ic_unset"
     done
     unset CDPATH POSIXLY_CORRECT
@@ -25,9 +21,22 @@ plain() {
     export IC_LOCALE LC_ALL
 }
 
+# known: sets ic_known, once: the variables that tools know, and a word that is none.
+ic_known=
+known() {
+    [ -z "$ic_known" ] || return 0
+    ic_known=$(env | while IFS='=' read -r ic_key _; do
+        case $ic_key in
+        *[!A-Za-z0-9_]*) ;;
+        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
+        esac
+    done)ic_none
+}
+
 # native COMMAND...: run one of the scheduler's own tools, plainly. For fragments that submit, which run as they were
 # found, for the payloads' sake.
 native() {
+    known
     (plain && "$@")
 }
 
