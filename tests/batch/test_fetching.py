@@ -99,10 +99,44 @@ def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(tmp_path: Path
 
     async def main() -> None:
         async with opened(tmp_path) as backend:
-            handles = await ended(backend, sh("echo out"), 3)
+            handles = await ended(backend, sh("echo out", "*.txt"), 3)
             outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
             assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
             assert outputs[handles[1]].stdout is not None
+
+
+def test_names_may_have_lines(tmp_path: Path) -> None:
+    """As patterns, and as the file for stdout."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            spec = sh("echo out; echo one >\"a\nb'\"; echo other >c", "a\nb'", "c", stdout="o\n.txt")
+            handle = (await ended(backend, spec))[0]
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.missing) == (True, ())
+            assert {name: path.read_text() for name, path in output.files.items()} == {
+                "a\nb'": "it's\n",
+                "c": "other\n",
+            }
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "out\n"
+
+    asyncio.run(main())
+
+
+def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(tmp_path: Path, shim: Shim) -> None:
+    """Neither are directories beside it. It may hold a million files."""
+    shim("find", 'for a; do case $a in */work) echo "$a" >&2; exit 1 ;; esac; done; exec "$REAL" "$@"')
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert output.ok, output.reason
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "out\n"
+
+    asyncio.run(main())
 
     asyncio.run(main())
 

@@ -75,6 +75,7 @@ def test_find_takes_at_least_what_is_wanted(
         (root / work / each).parent.mkdir(parents=True, exist_ok=True)
         (root / work / each).touch()
     plan = Plan(patterns=tuple(patterns), include_unlisted=unlisted, inputs=tuple(kept[:1]))
+    assert len(plan.expression("s", 12).splitlines()) == 1
     command = (
         f"{' '.join(find)} .//s/copies/0/work -type f '(' {plan.expression('s', 12)} ')' -exec printf '%s\\0' {{}} +"
     )

@@ -23,7 +23,7 @@ function take(name, size,  part, copy, work) {
     else {
         bytes[copy] += size
         files[copy]++
-        print gnu ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
+        print gnu && name ~ /[\\\n]/ ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
     }
 }
 function flush() {
@@ -79,36 +79,49 @@ watched() {
     return "$1"
 }
 
-# ended STAMP INDEX...: list the files of those that ended, a process for some hundreds of copies.
+# ended STAMP INDEX...: list the files of those that ended, by the look before this, or all where there was none; a process
+# or two for some hundreds of copies.
 ended() {
     stamp=$1
     shift
     { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
     printf '%s %s\n' "$stamp" "$plan" >&3
     [ ! -e "./$stamp/spared" ] || cat "./$stamp/spared"
+    eval "over=\${over_$stamp-\$*}"
     places=
     count=0
-    for index; do
-        here=./$stamp/copies/$index
-        { read -r _ <"$here/exit"; } 2>/dev/null || [ -e "./$stamp/finals/$index" ] || continue # who asked knows which count
-        printf '0 .//%s/copies/%s\n' "$stamp" "$index"
-        for place in stdout stderr log work; do # what tells most comes first: it is to be within the limits
-            [ ! -e "$here/$place" ] || places="$places .//$stamp/copies/$index/$place"
-        done
+    for index in $over; do
+        [ -d ".//$stamp/copies/$index" ] || continue
+        places="$places .//$stamp/copies/$index"
         count=$((count + 1))
-        [ "$count" -lt 200 ] || list
+        [ "$count" -lt 400 ] || list
     done
     list
 }
 
+# list: what tells most comes first, since it is to be within the limits: what was captured, then the working directories.
 list() {
     [ -n "$places" ] || return 0
     # shellcheck disable=SC2086 # stamps and numbers, to be split
-    eval "bounded find $places -type f '(' $expression ')' -exec stat -c '%s %n' {} +"
-    code=$?
-    [ "$code" = 0 ] || blame "$code"
+    printf '0 %s\n' $places
+    walk "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
+    if [ -n "$expression" ]; then
+        works=
+        for place in $places; do
+            [ ! -d "$place/work" ] || works="$works $place/work"
+        done
+        places=$works
+        [ -z "$places" ] || walk "-type f '(' $expression ')'"
+    fi
     places=
     count=0
+}
+
+# walk WHICH: list the files below places that find takes.
+walk() {
+    eval "bounded find $places $1 -exec stat -c '%s %n' {} +"
+    code=$?
+    [ "$code" = 0 ] || blame "$code"
 }
 
 # blame CODE: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
@@ -155,7 +168,7 @@ archives() {
 send() {
     parcel=$lists/.parcel.$mark # where the look before this found room
     mkdir "$parcel" || return
-    trap 'rm -rf "$parcel" "$IC_IDS" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
+    trap 'rm -rf "$parcel" "$IC_IDS" "$lists/.open.$mark" "$lists/.over.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     LC_ALL=C
     export LC_ALL # what tar says of files is read
     gnu=
@@ -164,9 +177,11 @@ send() {
     : >"$parcel/faults"
     clock
     deadline=$((now + max_seconds))
-    each ended 3>"$parcel/plans" |
+    [ ! -e "$lists/.over.$mark" ] || . "$lists/.over.$mark"
+    { each ended 3>"$parcel/plans" && : >"$parcel/listed"; } |
         awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list" ||
         return
+    [ -e "$parcel/listed" ] || return # a shell that gave up on the way
     frame plans plans
     frame report report
     archives

@@ -53,18 +53,17 @@ class Plan(_Data):
         return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
     def expression(self, stamp: str, copies: int) -> str:
-        """Write the ``find`` expression, quoted for sh, that takes every file of these copies that may be wanted."""
-        captured = [f"{place}/{name}" for place in _places(stamp, copies) for name in ("stdout", "stderr", "log")]
-        paths = [_path(path) + (" ! -size 0" if path.endswith("/log") else "") for path in captured]
-        for place in _places(stamp, copies):
-            taken = [_glob(name) for name in (self.stdout, self.stderr) if name]
-            if self.include_unlisted:
-                taken.append("*")
-            else:
-                rough = [_roughly(pattern) for pattern in self.patterns]
-                taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
-            paths += [_path(f"{place}/work/{pattern}") for pattern in taken]
-        return " -o ".join(paths)
+        """Write the ``find`` expression, a line quoted for sh, that takes every file of these working directories that may be wanted.
+
+        Empty: none is.
+        """
+        taken = [_glob(name) for name in (self.stdout, self.stderr) if name]
+        if self.include_unlisted:
+            taken.append("*")
+        else:
+            rough = [_roughly(pattern) for pattern in self.patterns]
+            taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
+        return " -o ".join(_path(f"{place}/work/{pattern}") for place in _places(stamp, copies) for pattern in taken)
 
     def spared(self, stamp: str) -> str:
         """List the inputs that no copy sends back, as fetch.sh lists files: too many to stand in an expression."""
@@ -92,7 +91,8 @@ def _places(stamp: str, copies: int) -> Iterator[str]:
 
 
 def _path(pattern: str) -> str:
-    return f"-path {shlex.quote(pattern)}"
+    """Write a test of find's. The expression is kept in a line, so a line's end in it becomes any character."""
+    return f"-path {shlex.quote(pattern)}".replace("\n", "?")
 
 
 def _glob(name: str) -> str:
