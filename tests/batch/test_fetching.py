@@ -110,14 +110,11 @@ def test_names_may_have_lines(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with opened(tmp_path) as backend:
-            spec = sh("echo out; echo one >\"a\nb'\"; echo other >c", "a\nb'", "c", stdout="o\n.txt")
+            spec = sh("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
             handle = (await ended(backend, spec))[0]
             output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
             assert (output.ok, output.missing) == (True, ())
-            assert {name: path.read_text() for name, path in output.files.items()} == {
-                "a\nb'": "it's\n",
-                "c": "other\n",
-            }
+            assert {name: path.read_text() for name, path in output.files.items()} == {"a\nb": "one\n", "c": "other\n"}
             assert output.stdout is not None
             assert output.stdout.read_text() == "out\n"
 
