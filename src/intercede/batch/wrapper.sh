@@ -14,19 +14,19 @@ if [ -n "${IC_LOCALE+set}" ]; then # what queued us had another one of its own
     unset IC_LOCALE
 fi
 
-cd "./copies/$1" || exit
+cd "./copies/$1" || exit 126
 [ ! -e "../../finals/$1" ] || exit 0
 ic_what='' ic_attempt=0
 if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
     [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
 fi
 [ -d work ] || mkdir work || exit 126 # not by who submits, who would make thousands
+cd ./work || exit 126
 ic_attempt=$((ic_attempt + 1)) # of one that left no record, too: its number stands in the record's place
 # The record's place, without its line's end, so that it counts nowhere yet. The payload may fill the disk: what is there
 # already can still be written over. Where not even this can be written nothing is run.
-printf '%-120s' "none - - - - $ic_attempt" >"exit" || exit 126
-exec 2>>log
-cd ./work || exit
+printf '%-120s' "none - - - - $ic_attempt" >../exit || exit 126
+exec 2>>../log
 ic_top=${PWD%/copies/*/work}
 
 # A signal for the whole group is the payload's to die of; it must not end this shell before the record is written.
