@@ -1,11 +1,15 @@
 """What is written of a copy, and the table of verdicts, row by row."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intercede.batch.layout import Job
 from intercede.batch.records import Exit, Record, read_record, verdict
+from intercede.batch.shell import text_of
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
 
@@ -138,3 +142,19 @@ def test_what_cannot_be_a_record_is_none(line: str) -> None:
     record = read_record(f"abcdefghijklm 0 - ? {line}")
 
     assert (record.exit, record.final, record.gone) == (None, None, False)
+
+
+@pytest.mark.parametrize("lacks", ["copies/0", "copies/0/work"])
+def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> None:
+    """The wrapper ends with 126 and writes no record: nobody takes that for the payload's code."""
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "payload").write_text("echo run")
+    if "work" in lacks:
+        (tmp_path / "copies" / "0").mkdir()
+    (tmp_path / lacks).touch()
+    (tmp_path / "wrapper").write_text(text_of("wrapper"))
+
+    ended = subprocess.run(["sh", "./wrapper", "0"], cwd=tmp_path, capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (126, b"")
+    assert not list(tmp_path.rglob("exit"))

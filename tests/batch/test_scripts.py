@@ -92,19 +92,3 @@ def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:
             assert shellcheck(member.content.decode(), ignored=ACROSS + ",SC2016") == "", member.name
             scripts.remove(member.name)
     assert scripts == set()
-
-
-@pytest.mark.parametrize("lacks", ["copies/0", "copies/0/work"])
-def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> None:
-    """The wrapper ends with 126 and writes no record: nobody takes that for the payload's code."""
-    (tmp_path / "copies").mkdir()
-    (tmp_path / "payload").write_text("echo run")
-    if "work" in lacks:
-        (tmp_path / "copies" / "0").mkdir()
-    (tmp_path / lacks).touch()
-    (tmp_path / "wrapper").write_text(text_of("wrapper"))
-
-    ended = subprocess.run(["sh", "./wrapper", "0"], cwd=tmp_path, capture_output=True, check=False)
-
-    assert (ended.returncode, ended.stdout) == (126, b"")
-    assert not list(tmp_path.rglob("exit"))
