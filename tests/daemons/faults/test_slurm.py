@@ -109,14 +109,17 @@ def test_slurmctld_stands_still_during_status_and_kill(site: Site, trial: Callab
 
     async def main() -> None:
         async with site.manager() as manager:
-            short, long = trial(seconds=1), trial(seconds=300)
+            early, short, long = trial(), trial(seconds=1), trial(seconds=300)
+            over = await manager.submit(early)
+            early.judge(score, await manager.finish(over))
             its, killed = await manager.submit(short), await manager.submit(long)
             async with asyncio.TaskGroup() as group:
                 group.create_task(stand_still(site, "slurmctld"))
-                asked = [group.create_task(manager.insist(lambda: manager.backend.status(its)))]
-                ended = group.create_task(manager.insist(lambda: manager.backend.kill(killed)))
-            assert set(await asked[0]) == set(its)
+                asked = group.create_task(manager.insist(lambda: manager.backend.status(its)))
+                ended = group.create_task(manager.insist(lambda: manager.backend.kill([*over, *killed])))
+            assert set(await asked) == set(its)
             assert all(each.ok for each in (await ended).values())
+            early.judge(score, await manager.finish(over))
             short.judge(score, await manager.finish(its))
             long.judge(score, await manager.finish(killed))
 
