@@ -121,6 +121,38 @@ def test_names_may_have_lines(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+LIES_THERE: Mapping[str, Callable[[Path, Path], object]] = {
+    "a file": lambda place, _: place.write_text("old"),
+    "an empty directory": lambda place, _: place.mkdir(),
+    "another directory": lambda place, elsewhere: shutil.copytree(elsewhere, place),
+    "a link to one": lambda place, elsewhere: place.symlink_to(elsewhere),
+    "a link to nothing": lambda place, elsewhere: place.symlink_to(elsewhere / "nothing"),
+}
+
+
+@pytest.mark.parametrize("what", LIES_THERE)
+def test_what_lies_in_a_job_s_place_is_replaced(tmp_path: Path, what: str) -> None:
+    """Whole, and no link is followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "stdout").write_text("theirs\n")
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await ended(backend, sh("echo out")))[0]
+            place = tmp_path / "dest" / handle.job
+            place.parent.mkdir()
+            LIES_THERE[what](place, elsewhere)
+            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.stdout) == (True, place / "stdout")
+            assert sorted(path.name for path in place.iterdir()) == ["stderr", "stdout"]
+            assert (place / "stdout").read_text() == "out\n"
+
+    asyncio.run(main())
+    assert [path.is_symlink() for path in (tmp_path / "dest").iterdir()] == [False]
+    assert (elsewhere / "stdout").read_text() == "theirs\n"
+
+
 def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(tmp_path: Path, shim: Shim) -> None:
     """Neither are directories beside it. It may hold a million files."""
     shim("find", 'for a; do case $a in */work) echo "$a" >&2; exit 1 ;; esac; done; exec "$REAL" "$@"')

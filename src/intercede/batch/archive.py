@@ -211,8 +211,8 @@ class Unpacker:
     def __init__(
         self, route: Callable[[str], tuple[Path, str] | None], *, max_bytes: int = 2**40, max_files: int = 10**6
     ) -> None:
-        self.files: dict[str, Path] = {}
-        """Where each member lies that arrived whole, by its name in the archive."""
+        self.files: dict[str, tuple[Path, str]] = {}
+        """Where each member lies that arrived whole, by its name in the archive: what ``route`` said."""
         self.refused: dict[str, str] = {}
         """Why a member was left out, by its name in the archive. Of those beyond max_files the first stands here."""
         self._route = route
@@ -258,12 +258,12 @@ class Unpacker:
 
     def _parse(self) -> Generator[None, None, None]:
         while (info := (yield from self._next_header())) is not None:
-            path = self._open(info)
+            place = self._open(info)
             if info.type not in _BODILESS:
                 yield from self._body(info.size)
-            if path is not None:
+            if place is not None:
                 self._place.keep()
-                self.files[info.name] = path
+                self.files[info.name] = place
         self._ended = True
 
     def _next_header(self) -> Generator[None, None, _Header | None]:
@@ -318,18 +318,17 @@ class Unpacker:
         data, self._pending = self._pending[:limit], self._pending[limit:]
         return data
 
-    def _open(self, info: _Header) -> Path | None:
+    def _open(self, info: _Header) -> tuple[Path, str] | None:
         """Open the member's file; None: its bytes go nowhere."""
         place = self._admitted(info)
         if place is None:
             return None
-        destination, parts = place[0], _parts(place[1])
         try:
-            self._place.open(destination, parts, 0o700 if info.mode & stat.S_IXUSR else 0o600)
+            self._place.open(place[0], _parts(place[1]), 0o700 if info.mode & stat.S_IXUSR else 0o600)
         except _NameTakenError as error:
             self.refused[info.name] = str(error)
             return None
-        return destination / "/".join(parts)
+        return place
 
     def _admitted(self, info: _Header) -> tuple[Path, str] | None:
         """Where the member may go; None: nowhere, and why stands in ``refused`` if anybody wanted it."""

@@ -1,6 +1,6 @@
 """What jobs wrote, on its way from the far side into a local directory."""
 
-import os
+import errno
 import re
 import secrets
 import shutil
@@ -27,6 +27,8 @@ __all__ = ["Limits", "Parcel"]
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
 """What GNU tar says of a file that was written while it was read; what it sends of it may be filled up with zeros."""
 _TIMED_OUT = frozenset({124, 143})
+_LIES_THERE = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
+"""What renaming a directory fails with because something has its new name, other than an empty directory."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ class Parcel:
         self._aside = dest / f".fetching-{secrets.token_hex(8)}"
         self._made: dict[Job, Path] = {}
         self._seen: Counter[Job] = Counter()
-        self._places: dict[str, tuple[Job, str]] = {}
         self._changed: set[Job] = set()
         self._plans_text, self._report_text = _Text(), _Text()
         self._unpackers: dict[str, Unpacker] = {}
@@ -149,7 +150,6 @@ class Parcel:
         place = self._place(job, name)
         if place is None:
             return None
-        self._places[member] = job, place
         return self._directory(job), place
 
     def _place(self, job: Job, name: str) -> str | None:
@@ -169,18 +169,21 @@ class Parcel:
 
     def _placed(self, job: Job) -> Path:
         new, place = self._directory(job), self._dest / _name(job)
-        if os.path.lexists(place):
-            place.rename(self._aside / f"{place.name}.old")
-        new.rename(place)
-        return place
+        try:
+            return new.rename(place)
+        except OSError as error:
+            if error.errno not in _LIES_THERE:
+                raise
+        place.rename(self._aside / f"{place.name}.old")
+        return new.rename(place)
 
     def _names(self) -> dict[Job, list[str]]:
         """For each job what arrived, by its name in the job's directory."""
-        names: dict[Job, list[str]] = {}
+        names: dict[Path, list[str]] = {}
         for unpacker in self._unpackers.values():
-            for job, place in map(self._places.__getitem__, unpacker.files):
-                names.setdefault(job, []).append(place)
-        return names
+            for directory, name in unpacker.files.values():
+                names.setdefault(directory, []).append(name)
+        return {job: names.get(directory, []) for job, directory in self._made.items()}
 
     def _output(self, job: Job, names: Collection[str], *, late: bool) -> JobOutput:
         reason = self._shortfall(job, late=late)
