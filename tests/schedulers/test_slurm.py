@@ -790,14 +790,16 @@ def lost(place: Place, scheduler: SlurmScheduler, copies: int = 5) -> None:
     place.forget()
 
 
-def found(place: Place, scheduler: SlurmScheduler) -> Mapping[int, str]:
-    """Return what the list fragment finds."""
-    return scheduler.parse_list(place.run(scheduler.list_script(STAMP)))
+def found(place: Place, scheduler: SlurmScheduler, *, fence: bool = True) -> Mapping[int, str]:
+    """Return what the list fragment finds: for whoever submits again what it does not, or for whoever only looks."""
+    return scheduler.parse_list(
+        place.run(f"IC_FENCE={'yes' if fence else ''}\n{scheduler.list_script(STAMP)}"),
+    )
 
 
 def began(place: Place, first: int, text: str) -> None:
     """Note that a chunk's job began, as the batch script does."""
-    (place.root / STAMP / "slurm" / f"begun-{first}").write_text(f"{text}\n")
+    (place.root / STAMP / "slurm" / f"owner-{first}").write_text(f"{text}\n")
 
 
 def test_a_lost_answer_is_found_by_name(place: Place) -> None:
@@ -805,7 +807,8 @@ def test_a_lost_answer_is_found_by_name(place: Place) -> None:
     scheduler = SlurmScheduler(max_array_size=2)
     lost(place, scheduler, 7)
     began(place, 4, "22 east")
-    place.answer("squeue", f"printf '%s\\n' '20|ic-{STAMP}-0' '20|ic-{STAMP}-0' '31|ic-{STAMP}-0' '9|ic-{STAMP}-00'")
+    rows = [f"31|ic-{STAMP}-0", f"20|ic-{STAMP}-0", f"20|ic-{STAMP}-0", f"9|ic-{STAMP}-00", "8|other", "Welcome"]
+    place.answer("squeue", f"printf '%s\\n' {shlex.join(rows)}")
 
     assert found(place, scheduler) == {0: "20_0", 1: "20_1", 4: "22_0", 5: "22_1"}
     (words,) = place.calls("squeue")
@@ -822,10 +825,44 @@ def test_every_cluster_is_searched(place: Place) -> None:
     assert found(place, scheduler) == {0: "20_0;west", 1: "20_1;west", 2: "22;east"}
 
 
-def test_a_submission_that_never_came_to_sbatch_is_not_looked_for(place: Place) -> None:
-    """Nobody is asked, and there is nothing."""
-    assert found(place, SlurmScheduler()) == {}
+def test_who_is_found_stays_it(place: Place) -> None:
+    """Of two jobs with one name, the one that was told runs, also where the other begins first, and is told again."""
+    scheduler = SlurmScheduler(max_array_size=10)
+    job = Job(place, "echo begun")
+    place.answer("squeue", f"printf '%s\\n' '18|ic-{STAMP}-0' '17|ic-{STAMP}-0'")
+    assert found(place, scheduler)[3] == "17_3"
+
+    assert job.run(first=0, array="18") == (-53, "")
+    assert job.run(first=0, array="17") == (0, "begun\n")
+    place.answer("squeue", f"echo '18|ic-{STAMP}-0'")
+    assert found(place, scheduler)[3] == "17_3"
+
+
+def test_a_submission_that_never_came_to_sbatch_never_does(place: Place) -> None:
+    """Nobody is asked, there is nothing, and whoever still queues it finds that it is over."""
+    scheduler = SlurmScheduler()
+
+    assert found(place, scheduler) == {}
     assert place.calls("squeue") == []
+    with pytest.raises(SchedulerError, match="did not answer for each"):
+        submitted(place, scheduler, batch(3))
+    assert place.calls("sbatch") == []
+
+
+def test_nothing_follows_what_was_looked_for(place: Place) -> None:
+    """Who queues may be slow: of its later arrays nobody knew, so none is queued."""
+    scheduler = SlurmScheduler(max_array_size=2)
+    listing = place.stubs / "list"
+    listing.write_text(f"cd {place.root}\nIC_FENCE=yes\n{PRELUDE}\n{scheduler.list_script(STAMP)}")
+    place.answer("sbatch", f"echo 17; {shlex.join(place.shell)} {listing} >{place.stubs}/told")
+    place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
+
+    with pytest.raises(SchedulerError, match="did not answer for each"):
+        submitted(place, scheduler, batch(6))
+
+    assert len(place.calls("sbatch")) == 1
+    assert scheduler.parse_list(said((place.stubs / "told").read_text())) == {0: "17_0", 1: "17_1"}
+    assert found(place, scheduler) == {0: "17_0", 1: "17_1"}
 
 
 def test_what_was_not_found_is_never_found(place: Place) -> None:
@@ -836,24 +873,45 @@ def test_what_was_not_found_is_never_found(place: Place) -> None:
     assert found(place, scheduler) == {}
     place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
     assert found(place, scheduler) == {}
-    assert job.run(first=0, task=3)[0] == -53
+    assert job.run(first=0, task=3) == (-53, "")
+
+
+def test_who_only_looks_stops_nothing(place: Place) -> None:
+    """Counting what there is takes nothing away from whoever submits meanwhile."""
+    scheduler = SlurmScheduler(max_array_size=10)
+    job = Job(place, "echo begun")
+
+    assert found(place, scheduler, fence=False) == {}
+    assert job.run(first=0, task=3) == (0, "begun\n")
+    assert found(place, scheduler, fence=False)[3] == "17_3"
 
 
 def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
     """On a full disk, say: it might begin after all."""
     lost(place, SlurmScheduler())
     full = place.stubs / "bin" / "mkdir"
-    full.write_text('#!/bin/sh\ncase $* in *begun*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"\n')
+    full.write_text('#!/bin/sh\ncase $* in *owner*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"\n')
     full.chmod(0o700)
 
     with pytest.raises(SchedulerError, match="No space left"):
         found(place, SlurmScheduler())
 
 
+def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
+    """It could not be looked for."""
+    full = place.stubs / "bin" / "mv"
+    full.write_text("#!/bin/sh\nexit 1\n")
+    full.chmod(0o700)
+
+    with pytest.raises(SchedulerError, match="cannot be noted"):
+        submitted(place, SlurmScheduler(), batch(3))
+    assert place.calls("sbatch") == []
+
+
 def test_what_began_meanwhile_is_found(place: Place) -> None:
     """After squeue was asked."""
     lost(place, SlurmScheduler())
-    place.answer("squeue", f"echo '22 east' >./{STAMP}/slurm/begun-0")
+    place.answer("squeue", f"echo '22 east' >./{STAMP}/slurm/owner-0")
 
     assert found(place, SlurmScheduler()) == {index: f"22_{index}" for index in range(5)}
 
@@ -864,6 +922,13 @@ def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) 
     place.answer("squeue", f"echo 'twenty|ic-{STAMP}-0'")
     with pytest.raises(SchedulerError, match="cannot be read"):
         found(place, SlurmScheduler())
+
+
+@pytest.mark.parametrize("word", ["owned", "owned 22x east", "owned 22 my cluster", "begun 22 ", ""])
+def test_what_became_of_a_chunk_is_understood_or_an_error(word: str) -> None:
+    """What is not understood may have begun."""
+    with pytest.raises(SchedulerError, match="cannot be read"):
+        SlurmScheduler().parse_list(said(f"intercede: chunk 0 5 {word}\nintercede: end\n"))
 
 
 class Job:
@@ -952,8 +1017,8 @@ def test_every_task_of_one_array_begins_and_none_of_another(place: Place) -> Non
 
     assert sorted(each.communicate()[0] for each in started) == [f"{10 + task}\n" for task in range(8)]
     assert job.run(array="18") == (-53, "")
-    assert (job.here / "slurm" / "begun-10").read_text() == "17 -\n"
-    assert not [*(job.here / "slurm").glob("begun-10.*")]
+    assert (job.here / "slurm" / "owner-10").read_text() == "17 -\n"
+    assert not [*(job.here / "slurm").glob("owner-10.*")]
 
 
 def test_a_job_begins_or_is_not_there(place: Place) -> None:
@@ -1041,7 +1106,7 @@ class Replay:
             for number, call in enumerate(calls):
                 text = f"printf %s {shlex.quote(call['stdout'])}; printf %s {shlex.quote(call['stderr'])} >&2"
                 place.answer_one(tool, number, f"{text}; exit {call['returncode']}")
-        for name, text in answer.get("begun", {}).items():
+        for name, text in answer.get("owners", {}).items():
             (place.root / recording["stamp"] / "slurm" / name).write_text(text)
         return place.run(*self._fragment(recording, answer))
 
@@ -1054,7 +1119,7 @@ class Replay:
                     (place.root / submission.stamp).mkdir(exist_ok=True)
                 return scheduler.submit_script(submission), (), submission.stamp
             case "list":
-                return scheduler.list_script(recording["stamp"]), (), ""
+                return f"IC_FENCE=yes\n{scheduler.list_script(recording['stamp'])}", (), ""
             case verb:
                 return getattr(scheduler, f"{verb}_script")(), recording["ids"], ""
 

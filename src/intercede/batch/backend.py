@@ -324,7 +324,7 @@ class BatchBackend:
         look = await station.read(await station.ask((), *parts, calls=""))
         self._doubtful.difference_update(doubtful)
         unnamed = {job.stamp for job, record in look.records.items() if record.native is None and not record.gone}
-        if await station.learn(unnamed):
+        if await station.learn(unnamed, fence=True):
             look = await station.read(await station.ask(look.records, *parts, calls=""))
         return await aside(len(look.records), self._found, look)
 

@@ -147,17 +147,21 @@ class Station:
     def _settled(self, answer: Answer) -> Look:
         return Look({record.job: record for record in map(read_record, answer.lines("settled"))})
 
-    async def learn(self, stamps: Collection[str]) -> bool:
+    async def learn(self, stamps: Collection[str], *, fence: bool = False) -> bool:
         """Read what the scheduler answered to these submissions; tell whether there are ids that were not known.
 
         A submission that is still being queued is left alone: whoever queues it will know all of its ids.
+
+        Args:
+            stamps: The submissions.
+            fence: What the scheduler does not know is submitted again, so it must never start.
         """
         if not stamps:
             return False
         calls = [call("submission", stamp) for stamp in sorted(stamps)]
         answer = await self._shell.run([text_of("find"), *calls])
         found = {stamp: self._understood(stamp, answer) for stamp in stamps if f"{stamp}.batch" in answer}
-        found |= await self._listed([stamp for stamp, ids in found.items() if ids is None])
+        found |= await self._listed([stamp for stamp, ids in found.items() if ids is None], "yes" if fence else "")
         news = {stamp: ids for stamp, ids in found.items() if ids}
         self._unwritten |= news
         return bool(news)
@@ -172,11 +176,11 @@ class Station:
         except ResourceError:
             return None  # it said no, or nothing that can be understood: what is there decides
 
-    async def _listed(self, stamps: Collection[str]) -> dict[str, Mapping[int, str] | None]:
+    async def _listed(self, stamps: Collection[str], fence: str) -> dict[str, Mapping[int, str] | None]:
         if not stamps:
             return {}
         calls = [call("frame", stamp, "tools", self._scheduler.list_script(stamp)) for stamp in stamps]
-        answer = await self._shell.run([text_of("records"), *calls])
+        answer = await self._shell.run([text_of("records"), f"IC_FENCE={fence}", *calls])
         return {stamp: self._scheduler.parse_list(answer.frame(stamp)) for stamp in stamps}
 
 

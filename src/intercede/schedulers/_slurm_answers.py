@@ -24,9 +24,10 @@ _TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
 _NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(;[A-Za-z0-9._-]{1,100})?")
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
+_OURS_CHUNK = "intercede: chunk "
 _CHUNK = re.compile(
     r"intercede: chunk (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
-    r"(?P<word>listed|fenced|begun (?P<job>[0-9]{1,10}) (?P<cluster>[A-Za-z0-9._-]{0,100}))"
+    r"(?:fenced|unknown|owned (?P<job>[0-9]{1,10}) (?P<cluster>[A-Za-z0-9._-]{0,100}))"
 )
 _UNLISTED = "intercede: unlisted "
 _END = "intercede: end"
@@ -34,7 +35,6 @@ _ROW = re.compile(r"[0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?")
 _LISTED = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
 _ACCOUNTED = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
 _NAME = re.compile(r"ic-[a-z][a-z0-9]{12}-([0-9]{1,7})")
-_NAMED = re.compile(rf" *([0-9]{{1,10}}) *\|{_NAME.pattern} *")
 _TASK = re.compile("_[0-9]+")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
 _DENIED = re.compile(r"job id ([0-9]{1,10})\S*: (Access/permission denied.*)")
@@ -94,7 +94,7 @@ def _chunks(stamp: str, text: str) -> list[_Chunk]:
     return found
 
 
-def _copies(first: int, count: int, job: str | int, cluster: str) -> Iterator[tuple[int, str]]:
+def _copies(first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
     """One copy is a job, several are an array's tasks."""
     for task in range(count):
         yield first + task, f"{job}_{task}{cluster}" if count > 1 else f"{job}{cluster}"
@@ -312,30 +312,19 @@ def denied(result: CommandResult) -> Mapping[str, str]:
 
 
 def found(result: CommandResult) -> Mapping[int, str]:
-    """Tell every copy of the chunks that Slurm has, or had: an array is taken whole, or not at all.
+    """Tell every copy of the chunks that have an owner: an array is taken whole, or not at all.
 
     Raises:
-        SchedulerError: squeue failed; or a chunk could not be fenced.
+        SchedulerError: squeue failed; or a chunk could neither be given an owner nor be fenced.
     """
-    sections = _sections(result)
-    rows = sorted((row for section in sections for row in _named(section)), reverse=True)
-    listed = {first: (job, cluster) for job, first, cluster in rows}  # of several with one name, the oldest
     taken: dict[int, str] = {}
-    for match in filter(None, map(_CHUNK.fullmatch, sections[0].lines)):
-        first, count = match["first"], int(match["count"])
+    for line in (line for line in _sections(result)[0].lines if line.startswith(_OURS_CHUNK)):
+        match = _CHUNK.fullmatch(line)
+        if match is None:
+            raise SchedulerError(f"what became of some copies cannot be read: {line[:_SAID]}")
         if match["job"]:
-            taken |= _copies(int(first), count, match["job"], _behind(match["cluster"] or _HERE))
-        elif match["word"] == "listed":
-            if first not in listed:
-                raise SchedulerError(f"squeue lists the copies that begin with {first}, and its line cannot be read")
-            taken |= _copies(int(first), count, *listed[first])
+            taken |= _copies(int(match["first"]), int(match["count"]), match["job"], _behind(match["cluster"] or _HERE))
     return taken
-
-
-def _named(section: _Section) -> Iterator[tuple[int, str, str]]:
-    """Read rows of an id and a name: a job, where its chunk begins, its cluster."""
-    for match in filter(None, map(_NAMED.fullmatch, section.lines)):
-        yield int(match[1]), match[2], section.cluster
 
 
 def _text(data: bytes) -> str:

@@ -21,16 +21,16 @@ if [ "$2" -gt 1 ]; then # else whoever submitted may be in an array, and its var
     ic_index=$(($1 + SLURM_ARRAY_TASK_ID)) ic_job=$SLURM_ARRAY_JOB_ID ic_native=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 fi
 
-# ic_is_ours FIRST: whether this job is what that chunk became. The first that begins notes it for ever, in one step; where
-# a list found none it made a directory of that name, and somebody may have submitted the copies again.
+# ic_is_ours FIRST: whether this job owns that chunk's copies. The first that begins notes it, in one step, unless it was
+# noted when it was found. Where it was not found there is a directory, and somebody may have submitted the copies again.
 ic_is_ours() {
-    ic_place=./slurm/begun-$1
-    if [ ! -e "$ic_place" ]; then
-        printf '%s\n' "$ic_job ${SLURM_CLUSTER_NAME:--}" >"$ic_place.$SLURM_JOB_ID" &&
-            ln "$ic_place.$SLURM_JOB_ID" "$ic_place"
-        rm -f "$ic_place.$SLURM_JOB_ID"
+    ic_owner=./slurm/owner-$1
+    if [ ! -e "$ic_owner" ]; then
+        printf '%s\n' "$ic_job ${SLURM_CLUSTER_NAME:--}" >"$ic_owner.$SLURM_JOB_ID" && [ -s "$ic_owner.$SLURM_JOB_ID" ] &&
+            ln "$ic_owner.$SLURM_JOB_ID" "$ic_owner"
+        rm -f "$ic_owner.$SLURM_JOB_ID"
     fi
-    read -r ic_owner _ <"$ic_place" && [ "$ic_owner" = "$ic_job" ]
+    read -r ic_number _ <"$ic_owner" && [ "$ic_number" = "$ic_job" ]
 } 2>/dev/null
 
 # ic_ended: whether a record tells how the copy ended; sets ic_what and ic_number.

@@ -1,63 +1,115 @@
-# Given: stamp, clusters, with blanks between. squeue knows by its name what waits; what began has said so itself, in
-# slurm/job. What did neither may be on its way still, and whoever is told that it is not there submits again: so it is
-# fenced, and never begins. shellcheck shell=sh
-# sought: print names of the submission's jobs, some a line with commas between.
-sought() {
-    names=
-    while read -r first _; do
-        names="$names${names:+,}ic-$stamp-$first"
-        [ "${#names}" -lt 20000 ] || { printf '%s\n' "$names" && names=; }
-    done <"./$stamp/slurm/chunks"
-    [ -z "$names" ] || printf '%s\n' "$names"
-}
+# Given: stamp; clusters, with blanks between. Each chunk of copies gets one owner, for ever: the file owner-FIRST names the
+# job that squeue lists, or that noted itself when it began. Of what has none, Slurm may still have a request to read; with
+# IC_FENCE a directory of that name keeps it from beginning. Whoever is first with either wins. shellcheck shell=sh
+slurm=./$stamp/slurm
 
-# listed: what squeue knows of them, - for the cluster that is here.
-listed() {
-    sought | while read -r names; do
-        for cluster in ${clusters:--}; do
-            printf 'intercede: squeue %s\n' "$cluster"
-            [ "$cluster" != - ] || cluster=
-            squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$names" \
-                --format='%F|%j' </dev/null || exit
-        done
+# chunks COMMAND: call it with first and count set, for each that was to be queued; leaves first behind the last.
+chunks() {
+    first=0
+    while { read -r count <"$slurm/chunk-$first"; } 2>/dev/null; do
+        "$1" || return
+        first=$((first + count))
     done
 }
 
-# begun: whether a job of the chunk began; sets its id and cluster.
-begun() {
-    read -r job cluster <"./$stamp/slurm/begun-$first"
+# closed: no chunk follows. Whoever queues still finds a directory where its next note belongs.
+closed() {
+    [ -d "$slurm" ] || mkdir "$slurm" || return
+    chunks true
+    [ -d "$slurm/chunk-$first" ] || mkdir "$slurm/chunk-$first"
+}
+
+# listed: what squeue has by their names, - for the cluster that is here.
+listed() {
+    names=
+    chunks sought || return
+    [ -z "$names" ] || asked
+}
+sought() {
+    names="$names${names:+,}ic-$stamp-$first"
+    [ "${#names}" -lt 20000 ] || asked
+}
+asked() {
+    for cluster in ${clusters:--}; do
+        printf 'intercede: squeue %s\n' "$cluster"
+        [ "$cluster" != - ] || cluster=
+        squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$names" \
+            --format='%F|%j' </dev/null || exit
+    done
+    names=
+}
+
+# oldest: from that, a line for each chunk: its first copy, its job, the oldest of several, and its cluster.
+oldest() {
+    awk -v name="|ic-$stamp-" '
+        /^intercede: squeue / { cluster = $3 }
+        at = index($0, name) {
+            job = substr($0, 1, at - 1)
+            first = substr($0, at + length(name))
+            gsub(/ /, "", job)
+            gsub(/ /, "", first)
+            if (job !~ /^[0-9]+$/ || first !~ /^[0-9]+$/) {
+                print "squeue lists what cannot be read: " $0 >"/dev/stderr"
+                failed = 1
+                exit
+            }
+            if (!(first in oldest) || job + 0 < oldest[first] + 0) {
+                oldest[first] = job
+                where[first] = cluster
+            }
+        }
+        END {
+            if (failed) exit 1
+            for (first in oldest) print first, oldest[first], where[first]
+        }'
+}
+
+# owner: sets job and cluster.
+owner() {
+    read -r job cluster <"$slurm/owner-$first"
 } 2>/dev/null
 
-# waits: whether squeue has a job of its name.
-waits() {
-    case $answer in *"|ic-$stamp-$first
-"*) return 0 ;; esac
-    return 1
+# own JOB CLUSTER: note it as the owner, if there is none.
+own() {
+    note=$slurm/owner-$first.$$
+    (set -C && printf '%s\n' "$*" >"$note") && [ -s "$note" ] && ln "$note" "$slurm/owner-$first"
+    set -- $?
+    rm -f "$note"
+    owner || return "$1"
 }
 
-# chunk: tell of one: fenced, now or before; or begun, or in the queue.
-chunk() {
-    fence=./$stamp/slurm/begun-$first
-    if [ -d "$fence" ]; then
-        printf 'intercede: chunk %s %s fenced\n' "$first" "$count"
-    elif begun; then
-        printf 'intercede: chunk %s %s begun %s %s\n' "$first" "$count" "$job" "${clusters:+$cluster}"
-    elif waits; then
-        printf 'intercede: chunk %s %s listed\n' "$first" "$count"
-    elif mkdir "$fence" || begun; then # it may just have begun
-        chunk
-    else
-        return 1
-    fi
+# took: a chunk has its owner; or its fence, where that is asked for; or nobody knows of it.
+took() {
+    if owner || [ -d "$slurm/owner-$first" ]; then return; fi
+    case $rows in
+    *"
+$first "*)
+        row=${rows#*"
+$first "}
+        # shellcheck disable=SC2086 # two words
+        own ${row%%"
+"*}
+        ;;
+    *) [ -z "${IC_FENCE-}" ] || mkdir "$slurm/owner-$first" || owner ;; # it may have begun just now
+    esac
 }
 
-if [ -e "./$stamp/slurm/chunks" ]; then
+# tell: what became of a chunk.
+tell() {
+    took || return
+    word=unknown
+    [ ! -d "$slurm/owner-$first" ] || word=fenced
+    ! owner || word="owned $job ${clusters:+$cluster}"
+    printf 'intercede: chunk %s %s %s\n' "$first" "$count" "$word"
+}
+
+if [ -d "./$stamp" ]; then
+    [ -z "${IC_FENCE-}" ] || closed || exit
     answer=$(listed) || exit
-    answer="$answer
+    rows=$(printf '%s\n' "$answer" | oldest) || exit
+    rows="
+$rows
 "
-    while read -r first count _; do
-        chunk || exit
-    done <"./$stamp/slurm/chunks" || exit
-    printf '%s' "$answer"
+    chunks tell || exit
 fi
 printf 'intercede: end\n'

@@ -110,7 +110,7 @@ class SlurmScheduler:
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, stamp: str) -> str:
-        """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there."""
+        """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
         return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:

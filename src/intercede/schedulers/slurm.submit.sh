@@ -21,6 +21,15 @@ ic_say() {
     printf '\n%s %s\n' "$ic_stamp" "$*" >&2
 }
 
+# ic_note: that a chunk is to be queued, in one step: what is lost is looked for by name. Where whoever looked saw to it that
+# nothing follows, a directory is in its place.
+ic_note() {
+    printf '%s\n' "$ic_count" >slurm/note && [ -s slurm/note ] && mv slurm/note "slurm/chunk-$ic_first" &&
+        [ -f "slurm/chunk-$ic_first" ] && return
+    printf '%s\n' 'the next copies cannot be noted, so they are not queued' >&2
+    return 1
+}
+
 # ic_chunk: one array, whose tasks are counted from 0: the highest index is limited, too. One copy is no array.
 ic_chunk() {
     set -- "--job-name=ic-$ic_stamp-$ic_first"
@@ -34,7 +43,7 @@ ic_first=0 ic_code=0
 while [ "$ic_first" -lt "$ic_copies" ] && [ "$ic_code" = 0 ]; do
     ic_count=$((ic_copies - ic_first))
     [ "$ic_count" -le "$ic_size" ] || ic_count=$ic_size
-    printf '%s %s %s\n' "$ic_first" "$ic_count" "$(date +%s)" >>slurm/chunks # before: what is lost is looked for by name
+    ic_note || exit
     ic_say chunk "$ic_first" "$ic_count"
     ic_chunk
     ic_code=$?
