@@ -104,6 +104,8 @@ def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(tmp_path: Path
             assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
             assert outputs[handles[1]].stdout is not None
 
+    asyncio.run(main())
+
 
 def test_names_may_have_lines(tmp_path: Path) -> None:
     """As patterns, and as the file for stdout."""
@@ -117,6 +119,59 @@ def test_names_may_have_lines(tmp_path: Path) -> None:
             assert {name: path.read_text() for name, path in output.files.items()} == {"a\nb": "one\n", "c": "other\n"}
             assert output.stdout is not None
             assert output.stdout.read_text() == "out\n"
+
+    asyncio.run(main())
+
+
+def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path) -> None:
+    """Its record is read once more after that, and its files are listed after that, too."""
+    go = tmp_path / "go"
+    meddling = f': >{go}; for record in ./*/copies/0/exit; do until read -r _ <"$record"; do sleep 0.05; done; done'
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend, opened(tmp_path, Meddling(meddling)) as meddled:
+            submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
+            handle = submission.handles[0]
+            output = (await meddled.fetch_output([handle], tmp_path / "dest"))[handle]
+            assert (output.ok, output.reason) == (True, None)
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "out\n"
+
+    asyncio.run(main())
+
+
+def test_what_was_killed_is_fetched_without_a_look_before(tmp_path: Path, shim: Shim) -> None:
+    """A second command packs it, in the root: nobody else's directory is touched."""
+    inside = f'case $each in /*) case $each in {tmp_path}/*) ;; *) echo "$each is not ours" >&2; exit 1 ;; esac ;; esac'
+    shim("mkdir", f'for each; do {inside}; done; exec "$REAL" "$@"')
+
+    async def main() -> None:
+        async with opened(tmp_path) as backend:
+            handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
+            async with asyncio.timeout(SECONDS):
+                while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                assert (await backend.kill([handle]))[handle].ok
+                while not (output := (await backend.fetch_output([handle], tmp_path / "dest"))[handle]).ok:
+                    assert (output.reason or "").startswith("running")
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "out\n"
+
+    asyncio.run(main())
+
+
+def test_what_was_captured_comes_first(tmp_path: Path) -> None:
+    """Of what is too much, stdout is the last to be left out, wherever it lies in its directory."""
+    place = BatchBackend(LocalTransport(), DirectScheduler(4, 0), root=str(tmp_path / "root"), max_bytes=1000)
+
+    async def main() -> None:
+        async with place as backend:
+            spec = sh("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
+            handles = await ended(backend, spec, 6)
+            outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
+            for output in outputs.values():
+                assert (output.reason or "").startswith("limit")
+                assert (output.stdout is not None, output.stderr, set(output.files)) == (True, None, {"f"})
 
     asyncio.run(main())
 
@@ -164,8 +219,6 @@ def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(tmp_path: P
             assert output.ok, output.reason
             assert output.stdout is not None
             assert output.stdout.read_text() == "out\n"
-
-    asyncio.run(main())
 
     asyncio.run(main())
 

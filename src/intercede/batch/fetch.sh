@@ -26,8 +26,25 @@ function take(name, size,  part, copy, work) {
         print gnu && name ~ /[\\\n]/ ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
     }
 }
+function hold(name, size,  part) { # what was captured comes from find in any order
+    split(name, part, "/")
+    if (part[2] != "copies" || part[5] != "" || part[4] !~ /^(stdout|stderr|log)$/) {
+        release()
+        take(name, size)
+        return
+    }
+    if (part[1] "/copies/" part[3] != held) release()
+    held = part[1] "/copies/" part[3]
+    sizes[part[4]] = size
+}
+function release() {
+    if ("stdout" in sizes) take(held "/stdout", sizes["stdout"])
+    if ("stderr" in sizes) take(held "/stderr", sizes["stderr"])
+    if ("log" in sizes) take(held "/log", sizes["log"])
+    split("", sizes)
+}
 function flush() {
-    if (name != "") take(name, size)
+    if (name != "") hold(name, size)
     name = ""
 }
 /\.\/\/$/ { # the end of a listing that failed, perhaps within a line
@@ -44,6 +61,7 @@ function flush() {
 { name = name "\n" $0 }
 END {
     flush()
+    release()
     for (copy in seen) print copy, files[copy] + 0, left[copy] + 0, unfit[copy] + 0 > report
 }'
 
@@ -79,19 +97,19 @@ watched() {
     return "$1"
 }
 
-# ended STAMP INDEX...: list the files of those that ended, by the look before this, or all where there was none; a process
-# or two for some hundreds of copies.
+# ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies.
 ended() {
     stamp=$1
     shift
     { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
     printf '%s %s\n' "$stamp" "$plan" >&3
     [ ! -e "./$stamp/spared" ] || cat "./$stamp/spared"
-    eval "over=\${over_$stamp-\$*}"
     places=
     count=0
-    for index in $over; do
-        [ -d ".//$stamp/copies/$index" ] || continue
+    for index; do
+        here=./$stamp/copies/$index
+        { read -r _ <"$here/exit"; } 2>/dev/null || [ -e "./$stamp/finals/$index" ] || continue # who asked knows which count
+        [ -d "$here" ] || continue
         places="$places .//$stamp/copies/$index"
         count=$((count + 1))
         [ "$count" -lt 400 ] || list
@@ -166,9 +184,10 @@ archives() {
 
 # send: first what is to come, then one archive of all.
 send() {
-    parcel=$lists/.parcel.$mark # where the look before this found room
+    room # where a look before this found some
+    parcel=$lists/.parcel.$mark
     mkdir "$parcel" || return
-    trap 'rm -rf "$parcel" "$IC_IDS" "$lists/.open.$mark" "$lists/.over.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
+    trap 'rm -rf "$parcel" "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     LC_ALL=C
     export LC_ALL # what tar says of files is read
     gnu=
@@ -177,7 +196,6 @@ send() {
     : >"$parcel/faults"
     clock
     deadline=$((now + max_seconds))
-    [ ! -e "$lists/.over.$mark" ] || . "$lists/.over.$mark"
     { each ended 3>"$parcel/plans" && : >"$parcel/listed"; } |
         awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list" ||
         return

@@ -74,10 +74,10 @@ flush() {
 ic_lines=
 ic_count=0
 
-# sort_out STAMP INDEX...: say the records that stand, unless open_only is set; to 5 goes over_STAMP, their indices, to be
-# sourced. Those that may still change go to 4, by name, and the scheduler's ids for them to 3.
+# sort_out STAMP INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
+# name, and the scheduler's ids for them to 3.
 sort_out() {
-    stamp=$1 standing=
+    stamp=$1
     shift
     for index; do
         record "$stamp" "$index"
@@ -87,10 +87,8 @@ sort_out() {
             [ -z "$id" ] || printf '%s\n' "$id" >&3 || exit 28
         elif [ -z "$open_only" ]; then
             say "$stamp $index $killed ? $said"
-            [ "$said" = gone ] || standing="$standing $index"
         fi
     done
-    printf "over_%s='%s'\n" "$stamp" "$standing" >&5 || exit 28
 }
 
 # tell STAMP INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
@@ -123,7 +121,7 @@ tools() {
 room() {
     [ -z "$lists" ] || return 0
     lists=$root
-    trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark" "$lists/.over.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
+    trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     trap 'exit 143' HUP INT TERM
     printf '%65536s' '' >"$lists/.ids.$mark" && return # no process more, and room for thousands of ids
     rm -f "$lists/.ids.$mark"
@@ -136,7 +134,7 @@ look() {
     room
     IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    frame records sorted 3>"$IC_IDS" 4>"$lists/.open.$mark" 5>"$lists/.over.$mark"
+    frame records sorted 3>"$IC_IDS" 4>"$lists/.open.$mark"
     [ ! -s "$IC_IDS" ] || frame listing tools "$1"
     [ ! -s "$lists/.open.$mark" ] || frame open again
 }
