@@ -158,3 +158,19 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     for module in ("intercede", "intercede.contract"):
         with pytest.raises(AttributeError, match="no attribute 'Transprot'"):
             import_module(module).Transprot  # noqa: B018 -- the access is the test
+
+
+def defined_within(test: ast.FunctionDef) -> set[str]:
+    """Return the functions that a test defines within itself, but for those that a decorator takes."""
+    inner = (node for node in ast.walk(test) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    methods = {id(method) for node in ast.walk(test) if isinstance(node, ast.ClassDef) for method in node.body}
+    return {node.name for node in inner if node is not test and not node.decorator_list and id(node) not in methods}
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.stem)
+def test_what_a_test_defines_it_runs(path: Path) -> None:
+    """A test whose body stands in a function that nobody calls cannot fail."""
+    for test in ast.walk(ast.parse(path.read_text())):
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+            used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+            assert defined_within(test) <= used, test.name

@@ -272,18 +272,21 @@ def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> None:
 
 
 def test_a_submission_without_an_answer_is_found_once(host: Host) -> None:
-    """The controller takes it, and stands still before it says so. Once it is not found, it never is, and never begins."""
+    """The controller takes it, and stands still before it says so. What is not found never is, and never begins."""
 
     async def play() -> None:
         async with living(host) as life:
+            begun = f"/home/{USER}/begun-{life.tag}"
             with host.stopped("slurmctld"), pytest.raises(SchedulerError, match="find them by their tag") as caught:
-                await life.submit("true", 3)
+                await life.submit(f"echo >>{begun}", 3)
             assert not caught.value.retryable
             life.handles = list(await life.backend.find(life.tag))
-            for _ in range(20):  # it comes to Slurm meanwhile
+            end = time.monotonic() + 30
+            while life.admin("squeue", "--noheader", "--user", USER):  # it may come to Slurm only now
+                assert time.monotonic() < end
                 assert list(await life.backend.find(life.tag)) == life.handles
-                await asyncio.sleep(0.2)
-            assert len({handle.job for handle in life.handles}) == len(life.handles) in (0, 3)
             await life.until(JobState.DONE)
+            assert len({handle.job for handle in life.handles}) in {0, 3}
+            assert len(host.run("cat", begun).stdout) == len(life.handles)
 
     asyncio.run(play())

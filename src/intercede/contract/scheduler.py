@@ -137,8 +137,9 @@ class Scheduler(Protocol):
     def list_script(self, stamp: str) -> str:
         """Write the fragment that finds the native ids of a submission by its stamp.
 
-        A copy that is not told counts as never queued, and is submitted again. So what may still be on its way, such as a
-        request that the scheduler has not read yet, must be kept from starting, or the fragment must fail.
+        Where its variable ``IC_FENCE`` is not empty, a copy that is not told is submitted again. What may still be on its
+        way, such as a request that the scheduler has not read yet, must then be kept from starting for ever, or the
+        fragment must fail. Where it is empty somebody only looks, and nothing may be changed by that.
         """
         ...
 
