@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -857,12 +858,35 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
     place.answer("sbatch", f"echo 17; {shlex.join(place.shell)} {listing} >{place.stubs}/told")
     place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
 
-    with pytest.raises(SchedulerError, match="did not answer for each"):
+    with pytest.raises(SchedulerError, match="somebody looked for this submission"):
         submitted(place, scheduler, batch(6))
 
     assert len(place.calls("sbatch")) == 1
     assert scheduler.parse_list(said((place.stubs / "told").read_text())) == {0: "17_0", 1: "17_1"}
     assert found(place, scheduler) == {0: "17_0", 1: "17_1"}
+
+
+def test_who_look_at_once_are_told_the_same(place: Place) -> None:
+    """Each fence and each note is somebody's, and good for all."""
+    scheduler = SlurmScheduler(max_array_size=2)
+    for _ in range(5):
+        lost(place, scheduler, 9)
+        place.answer("squeue", f"echo '20|ic-{STAMP}-2'; sleep 0.05")
+        with ThreadPoolExecutor(4) as several:
+            told = [each.result() for each in [several.submit(found, place, scheduler) for _ in range(4)]]
+        assert told == [{2: "20_0", 3: "20_1"}] * 4
+        shutil.rmtree(place.root / STAMP)
+        (place.root / STAMP).mkdir()
+
+
+@pytest.mark.parametrize(("name", "text"), [("owner-0", ""), ("chunk-0", ""), ("chunk-0", "0\n"), ("chunk-0", "x\n")])
+def test_what_a_crash_left_is_an_error_that_says_what_to_do(place: Place, name: str, text: str) -> None:
+    """It says neither that something is there nor that nothing is."""
+    lost(place, SlurmScheduler())
+    (place.root / STAMP / "slurm" / name).write_text(text)
+
+    with pytest.raises(SchedulerError, match=f"remove the directory {STAMP}"):
+        found(place, SlurmScheduler())
 
 
 def test_what_was_not_found_is_never_found(place: Place) -> None:
@@ -903,7 +927,7 @@ def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
     full.write_text("#!/bin/sh\nexit 1\n")
     full.chmod(0o700)
 
-    with pytest.raises(SchedulerError, match="cannot be noted"):
+    with pytest.raises(SchedulerError, match="note cannot be written"):
         submitted(place, SlurmScheduler(), batch(3))
     assert place.calls("sbatch") == []
 

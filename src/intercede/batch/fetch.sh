@@ -108,7 +108,9 @@ ended() {
     count=0
     for index; do
         here=./$stamp/copies/$index
-        { read -r _ <"$here/exit"; } 2>/dev/null || [ -e "./$stamp/finals/$index" ] || continue # who asked knows which count
+        what=
+        [ -e "./$stamp/finals/$index" ] || { read -r what <"$here/exit"; } 2>/dev/null || continue
+        case $what in signal*) continue ;; esac # no end of it, or one that is written down before it is fetched
         [ -d "$here" ] || continue
         places="$places .//$stamp/copies/$index"
         count=$((count + 1))

@@ -139,7 +139,7 @@ class Scheduler(Protocol):
 
         Where its variable ``IC_FENCE`` is not empty, a copy that is not told is submitted again. What may still be on its
         way, such as a request that the scheduler has not read yet, must then be kept from starting for ever, or the
-        fragment must fail. Where it is empty somebody only looks, and nothing may be changed by that.
+        fragment must fail. Where it is empty somebody only looks, and nothing may be kept from starting by that.
         """
         ...
 

@@ -26,9 +26,10 @@ fi
 ic_is_ours() {
     ic_owner=./slurm/owner-$1
     if [ ! -e "$ic_owner" ]; then
-        printf '%s\n' "$ic_job ${SLURM_CLUSTER_NAME:--}" >"$ic_owner.$SLURM_JOB_ID" && [ -s "$ic_owner.$SLURM_JOB_ID" ] &&
-            ln "$ic_owner.$SLURM_JOB_ID" "$ic_owner"
-        rm -f "$ic_owner.$SLURM_JOB_ID"
+        ic_note=$ic_owner.job.$SLURM_JOB_ID
+        rm -f "$ic_note" # of an attempt that was cut off: it may be the owner's note by another name
+        printf '%s\n' "$ic_job ${SLURM_CLUSTER_NAME:--}" >"$ic_note" && [ -s "$ic_note" ] && ln "$ic_note" "$ic_owner"
+        rm -f "$ic_note"
     fi
     read -r ic_number _ <"$ic_owner" && [ "$ic_number" = "$ic_job" ]
 } 2>/dev/null

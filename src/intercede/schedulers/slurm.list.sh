@@ -7,16 +7,32 @@ slurm=./$stamp/slurm
 chunks() {
     first=0
     while { read -r count <"$slurm/chunk-$first"; } 2>/dev/null; do
+        case $count in '' | 0* | *[!0-9]*) return 0 ;; esac
         "$1" || return
         first=$((first + count))
     done
 }
 
+# made DIRECTORY: by us, or by somebody else who looks.
+made() {
+    [ -d "$1" ] || mkdir "$1" || [ -d "$1" ]
+}
+
+# stuck FILE: what cannot be read can be no fence either.
+stuck() {
+    printf '%s\n' "$1 cannot be read, nor made a fence: if no job ic-$stamp-* is there, remove the directory $stamp" >&2
+    return 1
+}
+
 # closed: no chunk follows. Whoever queues still finds a directory where its next note belongs.
 closed() {
-    [ -d "$slurm" ] || mkdir "$slurm" || return
+    made "$slurm" || return
     chunks true
-    [ -d "$slurm/chunk-$first" ] || mkdir "$slurm/chunk-$first"
+    until made "$slurm/chunk-$first"; do
+        last=$first
+        chunks true # it may have been noted just now
+        [ "$first" -gt "$last" ] || stuck "$slurm/chunk-$first" || return
+    done
 }
 
 # listed: what squeue has by their names, - for the cluster that is here.
@@ -39,16 +55,16 @@ asked() {
     names=
 }
 
-# oldest: from that, a line for each chunk: its first copy, its job, the oldest of several, and its cluster.
+# oldest: from that, for each chunk, what sets row_STAMP_FIRST: its job, the oldest of several, and its cluster.
 oldest() {
-    awk -v name="|ic-$stamp-" '
+    awk -v stamp="$stamp" -v name="|ic-$stamp-" '
         /^intercede: squeue / { cluster = $3 }
         at = index($0, name) {
             job = substr($0, 1, at - 1)
             first = substr($0, at + length(name))
             gsub(/ /, "", job)
             gsub(/ /, "", first)
-            if (job !~ /^[0-9]+$/ || first !~ /^[0-9]+$/) {
+            if (job !~ /^[0-9]+$/ || first !~ /^[0-9]+$/ || cluster !~ /^[A-Za-z0-9._-]+$/) {
                 print "squeue lists what cannot be read: " $0 >"/dev/stderr"
                 failed = 1
                 exit
@@ -60,7 +76,7 @@ oldest() {
         }
         END {
             if (failed) exit 1
-            for (first in oldest) print first, oldest[first], where[first]
+            for (first in oldest) print "row_" stamp "_" first "=\"" oldest[first] " " where[first] "\""
         }'
 }
 
@@ -71,7 +87,7 @@ owner() {
 
 # own JOB CLUSTER: note it as the owner, if there is none.
 own() {
-    note=$slurm/owner-$first.$$
+    note=$slurm/owner-$first.find.${mark-$$}
     (set -C && printf '%s\n' "$*" >"$note") && [ -s "$note" ] && ln "$note" "$slurm/owner-$first"
     set -- $?
     rm -f "$note"
@@ -81,25 +97,22 @@ own() {
 # took: a chunk has its owner; or its fence, where that is asked for; or nobody knows of it.
 took() {
     if owner || [ -d "$slurm/owner-$first" ]; then return; fi
-    case $rows in
-    *"
-$first "*)
-        row=${rows#*"
-$first "}
+    eval "row=\${row_${stamp}_$first-}"
+    if [ -n "$row" ]; then
         # shellcheck disable=SC2086 # two words
-        own ${row%%"
-"*}
-        ;;
-    *) [ -z "${IC_FENCE-}" ] || mkdir "$slurm/owner-$first" || owner ;; # it may have begun just now
-    esac
+        own $row
+    elif [ -n "${IC_FENCE-}" ]; then
+        made "$slurm/owner-$first" || owner # it may have begun just now
+    fi
 }
 
 # tell: what became of a chunk.
 tell() {
-    took || return
+    took
     word=unknown
     [ ! -d "$slurm/owner-$first" ] || word=fenced
     ! owner || word="owned $job ${clusters:+$cluster}"
+    [ "$word" != unknown ] || [ -z "${IC_FENCE-}" ] || stuck "$slurm/owner-$first" || return
     printf 'intercede: chunk %s %s %s\n' "$first" "$count" "$word"
 }
 
@@ -107,9 +120,7 @@ if [ -d "./$stamp" ]; then
     [ -z "${IC_FENCE-}" ] || closed || exit
     answer=$(listed) || exit
     rows=$(printf '%s\n' "$answer" | oldest) || exit
-    rows="
-$rows
-"
+    eval "$rows"
     chunks tell || exit
 fi
 printf 'intercede: end\n'

@@ -1,6 +1,6 @@
 # Given: ic_stamp; ic_copies; ic_size, how many copies an array may have, empty where that is to be asked; ic_clusters;
 # ic_job, the text of the job; ic_sbatch OPTION... SCRIPT ARGUMENT... shellcheck shell=sh
-mkdir slurm && printf '%s\n' "$ic_job" >slurm/job || exit
+if ! mkdir slurm || ! printf '%s\n' "$ic_job" >slurm/job; then exit 1; fi
 
 # ic_most: print how many tasks an array may have. MaxArraySize is one more than the highest index, 0 where there are no
 # arrays; max_array_tasks is their number. Where nothing is told, Slurm's default.
@@ -26,7 +26,9 @@ ic_say() {
 ic_note() {
     printf '%s\n' "$ic_count" >slurm/note && [ -s slurm/note ] && mv slurm/note "slurm/chunk-$ic_first" &&
         [ -f "slurm/chunk-$ic_first" ] && return
-    printf '%s\n' 'the next copies cannot be noted, so they are not queued' >&2
+    ic_why="its note cannot be written"
+    [ ! -d "slurm/chunk-$ic_first" ] || ic_why="somebody looked for this submission meanwhile, and was told that nothing follows"
+    printf '%s\n' "copy $ic_first and those behind it are not queued: $ic_why" >&2
     return 1
 }
 
