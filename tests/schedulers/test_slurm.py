@@ -869,7 +869,7 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
 def test_who_look_at_once_are_told_the_same(place: Place) -> None:
     """Each fence and each note is somebody's, and good for all."""
     scheduler = SlurmScheduler(max_array_size=2)
-    for _ in range(5):
+    for _ in range(2):
         lost(place, scheduler, 9)
         place.answer("squeue", f"echo '20|ic-{STAMP}-2'; sleep 0.05")
         with ThreadPoolExecutor(4) as several:
@@ -1047,7 +1047,7 @@ def test_every_task_of_one_array_begins_and_none_of_another(place: Place) -> Non
 
 def test_a_job_begins_or_is_not_there(place: Place) -> None:
     """Never neither, never both, when it begins while it is looked for and squeue does not know it yet."""
-    for task in range(10):
+    for task in range(6):
         job = Job(place, "echo begun")
         place.answer("squeue", f"sleep 0.0{task}")
         started = job.start(first=0, task=3)
