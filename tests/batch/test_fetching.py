@@ -70,7 +70,7 @@ async def ended(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) ->
     """Submit, and wait for the end."""
     handles = (await backend.submit(spec, copies)).handles
     async with asyncio.timeout(SECONDS):
-        while not all(each.state.final for each in (await backend.status(handles.values())).values()):  # noqa: ASYNC110
+        while not all(each.state.final for each in (await backend.status(handles.values())).values()):  # noqa: ASYNC110 -- jobs tell no event
             await asyncio.sleep(0.02)
     return handles
 
@@ -149,7 +149,7 @@ def test_what_was_killed_is_fetched_without_a_look_before(tmp_path: Path, shim: 
         async with opened(tmp_path) as backend:
             handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
             async with asyncio.timeout(SECONDS):
-                while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110
+                while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110 -- jobs tell no event
                     await asyncio.sleep(0.02)
                 assert (await backend.kill([handle]))[handle].ok
                 while not (output := (await backend.fetch_output([handle], tmp_path / "dest"))[handle]).ok:
@@ -250,7 +250,7 @@ def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, what: str)
 async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
     """Wait until it is over."""
     async with asyncio.timeout(SECONDS):
-        while not (state := (await backend.status([handle]))[handle].state).final:  # noqa: ASYNC110
+        while not (state := (await backend.status([handle]))[handle].state).final:  # noqa: ASYNC110 -- jobs tell no event
             await asyncio.sleep(0.02)
     return state
 

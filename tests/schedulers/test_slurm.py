@@ -63,8 +63,12 @@ class Place:
         for path in (self.root / STAMP, self.stubs / "bin", self.stubs / "log", self.stubs / "answers"):
             path.mkdir(parents=True)
         for tool in TOOLS:
-            (self.stubs / "bin" / tool).write_text(STUB)
-            (self.stubs / "bin" / tool).chmod(0o700)
+            self.put(tool, STUB)
+
+    def put(self, tool: str, script: str) -> None:
+        """Put a program in front of one that is here."""
+        (self.stubs / "bin" / tool).write_text(script)
+        (self.stubs / "bin" / tool).chmod(0o700)
 
     def answer(self, tool: str, *scripts: str) -> None:
         """Let a stub say this: one script for all of its calls, or one for each."""
@@ -758,8 +762,7 @@ def test_what_squeue_lists_is_never_absent(row: str) -> None:
 
 def test_accounting_that_stands_still_is_not_waited_for(place: Place) -> None:
     """Everybody would wait with it: what has no answer in ten seconds could not be asked."""
-    (place.stubs / "bin" / "timeout").write_text('#!/bin/sh\n[ "$1" = 10 ] && shift && "$@" && exit 124\n')
-    (place.stubs / "bin" / "timeout").chmod(0o700)
+    place.put("timeout", '#!/bin/sh\n[ "$1" = 10 ] && shift && "$@" && exit 124\n')
     scheduler = SlurmScheduler()
 
     states = scheduler.parse_status(["17"], place.run(scheduler.status_script(), ["17"]))
@@ -913,9 +916,8 @@ def test_who_only_looks_stops_nothing(place: Place) -> None:
 def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
     """On a full disk, say: it might begin after all."""
     lost(place, SlurmScheduler())
-    full = place.stubs / "bin" / "mkdir"
-    full.write_text('#!/bin/sh\ncase $* in *owner*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"\n')
-    full.chmod(0o700)
+    full = 'case $* in *owner*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"'
+    place.put("mkdir", f"#!/bin/sh\n{full}\n")
 
     with pytest.raises(SchedulerError, match="No space left"):
         found(place, SlurmScheduler())
@@ -923,9 +925,7 @@ def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
 
 def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
     """It could not be looked for."""
-    full = place.stubs / "bin" / "mv"
-    full.write_text("#!/bin/sh\nexit 1\n")
-    full.chmod(0o700)
+    place.put("mv", "#!/bin/sh\nexit 1\n")
 
     with pytest.raises(SchedulerError, match="note cannot be written"):
         submitted(place, SlurmScheduler(), batch(3))

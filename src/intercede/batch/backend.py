@@ -2,8 +2,9 @@
 
 import secrets
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -227,11 +228,7 @@ class BatchBackend:
 
         Another one writes down final verdicts that rest on no exit code, when they are first seen.
         """
-        polls = self._now_open().polls
-        named = self._named(handles)
-        jobs = _ours(named)
-        told: Mapping[Job, JobStatus] = await polls.status(jobs) if jobs else {}
-        return _each(named, told, FOREIGN)
+        return await self._each(handles, self._now_open().polls.status, FOREIGN)
 
     async def _polled(self, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
         """Return the statuses, and whether the scheduler was asked for them."""
@@ -241,11 +238,9 @@ class BatchBackend:
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
         """Bring back what finished jobs wrote: one command where each has its final record, else two."""
-        station = self._station()
-        named = self._named(handles)
-        jobs = _ours(named)
-        outputs = await self._fetched(station, jobs, dest) if jobs else {}
-        return _each(named, outputs, JobOutput(ok=False, reason="foreign"))
+        return await self._each(
+            handles, partial(self._fetched, self._station(), dest=dest), JobOutput(ok=False, reason="foreign")
+        )
 
     async def _fetched(self, station: Station, jobs: list[Job], dest: Path) -> dict[Job, JobOutput]:
         with Parcel(jobs, dest, self._limits) as parcel:
@@ -263,11 +258,7 @@ class BatchBackend:
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Note that we asked, have the scheduler end them, and read back: one command."""
-        station = self._station()
-        named = self._named(handles)
-        jobs = _ours(named)
-        outcomes = await self._killed(station, jobs) if jobs else {}
-        return _each(named, outcomes, OpOutcome(ok=False, reason="foreign"))
+        return await self._each(handles, partial(self._killed, self._station()), OpOutcome(ok=False, reason="foreign"))
 
     async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         ending = call("end", self._scheduler.kill_script(), self._scheduler.status_script())
@@ -285,11 +276,7 @@ class BatchBackend:
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Remove everything of jobs that are over: one command where each has its final record, else two."""
-        station = self._station()
-        named = self._named(handles)
-        jobs = _ours(named)
-        outcomes = await self._purged(station, jobs) if jobs else {}
-        return _each(named, outcomes, OpOutcome(ok=False, reason="foreign"))
+        return await self._each(handles, partial(self._purged, self._station()), OpOutcome(ok=False, reason="foreign"))
 
     async def _purged(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
         answer = await station.ask(jobs, station.look_part, text_of("purge"), "anyway=", _DISCARD)
@@ -329,16 +316,11 @@ class BatchBackend:
         return await aside(len(look.records), self._found, look)
 
     def _found(self, look: Look) -> list[JobHandle]:
-        jobs = sorted(look.records)
-        return [self._handle(job) for job in jobs if look.records[job].taken]
+        return [self._handle(job) for job in sorted(look.records) if look.records[job].taken]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
         """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
-        station = self._station()
-        named = self._named(handles)
-        jobs = _ours(named)
-        shown = await self._shown(station, jobs) if jobs else {}
-        return _each(named, shown, Diagnostics(text=""))
+        return await self._each(handles, partial(self._shown, self._station()), Diagnostics(text=""))
 
     async def _shown(self, station: Station, jobs: list[Job]) -> dict[Job, Diagnostics]:
         answer = await station.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "each show")
@@ -349,9 +331,14 @@ class BatchBackend:
     def _handle(self, job: Job) -> JobHandle:
         return handle_of(self._resource, job)
 
-    def _named(self, handles: Collection[JobHandle]) -> dict[JobHandle, Job | None]:
-        """Read which job each handle names; None: none of this resource's."""
-        return {handle: job_of(self._resource, handle) for handle in handles}
+    async def _each(
+        self, handles: Collection[JobHandle], ask: Callable[[list[Job]], Awaitable[Mapping[Job, V]]], foreign: V
+    ) -> dict[JobHandle, V]:
+        """Ask about the jobs of this resource, if there are any; answer for exactly the handles that were asked."""
+        named = {handle: job_of(self._resource, handle) for handle in handles}
+        jobs = [job for job in named.values() if job is not None]
+        told: Mapping[Job, V] = await ask(jobs) if jobs else {}
+        return {handle: foreign if job is None else told[job] for handle, job in named.items()}
 
 
 class _Opened:
@@ -361,15 +348,6 @@ class _Opened:
         self.shell = shell
         self.station = station
         self.polls = polls
-
-
-def _ours(named: Mapping[JobHandle, Job | None]) -> list[Job]:
-    return [job for job in named.values() if job is not None]
-
-
-def _each(named: Mapping[JobHandle, Job | None], told: Mapping[Job, V], foreign: V) -> dict[JobHandle, V]:
-    """Answer for exactly the handles that were asked."""
-    return {handle: foreign if job is None else told[job] for handle, job in named.items()}
 
 
 def _not_fetched(status: JobStatus) -> JobOutput:

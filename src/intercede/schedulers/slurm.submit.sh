@@ -1,6 +1,6 @@
 # Given: ic_stamp; ic_copies; ic_size, how many copies an array may have, empty where that is to be asked; ic_clusters;
 # ic_job, the text of the job; ic_sbatch OPTION... SCRIPT ARGUMENT... shellcheck shell=sh
-if ! mkdir slurm || ! printf '%s\n' "$ic_job" >slurm/job; then exit 1; fi
+mkdir slurm && printf '%s\n' "$ic_job" >slurm/job || exit
 
 # ic_most: print how many tasks an array may have. MaxArraySize is one more than the highest index, 0 where there are no
 # arrays; max_array_tasks is their number. Where nothing is told, Slurm's default.
