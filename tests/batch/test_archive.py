@@ -8,18 +8,18 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tools import each_tool
 
 from intercede.batch.archive import ArchiveError, Member, Unpacker, pack
 from intercede.contract.errors import InvalidSpecError
 
-TARS = [["tar"], ["busybox", "tar"]]
-both_tars = pytest.mark.parametrize("tar", TARS, ids=" ".join)
+both_tars = pytest.mark.parametrize("tar", each_tool("tar", "busybox tar"))
 
 parts = st.binary(min_size=1, max_size=150).filter(
     lambda part: part not in {b".", b".."} and not set(part) & set(b"/\0")
@@ -79,12 +79,12 @@ def beside(path: Path) -> list[str]:
     return sorted(other.name for other in path.parent.iterdir())
 
 
-def extract(tar: list[str], stream: bytes, directory: Path) -> None:
+def extract(tar: Sequence[str], stream: bytes, directory: Path) -> None:
     """Unpack as the far side does."""
     subprocess.run([*tar, "-xof", "-"], input=stream, cwd=directory, check=True, capture_output=True)
 
 
-def create(tar: list[str], directory: Path, *options: str) -> bytes:
+def create(tar: Sequence[str], directory: Path, *options: str) -> bytes:
     """What a real tar makes of that directory."""
     return subprocess.run([*tar, *options, "-cf", "-", "."], cwd=directory, check=True, capture_output=True).stdout
 
@@ -122,7 +122,7 @@ def record(key: bytes, value: bytes) -> bytes:
 @both_tars
 @given(tree=trees)
 @quick
-def test_any_tree_packed_here_unpacks_there(tar: list[str], tree: dict[str, tuple[bytes, bool]]) -> None:
+def test_any_tree_packed_here_unpacks_there(tar: Sequence[str], tree: dict[str, tuple[bytes, bool]]) -> None:
     """Names of any bytes and length, contents and execute bits come out of GNU tar and busybox tar as they went in."""
     with tempfile.TemporaryDirectory() as there:
         stream = packed([Member(name, data, 0o700 if runs else 0o600) for name, (data, runs) in tree.items()])
@@ -133,7 +133,7 @@ def test_any_tree_packed_here_unpacks_there(tar: list[str], tree: dict[str, tupl
 @both_tars
 @given(tree=trees, step=st.integers(1, 3000))
 @quick
-def test_any_tree_packed_there_unpacks_here(tar: list[str], tree: dict[str, tuple[bytes, bool]], step: int) -> None:
+def test_any_tree_packed_there_unpacks_here(tar: Sequence[str], tree: dict[str, tuple[bytes, bool]], step: int) -> None:
     """What either tar makes of a tree arrives whole, however the stream is cut into pieces."""
     with tempfile.TemporaryDirectory() as there, tempfile.TemporaryDirectory() as here:
         for name, (data, runs) in tree.items():
@@ -161,7 +161,7 @@ def test_pax_archives_unpack_here(tree: dict[str, tuple[bytes, bool]], step: int
 
 
 @both_tars
-def test_there_and_back(tar: list[str], tmp_path: Path) -> None:
+def test_there_and_back(tar: Sequence[str], tmp_path: Path) -> None:
     """A packed local file of several chunks, unpacked and packed by a real tar, comes back byte for byte."""
     source, there, back = tmp_path / "source", tmp_path / "there", tmp_path / "back"
     data = os.urandom(300_001)
@@ -305,7 +305,7 @@ def test_only_regular_files_come_through(kind: bytes, dest: Path) -> None:
 
 
 @both_tars
-def test_what_real_tars_make_of_special_files(tar: list[str], tmp_path: Path, dest: Path) -> None:
+def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path, dest: Path) -> None:
     """Links and fifos in a real tree are left out and recorded, and its files arrive."""
     there = tmp_path / "there"
     there.mkdir()

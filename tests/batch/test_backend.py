@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 import pytest
 from pydantic import SecretBytes
+from tests.tools import each_tool
 
 from intercede.batch import BatchBackend
 from intercede.contract.backend import CAPABILITIES, capabilities
@@ -921,7 +922,7 @@ def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-SHELLS = ["dash", "bash", "busybox"]
+SHELLS = each_tool("dash", "bash", "busybox")
 HOSTILE_ENVIRONMENT = {
     "IFS": "a/e",
     "CDPATH": "/:/tmp",
@@ -943,13 +944,13 @@ HOSTILE_ENVIRONMENT = {
 }
 
 
-def tools(place: Path, shell: str) -> dict[str, str]:
+def tools(place: Path, shell: tuple[str, ...]) -> dict[str, str]:
     """Make a directory in which sh is that shell, and every tool is busybox's where it is busybox."""
     place.mkdir()
-    program = shutil.which(shell)
+    program = shutil.which(shell[0])
     assert program is not None
     (place / "sh").symlink_to(program)
-    if shell != "busybox":
+    if shell != ("busybox",):
         return {"PATH": f"{place}:{os.environ['PATH']}"}
     applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
     for applet in set(applets) - {"sh"}:
@@ -959,7 +960,7 @@ def tools(place: Path, shell: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: str, hostile: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
+def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: tuple[str, ...], hostile: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
     """Submit, look, fetch, kill, find, count, purge: the same under each sh, with friendly and hostile surroundings."""
     environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell)}
     (tmp_path / "in").write_text("input\n")

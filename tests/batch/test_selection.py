@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.tools import each_tool
 
 from intercede.batch.selection import Plan, matches
 
@@ -56,14 +57,14 @@ part = st.text("ab.-[]!*?\\ é\n'", min_size=1, max_size=4).filter(lambda text: 
 name = st.lists(part, min_size=1, max_size=3).map("/".join)
 
 
-@pytest.mark.parametrize("find", [["find"], ["busybox", "find"]], ids=" ".join)
+@pytest.mark.parametrize("find", each_tool("find", "busybox find"))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.sets(name, min_size=1, max_size=6), patterns=st.lists(name, min_size=1, max_size=4), unlisted=st.booleans()
 )
 def test_find_takes_at_least_what_is_wanted(
     tmp_path_factory: pytest.TempPathFactory,
-    find: list[str],
+    find: tuple[str, ...],
     names: set[str],
     patterns: list[str],
     unlisted: bool,  # noqa: FBT001 -- pytest gives it by name

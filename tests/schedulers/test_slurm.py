@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tools import each_tool, is_installed
 
 from intercede.contract.errors import ConfigError, LimitError, SchedulerError
 from intercede.contract.job import JobState, JobStatus, Resources
@@ -31,7 +32,7 @@ RECORDED = Path(slurm.__file__).parent / "recordings" / "slurm"
 ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
 VERSIONS = sorted(path.parent.name for path in ANSWERS.glob("*/answers.json"))
 TOOLS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
-SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
+SHELLS = ("dash", "bash --posix", "busybox sh")
 #: Notes how it was called, and answers with the next script that was given for it, or the one for all calls.
 STUB = """\
 #!/bin/sh
@@ -110,7 +111,7 @@ class Place:
             path.unlink()
 
 
-@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+@pytest.fixture(params=each_tool(*SHELLS))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A root with one submission, in each shell that is here."""
     return Place(tmp_path, request.param)
@@ -1118,7 +1119,8 @@ class Replay:
 
     def __init__(self, tmp: Path) -> None:
         self.tmp = tmp
-        self.places = {shell[0]: Place(tmp / shell[0], shell) for shell in SHELLS}
+        shells = [tuple(shell.split()) for shell in SHELLS]
+        self.places = {shell[0]: Place(tmp / shell[0], shell) for shell in shells if is_installed(shell[0])}
         self.schedulers: dict[str, SlurmScheduler] = {}
 
     def again(self, recording: Mapping[str, Any], answer: Mapping[str, Any], shell: str) -> CommandResult:

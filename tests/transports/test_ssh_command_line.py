@@ -2,12 +2,12 @@
 
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.tools import each_tool, is_installed
 
 from intercede.contract.errors import InvalidSpecError
 from intercede.transports._ssh_command import _FINISH, command_line, exit_code
@@ -15,12 +15,8 @@ from intercede.transports._ssh_command import _FINISH, command_line, exit_code
 START = 'read -r IC_LINE && eval "$IC_LINE"'
 MARK = "\x02mark"
 SHOW = ("sh", "-c", 'for a do printf "%s\\0" "$a"; done', "sh")
-SH = (("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh"), ("ksh",), ("mksh",))
-SHELLS = [
-    pytest.param(words, id=" ".join(words), marks=pytest.mark.skipif(not shutil.which(words[0]), reason="not here"))
-    for words in SH
-]
-every_shell = pytest.mark.parametrize("shell", SHELLS)
+SHELLS = ("sh", "dash", "bash --posix", "busybox sh", "ksh", "mksh")
+every_shell = pytest.mark.parametrize("shell", each_tool(*SHELLS))
 
 words = st.binary(max_size=40).filter(lambda word: b"\0" not in word)
 hostile = st.sampled_from(
@@ -135,7 +131,7 @@ def test_what_cannot_be_an_argument(argv: list[str]) -> None:
 
 def test_every_sh_ends_a_group() -> None:
     """A deaf one by KILL, once TERM did nothing for two seconds; where there is none, that is told by a code."""
-    shells = [" ".join(shell) for shell in SH if shutil.which(shell[0])]
+    shells = [shell for shell in SHELLS if is_installed(shell.split()[0])]
     deaf, pipe = ["sh", "-c", "trap '' TERM; echo ready; read -r line"], subprocess.PIPE
     groups = [subprocess.Popen(deaf, stdin=pipe, stdout=pipe, start_new_session=True) for _ in shells]
     for group in groups:

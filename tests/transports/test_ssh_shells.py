@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tools import each_tool
 
 from intercede.contract.errors import TransportError
 
@@ -18,21 +18,7 @@ if TYPE_CHECKING:
     from intercede.contract.transport import CommandResult
     from intercede.transports.ssh import SshTransport
 
-SHELLS = [
-    pytest.param(words, id=" ".join(words), marks=pytest.mark.skipif(not shutil.which(words[0]), reason="not here"))
-    for words in (
-        ("sh",),
-        ("dash",),
-        ("bash", "-l"),
-        ("busybox", "sh"),
-        ("csh",),
-        ("tcsh",),
-        ("fish",),
-        ("zsh",),
-        ("ksh",),
-        ("mksh",),
-    )
-]
+SHELLS = each_tool("sh", "dash", "bash -l", "busybox sh", "csh", "tcsh", "fish", "zsh", "ksh", "mksh")
 HOSTILE = ("", " ", "two\nlines\n", "it's", '"$HOME" `id`', "*", "!!", "%s", "\\", "~", "{a,b}", "-n", "\udcff", "ü")
 DATA = bytes(range(256)) * 300
 NOISES = {

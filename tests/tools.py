@@ -1,0 +1,67 @@
+"""Tools that some tests need and a bare machine lacks. One mark names them: ``@pytest.mark.needs("busybox")``."""
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "bsdtar": "libarchive-tools",
+    "busybox": "busybox",
+    "csh": "tcsh",
+    "dropbear": "dropbear-bin",
+    "fish": "fish",
+    "ksh": "ksh93u+m",
+    "mksh": "mksh",
+    "posh": "posh",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "strace": "strace",
+    "tcsh": "tcsh",
+    "tinysshd": "tinysshd",
+    "toybox": "toybox",
+    "yash": "yash",
+    "zsh": "zsh",
+}
+"""Each tool, and the Debian package that brings it. Essential tools of Debian, such as dash and tar, need no mark."""
+
+ALL = "INTERCEDE_ALL_TOOLS"
+"""The variable that turns a missing tool from a skip into a failure: set in CI, which installs every package."""
+
+
+def each_tool(*commands: str) -> "list[pytest.ParameterSet]":
+    """Make a parameter of each command, split into words: one that is not installed is skipped by name."""
+    return [pytest.param(tuple(command.split()), id=command, marks=marks(command.split()[0])) for command in commands]
+
+
+def marks(tool: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Return the mark for a tool, or none for one that every machine has."""
+    return (pytest.mark.needs(tool),) if tool in PACKAGES else ()
+
+
+def skip_what_lacks_its_tools(item: pytest.Item) -> None:
+    """Skip a test whose tools are not all installed, and say which are missing.
+
+    Raises:
+        pytest.UsageError: A tool is missing on a machine that says it has all, or is not in the table.
+    """
+    needed = {tool: None for mark in item.iter_markers("needs") for tool in mark.args}
+    if unknown := [tool for tool in needed if tool not in PACKAGES]:
+        raise pytest.UsageError(f"{item.nodeid}: tests/tools.py does not say which package brings {', '.join(unknown)}")
+    missing = [tool for tool in needed if not is_installed(tool)]
+    if not missing:
+        return
+    reason = f"needs {', '.join(missing)}: apt install {' '.join(sorted({PACKAGES[tool] for tool in missing}))}"
+    if os.environ.get(ALL):
+        raise pytest.UsageError(f"{item.nodeid} {reason}; {ALL} says that every tool is installed")
+    item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def is_installed(tool: str) -> bool:
+    """Look on PATH; servers often lie in directories that only root's PATH names."""
+    return shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") is not None
+
+
+if __name__ == "__main__":
+    print(*sorted(set(PACKAGES.values())))  # noqa: T201 -- for apt-get install
