@@ -499,7 +499,7 @@ mutations = st.lists(st.tuples(st.integers(0, len(BASE) - 1), st.integers(0, 255
 
 @given(changes=mutations, sums=st.booleans(), step=st.integers(1, 5000))
 @settings(max_examples=300, deadline=None)
-def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: int) -> None:  # noqa: FBT001  hypothesis
+def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: int) -> None:
     """Whatever is changed, with checksums put right or not: nothing outside, only plain files, only ArchiveError."""
     stream = bytearray(BASE)
     for at, value in changes:

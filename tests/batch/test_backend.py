@@ -5,8 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
-import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -113,22 +112,10 @@ class Site:
         return self.root / stamp / "copies" / index
 
 
-def inside(pid: str, place: Path) -> bool:
-    """Whether a process works in that place, or did before it was removed."""
-    try:
-        return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(str(place))
-    except OSError:
-        return False
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A fresh root; afterwards no process may be left in it."""
-    yield Site(tmp_path / "root")
-    deadline = time.monotonic() + 30
-    while left := [at.name for at in Path("/proc").iterdir() if at.name.isdigit() and inside(at.name, tmp_path)]:
-        assert time.monotonic() < deadline, f"processes {left} were left behind"
-        time.sleep(0.02)
+def site(root: Path) -> Site:
+    """The fresh root, and backends that share it."""
+    return Site(root)
 
 
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
@@ -159,8 +146,9 @@ def patterns(*some: str, include_unlisted: bool = False) -> OutputSpec:
     return OutputSpec(members=tuple(OutputMember(pattern=each) for each in some), include_unlisted=include_unlisted)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("copies", [1, 40])
-def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site, copies: int) -> None:
+async def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site, copies: int) -> None:
     """Enter, submit, status, fetch, counts, find, diagnostics and purge of what has an exit code: one each."""
     transport = Counting()
 
@@ -168,47 +156,41 @@ def test_every_verb_takes_as_many_commands_for_many_as_for_one(site: Site, copie
         before = len(transport.commands)
         return await verb, len(transport.commands) - before
 
-    async def main() -> None:
-        _, entering = await used(backend.__aenter__())
-        submission, submitting = await used(backend.submit(sh("echo out", tag="t"), copies))
-        handles = list(submission.handles.values())
-        await finish(backend, handles)
-        _, status = await used(backend.status(handles))
-        outputs, fetching = await used(backend.fetch_output(handles, site.dest))
-        assert all(output.ok for output in outputs.values())
-        others = [(await used(verb))[1] for verb in (backend.counts(), backend.find("t"), backend.diagnostics(handles))]
-        killed, killing = await used(backend.kill(handles))
-        purged, purging = await used(backend.purge(handles))
-        assert all(outcome.ok for outcome in [*killed.values(), *purged.values()])
-        assert [entering, submitting, status, fetching, *others, killing, purging] == [1] * 9
-        await backend.__aexit__(None, None, None)
-
     backend = site.backend(transport)
-    asyncio.run(main())
+    _, entering = await used(backend.__aenter__())
+    submission, submitting = await used(backend.submit(sh("echo out", tag="t"), copies))
+    handles = list(submission.handles.values())
+    await finish(backend, handles)
+    _, status = await used(backend.status(handles))
+    outputs, fetching = await used(backend.fetch_output(handles, site.dest))
+    assert all(output.ok for output in outputs.values())
+    others = [(await used(verb))[1] for verb in (backend.counts(), backend.find("t"), backend.diagnostics(handles))]
+    killed, killing = await used(backend.kill(handles))
+    purged, purging = await used(backend.purge(handles))
+    assert all(outcome.ok for outcome in [*killed.values(), *purged.values()])
+    assert [entering, submitting, status, fetching, *others, killing, purging] == [1] * 9
+    await backend.__aexit__(None, None, None)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("copies", [1, 20])
-def test_verdicts_without_an_exit_code_cost_one_command_more_once(site: Site, copies: int) -> None:
+async def test_verdicts_without_an_exit_code_cost_one_command_more_once(site: Site, copies: int) -> None:
     """Killing is one; the look that first sees the end writes it down with another, whichever verb it is."""
     transport = Counting()
-
-    async def main() -> None:
-        async with site.backend(transport) as backend, site.backend() as other:
-            handles = list((await backend.submit(sh("sleep 60"), copies)).handles.values())
-            await seen(backend, handles[0], JobState.RUNNING)
-            before = len(transport.commands)
-            assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
-            assert len(transport.commands) == before + 1
-            await until(other.counts, lambda counts: counts.queued + counts.running == 0)
-            before = len(transport.commands)
-            outputs = await backend.fetch_output(handles, site.dest)
-            assert all(output.ok for output in outputs.values())
-            assert len(transport.commands) == before + 2
-            told = await backend.status(handles)
-            assert {(each.state, each.reason) for each in told.values()} == {(JobState.KILLED, "killed_by_user")}
-            assert len(transport.commands) == before + 3
-
-    asyncio.run(main())
+    async with site.backend(transport) as backend, site.backend() as other:
+        handles = list((await backend.submit(sh("sleep 60"), copies)).handles.values())
+        await seen(backend, handles[0], JobState.RUNNING)
+        before = len(transport.commands)
+        assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
+        assert len(transport.commands) == before + 1
+        await until(other.counts, lambda counts: counts.queued + counts.running == 0)
+        before = len(transport.commands)
+        outputs = await backend.fetch_output(handles, site.dest)
+        assert all(output.ok for output in outputs.values())
+        assert len(transport.commands) == before + 2
+        told = await backend.status(handles)
+        assert {(each.state, each.reason) for each in told.values()} == {(JobState.KILLED, "killed_by_user")}
+        assert len(transport.commands) == before + 3
 
 
 def test_the_gate_sees_every_capability(site: Site) -> None:
@@ -216,131 +198,109 @@ def test_the_gate_sees_every_capability(site: Site) -> None:
     assert capabilities(site.backend()) == frozenset(CAPABILITIES)
 
 
-def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_verb_outside_of_async_with_raises(site: Site) -> None:
     """Before entering and after leaving, also with an empty list."""
     backend = site.backend()
-
-    async def main() -> None:
-        for _ in range(2):
-            for verb in (backend.status, backend.kill, backend.purge, backend.diagnostics):
-                with pytest.raises(NotOpenError):
-                    await verb([])
-            for call in (backend.counts(), backend.find("t"), backend.fetch_output([], site.dest)):
-                with pytest.raises(NotOpenError):
-                    await call
+    for _ in range(2):
+        for verb in (backend.status, backend.kill, backend.purge, backend.diagnostics):
             with pytest.raises(NotOpenError):
-                await backend.submit(sh("true"))
-            async with backend:
-                assert await backend.status([]) == {}
-        await backend.__aexit__(None, None, None)
-
-    asyncio.run(main())
+                await verb([])
+        for call in (backend.counts(), backend.find("t"), backend.fetch_output([], site.dest)):
+            with pytest.raises(NotOpenError):
+                await call
+        with pytest.raises(NotOpenError):
+            await backend.submit(sh("true"))
+        async with backend:
+            assert await backend.status([]) == {}
+    await backend.__aexit__(None, None, None)
 
 
 ARGUMENTS = ("a b", "", "'\"`$HOME`", "*", "new\nline\n", "-n", "é☃", "\\", "$(false)", "tab\t", "\r")
 
 
-def test_arguments_and_environment_arrive_byte_for_byte(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_arguments_and_environment_arrive_byte_for_byte(site: Site, backend: BatchBackend) -> None:
     """Whatever is in them; a copy's own variables win over the specification's."""
     script = 'printf "%s\\0" "$@" "$ODD" "$WHO" "$IFS"'
     copies = [CopyVars(environment={"WHO": f"copy {index}\n", "IFS": "e"}) for index in range(12)]
     spec = sh(script, *ARGUMENTS, environment={"ODD": 'it\'s\n"$odd"\n', "WHO": "nobody"})
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            submission = await backend.submit(spec, copies)
-            await finish(backend, submission.handles.values())
-            outputs = await backend.fetch_output(list(submission.handles.values()), site.dest)
-            for index, handle in submission.handles.items():
-                path = outputs[handle].stdout
-                assert path is not None
-                got = path.read_bytes().decode().split("\0")
-                assert got[:-1] == [*ARGUMENTS, 'it\'s\n"$odd"\n', f"copy {index}\n", " \t\n"]  # sh resets IFS
-
-    asyncio.run(main())
+    submission = await backend.submit(spec, copies)
+    await finish(backend, submission.handles.values())
+    outputs = await backend.fetch_output(list(submission.handles.values()), site.dest)
+    for index, handle in submission.handles.items():
+        path = outputs[handle].stdout
+        assert path is not None
+        got = path.read_bytes().decode().split("\0")
+        assert got[:-1] == [*ARGUMENTS, 'it\'s\n"$odd"\n', f"copy {index}\n", " \t\n"]  # sh resets IFS
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("own", [True, False], ids=["copy", "all"])
-def test_variables_of_any_name_change_nothing_but_the_payload(site: Site, tmp_path: Path, own: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
+async def test_variables_of_any_name_change_nothing_but_the_payload(
+    site: Site, backend: BatchBackend, tmp_path: Path, own: bool
+) -> None:
     """Also those that the wrapper uses itself: its redirections, its program, its record."""
     (tmp_path / "run").write_text('printf %s "$ic_stdout$ic_top$ic_what"; echo err >&2; exit 3\n')
     names = ["stdout", "stderr", "top", "what", "code", "signal", "attempt", "native", "host", "now", "boot", "command"]
     environment = {f"ic_{name}": "v" for name in names}
     spec = SubmissionSpec(executable=tmp_path / "run", environment={} if own else environment)
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(spec, [CopyVars(environment=environment if own else {})])).handles[0]
-            assert (await finish(backend, [handle]))[handle].exit_code == 3
-            output = (await backend.fetch_output([handle], site.dest))[handle]
-            assert output.stdout is not None
-            assert output.stderr is not None
-            assert (output.stdout.read_text(), output.stderr.read_text(), output.log) == ("vvv", "err\n", None)
-
-    asyncio.run(main())
+    handle = (await backend.submit(spec, [CopyVars(environment=environment if own else {})])).handles[0]
+    assert (await finish(backend, [handle]))[handle].exit_code == 3
+    output = (await backend.fetch_output([handle], site.dest))[handle]
+    assert output.stdout is not None
+    assert output.stderr is not None
+    assert (output.stdout.read_text(), output.stderr.read_text(), output.log) == ("vvv", "err\n", None)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("code", [0, 1, 2, 99, 100, 126, 127, 255])
-def test_exit_codes_are_told(site: Site, code: int) -> None:
+async def test_exit_codes_are_told(backend: BatchBackend, code: int) -> None:
     """0 is DONE; every other one FAILED with that code."""
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(sh(f"exit {code}"))).handles[0]
-            status = (await finish(backend, [handle]))[handle]
-            assert status.exit_code == code
-            assert (status.state, status.reason) == ((JobState.FAILED, "exit_code") if code else (JobState.DONE, None))
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh(f"exit {code}"))).handles[0]
+    status = (await finish(backend, [handle]))[handle]
+    assert status.exit_code == code
+    assert (status.state, status.reason) == ((JobState.FAILED, "exit_code") if code else (JobState.DONE, None))
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("number", [1, 2, 3, 9, 11, 13, 15])
-def test_death_by_signal_is_told(site: Site, number: int) -> None:
+async def test_death_by_signal_is_told(backend: BatchBackend, number: int) -> None:
     """Nothing is ignored in a payload that the resource does not ignore itself: INT and PIPE end it, too."""
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(sh(f"kill -{number} $$; exit 5"))).handles[0]
-            status = (await finish(backend, [handle]))[handle]
-            assert (status.state, status.signal, status.reason) == (JobState.FAILED, number, "signal")
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh(f"kill -{number} $$; exit 5"))).handles[0]
+    status = (await finish(backend, [handle]))[handle]
+    assert (status.state, status.signal, status.reason) == (JobState.FAILED, number, "signal")
 
 
-def test_what_cannot_start_fails(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_cannot_start_fails(backend: BatchBackend, tmp_path: Path) -> None:
     """A program that is not there, and a shebang that leads nowhere: 127 or 126."""
     (tmp_path / "bad").write_text("#!/nowhere/at/all\n")
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            for executable in ("no-such-program", "-no-such-program", tmp_path / "bad"):
-                handle = (await backend.submit(SubmissionSpec(executable=executable))).handles[0]
-                status = (await finish(backend, [handle]))[handle]
-                assert status.state is JobState.FAILED
-                assert status.exit_code in {126, 127}
-
-    asyncio.run(main())
+    for executable in ("no-such-program", "-no-such-program", tmp_path / "bad"):
+        handle = (await backend.submit(SubmissionSpec(executable=executable))).handles[0]
+        status = (await finish(backend, [handle]))[handle]
+        assert status.state is JobState.FAILED
+        assert status.exit_code in {126, 127}
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("text", ["#!/bin/sh\n", ""])
-def test_a_local_executable_runs_whatever_its_mode(site: Site, tmp_path: Path, text: str) -> None:
+async def test_a_local_executable_runs_whatever_its_mode(
+    site: Site, backend: BatchBackend, tmp_path: Path, text: str
+) -> None:
     """With its shebang or by sh; the name `true` on PATH is the program, not the shell's word."""
     (tmp_path / "it's -x").write_text(f'{text}echo ran "$1"\n')
     (tmp_path / "it's -x").chmod(0o644)
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            spec = SubmissionSpec(executable=tmp_path / "it's -x", arguments=("a  b",))
-            handle = (await backend.submit(spec)).handles[0]
-            assert (await finish(backend, [handle]))[handle].state is JobState.DONE
-            path = (await backend.fetch_output([handle], site.dest))[handle].stdout
-            assert path is not None
-            assert path.read_text() == "ran a  b\n"
-
-    asyncio.run(main())
+    spec = SubmissionSpec(executable=tmp_path / "it's -x", arguments=("a  b",))
+    handle = (await backend.submit(spec)).handles[0]
+    assert (await finish(backend, [handle]))[handle].state is JobState.DONE
+    path = (await backend.fetch_output([handle], site.dest))[handle].stdout
+    assert path is not None
+    assert path.read_text() == "ran a  b\n"
 
 
-def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
     """Inputs in sub-directories too; a secret with mode 0600 in its own copy only, removed at the end."""
     (tmp_path / "in").write_bytes(b"\0\xff" * 1000)
     script = "cmp in.bin d/e.bin && stat -c %a token && cat token && mkdir sub && cp token sub/mine && ls -A"
@@ -350,41 +310,34 @@ def test_inputs_and_secrets_arrive_and_never_come_back(site: Site, tmp_path: Pat
         outputs=patterns(include_unlisted=True),
     )
     copies = [CopyVars(secrets={"token": SecretBytes(f"hush{index}\n".encode())}) for index in range(3)]
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            submission = await backend.submit(spec, copies)
-            (tmp_path / "in").unlink()
-            await finish(backend, submission.handles.values())
-            outputs = await backend.fetch_output(list(submission.handles.values()), site.dest)
-            for index, handle in submission.handles.items():
-                output = outputs[handle]
-                assert output.ok
-                assert output.stdout is not None
-                assert output.stdout.read_text() == f"600\nhush{index}\nd\nin.bin\nsub\ntoken\n"
-                assert set(output.files) == {"sub/mine"}
-                assert not (site.directory(handle) / "work" / "token").exists()
-
-    asyncio.run(main())
+    submission = await backend.submit(spec, copies)
+    (tmp_path / "in").unlink()
+    await finish(backend, submission.handles.values())
+    outputs = await backend.fetch_output(list(submission.handles.values()), site.dest)
+    for index, handle in submission.handles.items():
+        output = outputs[handle]
+        assert output.ok
+        assert output.stdout is not None
+        assert output.stdout.read_text() == f"600\nhush{index}\nd\nin.bin\nsub\ntoken\n"
+        assert set(output.files) == {"sub/mine"}
+        assert not (site.directory(handle) / "work" / "token").exists()
 
 
-def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) -> None:
     """All that lies in the root is ours alone, and no command of ours was given the secret."""
     transport = Counting()
-
-    async def main() -> None:
-        async with site.backend(transport) as backend:
-            copies = [CopyVars(secrets={"token": SecretBytes(b"hush-hush")}, environment={"V": "quiet-value"})]
-            handle = (await backend.submit(sh("sleep 0.2; exit 3"), copies)).handles[0]
-            told = await finish(backend, [handle])
-            assert "hush-hush" not in repr((transport.commands, handle, told))
-            assert "quiet-value" not in repr(transport.commands)
-
-    asyncio.run(main())
+    async with site.backend(transport) as backend:
+        copies = [CopyVars(secrets={"token": SecretBytes(b"hush-hush")}, environment={"V": "quiet-value"})]
+        handle = (await backend.submit(sh("sleep 0.2; exit 3"), copies)).handles[0]
+        told = await finish(backend, [handle])
+        assert "hush-hush" not in repr((transport.commands, handle, told))
+        assert "quiet-value" not in repr(transport.commands)
     open_ = [path for path in (site.root, *site.root.rglob("*")) if path.lstat().st_mode & 0o077]
     assert open_ == []
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("fields", "copies", "error"),
     [
@@ -402,48 +355,40 @@ def test_a_secret_is_in_no_argument_list_and_no_readable_file(site: Site) -> Non
         ({"stdout": "a/b"}, [CopyVars(secrets={"a": SecretBytes(b"")})], InvalidSpecError),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_starts(
-    site: Site, fields: dict[str, object], copies: int | list[CopyVars], error: type[Exception]
+async def test_what_cannot_be_is_refused_before_anything_starts(
+    site: Site, backend: BatchBackend, fields: dict[str, object], copies: int | list[CopyVars], error: type[Exception]
 ) -> None:
     """By its own error, and no submission lies in the root."""
     spec = SubmissionSpec.model_validate({"executable": "true", **fields})
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            with pytest.raises(error):
-                await backend.submit(spec, copies)
-        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
-
-    asyncio.run(main())
+    with pytest.raises(error):
+        await backend.submit(spec, copies)
+    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_only_what_was_asked_comes_back(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_only_what_was_asked_comes_back(site: Site, backend: BatchBackend) -> None:
     """Named members, globs, directories; what matched nothing is missing; stdout and stderr under names of their own."""
     script = (
         "mkdir -p logs/deep .dot; echo 1 >a.txt; echo 2 >b.log; echo 3 >logs/deep/c; echo 4 >.dot/d; : >empty; echo out"
     )
     spec = sh(script, outputs=patterns("*.txt", "logs", "none*", "**/d", "empty"), stdout="logs/out", stderr="err")
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(spec)).handles[0]
-            await finish(backend, [handle])
-            for _ in range(2):
-                output = (await backend.fetch_output([handle], site.dest))[handle]
-                assert (output.ok, output.missing) == (True, ("none*", "**/d"))
-                assert set(output.files) == {"a.txt", "logs/deep/c", "empty"}
-                assert output.stdout is not None
-                assert output.stdout.read_text() == "out\n"
-                assert all(path.is_relative_to(site.dest) for path in output.files.values())
-            assert len(list(site.dest.iterdir())) == 1
-
-    asyncio.run(main())
+    handle = (await backend.submit(spec)).handles[0]
+    await finish(backend, [handle])
+    for _ in range(2):
+        output = (await backend.fetch_output([handle], site.dest))[handle]
+        assert (output.ok, output.missing) == (True, ("none*", "**/d"))
+        assert set(output.files) == {"a.txt", "logs/deep/c", "empty"}
+        assert output.stdout is not None
+        assert output.stdout.read_text() == "out\n"
+        assert all(path.is_relative_to(site.dest) for path in output.files.values())
+    assert len(list(site.dest.iterdir())) == 1
 
 
 HOSTILE = ["a b", "new\nline", "-rf", "--", "é", "\udcff", "back\\slash", "'", "*", "[x]", "\n", " lead", "nl\n."]
 
 
-def test_hostile_names_come_through_and_links_do_not(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_hostile_names_come_through_and_links_do_not(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
     """Files under any name, in a directory of any name; links, fifos and what they lead to stay there."""
     (tmp_path / "outside").write_text("outside")
     (tmp_path / "make.py").write_text(
@@ -456,120 +401,102 @@ def test_hostile_names_come_through_and_links_do_not(site: Site, tmp_path: Path)
         "os.link('a b.f', 'hard')\n"
     )
     spec = sh(f"python3 {tmp_path / 'make.py'}", outputs=patterns(include_unlisted=True))
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(spec)).handles[0]
-            assert (await finish(backend, [handle]))[handle].state is JobState.DONE
-            output = (await backend.fetch_output([handle], site.dest))[handle]
-            assert (output.ok, output.reason) == (True, None)
-            assert set(output.files) == {
-                *(f"{name}.f" for name in HOSTILE),
-                *(f"d{name}/f" for name in HOSTILE),
-                "hard",
-            }
-            assert all(stat.S_ISREG(path.lstat().st_mode) for path in site.dest.rglob("*") if not path.is_dir())
-
-    asyncio.run(main())
+    handle = (await backend.submit(spec)).handles[0]
+    assert (await finish(backend, [handle]))[handle].state is JobState.DONE
+    output = (await backend.fetch_output([handle], site.dest))[handle]
+    assert (output.ok, output.reason) == (True, None)
+    assert set(output.files) == {
+        *(f"{name}.f" for name in HOSTILE),
+        *(f"d{name}/f" for name in HOSTILE),
+        "hard",
+    }
+    assert all(stat.S_ISREG(path.lstat().st_mode) for path in site.dest.rglob("*") if not path.is_dir())
 
 
-def test_a_job_over_the_limits_is_told_and_the_others_arrive(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_job_over_the_limits_is_told_and_the_others_arrive(site: Site) -> None:
     """What fits is sent, stdout and stderr first; the rest is left out over there, job by job."""
     spec = sh('n=1; [ "$MANY" = no ] || n=9; for i in $(seq $n); do printf 12345 >f$i; done', outputs=patterns("f*"))
     copies = [CopyVars(environment={"MANY": many}) for many in ("no", "yes")]
-
-    async def main() -> None:
-        for files, size in ((5, 1000), (1000, 16)):
-            limited = BatchBackend(Counting(), DirectScheduler(2), root=str(site.root), max_files=files, max_bytes=size)
-            async with limited as backend:
-                handles = (await backend.submit(spec, copies)).handles
-                await finish(backend, handles.values())
-                outputs = await backend.fetch_output(list(handles.values()), site.dest)
-                assert outputs[handles[0]].ok
-                assert set(outputs[handles[0]].files) == {"f1"}
-                assert outputs[handles[1]].stdout is not None
-                reason = outputs[handles[1]].reason
-                assert not outputs[handles[1]].ok
-                assert reason is not None
-                assert reason.startswith("limit: 6 files")
-                assert len(outputs[handles[1]].files) == 3
-
-    asyncio.run(main())
+    for files, size in ((5, 1000), (1000, 16)):
+        limited = BatchBackend(Counting(), DirectScheduler(2), root=str(site.root), max_files=files, max_bytes=size)
+        async with limited as backend:
+            handles = (await backend.submit(spec, copies)).handles
+            await finish(backend, handles.values())
+            outputs = await backend.fetch_output(list(handles.values()), site.dest)
+            assert outputs[handles[0]].ok
+            assert set(outputs[handles[0]].files) == {"f1"}
+            assert outputs[handles[1]].stdout is not None
+            reason = outputs[handles[1]].reason
+            assert not outputs[handles[1]].ok
+            assert reason is not None
+            assert reason.startswith("limit: 6 files")
+            assert len(outputs[handles[1]].files) == 3
 
 
-def test_an_unfinished_job_is_not_ok_and_comes_whole_later(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_an_unfinished_job_is_not_ok_and_comes_whole_later(site: Site, backend: BatchBackend) -> None:
     """Fetching early loses nothing; diagnostics shows the output so far."""
     spec = sh("echo early; while [ ! -e go ]; do sleep 0.02; done; echo late", outputs=patterns("go"))
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(spec)).handles[0]
-            shown = await until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
-            assert shown[handle].text == "early\n"
-            early = (await backend.fetch_output([handle], site.dest))[handle]
-            assert (early.ok, early.reason and early.reason.partition(":")[0]) == (False, "running")
-            assert (await backend.purge([handle]))[handle].reason == "running"
-            assert (await backend.counts()).running == 1
-            (site.directory(handle) / "work" / "go").touch()
-            await finish(backend, [handle])
-            output = (await backend.fetch_output([handle], site.dest))[handle]
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "early\nlate\n"
-
-    asyncio.run(main())
+    handle = (await backend.submit(spec)).handles[0]
+    shown = await until(lambda: backend.diagnostics([handle]), lambda told: told[handle].text != "")
+    assert shown[handle].text == "early\n"
+    early = (await backend.fetch_output([handle], site.dest))[handle]
+    assert (early.ok, early.reason and early.reason.partition(":")[0]) == (False, "running")
+    assert (await backend.purge([handle]))[handle].reason == "running"
+    assert (await backend.counts()).running == 1
+    (site.directory(handle) / "work" / "go").touch()
+    await finish(backend, [handle])
+    output = (await backend.fetch_output([handle], site.dest))[handle]
+    assert output.stdout is not None
+    assert output.stdout.read_text() == "early\nlate\n"
 
 
-def test_handles_from_elsewhere_are_data(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_handles_from_elsewhere_are_data(site: Site, backend: BatchBackend) -> None:
     """Foreign, hostile and unknown ones are answered, each alone, whatever they spell."""
     hostile = ["../../etc", "$(touch x)", "aaaaaaaaaaaaa.0\n", "aaaaaaaaaaaaa.00", "aaaaaaaaaaaaa.-1", "é", "'; exit"]
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            mine = (await backend.submit(sh("true"))).handles[0]
-            foreign = [JobHandle(resource=mine.resource, job=job) for job in hostile]
-            foreign.append(JobHandle(resource="another", job=mine.job))
-            unknown = JobHandle(resource=mine.resource, job="a" * 13 + ".0")
-            every = [mine, mine, unknown, *foreign]
-            await finish(backend, [mine])
-            told = await backend.status(every)
-            assert set(told) == set(every)
-            assert {told[handle].reason for handle in foreign} == {"foreign"}
-            assert told[unknown].state is JobState.UNKNOWN
-            killed, purged = await backend.kill(every), await backend.purge([unknown, *foreign])
-            assert {killed[handle].reason for handle in foreign} == {"foreign"}
-            assert (killed[unknown].reason, killed[mine].ok, purged[unknown].ok) == ("unknown", True, True)
-            assert {purged[handle].reason for handle in foreign} == {"foreign"}
-            outputs = await backend.fetch_output(every, site.dest)
-            assert [handle for handle, output in outputs.items() if output.ok] == [mine]
-            outputs = await backend.fetch_output([unknown, mine], site.dest)
-            assert (outputs[unknown].ok, outputs[mine].ok) == (False, True)
-            assert not (await backend.fetch_output([unknown], site.dest))[unknown].ok
-            assert set(await backend.diagnostics(every)) == set(every)
-
-    asyncio.run(main())
+    mine = (await backend.submit(sh("true"))).handles[0]
+    foreign = [JobHandle(resource=mine.resource, job=job) for job in hostile]
+    foreign.append(JobHandle(resource="another", job=mine.job))
+    unknown = JobHandle(resource=mine.resource, job="a" * 13 + ".0")
+    every = [mine, mine, unknown, *foreign]
+    await finish(backend, [mine])
+    told = await backend.status(every)
+    assert set(told) == set(every)
+    assert {told[handle].reason for handle in foreign} == {"foreign"}
+    assert told[unknown].state is JobState.UNKNOWN
+    killed, purged = await backend.kill(every), await backend.purge([unknown, *foreign])
+    assert {killed[handle].reason for handle in foreign} == {"foreign"}
+    assert (killed[unknown].reason, killed[mine].ok, purged[unknown].ok) == ("unknown", True, True)
+    assert {purged[handle].reason for handle in foreign} == {"foreign"}
+    outputs = await backend.fetch_output(every, site.dest)
+    assert [handle for handle, output in outputs.items() if output.ok] == [mine]
+    outputs = await backend.fetch_output([unknown, mine], site.dest)
+    assert (outputs[unknown].ok, outputs[mine].ok) == (False, True)
+    assert not (await backend.fetch_output([unknown], site.dest))[unknown].ok
+    assert set(await backend.diagnostics(every)) == set(every)
 
 
-def test_killing_ends_a_running_job_and_its_children_and_no_other(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_killing_ends_a_running_job_and_its_children_and_no_other(
+    site: Site, backend: BatchBackend, working_in: Callable[[Path], list[str]]
+) -> None:
     """What ignores TERM has its grace; the other copies live on; a second kill is fine."""
     script = 'trap "" TERM; echo $$ >pid; sh -c "echo \\$\\$ >child; sleep 60; sleep 60" & wait; wait; sleep 60'
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handles = (await backend.submit(sh(script), 2)).handles
-            for handle in handles.values():
-                await seen(backend, handle, JobState.RUNNING)
-                await until(partial(written, site.directory(handle) / "work" / "child"), bool)
-            for _ in range(2):
-                assert (await backend.kill([handles[0]]))[handles[0]].ok
-            status = (await finish(backend, [handles[0]]))[handles[0]]
-            assert (status.state, status.reason) == (JobState.KILLED, "killed_by_user")
-            child = (await written(site.directory(handles[0]) / "work" / "child")).strip()
-            assert not inside(child, site.root)
-            assert (await backend.status([handles[1]]))[handles[1]].state is JobState.RUNNING
-            await backend.kill([handles[1]])
-            await finish(backend, [handles[1]])
-
-    asyncio.run(main())
+    handles = (await backend.submit(sh(script), 2)).handles
+    for handle in handles.values():
+        await seen(backend, handle, JobState.RUNNING)
+        await until(partial(written, site.directory(handle) / "work" / "child"), bool)
+    for _ in range(2):
+        assert (await backend.kill([handles[0]]))[handles[0]].ok
+    status = (await finish(backend, [handles[0]]))[handles[0]]
+    assert (status.state, status.reason) == (JobState.KILLED, "killed_by_user")
+    child = (await written(site.directory(handles[0]) / "work" / "child")).strip()
+    assert child not in working_in(site.root)
+    assert (await backend.status([handles[1]]))[handles[1]].state is JobState.RUNNING
+    await backend.kill([handles[1]])
+    await finish(backend, [handles[1]])
 
 
 async def written(path: Path) -> str:
@@ -577,201 +504,167 @@ async def written(path: Path) -> str:
     return await asyncio.to_thread(lambda: path.read_text() if path.exists() else "")
 
 
-def test_a_job_killed_right_after_submit_never_reaches_its_end(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_job_killed_right_after_submit_never_reaches_its_end(site: Site) -> None:
     """Whether it waited, was about to start, or ran: no copy writes its last line, and all are KILLED."""
     marks = site.root.parent / "marks"
     marks.mkdir()
     spec = sh(f"sleep 1; touch {marks}/$$")
-
-    async def main() -> None:
-        async with site.backend(slots=2) as backend:
-            for _ in range(3):
-                handles = list((await backend.submit(spec, 6)).handles.values())
-                assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
-                told = await finish(backend, handles)
-                assert {status.state for status in told.values()} == {JobState.KILLED}
-
-    asyncio.run(main())
+    async with site.backend(slots=2) as backend:
+        for _ in range(3):
+            handles = list((await backend.submit(spec, 6)).handles.values())
+            assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
+            told = await finish(backend, handles)
+            assert {status.state for status in told.values()} == {JobState.KILLED}
     assert list(marks.iterdir()) == []
 
 
-def test_a_final_state_does_not_change(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_final_state_does_not_change(site: Site) -> None:
     """A kill after the end changes nothing: neither a code's verdict nor a signal's that somebody was told."""
-
-    async def main() -> None:
-        async with site.backend() as backend, site.backend() as other:
-            handles = [(await backend.submit(sh(script))).handles[0] for script in ("exit 3", "kill -9 $$")]
-            before = await finish(backend, handles)
-            assert all(outcome.ok for outcome in (await other.kill(handles)).values())
-            assert dict(await other.status(handles)) == dict(before)
-
-    asyncio.run(main())
+    async with site.backend() as backend, site.backend() as other:
+        handles = [(await backend.submit(sh(script))).handles[0] for script in ("exit 3", "kill -9 $$")]
+        before = await finish(backend, handles)
+        assert all(outcome.ok for outcome in (await other.kill(handles)).values())
+        assert dict(await other.status(handles)) == dict(before)
 
 
-def test_purging_leaves_nothing_of_a_job_and_the_last_takes_the_rest(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_purging_leaves_nothing_of_a_job_and_the_last_takes_the_rest(site: Site, backend: BatchBackend) -> None:
     """Other copies stay; purged ones are unknown, not fetchable, not found; read-only directories are no hindrance."""
     spec = sh("mkdir -p a/b; touch a/b/c; chmod 500 a/b a", tag="t")
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handles = (await backend.submit(spec, 3)).handles
-            await finish(backend, handles.values())
-            assert (await backend.purge([handles[1]]))[handles[1]].ok
-            assert set(await backend.find("t")) == {handles[0], handles[2]}
-            told = await backend.status(list(handles.values()))
-            assert [told[handles[index]].state for index in range(3)] == ["DONE", "UNKNOWN", "DONE"]
-            assert not (await backend.fetch_output([handles[1]], site.dest))[handles[1]].ok
-            for _ in range(2):
-                assert all(outcome.ok for outcome in (await backend.purge(list(handles.values()))).values())
-            assert await backend.find("t") == []
-        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
-        assert list((site.root / ".trash").iterdir()) == []
-
-    asyncio.run(main())
+    handles = (await backend.submit(spec, 3)).handles
+    await finish(backend, handles.values())
+    assert (await backend.purge([handles[1]]))[handles[1]].ok
+    assert set(await backend.find("t")) == {handles[0], handles[2]}
+    told = await backend.status(list(handles.values()))
+    assert [told[handles[index]].state for index in range(3)] == ["DONE", "UNKNOWN", "DONE"]
+    assert not (await backend.fetch_output([handles[1]], site.dest))[handles[1]].ok
+    for _ in range(2):
+        assert all(outcome.ok for outcome in (await backend.purge(list(handles.values()))).values())
+    assert await backend.find("t") == []
+    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
+    assert list((site.root / ".trash").iterdir()) == []
 
 
 TAGS = ["t", "t ", "*", "$(false)", "new\nline", "é/..", "'", "x" * 256]
 
 
-def test_tags_are_data_and_found_from_elsewhere(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_tags_are_data_and_found_from_elsewhere(site: Site) -> None:
     """Each finds its own submissions, all of them, each job once; one process writes, another finds."""
-
-    async def main() -> None:
-        async with site.backend() as backend, site.backend() as other:
-            made = {tag: [await backend.submit(sh("true", tag=tag), 2) for _ in range(2)] for tag in TAGS[:3]}
-            made |= {tag: [await backend.submit(sh("true", tag=tag))] for tag in TAGS[3:]}
-            for tag, submissions in made.items():
-                wanted = [handle for each in submissions for handle in each.handles.values()]
-                assert sorted(handle.job for handle in await other.find(tag)) == sorted(handle.job for handle in wanted)
-            assert await other.find("none") == []
-            await finish(other, [h for some in made.values() for each in some for h in each.handles.values()])
-
-    asyncio.run(main())
+    async with site.backend() as backend, site.backend() as other:
+        made = {tag: [await backend.submit(sh("true", tag=tag), 2) for _ in range(2)] for tag in TAGS[:3]}
+        made |= {tag: [await backend.submit(sh("true", tag=tag))] for tag in TAGS[3:]}
+        for tag, submissions in made.items():
+            wanted = [handle for each in submissions for handle in each.handles.values()]
+            assert sorted(handle.job for handle in await other.find(tag)) == sorted(handle.job for handle in wanted)
+        assert await other.find("none") == []
+        await finish(other, [h for some in made.values() for each in some for h in each.handles.values()])
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.05, 0.1, 0.2])
-def test_a_cancelled_submit_is_found_exactly(site: Site, after_s: float) -> None:
+async def test_a_cancelled_submit_is_found_exactly(site: Site, backend: BatchBackend, after_s: float) -> None:
     """Whatever it had come to: what find returns is all that ever runs, and the instance is usable."""
     marks = site.root.parent / "marks"
     marks.mkdir()
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            task = asyncio.create_task(backend.submit(sh(f"touch {marks}/$PPID-$$", tag="t"), 3))
-            await asyncio.sleep(after_s)
-            task.cancel()
-            await asyncio.wait({task})
-            found = await backend.find("t")
-            assert len(found) in {0, 3}
-            assert set(await backend.find("t")) == set(found)
-            told = await finish(backend, found)
-            assert {status.state for status in told.values()} <= {JobState.DONE}
-            last = (await backend.submit(sh("true"))).handles[0]
-            await finish(backend, [last])
-            assert len(list(marks.iterdir())) == len(found)
-
-    asyncio.run(main())
+    task = asyncio.create_task(backend.submit(sh(f"touch {marks}/$PPID-$$", tag="t"), 3))
+    await asyncio.sleep(after_s)
+    task.cancel()
+    await asyncio.wait({task})
+    found = await backend.find("t")
+    assert len(found) in {0, 3}
+    assert set(await backend.find("t")) == set(found)
+    told = await finish(backend, found)
+    assert {status.state for status in told.values()} <= {JobState.DONE}
+    last = (await backend.submit(sh("true"))).handles[0]
+    await finish(backend, [last])
+    assert len(list(marks.iterdir())) == len(found)
 
 
-def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site) -> None:
     """A scheduler that tells ids in its own words costs a stranger one command, once; its refusals are told."""
     spec = sh("while [ ! -e ../../../go ]; do sleep 0.02; done", tag="t")
-
-    async def main() -> None:
-        first, second, third = Counting(), Counting(), Counting()
-        several = [BatchBackend(each, Chunky(4), root=str(site.root)) for each in (first, second, third)]
-        async with several[0] as backend, several[1] as other, several[2] as late:
-            submission = await backend.submit(spec, 4)
-            assert list(submission.failures) == [3]
-            handles = list(submission.handles.values())
-            await until(
-                lambda: other.status(handles), lambda told: JobState.RUNNING in {s.state for s in told.values()}
-            )
-            before = len(second.commands)
-            assert (await other.status(handles))[handles[0]].state is JobState.RUNNING
-            assert len(second.commands) == before + 1
-            before = len(third.commands)
-            assert (await late.counts()).running == 3
-            assert sorted(await late.find("t"), key=str) == sorted(handles, key=str)
-            assert len(third.commands) == before + 2
-            (site.directory(handles[0]).parents[1] / "go").touch()
-            await finish(backend, handles)
-            assert all(outcome.ok for outcome in (await backend.purge(handles)).values())
-        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
-
-    asyncio.run(main())
+    first, second, third = Counting(), Counting(), Counting()
+    several = [BatchBackend(each, Chunky(4), root=str(site.root)) for each in (first, second, third)]
+    async with several[0] as backend, several[1] as other, several[2] as late:
+        submission = await backend.submit(spec, 4)
+        assert list(submission.failures) == [3]
+        handles = list(submission.handles.values())
+        await until(lambda: other.status(handles), lambda told: JobState.RUNNING in {s.state for s in told.values()})
+        before = len(second.commands)
+        assert (await other.status(handles))[handles[0]].state is JobState.RUNNING
+        assert len(second.commands) == before + 1
+        before = len(third.commands)
+        assert (await late.counts()).running == 3
+        assert sorted(await late.find("t"), key=str) == sorted(handles, key=str)
+        assert len(third.commands) == before + 2
+        (site.directory(handles[0]).parents[1] / "go").touch()
+        await finish(backend, handles)
+        assert all(outcome.ok for outcome in (await backend.purge(handles)).values())
+    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_a_lost_answer_is_settled_by_the_schedulers_list(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_lost_answer_is_settled_by_the_schedulers_list(site: Site) -> None:
     """Whoever asks learns the ids from the scheduler, where the submission's own end was never written."""
-
-    async def main() -> None:
-        async with site.backend() as backend, site.backend() as other:
-            handles = (await backend.submit(sh("sleep 60", tag="t"), 2)).handles
-            for name in ("natives", "submitted"):
-                (site.directory(handles[0]).parents[1] / name).unlink()
-            assert set(await other.find("t")) == set(handles.values())
-            (site.directory(handles[0]).parents[1] / "natives").unlink(missing_ok=True)
-            await until(lambda: other.status([handles[0]]), lambda told: told[handles[0]].state is JobState.RUNNING)
-            assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
-            await finish(other, handles.values())
-
-    asyncio.run(main())
+    async with site.backend() as backend, site.backend() as other:
+        handles = (await backend.submit(sh("sleep 60", tag="t"), 2)).handles
+        for name in ("natives", "submitted"):
+            (site.directory(handles[0]).parents[1] / name).unlink()
+        assert set(await other.find("t")) == set(handles.values())
+        (site.directory(handles[0]).parents[1] / "natives").unlink(missing_ok=True)
+        await until(lambda: other.status([handles[0]]), lambda told: told[handles[0]].state is JobState.RUNNING)
+        assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
+        await finish(other, handles.values())
 
 
-def test_a_submission_that_was_refused_whole_leaves_nothing(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_submission_that_was_refused_whole_leaves_nothing(site: Site) -> None:
     """It raises, to be tried again, and nothing lies there or is found."""
-
-    async def main() -> None:
-        async with BatchBackend(Counting(), Chunky(1), root=str(site.root)) as backend:
-            with pytest.raises(LimitError, match="over a limit") as caught:
-                await backend.submit(sh("true", tag="t"), 1)
-            assert caught.value.retryable
-            assert await backend.find("t") == []
-        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
-
-    asyncio.run(main())
+    async with BatchBackend(Counting(), Chunky(1), root=str(site.root)) as backend:
+        with pytest.raises(LimitError, match="over a limit") as caught:
+            await backend.submit(sh("true", tag="t"), 1)
+        assert caught.value.retryable
+        assert await backend.find("t") == []
+    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_commands_in_flight_bounds_the_transport(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_commands_in_flight_bounds_the_transport(site: Site) -> None:
     """Twenty verbs at once are never more than three commands."""
     transport = Counting()
-
-    async def main() -> None:
-        backend = BatchBackend(transport, DirectScheduler(1), root=str(site.root), commands_in_flight=3)
-        async with backend:
-            await asyncio.gather(*(backend.find("t") for _ in range(20)))
-        assert transport.most_out == 3
-
-    asyncio.run(main())
+    backend = BatchBackend(transport, DirectScheduler(1), root=str(site.root), commands_in_flight=3)
+    async with backend:
+        await asyncio.gather(*(backend.find("t") for _ in range(20)))
+    assert transport.most_out == 3
 
 
-def test_packing_that_takes_too_long_is_told(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_packing_that_takes_too_long_is_told(site: Site, backend: BatchBackend, tmp_path: Path) -> None:
     """The far side stops it; the job says so, and comes whole where there is time."""
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "tar").write_text('#!/bin/sh\ncase "$*" in *-cf*) sleep 30 ;; esac\nexec /usr/bin/env -u PATH tar "$@"\n')
     (slow / "tar").chmod(0o755)
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(sh("echo out"))).handles[0]
-            await finish(backend, [handle])
-            patience = BatchBackend(
-                Counting({"PATH": f"{slow}:{os.environ['PATH']}"}),
-                DirectScheduler(),
-                root=str(site.root),
-                max_seconds=1,
-            )
-            async with patience:
-                output = (await patience.fetch_output([handle], site.dest))[handle]
-                assert (output.ok, output.reason and output.reason.partition(":")[0]) == (False, "limit")
-            assert (await backend.fetch_output([handle], site.dest))[handle].ok
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("echo out"))).handles[0]
+    await finish(backend, [handle])
+    patience = BatchBackend(
+        Counting({"PATH": f"{slow}:{os.environ['PATH']}"}),
+        DirectScheduler(),
+        root=str(site.root),
+        max_seconds=1,
+    )
+    async with patience:
+        output = (await patience.fetch_output([handle], site.dest))[handle]
+        assert (output.ok, output.reason and output.reason.partition(":")[0]) == (False, "limit")
+    assert (await backend.fetch_output([handle], site.dest))[handle].ok
 
 
-def test_a_cut_archive_starts_nothing(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_cut_archive_starts_nothing(site: Site) -> None:
     """An archive that ends early, even at a block's boundary, has no submit.sh, and nothing was started."""
 
     class Cutting(Counting):
@@ -787,35 +680,27 @@ def test_a_cut_archive_starts_nothing(site: Site) -> None:
             cut = stdin if "tar" not in argv[2] else half()
             return await super().run(argv, stdin=cut, stdout=stdout)
 
-    async def main() -> None:
-        async with site.backend(Cutting()) as backend:
-            with pytest.raises(TransportError):
-                await backend.submit(sh("true", tag="t"))
-            assert await backend.find("t") == []
-
-    asyncio.run(main())
+    async with site.backend(Cutting()) as backend:
+        with pytest.raises(TransportError):
+            await backend.submit(sh("true", tag="t"))
+        assert await backend.find("t") == []
 
 
-def test_a_job_that_left_no_trace_is_lost(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_job_that_left_no_trace_is_lost(site: Site, backend: BatchBackend) -> None:
     """All of its processes were killed by somebody: UNKNOWN, at once, never success; it can be purged."""
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(sh("sleep 60"))).handles[0]
-            await seen(backend, handle, JobState.RUNNING)
-            group = (site.root / handle.job.partition(".")[0] / "direct" / "0").read_text().split()[0]
-            os.killpg(int(group), 9)
-            told = await until(
-                lambda: backend.status([handle]), lambda told: told[handle].state is not JobState.RUNNING
-            )
-            assert (told[handle].state, told[handle].reason) == (JobState.UNKNOWN, "lost")
-            assert not (await backend.fetch_output([handle], site.dest))[handle].ok
-            assert (await backend.purge([handle]))[handle].ok
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("sleep 60"))).handles[0]
+    await seen(backend, handle, JobState.RUNNING)
+    group = (site.root / handle.job.partition(".")[0] / "direct" / "0").read_text().split()[0]
+    os.killpg(int(group), 9)
+    told = await until(lambda: backend.status([handle]), lambda told: told[handle].state is not JobState.RUNNING)
+    assert (told[handle].state, told[handle].reason) == (JobState.UNKNOWN, "lost")
+    assert not (await backend.fetch_output([handle], site.dest))[handle].ok
+    assert (await backend.purge([handle]))[handle].ok
 
 
-def test_jobs_survive_the_process_that_submitted_them(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_jobs_survive_the_process_that_submitted_them(site: Site, backend: BatchBackend) -> None:
     """Another process, later, drives them by their handles alone."""
     program = f"""
 import asyncio, os, signal
@@ -835,28 +720,20 @@ asyncio.run(main())
 
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     handles = [JobHandle.model_validate_json(line) for line in result.stdout.splitlines()]
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            told = await finish(backend, handles)
-            assert [told[handle].state for handle in handles] == [JobState.DONE] * 2
-
-    asyncio.run(main())
+    told = await finish(backend, handles)
+    assert [told[handle].state for handle in handles] == [JobState.DONE] * 2
 
 
-def test_what_has_had_its_wall_time_fails_by_timeout(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_what_has_had_its_wall_time_fails_by_timeout(backend: BatchBackend) -> None:
     """With the signal that ended it; nobody killed it."""
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(sh("sleep 60", resources=Resources(wall_time_s=1)))).handles[0]
-            status = (await finish(backend, [handle]))[handle]
-            assert (status.state, status.reason, status.signal) == (JobState.FAILED, "timeout", 15)
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("sleep 60", resources=Resources(wall_time_s=1)))).handles[0]
+    status = (await finish(backend, [handle]))[handle]
+    assert (status.state, status.reason, status.signal) == (JobState.FAILED, "timeout", 15)
 
 
-def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -> None:
     """A link, a file, what others may write, what lies where everybody may write: each with its reason."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -874,52 +751,42 @@ def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -
         "open/root": "everybody",
         "loose/ours/root": "can be replaced",
     }
-
-    async def main() -> None:
-        for name, why in cases.items():
-            backend = BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / name))
-            with pytest.raises(ConfigError, match=why) as caught:
-                await backend.__aenter__()
-            assert caught.value.field == "root"
-
-    asyncio.run(main())
+    for name, why in cases.items():
+        backend = BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / name))
+        with pytest.raises(ConfigError, match=why) as caught:
+            await backend.__aenter__()
+        assert caught.value.field == "root"
 
 
-def test_a_root_that_was_replaced_is_not_used(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_root_that_was_replaced_is_not_used(site: Site, tmp_path: Path) -> None:
     """Where the root belongs to somebody else by now, no script runs in it."""
     if os.getuid() != 0:
         pytest.skip("only root can make what belongs to somebody else")
-
-    async def main() -> None:
-        async with BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / "root")) as backend:
-            (tmp_path / "root").rename(tmp_path / "away")
-            (tmp_path / "root").mkdir()
-            os.chown(tmp_path / "root", 23456, 23456)
-            with pytest.raises(ResourceError):
-                await backend.submit(sh("true"))
-            with pytest.raises(ResourceError, match="not ours any more"):
-                await backend.counts()
-
-    asyncio.run(main())
+    async with BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / "root")) as backend:
+        (tmp_path / "root").rename(tmp_path / "away")
+        (tmp_path / "root").mkdir()
+        os.chown(tmp_path / "root", 23456, 23456)
+        with pytest.raises(ResourceError):
+            await backend.submit(sh("true"))
+        with pytest.raises(ResourceError, match="not ours any more"):
+            await backend.counts()
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:
     """Made with mode 700, blanks in its name or not; two instances call the resource the same."""
     home = tmp_path / "a home's"
     home.mkdir()
-
-    async def main() -> None:
-        for _ in range(2):
-            async with BatchBackend(Counting({"HOME": str(home)}), DirectScheduler()) as backend:
-                handle = (await backend.submit(sh("true"))).handles[0]
-                assert handle.resource == (home / ".intercede" / "resource-id").read_text().strip()
-                await finish(backend, [handle])
-        assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
-        with pytest.raises(ConfigError, match="HOME"):
-            await BatchBackend(Counting({"HOME": ""}), DirectScheduler()).__aenter__()
-
-    asyncio.run(main())
+    for _ in range(2):
+        async with BatchBackend(Counting({"HOME": str(home)}), DirectScheduler()) as backend:
+            handle = (await backend.submit(sh("true"))).handles[0]
+            assert handle.resource == (home / ".intercede" / "resource-id").read_text().strip()
+            await finish(backend, [handle])
+    assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
+    with pytest.raises(ConfigError, match="HOME"):
+        await BatchBackend(Counting({"HOME": ""}), DirectScheduler()).__aenter__()
 
 
 SHELLS = each_tool("dash", "bash", "busybox")
@@ -958,9 +825,12 @@ def tools(place: Path, shell: tuple[str, ...]) -> dict[str, str]:
     return {"PATH": str(place)}
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: tuple[str, ...], hostile: bool) -> None:  # noqa: FBT001 -- pytest gives it by name
+async def test_the_whole_life_under_every_shell(
+    site: Site, tmp_path: Path, shell: tuple[str, ...], hostile: bool
+) -> None:
     """Submit, look, fetch, kill, find, count, purge: the same under each sh, with friendly and hostile surroundings."""
     environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell)}
     (tmp_path / "in").write_text("input\n")
@@ -973,35 +843,31 @@ def test_the_whole_life_under_every_shell(site: Site, tmp_path: Path, shell: tup
         tag="a\ttag",
     )
     copies = [CopyVars(environment={"CODE": f"{i}"}, secrets={"token": SecretBytes(b"hush\n")}) for i in range(3)]
-
-    async def main() -> None:
-        async with site.backend(Counting(environment)) as backend:
-            handles = (await backend.submit(spec, copies)).handles
-            told = await finish(backend, handles.values())
-            assert [told[handles[index]].exit_code for index in range(3)] == [0, 1, 2]
-            outputs = await backend.fetch_output(list(handles.values()), site.dest)
-            for output in outputs.values():
-                assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
-                assert output.stdout is not None
-                assert output.stdout.read_text() == "input\nhush\n"
-                assert output.files["é b"].read_text() == "it's\n"
-            assert set(await backend.find("a\ttag")) == set(handles.values())
-            waiting = list((await backend.submit(sh("sleep 60"), 6)).handles.values())
-            await seen(backend, waiting[0], JobState.RUNNING)
-            assert (await backend.counts()).running + (await backend.counts()).queued == 6
-            assert all(outcome.ok for outcome in (await backend.kill(waiting)).values())
-            assert {status.state for status in (await finish(backend, waiting)).values()} == {JobState.KILLED}
-            every = [*handles.values(), *waiting]
-            assert all(outcome.ok for outcome in (await backend.purge(every)).values())
-        assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
-
-    asyncio.run(main())
+    async with site.backend(Counting(environment)) as backend:
+        handles = (await backend.submit(spec, copies)).handles
+        told = await finish(backend, handles.values())
+        assert [told[handles[index]].exit_code for index in range(3)] == [0, 1, 2]
+        outputs = await backend.fetch_output(list(handles.values()), site.dest)
+        for output in outputs.values():
+            assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "input\nhush\n"
+            assert output.files["é b"].read_text() == "it's\n"
+        assert set(await backend.find("a\ttag")) == set(handles.values())
+        waiting = list((await backend.submit(sh("sleep 60"), 6)).handles.values())
+        await seen(backend, waiting[0], JobState.RUNNING)
+        assert (await backend.counts()).running + (await backend.counts()).queued == 6
+        assert all(outcome.ok for outcome in (await backend.kill(waiting)).values())
+        assert {status.state for status in (await finish(backend, waiting)).values()} == {JobState.KILLED}
+        every = [*handles.values(), *waiting]
+        assert all(outcome.ok for outcome in (await backend.purge(every)).values())
+    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site, tmp_path: Path) -> None:
     """Names that no submission has are passed over, whatever a shell would make of them."""
-
-    async def main() -> None:
+    async with asyncio.timeout(20):
         async with site.backend() as backend:
             handle = (await backend.submit(sh("true", tag="mine"))).handles[0]
             await finish(backend, [handle])
@@ -1013,23 +879,19 @@ def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site, tmp_path:
             assert (counts.queued + counts.running, found) == (0, [handle])
             assert not list(root.rglob("owned"))
 
-    asyncio.run(asyncio.wait_for(main(), 20))
 
-
-def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(
+    site: Site, backend: BatchBackend
+) -> None:
     """What outlives the payload and goes on writing cannot pass off a file of zeros as its output."""
     writer = "(while [ -e go ]; do head -c 3000000 /dev/zero | tr '\\0' x >f; : >f; done) >/dev/null 2>&1 & sleep 0.2"
     spec = sh(f": >go; {writer}", outputs=OutputSpec(members=(OutputMember(pattern="f"),)))
-
-    async def main() -> None:
-        async with site.backend() as backend:
-            handle = (await backend.submit(spec)).handles[0]
-            await finish(backend, [handle])
-            try:
-                for _ in range(20):
-                    output = (await backend.fetch_output([handle], site.dest))[handle]
-                    assert not output.ok or set(output.files["f"].read_bytes()) <= {ord("x")}
-            finally:
-                (site.directory(handle) / "work" / "go").unlink()
-
-    asyncio.run(main())
+    handle = (await backend.submit(spec)).handles[0]
+    await finish(backend, [handle])
+    try:
+        for _ in range(20):
+            output = (await backend.fetch_output([handle], site.dest))[handle]
+            assert not output.ok or set(output.files["f"].read_bytes()) <= {ord("x")}
+    finally:
+        (site.directory(handle) / "work" / "go").unlink()

@@ -3,8 +3,7 @@
 import asyncio
 import os
 import platform
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -22,24 +21,6 @@ from intercede.transports.local import LocalTransport
 
 T = TypeVar("T")
 SECONDS = 30
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """A fresh root; afterwards no process may be left in it."""
-    yield tmp_path / "root"
-    deadline = time.monotonic() + 30
-    while left := [at.name for at in Path("/proc").iterdir() if at.name.isdigit() and inside(at.name, tmp_path)]:
-        assert time.monotonic() < deadline, f"processes {left} were left behind"
-        time.sleep(0.02)
-
-
-def inside(pid: str, place: Path) -> bool:
-    """Whether a process works in that place, or did before it was removed."""
-    try:
-        return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(str(place))
-    except OSError:
-        return False
 
 
 def client(root: Path, scheduler: Scheduler | None = None, transport: Transport | None = None) -> BatchBackend:
@@ -102,50 +83,44 @@ class Batchlike(DirectScheduler):
         return {index: native for index, native in super().parse_list(result).items() if index < self.listed}
 
 
-def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_who_looks_while_another_submits_loses_no_job(root: Path) -> None:
     """A count in the middle writes nothing down, and a find waits for the end: all copies are known to both."""
-
-    async def main() -> None:
-        async with client(root, Batchlike(4, 1)) as backend, client(root, Batchlike(4, 1)) as other:
-            submitting = asyncio.create_task(backend.submit(sh("sleep 60", "t"), 4))
-            await there(root / "waiting")
-            await other.counts()
-            assert written_down(root) == []
-            finding = asyncio.create_task(other.find("t"))
-            await asyncio.wait({finding}, timeout=0.2)
-            (root / "gate").touch()
-            handles = list((await submitting).handles.values())
-            assert len(handles) == 3
-            assert set(await finding) == set(handles)
-            for each in (backend, other):
-                told = await each.status(handles)
-                assert {status.state for status in told.values()} <= {JobState.QUEUED, JobState.RUNNING}
-            assert (await other.counts()).running + (await other.counts()).queued == 3
-            assert all(outcome.ok for outcome in (await other.kill(handles)).values())
-            await finish(backend, handles)
-
-    asyncio.run(main())
+    async with client(root, Batchlike(4, 1)) as backend, client(root, Batchlike(4, 1)) as other:
+        submitting = asyncio.create_task(backend.submit(sh("sleep 60", "t"), 4))
+        await there(root / "waiting")
+        await other.counts()
+        assert written_down(root) == []
+        finding = asyncio.create_task(other.find("t"))
+        await asyncio.wait({finding}, timeout=0.2)
+        (root / "gate").touch()
+        handles = list((await submitting).handles.values())
+        assert len(handles) == 3
+        assert set(await finding) == set(handles)
+        for each in (backend, other):
+            told = await each.status(handles)
+            assert {status.state for status in told.values()} <= {JobState.QUEUED, JobState.RUNNING}
+        assert (await other.counts()).running + (await other.counts()).queued == 3
+        assert all(outcome.ok for outcome in (await other.kill(handles)).values())
+        await finish(backend, handles)
 
 
-def test_a_list_that_lacks_jobs_is_not_the_last_word(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_list_that_lacks_jobs_is_not_the_last_word(root: Path) -> None:
     """Where the answer was lost, what the scheduler does not list yet is known as soon as it does."""
     scheduler = Batchlike(4, 1)
-
-    async def main() -> None:
-        async with client(root, Batchlike(4, 1)) as backend, client(root, scheduler) as other:
-            root.joinpath("gate").touch()
-            handles = (await backend.submit(sh("sleep 60", "t"), 4)).handles
-            (submission(root, handles[0]) / "submitted").unlink()
-            assert await other.find("t") == [handles[0]]
-            told = await other.status(list(handles.values()))
-            assert [told[handles[index]].reason for index in range(3)] == [None, "lost", "lost"]
-            assert not (await other.kill([handles[1]]))[handles[1]].ok
-            scheduler.listed = 3
-            assert list(await other.find("t")) == list(handles.values())
-            assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
-            await finish(other, handles.values())
-
-    asyncio.run(main())
+    async with client(root, Batchlike(4, 1)) as backend, client(root, scheduler) as other:
+        root.joinpath("gate").touch()
+        handles = (await backend.submit(sh("sleep 60", "t"), 4)).handles
+        (submission(root, handles[0]) / "submitted").unlink()
+        assert await other.find("t") == [handles[0]]
+        told = await other.status(list(handles.values()))
+        assert [told[handles[index]].reason for index in range(3)] == [None, "lost", "lost"]
+        assert not (await other.kill([handles[1]]))[handles[1]].ok
+        scheduler.listed = 3
+        assert list(await other.find("t")) == list(handles.values())
+        assert all(outcome.ok for outcome in (await other.kill(list(handles.values()))).values())
+        await finish(other, handles.values())
 
 
 MANY = [CopyVars(environment={"A": "x"})] * 60  # more than tar reads at once
@@ -172,56 +147,48 @@ class Stalls(LocalTransport):
         yield data[len(data) // 2 :]
 
 
-def test_a_find_waits_for_what_is_still_being_sent(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_find_waits_for_what_is_still_being_sent(root: Path) -> None:
     """An archive that another process sends may start jobs later; only where its tag is another one nobody waits."""
-
-    async def main() -> None:
-        transport = Stalls()
-        async with client(root, transport=transport) as backend, client(root) as other:
-            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
-            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
-            finding = asyncio.create_task(other.find("t"))
-            assert await other.find("another") == []
-            await asyncio.wait({finding}, timeout=0.2)
-            assert not finding.done()
-            transport.go.set()
-            handles = list((await submitting).handles.values())
-            assert set(await finding) == set(handles)
-            await finish(backend, handles)
-
-    asyncio.run(main())
+    transport = Stalls()
+    async with client(root, transport=transport) as backend, client(root) as other:
+        submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        finding = asyncio.create_task(other.find("t"))
+        assert await other.find("another") == []
+        await asyncio.wait({finding}, timeout=0.2)
+        assert not finding.done()
+        transport.go.set()
+        handles = list((await submitting).handles.values())
+        assert set(await finding) == set(handles)
+        await finish(backend, handles)
 
 
-def test_a_find_waits_for_nobody_who_is_gone(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_find_waits_for_nobody_who_is_gone(root: Path) -> None:
     """What was cut while it was sent starts nothing, and is not waited for."""
-
-    async def main() -> None:
-        transport = Stalls()
-        async with client(root, transport=transport) as backend, client(root) as other:
-            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
-            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
-            submitting.cancel()
-            async with asyncio.timeout(SECONDS):
-                assert await other.find("t") == []
-
-    asyncio.run(main())
+    transport = Stalls()
+    async with client(root, transport=transport) as backend, client(root) as other:
+        submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        submitting.cancel()
+        async with asyncio.timeout(SECONDS):
+            assert await other.find("t") == []
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("start", ["1", "-"])
-def test_a_process_with_the_number_of_the_one_that_submitted_is_not_it(root: Path, start: str) -> None:
+async def test_a_process_with_the_number_of_the_one_that_submitted_is_not_it(
+    root: Path, backend: BatchBackend, start: str
+) -> None:
     """Find waits for whoever queues, and for nobody who got that number later."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-    async def main() -> None:
-        async with client(root) as backend:
-            handle = (await backend.submit(sh("true", "t"))).handles[0]
-            await finish(backend, [handle])
-            (submission(root, handle) / "submitted").unlink()
-            (submission(root, handle) / "queuer").write_text(f"{platform.node()} {os.getpid()} {boot} {start}\n")
-            async with asyncio.timeout(SECONDS):
-                assert await backend.find("t") == [handle]
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("true", "t"))).handles[0]
+    await finish(backend, [handle])
+    (submission(root, handle) / "submitted").unlink()
+    (submission(root, handle) / "queuer").write_text(f"{platform.node()} {os.getpid()} {boot} {start}\n")
+    async with asyncio.timeout(SECONDS):
+        assert await backend.find("t") == [handle]
 
 
 class Late(LocalTransport):
@@ -252,29 +219,26 @@ class Late(LocalTransport):
         return result
 
 
-def test_a_submit_that_is_cancelled_during_a_find_is_settled_by_the_next(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_submit_that_is_cancelled_during_a_find_is_settled_by_the_next(root: Path) -> None:
     """The older find knew nothing of it; after the newer one nothing of it ever starts."""
-
-    async def main() -> None:
-        transport = Late()
-        async with client(root, transport=transport) as backend:
-            transport.free.clear()
-            before = transport.answered
-            finding = asyncio.create_task(backend.find("t"))
-            await until(lambda: asyncio.sleep(0, transport.answered), lambda answered: answered > before)
-            submitting = asyncio.create_task(backend.submit(sh("echo ran >../../../../ran", "t")))
-            await until(lambda: asyncio.sleep(0, transport.begun), bool)
-            submitting.cancel()
-            await asyncio.wait({submitting})
-            transport.free.set()
-            assert await finding == []
-            assert await backend.find("t") == []
-            transport.go.set()
-            await asyncio.wait(transport.begun)
-            assert await backend.find("t") == []
-            assert not (root / "ran").exists()
-
-    asyncio.run(main())
+    transport = Late()
+    async with client(root, transport=transport) as backend:
+        transport.free.clear()
+        before = transport.answered
+        finding = asyncio.create_task(backend.find("t"))
+        await until(lambda: asyncio.sleep(0, transport.answered), lambda answered: answered > before)
+        submitting = asyncio.create_task(backend.submit(sh("echo ran >../../../../ran", "t")))
+        await until(lambda: asyncio.sleep(0, transport.begun), bool)
+        submitting.cancel()
+        await asyncio.wait({submitting})
+        transport.free.set()
+        assert await finding == []
+        assert await backend.find("t") == []
+        transport.go.set()
+        await asyncio.wait(transport.begun)
+        assert await backend.find("t") == []
+        assert not (root / "ran").exists()
 
 
 class Throttled(LocalTransport):
@@ -290,17 +254,14 @@ class Throttled(LocalTransport):
         return result
 
 
-def test_a_limit_of_the_transport_removes_nothing_that_may_run(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_limit_of_the_transport_removes_nothing_that_may_run(root: Path) -> None:
     """Only the scheduler's own refusal means that nothing was queued: the job is found, and comes to its end."""
-
-    async def main() -> None:
-        async with client(root, transport=Throttled()) as backend:
-            with pytest.raises(LimitError, match="too many connections"):
-                await backend.submit(sh("sleep 0.2", "t"))
-            (handle,) = await backend.find("t")
-            assert (await finish(backend, [handle]))[handle].state is JobState.DONE
-
-    asyncio.run(main())
+    async with client(root, transport=Throttled()) as backend:
+        with pytest.raises(LimitError, match="too many connections"):
+            await backend.submit(sh("sleep 0.2", "t"))
+        (handle,) = await backend.find("t")
+        assert (await finish(backend, [handle]))[handle].state is JobState.DONE
 
 
 class Full(DirectScheduler):
@@ -315,16 +276,13 @@ class Full(DirectScheduler):
         raise LimitError(result.stdout.decode().replace(batch.stamp, "this"))
 
 
-def test_what_the_schedulers_limit_refused_leaves_nothing(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_the_schedulers_limit_refused_leaves_nothing(root: Path) -> None:
     """Its reason is told, and nothing lies there."""
-
-    async def main() -> None:
-        async with client(root, Full()) as backend:
-            with pytest.raises(LimitError, match="this is one too many"):
-                await backend.submit(sh("true", "t"), 2)
-            assert await backend.find("t") == []
-
-    asyncio.run(main())
+    async with client(root, Full()) as backend:
+        with pytest.raises(LimitError, match="this is one too many"):
+            await backend.submit(sh("true", "t"), 2)
+        assert await backend.find("t") == []
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
 
@@ -351,17 +309,14 @@ class Refuses(DirectScheduler):
         raise SchedulerError("there is no such queue", refused=True)
 
 
-def test_what_was_refused_for_certain_leaves_nothing(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_was_refused_for_certain_leaves_nothing(root: Path) -> None:
     """Nobody gets a handle to purge it with: its files and secrets go at once, and no find ever tells of it."""
-
-    async def main() -> None:
-        async with client(root, Refuses(4)) as backend:
-            copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
-            with pytest.raises(SchedulerError, match="no such queue"):
-                await backend.submit(sh("sleep 5", "t"), copies)
-            assert await backend.find("t") == []
-
-    asyncio.run(main())
+    async with client(root, Refuses(4)) as backend:
+        copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
+        with pytest.raises(SchedulerError, match="no such queue"):
+            await backend.submit(sh("sleep 5", "t"), copies)
+        assert await backend.find("t") == []
     assert [each.name for each in root.iterdir() if not each.name.startswith(".")] == ["resource-id"]
 
 
@@ -371,75 +326,64 @@ def sent_from_elsewhere(root: Path) -> None:
     unpacking.write_text("\n".join(["another-host", *unpacking.read_text().splitlines()[1:], ""]))
 
 
+@pytest.mark.asyncio
 @pytest.mark.slow
-def test_a_find_gives_up_what_stands_still(root: Path) -> None:
+async def test_a_find_gives_up_what_stands_still(root: Path) -> None:
     """Half a minute after the last piece came from somebody on another host, nothing of it ever starts."""
-
-    async def main() -> None:
-        transport = Stalls()
-        async with client(root, transport=transport) as backend, client(root) as other:
-            submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
-            await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
-            await asyncio.to_thread(sent_from_elsewhere, root)
-            async with asyncio.timeout(90):
-                assert await other.find("t") == []
-            transport.go.set()
-            with pytest.raises((SchedulerError, TransportError)):
-                await submitting
+    transport = Stalls()
+    async with client(root, transport=transport) as backend, client(root) as other:
+        submitting = asyncio.create_task(backend.submit(sh("true", "t"), MANY))
+        await until(lambda: asyncio.to_thread(lambda: list(root.glob("*/wrapper"))), bool)
+        await asyncio.to_thread(sent_from_elsewhere, root)
+        async with asyncio.timeout(90):
             assert await other.find("t") == []
+        transport.go.set()
+        with pytest.raises((SchedulerError, TransportError)):
+            await submitting
+        assert await other.find("t") == []
 
-    asyncio.run(main())
 
-
-def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_two_purges_at_once_are_both_told_that_all_is_gone(root: Path) -> None:
     """Whoever moved it: what is there no more was purged."""
-
-    async def main() -> None:
-        async with client(root) as backend, client(root) as other:
-            handles = await made(root, backend, 900, exit="code 0 1 host 1 1\n")
-            for told in await asyncio.gather(backend.purge(handles), other.purge(handles)):
-                assert [outcome for outcome in told.values() if not outcome.ok] == []
-
-    asyncio.run(main())
+    async with client(root) as backend, client(root) as other:
+        handles = await made(root, backend, 900, exit="code 0 1 host 1 1\n")
+        for told in await asyncio.gather(backend.purge(handles), other.purge(handles)):
+            assert [outcome for outcome in told.values() if not outcome.ok] == []
     assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
 
 
-def test_a_purge_that_could_not_remove_says_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_a_purge_that_could_not_remove_says_so(
+    root: Path, backend: BatchBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what the far side said; nothing of it is gone, and later it is purged."""
     mv = tmp_path / "bin" / "mv"
     mv.parent.mkdir()
     mv.write_text("#!/bin/sh\necho mv: not today >&2\nexit 1\n")
     mv.chmod(0o755)
-
-    async def main() -> None:
-        async with client(root) as backend:
-            (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
-            with monkeypatch.context() as broken:
-                broken.setenv("PATH", str(mv.parent), prepend=":")
-                outcome = (await backend.purge([handle]))[handle]
-            assert (outcome.ok, outcome.reason) == (False, "other")
-            assert "not today" in (outcome.detail or "")
-            assert (await backend.status([handle]))[handle].state is JobState.DONE
-            assert (await backend.purge([handle]))[handle].ok
-
-    asyncio.run(main())
+    (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
+    with monkeypatch.context() as broken:
+        broken.setenv("PATH", str(mv.parent), prepend=":")
+        outcome = (await backend.purge([handle]))[handle]
+    assert (outcome.ok, outcome.reason) == (False, "other")
+    assert "not today" in (outcome.detail or "")
+    assert (await backend.status([handle]))[handle].state is JobState.DONE
+    assert (await backend.purge([handle]))[handle].ok
 
 
-def test_a_purge_needs_no_room(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_purge_needs_no_room(root: Path, backend: BatchBackend) -> None:
     """Where nothing can be made any more, as on a full disk, what is purged is removed in its place."""
-
-    async def main() -> None:
-        async with client(root) as backend:
-            (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
-            (root / ".trash").rmdir()
-            (root / ".trash").touch()
-            assert (await backend.purge([handle]))[handle].ok
-            assert (await backend.status([handle]))[handle].reason == "purged"
-            assert not submission(root, handle).joinpath("copies", "0").exists()
-
-    asyncio.run(main())
+    (handle,) = await made(root, backend, 1, exit="code 0 1 host 1 1\n")
+    (root / ".trash").rmdir()
+    (root / ".trash").touch()
+    assert (await backend.purge([handle]))[handle].ok
+    assert (await backend.status([handle]))[handle].reason == "purged"
+    assert not submission(root, handle).joinpath("copies", "0").exists()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("attempt", "noted", "reason"),
     [
@@ -450,81 +394,63 @@ def test_a_purge_needs_no_room(root: Path) -> None:
         (1, "", "signal"),
     ],
 )
-def test_a_kill_counts_for_ends_that_came_after_it(root: Path, attempt: int, noted: str, reason: str) -> None:
+async def test_a_kill_counts_for_ends_that_came_after_it(
+    root: Path, backend: BatchBackend, attempt: int, noted: str, reason: str
+) -> None:
     """The first note tells how many attempts had ended; a note that is being written is none yet."""
-
-    async def main() -> None:
-        async with client(root) as backend:
-            (handle,) = await made(root, backend, 1, exit=f"signal 9 1 host 1 {attempt}\n", killed=noted)
-            status = (await backend.status([handle]))[handle]
-            assert (status.reason, status.signal) == (reason, 9)
-
-    asyncio.run(main())
+    (handle,) = await made(root, backend, 1, exit=f"signal 9 1 host 1 {attempt}\n", killed=noted)
+    status = (await backend.status([handle]))[handle]
+    assert (status.reason, status.signal) == (reason, 9)
 
 
-def test_a_kill_does_not_change_how_a_job_had_ended(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_kill_does_not_change_how_a_job_had_ended(root: Path, backend: BatchBackend) -> None:
     """Though nobody had looked at it since: it died of its own signal."""
-
-    async def main() -> None:
-        async with client(root) as backend:
-            handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
-            record = submission(root, handle) / "copies" / "0" / "exit"
-            await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
-            assert (await backend.kill([handle]))[handle].ok
-            status = (await backend.status([handle]))[handle]
-            assert (status.state, status.signal, status.reason) == (JobState.FAILED, 11, "signal")
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("kill -11 $$"))).handles[0]
+    record = submission(root, handle) / "copies" / "0" / "exit"
+    await until(lambda: asyncio.to_thread(lambda: record.exists() and "\n" in record.read_text()), bool)
+    assert (await backend.kill([handle]))[handle].ok
+    status = (await backend.status([handle]))[handle]
+    assert (status.state, status.signal, status.reason) == (JobState.FAILED, 11, "signal")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("damaged", ["", "{", '{"state":"KILLED"}'])
-def test_a_verdict_that_is_not_whole_is_written_anew(root: Path, damaged: str) -> None:
+async def test_a_verdict_that_is_not_whole_is_written_anew(root: Path, backend: BatchBackend, damaged: str) -> None:
     """Once it is told it stays, whatever else changes."""
-
-    async def main() -> None:
-        async with client(root) as backend:
-            handles = await made(root, backend, 2, exit="signal 9 1 host 1 1\n")
-            place = submission(root, handles[0])
-            (place / "finals").mkdir()
-            (place / "finals" / "1").write_text(damaged)
-            before = await backend.status(handles)
-            assert {(status.state, status.signal) for status in before.values()} == {(JobState.FAILED, 9)}
-            (place / "copies" / "1" / "killed").write_text("0\n")
-            (place / "copies" / "1" / "exit").unlink()
-            assert dict(await backend.status(handles)) == dict(before)
-
-    asyncio.run(main())
+    handles = await made(root, backend, 2, exit="signal 9 1 host 1 1\n")
+    place = submission(root, handles[0])
+    (place / "finals").mkdir()
+    (place / "finals" / "1").write_text(damaged)
+    before = await backend.status(handles)
+    assert {(status.state, status.signal) for status in before.values()} == {(JobState.FAILED, 9)}
+    (place / "copies" / "1" / "killed").write_text("0\n")
+    (place / "copies" / "1" / "exit").unlink()
+    assert dict(await backend.status(handles)) == dict(before)
 
 
-def test_a_verdict_that_cannot_be_written_is_told_all_the_same(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_verdict_that_cannot_be_written_is_told_all_the_same(root: Path, backend: BatchBackend) -> None:
     """With all that the scheduler said, and tried again by the next who looks."""
-
-    async def main() -> None:
-        async with client(root) as backend:
-            (handle,) = await made(root, backend, 1, exit="signal 9 1 host 1 1\n", killed="0\n")
-            (submission(root, handle) / "finals").touch()
-            told = [(await backend.status([handle]))[handle] for _ in range(2)]
-            assert {status.reason for status in told} == {"killed_by_user"}
-            (submission(root, handle) / "finals").unlink()
-            assert (await backend.status([handle]))[handle] == told[0]
-            assert (submission(root, handle) / "finals" / "0").exists()
-
-    asyncio.run(main())
+    (handle,) = await made(root, backend, 1, exit="signal 9 1 host 1 1\n", killed="0\n")
+    (submission(root, handle) / "finals").touch()
+    told = [(await backend.status([handle]))[handle] for _ in range(2)]
+    assert {status.reason for status in told} == {"killed_by_user"}
+    (submission(root, handle) / "finals").unlink()
+    assert (await backend.status([handle]))[handle] == told[0]
+    assert (submission(root, handle) / "finals" / "0").exists()
 
 
-def test_verdicts_of_many_are_written_by_few_processes(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_verdicts_of_many_are_written_by_few_processes(root: Path) -> None:
     """All of some hundreds stand after one look, the same for two who look at once."""
-
-    async def main() -> None:
-        async with client(root) as backend, client(root) as other:
-            handles = await made(root, backend, 500, killed="0\n")
-            first, second = await asyncio.gather(backend.status(handles), other.status(handles))
-            assert dict(first) == dict(second)
-            assert {status.reason for status in first.values()} == {"killed_by_user"}
-            left = {path.name for path in submission(root, handles[0]).glob("finals*/*")}
-            assert left == {str(index) for index in range(500)}
-
-    asyncio.run(main())
+    async with client(root) as backend, client(root) as other:
+        handles = await made(root, backend, 500, killed="0\n")
+        first, second = await asyncio.gather(backend.status(handles), other.status(handles))
+        assert dict(first) == dict(second)
+        assert {status.reason for status in first.values()} == {"killed_by_user"}
+        left = {path.name for path in submission(root, handles[0]).glob("finals*/*")}
+        assert left == {str(index) for index in range(500)}
 
 
 class Slow(LocalTransport):
@@ -558,23 +484,20 @@ class Slow(LocalTransport):
         raise AssertionError(argv)
 
 
-def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_is_left_anyway(root: Path) -> None:
+@pytest.mark.asyncio
+async def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_is_left_anyway(root: Path) -> None:
     """Also where leaving is cancelled while it waits for the command's end."""
-
-    async def main() -> None:
-        transport = Slow()
-        backend: BatchBackend = await client(root, transport=transport).__aenter__()
-        (handle,) = [JobHandle(resource=(root / "resource-id").read_text().strip(), job="a" * 13 + ".0")]
-        asking = asyncio.create_task(backend.status([handle]))
-        await until(lambda: asyncio.sleep(0, transport.commands), lambda commands: commands == 2)
-        leaving = asyncio.create_task(backend.__aexit__(None, None, None))
-        await transport.ending.wait()
-        leaving.cancel()
-        await asyncio.wait({leaving})
-        assert leaving.cancelled()
-        assert transport.left
-        transport.go.set()
-        with pytest.raises(NotOpenError, match="left"):
-            await asking
-
-    asyncio.run(main())
+    transport = Slow()
+    backend: BatchBackend = await client(root, transport=transport).__aenter__()
+    (handle,) = [JobHandle(resource=(root / "resource-id").read_text().strip(), job="a" * 13 + ".0")]
+    asking = asyncio.create_task(backend.status([handle]))
+    await until(lambda: asyncio.sleep(0, transport.commands), lambda commands: commands == 2)
+    leaving = asyncio.create_task(backend.__aexit__(None, None, None))
+    await transport.ending.wait()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    assert leaving.cancelled()
+    assert transport.left
+    transport.go.set()
+    with pytest.raises(NotOpenError, match="left"):
+        await asking

@@ -75,105 +75,89 @@ async def ended(backend: BatchBackend, spec: SubmissionSpec, copies: int = 1) ->
     return handles
 
 
-def test_a_listing_that_fails_is_told_and_replaces_nothing(tmp_path: Path, shim: Shim) -> None:
+@pytest.mark.asyncio
+async def test_a_listing_that_fails_is_told_and_replaces_nothing(
+    tmp_path: Path, backend: BatchBackend, shim: Shim
+) -> None:
     """Nothing that came is not ok, and what was fetched earlier stays."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo precious")))[0]
-            first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            shim("find", "exit 1")
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.stdout) == (False, None)
-            assert output.reason is not None
-            assert output.reason.startswith("other: its files could not be listed")
-            assert first.stdout is not None
-            assert first.stdout.read_text() == "precious\n"
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo precious")))[0]
+    first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    shim("find", "exit 1")
+    output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    assert (output.ok, output.stdout) == (False, None)
+    assert output.reason is not None
+    assert output.reason.startswith("other: its files could not be listed")
+    assert first.stdout is not None
+    assert first.stdout.read_text() == "precious\n"
 
 
-def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(tmp_path: Path, shim: Shim) -> None:
+@pytest.mark.asyncio
+async def test_a_directory_that_cannot_be_read_is_told_of_its_job_alone(
+    tmp_path: Path, backend: BatchBackend, shim: Shim
+) -> None:
     """What can be read of it comes, and the other copies, listed by the same process, are ok."""
     shim("find", 'bad=0; for a; do case $a in */copies/1/work) bad=1 ;; esac; done; "$REAL" "$@"; exit "$bad"')
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handles = await ended(backend, sh("echo out", "*.txt"), 3)
-            outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
-            assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
-            assert outputs[handles[1]].stdout is not None
-
-    asyncio.run(main())
+    handles = await ended(backend, sh("echo out", "*.txt"), 3)
+    outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
+    assert [outputs[handles[index]].ok for index in range(3)] == [True, False, True]
+    assert outputs[handles[1]].stdout is not None
 
 
-def test_names_may_have_lines(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_names_may_have_lines(tmp_path: Path, backend: BatchBackend) -> None:
     """As patterns, and as the file for stdout."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            spec = sh("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
-            handle = (await ended(backend, spec))[0]
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.missing) == (True, ())
-            assert {name: path.read_text() for name, path in output.files.items()} == {"a\nb": "one\n", "c": "other\n"}
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "out\n"
-
-    asyncio.run(main())
+    spec = sh("echo out; echo one >'a\nb'; echo other >c", "a\nb", "c", stdout="o\n.txt")
+    handle = (await ended(backend, spec))[0]
+    output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    assert (output.ok, output.missing) == (True, ())
+    assert {name: path.read_text() for name, path in output.files.items()} == {"a\nb": "one\n", "c": "other\n"}
+    assert output.stdout is not None
+    assert output.stdout.read_text() == "out\n"
 
 
-def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path) -> None:
     """Its record is read once more after that, and its files are listed after that, too."""
     go = tmp_path / "go"
     meddling = f': >{go}; for record in ./*/copies/0/exit; do until read -r _ <"$record"; do sleep 0.05; done; done'
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend, opened(tmp_path, Meddling(meddling)) as meddled:
-            submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
-            handle = submission.handles[0]
-            output = (await meddled.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.reason) == (True, None)
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "out\n"
-
-    asyncio.run(main())
+    async with opened(tmp_path) as backend, opened(tmp_path, Meddling(meddling)) as meddled:
+        submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
+        handle = submission.handles[0]
+        output = (await meddled.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert (output.ok, output.reason) == (True, None)
+        assert output.stdout is not None
+        assert output.stdout.read_text() == "out\n"
 
 
-def test_what_was_killed_is_fetched_without_a_look_before(tmp_path: Path, shim: Shim) -> None:
+@pytest.mark.asyncio
+async def test_what_was_killed_is_fetched_without_a_look_before(
+    tmp_path: Path, backend: BatchBackend, shim: Shim
+) -> None:
     """A second command packs it, in the root: nobody else's directory is touched."""
     inside = f'case $each in /*) case $each in {tmp_path}/*) ;; *) echo "$each is not ours" >&2; exit 1 ;; esac ;; esac'
     shim("mkdir", f'for each; do {inside}; done; exec "$REAL" "$@"')
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
-            async with asyncio.timeout(SECONDS):
-                while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110 -- jobs tell no event
-                    await asyncio.sleep(0.02)
-                assert (await backend.kill([handle]))[handle].ok
-                while not (output := (await backend.fetch_output([handle], tmp_path / "dest"))[handle]).ok:
-                    assert (output.reason or "").startswith("running")
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "out\n"
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh("echo out; exec sleep 60"), 1)).handles[0]
+    async with asyncio.timeout(SECONDS):
+        while (await backend.diagnostics([handle]))[handle].text != "out\n":  # noqa: ASYNC110 -- jobs tell no event
+            await asyncio.sleep(0.02)
+        assert (await backend.kill([handle]))[handle].ok
+        while not (output := (await backend.fetch_output([handle], tmp_path / "dest"))[handle]).ok:
+            assert (output.reason or "").startswith("running")
+    assert output.stdout is not None
+    assert output.stdout.read_text() == "out\n"
 
 
-def test_what_was_captured_comes_first(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_was_captured_comes_first(tmp_path: Path) -> None:
     """Of what is too much, stdout is the last to be left out, wherever it lies in its directory."""
     place = BatchBackend(LocalTransport(), DirectScheduler(4, 0), root=str(tmp_path / "root"), max_bytes=1000)
-
-    async def main() -> None:
-        async with place as backend:
-            spec = sh("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
-            handles = await ended(backend, spec, 6)
-            outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
-            for output in outputs.values():
-                assert (output.reason or "").startswith("limit")
-                assert (output.stdout is not None, output.stderr, set(output.files)) == (True, None, {"f"})
-
-    asyncio.run(main())
+    async with place as backend:
+        spec = sh("rm ../stderr; head -c 700 /dev/zero | tee ../stderr; head -c 200 /dev/zero >f", "f")
+        handles = await ended(backend, spec, 6)
+        outputs = await backend.fetch_output(list(handles.values()), tmp_path / "dest")
+        for output in outputs.values():
+            assert (output.reason or "").startswith("limit")
+            assert (output.stdout is not None, output.stderr, set(output.files)) == (True, None, {"f"})
 
 
 LIES_THERE: Mapping[str, Callable[[Path, Path], object]] = {
@@ -185,66 +169,56 @@ LIES_THERE: Mapping[str, Callable[[Path, Path], object]] = {
 }
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("what", LIES_THERE)
-def test_what_lies_in_a_job_s_place_is_replaced(tmp_path: Path, what: str) -> None:
+async def test_what_lies_in_a_job_s_place_is_replaced(tmp_path: Path, backend: BatchBackend, what: str) -> None:
     """Whole, and no link is followed."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "stdout").write_text("theirs\n")
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo out")))[0]
-            place = tmp_path / "dest" / handle.job
-            place.parent.mkdir()
-            LIES_THERE[what](place, elsewhere)
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.stdout) == (True, place / "stdout")
-            assert sorted(path.name for path in place.iterdir()) == ["stderr", "stdout"]
-            assert (place / "stdout").read_text() == "out\n"
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo out")))[0]
+    place = tmp_path / "dest" / handle.job
+    place.parent.mkdir()
+    LIES_THERE[what](place, elsewhere)
+    output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    assert (output.ok, output.stdout) == (True, place / "stdout")
+    assert sorted(path.name for path in place.iterdir()) == ["stderr", "stdout"]
+    assert (place / "stdout").read_text() == "out\n"
     assert [path.is_symlink() for path in (tmp_path / "dest").iterdir()] == [False]
     assert (elsewhere / "stdout").read_text() == "theirs\n"
 
 
-def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(tmp_path: Path, shim: Shim) -> None:
+@pytest.mark.asyncio
+async def test_a_working_directory_of_which_nothing_is_asked_is_not_walked(
+    tmp_path: Path, backend: BatchBackend, shim: Shim
+) -> None:
     """Neither are directories beside it. It may hold a million files."""
     shim("find", 'for a; do case $a in */work) echo "$a" >&2; exit 1 ;; esac; done; exec "$REAL" "$@"')
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert output.ok, output.reason
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "out\n"
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo out; mkdir -p ../d; chmod 0 ../d; echo in >../d/stdout")))[0]
+    output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    assert output.ok, output.reason
+    assert output.stdout is not None
+    assert output.stdout.read_text() == "out\n"
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("what", ["copies/0", ""], ids=["copy", "submission"])
-def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, what: str) -> None:
+async def test_what_is_purged_while_it_is_fetched_is_not_ok(tmp_path: Path, backend: BatchBackend, what: str) -> None:
     """It is told of that job alone, and what was fetched earlier stays."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo precious")))[0]
-            first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            live = (await backend.submit(sh("sleep 60"))).handles[0]
-            victim = f"./{handle.job.partition('.')[0]}/{what}"
-            async with opened(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
-                outputs = await meddled.fetch_output([handle, live], tmp_path / "dest")
-            assert [(each.ok, (each.reason or "").partition(":")[0]) for each in outputs.values()] == [
-                (False, "unknown"),
-                (False, "running"),
-            ]
-            assert first.stdout is not None
-            assert first.stdout.read_text() == "precious\n"
-            await backend.kill([live])
-            assert (await ended_by_kill(backend, live)) is JobState.KILLED
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo precious")))[0]
+    first = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    live = (await backend.submit(sh("sleep 60"))).handles[0]
+    victim = f"./{handle.job.partition('.')[0]}/{what}"
+    async with opened(tmp_path, Meddling(f"rm -rf {victim}")) as meddled:
+        outputs = await meddled.fetch_output([handle, live], tmp_path / "dest")
+    assert [(each.ok, (each.reason or "").partition(":")[0]) for each in outputs.values()] == [
+        (False, "unknown"),
+        (False, "running"),
+    ]
+    assert first.stdout is not None
+    assert first.stdout.read_text() == "precious\n"
+    await backend.kill([live])
+    assert (await ended_by_kill(backend, live)) is JobState.KILLED
 
 
 async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
@@ -255,55 +229,46 @@ async def ended_by_kill(backend: BatchBackend, handle: JobHandle) -> JobState:
     return state
 
 
-def test_a_named_input_comes_back_and_others_do_not(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_named_input_comes_back_and_others_do_not(tmp_path: Path) -> None:
     """A restart file is both; inputs that are not named do not even count towards the limits."""
     (tmp_path / "in").write_text("old")
     inputs = tuple(FileRef(name=name, source=tmp_path / "in") for name in ("state", "d/a", "d/b", "new\nline"))
     outputs = OutputSpec(members=(OutputMember(pattern="state"),), include_unlisted=True)
     spec = sh("echo new >state; echo 1 >d/c", inputs=inputs, outputs=outputs)
-
-    async def main() -> None:
-        async with opened(tmp_path, max_files=4) as backend:
-            handle = (await ended(backend, spec))[0]
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.reason, output.missing) == (True, None, ())
-            assert set(output.files) == {"state", "d/c"}
-            assert output.files["state"].read_text() == "new\n"
-
-    asyncio.run(main())
+    async with opened(tmp_path, max_files=4) as backend:
+        handle = (await ended(backend, spec))[0]
+        output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert (output.ok, output.reason, output.missing) == (True, None, ())
+        assert set(output.files) == {"state", "d/c"}
+        assert output.files["state"].read_text() == "new\n"
 
 
-def test_a_pattern_that_takes_the_captured_stream_is_not_missing(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_pattern_that_takes_the_captured_stream_is_not_missing(tmp_path: Path, backend: BatchBackend) -> None:
     """It is there, as stdout."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, output.missing, dict(output.files)) == (True, ("err",), {})
-            assert output.stdout is not None
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo hi", "out*", "err", stdout="out.txt")))[0]
+    output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+    assert (output.ok, output.missing, dict(output.files)) == (True, ("err",), {})
+    assert output.stdout is not None
 
 
-def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
+@pytest.mark.asyncio
+async def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
     """Many slow commands, each short enough, are stopped all the same, and the jobs say so."""
     shim("find", f'sleep 0.7; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
-
-    async def main() -> None:
-        async with opened(tmp_path, max_seconds=2) as backend:
-            handles = [(await ended(backend, sh("echo out")))[0] for _ in range(6)]
-            outputs = await backend.fetch_output(handles, tmp_path / "dest")
-            reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}
-            assert reasons <= {"ok", "limit"}
-            assert "limit" in reasons
-            assert len((tmp_path / "calls").read_text()) < 4
-
-    asyncio.run(main())
+    async with opened(tmp_path, max_seconds=2) as backend:
+        handles = [(await ended(backend, sh("echo out")))[0] for _ in range(6)]
+        outputs = await backend.fetch_output(handles, tmp_path / "dest")
+        reasons = {(each.reason or "ok").partition(":")[0] for each in outputs.values()}
+        assert reasons <= {"ok", "limit"}
+        assert "limit" in reasons
+        assert len((tmp_path / "calls").read_text()) < 4
 
 
-def test_max_seconds_is_kept_where_there_is_no_timeout(
-    tmp_path: Path, shim: Shim, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.asyncio
+async def test_max_seconds_is_kept_where_there_is_no_timeout(
+    tmp_path: Path, backend: BatchBackend, shim: Shim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What hangs is ended, and what is quick is not waited for."""
     place = tmp_path / "tools"
@@ -313,16 +278,11 @@ def test_max_seconds_is_kept_where_there_is_no_timeout(
             if tool.name != "timeout" and not (place / tool.name).is_symlink():
                 (place / tool.name).symlink_to(tool)
     monkeypatch.setenv("PATH", str(place))
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await ended(backend, sh("echo out")))[0]
-            began = time.monotonic()
-            assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
-            assert time.monotonic() - began < SECONDS  # not max_seconds, which is an hour
-            shim("tar", 'case "$*" in *-cf*) exec sleep 30 ;; esac\nexec "$REAL" "$@"')
-        async with opened(tmp_path, max_seconds=1) as backend:
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert (output.ok, (output.reason or "").partition(":")[0]) == (False, "limit")
-
-    asyncio.run(main())
+    handle = (await ended(backend, sh("echo out")))[0]
+    began = time.monotonic()
+    assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
+    assert time.monotonic() - began < SECONDS  # not max_seconds, which is an hour
+    shim("tar", 'case "$*" in *-cf*) exec sleep 30 ;; esac\nexec "$REAL" "$@"')
+    async with opened(tmp_path, max_seconds=1) as hurried:
+        output = (await hurried.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert (output.ok, (output.reason or "").partition(":")[0]) == (False, "limit")

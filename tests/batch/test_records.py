@@ -96,7 +96,7 @@ def test_the_code_or_signal_is_told() -> None:
 
 
 @given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
-def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:  # noqa: FBT001 -- hypothesis
+def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
     """DONE needs a code 0, or the scheduler's own word for it; nothing else makes it."""
     status = verdict(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
     assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done"))

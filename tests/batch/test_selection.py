@@ -67,7 +67,7 @@ def test_find_takes_at_least_what_is_wanted(
     find: tuple[str, ...],
     names: set[str],
     patterns: list[str],
-    unlisted: bool,  # noqa: FBT001 -- pytest gives it by name
+    unlisted: bool,
 ) -> None:
     """Every file that the patterns take is in what the far side's expression takes."""
     root, work = tmp_path_factory.mktemp("root"), Path("s/copies/0/work")

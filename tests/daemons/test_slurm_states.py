@@ -238,7 +238,7 @@ def test_a_time_limit_is_one(host: Host) -> None:
 
 
 @pytest.mark.parametrize("by_us", [True, False])
-def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:  # noqa: FBT001 -- a parameter
+def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:
     """By whom, we know where it was we."""
 
     async def play() -> None:

@@ -68,7 +68,7 @@ def _judged(
 def test_any_red_must_is_not_conformant(
     run: tuple[dict[str, Clause], dict[str, State]],
     claims: frozenset[Capability],
-    selected: bool,  # noqa: FBT001 -- hypothesis gives it
+    selected: bool,
 ) -> None:
     """However much was selected or did not run: one red MUST decides, and so does what is red in no way of a SHOULD."""
     clauses, states = run

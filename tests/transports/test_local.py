@@ -294,7 +294,7 @@ def test_stderr_keeps_its_last_mebibyte(size: int) -> None:
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["endless", "waiting"])
-def test_an_early_exit_closes_the_iterator(wait: bool) -> None:  # noqa: FBT001  pytest passes by keyword
+def test_an_early_exit_closes_the_iterator(wait: bool) -> None:
     """A command that reads nothing is no error, whether the iterator goes on or waits."""
     source = Source(bytes(65536), 1 if wait else 10**9, wait=wait)
     assert opened(lambda transport: transport.run(["true"], stdin=source)).returncode == 0
@@ -666,7 +666,7 @@ def test_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("pidfd", [True, False])
-def test_an_exit_code_that_somebody_else_took(pidfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 -- pytest gives it by name
+def test_an_exit_code_that_somebody_else_took(pidfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is never made up: TransportError says that it cannot be told."""
     if not pidfd:
         monkeypatch.delattr("intercede.transports.local.os.pidfd_open")

@@ -196,7 +196,7 @@ def test_stderr_keeps_its_last_mebibyte(sshd: Sshd, size: int) -> None:
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["endless", "waiting"])
-def test_an_early_exit_closes_the_iterator(sshd: Sshd, wait: bool) -> None:  # noqa: FBT001  pytest passes by keyword
+def test_an_early_exit_closes_the_iterator(sshd: Sshd, wait: bool) -> None:
     """A command that reads nothing is no error, whether the iterator goes on or waits."""
     source = Source(bytes(65536), 1 if wait else 10**9, wait=wait)
     assert sshd.visited(lambda transport: transport.run(["true"], stdin=source)).returncode == 0

@@ -48,7 +48,7 @@ def told(stream: bytes) -> tuple[bytes, int]:
 def test_arguments_arrive_byte_for_byte(
     shell: tuple[str, ...],
     arguments: list[bytes],
-    piped: bool,  # noqa: FBT001  hypothesis passes by keyword
+    piped: bool,
 ) -> None:
     """Whatever bytes they hold, with stdin and without."""
     done = ran(shell, [*SHOW, *map(os.fsdecode, arguments)], b"rest" if piped else b"")

@@ -1,0 +1,48 @@
+"""What the tests of backends share: a root of their own, and a backend that is open on it."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from intercede.batch import BatchBackend
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+Working = Callable[[Path], list[str]]
+
+
+def _working_in(place: Path) -> list[str]:
+    """Return the processes that work in that place, or did before it was removed."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if str((process / "cwd").readlink()).startswith(str(place)):
+                found.append(process.name)
+    return found
+
+
+@pytest.fixture
+def working_in() -> Working:
+    """Return what finds the processes that work in a place."""
+    return _working_in
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """Return a fresh root; afterwards no process may be left in it."""
+    yield tmp_path / "root"
+    deadline = time.monotonic() + 30
+    while left := _working_in(tmp_path):
+        assert time.monotonic() < deadline, f"processes {left} were left behind"
+        time.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def backend(root: Path) -> AsyncIterator[BatchBackend]:
+    """Return a backend that is open on the root, and runs jobs on this machine."""
+    async with BatchBackend(LocalTransport(), DirectScheduler(4, grace_s=1), root=str(root)) as opened:
+        yield opened
