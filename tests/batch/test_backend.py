@@ -733,7 +733,7 @@ async def test_what_has_had_its_wall_time_fails_by_timeout(backend: BatchBackend
 
 
 @pytest.mark.asyncio
-async def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: Path) -> None:
+async def test_roots_that_are_not_ours_alone_are_refused(tmp_path: Path) -> None:
     """A link, a file, what others may write, what lies where everybody may write: each with its reason."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -759,7 +759,7 @@ async def test_roots_that_are_not_ours_alone_are_refused(site: Site, tmp_path: P
 
 
 @pytest.mark.asyncio
-async def test_a_root_that_was_replaced_is_not_used(site: Site, tmp_path: Path) -> None:
+async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
     """Where the root belongs to somebody else by now, no script runs in it."""
     if os.getuid() != 0:
         pytest.skip("only root can make what belongs to somebody else")
@@ -775,7 +775,7 @@ async def test_a_root_that_was_replaced_is_not_used(site: Site, tmp_path: Path) 
 
 
 @pytest.mark.asyncio
-async def test_the_default_root_lies_in_the_home(site: Site, tmp_path: Path) -> None:
+async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
     """Made with mode 700, blanks in its name or not; two instances call the resource the same."""
     home = tmp_path / "a home's"
     home.mkdir()
@@ -865,7 +865,7 @@ async def test_the_whole_life_under_every_shell(
 
 
 @pytest.mark.asyncio
-async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site, tmp_path: Path) -> None:
+async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site) -> None:
     """Names that no submission has are passed over, whatever a shell would make of them."""
     async with asyncio.timeout(20):
         async with site.backend() as backend:

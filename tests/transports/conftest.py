@@ -9,12 +9,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import asyncssh
 import pytest
+import pytest_asyncio
 
 from intercede.transports.ssh import SshTransport
 
@@ -140,9 +141,14 @@ class Sshd:
         given: dict[str, object] = {"connect_s": 10.0, **options}
         return SshTransport(host, port=port or self.port, known_hosts=known, **given)  # type: ignore[arg-type]  # the test knows
 
-    def visited(self, body: Callable[[SshTransport], Coroutine[None, None, T]], **options: object) -> T:
-        """Return what the body does in an entered transport; whatever the loop complains about fails the test."""
-        return opened(self.transport(**options), body)  # type: ignore[arg-type]  # as above
+    @contextlib.asynccontextmanager
+    async def visited(self, **options: object) -> AsyncGenerator[SshTransport]:
+        """Enter a transport that leads here; whatever the loop complains about meanwhile fails the test."""
+        complaints: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
+        async with self.transport(**options) as transport:  # type: ignore[arg-type]  # as above
+            yield transport
+        assert not complaints
 
     async def run(self, chan: asyncssh.SSHServerChannel[bytes], session: "_Session", command: str) -> None:
         """Run a command by the login shell, as the leader of a session."""
@@ -217,20 +223,6 @@ def _processes() -> Iterator[tuple[int, str, int]]:
         with contextlib.suppress(OSError):
             state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
             yield int(stat.parent.name), state, int(session)
-
-
-def opened(transport: SshTransport, body: Callable[[SshTransport], Coroutine[None, None, T]]) -> T:
-    """Return what the body does in that transport, entered; whatever the loop complains about fails the test."""
-    complaints: list[str] = []
-
-    async def main() -> T:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
-        async with transport:
-            return await asyncio.wait_for(body(transport), 60)
-
-    result = asyncio.run(main())
-    assert not complaints
-    return result
 
 
 class _Login(asyncssh.SSHServer):
@@ -467,6 +459,13 @@ def make_sshd(home: Path, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Make
 def sshd(make_sshd: Maker) -> Sshd:
     """Return a server."""
     return make_sshd("only")
+
+
+@pytest_asyncio.fixture
+async def transport(sshd: Sshd) -> AsyncIterator[SshTransport]:
+    """Return a transport that has been entered, and leads to that server."""
+    async with sshd.visited() as entered:
+        yield entered
 
 
 @pytest.fixture

@@ -112,24 +112,27 @@ def test_it_is_a_transport() -> None:
     assert transport.commands_in_flight() == 5
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("argv", [[], ["true", "a\0b"], ["true", "\ud800"]])
-def test_what_cannot_be_an_argument(sshd: Sshd, argv: list[str]) -> None:
+async def test_what_cannot_be_an_argument(sshd: Sshd, transport: SshTransport, argv: list[str]) -> None:
     """InvalidSpecError, and no session is opened for it."""
     with pytest.raises(InvalidSpecError):
-        sshd.visited(lambda transport: transport.run(argv))
+        await transport.run(argv)
     assert not sshd.commands
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("last", [b"", b"\n", b"end", *(bytes([byte]) for byte in MARKS), MARKS * 3, MARKS + b"\n"])
-def test_whatever_a_command_writes_comes(sshd: Sshd, last: bytes, tmp_path: Path) -> None:
+async def test_whatever_a_command_writes_comes(transport: SshTransport, last: bytes, tmp_path: Path) -> None:
     """Byte for byte on either stream, what looks like the beginning of a mark of ours included."""
     written = b"\x02" + bytes(range(256)) * 50 + last
     (tmp_path / "it").write_bytes(written)
-    result = sshd.visited(lambda transport: transport.run(["sh", "-c", f"cat {tmp_path}/it; cat {tmp_path}/it >&2"]))
+    result = await transport.run(["sh", "-c", f"cat {tmp_path}/it; cat {tmp_path}/it >&2"])
     assert (result.stdout, result.stderr) == (written, written)
 
 
-def test_what_comes_byte_by_byte(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_what_comes_byte_by_byte(sshd: Sshd, transport: SshTransport) -> None:
     """Nothing that may begin a mark is kept back for long."""
     sink = Sink()
 
@@ -138,118 +141,122 @@ def test_what_comes_byte_by_byte(sshd: Sshd) -> None:
             yield bytes([byte, 0])
             await sshd.until(lambda byte=byte: sink.taken[-2:] == bytes([byte, 0]))  # type: ignore[misc]  # bound now
 
-    assert sshd.visited(lambda transport: transport.run(["cat"], stdin=pieces(), stdout=sink)).returncode == 0
+    assert (await transport.run(["cat"], stdin=pieces(), stdout=sink)).returncode == 0
 
 
-def test_both_ways_at_once_in_bounded_memory(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_both_ways_at_once_in_bounded_memory(transport: SshTransport) -> None:
     """20 MB go in and come out meanwhile."""
     chunk = os.urandom(100_000)
     sink, source = Measuring(0), Source(chunk, 200)
-    result = sshd.visited(lambda transport: transport.run(["cat"], stdin=source, stdout=sink))
+    result = await transport.run(["cat"], stdin=source, stdout=sink)
     assert (result.returncode, result.stdout, sink.total) == (0, b"", 20_000_000)
     assert sink.taken == (chunk * 11)[: 2**20]
     assert source.closed
     assert sink.grown < 20 * 2**20  # the server's part included
 
 
-def test_a_slow_sink_slows_the_command_and_the_iterator(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_slow_sink_slows_the_command_and_the_iterator(transport: SshTransport) -> None:
     """While it takes its time, no more is read than may be on its way."""
     source = Source(bytes(65536), 400)
+    entered, release = asyncio.Event(), asyncio.Event()
 
-    async def body(transport: SshTransport) -> int:
-        entered, release = asyncio.Event(), asyncio.Event()
+    async def stall(_: bytes) -> None:
+        entered.set()
+        await release.wait()
 
-        async def stall(_: bytes) -> None:
-            entered.set()
-            await release.wait()
-
-        run = asyncio.create_task(transport.run(["cat"], stdin=source, stdout=Sink(stall)))
-        await entered.wait()
-        seen = -1
-        while seen != source.given:
-            seen = source.given
-            await asyncio.sleep(0.2)
-        release.set()
-        await run
-        return seen
-
-    assert sshd.visited(body) < 200
+    run = asyncio.create_task(transport.run(["cat"], stdin=source, stdout=Sink(stall)))
+    await entered.wait()
+    seen = -1
+    while seen != source.given:
+        seen = source.given
+        await asyncio.sleep(0.2)
+    release.set()
+    await run
+    assert seen < 200
     assert source.given == 400
 
 
-def test_a_sink_that_is_slow_throughout(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_sink_that_is_slow_throughout(transport: SshTransport) -> None:
     """What it has not taken yet waits there, not here."""
     sink = Measuring(0.02)
     argv = ["head", "-c", "100000000", "/dev/zero"]
-    sshd.visited(lambda transport: transport.run(argv, stdout=sink))
+    await transport.run(argv, stdout=sink)
     assert sink.total == 100_000_000
     assert sink.grown < 40 * 2**20
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("size", [2**20, 2**20 + 1, 3 * 2**20])
-def test_stderr_keeps_its_last_mebibyte(sshd: Sshd, size: int) -> None:
+async def test_stderr_keeps_its_last_mebibyte(transport: SshTransport, size: int) -> None:
     """All up to that, then the last of it."""
     script = f"head -c {size - 4} /dev/zero >&2; printf last >&2"
-    stderr = sshd.visited(lambda transport: transport.run(["sh", "-c", script])).stderr
+    stderr = (await transport.run(["sh", "-c", script])).stderr
     assert len(stderr) == min(size, 2**20)
     assert stderr.endswith(b"\0last")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("wait", [False, True], ids=["endless", "waiting"])
-def test_an_early_exit_closes_the_iterator(sshd: Sshd, wait: bool) -> None:
+async def test_an_early_exit_closes_the_iterator(transport: SshTransport, wait: bool) -> None:
     """A command that reads nothing is no error, whether the iterator goes on or waits."""
     source = Source(bytes(65536), 1 if wait else 10**9, wait=wait)
-    assert sshd.visited(lambda transport: transport.run(["true"], stdin=source)).returncode == 0
+    assert (await transport.run(["true"], stdin=source)).returncode == 0
     assert source.closed
 
 
-def test_a_command_that_closes_its_stdin_runs_on(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_command_that_closes_its_stdin_runs_on(transport: SshTransport) -> None:
     """Nobody reads what is sent, and that ends nothing."""
     source = Source(bytes(65536), 300)
-    result = sshd.visited(lambda transport: transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source))
+    result = await transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source)
     assert result.stdout == b"on\n"
     assert source.closed
 
 
-def test_empty_pieces_are_no_end(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_empty_pieces_are_no_end(transport: SshTransport) -> None:
     """Nothing is sent for them."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in (b"", b"a", b"", b"b", b""):
             yield piece
 
-    assert sshd.visited(lambda transport: transport.run(["cat"], stdin=pieces())).stdout == b"ab"
+    assert (await transport.run(["cat"], stdin=pieces())).stdout == b"ab"
 
 
-def test_what_is_left_in_the_background_delays_nothing(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_what_is_left_in_the_background_delays_nothing(sshd: Sshd, transport: SshTransport) -> None:
     """A child that holds both streams open is not waited for, and what it writes later is not heard."""
-
-    async def body(transport: SshTransport) -> CommandResult:
-        began = time.monotonic()
-        result = await transport.run(["sh", "-c", "(sleep 3; echo late) & echo soon; echo err >&2; exit 4"])
-        assert time.monotonic() - began < 2
-        assert sshd.running()
-        return result
-
-    result = sshd.visited(body)
+    began = time.monotonic()
+    result = await transport.run(["sh", "-c", "(sleep 3; echo late) & echo soon; echo err >&2; exit 4"])
+    assert time.monotonic() - began < 2
+    assert sshd.running()
     assert (result.returncode, result.stdout, result.stderr) == (4, b"soon\n", b"err\n")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("script", "code"), [("kill -TERM 0", 143), ("kill -INT 0", 130), ("kill -HUP 0", 129)])
-def test_a_command_that_ends_its_own_group(sshd: Sshd, script: str, code: int) -> None:
+async def test_a_command_that_ends_its_own_group(transport: SshTransport, script: str, code: int) -> None:
     """Has its code told all the same."""
-    assert sshd.visited(lambda transport: transport.run(["sh", "-c", f"{script}; sleep 5"])).returncode == code
+    assert (await transport.run(["sh", "-c", f"{script}; sleep 5"])).returncode == code
 
 
-def test_a_killed_group_tells_nothing(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_killed_group_tells_nothing(transport: SshTransport) -> None:
     """What ends even our sh there is a TransportError: how the command ended cannot be told."""
     with pytest.raises(TransportError, match="ended before its command did"):
-        sshd.visited(lambda transport: transport.run(["sh", "-c", "kill -KILL 0; sleep 5"]))
+        await transport.run(["sh", "-c", "kill -KILL 0; sleep 5"])
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("error", [MineError("mine"), BrokenPipeError("mine"), TimeoutError()])
 @pytest.mark.parametrize("where", ["sink", "iterator"])
-def test_their_exceptions_end_the_command_and_pass(sshd: Sshd, error: BaseException, where: str) -> None:
+async def test_their_exceptions_end_the_command_and_pass(
+    sshd: Sshd, transport: SshTransport, error: BaseException, where: str
+) -> None:
     """The very object arrives, the command and what it started are gone, and the connection is as good as before."""
 
     async def fail(_: bytes) -> None:
@@ -260,69 +267,59 @@ def test_their_exceptions_end_the_command_and_pass(sshd: Sshd, error: BaseExcept
         yield b"x"
         await fail(b"")
 
-    async def body(transport: SshTransport) -> CommandResult:
-        argv = ["sh", "-c", "trap '' HUP; echo x; sleep 100 & echo > began; cat; echo > whole; sleep 100"]
-        stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
-        with pytest.raises(type(error)) as raised:
-            await transport.run(argv, stdin=stdin, stdout=stdout)
-        assert raised.value is error
-        await sshd.idle()
-        return await transport.run(["echo", "fine"])
+    argv = ["sh", "-c", "trap '' HUP; echo x; sleep 100 & echo > began; cat; echo > whole; sleep 100"]
+    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
+    with pytest.raises(type(error)) as raised:
+        await transport.run(argv, stdin=stdin, stdout=stdout)
+    assert raised.value is error
+    await sshd.idle()
 
-    assert sshd.visited(body).stdout == b"fine\n"
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
     assert sshd.connections == 1
     assert where == "sink" or not (sshd.home / "whole").exists()  # a cut stdin is never taken for all
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("limit", [1000, 1], ids=["sessions", "one session"])
 @pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
-def test_cancelling_ends_the_whole_group(sshd: Sshd, trap: str, limit: int) -> None:
+async def test_cancelling_ends_the_whole_group(sshd: Sshd, transport: SshTransport, trap: str, limit: int) -> None:
     """In bounded time, also where the server allows no second session to do it with."""
     sshd.sessions_allowed = limit
+    script = f"{trap} (sleep 100; sleep 100) & {ENDLESS}"
+    seconds = await is_cancelled(await start(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
+    await sshd.idle()
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
 
-    async def body(transport: SshTransport) -> float:
-        script = f"{trap} (sleep 100; sleep 100) & {ENDLESS}"
-        seconds = await is_cancelled(await start(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
-        await sshd.idle()
-        assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-        return seconds
-
-    assert sshd.visited(body) < 8
+    assert seconds < 8
     assert sshd.connections == 1
 
 
-def test_term_comes_first(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_term_comes_first(sshd: Sshd, transport: SshTransport) -> None:
     """A command may clean up within the grace."""
-
-    async def body(transport: SshTransport) -> None:
-        await is_cancelled(await start(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
-
-    sshd.visited(body)
+    await is_cancelled(await start(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
     assert (sshd.home / "clean").exists()
 
 
-def test_cancelling_again_and_again(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -> None:
     """Does not leave the command behind."""
-
-    async def body(transport: SshTransport) -> None:
-        run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
-        while True:
-            run.cancel()
-            done, _ = await asyncio.wait({run}, timeout=0.05)
-            if done:
-                break
-        assert run.cancelled()
-        await sshd.idle()
-
-    sshd.visited(body)
+    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    while True:
+        run.cancel()
+        done, _ = await asyncio.wait({run}, timeout=0.05)
+        if done:
+            break
+    assert run.cancelled()
+    await sshd.idle()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("sessions", [1, 8])
-def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
+async def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
     """While its session opens, while it waits for the mark, while it sends: nothing is left, all goes on."""
     delays = [0.0, *(0.0002 * 1.2**step for step in range(24))]
-
-    async def body(transport: SshTransport) -> None:
+    async with sshd.visited(sessions=sessions) as transport:
         await transport.run(["true"])
         for delay in delays:
             run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS], stdin=Source(bytes(65536), 10**9)))
@@ -331,13 +328,12 @@ def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
         await sshd.until(lambda: sshd.sessions == 0)
         await sshd.idle()
         assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-
-    sshd.visited(body, sessions=sessions)
     assert sshd.connections == 1
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
-def test_cancelled_before_it_began(sshd: Sshd, when: str) -> None:
+async def test_cancelled_before_it_began(sshd: Sshd, transport: SshTransport, when: str) -> None:
     """Its session is closed as soon as the server has opened it, and the command never runs."""
     arrived, release = threading.Event(), threading.Event()
 
@@ -349,81 +345,65 @@ def test_cancelled_before_it_began(sshd: Sshd, when: str) -> None:
         sshd.before_a_session = stall
     else:
         sshd.before_a_command = stall
-
-    async def body(transport: SshTransport) -> None:
-        run = asyncio.create_task(transport.run(["sh", "-c", "echo > began"]))
-        await sshd.until(arrived.is_set)
-        assert await is_cancelled(run) < 2
-        release.set()
-        await sshd.until(lambda: sshd.sessions == 0)
-        await sshd.idle()
-
-    sshd.visited(body)
+    run = asyncio.create_task(transport.run(["sh", "-c", "echo > began"]))
+    await sshd.until(arrived.is_set)
+    assert await is_cancelled(run) < 2
+    release.set()
+    await sshd.until(lambda: sshd.sessions == 0)
+    await sshd.idle()
     assert not began(sshd)()
 
 
-def test_a_time_limit_is_a_cancellation(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_time_limit_is_a_cancellation(sshd: Sshd, transport: SshTransport) -> None:
     """As the contract advises: asyncio.timeout around the run."""
-
-    async def body(transport: SshTransport) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await transport.run(["sleep", "100"])
-        await sshd.idle()
-
-    sshd.visited(body)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await transport.run(["sleep", "100"])
+    await sshd.idle()
 
 
-def test_leaving_ends_what_runs(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_leaving_ends_what_runs(sshd: Sshd) -> None:
     """Each such run raises NotOpenError, and nothing of them is left."""
     transport = sshd.transport()
-
-    async def main() -> None:
-        async with transport:
-            runs = [await start(sshd, transport, ENDLESS) for _ in range(3)]
-            runs += [asyncio.create_task(transport.run(["sleep", "100"])) for _ in range(10)]  # some wait for a session
-            await asyncio.sleep(0)
-        ends = await asyncio.gather(*runs, return_exceptions=True)
-        assert {type(end) for end in ends} == {NotOpenError}
-        await sshd.idle()
-        await sshd.until(lambda: sshd.open_connections == 0)
-
-    asyncio.run(main())
+    async with transport:
+        runs = [await start(sshd, transport, ENDLESS) for _ in range(3)]
+        runs += [asyncio.create_task(transport.run(["sleep", "100"])) for _ in range(10)]  # some wait for a session
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    assert {type(end) for end in ends} == {NotOpenError}
+    await sshd.idle()
+    await sshd.until(lambda: sshd.open_connections == 0)
 
 
-def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
     """Hangs up all the same."""
     transport = sshd.transport()
-
-    async def main() -> None:
-        await transport.__aenter__()
-        run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
-        leaving = asyncio.create_task(transport.__aexit__(None, None, None))
-        await asyncio.sleep(0.1)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        await sshd.until(lambda: sshd.open_connections == 0)
-        with pytest.raises(NotOpenError):
-            await run
-
-    asyncio.run(main())
+    await transport.__aenter__()
+    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    leaving = asyncio.create_task(transport.__aexit__(None, None, None))
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await sshd.until(lambda: sshd.open_connections == 0)
+    with pytest.raises(NotOpenError):
+        await run
 
 
-def test_only_inside(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_only_inside(sshd: Sshd) -> None:
     """Run raises NotOpenError before entering and after leaving; leaving twice is fine."""
     transport = sshd.transport()
-
-    async def main() -> None:
-        with pytest.raises(NotOpenError):
-            await transport.run(["true"])
-        async with transport as entered:
-            assert entered is transport
-        await transport.__aexit__(None, None, None)
-        with pytest.raises(NotOpenError):
-            await transport.run(["true"])
-
-    asyncio.run(main())
+    with pytest.raises(NotOpenError):
+        await transport.run(["true"])
+    async with transport as entered:
+        assert entered is transport
+    await transport.__aexit__(None, None, None)
+    with pytest.raises(NotOpenError):
+        await transport.run(["true"])
 
 
 def test_constructing_opens_nothing(sshd: Sshd) -> None:
@@ -442,35 +422,30 @@ def test_again_and_in_another_loop(sshd: Sshd) -> None:
                 ends = await asyncio.gather(*(transport.run(["echo", str(number)]) for number in range(5)))
                 assert [end.stdout for end in ends] == [b"0\n", b"1\n", b"2\n", b"3\n", b"4\n"]
 
-    asyncio.run(main())
-    asyncio.run(main())
+    asyncio.run(main())  # each time a loop
+    asyncio.run(main())  # of its own
     assert sshd.connections == 4
 
 
-def test_a_body_that_fails(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_body_that_fails(sshd: Sshd) -> None:
     """Its exception passes, and everything is closed."""
     transport = sshd.transport()
 
-    async def main() -> None:
+    with pytest.raises(MineError):
         async with transport:
             raise MineError
-        await sshd.until(lambda: sshd.open_connections == 0)
-
-    with pytest.raises(MineError):
-        asyncio.run(main())
+    await sshd.until(lambda: sshd.open_connections == 0)
 
 
-def test_two_do_not_disturb_each_other(make_sshd: Maker) -> None:
+@pytest.mark.asyncio
+async def test_two_do_not_disturb_each_other(make_sshd: Maker) -> None:
     """Each runs its commands where it leads."""
     here, there = make_sshd("here"), make_sshd("there")
-
-    async def main() -> None:
-        async with here.transport() as one, there.transport() as other:
-            runs = [transport.run(["sh", "-c", "echo $SSHD"]) for transport in (one, other) * 5]
-            ends = await asyncio.gather(*runs)
-        assert [end.stdout for end in ends] == [b"here\n", b"there\n"] * 5
-
-    asyncio.run(main())
+    async with here.transport() as one, there.transport() as other:
+        runs = [transport.run(["sh", "-c", "echo $SSHD"]) for transport in (one, other) * 5]
+        ends = await asyncio.gather(*runs)
+    assert [end.stdout for end in ends] == [b"here\n", b"there\n"] * 5
 
 
 @pytest.mark.parametrize(

@@ -141,105 +141,103 @@ async def entered(transport: SshTransport) -> None:
         pass
 
 
+@pytest.mark.asyncio
 @good
-def test_every_kind_lets_us_in(sshd: Sshd, make: Made) -> None:
+async def test_every_kind_lets_us_in(sshd: Sshd, make: Made) -> None:
     """Under the name that comes with it; the provider is asked for this host, and for what ssh can use."""
     provider = Provider(make(sshd))
-    sshd.visited(fine, credentials=provider)
+    async with sshd.visited(credentials=provider) as transport:
+        await fine(transport)
     assert isinstance(provider, CredentialProvider)
     assert provider.asked == [CredentialNeed(resource="127.0.0.1", kinds=("private_key", "password"))]
     assert all(shown.startswith("me ") for shown in sshd.shown)
 
 
-def test_the_username_of_the_option_wins(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_the_username_of_the_option_wins(sshd: Sshd) -> None:
     """Over the one that comes with the credential."""
-    sshd.visited(fine, credentials=Provider(plain(sshd)), username="other")
+    async with sshd.visited(credentials=Provider(plain(sshd)), username="other") as transport:
+        await fine(transport)
     assert {shown.split()[0] for shown in sshd.shown} == {"other"}
 
 
+@pytest.mark.asyncio
 @bad
-def test_a_refusal_is_told_and_the_next_try_asks_again(sshd: Sshd, make: Made) -> None:
+async def test_a_refusal_is_told_and_the_next_try_asks_again(sshd: Sshd, make: Made) -> None:
     """AuthenticationError, at once and not to be tried again with the same; and the provider may know better by then."""
     provider = Provider(make(sshd), plain(sshd))
     transport = sshd.transport(credentials=provider)
-
-    async def main() -> None:
-        with pytest.raises(AuthenticationError, match=r"127\.0\.0\.1") as raised:
-            await entered(transport)
-        assert not raised.value.retryable
-        assert len(provider.asked) == 1
-        assert sshd.connections <= 1
+    with pytest.raises(AuthenticationError, match=r"127\.0\.0\.1") as raised:
         await entered(transport)
-        assert len(provider.asked) == 2
+    assert not raised.value.retryable
+    assert len(provider.asked) == 1
+    assert sshd.connections <= 1
+    await entered(transport)
+    assert len(provider.asked) == 2
 
-    asyncio.run(main())
 
-
+@pytest.mark.asyncio
 @pytest.mark.parametrize("error", [AuthenticationError("mine"), NotOpenError("mine")])
-def test_what_the_provider_raises_passes(sshd: Sshd, error: Exception) -> None:
+async def test_what_the_provider_raises_passes(sshd: Sshd, error: Exception) -> None:
     """The very object."""
     with pytest.raises(type(error)) as raised:
-        asyncio.run(entered(sshd.transport(credentials=Provider(error))))
+        await entered(sshd.transport(credentials=Provider(error)))
     assert raised.value is error
     assert not sshd.shown
 
 
-def test_it_is_asked_once_for_fifty(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_it_is_asked_once_for_fifty(sshd: Sshd) -> None:
     """Nor again for a new connection, while what it answered is good."""
     provider = Provider(plain(sshd))
-
-    async def body(transport: SshTransport) -> None:
+    async with sshd.visited(credentials=provider) as transport:
         for _ in range(2):
             await asyncio.gather(*(transport.run(["true"]) for _ in range(25)))
             sshd.hang_up()
         await fine(transport)
-
-    sshd.visited(body, credentials=provider)
     assert len(provider.asked) == 1
     assert sshd.connections == 3
 
 
-def test_what_was_replaced_meanwhile_is_asked_for_in_the_same_try(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_what_was_replaced_meanwhile_is_asked_for_in_the_same_try(sshd: Sshd) -> None:
     """An answer from before that is not good any more costs no caller an error."""
     provider = Provider(plain(sshd), plain(sshd))  # the second key is the one that the server knows from now on
     first = provider._answers[0]
     assert isinstance(first, PrivateKey)
     known = sshd.user_key
     sshd.user_key = asyncssh.import_private_key(first.key.get_secret_value())
-
-    async def body(transport: SshTransport) -> None:
+    async with sshd.visited(credentials=provider) as transport:
         await fine(transport)
         sshd.user_key = known
         sshd.hang_up()
         await fine(transport)
         assert len(provider.asked) == 2
 
-    sshd.visited(body, credentials=provider)
 
-
-def test_it_is_asked_again_near_the_expiry(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_it_is_asked_again_near_the_expiry(sshd: Sshd) -> None:
     """At the next connection; one that is open needs nothing."""
     soon = datetime.now(UTC) + timedelta(seconds=30)
     provider = Provider(plain(sshd).model_copy(update={"expires": soon}))
-
-    async def body(transport: SshTransport) -> None:
+    async with sshd.visited(credentials=provider) as transport:
         await fine(transport)
         assert len(provider.asked) == 1
         sshd.hang_up()
         await fine(transport)
         assert len(provider.asked) == 2
 
-    sshd.visited(body, credentials=provider)
 
-
-def test_each_host_on_the_way_is_asked_for(make_sshd: Maker, home: Path) -> None:
+@pytest.mark.asyncio
+async def test_each_host_on_the_way_is_asked_for(make_sshd: Maker, home: Path) -> None:
     """By its own name."""
     first, last = make_sshd("first"), make_sshd("last")
     provider = Provider(plain(first))
     last.user_key = first.user_key
     (home / "known").write_text(first.known_as(f"[localhost]:{first.port}") + last.known_as())
     jump = [f"localhost:{first.port}"]
-    last.visited(fine, jump=jump, known_hosts=str(home / "known"), credentials=provider)
+    async with last.visited(jump=jump, known_hosts=str(home / "known"), credentials=provider) as transport:
+        await fine(transport)
     assert [need.resource for need in provider.asked] == ["localhost", "127.0.0.1"]
 
 
@@ -263,15 +261,16 @@ def agent(
     elsewhere.call_soon_threadsafe(server.close)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("make", [plain, password, wrong_key, wrong_password])
-def test_nothing_else_is_shown(sshd: Sshd, make: Made, agent: list[object], home: Path) -> None:
+async def test_nothing_else_is_shown(sshd: Sshd, make: Made, agent: list[object], home: Path) -> None:
     """Neither the agent nor the user's own keys, whatever the configuration says of them."""
     own = asyncssh.read_private_key(home / ".ssh" / "id_ed25519").get_fingerprint()
     (home / "config").write_text(f"IdentityFile {home}/.ssh/id_ed25519\nIdentityAgent {home}/agent\n")
     transport = sshd.transport(credentials=Provider(make(sshd)), ssh_config=str(home / "config"))
     sshd.user_key = sshd.user_key if make is plain else asyncssh.read_private_key(home / ".ssh" / "id_ed25519")
     try:
-        asyncio.run(entered(transport))
+        await entered(transport)
     except AuthenticationError:
         assert make in (wrong_key, wrong_password)
     assert sshd.shown
@@ -279,31 +278,34 @@ def test_nothing_else_is_shown(sshd: Sshd, make: Made, agent: list[object], home
     assert not agent
 
 
-def test_without_a_provider_it_is_as_for_ssh(sshd: Sshd, agent: list[object]) -> None:
+@pytest.mark.asyncio
+async def test_without_a_provider_it_is_as_for_ssh(sshd: Sshd, agent: list[object], transport: SshTransport) -> None:
     """The agent is asked, and the user's own keys are shown."""
-    sshd.visited(fine)
+    await fine(transport)
     assert agent
     assert sshd.shown
 
 
-def test_without_any_key(sshd: Sshd, home: Path) -> None:
+@pytest.mark.asyncio
+async def test_without_any_key(sshd: Sshd, home: Path) -> None:
     """AuthenticationError."""
     (home / ".ssh" / "id_ed25519").unlink()
     with pytest.raises(AuthenticationError):
-        asyncio.run(entered(sshd.transport()))
+        await entered(sshd.transport())
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "make", [plain, encrypted, certified, password, wrong_password, wrong_key, wrong_phrase, no_phrase, no_key]
 )
-def test_no_secret_is_told(sshd: Sshd, make: Made, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_told(sshd: Sshd, make: Made, caplog: pytest.LogCaptureFixture) -> None:
     """Not by an error, nor by what caused it, nor by a log record of whoever, nor by the transport itself."""
     caplog.set_level(logging.DEBUG)
     credential = make(sshd)
     transport = sshd.transport(credentials=Provider(credential))
     told = [repr(transport), str(vars(transport))]
     try:
-        asyncio.run(entered(transport))
+        await entered(transport)
     except AuthenticationError as error:
         chain: BaseException | None = error
         while chain is not None:
@@ -316,7 +318,8 @@ def test_no_secret_is_told(sshd: Sshd, make: Made, caplog: pytest.LogCaptureFixt
         assert credential.key.get_secret_value().decode().splitlines()[2][:20] not in text
 
 
-def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
     """It takes long on purpose."""
     start = time.perf_counter()
     credential = encrypted(sshd, rounds=SLOW)
@@ -329,10 +332,7 @@ def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
             await asyncio.sleep(0.001)
             gaps.append(time.perf_counter() - before)
 
-    async def main() -> None:
-        ticking = asyncio.create_task(tick())
-        await entered(sshd.transport(credentials=Provider(credential)))
-        ticking.cancel()
-
-    asyncio.run(main())
+    ticking = asyncio.create_task(tick())
+    await entered(sshd.transport(credentials=Provider(credential)))
+    ticking.cancel()
     assert max(gaps) < 0.7 * seconds

@@ -15,7 +15,6 @@ from intercede.contract.errors import TransportError
 if TYPE_CHECKING:
     from tests.transports.conftest import Sshd
 
-    from intercede.contract.transport import CommandResult
     from intercede.transports.ssh import SshTransport
 
 SHELLS = each_tool("sh", "dash", "bash -l", "busybox sh", "csh", "tcsh", "fish", "zsh", "ksh", "mksh")
@@ -55,66 +54,66 @@ async def talk(transport: SshTransport) -> None:
     assert (copied.returncode, copied.stdout, copied.stderr) == (0, DATA, b"")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_login_shell_will_do(sshd: Sshd, shell: tuple[str, ...]) -> None:
+async def test_every_login_shell_will_do(sshd: Sshd, transport: SshTransport, shell: tuple[str, ...]) -> None:
     """Argv, streams and codes are exact, and a command can be ended."""
     sshd.shell = shell
-
-    async def body(transport: SshTransport) -> None:
-        await talk(transport)
-        run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-        await sshd.until((sshd.home / "began").exists)
-        run.cancel()
-        await asyncio.wait({run})
-        await sshd.idle()
-
-    sshd.visited(body)
+    await talk(transport)
+    run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
+    await sshd.until((sshd.home / "began").exists)
+    run.cancel()
+    await asyncio.wait({run})
+    await sshd.idle()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
-def test_what_a_login_shell_says_is_no_answer(sshd: Sshd, noise: str) -> None:
+async def test_what_a_login_shell_says_is_no_answer(sshd: Sshd, transport: SshTransport, noise: str) -> None:
     """A banner, an echo, a trace of the very command: none of it reaches an answer."""
     says(sshd, noise)
-    sshd.visited(talk)
+    await talk(transport)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("script", ["cat > taken", "read -r line; echo $line > taken"], ids=["all", "a line"])
-def test_a_login_shell_that_reads_gets_nothing(sshd: Sshd, script: str) -> None:
+async def test_a_login_shell_that_reads_gets_nothing(sshd: Sshd, script: str) -> None:
     """It waits in vain, for as long as connecting may take, and that is said."""
     says(sshd, script)
     start = time.monotonic()
     with pytest.raises(TransportError, match="does an rc file wait for input"):
-        sshd.visited(lambda transport: transport.run(["cat"], stdin=data()), connect_s=0.5)
+        async with sshd.visited(connect_s=0.5) as transport:
+            await transport.run(["cat"], stdin=data())
     assert time.monotonic() - start < 5
     assert not (sshd.home / "taken").exists() or (sshd.home / "taken").read_text() in ("", "\n")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("stream", [1, 2])
-def test_no_login_shell(sshd: Sshd, stream: int) -> None:
+async def test_no_login_shell(sshd: Sshd, transport: SshTransport, stream: int) -> None:
     """Where it ends at once the error quotes what it said, and comes at once."""
     says(sshd, f"echo 'This account is currently not available.' >&{stream}; exit 1")
     with pytest.raises(TransportError, match=r"currently not available"):
-        sshd.visited(lambda transport: transport.run(["true"]))
+        await transport.run(["true"])
     assert len(sshd.commands) == 1
 
 
-def test_a_login_shell_without_stderr(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_login_shell_without_stderr(sshd: Sshd, transport: SshTransport) -> None:
     """Where the streams are not the command's, that is an error in bounded time, and never a wrong answer."""
     says(sshd, "exec 2>/dev/null")
     with pytest.raises(TransportError):
-        sshd.visited(lambda transport: transport.run(["echo", "x"]))
+        await transport.run(["echo", "x"])
 
 
-def test_a_login_shell_that_starts_another(sshd: Sshd) -> None:
+@pytest.mark.asyncio
+async def test_a_login_shell_that_starts_another(sshd: Sshd, transport: SshTransport) -> None:
     """A command is ended even where its sh does not lead the session."""
     says(sshd, 'bash "$@"; exit $?')
+    run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
+    await sshd.until((sshd.home / "began").exists)
+    run.cancel()
+    await asyncio.wait({run})
+    await sshd.idle()
 
-    async def body(transport: SshTransport) -> CommandResult:
-        run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-        await sshd.until((sshd.home / "began").exists)
-        run.cancel()
-        await asyncio.wait({run})
-        await sshd.idle()
-        return await transport.run(["echo", "fine"])
-
-    assert sshd.visited(body).stdout == b"fine\n"
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
