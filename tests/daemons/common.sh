@@ -89,12 +89,13 @@ mirror() { # the one of this machine's own apt configuration, once apt has read 
 }
 
 release_once() { # release_once RELEASE: a chroot of that Debian release, in $ROOT/releases
-    local root=$ROOT/releases/$1
+    local root=$ROOT/releases/$1 script=/usr/share/debootstrap/scripts/$1
     [ ! -e "$root.done" ] || return 0
     install_once / debootstrap
+    [ -e "$script" ] || script=${script%/*}/sid # a release that is newer than this debootstrap
     rm -rf "$root"
     mkdir -p "$root"
-    quietly debootstrap --variant=minbase "$1" "$root" "${DEBIAN_MIRROR:-$(mirror)}" ||
+    quietly debootstrap --variant=minbase "$1" "$root" "${DEBIAN_MIRROR:-$(mirror)}" "$script" ||
         not_had "debootstrap cannot make a Debian $1"
     # What this machine's apt needs to reach its mirror, the chroot's needs too.
     apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|https?::Proxy) ' >"$root/etc/apt/apt.conf.d/90machine" || true
