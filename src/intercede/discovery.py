@@ -3,13 +3,16 @@
 ``importlib.metadata`` would do, at five times the cost, and one bad file of an unrelated distribution makes its
 ``entry_points()`` raise for everybody. So ordinary directories are scanned here by hand, each file on its own; zip
 files and foreign finders still go through it, one distribution at a time.
+
+What counts as a distribution is what pip counts: metadata under a name that a project may have. A directory of any
+other name, one without METADATA beside a whole one, and a second one beside the first are told as problems.
 """
-# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
+# ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
 import os
 import sys
 
-from intercede.plugin import GROUPS, OURS, Plugin, fold, is_name, nearest
+from intercede.plugin import GROUPS, OURS, Plugin, fold, how_to_install, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
@@ -35,27 +38,29 @@ def scan(path: "Iterable[object]") -> tuple[list[Plugin], list[str]]:
         path: Directories and zip files, as in ``sys.path``.
 
     Returns:
-        The candidates, sorted, and a sentence for each file or finder that could not be read, and for each entry in
-        what begins like a group of ours and is none.
+        The candidates, sorted, and the problems, a sentence each: a file or a finder that could not be read, metadata
+        that cannot be a distribution's or is there twice, an entry in what begins like a group of ours and is none, and
+        an intercede that is not the running one.
     """
     problems: list[str] = []
     found: dict[str, list[_Metadata]] = {}
     for metadata in _every_metadata(path, problems):
-        found.setdefault(metadata.distribution, []).append(metadata)
+        if metadata.is_named():
+            found.setdefault(metadata.distribution, []).append(metadata)
+        elif metadata.data:
+            problems.append(_unnamed(metadata))
     own, foreign = _own(found.pop(OURS, []))
-    if own is None:
-        problems.append(
-            f"the metadata of intercede was not found beside {_HOME}, so it has no built-ins: install it with pip"
-        )
-    plugins = [] if own is None else own.plugins(builtin=True)
+    plugins = _candidates(_counting(own, problems), builtin=True) if own else []
+    problems += _not_this_one(own, foreign)
     covered = {(plugin.group, plugin.name) for plugin in plugins}
-    for live in map(_live, found.values()):
-        plugins += [_unless_covering(plugin, live, covered) for plugin in live.plugins()]
-        problems += live.strays()
+    for copies in found.values():
+        counting = _counting(copies, problems)
+        plugins += [_unless_covering(plugin, counting[0], covered) for plugin in _candidates(counting)]
+        problems += [sentence for each in counting for sentence in each.strays()]
     for metadata in foreign:
         reason = f"calls itself intercede, but does not lie beside the running one in {_HOME}"
         plugins += [plugin.judged("ignored", reason) for plugin in metadata.plugins()]
-    return sorted(plugins, key=_order), sorted(problems)
+    return sorted(plugins, key=_order), sorted(dict.fromkeys(problems))
 
 
 def _order(plugin: Plugin) -> tuple[str, str, str, str, str]:
@@ -96,11 +101,15 @@ class _Metadata:
         self.rank = rank  # in the working directory, index of the root, egg-info, name: the lowest counts
         self.in_working_directory = rank[0]
 
+    def is_named(self) -> bool:
+        """Tell whether a distribution may have that name and version. While pip upgrades, ``polite`` is ``~olite``."""
+        version = self.version.replace("+", ".").replace("!", ".")
+        return is_name(self.distribution) and self.distribution[-1].isalnum() and (not version or is_name(version))
+
     def is_leftover(self) -> bool:
-        """An interrupted upgrade leaves the directory behind without what tells the name and version."""
-        return os.path.isdir(self.location) and not any(
-            os.path.exists(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO")
-        )
+        """Tell whether what tells the name and version is missing or empty, as after an interrupted upgrade."""
+        told = any(_is_filled(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO"))
+        return not told and os.path.isdir(self.location)
 
     def plugins(self, *, builtin: bool = False) -> list[Plugin]:
         """Make a candidate of each entry of ours."""
@@ -120,11 +129,14 @@ class _Metadata:
             for group, name, target, problem in entries(self.data)
         ]
 
+    def described(self) -> str:
+        """Name the distribution with its version, as people write it."""
+        return f"{self.distribution} {self._version()}".rstrip()
+
     def strays(self) -> list[str]:
         """Say of each entry in a group that is none of ours, but is called as if it were."""
         return [
-            f"{self.distribution} {self._version()}".rstrip()
-            + f" declares {name} in {heading!r}, which is no group{_nearest_group(heading)}"
+            f"{self.described()} declares {name} in {heading!r}, which is no group{_nearest_group(heading)}"
             for heading, name in strays(self.data)
         ]
 
@@ -132,20 +144,93 @@ class _Metadata:
         return self.version or _version_in(self.location)
 
 
-def _live(copies: list[_Metadata]) -> _Metadata:
-    """Choose the copy that counts: the first on the path, never an empty leftover while there is a real one."""
+def _is_filled(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
+def _unnamed(metadata: _Metadata) -> str:
+    return (
+        f"{metadata.location} cannot be a distribution's: {metadata.described()!r} is no name and version of one, so what it "
+        "declares does not count. Installers leave such directories when they are interrupted: remove it"
+    )
+
+
+def _counting(copies: list[_Metadata], problems: list[str]) -> list[_Metadata]:
+    """Choose the copy that counts, the first on the path, and return it with its twins: copies in the same directory.
+
+    A leftover never counts while there is a real one.
+    """
     ranked = sorted(copies, key=lambda each: each.rank)
-    if len(ranked) == 1:
-        return ranked[0]
-    real = [each for each in ranked if not each.is_leftover()]
-    return next(iter(real or [each for each in ranked if each.data] or ranked))
+    leftovers = [each for each in ranked if each.is_leftover()]
+    problems += map(_left_over, [each for each in leftovers if each.data])
+    real = [each for each in ranked if each not in leftovers]
+    live = next(iter(real or [each for each in ranked if each.data] or ranked))
+    beside = [each for each in real if each.rank[1] == live.rank[1]]
+    if len(beside) > 1:
+        problems.append(_doubled(beside))
+    return [each for each in beside if each.rank[:-1] == live.rank[:-1]] or [live]
 
 
-def _own(copies: list[_Metadata]) -> tuple[_Metadata | None, list[_Metadata]]:
+def _left_over(metadata: _Metadata) -> str:
+    return (
+        f"{metadata.location} has no METADATA, so it is a leftover of an installation that was interrupted: "
+        f"remove it, and install {metadata.distribution} again"
+    )
+
+
+def _doubled(copies: list[_Metadata]) -> str:
+    return (
+        f"{copies[0].distribution} has its metadata twice in one directory: "
+        f"{' and '.join(each.location for each in copies)}. One is left over: remove it, or remove both and install "
+        f"{copies[0].distribution} again"
+    )
+
+
+def _candidates(copies: list[_Metadata], *, builtin: bool = False) -> list[Plugin]:
+    """Make a candidate of each entry. Of twins that counts on which they agree, for nothing tells which one is left over."""
+    plugins = [plugin for each in copies for plugin in each.plugins(builtin=builtin)]
+    if len(copies) == 1 or not plugins:
+        return plugins
+    declared = [{_entry_of(plugin) for plugin in each.plugins()} for each in copies]
+    agreed = declared[0].intersection(*declared[1:])
+    version = plugins[0].version if len({plugin.version for plugin in plugins}) == 1 else ""
+    reason = f"its two directories of metadata differ about it. {_doubled(copies)}"
+    return [
+        plugin.judged(plugin.status, plugin.reason, version) if entry in agreed else plugin.judged("ignored", reason)
+        for entry, plugin in {_entry_of(each): each for each in reversed(plugins)}.items()
+    ]
+
+
+def _entry_of(plugin: Plugin) -> tuple[str, str, str]:
+    return plugin.group, plugin.name, plugin.target
+
+
+def _own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
     """Tell our own metadata from that of other copies, and of others that bear our name."""
-    beside = [each for each in copies if _same(each.root, _HOME)] or [each for each in copies if _leads_home(each)]
-    foreign = [each for each in copies if each not in beside]
-    return (_live(beside) if beside else None), foreign
+    ours = [each for each in copies if each.data]  # what declares no built-in is another project's
+    own = [each for each in ours if _same(each.root, _HOME)] or [each for each in ours if _leads_home(each)]
+    return own, [each for each in copies if each not in own]
+
+
+def _not_this_one(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
+    """Say that our own metadata is missing, and which other ``intercede`` an installer takes for this one."""
+    before = [each for each in foreign if not own or each.root == own[0].root or each.rank < own[0].rank]
+    missing = f"the metadata of intercede was not found beside {_HOME}, so it has no built-ins; {_AGAIN}"
+    return [missing] * (not own) + [_other(each) for each in before if not each.is_leftover()]
+
+
+def _other(metadata: _Metadata) -> str:
+    what = "another copy than" if metadata.data else "another project of that name, without a built-in, and not"
+    return (
+        f"{metadata.described()} in {metadata.location} is {what} the running one in {_HOME}. A package that depends on "
+        f"'intercede' may have brought it in: 'intercede>=0.1' does not. Uninstall it, and {_AGAIN}"
+    )
+
+
+_AGAIN = f"install this one from where it came from, a path or a URL: {how_to_install()}"
 
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -215,13 +300,25 @@ def _every_metadata(path: "Iterable[object]", problems: list[str]) -> "Iterator[
         listed += [
             (root, in_working_directory, index, name, _entry_points(f"{root}/{name}", problems)) for name in names
         ]
+        if root.lower().endswith(".egg"):
+            rest += _in_egg(root, (in_working_directory, index, True, "EGG-INFO"), problems)
     for index, finder in enumerate(_foreign_finders(), len(directories)):
         rest += _through_importlib(finder, index, problems)
     yield from _that_matter(listed, rest)
 
 
 def _listed(root: str) -> list[str]:
-    return sorted(name for name in os.listdir(root) if name.endswith(_METADATA))
+    return sorted(name for name in os.listdir(root) if name.lower().endswith(_METADATA))
+
+
+def _in_egg(root: str, rank: tuple[bool, int, bool, str], problems: list[str]) -> list[_Metadata]:
+    """Read the metadata of an egg, a directory whose own name tells its distribution: ``polite-0.1-py3.11.egg``."""
+    location = f"{root}/EGG-INFO"
+    if not os.path.isdir(location):
+        return []
+    distribution, version = _split(root.rpartition("/")[2][:-4] + ".egg-info")
+    data = _entry_points(location, problems)
+    return [_Metadata(distribution=distribution, version=version, root=root, location=location, data=data, rank=rank)]
 
 
 def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> "Iterator[_Metadata]":
@@ -237,7 +334,7 @@ def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Me
                 root=root,
                 location=f"{root}/{name}",
                 data=data,
-                rank=(in_working_directory, index, name.endswith(".egg-info"), name),
+                rank=(in_working_directory, index, name.lower().endswith(".egg-info"), name),
             )
     yield from (each for each in rest if each.distribution in wanted)
 
@@ -245,11 +342,11 @@ def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Me
 def _split(directory: str) -> tuple[str, str]:
     """Tell distribution and version from a directory's name."""
     stem, _, kind = directory.rpartition(".")
-    if kind == "egg-info":  # name[-version[-python]]
+    if kind.lower() == "egg-info":  # name[-version[-python]]
         name, _, tail = stem.partition("-")
         return fold(name), tail.partition("-")[0]
-    name, _, version = stem.rpartition("-")
-    return (fold(name), version) if name else (fold(version), "")
+    name, dash, version = stem.rpartition("-")
+    return (fold(name), version) if dash else (fold(version), "")
 
 
 def _entry_points(directory: str, problems: list[str]) -> bytes:
@@ -342,11 +439,13 @@ def _from_importlib(distribution: "Distribution", index: int) -> _Metadata:
     root = str(distribution.locate_file("")).rstrip("/")
     data = (distribution.read_text("entry_points.txt") or "").encode()
     name = distribution.metadata["Name"]
+    if not name:
+        raise ValueError("its metadata has no name")
     return _Metadata(
         distribution=fold(name),
-        version=distribution.version,
+        version=distribution.version or "",
         root=root,
-        location=root,
+        location=str(getattr(distribution, "_path", root)).rstrip("/"),  # as pip asks for it: nothing public tells
         data=data if _PREFIX in data else b"",
         rank=(False, index, False, name),
     )

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
 
-__all__ = ["GROUPS", "OURS", "Plugin", "fold", "is_name", "nearest"]
+__all__ = ["GROUPS", "OURS", "Plugin", "fold", "how_to_install", "is_name", "nearest"]
 
 GROUPS = ("backends", "schedulers", "transports")
 """The groups, each an entry-point group ``intercede.<group>``."""
@@ -65,10 +65,11 @@ class Plugin:
             reason=reason,
         )
 
-    def judged(self, status: "Status", reason: str) -> "Plugin":
-        """Return the same candidate with another status and the reason for it."""
+    def judged(self, status: "Status", reason: str, version: str | None = None) -> "Plugin":
+        """Return the same candidate with another status and the reason for it, and another version where one is given."""
         judged = Plugin.__new__(Plugin)
-        judged.__dict__.update(vars(self), status=status, reason=reason)
+        version = self.version if version is None else version
+        judged.__dict__.update(vars(self), status=status, reason=reason, version=version)
         return judged
 
     @property
@@ -111,6 +112,11 @@ def fold(name: str) -> str:
     while "--" in name:
         name = name.replace("--", "-")
     return name
+
+
+def how_to_install(extra: str = "") -> str:
+    """Write the command that installs intercede: on a public index that name is another project's, so it says where from."""
+    return f'pip install "intercede{f"[{extra}]" if extra else ""} @ file:///path/to/intercede"'
 
 
 def is_name(text: str) -> bool:

@@ -187,7 +187,9 @@ def test_a_wrong_pin_is_told_with_where_it_stands(intercede: Command) -> None:
 def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: Install) -> None:
     """What does not print, in a version for instance, is shown as an escape; programs get it as JSON."""
     metadata = install("odd", "transports", "odd")
-    metadata.rename(metadata.with_name("odd-1.0\x1b]0;owned\x07\udcff.dist-info"))
+    odd = metadata.rename(metadata.with_name("odd.dist-info"))
+    (odd / "METADATA").write_text("Name: odd\nVersion: 1.0\x1b]0;owned\x07\n")
+    install("worse", "transports", "worse").rename(odd.with_name("worse-1.0\x1b]0;owned\x07\udcff.dist-info"))
 
     for arguments in (["plugins"], ["plugins", "--why", "transports", "odd"], ["plugins", "--json"]):
         done = intercede(*arguments)
