@@ -21,6 +21,8 @@ ENDED = {
         "code 0": Exit("code", 0),
         "code 3": Exit("code", 3),
         "signal 9": Exit("signal", 9),
+        "caught 0": Exit("caught", 0),
+        "caught 3": Exit("caught", 3),
     }.items()
 }
 SAID = {
@@ -55,6 +57,26 @@ ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]
     ("signal 9", ("cancelled", *OTHERWISE), (True,), ("KILLED", "killed_by_user")),
     ("signal 9", ("cancelled",), (False,), ("KILLED", "killed_by_site")),
     ("signal 9", OTHERWISE, (False,), ("FAILED", "signal")),
+    *(
+        row
+        for caught in ("caught 0", "caught 3")
+        for row in (
+            (caught, ("queued",), EITHER, ("QUEUED", None)),
+            (caught, ("held",), EITHER, ("HELD", None)),
+            (caught, ("running",), EITHER, ("RUNNING", None)),
+            (caught, ("unknown",), EITHER, ("UNKNOWN", None)),
+            (caught, ("timeout",), EITHER, ("FAILED", "timeout")),
+            (caught, ("memory",), EITHER, ("FAILED", "out_of_memory")),
+            (caught, ("preempted",), EITHER, ("FAILED", "preempted")),
+            (caught, ("node",), EITHER, ("FAILED", "node_failure")),
+            (caught, ("cancelled", *OTHERWISE), (True,), ("KILLED", "killed_by_user")),
+            (caught, ("cancelled",), (False,), ("KILLED", "killed_by_site")),
+        )
+    ),
+    ("caught 0", ("failed", "done"), (False,), ("DONE", None)),
+    ("caught 3", ("failed", "done"), (False,), ("FAILED", "exit_code")),
+    ("caught 0", ("nothing",), (False,), ("UNKNOWN", "lost")),
+    ("caught 3", ("nothing",), (False,), ("FAILED", "exit_code")),
     ("none", ("queued",), EITHER, ("QUEUED", None)),
     ("none", ("running",), EITHER, ("RUNNING", None)),
     ("none", ("timeout",), EITHER, ("FAILED", "timeout")),
@@ -93,13 +115,18 @@ def test_the_code_or_signal_is_told() -> None:
     assert verdict(ENDED["code 3"], None).exit_code == 3
     assert verdict(ENDED["signal 9"], None).signal == 9
     assert verdict(ENDED["signal 9"], SAID["timeout"]).signal == 9
+    for word in ("timeout", "preempted", "cancelled", "nothing", "done"):
+        for code in (0, 3):
+            status = verdict(ENDED[f"caught {code}"], SAID[word])
+            assert (status.exit_code, status.signal) == (code, None)
 
 
 @given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
 def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
-    """DONE needs a code 0, or the scheduler's own word for it; nothing else makes it."""
+    """DONE needs a code 0, or the scheduler's own word for it; after a signal it needs both."""
     status = verdict(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
-    assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done"))
+    by_itself = ended == "caught 0" and word in {"done", "failed"} and not killed
+    assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done") or by_itself)
 
 
 def test_what_was_written_down_stays() -> None:
@@ -112,6 +139,7 @@ def test_what_was_written_down_stays() -> None:
 LINES = {
     "code 0 1700000000 host 12 1": Record(JOB, native="x.1", exit=Exit("code", 0)),
     "signal 9 1700000000 host 12 1": Record(JOB, native="x.1", exit=Exit("signal", 9)),
+    "caught 0 1700000000 host 12 1": Record(JOB, native="x.1", exit=Exit("caught", 0)),
     "none": Record(JOB, native="x.1"),
     "gone": Record(JOB, native="x.1", gone=True),
     'final {"state":"KILLED"}': Record(JOB, native="x.1", final=JobStatus(state=JobState.KILLED)),
@@ -135,7 +163,18 @@ def test_nothing_else_passes_for_a_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["code garbage", "code -5", "code 256", "code", "signal 0", "signal 65", 'final {"state":"RUNNING"}', "final x"],
+    [
+        "code garbage",
+        "code -5",
+        "code 256",
+        "code",
+        "caught 256",
+        "caught",
+        "signal 0",
+        "signal 65",
+        'final {"state":"RUNNING"}',
+        "final x",
+    ],
 )
 def test_what_cannot_be_a_record_is_none(line: str) -> None:
     """A payload can write over its own record; what the wrapper cannot have written says nothing, and harms no other."""

@@ -246,3 +246,23 @@ def test_nothing_runs_where_nothing_can_be_detached(place: Place) -> None:
     with pytest.raises(SchedulerError, match="not here"):
         scheduler.parse_submit(batch(), place.run(script, here=True))
     assert not (place.here / "ran").exists()
+
+
+def test_a_copy_that_a_signal_came_to_exited_by_itself_if_its_runner_was_there(place: Place) -> None:
+    """The runner lives, or came to its end: then nothing else ended the copy. Its code is what stands in its record."""
+    scheduler = DirectScheduler(slots=1)
+    (place.here / "copies" / "0").mkdir(parents=True)
+    ids = place.start(scheduler, 'echo "caught 3 0 host - 1" >copies/0/exit', batch(1))
+    until(lambda: place.words(scheduler, ids) == ["exited"] and not processes(place.root))
+    told = scheduler.parse_status(ids, place.run(scheduler.status_script(), ids))[ids[0]]
+    assert (told.state, told.reason, told.exit_code) == (JobState.FAILED, "exit_code", 3)
+    (place.here / "direct" / "ended").unlink()
+    assert place.words(scheduler, ids) == [None]
+
+
+@pytest.mark.parametrize("rest", ["", "x", "-1", "9" * 5000, "0 0"])
+def test_a_code_that_cannot_be_one_is_unknown(rest: str) -> None:
+    """A payload can write over its record."""
+    ids = [f"{STAMP}.0"]
+    told = DirectScheduler().parse_status(ids, ok(f"{STAMP}.0 exited {rest}\n"))
+    assert told[ids[0]].state is JobState.UNKNOWN

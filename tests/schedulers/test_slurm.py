@@ -994,7 +994,10 @@ class Job:
         (self.here / "copies" / "13" / "exit").write_text(f"{text} 0 host 17_3 1\n")
 
 
-@pytest.mark.parametrize(("record", "code"), [("code 0", 0), ("code 3", 3), ("code 255", 255), ("signal 9", 137)])
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [("code 0", 0), ("code 3", 3), ("code 255", 255), ("signal 9", 137), ("caught 0", 0), ("caught 3", 3)],
+)
 def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> None:
     """So that Slurm's own word for it is true."""
     job = Job(place, f'echo "{record} 0 host $IC_NATIVE 1" >"copies/$1/exit"')
@@ -1060,12 +1063,13 @@ def test_a_job_begins_or_is_not_there(place: Place) -> None:
 
 
 def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:
-    """A site may queue jobs anew by their exit code; one that a signal ended runs once more."""
+    """A site may queue jobs anew by their exit code; one that a signal came to runs once more."""
     job = Job(place, 'echo again; echo "code 0 0 host x 2" >"copies/$1/exit"')
     job.record("code 3")
     assert job.run() == (0, "")
-    job.record("signal 9")
-    assert job.run() == (0, "again\n")
+    for after_a_signal in ("signal 9", "caught 0", "caught 3"):
+        job.record(after_a_signal)
+        assert job.run() == (0, "again\n")
 
 
 def test_one_copy_is_known_by_its_own_number(place: Place) -> None:

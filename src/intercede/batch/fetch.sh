@@ -110,7 +110,7 @@ ended() {
         here=./$stamp/copies/$index
         what=
         [ -e "./$stamp/finals/$index" ] || { read -r what <"$here/exit"; } 2>/dev/null || continue
-        case $what in signal*) continue ;; esac # no end of it, or one that is written down before it is fetched
+        case $what in signal* | caught*) continue ;; esac # no end of it, or one that is written down before it is fetched
         [ -d "$here" ] || continue
         places="$places .//$stamp/copies/$index"
         count=$((count + 1))

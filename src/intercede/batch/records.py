@@ -21,10 +21,14 @@ FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="no job o
 _PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="nothing of it is there")
 
 
+Ending = Literal["code", "signal", "caught"]
+"""With a code; by a signal; or with a code after a signal came to the copy, which may have been meant to end it."""
+
+
 class Exit(NamedTuple):
     """How the wrapper says that the payload ended."""
 
-    kind: Literal["code", "signal"]
+    kind: Ending
     number: int
 
 
@@ -35,7 +39,7 @@ class Record(NamedTuple):
     killed: bool = False
     """Whether we asked for its end before it had one."""
     asked: bool = False
-    """Whether we asked for its end at all: what ended by a signal may have been queued anew, and held."""
+    """Whether we asked for its end at all: what a signal came to may have been queued anew, and held."""
     native: str | None = None
     """What the scheduler calls it."""
     gone: bool = False
@@ -85,7 +89,11 @@ def _signal(known: Record, text: str) -> Record:
     return _ended(known, "signal", text, range(1, _HIGHEST_SIGNAL + 1))
 
 
-def _ended(known: Record, kind: Literal["code", "signal"], text: str, numbers: range) -> Record:
+def _caught(known: Record, text: str) -> Record:
+    return _ended(known, "caught", text, range(_HIGHEST_CODE + 1))
+
+
+def _ended(known: Record, kind: Ending, text: str, numbers: range) -> Record:
     """Take what the wrapper wrote; what a payload wrote over it, and cannot be, is no record."""
     number = _small(text.partition(" ")[0])
     return known._replace(exit=Exit(kind, number)) if number in numbers else known
@@ -100,6 +108,7 @@ _READERS: dict[str, Callable[[Record, str], Record]] = {
     "final": _final,
     "code": _code,
     "signal": _signal,
+    "caught": _caught,
     "none": lambda known, _: known,
 }
 
@@ -151,21 +160,30 @@ def _ruled(case: _Case) -> JobStatus:
     """Look a case up in the table; of ten thousand jobs most are alike."""
     kind, word = case.exit and case.exit.kind, Word.of(case.said)
     for on_exit, on_words, on_killed, ruling in _TABLE:
-        if on_exit == kind and word in on_words and case.killed in on_killed:
+        if kind in on_exit and word in on_words and case.killed in on_killed:
             return ruling(case)
     raise AssertionError(f"the table of verdicts has no row for {kind}, {word}, {case.killed}")
 
 
 def _by_code(case: _Case) -> JobStatus:
     code = _number(case)
+    evidence = "exit record" if case.exit and case.exit.kind == "code" else _evidence(case)
     if code == 0:
-        return JobStatus(state=JobState.DONE, exit_code=0, evidence="exit record")
-    return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence="exit record")
+        return JobStatus(state=JobState.DONE, exit_code=0, evidence=evidence)
+    return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence=evidence)
+
+
+def _untold(case: _Case) -> JobStatus:
+    """Decide where nothing tells any more whether a signal was meant to end it: failure is sure, success is not."""
+    evidence = "exit record, after a signal; the scheduler no longer lists it, so whether that was its end is not known"
+    if _number(case) == 0:
+        return JobStatus(state=JobState.UNKNOWN, exit_code=0, reason="lost", evidence=evidence)
+    return _by_code(case).model_copy(update={"evidence": evidence})
 
 
 def _again(case: _Case) -> JobStatus:
     assert case.said is not None  # noqa: S101 -- its row says so
-    evidence = f"an attempt was ended by a signal; {case.said.evidence or 'the scheduler still has it'}"
+    evidence = f"an attempt ended after a signal; {case.said.evidence or 'the scheduler still has it'}"
     return case.said.model_copy(update={"evidence": evidence})
 
 
@@ -205,15 +223,20 @@ def _lost(_: _Case) -> JobStatus:
 
 
 def _signalled(case: _Case, state: JobState, reason: str | None) -> JobStatus:
+    ending = "signal" if case.exit and case.exit.kind == "signal" else "exit_code"
     return JobStatus.model_validate(
         {
             "state": state,
-            "signal": _number(case),
+            ending: _number(case),
             "reason": reason,
             "native": _native(case),
-            "evidence": "exit record" + ("" if case.said is None else " and the scheduler's word"),
+            "evidence": _evidence(case),
         }
     )
+
+
+def _evidence(case: _Case) -> str:
+    return "exit record" + ("" if case.said is None else " and the scheduler's word")
 
 
 def _native(case: _Case) -> str | None:
@@ -230,15 +253,21 @@ _EITHER = frozenset({True, False})
 _YES, _NO = frozenset({True}), frozenset({False})
 _LISTED = _ANY - {Word.ABSENT}
 
-_TABLE: tuple[tuple[Literal["code", "signal"] | None, frozenset[Word], frozenset[bool], _Ruling], ...] = (
+_Kinds = frozenset[Ending | None]
+_CODE, _SIGNAL, _CAUGHT, _NONE = (_Kinds({kind}) for kind in ("code", "signal", "caught", None))
+_AFTER = _SIGNAL | _CAUGHT
+
+_TABLE: tuple[tuple[_Kinds, frozenset[Word], frozenset[bool], _Ruling], ...] = (
     # exit    the scheduler says              killed by us  verdict: the first row that fits
-    ("code", _ANY, _EITHER, _by_code),  #                   DONE or FAILED(exit_code)
-    ("signal", frozenset({Word.LIVE, Word.UNSURE}), _EITHER, _again),  # the scheduler's word
-    ("signal", frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
-    ("signal", _ANY, _YES, _by_user),  #                    KILLED(killed_by_user)
-    ("signal", frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site
-    ("signal", _ANY, _NO, _by_signal),  #                   FAILED(signal)
-    (None, _LISTED, _EITHER, _word),  #                     the scheduler's word
-    (None, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)
-    (None, frozenset({Word.ABSENT}), _NO, _lost),  #        UNKNOWN(lost), at once
+    (_CODE, _ANY, _EITHER, _by_code),  #                    DONE or FAILED(exit_code)
+    (_AFTER, frozenset({Word.LIVE, Word.UNSURE}), _EITHER, _again),  # the scheduler's word
+    (_AFTER, frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
+    (_AFTER, _ANY, _YES, _by_user),  #                      KILLED(killed_by_user)
+    (_AFTER, frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site
+    (_SIGNAL, _ANY, _NO, _by_signal),  #                    FAILED(signal)
+    (_CAUGHT, frozenset({Word.ENDED}), _NO, _by_code),  #   DONE or FAILED(exit_code)
+    (_CAUGHT, frozenset({Word.ABSENT}), _NO, _untold),  #   UNKNOWN(lost) where it would be DONE, else FAILED(exit_code)
+    (_NONE, _LISTED, _EITHER, _word),  #                    the scheduler's word
+    (_NONE, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)
+    (_NONE, frozenset({Word.ABSENT}), _NO, _lost),  #       UNKNOWN(lost), at once
 )

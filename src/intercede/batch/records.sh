@@ -7,7 +7,8 @@ open_only='' every_id='' lists=''
 
 # record STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
 # attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
-# where another end followed. What lacks its line's end is being written, and does not count yet.
+# where another end followed. Only a code to which no signal came is over by itself. What lacks its line's end is being
+# written, and does not count yet.
 record() {
     here=./$1/copies/$2
     over=yes killed=- ended=0 noted=

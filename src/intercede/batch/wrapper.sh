@@ -18,7 +18,7 @@ cd "./copies/$1" || exit 126
 [ ! -e "../../finals/$1" ] || exit 0
 ic_what='' ic_attempt=0
 if [ -e exit ] && read -r ic_what _ _ _ _ ic_attempt <"exit"; then
-    [ "$ic_what" = signal ] || exit 0 # a signal: the scheduler runs it again
+    case $ic_what in signal | caught) ;; *) exit 0 ;; esac # after a signal the scheduler may run it again
 fi
 [ -d work ] || mkdir work || exit 126 # not by who submits, who would make thousands
 cd ./work || exit 126
@@ -29,8 +29,8 @@ printf '%-120s' "none - - - - $ic_attempt" >../exit || exit 126
 exec 2>>../log
 ic_top=${PWD%/copies/*/work}
 
-# A signal for the whole group is the payload's to die of; it must not end this shell before the record is written.
-# Handlers, unlike ignored signals, do not pass on to what is started.
+# A signal for the whole group is the payload's to die of, or to handle; it must not end this shell before the record is
+# written. Handlers, unlike ignored signals, do not pass on to what is started.
 ic_signal=
 trap 'ic_signal=1' HUP
 trap 'ic_signal=2' INT
@@ -69,20 +69,20 @@ now() {
     ic_now=$(date +%s)
 }
 
-ic_code=126
+# What it ends with after a signal came is "caught", since whoever sent that may have ended it: then the scheduler's word
+# counts. A shell tells death by signal n as 128 + n.
+ic_code=126 ic_what="code 126"
 if [ -e ../killed ]; then
-    ic_signal=15
+    ic_what="signal 15"
 elif stage && [ -z "$ic_signal" ]; then
     (payload "$ic_stdout" "$ic_stderr" "$ic_top")
-    ic_code=$?
-    ic_signal=
+    ic_code=$? ic_what=${ic_signal:+caught} # of the payload's end and no later
+    ic_what="${ic_what:-code} $ic_code"
+    [ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
+elif [ -n "$ic_signal" ]; then
+    ic_what="signal $ic_signal"
 fi
 [ ! -e ../secrets ] || . ../secrets
-
-# A shell tells death by signal n as 128 + n.
-ic_what="code $ic_code"
-[ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
-[ -z "$ic_signal" ] || ic_what="signal $ic_signal"
 ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
 now

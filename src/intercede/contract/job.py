@@ -392,7 +392,7 @@ class JobStatus(_Data):
 
     state: JobState
     exit_code: Count | None = None
-    """The payload's, where it ended by itself. Never set together with ``signal``."""
+    """The payload's, where it exited: KILLED, or FAILED by ``timeout``, if it was asked to end. Never set together with ``signal``."""
     signal: Positive | None = None
     """The number of the signal that ended it."""
     reason: Reason | None = None

@@ -112,7 +112,9 @@ class Scheduler(Protocol):
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what the scheduler says of each id; an id that it does not list is absent, never final.
 
-        A native state that is not known is UNKNOWN with the native word.
+        A native state that is not known is UNKNOWN with the native word. Why the scheduler ended a job (its time, a
+        cancellation, a preemption) stands nowhere else if the payload handled the signal and exited, perhaps with 0: list
+        such a job for as long as it is known. Of a job that is not listed, a code 0 that followed a signal is no success.
 
         Raises:
             SchedulerError: The command failed or reported an outage; never an empty answer instead.

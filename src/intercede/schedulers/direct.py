@@ -157,7 +157,14 @@ def _lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, st
 def _status(word: str, rest: str) -> JobStatus:
     if word == "elsewhere":
         return JobStatus(state=JobState.UNKNOWN, native=f"on {rest}", evidence=_elsewhere(rest))
+    if word == "exited" and re.fullmatch("[0-9]{1,3}", rest):
+        return _exited(int(rest))
     return _WORDS.get(word) or JobStatus(state=JobState.UNKNOWN, native=word)
+
+
+def _exited(code: int) -> JobStatus:
+    state, reason = (JobState.FAILED, "exit_code") if code else (JobState.DONE, None)
+    return JobStatus.model_validate({"state": state, "exit_code": code, "reason": reason, "native": "exited"})
 
 
 def _outcome(word: str, rest: str) -> OpOutcome:

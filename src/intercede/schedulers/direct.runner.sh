@@ -6,6 +6,7 @@
 #                      pid, start time, and when it began in seconds of the machine's uptime; or the word killed
 # direct/INDEX.kill    asked to end       direct/INDEX.timeout    had its time
 # direct/next          a hint: all below are decided. Without it every lane would try every copy
+# direct/ended         the runner came to its end: whatever ended copies did not end it, too
 # shellcheck shell=sh
 unset -f command kill printf read setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
@@ -106,3 +107,4 @@ while [ "$slots" -gt 0 ]; do
     slots=$((slots - 1))
 done
 eval "$pipeline"
+true 2>/dev/null >|direct/ended # unless it is purged

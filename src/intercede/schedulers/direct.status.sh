@@ -1,4 +1,11 @@
 # shellcheck shell=sh
+# exited: whether the copy exited by itself though a signal came to it, its runner being there all the time; sets code. A
+# kill's signal is known by the kill's note.
+exited() {
+    [ -n "$here" ] && { [ -n "$running" ] || [ -e "$place/ended" ]; } &&
+        read -r what code _ <"./$stamp/copies/$index/exit" && [ "$what" = caught ]
+} 2>/dev/null
+
 # tell: print the copy's state; nothing where it is not there.
 tell() {
     pid=''
@@ -13,6 +20,8 @@ tell() {
         case $letter in [Tt]) printf '%s suspended\n' "$id" ;; *) printf '%s running\n' "$id" ;; esac
     elif [ -e "$place/$index.timeout" ]; then
         printf '%s timeout\n' "$id"
+    elif exited; then
+        printf '%s exited %s\n' "$id" "$code"
     fi
 }
 while read -r id; do

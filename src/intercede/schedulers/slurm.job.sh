@@ -50,5 +50,5 @@ if ! ic_ended; then
     [ "$ic_code" != 126 ] || [ -e "./copies/$ic_index/exit" ] || ic_not_started # it could not even reserve its record
     exit "$ic_code"                                                             # the payload's, if its record cannot be written
 fi
-[ "$ic_what" = code ] || ic_number=$((128 + ic_number))
+[ "$ic_what" != signal ] || ic_number=$((128 + ic_number))
 exit "$ic_number"
