@@ -261,7 +261,7 @@ class BatchBackend:
         return await self._each(handles, partial(self._killed, self._station()), OpOutcome(ok=False, reason="foreign"))
 
     async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
-        ending = call("end", self._scheduler.kill_script(), self._scheduler.status_script())
+        ending = call("end_copies", self._scheduler.kill_script(), self._scheduler.status_script())
         answer = await station.ask(jobs, text_of("kill"), ending)
         look = await station.read(answer)
         if await station.learn(look.unnamed):

@@ -15,7 +15,15 @@ $listed
 EOF
 }
 
+# forks: whether a subshell is a process. In ksh93 it is not, and whoever looks for a copy's process finds another one.
+forks() {
+    { read -r its_process _ </proc/self/stat; } 2>/dev/null || return 0
+    # shellcheck disable=SC2030,SC2031 # that is asked
+    (read -r our_process _ </proc/self/stat && [ "$our_process" != "$its_process" ])
+}
+
 enter() {
+    forks || refuse "sh is ksh93 there, or one like it, in which a subshell is no process: have PATH lead to another sh first"
     case ${root:-.} in
     /*) ;;
     *)

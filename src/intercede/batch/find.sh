@@ -24,7 +24,7 @@ arriving() {
     [ "$its_host" = "$(uname -n)" ] || return 0 # of a process on another host we know nothing
     process "${its_stat%% *}"
     # shellcheck disable=SC2086 # numbers, to be split
-    set -- "${its_stat%% *}" ${its_stat##*) }
+    set -- "${its_stat%% *}" ${its_stat##*\) }
     [ "$process" = "$1 $its_boot ${21}" ]
 }
 

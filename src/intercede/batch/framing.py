@@ -52,11 +52,16 @@ class Frames:
             if self._inside is None:
                 self._inside = found[1].decode()
             else:
-                yield Piece(self._inside, before, int(found[1]))
+                yield Piece(self._inside, before, _code(int(found[1])))
                 self._inside = None
         ready, self._buffer = self._buffer[: -self._kept], self._buffer[-self._kept :]
         if self._inside is not None and ready:
             yield Piece(self._inside, ready)
+
+
+def _code(told: int) -> int:
+    """Death by signal n is 128 + n in most shells, 384 + n in yash."""
+    return told if told < 256 else 128 + told % 128  # noqa: PLR2004 -- the highest code is 255
 
 
 class Answer:

@@ -13,8 +13,8 @@ condemn() {
     done
 }
 
-# end KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
-end() {
+# end_copies KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
+end_copies() {
     room
     IC_IDS=$lists/.ids.$mark
     export IC_IDS

@@ -26,9 +26,9 @@ ic_known=
 known() {
     [ -z "$ic_known" ] || return 0
     ic_known=$(env | while IFS='=' read -r ic_key _; do
-        case $ic_key in
-        *[!A-Za-z0-9_]*) ;;
-        SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
+        case $ic_key in # posh and ksh93 take an unbalanced ) here for the end of the $(
+        (*[!A-Za-z0-9_]*) ;;
+        (SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
         esac
     done)ic_none
 }
@@ -61,7 +61,7 @@ process() {
         read -r ic_boot </proc/sys/kernel/random/boot_id
         process=$1
         # shellcheck disable=SC2086 # numbers, to be split
-        set -- ${ic_stat##*) }
+        set -- ${ic_stat##*\) }
         [ "$1" = Z ] && process='' || process="$process $ic_boot ${20}"
     elif kill -0 "$1" 2>/dev/null; then
         process="$1 - -"

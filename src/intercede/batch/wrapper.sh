@@ -77,6 +77,7 @@ if [ -e ../killed ]; then
 elif stage && [ -z "$ic_signal" ]; then
     (payload "$ic_stdout" "$ic_stderr" "$ic_top")
     ic_code=$? ic_what=${ic_signal:+caught} # of the payload's end and no later
+    [ "$ic_code" -le 384 ] || ic_code=$((ic_code - 256)) # yash tells death by signal n as 384 + n
     ic_what="${ic_what:-code} $ic_code"
     [ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
 elif [ -n "$ic_signal" ]; then

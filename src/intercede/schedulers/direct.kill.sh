@@ -39,7 +39,7 @@ done <"$IC_IDS" || exit
     shift
     while [ $# -gt 0 ]; do
         start=
-        ! read -r stat <"/proc/$1/stat" || start=$(set -- ${stat##*) } && printf %s "${20-}")
+        ! read -r stat <"/proc/$1/stat" || start=$(set -- ${stat##*\) } && printf %s "${20-}")
         [ "${start:-$2}" != "$2" ] || kill -s KILL -- "-$1"
         [ ! -e "$3/secrets" ] || (cd "$3/work" && . ../secrets)
         shift 3

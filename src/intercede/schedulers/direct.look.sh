@@ -8,7 +8,7 @@ alive() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
     wanted=$2
     # shellcheck disable=SC2086 # numbers, to be split
-    set -- ${stat##*) }
+    set -- ${stat##*\) }
     letter=$1
     [ "${20-}" = "$wanted" ] && [ "$letter" != Z ]
 }

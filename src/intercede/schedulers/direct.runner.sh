@@ -20,7 +20,7 @@ identify() {
     read -r stat </proc/self/stat
     pid=${stat%% *}
     # shellcheck disable=SC2086 # numbers, to be split
-    set -- ${stat##*) }
+    set -- ${stat##*\) }
     start=${20}
 }
 
@@ -29,7 +29,7 @@ alive() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
     wanted=$2
     # shellcheck disable=SC2086 # numbers, to be split
-    set -- ${stat##*) }
+    set -- ${stat##*\) }
     [ "${20-}" = "$wanted" ] && [ "$1" != Z ]
 }
 

@@ -72,9 +72,9 @@ def _quoted(word: bytes) -> bytes:
 
 
 def exit_code(told: bytes) -> int:
-    """Read the code that a sh told: 128 + n for death by signal n; where sh is ksh that is 256 + n."""
+    """Read the code that a sh told: 128 + n for death by signal n; in ksh93 that is 256 + n, in yash 384 + n."""
     code = int(told)
-    return code if code <= _MOST_CODE else code - 128
+    return code if code <= _MOST_CODE else 128 + code % 128
 
 
 class Command:
