@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import stat
 import subprocess
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import Self, TypeVar
 
 import pytest
 from pydantic import SecretBytes
-from tests.tools import each_tool
 
 from intercede.batch import BatchBackend
 from intercede.contract.backend import CAPABILITIES, capabilities
@@ -787,81 +785,6 @@ async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
     assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
     with pytest.raises(ConfigError, match="HOME"):
         await BatchBackend(Counting({"HOME": ""}), DirectScheduler()).__aenter__()
-
-
-SHELLS = each_tool("dash", "bash", "busybox")
-HOSTILE_ENVIRONMENT = {
-    "IFS": "a/e",
-    "CDPATH": "/:/tmp",
-    "ENV": "/nowhere/rc",
-    "BASH_ENV": "/nowhere/rc",
-    "BASH_FUNC_cat%%": "() { echo hijacked; }",
-    "BASH_FUNC_mkdir%%": "() { echo hijacked; }",
-    "BASH_FUNC_command%%": "() { echo hijacked; }",
-    "BASH_FUNC_read%%": "() { echo hijacked; }",
-    "SHELLOPTS": "nounset:noclobber:noglob",
-    "LC_ALL": "C.UTF-8",
-    "GREP_OPTIONS": "--color=always",
-    "TAR_OPTIONS": "--xattrs --acls -v",
-    "POSIXLY_CORRECT": "1",
-    "TIME_STYLE": "+%s //",
-    "QUOTING_STYLE": "c",
-    "BLOCK_SIZE": "1M",
-    "SQUEUE_FORMAT": "%i",
-}
-
-
-def tools(place: Path, shell: tuple[str, ...]) -> dict[str, str]:
-    """Make a directory in which sh is that shell, and every tool is busybox's where it is busybox."""
-    place.mkdir()
-    program = shutil.which(shell[0])
-    assert program is not None
-    (place / "sh").symlink_to(program)
-    if shell != ("busybox",):
-        return {"PATH": f"{place}:{os.environ['PATH']}"}
-    applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    for applet in set(applets) - {"sh"}:
-        (place / applet).symlink_to(program)
-    return {"PATH": str(place)}
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
-@pytest.mark.parametrize("shell", SHELLS)
-async def test_the_whole_life_under_every_shell(
-    site: Site, tmp_path: Path, shell: tuple[str, ...], hostile: bool
-) -> None:
-    """Submit, look, fetch, kill, find, count, purge: the same under each sh, with friendly and hostile surroundings."""
-    environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell)}
-    (tmp_path / "in").write_text("input\n")
-    spec = sh(
-        'cat d/in "$1"; echo err >&2; mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"; exit "$CODE"',
-        "token",
-        inputs=(FileRef(name="d/in", source=tmp_path / "in"),),
-        outputs=patterns("out/*", "é*"),
-        environment={"V": "it's"},
-        tag="a\ttag",
-    )
-    copies = [CopyVars(environment={"CODE": f"{i}"}, secrets={"token": SecretBytes(b"hush\n")}) for i in range(3)]
-    async with site.backend(Counting(environment)) as backend:
-        handles = (await backend.submit(spec, copies)).handles
-        told = await finish(backend, handles.values())
-        assert [told[handles[index]].exit_code for index in range(3)] == [0, 1, 2]
-        outputs = await backend.fetch_output(list(handles.values()), site.dest)
-        for output in outputs.values():
-            assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
-            assert output.stdout is not None
-            assert output.stdout.read_text() == "input\nhush\n"
-            assert output.files["é b"].read_text() == "it's\n"
-        assert set(await backend.find("a\ttag")) == set(handles.values())
-        waiting = list((await backend.submit(sh("sleep 60"), 6)).handles.values())
-        await seen(backend, waiting[0], JobState.RUNNING)
-        assert (await backend.counts()).running + (await backend.counts()).queued == 6
-        assert all(outcome.ok for outcome in (await backend.kill(waiting)).values())
-        assert {status.state for status in (await finish(backend, waiting)).values()} == {JobState.KILLED}
-        every = [*handles.values(), *waiting]
-        assert all(outcome.ok for outcome in (await backend.purge(every)).values())
-    assert {path.name for path in site.root.iterdir()} == {"resource-id", ".trash"}
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,7 +16,7 @@ from intercede.transports._ssh_command import _FINISH, command_line, exit_code
 START = 'read -r IC_LINE && eval "$IC_LINE"'
 MARK = "\x02mark"
 SHOW = ("sh", "-c", 'for a do printf "%s\\0" "$a"; done', "sh")
-SHELLS = ("sh", "dash", "bash --posix", "busybox sh", "ksh", "mksh")
+SHELLS = ("sh", "dash", "bash --posix", "busybox sh", "ksh", "mksh", "zsh --emulate sh")
 every_shell = pytest.mark.parametrize("shell", each_tool(*SHELLS))
 
 words = st.binary(max_size=40).filter(lambda word: b"\0" not in word)
@@ -106,7 +107,7 @@ def test_the_environment_is_what_it_was(shell: tuple[str, ...]) -> None:
     script = "env -0 | tr '\\n' ' ' | tr '\\0' '\\n' | cut -d= -f1; echo; ls /proc/$$/fd"
     done = ran(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
     names, _, descriptors = told(done.stdout)[0].decode().partition("\n\n")
-    assert {"PATH", "HOME"} <= set(names.split()) <= {"PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "A__z"}
+    assert {"PATH", "HOME"} <= set(names.split()) <= {"PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "A__z", "LOGNAME"}
     assert set(descriptors.split()) <= {"0", "1", "2", "10"}  # a shell may keep one of its own
 
 
@@ -144,3 +145,14 @@ def test_every_sh_ends_a_group() -> None:
     assert 0 not in {subprocess.run(["sh", "-c", script], check=False).returncode for script in scripts}
     for group in groups:
         group.communicate()
+
+
+@pytest.mark.needs("posh")
+def test_a_sh_without_a_kill_of_its_own_ends_nothing(tmp_path: Path) -> None:
+    """Posh runs a program, and procps' reads -1234 as -1, which is every process of the user: the server is asked instead."""
+    (tmp_path / "kill").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
+    (tmp_path / "kill").chmod(0o755)
+    script = _FINISH.format(999_999).replace("/bin/sh", "/bin/posh")
+    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, check=False)  # no other kill there
+    assert done.returncode != 0
+    assert not (tmp_path / "called").exists()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from intercede.transports.ssh import SshTransport
 
-SHELLS = each_tool("sh", "dash", "bash -l", "busybox sh", "csh", "tcsh", "fish", "zsh", "ksh", "mksh")
+SHELLS = each_tool("sh", "dash", "bash -l", "busybox sh", "csh", "tcsh", "fish", "zsh", "ksh", "mksh", "yash", "posh")
 HOSTILE = ("", " ", "two\nlines\n", "it's", '"$HOME" `id`', "*", "!!", "%s", "\\", "~", "{a,b}", "-n", "\udcff", "ü")
 DATA = bytes(range(256)) * 300
 NOISES = {

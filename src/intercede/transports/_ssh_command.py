@@ -44,11 +44,13 @@ _LINE = (
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = (
-    "exec /bin/sh -c 'exec >/dev/null 2>&1; kill -TERM -{0} || exit; kill -CONT -{0}; i=0; "
-    "while [ $i -lt 20 ] && kill -0 {0}; do i=$((i + 1)); sleep 0.1 || i=20; done; kill -KILL -{0}; exit 0'"
+    "exec /bin/sh -c 'exec >/dev/null 2>&1; case $(command -v kill) in kill) ;; *) exit 1 ;; esac; "
+    "kill -TERM -{0} || exit; kill -CONT -{0}; i=0; while [ $i -lt 20 ] && kill -0 {0}; do i=$((i + 1)); "
+    "sleep 0.1 || i=20; done; kill -KILL -{0}; exit 0'"
 )
 """TERM to the command's process group, KILL to what is left of it when the command has ended, or after two seconds.
-Fails where there is no such group. Of ``kill`` every sh understands this much: dash has no ``-0 --``, busybox no ``--``."""
+Fails where there is no such group. Of ``kill`` every sh understands this much: dash has no ``-0 --``, busybox no ``--``.
+Only posh has none of its own: procps' (4.0.2) takes ``-TERM -1234`` for -1, which is every process of the user."""
 
 
 def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:

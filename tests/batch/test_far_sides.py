@@ -1,0 +1,177 @@
+"""What may stand on the far side: every sh and every set of tools that is known to work, and what is refused in words."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import pytest
+from pydantic import SecretBytes
+from tests.tools import each_tool, marks
+
+from intercede.batch import BatchBackend
+from intercede.contract.errors import ConfigError
+from intercede.contract.job import CopyVars, FileRef, JobHandle, JobState, JobStatus, SubmissionSpec
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+T = TypeVar("T")
+SECONDS = 30
+HOSTILE_ENVIRONMENT = {
+    "IFS": "a/e",
+    "CDPATH": "/:/tmp",
+    "ENV": "/nowhere/rc",
+    "BASH_ENV": "/nowhere/rc",
+    "BASH_FUNC_cat%%": "() { echo hijacked; }",
+    "BASH_FUNC_mkdir%%": "() { echo hijacked; }",
+    "BASH_FUNC_command%%": "() { echo hijacked; }",
+    "BASH_FUNC_read%%": "() { echo hijacked; }",
+    "SHELLOPTS": "nounset:noclobber:noglob",
+    "LC_ALL": "C.UTF-8",
+    "GREP_OPTIONS": "--color=always",
+    "TAR_OPTIONS": "--xattrs --acls -v",
+    "POSIXLY_CORRECT": "1",
+    "TIME_STYLE": "+%s //",
+    "QUOTING_STYLE": "c",
+    "BLOCK_SIZE": "1M",
+    "SQUEUE_FORMAT": "%i",
+}
+
+
+class Elsewhere:
+    """The transport local, with an environment of the far side's own."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._local = LocalTransport()
+        self._prefix = ["env", *(f"{name}={value}" for name, value in environment.items())]
+
+    async def __aenter__(self) -> Self:
+        await self._local.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await self._local.__aexit__(exc_type, exc, traceback)
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        return await self._local.run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
+
+
+def tools(place: Path, shell: str, others: str = "") -> dict[str, str]:
+    """Make a directory in which sh is that shell, and return a PATH that begins with it."""
+    place.mkdir()
+    (place / "sh").symlink_to(_where(shell))
+    path = os.environ["PATH"]
+    if others == "bsdtar":
+        (place / "tar").symlink_to(_where("bsdtar"))
+    elif others:
+        path = _all_of(place, others)
+    return {"PATH": f"{place}:{path}"}
+
+
+def _all_of(place: Path, box: str) -> str:
+    """Put every tool of a box in place, and return a PATH that leads to no other, except an awk where it has none."""
+    listing = subprocess.run(
+        [box, *(["--list"] if box == "busybox" else [])], capture_output=True, text=True, check=True
+    )
+    for tool in {*listing.stdout.split(), "awk"} - {"sh"}:
+        (place / tool).symlink_to(_where(box if tool in listing.stdout.split() else tool))
+    return str(place)
+
+
+def _where(program: str) -> str:
+    path = shutil.which(program)
+    assert path is not None
+    return path
+
+
+FAR_SIDES = [
+    *(
+        pytest.param(shell, "", id=shell, marks=marks(shell))
+        for shell in ("dash", "bash", "mksh", "zsh", "yash", "posh")
+    ),
+    pytest.param("busybox", "busybox", id="busybox", marks=marks("busybox")),
+]
+
+
+@pytest.mark.parametrize("hostile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "hostile"])
+@pytest.mark.parametrize(("shell", "others"), FAR_SIDES)
+@pytest.mark.asyncio
+async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: str, hostile: bool) -> None:
+    """The same answers from each, with friendly and hostile surroundings."""
+    environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell, others)}
+    root, dest = tmp_path / "root", tmp_path / "dest"
+    async with BatchBackend(Elsewhere(environment), DirectScheduler(5, 0), root=str(root)) as backend:
+        handles = (await backend.submit(spec(tmp_path), copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))).handles
+        running, over = handles[3], [handles[index] for index in range(3)]
+        told = await until(lambda: backend.status(over), lambda told: all(each.state.final for each in told.values()))
+        ends = [(told[handle].state, told[handle].exit_code, told[handle].signal) for handle in over]
+        assert ends == [(JobState.DONE, 0, None), (JobState.FAILED, 3, None), (JobState.FAILED, None, 9)]
+        await until(lambda: backend.diagnostics([running]), lambda told: told[running].text == "input\nhush\nerr\n")
+        assert (await backend.counts()).running == 1
+        assert set(await backend.find("a\ttag")) == set(handles.values())
+        assert (await backend.kill([running]))[running].ok
+        assert (await finish(backend, [running]))[running].state is JobState.KILLED
+        outputs = await backend.fetch_output(handles.values(), dest)
+        for output in outputs.values():
+            assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
+            assert output.stdout is not None
+            assert output.stdout.read_text() == "input\nhush\n"
+            assert output.files["é b"].read_text() == "it's\n"
+        assert all(outcome.ok for outcome in (await backend.purge(handles.values())).values())
+    assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
+
+
+def spec(place: Path) -> SubmissionSpec:
+    """Return a job that uses all that a submission can bring, writes files, and ends as END says."""
+    (place / "in").write_text("input\n")
+    script = 'mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"; cat d/in "$1"; echo err >&2; eval "$END"'
+    return SubmissionSpec.model_validate(
+        {
+            "executable": "sh",
+            "arguments": ("-c", script, "sh", "token"),
+            "inputs": [FileRef(name="d/in", source=place / "in")],
+            "outputs": {"members": [{"pattern": "out/*"}, {"pattern": "é*"}]},
+            "environment": {"V": "it's"},
+            "tag": "a\ttag",
+        }
+    )
+
+
+def copies(*ends: str) -> list[CopyVars]:
+    """Return a copy for each end, with a secret."""
+    return [CopyVars(environment={"END": end}, secrets={"token": SecretBytes(b"hush\n")}) for end in ends]
+
+
+async def finish(backend: BatchBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+    """Wait until all are final."""
+    return await until(lambda: backend.status(handles), lambda told: all(each.state.final for each in told.values()))
+
+
+async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
+    """Ask again and again, for a bounded time."""
+    async with asyncio.timeout(SECONDS):
+        while not enough(answer := await look()):  # noqa: ASYNC110 -- processes tell no event
+            await asyncio.sleep(0.02)
+    return answer
+
+
+@pytest.mark.parametrize("shell", each_tool("ksh"))
+@pytest.mark.asyncio
+async def test_a_shell_that_forks_no_subshell_is_refused_on_entering(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    """ksh93 runs a subshell within itself: the process that is noted as a copy's would be another, which lives on."""
+    backend = BatchBackend(
+        Elsewhere(tools(tmp_path / "tools", shell[0])), DirectScheduler(), root=str(tmp_path / "root")
+    )
+    with pytest.raises(ConfigError, match="sh is ksh93"):
+        await backend.__aenter__()
+    assert not (tmp_path / "root").exists()
