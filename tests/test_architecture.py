@@ -160,17 +160,33 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             import_module(module).Transprot  # noqa: B018 -- the access is the test
 
 
-def defined_within(test: ast.FunctionDef) -> set[str]:
+TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
+
+
+def defined_within(test: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     """Return the functions that a test defines within itself, but for those that a decorator takes."""
     inner = (node for node in ast.walk(test) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     methods = {id(method) for node in ast.walk(test) if isinstance(node, ast.ClassDef) for method in node.body}
     return {node.name for node in inner if node is not test and not node.decorator_list and id(node) not in methods}
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_what_a_test_defines_it_runs(path: Path) -> None:
     """A test whose body stands in a function that nobody calls cannot fail."""
     for test in ast.walk(ast.parse(path.read_text())):
-        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
             used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
             assert defined_within(test) <= used, test.name
+
+
+def test_a_loop_of_its_own_has_a_reason() -> None:
+    """A test of coroutines is one, under pytest-asyncio; where it runs a loop itself, a comment on the line says why."""
+    unsaid = [
+        f"{path.name}:{node.lineno}"
+        for path in TESTS
+        for lines in [path.read_text().splitlines()]
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncio.run", "asyncio.Runner"}
+        if " # " not in lines[node.lineno - 1]
+    ]
+    assert unsaid == []

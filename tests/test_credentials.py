@@ -1,6 +1,5 @@
 """Credentials that lie in files."""
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -34,14 +33,10 @@ def written(path: Path, data: bytes, mode: int = 0o600) -> Path:
     return path
 
 
-def got(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, ...]:
+async def got(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, ...]:
     """Return what it answers."""
-
-    async def get() -> tuple[Credential, ...]:
-        async with provider as opened:
-            return (await opened.get(CredentialNeed(resource="host", kinds=kinds))).credentials
-
-    return asyncio.run(get())
+    async with provider as opened:
+        return (await opened.get(CredentialNeed(resource="host", kinds=kinds))).credentials
 
 
 def test_it_is_a_provider(tmp_path: Path) -> None:
@@ -49,7 +44,8 @@ def test_it_is_a_provider(tmp_path: Path) -> None:
     assert isinstance(FileCredentials(resources=["host"], token=tmp_path / "token"), CredentialProvider)
 
 
-def test_each_kind_is_read(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_each_kind_is_read(tmp_path: Path) -> None:
     """A key with its passphrase and certificate, a password, a token and a proxy come as the contract's types."""
     provider = FileCredentials(
         username="me",
@@ -62,7 +58,7 @@ def test_each_kind_is_read(tmp_path: Path) -> None:
         certificate=written(tmp_path / "proxy", CERTIFICATE + KEY + CERTIFICATE),
     )
 
-    key, password, token, certificate = got(provider, "private_key", "password", "token", "certificate")
+    key, password, token, certificate = await got(provider, "private_key", "password", "token", "certificate")
 
     assert isinstance(key, PrivateKey)
     assert isinstance(password, Password)
@@ -76,82 +72,87 @@ def test_each_kind_is_read(tmp_path: Path) -> None:
     assert (certificate.chain, certificate.key.get_secret_value()) == (2 * CERTIFICATE, KEY)
 
 
-def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
     """The order is that of the need, and what there is no file for is left out."""
     provider = FileCredentials(
         resources=["host"], token=written(tmp_path / "t", b"t"), password=written(tmp_path / "p", b"p")
     )
 
-    assert [each.kind for each in got(provider, "certificate", "password", "token")] == ["password", "token"]
+    assert [each.kind for each in (await got(provider, "certificate", "password", "token"))] == ["password", "token"]
 
 
-def test_none_of_the_kinds_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_none_of_the_kinds_is_an_error(tmp_path: Path) -> None:
     """Who asks for what is not there is told what is."""
     provider = FileCredentials(resources=["host"], token=tmp_path / "token")
 
     with pytest.raises(
         AuthenticationError, match="host asks for private_key or password, and for it there is none: token"
     ):
-        got(provider, "private_key", "password")
+        await got(provider, "private_key", "password")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
-def test_a_secret_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+async def test_a_secret_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     """A file of secrets is its owner's alone; the error says how to make it so, and shows nothing of it."""
     provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"hush", mode))
 
     with pytest.raises(AuthenticationError, match="chmod 600") as raised:
-        got(provider, "token")
+        await got(provider, "token")
 
     assert "hush" not in str(raised.value)
 
 
-def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """No file, a directory, a fifo, bytes that are no text, a proxy without a key: an error that names the file."""
     os.mkfifo(tmp_path / "fifo", 0o600)
     written(tmp_path / "bytes", b"\xff")
 
     for name in (".", "fifo", "bytes", "nothing"):
         with pytest.raises(AuthenticationError, match=str(tmp_path / name)):
-            got(FileCredentials(resources=["host"], token=tmp_path / name), "token")
+            await got(FileCredentials(resources=["host"], token=tmp_path / name), "token")
     with pytest.raises(AuthenticationError, match="a certificate and a private key"):
-        got(FileCredentials(certificate=written(tmp_path / "proxy", CERTIFICATE)), "certificate")
+        await got(FileCredentials(certificate=written(tmp_path / "proxy", CERTIFICATE)), "certificate")
 
 
-def test_who_is_shown_a_password_is_named(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_who_is_shown_a_password_is_named(tmp_path: Path) -> None:
     """A jump host, or whoever else asks, gets a key's signature, and never the password of another host."""
     key, word = written(tmp_path / "key", b"k"), written(tmp_path / "word", b"w")
 
-    (shown,) = got(FileCredentials(resources=["another"], private_key=key, password=word), "private_key", "password")
+    (shown,) = await got(
+        FileCredentials(resources=["another"], private_key=key, password=word), "private_key", "password"
+    )
 
     assert shown.kind == "private_key"
     with pytest.raises(ConfigError, match="password is of no use without resources"):
         FileCredentials(private_key=key, password=word)
 
 
-def test_a_file_may_be_replaced(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_file_may_be_replaced(tmp_path: Path) -> None:
     """A renewed token is seen the next time."""
     provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"old"))
-    old = got(provider, "token")
+    old = await got(provider, "token")
     written(tmp_path / "token", b"new")
 
-    assert old != got(provider, "token")
+    assert old != (await got(provider, "token"))
 
 
-def test_only_while_open(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_only_while_open(tmp_path: Path) -> None:
     """Before entering and after leaving nothing is answered."""
     provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"t"))
     need = CredentialNeed(resource="host", kinds=("token",))
-
-    async def before_and_after() -> None:
-        with pytest.raises(NotOpenError):
-            await provider.get(need)
-        async with provider:
-            pass
-        with pytest.raises(NotOpenError):
-            await provider.get(need)
-
-    asyncio.run(before_and_after())
+    with pytest.raises(NotOpenError):
+        await provider.get(need)
+    async with provider:
+        pass
+    with pytest.raises(NotOpenError):
+        await provider.get(need)
 
 
 def test_files_that_are_of_no_use_are_refused() -> None:
@@ -164,12 +165,13 @@ def test_files_that_are_of_no_use_are_refused() -> None:
         FileCredentials(certificate_key="k", private_key="p")
 
 
+@pytest.mark.asyncio
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=40))
-def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
+async def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
     """Whatever a password is made of: only the line's end, if there is one, is no part of it."""
     path = written(tmp_path_factory.mktemp("word") / "password", word.encode() + b"\n")
 
-    (password,) = got(FileCredentials(resources=["host"], password=path), "password")
+    (password,) = await got(FileCredentials(resources=["host"], password=path), "password")
 
     assert isinstance(password, Password)
     assert password.password.get_secret_value() == word

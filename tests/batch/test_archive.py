@@ -1,6 +1,5 @@
 """Tar both ways: what GNU tar and busybox tar write and read, and what a hostile stream can do (nothing)."""
 
-import asyncio
 import contextlib
 import io
 import os
@@ -39,27 +38,19 @@ def dest(tmp_path: Path) -> Path:
     return tmp_path / "dest"
 
 
-def packed(members: list[Member]) -> bytes:
+async def packed(members: list[Member]) -> bytes:
     """The whole stream of these members."""
-
-    async def collect() -> bytes:
-        return b"".join([piece async for piece in pack(members)])
-
-    return asyncio.run(collect())
+    return b"".join([piece async for piece in pack(members)])
 
 
-def unpacked(stream: bytes, dest: Path, *, step: int = 65536, finish: bool = True, **limits: int) -> Unpacker:
+async def unpacked(stream: bytes, dest: Path, *, step: int = 65536, finish: bool = True, **limits: int) -> Unpacker:
     """Feed the stream in pieces of that size; everything goes below dest."""
-
-    async def feed() -> Unpacker:
-        with Unpacker(lambda name: (dest, name), **limits) as unpacker:
-            for at in range(0, len(stream), step):
-                await unpacker.write(stream[at : at + step])
-            if finish:
-                unpacker.finish()
-        return unpacker
-
-    return asyncio.run(feed())
+    with Unpacker(lambda name: (dest, name), **limits) as unpacker:
+        for at in range(0, len(stream), step):
+            await unpacker.write(stream[at : at + step])
+        if finish:
+            unpacker.finish()
+    return unpacker
 
 
 def found(directory: Path) -> dict[str, tuple[bytes, bool]]:
@@ -119,21 +110,25 @@ def record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
+@pytest.mark.asyncio
 @both_tars
 @given(tree=trees)
 @quick
-def test_any_tree_packed_here_unpacks_there(tar: Sequence[str], tree: dict[str, tuple[bytes, bool]]) -> None:
+async def test_any_tree_packed_here_unpacks_there(tar: Sequence[str], tree: dict[str, tuple[bytes, bool]]) -> None:
     """Names of any bytes and length, contents and execute bits come out of GNU tar and busybox tar as they went in."""
     with tempfile.TemporaryDirectory() as there:
-        stream = packed([Member(name, data, 0o700 if runs else 0o600) for name, (data, runs) in tree.items()])
+        stream = await packed([Member(name, data, 0o700 if runs else 0o600) for name, (data, runs) in tree.items()])
         extract(tar, stream, Path(there))
         assert found(Path(there)) == tree
 
 
+@pytest.mark.asyncio
 @both_tars
 @given(tree=trees, step=st.integers(1, 3000))
 @quick
-def test_any_tree_packed_there_unpacks_here(tar: Sequence[str], tree: dict[str, tuple[bytes, bool]], step: int) -> None:
+async def test_any_tree_packed_there_unpacks_here(
+    tar: Sequence[str], tree: dict[str, tuple[bytes, bool]], step: int
+) -> None:
     """What either tar makes of a tree arrives whole, however the stream is cut into pieces."""
     with tempfile.TemporaryDirectory() as there, tempfile.TemporaryDirectory() as here:
         for name, (data, runs) in tree.items():
@@ -141,78 +136,85 @@ def test_any_tree_packed_there_unpacks_here(tar: Sequence[str], tree: dict[str, 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             path.chmod(0o755 if runs else 0o644)
-        unpacker = unpacked(create(tar, Path(there)), Path(here), step=step)
+        unpacker = await unpacked(create(tar, Path(there)), Path(here), step=step)
         assert found(Path(here)) == tree
         assert not unpacker.refused
         assert {os.path.normpath(name) for _, name in unpacker.files.values()} == set(tree)
 
 
+@pytest.mark.asyncio
 @given(tree=trees, step=st.integers(1, 700))
 @quick
-def test_pax_archives_unpack_here(tree: dict[str, tuple[bytes, bool]], step: int) -> None:
+async def test_pax_archives_unpack_here(tree: dict[str, tuple[bytes, bool]], step: int) -> None:
     """Names that stand in PAX headers are read from there."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, (data, runs) in tree.items():
             archive.addfile(info(name, size=len(data), mode=0o755 if runs else 0o644), io.BytesIO(data))
     with tempfile.TemporaryDirectory() as here:
-        unpacked(buffer.getvalue(), Path(here), step=step)
+        await unpacked(buffer.getvalue(), Path(here), step=step)
         assert found(Path(here)) == tree
 
 
+@pytest.mark.asyncio
 @both_tars
-def test_there_and_back(tar: Sequence[str], tmp_path: Path) -> None:
+async def test_there_and_back(tar: Sequence[str], tmp_path: Path) -> None:
     """A packed local file of several chunks, unpacked and packed by a real tar, comes back byte for byte."""
     source, there, back = tmp_path / "source", tmp_path / "there", tmp_path / "back"
     data = os.urandom(300_001)
     source.write_bytes(data)
     there.mkdir()
     back.mkdir()
-    extract(tar, packed([Member("deep/in/it", source)]), there)
-    unpacked(create(tar, there), back)
+    extract(tar, (await packed([Member("deep/in/it", source)])), there)
+    await unpacked(create(tar, there), back)
     assert (back / "deep/in/it").read_bytes() == data
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("form", ["gnu", "oldgnu", "pax", "ustar", "v7"])
-def test_every_format_of_gnu_tar_unpacks(form: str, tmp_path: Path, dest: Path) -> None:
+async def test_every_format_of_gnu_tar_unpacks(form: str, tmp_path: Path, dest: Path) -> None:
     """All formats that GNU tar writes are read."""
     (tmp_path / "there/sub").mkdir(parents=True)
     (tmp_path / "there/sub/file").write_bytes(b"data")
-    unpacker = unpacked(create(["tar"], tmp_path / "there", f"--format={form}"), dest)
+    unpacker = await unpacked(create(["tar"], tmp_path / "there", f"--format={form}"), dest)
     assert found(dest) == {"sub/file": (b"data", False)}
     assert unpacker.files == {"./sub/file": (dest, "./sub/file")}
     assert (dest / "sub" / "file").is_file()
 
 
-def test_incremental_archives_of_gnu_tar_unpack(tmp_path: Path, dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_incremental_archives_of_gnu_tar_unpack(tmp_path: Path, dest: Path) -> None:
     """Times stand where other formats have the name's beginning; they do not get into the name."""
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").write_bytes(b"data")
     stream = create(["tar"], tmp_path / "there", "--format=gnu", "--incremental")
-    unpacker = unpacked(stream, dest)
+    unpacker = await unpacked(stream, dest)
     assert found(dest) == {"file": (b"data", False)}
     assert list(unpacker.refused) == ["./"]  # its list of the directory
 
 
-def test_the_order_is_kept(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_order_is_kept(tmp_path: Path) -> None:
     """Members stand in the archive as they were given, so that the last one proves the rest."""
-    stream = packed([Member(name, b"") for name in "zebra"])
+    stream = await packed([Member(name, b"") for name in "zebra"])
     with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
         assert archive.getnames() == list("zebra")
 
 
-def test_headers_belong_to_nobody() -> None:
+@pytest.mark.asyncio
+async def test_headers_belong_to_nobody() -> None:
     """The modes are the member's, without a file type; no user of this machine is named."""
-    with tarfile.open(fileobj=io.BytesIO(packed([Member("a", b"", 0o100755)]))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(await packed([Member("a", b"", 0o100755)]))) as archive:
         only = archive.getmembers()[0]
     assert (only.mode, only.uid, only.gid, only.uname, only.gname) == (0o755, 0, 0, "", "")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("name", ["", "/", "/etc/x", "..", "a/../b", "a//b", "a/", "a\0b", "./", "\ud800", "x" * 5000])
-def test_names_that_cannot_be_are_not_packed(name: str) -> None:
+async def test_names_that_cannot_be_are_not_packed(name: str) -> None:
     """A name that leads elsewhere, or nowhere, is an InvalidSpecError that says so."""
     with pytest.raises(InvalidSpecError, match="cannot be sent: the name") as raised:
-        packed([Member(name, b"")])
+        await packed([Member(name, b"")])
     assert raised.value.value == name
 
 
@@ -226,32 +228,34 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("make", [missing, directory, os.mkfifo])
-def test_local_files_that_cannot_be_read_are_told(make: Callable[[Path], None], tmp_path: Path) -> None:
+async def test_local_files_that_cannot_be_read_are_told(make: Callable[[Path], None], tmp_path: Path) -> None:
     """A missing file, a directory, a fifo: InvalidSpecError with the path, at once."""
     make(tmp_path / "it")
     with pytest.raises(InvalidSpecError, match="it' cannot be sent") as raised:
-        packed([Member("name", tmp_path / "it")])
+        await packed([Member("name", tmp_path / "it")])
     assert raised.value.value == str(tmp_path / "it")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("size", [100_000, 300_000], ids=["shrinks", "grows"])
-def test_a_file_that_changes_its_size_ends_the_stream(size: int, tmp_path: Path, dest: Path) -> None:
+async def test_a_file_that_changes_its_size_ends_the_stream(size: int, tmp_path: Path, dest: Path) -> None:
     """The error says so, and what went out before is not a whole archive."""
     path = tmp_path / "it"
     path.write_bytes(bytes(200_000))
 
     sent: list[bytes] = []
 
-    async def interfere() -> None:
+    async def read() -> None:
         async for piece in pack([Member("it", path), Member("last", b"")]):
             sent.append(piece)
             os.truncate(path, size)
 
     with pytest.raises(InvalidSpecError, match="its size changed while it was read, from 200000 bytes"):
-        asyncio.run(interfere())
+        await read()
     with pytest.raises(ArchiveError, match="cut"):
-        unpacked(b"".join(sent), dest)
+        await unpacked(b"".join(sent), dest)
     assert found(dest) == {}
 
 
@@ -260,34 +264,37 @@ def test_secrets_do_not_show() -> None:
     assert "hunter2" not in repr(Member("password", b"hunter2"))
 
 
-def test_modes_are_reduced(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_modes_are_reduced(dest: Path) -> None:
     """Set-id bits and rights of others do not arrive, whatever the umask."""
     old = os.umask(0)
     try:
-        unpacked(handmade((info("a/plain", mode=0o6666), b""), (info("a/runs", mode=0o7777), b"")), dest)
+        await unpacked(handmade((info("a/plain", mode=0o6666), b""), (info("a/runs", mode=0o7777), b"")), dest)
     finally:
         os.umask(old)
     modes = [stat.S_IMODE((dest / name).stat().st_mode) for name in ("a", "a/plain", "a/runs")]
     assert modes == [0o700, 0o600, 0o700]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "name", ["/etc/evil", "../evil", "a/../../evil", "a//b", "x" * 5000, "a/" * 200 + "b"], ids=lambda name: name[:12]
 )
-def test_hostile_names_are_recorded_and_nothing_is_written(name: str, dest: Path) -> None:
+async def test_hostile_names_are_recorded_and_nothing_is_written(name: str, dest: Path) -> None:
     """What leads outside, or is no name, is left out with a reason, and the rest arrives."""
-    unpacker = unpacked(handmade((info(name), b"evil"), (info("good"), b"fine")), dest)
+    unpacker = await unpacked(handmade((info(name), b"evil"), (info("good"), b"fine")), dest)
     assert found(dest) == {"good": (b"fine", False)}
     assert beside(dest) == ["dest"]
     assert list(unpacker.refused) == [name]
     assert "the name" in unpacker.refused[name]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("path", [b"../evil", b"/evil", b"a\0b"])
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE])
-def test_hostile_names_in_pax_headers(path: bytes, kind: bytes, dest: Path) -> None:
+async def test_hostile_names_in_pax_headers(path: bytes, kind: bytes, dest: Path) -> None:
     """The name that counts is the one that is judged."""
-    unpacker = unpacked(handmade(pax(record(b"path", path), kind), (info("innocent"), b"evil")), dest)
+    unpacker = await unpacked(handmade(pax(record(b"path", path), kind), (info("innocent"), b"evil")), dest)
     assert found(dest) == {}
     assert list(unpacker.refused) == [os.fsdecode(path)]
 
@@ -295,17 +302,19 @@ def test_hostile_names_in_pax_headers(path: bytes, kind: bytes, dest: Path) -> N
 KINDS = [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"V", b"Z"]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_regular_files_come_through(kind: bytes, dest: Path) -> None:
+async def test_only_regular_files_come_through(kind: bytes, dest: Path) -> None:
     """Links, devices, fifos and unknown kinds are recorded; a link is not a way out for the member after it."""
     hostile = info("way", kind, linkname="..")
-    unpacker = unpacked(handmade((hostile, b""), (info("way/out"), b"x")), dest)
+    unpacker = await unpacked(handmade((hostile, b""), (info("way/out"), b"x")), dest)
     assert found(dest) == {"way/out": (b"x", False)}
     assert "only regular files" in unpacker.refused["way"]
 
 
+@pytest.mark.asyncio
 @both_tars
-def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path, dest: Path) -> None:
+async def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path, dest: Path) -> None:
     """Links and fifos in a real tree are left out and recorded, and its files arrive."""
     there = tmp_path / "there"
     there.mkdir()
@@ -313,7 +322,7 @@ def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path
     os.link(there / "one", there / "two")
     (there / "link").symlink_to("/etc/passwd")
     os.mkfifo(there / "fifo")
-    unpacker = unpacked(create(tar, there), dest)
+    unpacker = await unpacked(create(tar, there), dest)
     assert [data for data, _ in found(dest).values()] == [b"1"]
     assert sorted(reason.split(",")[0] for reason in unpacker.refused.values()) == [
         "it is a fifo",
@@ -322,10 +331,11 @@ def test_what_real_tars_make_of_special_files(tar: Sequence[str], tmp_path: Path
     ]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "options", [["--format=gnu"], *(["--format=pax", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
 )
-def test_sparse_files_are_refused(options: list[str], tmp_path: Path, dest: Path) -> None:
+async def test_sparse_files_are_refused(options: list[str], tmp_path: Path, dest: Path) -> None:
     """Every form of them, with maps that need further blocks, and the member after it arrives."""
     there = tmp_path / "there"
     there.mkdir()
@@ -335,15 +345,16 @@ def test_sparse_files_are_refused(options: list[str], tmp_path: Path, dest: Path
             file.write(b"data")
     (there / "b").write_bytes(b"after")
     stream = create(["tar"], there, "--sparse", "--sort=name", *options)
-    unpacker = unpacked(stream, dest)
+    unpacker = await unpacked(stream, dest)
     assert found(dest) == {"b": (b"after", False)}
     assert [reason for reason in unpacker.refused.values() if "a sparse file" in reason]
 
 
-def test_names_that_are_there_already(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_names_that_are_there_already(dest: Path) -> None:
     """The first one stays; a file is not replaced, nor taken for a directory, nor the other way round."""
     (dest / "link").symlink_to(dest.parent)
-    unpacker = unpacked(
+    unpacker = await unpacked(
         handmade(*((info(name), name.encode()) for name in ["a", "a", "a/b", "c/d", "c", "link", "link/e"])), dest
     )
     (dest / "link").unlink()
@@ -352,36 +363,41 @@ def test_names_that_are_there_already(dest: Path) -> None:
     assert beside(dest) == ["dest"]
 
 
-def test_names_longer_than_the_disk_allows(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_names_longer_than_the_disk_allows(dest: Path) -> None:
     """A component that the file system refuses is recorded."""
-    unpacker = unpacked(handmade((info("x" * 300), b""), (info("good"), b"")), dest)
+    unpacker = await unpacked(handmade((info("x" * 300), b""), (info("good"), b"")), dest)
     assert list(found(dest)) == ["good"]
     assert "File name too long" in unpacker.refused["x" * 300]
 
 
-def test_the_limit_of_bytes(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_limit_of_bytes(dest: Path) -> None:
     """What does not fit is recorded, what still fits arrives."""
-    unpacker = unpacked(handmade((info("a"), b"12"), (info("b"), b"345"), (info("c"), b"67")), dest, max_bytes=4)
+    unpacker = await unpacked(handmade((info("a"), b"12"), (info("b"), b"345"), (info("c"), b"67")), dest, max_bytes=4)
     assert sorted(unpacker.files) == ["a", "c"]
     assert unpacker.refused == {"b": "over the limit of 4 bytes"}
 
 
-def test_the_limit_of_files(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_limit_of_files(dest: Path) -> None:
     """The first one over it is recorded for all: what comes without end is not kept without end."""
-    unpacker = unpacked(handmade(*((info(str(number)), b"x") for number in range(9))), dest, max_files=3)
+    unpacker = await unpacked(handmade(*((info(str(number)), b"x") for number in range(9))), dest, max_files=3)
     assert sorted(unpacker.files) == ["0", "1", "2"]
     assert unpacker.refused == {"3": "over the limit of 3 files, this one and any that follow"}
 
 
-def test_the_limit_counts_what_is_refused(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_limit_counts_what_is_refused(dest: Path) -> None:
     """A stream of links is bounded as well."""
-    unpacker = unpacked(
+    unpacker = await unpacked(
         handmade(*((info(str(number), tarfile.SYMTYPE), b"") for number in range(9))), dest, max_files=3
     )
     assert len(unpacker.refused) == 4
 
 
-def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
     """Each member goes where route says, limits are per destination, and None skips without a word."""
     made = {job: tmp_path / job for job in ("one", "two")}
     for directory_made in made.values():
@@ -392,14 +408,9 @@ def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
         return (made[job], name) if job in made else None
 
     stream = handmade(*((info(name), b"x") for name in ["one/files/a", "one/b", "two/files/a", "three/a"]))
-
-    async def feed() -> Unpacker:
-        with Unpacker(route, max_files=1) as unpacker:
-            await unpacker.write(stream)
-            unpacker.finish()
-        return unpacker
-
-    unpacker = asyncio.run(feed())
+    with Unpacker(route, max_files=1) as unpacker:
+        await unpacker.write(stream)
+        unpacker.finish()
     assert unpacker.files == {
         "one/files/a": (tmp_path / "one", "files/a"),
         "two/files/a": (tmp_path / "two", "files/a"),
@@ -407,51 +418,52 @@ def test_many_jobs_in_one_stream(tmp_path: Path) -> None:
     assert list(unpacker.refused) == ["one/b"]
 
 
-def test_the_name_that_route_gives_is_judged_too(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_name_that_route_gives_is_judged_too(dest: Path) -> None:
     """A careless route leads nowhere either."""
-
-    async def feed() -> Unpacker:
-        with Unpacker(lambda name: (dest, "../" + name)) as unpacker:
-            await unpacker.write(handmade((info("a"), b"")))
-        return unpacker
-
-    assert asyncio.run(feed()).refused == {"a": "the name leads upwards"}
+    with Unpacker(lambda name: (dest, "../" + name)) as unpacker:
+        await unpacker.write(handmade((info("a"), b"")))
+    assert unpacker.refused == {"a": "the name leads upwards"}
     assert beside(dest) == ["dest"]
 
 
-def test_what_route_raises_passes(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_route_raises_passes(dest: Path) -> None:
     """It ends the unpacking, unchanged."""
     places: dict[str, tuple[Path, str]] = {}
     with pytest.raises(KeyError, match="mine"), Unpacker(lambda name: places["mine of " + name]) as unpacker:
-        asyncio.run(unpacker.write(handmade((info("a"), b""))))
+        await unpacker.write(handmade((info("a"), b"")))
 
 
-def test_a_destination_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_destination_that_is_not_there(tmp_path: Path) -> None:
     """Is the caller's mistake, not the member's: an OSError; so is one that is a link."""
     (tmp_path / "link").symlink_to(tmp_path)
     for destination in (tmp_path / "missing", tmp_path / "link"):
         with pytest.raises(OSError, match=destination.name):
-            unpacked(handmade((info("a"), b"")), destination)
+            await unpacked(handmade((info("a"), b"")), destination)
 
 
+@pytest.mark.asyncio
 @given(cut=st.integers(0, 5631))
 @settings(max_examples=60, deadline=None)
-def test_every_cut_is_seen(cut: int) -> None:
+async def test_every_cut_is_seen(cut: int) -> None:
     """A stream without its end raises, and no file that did not arrive whole is left or listed."""
     stream = handmade((info("a"), b"x" * 2000), (info("l" * 200), b"y"))
     assert len(stream) == 5632
     with tempfile.TemporaryDirectory() as here:
         with Unpacker(lambda name: (Path(here), name)) as unpacker:
-            asyncio.run(unpacker.write(stream[:cut]))
+            await unpacker.write(stream[:cut])
             with pytest.raises(ArchiveError, match="cut"):
                 unpacker.finish()
         assert {name for name, _ in found(Path(here)).items()} == set(unpacker.files)
 
 
-def test_what_follows_the_end_is_ignored(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_follows_the_end_is_ignored(dest: Path) -> None:
     """As every tar does: it pads its output with zeros, and a shell may say more."""
     stream = handmade((info("a"), b"x")) + bytes(9000) + b"chatter"
-    assert list(unpacked(stream, dest).files) == ["a"]
+    assert list((await unpacked(stream, dest)).files) == ["a"]
 
 
 DAMAGED = {
@@ -469,18 +481,20 @@ DAMAGED = {
 }
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("stream", DAMAGED.values(), ids=DAMAGED)
-def test_what_is_no_archive_is_an_error(stream: bytes, dest: Path) -> None:
+async def test_what_is_no_archive_is_an_error(stream: bytes, dest: Path) -> None:
     """One documented error, which a transport's caller can take for a lost connection."""
     with pytest.raises(ArchiveError, match="this is no tar archive") as raised:
-        unpacked(stream, dest)
+        await unpacked(stream, dest)
     assert raised.value.retryable
 
 
-def test_a_member_beyond_8_gib(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_member_beyond_8_gib(dest: Path) -> None:
     """The GNU form of large sizes is understood: the member is over the limit, and skipping it takes no memory."""
     header = info("big", size=9 * 2**30).tobuf(tarfile.GNU_FORMAT)
-    unpacker = unpacked(header + bytes(4096), dest, finish=False, max_bytes=2**30)
+    unpacker = await unpacked(header + bytes(4096), dest, finish=False, max_bytes=2**30)
     assert unpacker.refused == {"big": f"over the limit of {2**30} bytes"}
     with pytest.raises(ArchiveError, match="cut"):
         unpacker.finish()
@@ -497,9 +511,10 @@ BASE = handmade(
 mutations = st.lists(st.tuples(st.integers(0, len(BASE) - 1), st.integers(0, 255)), min_size=1, max_size=8)
 
 
+@pytest.mark.asyncio
 @given(changes=mutations, sums=st.booleans(), step=st.integers(1, 5000))
 @settings(max_examples=300, deadline=None)
-def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: int) -> None:
+async def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: int) -> None:
     """Whatever is changed, with checksums put right or not: nothing outside, only plain files, only ArchiveError."""
     stream = bytearray(BASE)
     for at, value in changes:
@@ -511,7 +526,7 @@ def test_no_mutation_escapes(changes: list[tuple[int, int]], sums: bool, step: i
         here = Path(above, "here")
         here.mkdir()
         with contextlib.suppress(ArchiveError):
-            unpacked(bytes(stream), here, step=step)
+            await unpacked(bytes(stream), here, step=step)
         found(here)
         assert beside(here) == ["here"]
 
@@ -524,18 +539,20 @@ def resum(stream: bytearray, at: int) -> None:
         stream[at + 148 : at + 156] = b"%06o\0 " % sum(block)
 
 
-def test_nothing_stays_open(dest: Path) -> None:
+@pytest.mark.asyncio
+async def test_nothing_stays_open(dest: Path) -> None:
     """Neither after the end, nor in the middle of a file, nor after an error."""
     before = len(beside(Path("/proc/self/fd/0")))
     whole = handmade((info("a/b"), b"x" * 600))
     for number, stream in enumerate([whole, whole[:600], whole[:1000] + b"x" * 1000]):
         (dest / str(number)).mkdir()
         with contextlib.suppress(ArchiveError):
-            unpacked(stream, dest / str(number))
+            await unpacked(stream, dest / str(number))
     assert len(beside(Path("/proc/self/fd/0"))) == before
 
 
-def test_a_failing_disk_is_no_fault_of_the_stream(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_a_failing_disk_is_no_fault_of_the_stream(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that fails here raises as it is, and the file is not left."""
 
     def full(_fd: int, _data: memoryview) -> int:
@@ -543,6 +560,6 @@ def test_a_failing_disk_is_no_fault_of_the_stream(dest: Path, monkeypatch: pytes
 
     monkeypatch.setattr("intercede.batch.archive.os.write", full)
     with pytest.raises(OSError, match="No space left"):
-        unpacked(handmade((info("a"), b"x")), dest)
+        await unpacked(handmade((info("a"), b"x")), dest)
     monkeypatch.undo()
     assert found(dest) == {}

@@ -1,6 +1,5 @@
 """Answers between marks: chatter is none, a cut one is none, however the bytes arrive."""
 
-import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -35,22 +34,26 @@ async def read(stream: bytes, cuts: Sequence[int] = ()) -> Answer:
     return answer
 
 
+@pytest.mark.asyncio
 @given(
     st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=80), st.lists(st.integers(0, 1000), max_size=9)
 )
-def test_frames_are_exact_and_chatter_is_left_out(one: bytes, two: bytes, chatter: bytes, cuts: list[int]) -> None:
+async def test_frames_are_exact_and_chatter_is_left_out(
+    one: bytes, two: bytes, chatter: bytes, cuts: list[int]
+) -> None:
     """Whatever stands in and between them, cut anywhere."""
     stream = chatter + framed("one", one, 3) + chatter + framed("two.x", two) + chatter
-    answer = asyncio.run(read(stream, cuts))
+    answer = await read(stream, cuts)
     assert answer.frame("one") == CommandResult(returncode=3, stdout=one, stderr=b"said")
     assert answer.frame("two.x").stdout == two
 
 
+@pytest.mark.asyncio
 @given(st.binary(max_size=100), st.integers(0, 10**6))
-def test_a_cut_answer_is_none(data: bytes, cut: int) -> None:
+async def test_a_cut_answer_is_none(data: bytes, cut: int) -> None:
     """Without its end a frame is not there, and the error says what came instead."""
     stream = framed("one", data)
-    answer = asyncio.run(read(stream[: cut % len(stream)]))
+    answer = await read(stream[: cut % len(stream)])
     assert "one" not in answer
     with pytest.raises(TransportError, match="banner"):
         answer.frame("one")

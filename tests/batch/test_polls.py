@@ -43,107 +43,89 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> None:
+@pytest.mark.asyncio
+async def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> None:
     """Five callers in two commands: one for those before, one for those after it began."""
-
-    async def main() -> None:
-        far = Far()
-        polls = Polls(far.ask, 0)
-        first = [asyncio.create_task(polls.status([job])) for job in JOBS[:2]]
-        await settle()
-        later = [asyncio.create_task(polls.status([job])) for job in JOBS[2:]]
-        await settle()
-        assert far.begun == [set(JOBS[:2])]
-        far.go.set()
-        assert [set(answer) for answer in await asyncio.gather(*first, *later)] == [{job} for job in JOBS]
-        assert far.begun == [set(JOBS[:2]), set(JOBS[2:])]
-
-    asyncio.run(main())
+    far = Far()
+    polls = Polls(far.ask, 0)
+    first = [asyncio.create_task(polls.status([job])) for job in JOBS[:2]]
+    await settle()
+    later = [asyncio.create_task(polls.status([job])) for job in JOBS[2:]]
+    await settle()
+    assert far.begun == [set(JOBS[:2])]
+    far.go.set()
+    assert [set(answer) for answer in await asyncio.gather(*first, *later)] == [{job} for job in JOBS]
+    assert far.begun == [set(JOBS[:2]), set(JOBS[2:])]
 
 
-def test_cancelling_one_does_not_cancel_the_others() -> None:
+@pytest.mark.asyncio
+async def test_cancelling_one_does_not_cancel_the_others() -> None:
     """Only where the last one goes is the command ended; then the next begins anew."""
-
-    async def main() -> None:
-        far = Far()
-        polls = Polls(far.ask, 0)
-        tasks = [asyncio.create_task(polls.status(JOBS)) for _ in range(2)]
-        await settle()
-        tasks[0].cancel()
-        await settle()
-        assert far.cancelled == 0
-        tasks[1].cancel()
-        await asyncio.wait(tasks)
-        assert far.cancelled == 1
-        far.go.set()
-        assert set(await polls.status(JOBS)) == set(JOBS)
-        assert len(far.begun) == 2
-
-    asyncio.run(main())
+    far = Far()
+    polls = Polls(far.ask, 0)
+    tasks = [asyncio.create_task(polls.status(JOBS)) for _ in range(2)]
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    assert far.cancelled == 0
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert far.cancelled == 1
+    far.go.set()
+    assert set(await polls.status(JOBS)) == set(JOBS)
+    assert len(far.begun) == 2
 
 
-def test_the_floor_makes_callers_wait() -> None:
+@pytest.mark.asyncio
+async def test_the_floor_makes_callers_wait() -> None:
     """The second command begins no earlier than the floor after the first."""
-
-    async def main() -> None:
-        far = Far()
-        far.go.set()
-        polls = Polls(far.ask, 0.1)
-        begun = asyncio.get_running_loop().time()
-        await polls.status(JOBS)
-        assert asyncio.get_running_loop().time() - begun < 0.1
-        await polls.status(JOBS)
-        assert asyncio.get_running_loop().time() - begun >= 0.1
-
-    asyncio.run(main())
+    far = Far()
+    far.go.set()
+    polls = Polls(far.ask, 0.1)
+    begun = asyncio.get_running_loop().time()
+    await polls.status(JOBS)
+    assert asyncio.get_running_loop().time() - begun < 0.1
+    await polls.status(JOBS)
+    assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
-def test_the_floor_lies_between_listings() -> None:
+@pytest.mark.asyncio
+async def test_the_floor_lies_between_listings() -> None:
     """A command for which nothing had to be listed makes nobody wait."""
-
-    async def main() -> None:
-        far = Far()
-        far.go.set()
-        far.lists = False
-        polls = Polls(far.ask, 3600)
-        async with asyncio.timeout(60):
-            for _ in range(10):
-                await polls.status(JOBS)
-        assert len(far.begun) == 10
-
-    asyncio.run(main())
+    far = Far()
+    far.go.set()
+    far.lists = False
+    polls = Polls(far.ask, 3600)
+    async with asyncio.timeout(60):
+        for _ in range(10):
+            await polls.status(JOBS)
+    assert len(far.begun) == 10
 
 
-def test_an_error_reaches_everybody_who_waited() -> None:
+@pytest.mark.asyncio
+async def test_an_error_reaches_everybody_who_waited() -> None:
     """And the next command is a new one."""
-
-    async def main() -> None:
-        far = Far()
-        far.go.set()
-        far.error = TransportError("no way")
-        polls = Polls(far.ask, 0)
-        for error in await asyncio.gather(*(polls.status(JOBS) for _ in range(3)), return_exceptions=True):
-            assert error is far.error
-        far.error = None
-        assert set(await polls.status(JOBS)) == set(JOBS)
-
-    asyncio.run(main())
+    far = Far()
+    far.go.set()
+    far.error = TransportError("no way")
+    polls = Polls(far.ask, 0)
+    for error in await asyncio.gather(*(polls.status(JOBS) for _ in range(3)), return_exceptions=True):
+        assert error is far.error
+    far.error = None
+    assert set(await polls.status(JOBS)) == set(JOBS)
 
 
-def test_closing_ends_what_is_out() -> None:
+@pytest.mark.asyncio
+async def test_closing_ends_what_is_out() -> None:
     """Nothing is left behind, and who waits is told why; who is cancelled at the same time is cancelled."""
-
-    async def main() -> None:
-        far = Far()
-        polls = Polls(far.ask, 0)
-        task, cancelled = (asyncio.create_task(polls.status(JOBS)) for _ in range(2))
-        await settle()
-        cancelled.cancel()
-        await polls.close()
-        with pytest.raises(NotOpenError):
-            await task
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        assert far.cancelled == 1
-
-    asyncio.run(main())
+    far = Far()
+    polls = Polls(far.ask, 0)
+    task, cancelled = (asyncio.create_task(polls.status(JOBS)) for _ in range(2))
+    await settle()
+    cancelled.cancel()
+    await polls.close()
+    with pytest.raises(NotOpenError):
+        await task
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert far.cancelled == 1

@@ -73,68 +73,55 @@ def copy() -> CopyVars:
     return CopyVars(secrets={"token": SecretBytes(b"hush" * 50000)})
 
 
-def test_what_is_killed_by_force_keeps_no_secret(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_is_killed_by_force_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
     """Running or waiting: the killer removes them, without anybody looking again."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handles = (await backend.submit(sh(STUBBORN), [copy(), copy()])).handles
-            until((work(tmp_path, handles[0]) / "ready").exists)
-            assert all(outcome.ok for outcome in (await backend.kill(list(handles.values()))).values())
-            tokens = [work(tmp_path, handle) / "token" for handle in handles.values()]
-            until(lambda: not any(token.exists() for token in tokens))
-
-    asyncio.run(main())
+    handles = (await backend.submit(sh(STUBBORN), [copy(), copy()])).handles
+    until((work(tmp_path, handles[0]) / "ready").exists)
+    assert all(outcome.ok for outcome in (await backend.kill(list(handles.values()))).values())
+    tokens = [work(tmp_path, handle) / "token" for handle in handles.values()]
+    until(lambda: not any(token.exists() for token in tokens))
 
 
-def test_what_somebody_else_ended_keeps_no_secret_once_its_verdict_stands(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_somebody_else_ended_keeps_no_secret_once_its_verdict_stands(tmp_path: Path) -> None:
     """Whatever ended it, for instance a batch system: the look that writes the verdict down removes them."""
-
-    async def main() -> None:
-        async with opened(tmp_path, grace_s=3) as backend:
-            handle = (await backend.submit(sh(STUBBORN), [copy()])).handles[0]
-            until((work(tmp_path, handle) / "ready").exists)
-            assert (await backend.kill([handle]))[handle].ok
-            group = (work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
-            os.killpg(int(group), signal.SIGKILL)
-            async with asyncio.timeout(SECONDS):
-                while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
-                    await asyncio.sleep(0.02)
-            assert not (work(tmp_path, handle) / "token").exists()
-
-    asyncio.run(main())
+    async with opened(tmp_path, grace_s=3) as backend:
+        handle = (await backend.submit(sh(STUBBORN), [copy()])).handles[0]
+        until((work(tmp_path, handle) / "ready").exists)
+        assert (await backend.kill([handle]))[handle].ok
+        group = (work(tmp_path, handle).parents[2] / "direct" / "0").read_text().split()[0]
+        os.killpg(int(group), signal.SIGKILL)
+        async with asyncio.timeout(SECONDS):
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        assert not (work(tmp_path, handle) / "token").exists()
 
 
-def test_what_had_its_wall_time_keeps_no_secret(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_what_had_its_wall_time_keeps_no_secret(tmp_path: Path, backend: BatchBackend) -> None:
     """The runner that ends it removes them."""
-
-    async def main() -> None:
-        async with opened(tmp_path) as backend:
-            handle = (await backend.submit(sh(STUBBORN, resources=Resources(wall_time_s=1)), [copy()])).handles[0]
-            until((work(tmp_path, handle) / "ready").exists)
-            until(lambda: not (work(tmp_path, handle) / "token").exists())
-
-    asyncio.run(main())
+    handle = (await backend.submit(sh(STUBBORN, resources=Resources(wall_time_s=1)), [copy()])).handles[0]
+    until((work(tmp_path, handle) / "ready").exists)
+    until(lambda: not (work(tmp_path, handle) / "token").exists())
 
 
-def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
     """Nobody will have a handle to purge it, nor a tag to find it."""
-
-    async def main() -> None:
-        started = asyncio.Event()
-        async with opened(tmp_path, Halting(started.set)) as backend:
-            submit = asyncio.create_task(backend.submit(sh("true"), [copy()]))
-            await started.wait()
-            assert len(list((tmp_path / "root").iterdir())) == 3
-            submit.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await submit
-            until(lambda: {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"})
-
-    asyncio.run(main())
+    started = asyncio.Event()
+    async with opened(tmp_path, Halting(started.set)) as backend:
+        submit = asyncio.create_task(backend.submit(sh("true"), [copy()]))
+        await started.wait()
+        assert len(list((tmp_path / "root").iterdir())) == 3
+        submit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submit
+        until(lambda: {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"})
 
 
-def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     """It was there when the specification was checked; by the time that it is read it is not."""
     (tmp_path / "big").write_bytes(bytes(300000))
     for name in ("gone", "program"):
@@ -144,12 +131,8 @@ def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp_path:
         inputs=tuple(FileRef(name=name, source=tmp_path / name) for name in ("big", "gone")),
         tag="t",
     )
-
-    async def main() -> None:
-        async with opened(tmp_path, Halting(lambda: (tmp_path / "gone").unlink(missing_ok=True))) as backend:
-            with pytest.raises(InvalidSpecError):
-                await backend.submit(spec)
-            assert await backend.find("t") == []
-            assert {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"}
-
-    asyncio.run(main())
+    async with opened(tmp_path, Halting(lambda: (tmp_path / "gone").unlink(missing_ok=True))) as backend:
+        with pytest.raises(InvalidSpecError):
+            await backend.submit(spec)
+        assert await backend.find("t") == []
+        assert {path.name for path in (tmp_path / "root").iterdir()} == {"resource-id", ".trash"}

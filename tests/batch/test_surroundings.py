@@ -29,8 +29,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("locale", ["C.UTF-8", None])
-def test_a_native_tool_is_run_plainly_and_payloads_do_not_notice(
+async def test_a_native_tool_is_run_plainly_and_payloads_do_not_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str | None
 ) -> None:
     """Neither its options nor its language come from the environment, and that reaches no payload."""
@@ -39,40 +40,33 @@ def test_a_native_tool_is_run_plainly_and_payloads_do_not_notice(
         monkeypatch.delenv("LC_ALL", raising=False)
     else:
         monkeypatch.setenv("LC_ALL", locale)
-
-    async def main() -> None:
-        async with BatchBackend(LocalTransport(), Exporting(1), root=str(tmp_path / "root")) as backend:
-            spec = SubmissionSpec(executable="sh", arguments=("-c", f"printf {SEEN}"))
-            handle = (await backend.submit(spec)).handles[0]
-            async with asyncio.timeout(SECONDS):
-                while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
-                    await asyncio.sleep(0.02)
-            output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
-            assert output.stdout is not None
-            assert output.stdout.read_text() == f"unset|{locale or 'unset'}|unset"
-            seen = tmp_path / "root" / handle.job.partition(".")[0] / "tool"
-            assert seen.read_text() == f"unset|C|{locale or ''}"
-
-    asyncio.run(main())
+    async with BatchBackend(LocalTransport(), Exporting(1), root=str(tmp_path / "root")) as backend:
+        spec = SubmissionSpec(executable="sh", arguments=("-c", f"printf {SEEN}"))
+        handle = (await backend.submit(spec)).handles[0]
+        async with asyncio.timeout(SECONDS):
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert output.stdout is not None
+        assert output.stdout.read_text() == f"unset|{locale or 'unset'}|unset"
+        seen = tmp_path / "root" / handle.job.partition(".")[0] / "tool"
+        assert seen.read_text() == f"unset|C|{locale or ''}"
 
 
-def test_variables_of_our_own_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_variables_of_our_own_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the user's environment has under a name that a script uses changes no answer, and no directory is removed."""
     precious = tmp_path / "precious"
     precious.mkdir()
     for name in ("open_only", "every_id", "lists", "anyway", "indices", "over", "stamp"):
         monkeypatch.setenv(name, str(precious))
-
-    async def main() -> None:
-        async with BatchBackend(LocalTransport(), DirectScheduler(1), root=str(tmp_path / "root")) as backend:
-            handle = (await backend.submit(SubmissionSpec(executable="true", tag="t"))).handles[0]
-            async with asyncio.timeout(SECONDS):
-                while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
-                    await asyncio.sleep(0.02)
-            assert (await backend.kill([handle]))[handle].ok
-            assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
-            assert await backend.find("t") == [handle]
-            assert (await backend.purge([handle]))[handle].ok
-
-    asyncio.run(main())
+    async with BatchBackend(LocalTransport(), DirectScheduler(1), root=str(tmp_path / "root")) as backend:
+        handle = (await backend.submit(SubmissionSpec(executable="true", tag="t"))).handles[0]
+        async with asyncio.timeout(SECONDS):
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        assert (await backend.kill([handle]))[handle].ok
+        assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
+        assert await backend.find("t") == [handle]
+        assert (await backend.purge([handle]))[handle].ok
     assert precious.is_dir()

@@ -115,7 +115,8 @@ def interrupt() -> None:
 
 def ends(backend: Core, copies: int = 1) -> int:
     """Run a command over a backend and return the code."""
-    return asyncio.run(run(backend, specification(["true"], None), copies, None, HOW_TO_END))
+    running = run(backend, specification(["true"], None), copies, None, HOW_TO_END)
+    return asyncio.run(running)  # as the command itself does: what Ctrl-C ends is this
 
 
 @pytest.mark.parametrize(

@@ -101,66 +101,51 @@ async def word(fresh: FreshCredentials) -> str:
     return token.token.get_secret_value()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("seconds", [None, 61.0], ids=["for ever", "for a while"])
-def test_a_good_answer_is_kept(seconds: float | None) -> None:
+async def test_a_good_answer_is_kept(seconds: float | None) -> None:
     """The provider is asked once, with the need, however many ask at once and later."""
     provider = Provider(seconds)
     fresh = FreshCredentials(provider, NEED)
-
-    async def main() -> None:
-        assert await asyncio.gather(*(word(fresh) for _ in range(20))) == ["1"] * 20
-        assert await word(fresh) == "1"
-
-    asyncio.run(main())
+    assert await asyncio.gather(*(word(fresh) for _ in range(20))) == ["1"] * 20
+    assert await word(fresh) == "1"
     assert isinstance(provider, CredentialProvider)
     assert provider.needs == [NEED]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("seconds", "margin"), [(59.0, 60.0), (-1.0, 0.0), (9.0, 10.0)])
-def test_an_answer_near_its_expiry_is_not(seconds: float, margin: float) -> None:
+async def test_an_answer_near_its_expiry_is_not(seconds: float, margin: float) -> None:
     """It is handed out to whoever asked for it, and the next one asks anew."""
     fresh = FreshCredentials(Provider(seconds), NEED, margin_s=margin)
-
-    async def main() -> None:
-        assert [await word(fresh), await word(fresh)] == ["1", "2"]
-
-    asyncio.run(main())
+    assert [await word(fresh), await word(fresh)] == ["1", "2"]
 
 
-def test_what_did_not_let_us_in_is_forgotten() -> None:
+@pytest.mark.asyncio
+async def test_what_did_not_let_us_in_is_forgotten() -> None:
     """The provider is asked again, once."""
     fresh = FreshCredentials(Provider(), NEED)
-
-    async def main() -> None:
-        assert await word(fresh) == "1"
-        fresh.forget()
-        assert [await word(fresh), await word(fresh)] == ["2", "2"]
-
-    asyncio.run(main())
+    assert await word(fresh) == "1"
+    fresh.forget()
+    assert [await word(fresh), await word(fresh)] == ["2", "2"]
 
 
-def test_an_error_is_not_kept() -> None:
+@pytest.mark.asyncio
+async def test_an_error_is_not_kept() -> None:
     """It passes to whoever asked; the next one asks anew."""
     error = AuthenticationError("none")
     fresh = FreshCredentials(Provider(error=error), NEED)
-
-    async def main() -> None:
-        with pytest.raises(AuthenticationError) as raised:
-            await word(fresh)
-        assert raised.value is error
-        assert await word(fresh) == "2"
-
-    asyncio.run(main())
+    with pytest.raises(AuthenticationError) as raised:
+        await word(fresh)
+    assert raised.value is error
+    assert await word(fresh) == "2"
 
 
-def test_whoever_gives_up_spoils_nothing_for_the_others() -> None:
+@pytest.mark.asyncio
+async def test_whoever_gives_up_spoils_nothing_for_the_others() -> None:
     """One of those who wait is cancelled; the rest have their answer."""
     fresh = FreshCredentials(Provider(), NEED)
-
-    async def main() -> None:
-        asking = [asyncio.create_task(word(fresh)) for _ in range(3)]
-        await asyncio.sleep(0)
-        asking[0].cancel()
-        assert len(set(await asyncio.gather(*asking[1:]))) == 1
-
-    asyncio.run(main())
+    asking = [asyncio.create_task(word(fresh)) for _ in range(3)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    assert len(set(await asyncio.gather(*asking[1:]))) == 1

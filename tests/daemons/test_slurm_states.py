@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from intercede.batch.backend import BatchBackend
 from intercede.contract import (
@@ -112,181 +113,148 @@ def host(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
     return daemons.up("slurm", ACCT="1", **GRIDS[request.param]).host
 
 
-def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
+@pytest_asyncio.fixture
+async def life(host: Host) -> AsyncIterator[Life]:
+    """Return a life on that host."""
+    async with living(host) as begun:
+        yield begun
+
+
+@pytest.mark.asyncio
+async def test_held_jobs_are_held_until_they_are_released(host: Host) -> None:
     """By the user here; then they run, and are done."""
-
-    async def play() -> None:
-        async with living(host, "--hold") as life:
-            await life.submit("true", 3)
-            await life.until(JobState.HELD)
-            life.admin("scontrol", "release", ",".join(life.natives()))
-            await life.until(JobState.DONE)
-
-    asyncio.run(play())
+    async with living(host, "--hold") as life:
+        await life.submit("true", 3)
+        await life.until(JobState.HELD)
+        life.admin("scontrol", "release", ",".join(life.natives()))
+        await life.until(JobState.DONE)
 
 
-def test_a_job_that_is_queued_anew_runs_again(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_job_that_is_queued_anew_runs_again(host: Host) -> None:
     """Its first attempt, ended by a signal, is no end of it."""
-
-    async def play() -> None:
-        async with living(host, "--requeue") as life:
-            await life.submit("[ -e ../again ] && exit 3; : >../again; sleep 60")
-            await life.until(JobState.RUNNING)
-            await asyncio.sleep(1)
-            life.admin("scontrol", "requeue", *life.natives())
-            (status,) = await life.until(JobState.FAILED, 200)
-            assert (status.exit_code, status.reason) == (3, "exit_code")
-
-    asyncio.run(play())
+    async with living(host, "--requeue") as life:
+        await life.submit("[ -e ../again ] && exit 3; : >../again; sleep 60")
+        await life.until(JobState.RUNNING)
+        await asyncio.sleep(1)
+        life.admin("scontrol", "requeue", *life.natives())
+        (status,) = await life.until(JobState.FAILED, 200)
+        assert (status.exit_code, status.reason) == (3, "exit_code")
 
 
-def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_job_that_is_queued_anew_and_held_is_held(host: Host) -> None:
     """Whatever its wrapper wrote when the first attempt was ended."""
-
-    async def play() -> None:
-        async with living(host, "--requeue") as life:
-            await life.submit("sleep 60")
-            await life.until(JobState.RUNNING)
-            life.admin("scontrol", "requeuehold", *life.natives())
-            end = time.monotonic() + 30
-            while "held state" not in life.admin("squeue", "--noheader", "--user", USER, "--format=%r"):
-                assert time.monotonic() < end
-            (status,) = await life.statuses()
-            assert status.state in {JobState.HELD, JobState.RUNNING}  # the latter with the record of a signal
-            outcome = await life.backend.kill(life.handles)
-            assert all(each.ok for each in outcome.values())
-            await life.until(JobState.KILLED)
-
-    asyncio.run(play())
+    async with living(host, "--requeue") as life:
+        await life.submit("sleep 60")
+        await life.until(JobState.RUNNING)
+        life.admin("scontrol", "requeuehold", *life.natives())
+        end = time.monotonic() + 30
+        while "held state" not in life.admin("squeue", "--noheader", "--user", USER, "--format=%r"):
+            assert time.monotonic() < end
+        (status,) = await life.statuses()
+        assert status.state in {JobState.HELD, JobState.RUNNING}  # the latter with the record of a signal
+        outcome = await life.backend.kill(life.handles)
+        assert all(each.ok for each in outcome.values())
+        await life.until(JobState.KILLED)
 
 
-def test_a_lost_node_fails_its_jobs(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_lost_node_fails_its_jobs(host: Host, life: Life) -> None:
     """node_failure, whatever the wrapper could still write."""
-
-    async def play() -> None:
-        async with living(host) as life:
-            await life.submit("sleep 60", 2)
-            await life.until(JobState.RUNNING)
-            node = life.admin("sinfo", "--noheader", "--format=%n").split()[0]
-            life.admin("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-            try:
-                statuses = await life.until(JobState.FAILED)
-            finally:
-                host.run(
-                    "scontrol", "update", f"NodeName={node}", "State=RESUME", user="root"
-                )  # it may be back already
-            assert {status.reason for status in statuses} == {"node_failure"}
-
-    asyncio.run(play())
+    await life.submit("sleep 60", 2)
+    await life.until(JobState.RUNNING)
+    node = life.admin("sinfo", "--noheader", "--format=%n").split()[0]
+    life.admin("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        statuses = await life.until(JobState.FAILED)
+    finally:
+        host.run("scontrol", "update", f"NodeName={node}", "State=RESUME", user="root")  # it may be back already
+    assert {status.reason for status in statuses} == {"node_failure"}
 
 
-def test_a_wrapper_that_is_killed_has_not_succeeded(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_wrapper_that_is_killed_has_not_succeeded(life: Life) -> None:
     """Nothing was written down, and Slurm knows the signal."""
-
-    async def play() -> None:
-        async with living(host) as life:
-            await life.submit('kill -s KILL "$SLURM_TASK_PID"; sleep 60')
-            (status,) = await life.until(JobState.FAILED)
-            assert (status.reason, status.signal) == ("signal", 9)
-
-    asyncio.run(play())
+    await life.submit('kill -s KILL "$SLURM_TASK_PID"; sleep 60')
+    (status,) = await life.until(JobState.FAILED)
+    assert (status.reason, status.signal) == ("signal", 9)
 
 
-def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None:
     """And has no exit code, neither from squeue nor from a record that is not there."""
-
-    async def play() -> None:
-        async with living(host, "--hold") as life:
-            await life.submit("true", 2)
-            stamp = life.handles[0].job.partition(".")[0]
-            life.admin("find", f"/home/{USER}", "-path", f"*/{stamp}/wrapper", "-delete")
-            life.admin("scontrol", "release", ",".join(life.natives()))
-            statuses = await life.until(JobState.FAILED)
-            assert {(each.reason, each.exit_code) for each in statuses} == {("launch_failure", None)}
-
-    asyncio.run(play())
+    async with living(host, "--hold") as life:
+        await life.submit("true", 2)
+        stamp = life.handles[0].job.partition(".")[0]
+        life.admin("find", f"/home/{USER}", "-path", f"*/{stamp}/wrapper", "-delete")
+        life.admin("scontrol", "release", ",".join(life.natives()))
+        statuses = await life.until(JobState.FAILED)
+        assert {(each.reason, each.exit_code) for each in statuses} == {("launch_failure", None)}
 
 
-def test_a_job_of_another_name_is_let_alone(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_job_of_another_name_is_let_alone(life: Life) -> None:
     """As where its number was given again: nothing is told of it, and it is not ended."""
-
-    async def play() -> None:
-        async with living(host) as life:
-            await life.submit("sleep 60")
-            await life.until(JobState.RUNNING)
-            (native,) = life.natives()
-            life.admin("scontrol", "update", f"JobId={native}", "JobName=theirs")
-            (status,) = await life.statuses()
-            await life.backend.kill(life.handles)
-            there = life.admin("squeue", "--noheader", f"--jobs={native}", "--format=%T")
-            life.admin("scancel", native)
-            assert (status.state, there) == (JobState.UNKNOWN, "RUNNING\n")
-
-    asyncio.run(play())
+    await life.submit("sleep 60")
+    await life.until(JobState.RUNNING)
+    (native,) = life.natives()
+    life.admin("scontrol", "update", f"JobId={native}", "JobName=theirs")
+    (status,) = await life.statuses()
+    await life.backend.kill(life.handles)
+    there = life.admin("squeue", "--noheader", f"--jobs={native}", "--format=%T")
+    life.admin("scancel", native)
+    assert (status.state, there) == (JobState.UNKNOWN, "RUNNING\n")
 
 
-def test_a_time_limit_is_one(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_time_limit_is_one(life: Life) -> None:
     """Slurm's own word comes before the signal that it sent."""
-
-    async def play() -> None:
-        async with living(host) as life:
-            await life.submit("sleep 300", wall_time_s=30)
-            (status,) = await life.until(JobState.FAILED, 200)
-            assert status.reason == "timeout"
-
-    asyncio.run(play())
+    await life.submit("sleep 300", wall_time_s=30)
+    (status,) = await life.until(JobState.FAILED, 200)
+    assert status.reason == "timeout"
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("by_us", [True, False])
-def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:
+async def test_what_is_cancelled_before_it_began_is_killed(host: Host, by_us: bool) -> None:
     """By whom, we know where it was we."""
-
-    async def play() -> None:
-        async with living(host, "--hold") as life:
-            await life.submit("true", 3)
-            await life.until(JobState.HELD)
-            if by_us:
-                outcomes = await life.backend.kill(life.handles)
-                assert all(outcome.ok for outcome in outcomes.values())
-            else:
-                life.admin("scancel", life.natives()[0].partition("_")[0])
-            statuses = await life.until(JobState.KILLED)
-            assert {each.reason for each in statuses} == {"killed_by_user" if by_us else "killed_by_site"}
-
-    asyncio.run(play())
-
-
-def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> None:
-    """Slurm forgets tasks that are cancelled before they began; the others are as they were."""
-
-    async def play() -> None:
-        async with living(host, "--hold") as life:
-            await life.submit("true", 4)
-            await life.until(JobState.HELD)
-            outcomes = await life.backend.kill(life.handles[1:3])
+    async with living(host, "--hold") as life:
+        await life.submit("true", 3)
+        await life.until(JobState.HELD)
+        if by_us:
+            outcomes = await life.backend.kill(life.handles)
             assert all(outcome.ok for outcome in outcomes.values())
-            states = [status.state for status in await life.statuses()]
-            assert states == [JobState.HELD, JobState.KILLED, JobState.KILLED, JobState.HELD]
+        else:
+            life.admin("scancel", life.natives()[0].partition("_")[0])
+        statuses = await life.until(JobState.KILLED)
+        assert {each.reason for each in statuses} == {"killed_by_user" if by_us else "killed_by_site"}
 
-    asyncio.run(play())
+
+@pytest.mark.asyncio
+async def test_some_that_are_killed_before_they_began_are_killed(host: Host) -> None:
+    """Slurm forgets tasks that are cancelled before they began; the others are as they were."""
+    async with living(host, "--hold") as life:
+        await life.submit("true", 4)
+        await life.until(JobState.HELD)
+        outcomes = await life.backend.kill(life.handles[1:3])
+        assert all(outcome.ok for outcome in outcomes.values())
+        states = [status.state for status in await life.statuses()]
+        assert states == [JobState.HELD, JobState.KILLED, JobState.KILLED, JobState.HELD]
 
 
-def test_a_submission_without_an_answer_is_found_once(host: Host) -> None:
+@pytest.mark.asyncio
+async def test_a_submission_without_an_answer_is_found_once(host: Host, life: Life) -> None:
     """The controller takes it, and stands still before it says so. What is not found never is, and never begins."""
-
-    async def play() -> None:
-        async with living(host) as life:
-            begun = f"/home/{USER}/begun-{life.tag}"
-            with host.stopped("slurmctld"), pytest.raises(SchedulerError, match="find them by their tag") as caught:
-                await life.submit(f"echo >>{begun}", 3)
-            assert not caught.value.retryable
-            life.handles = list(await life.backend.find(life.tag))
-            end = time.monotonic() + 30
-            while life.admin("squeue", "--noheader", "--user", USER):  # it may come to Slurm only now
-                assert time.monotonic() < end
-                assert list(await life.backend.find(life.tag)) == life.handles
-            await life.until(JobState.DONE)
-            assert len({handle.job for handle in life.handles}) in {0, 3}
-            assert len(host.run("cat", begun).stdout) == len(life.handles)
-
-    asyncio.run(play())
+    begun = f"/home/{USER}/begun-{life.tag}"
+    with host.stopped("slurmctld"), pytest.raises(SchedulerError, match="find them by their tag") as caught:
+        await life.submit(f"echo >>{begun}", 3)
+    assert not caught.value.retryable
+    life.handles = list(await life.backend.find(life.tag))
+    end = time.monotonic() + 30
+    while life.admin("squeue", "--noheader", "--user", USER):  # it may come to Slurm only now
+        assert time.monotonic() < end
+        assert list(await life.backend.find(life.tag)) == life.handles
+    await life.until(JobState.DONE)
+    assert len({handle.job for handle in life.handles}) in {0, 3}
+    assert len(host.run("cat", begun).stdout) == len(life.handles)

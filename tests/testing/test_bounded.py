@@ -128,15 +128,12 @@ def test_cancelling_reaches_what_is_awaited() -> None:
     assert seen == ["cancelled"]
 
 
-def test_the_loop_of_this_thread_is_left_alone() -> None:
+@pytest.mark.asyncio
+async def test_the_loop_of_this_thread_is_left_alone() -> None:
     """What a user runs around it goes on on the same loop."""
-
-    async def around() -> bool:
-        before = asyncio.get_running_loop()
-        ending = bounded.run(lambda: asyncio.sleep(0), 5)
-        return ending.raised is None and asyncio.get_running_loop() is before
-
-    assert asyncio.run(around())
+    before = asyncio.get_running_loop()
+    assert bounded.run(lambda: asyncio.sleep(0), 5).raised is None
+    assert asyncio.get_running_loop() is before
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("_exit", (0,)), ("abort", ()), ("execv", ("/bin/true", ["true"]))])

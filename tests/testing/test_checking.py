@@ -5,14 +5,12 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Unpack
 
 import pytest
 
 from intercede.contract import ConfigError, PluginNotFoundError
 from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport, finding
 from intercede.testing.calibrating import calibrate
-from intercede.testing.checking import Told
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.context import Context
 from intercede.testing.gallery.fake import FakeBackend
@@ -35,37 +33,35 @@ def _a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-def check(config: str | dict[str, object] = "fake", *, told: Told = nobody, **options: Unpack[Options]) -> Report:
-    """Check a backend."""
-    return asyncio.run(check_backend(config, told=told, **options))
-
-
-def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
+@pytest.mark.asyncio
+async def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
     """Selected ids make it PARTIAL; each result was told of, in the run's order."""
     told: list[tuple[str, str, State]] = []
 
     def tell(facts: Facts, clause: Clause, result: Result) -> None:
         told.append((facts.id, clause.id, result.state))
 
-    report = check(ids=[SUBMIT, "intercede/shape"], told=tell)
+    report = await check_backend("fake", ids=[SUBMIT, "intercede/shape"], told=tell)
 
     assert report.verdict is Verdict.PARTIAL
     assert {each[1] for each in told} == {*(each for each in CLAUSES if "SHAPE" in each), "IC-SUBMIT-01"}
     assert {each[2] for each in told} == {State.PASSED}
 
 
-def test_a_configuration_may_be_data() -> None:
+@pytest.mark.asyncio
+async def test_a_configuration_may_be_data() -> None:
     """A mapping is one; its id is the type."""
-    report = check({"type": "fake", "queue_seconds": 0.01}, ids=[SUBMIT])
+    report = await check_backend({"type": "fake", "queue_seconds": 0.01}, ids=[SUBMIT])
 
     assert report.facts.id == "fake"
     assert report.results["IC-SUBMIT-01"].state is State.PASSED
 
 
-def test_transports_and_schedulers_are_subjects() -> None:
+@pytest.mark.asyncio
+async def test_transports_and_schedulers_are_subjects() -> None:
     """Over a transport the backend's clauses apply as well; to a scheduler none of them does."""
-    transport = asyncio.run(check_transport("local", ids=[SUBMIT]))
-    scheduler = asyncio.run(check_scheduler("direct", ids=["intercede/scheduler::IC-SCHEDULER-08"]))
+    transport = await check_transport("local", ids=[SUBMIT])
+    scheduler = await check_scheduler("direct", ids=["intercede/scheduler::IC-SCHEDULER-08"])
 
     assert transport.facts.id == "local+direct"
     assert transport.facts.roles == {"transport", "backend"}
@@ -74,6 +70,7 @@ def test_transports_and_schedulers_are_subjects() -> None:
     assert scheduler.results["IC-SUBMIT-01"].message == "backend clause, and direct is a scheduler"
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -85,44 +82,42 @@ def test_transports_and_schedulers_are_subjects() -> None:
         ({"require": ["flight"]}, "'flight' is no capability"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_starts(options: Options, words: str) -> None:
+async def test_what_makes_no_sense_is_refused_before_anything_starts(options: Options, words: str) -> None:
     """With what would do."""
     with pytest.raises(ConfigError, match=words):
-        check(**options)
+        await check_backend("fake", **options)
 
 
-def test_a_name_that_is_not_there_is_an_error() -> None:
+@pytest.mark.asyncio
+async def test_a_name_that_is_not_there_is_an_error() -> None:
     """No verdict is given on nothing."""
     with pytest.raises(PluginNotFoundError):
-        check("nope")
+        await check_backend("nope")
 
 
+@pytest.mark.asyncio
 @pytest.mark.slow
-def test_cancelling_ends_what_was_begun() -> None:
+async def test_cancelling_ends_what_was_begun() -> None:
     """It returns in bounded time, and no job is left."""
-
-    async def run() -> None:
-        config = {"type": "fake", "queue_seconds": 60}
-        checking = asyncio.create_task(check_backend(config, ids=["intercede/status"]))
-        async with FakeBackend() as backend:
-            while not (await backend.counts()).queued:  # noqa: ASYNC110 -- another process tells no event
-                await asyncio.sleep(0.01)
-            checking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await checking
-
     began = time.monotonic()
-    asyncio.run(run())
+    checking = asyncio.create_task(check_backend({"type": "fake", "queue_seconds": 60}, ids=["intercede/status"]))
+    async with FakeBackend() as backend:
+        while not (await backend.counts()).queued:  # noqa: ASYNC110 -- another process tells no event
+            await asyncio.sleep(0.01)
+        checking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await checking
     assert time.monotonic() - began < 50
 
 
-def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Path) -> None:
     """The file decides as it does under pytest; what matches nothing is red in a whole run only."""
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
     known = tmp_path / "known.toml"
     known.write_text(f'[[known]]\nclause = "IC-SUBMIT-01"\nreason = "r"\nsymptom = "stays"\nuntil = {tomorrow}\n')
 
-    report = check(known=str(known), ids=[SUBMIT])
+    report = await check_backend("fake", known=str(known), ids=[SUBMIT])
 
     assert report.verdict is Verdict.NOT_CONFORMANT
     assert report.results["IC-SUBMIT-01"].state is State.UNEXPECTED_PASS
@@ -237,21 +232,19 @@ def test_a_probe_that_blocks_is_given_up() -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.asyncio
 @pytest.mark.slow
-def test_two_inspections_do_not_disturb_each_other() -> None:
+async def test_two_inspections_do_not_disturb_each_other() -> None:
     """Both measure the process that they run in, so the second waits for the first; cancelled, it does not wait."""
+    waiting = [asyncio.ensure_future(check_backend("fake", ids=["intercede/life"])) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    waiting[2].cancel()
+    first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(third, asyncio.CancelledError)
+    assert isinstance(first, Report)
+    assert isinstance(second, Report)
 
-    async def both() -> tuple[Report, Report]:
-        waiting = [asyncio.ensure_future(check_backend("fake", ids=["intercede/life"])) for _ in range(3)]
-        await asyncio.sleep(0.5)
-        waiting[2].cancel()
-        first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
-        assert isinstance(third, asyncio.CancelledError)
-        assert isinstance(first, Report)
-        assert isinstance(second, Report)
-        return first, second
-
-    assert [each.red for each in asyncio.run(both())] == [(), ()]
+    assert [each.red for each in (first, second)] == [(), ()]
 
 
 class BlocksTheLoop(FakeBackend):

@@ -16,27 +16,24 @@ def together(checks: Checks, stall: float = 20, patience: float = 60) -> "Togeth
     return Together(checks, stall, patience)
 
 
-def test_they_wait_at_the_same_time() -> None:
+@pytest.mark.asyncio
+async def test_they_wait_at_the_same_time() -> None:
     """A check that waits for another one's event would never end alone."""
+    gate = asyncio.Event()
 
-    async def run() -> list[str | None]:
-        gate = asyncio.Event()
+    async def waits() -> str:
+        await gate.wait()
+        return "waited"
 
-        async def waits() -> str:
-            await gate.wait()
-            return "waited"
+    async def opens() -> str:
+        gate.set()
+        return "opened"
 
-        async def opens() -> str:
-            gate.set()
-            return "opened"
-
-        shared = together({"first": waits, "second": opens})
-        try:
-            return [await asyncio.to_thread(shared.result, each) for each in ("first", "second")]
-        finally:
-            shared.close()
-
-    assert asyncio.run(run()) == ["waited", "opened"]
+    shared = together({"first": waits, "second": opens})
+    try:
+        assert [await asyncio.to_thread(shared.result, each) for each in ("first", "second")] == ["waited", "opened"]
+    finally:
+        shared.close()
 
 
 def test_nothing_goes_on_while_nobody_waits() -> None:
@@ -141,25 +138,21 @@ def test_what_was_never_asked_for_is_closed_too() -> None:
     together({}).close()
 
 
-def test_slots_are_never_exceeded_and_nobody_starves() -> None:
+@pytest.mark.asyncio
+async def test_slots_are_never_exceeded_and_nobody_starves() -> None:
     """Who wants many gets them in turn, although few are asked for all the time."""
+    slots, out, most, order = Slots(4), 0, 0, list[int]()
 
-    async def run() -> tuple[int, list[int]]:
-        slots, out, most, order = Slots(4), 0, 0, list[int]()
+    async def job(count: int) -> None:
+        nonlocal out, most
+        await slots.take(count)
+        out, most = out + count, max(most, out + count)
+        order.append(count)
+        await asyncio.sleep(0.001)
+        out -= count
+        slots.give(count)
 
-        async def job(count: int) -> None:
-            nonlocal out, most
-            await slots.take(count)
-            out, most = out + count, max(most, out + count)
-            order.append(count)
-            await asyncio.sleep(0.001)
-            out -= count
-            slots.give(count)
-
-        await asyncio.gather(*(job(count) for count in (1, 1, 4, 1, 1, 1)))
-        return most, order
-
-    most, order = asyncio.run(run())
+    await asyncio.gather(*(job(count) for count in (1, 1, 4, 1, 1, 1)))
     assert most <= 4
     assert order == [1, 1, 4, 1, 1, 1]
 

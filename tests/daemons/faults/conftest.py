@@ -8,7 +8,7 @@ import re
 import secrets
 import signal
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+import pytest_asyncio
 
 from intercede import registry
 from intercede.batch import BatchBackend
@@ -297,6 +298,13 @@ def site(daemons: Daemons, tmp_path: Path) -> Iterator[Site]:
     key.chmod(0o600)
     yield Site(host, key, keys / "known_hosts", tmp_path)
     host.run("scancel", "--user=griduser", user="root")  # a test that failed may have left some
+
+
+@pytest_asyncio.fixture
+async def manager(site: Site) -> AsyncIterator[Manager]:
+    """Return a manager of jobs on that host's Slurm."""
+    async with site.manager() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -55,51 +55,45 @@ def fill(site: Site) -> None:
     site.host.run("sh", "-c", f"cat /dev/zero >{SMALL}/fuller")
 
 
+@pytest.mark.asyncio
 @SCHEDULERS
 @LIMITS
-def test_no_room_when_submitting(
+async def test_no_room_when_submitting(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
     """The disk or the quota is full before submit: an error, nothing starts, and later it is submitted once."""
-
-    async def main() -> None:
-        with small_disk(site, limit):
-            async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
-                each = trial()
-                fill(site)
-                with pytest.raises(ResourceError):
-                    await manager.backend.submit(each.spec, each.each)
-                assert each.noted().total() == 0
-                site.host.run("sh", "-c", f"rm {SMALL}/full*")
-                assert await manager.insist(lambda: manager.backend.find(each.tag)) == []
-                each.judge(score, await manager.finish(await manager.submit(each)))
-
-    asyncio.run(main())
+    with small_disk(site, limit):
+        async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
+            each = trial()
+            fill(site)
+            with pytest.raises(ResourceError):
+                await manager.backend.submit(each.spec, each.each)
+            assert each.noted().total() == 0
+            site.host.run("sh", "-c", f"rm {SMALL}/full*")
+            assert await manager.insist(lambda: manager.backend.find(each.tag)) == []
+            each.judge(score, await manager.finish(await manager.submit(each)))
     score.check()
 
 
+@pytest.mark.asyncio
 @SCHEDULERS
 @LIMITS
-def test_a_payload_fills_the_disk(
+async def test_a_payload_fills_the_disk(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str, limit: str
 ) -> None:
     """A payload fills the disk or the quota, and ends: how it ended is told all the same, or that nobody can tell."""
-
-    async def main() -> None:
-        with small_disk(site, limit):
-            async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
-                each = trial(copies=1, code=3, first=f"cat /dev/zero >{SMALL}/full; cat /dev/zero >fuller;")
-                handles = await manager.submit(each)
-                told = await manager.finish(handles, may_be_lost=True)
-                if (scheduler, limit) == ("direct", "quota"):  # btrfs writes nothing over, and no queue knows the code
-                    assert {status.reason for status in told.values()} == {"lost"}
-                else:
-                    assert {status.exit_code for status in told.values()} == {3}
-                    each.judge(score, told)
-                purged = await manager.insist(lambda: manager.backend.purge(handles))
-                assert all(outcome.ok for outcome in purged.values())
-
-    asyncio.run(main())
+    with small_disk(site, limit):
+        async with site.manager(scheduler, batch={"root": f"{SMALL}/root"}) as manager:
+            each = trial(copies=1, code=3, first=f"cat /dev/zero >{SMALL}/full; cat /dev/zero >fuller;")
+            handles = await manager.submit(each)
+            told = await manager.finish(handles, may_be_lost=True)
+            if (scheduler, limit) == ("direct", "quota"):  # btrfs writes nothing over, and no queue knows the code
+                assert {status.reason for status in told.values()} == {"lost"}
+            else:
+                assert {status.exit_code for status in told.values()} == {3}
+                each.judge(score, told)
+            purged = await manager.insist(lambda: manager.backend.purge(handles))
+            assert all(outcome.ok for outcome in purged.values())
     score.check()
 
 
@@ -111,20 +105,19 @@ def port(request: pytest.FixtureRequest, daemons: Daemons) -> int:
     return int(port)
 
 
+@pytest.mark.asyncio
 @SCHEDULERS
-def test_the_clock_is_wrong(site: Site, port: int, trial: Callable[..., Trial], score: Score, scheduler: str) -> None:
+async def test_the_clock_is_wrong(
+    site: Site, port: int, trial: Callable[..., Trial], score: Score, scheduler: str
+) -> None:
     """The login node's clock is an hour off: states, finds, kills and ends are as ever."""
-
-    async def main() -> None:
-        async with site.manager(scheduler, way=site.way() | {"port": port}) as manager:
-            short, long = trial(copies=1), trial(copies=1, seconds=300)
-            its, killed = await manager.submit(short), await manager.submit(long)
-            assert list(await manager.backend.find(short.tag)) == its
-            assert all(outcome.ok for outcome in (await manager.backend.kill(killed)).values())
-            short.judge(score, await manager.finish(its))
-            long.judge(score, await manager.finish(killed))
-
-    asyncio.run(main())
+    async with site.manager(scheduler, way=site.way() | {"port": port}) as manager:
+        short, long = trial(copies=1), trial(copies=1, seconds=300)
+        its, killed = await manager.submit(short), await manager.submit(long)
+        assert list(await manager.backend.find(short.tag)) == its
+        assert all(outcome.ok for outcome in (await manager.backend.kill(killed)).values())
+        short.judge(score, await manager.finish(its))
+        long.judge(score, await manager.finish(killed))
     score.check()
 
 
@@ -136,8 +129,9 @@ LOOKS = """
 """
 
 
+@pytest.mark.asyncio
 @SCHEDULERS
-def test_no_secret_shows(site: Site, scheduler: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_shows(site: Site, scheduler: str, caplog: pytest.LogCaptureFixture) -> None:
     """While jobs with secrets run: processes, environments, queue, accounting, spools and logs on both sides hold none."""
     caplog.set_level("DEBUG")
     secret = b"hush-3c1f9a77d2e5"
@@ -157,11 +151,8 @@ def test_no_secret_shows(site: Site, scheduler: str, caplog: pytest.LogCaptureFi
         assert left == ""
         return seen + json.dumps([each.model_dump(mode="json") for each in handles]) + repr(told) + repr(copies)
 
-    async def main() -> str:
-        async with site.manager({"type": "direct", "slots": 8} if scheduler == "direct" else scheduler) as manager:
-            return await running(manager)
-
-    shown = asyncio.run(main()) + caplog.text
+    async with site.manager({"type": "direct", "slots": 8} if scheduler == "direct" else scheduler) as manager:
+        shown = (await running(manager)) + caplog.text
     key = site.key.read_text().splitlines()[1]
     assert secret.decode() not in shown
     assert key not in shown

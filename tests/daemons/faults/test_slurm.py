@@ -34,22 +34,19 @@ async def stand_still(site: Site, process: str, seconds: float = STOPPED_SECONDS
         await asyncio.sleep(seconds)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("offset", [0.0, 0.01, 0.05])
-def test_slurmctld_stands_still_during_submit(
+async def test_slurmctld_stands_still_during_submit(
     site: Site, trial: Callable[..., Trial], score: Score, offset: float
 ) -> None:
     """The controller stopped for 20 s during submit: what sbatch gave up on may be queued afterwards, and is found, once."""
-
-    async def main() -> None:
-        async with site.manager() as manager, asyncio.TaskGroup() as group:
-            trials = [trial() for _ in range(4)]
-            submitting = [group.create_task(manager.submit(each)) for each in trials]
-            await asyncio.sleep(offset)
-            await stand_still(site, "slurmctld")
-            for each, task in zip(trials, submitting, strict=True):
-                each.judge(score, await manager.finish(await task))
-
-    asyncio.run(main())
+    async with site.manager() as manager, asyncio.TaskGroup() as group:
+        trials = [trial() for _ in range(4)]
+        submitting = [group.create_task(manager.submit(each)) for each in trials]
+        await asyncio.sleep(offset)
+        await stand_still(site, "slurmctld")
+        for each, task in zip(trials, submitting, strict=True):
+            each.judge(score, await manager.finish(await task))
     score.check()
 
 
@@ -81,67 +78,60 @@ def late(site: Site) -> Iterator[Callable[[], str]]:
     site.host.run("touch", f"{LATE}/now")
 
 
-def test_sbatch_gives_up_and_slurm_takes_the_job_late(
+@pytest.mark.asyncio
+async def test_sbatch_gives_up_and_slurm_takes_the_job_late(
     site: Site, trial: Callable[..., Trial], score: Score, late: Callable[[], str]
 ) -> None:
     """A job is looked for, not found, submitted again, and comes to Slurm then: what was not there never begins."""
-
-    async def main() -> None:
-        each = trial()
-        async with site.manager() as manager:
-            with pytest.raises(SchedulerError, match="find them by their tag"):
-                await manager.backend.submit(each.spec, each.each)
-            assert list(await manager.backend.find(each.tag)) == []
-            job = await asyncio.to_thread(late)
-            await site.wait(lambda: not site.host.run("squeue", "--noheader", f"--jobs={job}").stdout)
-            assert each.noted().total() == 0
-            assert list(await manager.backend.find(each.tag)) == []
-        site.host.run("umount", "/usr/bin/sbatch", user="root")
-        async with site.manager() as manager:
-            each.judge(score, await manager.finish(await manager.submit(each)))
-
-    asyncio.run(main())
+    each = trial()
+    async with site.manager() as manager:
+        with pytest.raises(SchedulerError, match="find them by their tag"):
+            await manager.backend.submit(each.spec, each.each)
+        assert list(await manager.backend.find(each.tag)) == []
+        job = await asyncio.to_thread(late)
+        await site.wait(lambda: not site.host.run("squeue", "--noheader", f"--jobs={job}").stdout)
+        assert each.noted().total() == 0
+        assert list(await manager.backend.find(each.tag)) == []
+    site.host.run("umount", "/usr/bin/sbatch", user="root")
+    async with site.manager() as manager:
+        each.judge(score, await manager.finish(await manager.submit(each)))
     score.check()
 
 
-def test_slurmctld_stands_still_during_status_and_kill(site: Site, trial: Callable[..., Trial], score: Score) -> None:
+@pytest.mark.asyncio
+async def test_slurmctld_stands_still_during_status_and_kill(
+    site: Site, manager: Manager, trial: Callable[..., Trial], score: Score
+) -> None:
     """The controller stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
-
-    async def main() -> None:
-        async with site.manager() as manager:
-            early, short, long = trial(), trial(seconds=1), trial(seconds=300)
-            over = await manager.submit(early)
-            early.judge(score, await manager.finish(over))
-            its, killed = await manager.submit(short), await manager.submit(long)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(stand_still(site, "slurmctld"))
-                asked = group.create_task(manager.insist(lambda: manager.backend.status(its)))
-                ended = group.create_task(manager.insist(lambda: manager.backend.kill([*over, *killed])))
-            assert set(await asked) == set(its)
-            assert all(each.ok for each in (await ended).values())
-            early.judge(score, await manager.finish(over))
-            short.judge(score, await manager.finish(its))
-            long.judge(score, await manager.finish(killed))
-
-    asyncio.run(main())
+    early, short, long = trial(), trial(seconds=1), trial(seconds=300)
+    over = await manager.submit(early)
+    early.judge(score, await manager.finish(over))
+    its, killed = await manager.submit(short), await manager.submit(long)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stand_still(site, "slurmctld"))
+        asked = group.create_task(manager.insist(lambda: manager.backend.status(its)))
+        ended = group.create_task(manager.insist(lambda: manager.backend.kill([*over, *killed])))
+    assert set(await asked) == set(its)
+    assert all(each.ok for each in (await ended).values())
+    early.judge(score, await manager.finish(over))
+    short.judge(score, await manager.finish(its))
+    long.judge(score, await manager.finish(killed))
     score.check()
 
 
-def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
+@pytest.mark.asyncio
+async def test_slurmctld_is_restarted(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
     """The controller ended and started again, three times, under calls of every kind."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
 
     async def lives(manager: Manager, each: Trial) -> None:
         each.judge(score, await manager.finish(await manager.submit(each)))
 
-    async def main() -> None:
-        async with site.manager() as manager, asyncio.TaskGroup() as group:
-            for _ in range(3):
-                for _ in range(5):
-                    group.create_task(lives(manager, trial(seconds=1)))
-                await asyncio.to_thread(daemons.restart, slurm, "slurmctld")
-
-    asyncio.run(main())
+    async with site.manager() as manager, asyncio.TaskGroup() as group:
+        for _ in range(3):
+            for _ in range(5):
+                group.create_task(lives(manager, trial(seconds=1)))
+            await asyncio.to_thread(daemons.restart, slurm, "slurmctld")
     score.check()
 
 
@@ -150,33 +140,29 @@ def listed(site: Site) -> str:
     return site.host.run("squeue", "--noheader", "--states=all", "--me").stdout
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("how", ["stopped", "ended"])
-def test_accounting_cannot_be_asked(
-    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, how: str
+async def test_accounting_cannot_be_asked(
+    site: Site, manager: Manager, daemons: Daemons, trial: Callable[..., Trial], score: Score, how: str
 ) -> None:
     """The accounting daemon stands still, or is down, when jobs have left squeue: records tell what they can, and nothing is guessed."""
     slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
-
-    async def main() -> None:
-        async with site.manager() as manager:
-            good, silent = trial(), trial(seconds=300)
-            its, without = await manager.submit(good), await manager.submit(silent)
-            await site.wait(lambda: len(silent.noted()) == silent.copies)
-            await site.wait(lambda: not unrecorded(site, its))
-            site.kill("slurm_script|wrapper|sleep 300")  # and no record is left
-            await site.wait(lambda: not listed(site))
-            site.host.signal("slurmdbd", signal.SIGSTOP) if how == "stopped" else site.host.end("slurmdbd")
-            try:
-                told = await manager.insist(lambda: manager.backend.status([*its, *without]))
-                good.judge(score, {handle: told[handle] for handle in its})
-                assert not any(told[handle].state is JobState.DONE for handle in without)
-                assert not any(told[handle].state.final for handle in without)
-            finally:
-                site.host.signal("slurmdbd", signal.SIGCONT)
-                await asyncio.to_thread(daemons.up, slurm.name, **slurm.settings)
-            silent.judge(score, await manager.finish(without))
-
-    asyncio.run(main())
+    good, silent = trial(), trial(seconds=300)
+    its, without = await manager.submit(good), await manager.submit(silent)
+    await site.wait(lambda: len(silent.noted()) == silent.copies)
+    await site.wait(lambda: not unrecorded(site, its))
+    site.kill("slurm_script|wrapper|sleep 300")  # and no record is left
+    await site.wait(lambda: not listed(site))
+    site.host.signal("slurmdbd", signal.SIGSTOP) if how == "stopped" else site.host.end("slurmdbd")
+    try:
+        told = await manager.insist(lambda: manager.backend.status([*its, *without]))
+        good.judge(score, {handle: told[handle] for handle in its})
+        assert not any(told[handle].state is JobState.DONE for handle in without)
+        assert not any(told[handle].state.final for handle in without)
+    finally:
+        site.host.signal("slurmdbd", signal.SIGCONT)
+        await asyncio.to_thread(daemons.up, slurm.name, **slurm.settings)
+    silent.judge(score, await manager.finish(without))
     score.check()
 
 
@@ -186,28 +172,25 @@ def unrecorded(site: Site, handles: list[JobHandle]) -> str:
     return site.host.run("grep", "-Lx", "code .*", *files).stdout
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("scheduler", ["slurm", {"type": "direct", "slots": 8}], ids=["slurm", "direct"])
-def test_the_wrapper_is_killed(
+async def test_the_wrapper_is_killed(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str | dict[str, object]
 ) -> None:
     """The wrapper killed with -9: what it ran is over, or still runs, and is never told to be done."""
-
-    async def main() -> None:
-        async with site.manager(scheduler) as manager:
-            each = trial(seconds=8)
-            handles = await manager.submit(each)
-            await site.wait(lambda: len(each.noted()) == each.copies)
-            site.kill(r"sh \./wrapper")
-            async with asyncio.timeout(60):
-                while True:
-                    told = await manager.insist(lambda: manager.backend.status(handles))
-                    assert not any(status.state is JobState.DONE for status in told.values())
-                    if all(status.state.final or status.reason == "lost" for status in told.values()):
-                        break
-            if scheduler == "slurm":
-                each.judge(score, told)
-
-    asyncio.run(main())
+    async with site.manager(scheduler) as manager:
+        each = trial(seconds=8)
+        handles = await manager.submit(each)
+        await site.wait(lambda: len(each.noted()) == each.copies)
+        site.kill(r"sh \./wrapper")
+        async with asyncio.timeout(60):
+            while True:
+                told = await manager.insist(lambda: manager.backend.status(handles))
+                assert not any(status.state is JobState.DONE for status in told.values())
+                if all(status.state.final or status.reason == "lost" for status in told.values()):
+                    break
+        if scheduler == "slurm":
+            each.judge(score, told)
     score.check()
 
 
@@ -255,8 +238,9 @@ def submitting(site: Site, each: Trial, scheduler: str = "slurm") -> Generator[s
         process.communicate()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("far_side", ["lives", "dies"])
-def test_the_submitter_is_killed_before_it_knows(  # noqa: PLR0917  -- fixtures
+async def test_the_submitter_is_killed_before_it_knows(
     site: Site,
     slow_sbatch: str,
     trial: Callable[..., Trial],
@@ -265,23 +249,20 @@ def test_the_submitter_is_killed_before_it_knows(  # noqa: PLR0917  -- fixtures
     far_side: str,
 ) -> None:
     """Killed with -9 between Slurm's yes and our record, with what ran for it there or alone: the tag finds all, once."""
-
-    async def main() -> None:
-        each = trial(seconds=5)
-        with submitting(site, each):
-            wait_until(lambda: site.host.run("test", "-e", slow_sbatch).returncode == 0, 60)
-        if far_side == "dies":
-            site.kill("submit.sh|bin/sbatch")
-        async with site.manager() as manager:
-            handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))
-            each.judge(score, await manager.finish(handles))
-
-    asyncio.run(main())
+    each = trial(seconds=5)
+    with submitting(site, each):
+        wait_until(lambda: site.host.run("test", "-e", slow_sbatch).returncode == 0, 60)
+    if far_side == "dies":
+        site.kill("submit.sh|bin/sbatch")
+    async with site.manager() as manager:
+        handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))
+        each.judge(score, await manager.finish(handles))
     score.check()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("scheduler", ["slurm", "direct"])
-def test_the_submitter_is_killed_at_any_time(
+async def test_the_submitter_is_killed_at_any_time(
     site: Site, trial: Callable[..., Trial], score: Score, scheduler: str
 ) -> None:
     """Killed with -9 at any time: what another process then finds is all of it, or nothing and never will be."""
@@ -295,10 +276,7 @@ def test_the_submitter_is_killed_at_any_time(
         handles = list(await manager.insist(lambda: manager.backend.find(each.tag)))
         each.judge(score, await manager.finish(handles or await manager.submit(each)))
 
-    async def main() -> None:
-        async with site.manager(scheduler) as manager:
-            for _ in range(15):
-                await one(manager)
-
-    asyncio.run(main())
+    async with site.manager(scheduler) as manager:
+        for _ in range(15):
+            await one(manager)
     score.check()

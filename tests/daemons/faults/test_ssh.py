@@ -55,73 +55,65 @@ async def purge(manager: Manager, handles: Collection[JobHandle], _: Path) -> ob
     return sorted(each.ok for each in (await manager.backend.purge(handles)).values())
 
 
-def test_submit_is_cut(site: Site, wire: Wire, trial: Callable[..., Trial], score: Score) -> None:
+@pytest.mark.asyncio
+async def test_submit_is_cut(site: Site, wire: Wire, trial: Callable[..., Trial], score: Score) -> None:
     """Cut at every piece of submit: whoever looks by the tag, and submits again only what is not there, loses nothing."""
+    trials: list[tuple[Trial, list[JobHandle]]] = []
+    async with wire.up(), site.manager(way=site.way(wire)) as manager:
 
-    async def main() -> None:
-        trials: list[tuple[Trial, list[JobHandle]]] = []
-        async with wire.up(), site.manager(way=site.way(wire)) as manager:
+        async def submit() -> None:
+            each = trial()
+            trials.append((each, await manager.submit(each)))
 
-            async def submit() -> None:
-                each = trial()
-                trials.append((each, await manager.submit(each)))
-
-            assert await wire.cuts(submit) > 5
-            for each, handles in trials:
-                each.judge(score, await manager.finish(handles))
-
-    asyncio.run(main())
+        assert await wire.cuts(submit) > 5
+        for each, handles in trials:
+            each.judge(score, await manager.finish(handles))
     score.check()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("verb", [status, fetch_output, diagnostics, counts], ids=lambda verb: verb.__name__)
-def test_a_verb_that_changes_nothing_is_cut(
+async def test_a_verb_that_changes_nothing_is_cut(
     site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, tmp_path: Path
 ) -> None:
     """Each piece of it may be the last: an error of the transport or the whole answer, and asking again is enough."""
+    async with wire.up(), site.manager(way=site.way(wire)) as manager:
+        handles = await manager.submit(trial(copies=5))
+        await manager.finish(handles)
+        expected = await verb(manager, handles, tmp_path / "whole")
 
-    async def main() -> None:
-        async with wire.up(), site.manager(way=site.way(wire)) as manager:
-            handles = await manager.submit(trial(copies=5))
-            await manager.finish(handles)
-            expected = await verb(manager, handles, tmp_path / "whole")
+        async def ask() -> None:
+            assert await manager.insist(lambda: verb(manager, handles, tmp_path / "cut")) == expected
 
-            async def ask() -> None:
-                assert await manager.insist(lambda: verb(manager, handles, tmp_path / "cut")) == expected
-
-            assert await wire.cuts(ask) > 3
-
-    asyncio.run(main())
+        assert await wire.cuts(ask) > 3
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("verb", "seconds"), [(kill, 300), (purge, 0)], ids=["kill", "purge"])
-def test_a_verb_that_ends_something_is_cut(
+async def test_a_verb_that_ends_something_is_cut(
     site: Site, wire: Wire, trial: Callable[..., Trial], verb: Verb, seconds: int
 ) -> None:
     """Each piece of it may be the last: asking again ends what was asked to end, and nothing else."""
+    async with wire.up(), site.manager(way=site.way(wire)) as manager:
+        handles = await manager.submit(trial(copies=60, seconds=seconds))
+        if not seconds:
+            await manager.finish(handles)
+        asked: list[JobHandle] = []
 
-    async def main() -> None:
-        async with wire.up(), site.manager(way=site.way(wire)) as manager:
-            handles = await manager.submit(trial(copies=60, seconds=seconds))
-            if not seconds:
-                await manager.finish(handles)
-            asked: list[JobHandle] = []
+        async def ask() -> None:
+            asked.append(handles[len(asked)])
+            assert await manager.insist(lambda: verb(manager, asked[-1:], site.tmp)) == [True]
 
-            async def ask() -> None:
-                asked.append(handles[len(asked)])
-                assert await manager.insist(lambda: verb(manager, asked[-1:], site.tmp)) == [True]
-
-            assert await wire.cuts(ask) > 3
-            told = await manager.finish(asked) if seconds else await manager.backend.status(asked)
-            assert {each.reason for each in told.values()} == {"killed_by_user" if seconds else "purged"}
-            rest = {each.state for each in (await manager.backend.status(handles[len(asked) :])).values()}
-            assert rest <= ({JobState.QUEUED, JobState.RUNNING} if seconds else {JobState.DONE})
-            await manager.insist(lambda: manager.backend.kill(handles))
-
-    asyncio.run(main())
+        assert await wire.cuts(ask) > 3
+        told = await manager.finish(asked) if seconds else await manager.backend.status(asked)
+        assert {each.reason for each in told.values()} == {"killed_by_user" if seconds else "purged"}
+        rest = {each.state for each in (await manager.backend.status(handles[len(asked) :])).values()}
+        assert rest <= ({JobState.QUEUED, JobState.RUNNING} if seconds else {JobState.DONE})
+        await manager.insist(lambda: manager.backend.kill(handles))
 
 
-def test_sshd_is_restarted(
+@pytest.mark.asyncio
+async def test_sshd_is_restarted(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, tmp_path: Path
 ) -> None:
     """The ssh server is restarted, five times, under calls of every kind."""
@@ -135,58 +127,52 @@ def test_sshd_is_restarted(
         assert all(outcome.ok for outcome in (await manager.insist(lambda: manager.backend.purge(handles))).values())
         each.judge(score, told)
 
-    async def main() -> None:
-        async with site.manager() as manager, asyncio.TaskGroup() as group:
-            for _ in range(20):
-                group.create_task(lives(manager, trial(seconds=2)))
-            for _ in range(5):
-                await asyncio.sleep(0.5)
-                await asyncio.to_thread(daemons.restart, sshd, "sshd")
-
-    asyncio.run(main())
+    async with site.manager() as manager, asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(lives(manager, trial(seconds=2)))
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(daemons.restart, sshd, "sshd")
     score.check()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("lost_percent", [0, 2])
-def test_a_long_and_lossy_way(
+async def test_a_long_and_lossy_way(
     site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score, lost_percent: int
 ) -> None:
     """A round trip of 200 ms, and packets that are lost: everything takes its time, and works."""
     daemons.up("delay", HOST="faults", RTT_MS="200", LOST_PERCENT=str(lost_percent))
-
-    async def main() -> None:
-        far = site.way() | {"host": site.host.address.replace("10.77", "10.78")}
-        async with site.manager(way=far) as manager:
-            each = trial(copies=100)
-            handles = await manager.submit(each)
-            told = await manager.finish(handles)
-            outputs = await manager.backend.fetch_output(handles, site.tmp)
-            assert all(output.ok for output in outputs.values())
-            each.judge(score, told)
-
-    asyncio.run(main())
+    far = site.way() | {"host": site.host.address.replace("10.77", "10.78")}
+    async with site.manager(way=far) as manager:
+        each = trial(copies=100)
+        handles = await manager.submit(each)
+        told = await manager.finish(handles)
+        outputs = await manager.backend.fetch_output(handles, site.tmp)
+        assert all(output.ok for output in outputs.values())
+        each.judge(score, told)
     score.check()
 
 
-def test_silence(site: Site, daemons: Daemons, trial: Callable[..., Trial], line: Line) -> None:
+@pytest.mark.asyncio
+async def test_silence(site: Site, daemons: Daemons, trial: Callable[..., Trial], line: Line) -> None:
     """Where the cable is cut without a word, a call ends within its keepalives; afterwards the next one works."""
     daemons.up("delay", HOST="faults", RTT_MS="10")
     to_site = replace(line, host="faults")
-
-    async def main() -> None:
-        far = site.way() | {"host": site.host.address.replace("10.77", "10.78"), "keepalive_s": 1, "connect_s": 5}
-        async with site.manager(way=far) as manager:
-            handles = await manager.submit(trial())
-            with to_site.cut():
-                async with asyncio.timeout(20):
-                    with pytest.raises(TransportError):
-                        await manager.backend.status(handles)
-            await manager.finish(handles)
-
-    asyncio.run(main())
+    far = site.way() | {"host": site.host.address.replace("10.77", "10.78"), "keepalive_s": 1, "connect_s": 5}
+    async with site.manager(way=far) as manager:
+        handles = await manager.submit(trial())
+        with to_site.cut():
+            async with asyncio.timeout(20):
+                with pytest.raises(TransportError):
+                    await manager.backend.status(handles)
+        await manager.finish(handles)
 
 
-def test_few_sessions_and_few_logins(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
+@pytest.mark.asyncio
+async def test_few_sessions_and_few_logins(
+    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score
+) -> None:
     """MaxSessions 2 and MaxStartups 2: ten clients at once, each with ten calls at once, wait for each other."""
     daemons.up(
         "ssh", HOST="faults", SSH_NAME="faultstight", SSH_PORT="2223", SSH_MAX_SESSIONS="2", SSH_MAX_STARTUPS="2"
@@ -202,59 +188,48 @@ def test_few_sessions_and_few_logins(site: Site, daemons: Daemons, trial: Callab
         handles = await manager.submit(each)
         each.judge(score, await manager.finish(handles))
 
-    async def main() -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(10):
-                group.create_task(client())
-
-    asyncio.run(main())
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(client())
     score.check()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("user", ["gridcsh", "gridnoise"])
-def test_login_shells(site: Site, trial: Callable[..., Trial], user: str, tmp_path: Path) -> None:
+async def test_login_shells(site: Site, trial: Callable[..., Trial], user: str, tmp_path: Path) -> None:
     """A csh for a login shell, and rc files that print, trace and define, change no answer."""
-
-    async def main() -> None:
-        async with site.manager("direct", way=site.way() | {"username": user}) as manager:
-            handles = await manager.submit(trial())
-            told = await manager.finish(handles)
-            outputs = await manager.backend.fetch_output(handles, tmp_path)
-            assert {each.state for each in told.values()} == {JobState.DONE}
-            assert [each.stdout and each.stdout.read_text() for each in outputs.values()] == ["done\n"] * 3
-            assert all(each.ok for each in (await manager.backend.purge(handles)).values())
-
-    asyncio.run(main())
+    async with site.manager("direct", way=site.way() | {"username": user}) as manager:
+        handles = await manager.submit(trial())
+        told = await manager.finish(handles)
+        outputs = await manager.backend.fetch_output(handles, tmp_path)
+        assert {each.state for each in told.values()} == {JobState.DONE}
+        assert [each.stdout and each.stdout.read_text() for each in outputs.values()] == ["done\n"] * 3
+        assert all(each.ok for each in (await manager.backend.purge(handles)).values())
 
 
-def test_another_login_node(site: Site, another_login_node: int, trial: Callable[..., Trial], score: Score) -> None:
+@pytest.mark.asyncio
+async def test_another_login_node(
+    site: Site, manager: Manager, another_login_node: int, trial: Callable[..., Trial], score: Score
+) -> None:
     """Another login node the next time, with the same file system: jobs of Slurm are known there, and killed there."""
-
-    async def main() -> None:
-        short, long = trial(seconds=3), trial(seconds=300)
-        async with site.manager() as manager:
-            its, killed = await manager.submit(short), await manager.submit(long)
-        async with site.manager(way=site.way() | {"port": another_login_node}) as manager:
-            assert set(await manager.backend.find(short.tag)) == set(its)
-            assert all(outcome.ok for outcome in (await manager.backend.kill(killed)).values())
-            short.judge(score, await manager.finish(its))
-            long.judge(score, await manager.finish(killed))
-
-    asyncio.run(main())
+    short, long = trial(seconds=3), trial(seconds=300)
+    its, killed = await manager.submit(short), await manager.submit(long)
+    async with site.manager(way=site.way() | {"port": another_login_node}) as other:
+        assert set(await other.backend.find(short.tag)) == set(its)
+        assert all(outcome.ok for outcome in (await other.backend.kill(killed)).values())
+        short.judge(score, await other.finish(its))
+        long.judge(score, await other.finish(killed))
     score.check()
 
 
-def test_another_login_node_cannot_see_processes(
+@pytest.mark.asyncio
+async def test_another_login_node_cannot_see_processes(
     site: Site, another_login_node: int, trial: Callable[..., Trial]
 ) -> None:
     """What runs as a process of another node is UNKNOWN there, not lost; nothing is made of it."""
-
-    async def main() -> None:
-        async with site.manager("direct") as manager:
-            handles = await manager.submit(trial(seconds=2))
-            async with site.manager("direct", way=site.way() | {"port": another_login_node}) as other:
-                told = await other.backend.status(handles)
-                assert {(each.state, each.reason) for each in told.values()} == {(JobState.UNKNOWN, None)}
-            assert {each.state for each in (await manager.finish(handles)).values()} == {JobState.DONE}
-
-    asyncio.run(main())
+    async with site.manager("direct") as manager:
+        handles = await manager.submit(trial(seconds=2))
+        async with site.manager("direct", way=site.way() | {"port": another_login_node}) as other:
+            told = await other.backend.status(handles)
+            assert {(each.state, each.reason) for each in told.values()} == {(JobState.UNKNOWN, None)}
+        assert {each.state for each in (await manager.finish(handles)).values()} == {JobState.DONE}
