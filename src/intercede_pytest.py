@@ -29,6 +29,26 @@ def _scale(given: str) -> float | str:
     return given if given == "auto" else float(given)
 
 
+def _require_this_one() -> None:
+    """Refuse to go on with another project's intercede: the public index has one, without what these options need.
+
+    Raises:
+        pytest.UsageError: Python finds it before the one that this module came with.
+    """
+    from pathlib import Path
+
+    import intercede
+
+    found, here = str(getattr(intercede, "__file__", None) or "nowhere"), Path(__file__).parent
+    if not Path(found).is_file() or not Path(found).parents[1].samefile(here):
+        raise pytest.UsageError(
+            f"the 'intercede' that Python finds, {found}, is not the one that these options came with, which lies in {here}. "
+            "On the public index that name is another project's: a package that depends on 'intercede' may have brought it "
+            "in, 'intercede>=0.1' does not. Uninstall it, and install this one again from where it came from, a path or a "
+            'URL: pip install "intercede[testing] @ file:///path/to/intercede"'
+        )
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the kit's options, in one group."""
     add = parser.getgroup("intercede", "conformance to the intercede contract").addoption
@@ -95,6 +115,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     asked = any(each.startswith(("--intercede-list", "--intercede-explain")) for each in config.invocation_params.args)
     if config.option.intercede_subjects and not asked:
         raise pytest.UsageError("--intercede-list and --intercede-explain check nothing, and addopts holds one of them")
+    _require_this_one()
     from intercede.testing.plugin import answer
 
     return answer(config)
@@ -104,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; and the kit, where a backend is to be inspected."""
     config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
     if config.option.intercede_subjects:
+        _require_this_one()
         from intercede.testing.plugin import Suite
 
         if config.pluginmanager.register(Suite(config), "intercede-suite") is None:

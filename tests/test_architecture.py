@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"contract"},
     "testing": {"contract", "registry", "config", "plugin", "batch"},
     "cli": {"contract", "registry", "config", "testing", "__init__"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "plugin"},
     "__init__": {"contract", "registry"},
 }
 #: The only parts that may load a library of the world at all, and which.

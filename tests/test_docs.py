@@ -232,3 +232,15 @@ def test_a_reference_names_everything(page: str, names: Iterable[str]) -> None:
     text = (ROOT / "docs/reference" / page).read_text()
 
     assert [name for name in names if name not in text] == []
+
+
+def test_nothing_depends_on_the_bare_name() -> None:
+    """On the public index ``intercede`` is another project, 0.0.1a1: a requirement names a version, or where it comes from."""
+    files = [*PAGES, *ROOT.glob("fixtures/*/pyproject.toml"), *ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.html")]
+    bare = re.compile(
+        r"""^\s*(?:dependencies|requires)\s*=.*["']intercede(?:\[[\w,]*\])?["'] | pip\ install[^`\n]*["'\ ]intercede(?:\[|["'\ ]|$)(?!.*\ @\ )""",
+        re.MULTILINE | re.VERBOSE,
+    )
+
+    found = {str(each.relative_to(ROOT)): bare.findall(each.read_text()) for each in files}
+    assert {name: lines for name, lines in found.items() if lines} == {}

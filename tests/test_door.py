@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pytest
+
 SOURCES = Path(__file__).parents[1] / "src"
 
 
@@ -58,3 +60,21 @@ def test_its_options_stand_in_one_group() -> None:
     assert group.strip().startswith("--intercede-backend=NAME|JSON")
     for option in ("config", "profile", "require", "report", "timeout-scale", "list", "explain"):
         assert f"  --intercede-{option}" in group
+
+
+@pytest.mark.parametrize("option", ["--intercede-backend=fake", "--intercede-list"])
+def test_another_project_s_intercede_is_told(tmp_path: Path, option: str) -> None:
+    """The public index has one of that name, an ``__init__.py`` and nothing else; a plugin may bring it in before this."""
+    (tmp_path / "intercede").mkdir()
+    (tmp_path / "intercede" / "__init__.py").write_text('__version__ = "0.0.1a1"\n')
+
+    output = _python(
+        f"import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'; sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"import pytest; sys.stderr = sys.stdout; print(pytest.main(['-p', 'intercede_pytest', {option!r}]))"
+    )
+
+    assert output.startswith(
+        f"ERROR: the 'intercede' that Python finds, {tmp_path}/intercede/__init__.py, is not the one"
+    )
+    assert 'pip install "intercede[testing] @ ' in output
+    assert output.splitlines()[-1] == "4"

@@ -2,11 +2,23 @@
 
 import sys
 
+from intercede.plugin import how_to_install
+
 _EXTRA = ("typer", "rich")
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command line and return its exit code; 2 where the extra ``cli`` is not installed."""
+    """Run the command line and return its exit code; 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
+    try:
+        return _run()
+    except (
+        KeyboardInterrupt
+    ):  # in the first second, while libraries are loaded; the commands have handlers of their own
+        return _INTERRUPTED
+
+
+def _run() -> int:
     try:
         from intercede.cli.app import main as run  # noqa: PLC0415 -- it needs the extra
     except ModuleNotFoundError as missing:
@@ -14,8 +26,8 @@ def main() -> int:
         if library not in _EXTRA:
             raise
         print(
-            f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from "
-            'where this intercede came from, a path or a URL: pip install "intercede[cli] @ file:///path/to/intercede"',
+            f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from where this "
+            f"intercede came from, a path or a URL: {how_to_install('cli')}",
             file=sys.stderr,
         )
         return 2

@@ -53,7 +53,7 @@ def test_reports_that_cannot_be_written_are_told_before_anything_starts(
     ended = intercede("check", "fake", "--report", "r", PYTHONPATH=str(tmp_path / "lacking"), **state)
 
     assert ended.returncode == 2, ended
-    assert "pip install 'intercede[testing]'" in ended.stderr
+    assert 'pip install "intercede[testing] @ ' in ended.stderr
     assert ended.stdout == ""
 
 

@@ -1,9 +1,13 @@
 """The console command itself."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -44,3 +48,21 @@ def test_a_misspelt_command_is_answered_with_the_nearest(intercede: Command) -> 
 
     assert ended.returncode == 2
     assert "plugins" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "started_as", [["-m", "intercede"], ["-c", "from intercede.__main__ import main; raise SystemExit(main())"]]
+)
+def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(tmp_path: Path, started_as: list[str]) -> None:
+    """The first second goes by in imports; an interrupt there ends with 130, as later, and says nothing."""
+    (tmp_path / "typer.py").write_text("import sys, time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, *started_as, "plugins"]
+
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=environment) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "loading\n"
+        started.send_signal(signal.SIGINT)
+        _, errors = started.communicate(timeout=30)
+
+    assert (started.returncode, errors) == (130, "")

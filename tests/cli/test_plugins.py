@@ -197,3 +197,17 @@ def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: 
         assert done.returncode == 0, done.stderr
         assert "owned" in done.stdout
         assert all(each.isprintable() or each == "\n" for each in done.stdout + done.stderr)
+
+
+def test_another_project_of_our_name_is_told(intercede: Command, install: Install) -> None:
+    """The public index has an ``intercede`` that is another project's, without entries: a plugin may have brought it in."""
+    metadata = install("intercede", "transports", "x")
+    (metadata / "entry_points.txt").unlink()
+    metadata.with_name("intercede.py").unlink()  # else Python finds that one
+
+    checked, listed = intercede("plugins", "--check"), intercede("plugins")
+
+    assert (checked.returncode, listed.returncode) == (1, 0)
+    for told in (checked.stdout, listed.stderr):
+        assert f"intercede 1.0 in {metadata} is another project of that name" in told
+        assert 'pip install "intercede @ file:///path/to/intercede"' in told

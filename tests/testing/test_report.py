@@ -411,7 +411,7 @@ def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeyp
     """The error says what to install, and a run of an hour has left what programs read."""
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
-    with pytest.raises(ImportError, match=r"pip install 'intercede\[testing\]'"):
+    with pytest.raises(ImportError, match=r'pip install "intercede\[testing\] @ '):
         write([_report()], tmp_path, STARTED)
 
     assert _names(tmp_path) == ["badge.json", "conformance.json", "conformance.md"]

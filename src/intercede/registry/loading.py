@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
-from intercede.plugin import Plugin
+from intercede.plugin import Plugin, how_to_install
 from intercede.registry.gate import violations, violations_of_class
 from intercede.registry.options import Target
 from intercede.registry.precedence import described
@@ -80,7 +80,7 @@ def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "
 def _mended(plugin: Plugin, cause: BaseException) -> str:
     """What to do about it. A built-in that lacks a library has an extra of its own name."""
     if plugin.builtin and isinstance(cause, ModuleNotFoundError):
-        return f'install its extra: pip install "intercede[{plugin.name}] @ ..." from where this intercede came from'
+        return f"install its extra from where this intercede came from, a path or a URL: {how_to_install(plugin.name)}"
     return f"repair or uninstall {plugin.distribution}"
 
 

@@ -172,5 +172,5 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
         refusal=None if refusal is None else scrub(refusal),
-        warnings=tuple(map(scrub, cast("Iterable[str]", answer.get("warnings", ())))),
+        warnings=tuple(map(scrub, [*subject.registry.problems(), *cast("Iterable[str]", answer.get("warnings", ()))])),
     )

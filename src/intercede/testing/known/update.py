@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from intercede.contract.errors import ConfigError
+from intercede.plugin import how_to_install
 from intercede.testing.clauses import Clause, Level
 from intercede.testing.known.file import Entry, Known, load, plain
 from intercede.testing.verdict import Result, State
@@ -42,7 +43,7 @@ def load_for_update(path: str | os.PathLike[str]) -> Known:
     """
     file = Path(path)
     if find_spec("tomlkit") is None:
-        raise ConfigError(f"{file}: rewriting it needs tomlkit: pip install 'intercede[testing]'", where=str(file))
+        raise ConfigError(f"{file}: rewriting it needs tomlkit: {how_to_install('testing')}", where=str(file))
     known = Known(file) if file.parent.is_dir() and not file.exists() else load(file)
     _blocks(known)
     return known

@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
+from intercede.plugin import how_to_install
 from intercede.testing.report.badge import badge
 from intercede.testing.report.document import as_json
 from intercede.testing.report.summary import summary
@@ -34,7 +35,7 @@ def _require_jinja() -> None:
     try:
         import_module("jinja2")
     except ImportError as error:
-        raise ImportError(f"the page needs {error.name}: pip install 'intercede[testing]'", name=error.name) from None
+        raise ImportError(f"the page needs {error.name}: {how_to_install('testing')}", name=error.name) from None
 
 
 def write(reports: Sequence[Report], directory: Path, started: datetime) -> tuple[Path, ...]:
