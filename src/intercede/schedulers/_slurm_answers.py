@@ -1,4 +1,8 @@
-"""What Slurm's commands answered: the lines of our fragments, and the rows of squeue and sacct between them."""
+"""What Slurm's commands answered: the lines of our fragments, and the rows of squeue and sacct between them.
+
+A native id is ``JOB[_TASK][;CLUSTER]@STAMP-FIRST``: what Slurm calls the job, and behind that the job's name without its
+``ic-``. Slurm gives a number again once it has lost its state, so only a row with that very name is about the job.
+"""
 
 import re
 from bisect import bisect_left
@@ -21,12 +25,15 @@ _HERE = "-"
 """The cluster that needs no name."""
 _OURS = "intercede: "
 _TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
-_NATIVE = re.compile(r"([0-9]{1,10})(?:_([0-9]{1,10}))?(;[A-Za-z0-9._-]{1,100})?")
+_NATIVE = re.compile(
+    r"(?P<told>(?P<job>[0-9]{1,10})(?:_(?P<task>[0-9]{1,10}))?(?P<cluster>;[A-Za-z0-9._-]{1,100})?)"
+    r"@(?P<name>[a-z][a-z0-9]{12}-[0-9]{1,7})"
+)
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
 _OURS_CHUNK = "intercede: chunk "
 _CHUNK = re.compile(
-    r"intercede: chunk (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
+    r"intercede: chunk (?P<stamp>[a-z][a-z0-9]{12}) (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
     r"(?:fenced|unknown|owned (?P<job>[0-9]{1,10}) (?P<cluster>[A-Za-z0-9._-]{0,100}))"
 )
 _UNLISTED = "intercede: unlisted "
@@ -34,8 +41,8 @@ _END = "intercede: end"
 _ROW = re.compile(r"[0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?")
 _LISTED = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
 _ACCOUNTED = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
-_NAME = re.compile(r"ic-[a-z][a-z0-9]{12}-([0-9]{1,7})")
-_TASK = re.compile("_[0-9]+")
+_NAME = re.compile(r"ic-([a-z][a-z0-9]{12}-[0-9]{1,7})")
+_TASK = re.compile("^([0-9]+)_[0-9]+")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
 _DENIED = re.compile(r"job id ([0-9]{1,10})\S*: (Access/permission denied.*)")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|accounting_storage/none", re.IGNORECASE)
@@ -55,7 +62,7 @@ def queued(batch: Batch, result: CommandResult) -> Queued:
             raise _doubtful(batch, result)
         if chunk.code != 0 or not chunk.job:
             return _refused(batch, result, ids, chunk, complaints.get(chunk.first, ""))
-        ids |= dict(_copies(chunk.first, chunk.count, *chunk.job))
+        ids |= dict(_copies(batch.stamp, chunk.first, chunk.count, *chunk.job))
     if len(ids) != batch.copies or len(set(ids.values())) != len(ids) or result.returncode != 0:
         raise _doubtful(batch, result)
     return Queued(ids=ids)
@@ -94,10 +101,10 @@ def _chunks(stamp: str, text: str) -> list[_Chunk]:
     return found
 
 
-def _copies(first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
+def _copies(stamp: str, first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
     """One copy is a job, several are an array's tasks."""
     for task in range(count):
-        yield first + task, f"{job}_{task}{cluster}" if count > 1 else f"{job}{cluster}"
+        yield first + task, f"{job}{f'_{task}' if count > 1 else ''}{cluster}@{stamp}-{first}"
 
 
 def _refused(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk: _Chunk, said: str) -> Queued:
@@ -147,13 +154,26 @@ class _Section:
         return self.tool == "sacct" and self.code != 0 and not self.has_no_accounting
 
     @property
-    def rows(self) -> Iterator[tuple[str, JobStatus]]:
-        """What is said of jobs of ours. What is said of one and cannot be read may be anything but nothing."""
+    def rows(self) -> "Iterator[tuple[str, _Row]]":
+        """What is said of jobs, by what Slurm calls them: of those whose names may be ours, or cannot be read."""
         read = _listed if self.tool == "squeue" else _accounted
         for line in self.lines:
-            name, bar, rest = line.partition("|")
-            if bar and _ROW.fullmatch(name := name.strip()) and (status := read(rest)):
-                yield name, status
+            job, bar, rest = line.partition("|")
+            if bar and _ROW.fullmatch(job := job.strip()) and (row := read(rest)):
+                yield job, row
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a row says of a job."""
+
+    status: JobStatus
+    name: str | None
+    """The job's, without its ``ic-``; None: the row cannot be read, so it may be about any job that has the number."""
+
+    def is_about(self, native: str) -> bool:
+        """Whether it is about a job that has its number: a number that was given again is another job's."""
+        return self.name is None or native.endswith(f"@{self.name}")
 
 
 def _sections(result: CommandResult) -> list[_Section]:
@@ -195,14 +215,18 @@ class Jobs:
         self._waiting: dict[str, JobStatus] = {}
         self._unasked: dict[str, JobStatus] = {}
 
-    def add(self, cluster: str, name: str, status: JobStatus) -> None:
+    def add(self, cluster: str, job: str, row: "_Row") -> None:
         """Take a row: of a job, of an array's task, of some of its tasks, or of a whole array."""
-        array, _, tasks = name.partition("_")
-        if not tasks.startswith("["):
-            self._told.setdefault(f"{name}{cluster}", status)
-            return
-        for task in self._among(f"{array}{cluster}", tasks):
-            self._waiting.setdefault(f"{array}_{task}{cluster}", status)
+        array, _, tasks = job.partition("_")
+        if tasks.startswith("["):
+            for native in self._among(f"{array}{cluster}", tasks):
+                if row.is_about(native):
+                    self._waiting.setdefault(native, row.status)
+        elif row.name is not None:
+            self._told.setdefault(f"{job}{cluster}@{row.name}", row.status)
+        else:
+            for native in self._called.get(f"{job}{cluster}", ()):
+                self._told.setdefault(native, row.status)
 
     def add_unasked(self, natives: Iterable[str], why: str) -> None:
         """Take ids that accounting could not be asked about. Absence would be final for what we killed, so it has to be sure."""
@@ -217,23 +241,32 @@ class Jobs:
         """
         if told := self._told.get(native) or self._waiting.get(native) or self._unasked.get(native):
             return told
-        rest = self._told.get(_TASK.sub("", native))
+        rest = self._told.get(_TASK.sub(r"\1", native))
         return rest if rest and rest.state.final else None
 
-    def _among(self, whole: str, tasks: str) -> Iterator[int]:
+    def _among(self, whole: str, tasks: str) -> Iterator[str]:
         """Those of an array's tasks that were asked about: however wide a range is, there are no more."""
         asked = self._tasks.get(whole, [])
         for each in _ranges(tasks):
-            near = asked[bisect_left(asked, each.start) : bisect_left(asked, each.stop)]
-            yield from (task for task in near if task in each)
+            near = asked[bisect_left(asked, (each.start, "")) : bisect_left(asked, (each.stop, ""))]
+            yield from (native for task, native in near if task in each)
 
     @cached_property
-    def _tasks(self) -> Mapping[str, list[int]]:
-        """The tasks that were asked about, of each array."""
-        tasks: dict[str, list[int]] = {}
-        for array, task, cluster in (match.groups("") for match in map(_NATIVE.fullmatch, self._ids) if match):
-            tasks.setdefault(f"{array}{cluster}", []).append(int(task or 0))
+    def _tasks(self) -> Mapping[str, list[tuple[int, str]]]:
+        """The tasks that were asked about, of each array, by their numbers."""
+        tasks: dict[str, list[tuple[int, str]]] = {}
+        for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
+            if match["task"] is not None:
+                tasks.setdefault(f"{match['job']}{match['cluster'] or ''}", []).append((int(match["task"]), match[0]))
         return {whole: sorted(each) for whole, each in tasks.items()}
+
+    @cached_property
+    def _called(self) -> Mapping[str, list[str]]:
+        """The ids that were asked about, by what Slurm calls them: two, where it gave a number again."""
+        called: dict[str, list[str]] = {}
+        for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
+            called.setdefault(match["told"], []).append(match[0])
+        return called
 
 
 def _ranges(tasks: str) -> Iterator[range]:
@@ -252,8 +285,8 @@ def jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
     """
     told, sections = Jobs(ids), _sections(result)
     for section in sections:
-        for name, status in section.rows:
-            told.add(section.cluster, name, status)
+        for job, row in section.rows:
+            told.add(section.cluster, job, row)
     for section in (each for each in sections if each.is_missed):
         told.add_unasked(_unlisted(sections, section.cluster), section.text or "it gave no answer")
     return told
@@ -262,13 +295,13 @@ def jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
 def _unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
     """Read what squeue does not list of a cluster."""
     for line in (line for section in sections for line in section.lines if line.startswith(_UNLISTED)):
-        job, semicolon, name = line.removeprefix(_UNLISTED).partition(";")
-        if f"{semicolon}{name}" == cluster:
-            yield f"{job}{cluster}"
+        match = _NATIVE.fullmatch(line.removeprefix(_UNLISTED))
+        if match and (match["cluster"] or "") == cluster:
+            yield match[0]
 
 
 @lru_cache(maxsize=4096)
-def _listed(row: str) -> JobStatus | None:
+def _listed(row: str) -> _Row | None:
     """Read squeue's row behind the id; None: of a job of somebody else. Many rows are alike but for their ids.
 
     What a job ended with is a wait status in 22.05, and CODE:SIGNAL in 24.11.
@@ -279,11 +312,11 @@ def _listed(row: str) -> JobStatus | None:
     word, ended, signal, name, reason = match.groups()
     code, number = divmod(int(ended), 256) if signal is None else (int(ended), int(signal))
     status = status_of(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
-    return status if _NAME.fullmatch(name) else None
+    return _named(name, status)
 
 
 @lru_cache(maxsize=4096)
-def _accounted(row: str) -> JobStatus | None:
+def _accounted(row: str) -> _Row | None:
     """Read sacct's. Of what has no end there nothing is known, since Slurm itself does not list it any more."""
     match = _ACCOUNTED.fullmatch(row)
     if match is None:
@@ -293,17 +326,23 @@ def _accounted(row: str) -> JobStatus | None:
     if not status.state.final:
         status = JobStatus(state=JobState.UNKNOWN, native=word)
     evidence = f"squeue does not list it; accounting says {word} {code}:{signal}"
-    return status.model_copy(update={"evidence": evidence}) if _NAME.fullmatch(name.strip()) else None
+    return _named(name.strip(), status.model_copy(update={"evidence": evidence}))
 
 
-def _unreadable(row: str) -> JobStatus:
-    return JobStatus(state=JobState.UNKNOWN, evidence=f"Slurm lists it, and what it says cannot be read: {row[:_SAID]}")
+def _named(name: str, status: JobStatus) -> _Row | None:
+    match = _NAME.fullmatch(name)
+    return _Row(status, match[1]) if match else None
+
+
+def _unreadable(row: str) -> _Row:
+    evidence = f"Slurm lists it, and what it says cannot be read: {row[:_SAID]}"
+    return _Row(JobStatus(state=JobState.UNKNOWN, evidence=evidence), None)
 
 
 def job_of(native: str) -> str:
     """Return the number of a job, or of its array; nothing of what is no id of ours."""
     match = _NATIVE.fullmatch(native)
-    return match[1] if match else ""
+    return match["job"] if match else ""
 
 
 def denied(result: CommandResult) -> Mapping[str, str]:
@@ -323,7 +362,8 @@ def found(result: CommandResult) -> Mapping[int, str]:
         if match is None:
             raise SchedulerError(f"what became of some copies cannot be read: {line[:_SAID]}")
         if match["job"]:
-            taken |= _copies(int(match["first"]), int(match["count"]), match["job"], _behind(match["cluster"] or _HERE))
+            chunk = match["stamp"], int(match["first"]), int(match["count"])
+            taken |= _copies(*chunk, match["job"], _behind(match["cluster"] or _HERE))
     return taken
 
 

@@ -1,24 +1,26 @@
 # shellcheck shell=sh
-# ours ANSWER: print the ids of jobs that bear a name of ours. Slurm gives a number again once it has lost its state, or
-# come to its highest: then another job has it, and nobody wanted that to end.
+# ours ANSWER: print the ids of jobs that are listed under their own names. Slurm gives a number again once it has lost its
+# state, or come to its highest: then another job has it, perhaps one of ours, and nobody wanted that to end.
 ours() {
     printf '%s\n' "$1" | awk -F'|' '
-        function job(name) {
-            alone = name !~ /_/
-            gsub(/ |_.*/, "", name)
-            return name
+        function job(id) {
+            alone = id !~ /_/
+            gsub(/ |_.*/, "", id)
+            return id
         }
         /^intercede: squeue / { cluster = substr($0, 19) }
-        $4 ~ /^ *ic-[a-z][a-z0-9]+-[0-9]+ *$/ {
+        $4 ~ /^ *ic-[a-z0-9]+-[0-9]+ *$/ {
             number = job($1)
-            split($4, name, "-")
-            if (length(name[2]) == 13) known[cluster, number, alone] = 1
+            name = $4
+            gsub(/ /, "", name)
+            known[cluster, number, alone, name] = 1
         }
         END {
             while ((getline id <ENVIRON["IC_IDS"]) > 0) {
-                split(id ";-", part, ";")
+                parts = split(id, part, "[;@]")
+                if (parts < 2) continue
                 number = job(part[1])
-                if ((part[2], number, alone) in known) print id
+                if ((parts > 2 ? part[2] : "-", number, alone, "ic-" part[parts]) in known) print id
             }
         }'
 }
@@ -26,7 +28,7 @@ ours() {
 # words: from ids, print a line for some of each cluster's: its name, - for the one that is here, and what scancel takes,
 # an array's tasks as ranges: one message to the controller for many.
 words() {
-    awk -F';' '
+    awk -F'[;@]' '
         function range() {
             if (low == "") return
             tasks = tasks (tasks == "" ? "" : ",") (low == high ? low : low "-" high)
@@ -42,8 +44,8 @@ words() {
             if (line != "") print at line
             line = ""
         }
-        /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?$/ {
-            cluster = NF > 1 ? $2 : "-"
+        /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?@/ {
+            cluster = NF > 2 ? $2 : "-"
             split($1, part, "_")
             if (cluster != at || length(line) > 20000) flush()
             at = cluster

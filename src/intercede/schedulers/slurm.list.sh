@@ -113,7 +113,7 @@ tell() {
     [ ! -d "$slurm/owner-$first" ] || word=fenced
     ! owner || word="owned $job ${clusters:+$cluster}"
     [ "$word" != unknown ] || [ -z "${IC_FENCE-}" ] || stuck "$slurm/owner-$first" || return
-    printf 'intercede: chunk %s %s %s\n' "$first" "$count" "$word"
+    printf 'intercede: chunk %s %s %s %s\n' "$stamp" "$first" "$count" "$word"
 }
 
 if [ -d "./$stamp" ]; then

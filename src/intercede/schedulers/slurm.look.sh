@@ -1,23 +1,25 @@
 # What status and kill share. shellcheck shell=sh
 [ -r "$IC_IDS" ] || exit
 
-# grouped: from ids, print a line for some of each cluster's: its name, - for the one that is here, and their job ids, an
-# array's once. Two at least: Slurm refuses a single one that it does not know, and is silent about any of several.
+# grouped: from ids, print a line for some of each cluster's: its name, - for the one that is here; their job ids, an
+# array's once; and the names that they must have. Two ids at least: Slurm refuses a single one that it does not know, and
+# is silent about any of several.
 grouped() {
-    awk -F';' '
+    awk -F'[;@]' '
         function flush(cluster) {
-            if (count[cluster]) print cluster, list[cluster] first[cluster]
+            if (count[cluster]) print cluster, list[cluster] first[cluster], substr(names[cluster], 2)
             count[cluster] = 0
-            list[cluster] = ""
+            list[cluster] = names[cluster] = ""
         }
-        /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?$/ {
-            cluster = NF > 1 ? $2 : "-"
+        /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?@[a-z0-9]+-[0-9]+$/ {
+            cluster = NF > 2 ? $2 : "-"
             job = $1
             sub(/_.*/, "", job)
-            if ((cluster, job) in seen) next
-            seen[cluster, job] = 1
+            if ((cluster, job, $NF) in seen) next
+            seen[cluster, job, $NF] = 1
             if (!count[cluster]++) first[cluster] = job
             list[cluster] = list[cluster] job ","
+            names[cluster] = names[cluster] ",ic-" $NF
             if (count[cluster] == 2000) flush(cluster)
         }
         END { for (cluster in count) flush(cluster) }'
@@ -26,7 +28,7 @@ grouped() {
 # listed: what squeue lists. The controller sends this user's jobs only. No width is cut that is read, and what may hold
 # anything comes last.
 listed() {
-    grouped <"$IC_IDS" | while read -r cluster ids; do
+    grouped <"$IC_IDS" | while read -r cluster ids _; do
         printf 'intercede: squeue %s\n' "$cluster"
         [ "$cluster" != - ] || cluster=
         squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --array --states=all --jobs="$ids" \

@@ -12,35 +12,40 @@ accounted() {
     printf '\nintercede: code %s\n' "$?"
 }
 
-# unlisted ANSWER: print the ids that squeue does not list. A row of a whole array, cancelled before it began, does not
-# count: of tasks that were over by then accounting knows better.
+# unlisted ANSWER: print the ids that squeue does not list under their names. A row of a whole array, cancelled before it
+# began, does not count: of tasks that were over by then accounting knows better. Nor does a row whose name cannot be read
+# leave a job to accounting.
 unlisted() {
-    printf '%s\n' "$1" | awk '
-        /^intercede: squeue / { cluster = $3 }
+    printf '%s\n' "$1" | awk -F'|' '
+        /^intercede: squeue / { cluster = substr($0, 19) }
         match($0, /^ *[0-9]+(_[0-9]+)?/) {
             job = substr($0, 1, RLENGTH)
+            name = NF > 5 ? $4 : "*"
             gsub(/ /, "", job)
-            listed[cluster, job] = 1
+            gsub(/ /, "", name)
+            listed[cluster, job, name] = 1
         }
         END {
             while ((getline id <ENVIRON["IC_IDS"]) > 0) {
-                if (id !~ /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?$/) continue
-                split(id ";-", part, ";")
-                if (!((part[2], part[1]) in listed)) print id
+                if (id !~ /^[0-9]+(_[0-9]+)?(;[A-Za-z0-9._-]+)?@[a-z0-9]+-[0-9]+$/) continue
+                parts = split(id, part, "[;@]")
+                cluster = parts > 2 ? part[2] : "-"
+                if (!((cluster, part[1], "ic-" part[parts]) in listed || (cluster, part[1], "*") in listed)) print id
             }
         }'
 }
 
 # asked_again: what squeue says of tasks that wait, as ranges, and what accounting knows. Of tasks that wait one by one squeue
-# loses the last where a range has steps: of 1-999:2 it lists 1 to 997.
+# loses the last where a range has steps: of 1-999:2 it lists 1 to 997. By numbers sacct tells of everybody's jobs, and of
+# one number the last job only: a user and names make it the last of ours.
 asked_again() {
-    grouped | while read -r cluster ids; do
+    grouped | while read -r cluster ids names; do
         printf 'intercede: squeue %s\n' "$cluster"
         name=$cluster
         [ "$cluster" != - ] || cluster=
         SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
             --jobs="$ids" --format='%i|%T|0|%j|%r|' </dev/null || exit
-        accounted "$name" --jobs="$ids" --format=JobID,State,ExitCode,JobName
+        accounted "$name" --user="$(id -u)" --name="$names" --jobs="$ids" --format=JobID,State,ExitCode,JobName
     done
 }
 
