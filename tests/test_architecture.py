@@ -153,6 +153,17 @@ def test_the_contract_shows_every_name_of_its_modules() -> None:
     assert all(getattr(import_module("intercede"), name) is getattr(contract, name) for name in names)
 
 
+@pytest.mark.parametrize("module", ["intercede", "intercede.contract"])
+def test_a_window_lists_what_it_shows(module: str) -> None:
+    """``dir`` and so the completion of a shell know each public name before it is loaded."""
+    program = f"import {module} as window; print(*dir(window)); print(*window.__all__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    listed, shown = (line.split() for line in done.stdout.splitlines())
+
+    assert set(shown) <= set(listed)
+    assert listed == sorted(listed)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """The lazy windows refuse what they do not have, as any module does."""
     for module in ("intercede", "intercede.contract"):

@@ -636,7 +636,7 @@ def test_what_counts_is_what_pip_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_metadata_that_is_missing_or_empty_is_a_problem(tmp_path: Path, empty: bool) -> None:  # noqa: FBT001 -- a case
+def test_metadata_that_is_missing_or_empty_is_a_problem(tmp_path: Path, empty: bool) -> None:
     """Alone it counts, as for pip and importlib.metadata; beside a whole one, before it on the path too, it does not."""
     left = install(tmp_path / "one", "a-1.0.dist-info", metadata="")
     if empty:

@@ -818,3 +818,41 @@ async def test_a_file_that_is_written_while_it_is_packed_is_not_taken_for_whole(
             assert not output.ok or set(output.files["f"].read_bytes()) <= {ord("x")}
     finally:
         (site.directory(handle) / "work" / "go").unlink()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("verb", ["status", "kill", "purge", "diagnostics", "fetch_output"])
+async def test_what_newcomers_give_in_place_of_handles_is_answered_with_what_to_write(site: Site, verb: str) -> None:
+    """``submission.handles`` is keyed by copy, and the first thing that one gives a verb; each verb says the same."""
+    async with site.backend() as backend:
+        submission = await backend.submit(sh("exit 0"))
+        asked: Callable[..., Awaitable[object]] = getattr(backend, verb)
+        more = [site.dest] if verb == "fetch_output" else []
+
+        for given in (submission.handles, submission):
+            with pytest.raises(TypeError, match=r"write submission\.handles\.values\(\)"):
+                await asked(given, *more)
+        with pytest.raises(TypeError, match=r"write \[handle\]"):
+            await asked(submission.handles[0], *more)
+        await finish(backend, submission.handles.values())
+
+
+@pytest.mark.asyncio
+async def test_output_is_fetched_into_a_directory_that_is_text(site: Site) -> None:
+    """``fetch_output(handles, "out")`` is what one writes first."""
+    async with site.backend() as backend:
+        handles = (await backend.submit(sh("echo here"))).handles.values()
+        await finish(backend, handles)
+        (output,) = (await backend.fetch_output(handles, str(site.dest))).values()
+
+    assert output.stdout is not None
+    assert output.stdout.is_relative_to(site.dest)
+    assert output.stdout.read_text() == "here\n"
+
+
+@pytest.mark.asyncio
+async def test_a_command_in_place_of_a_specification_is_answered_with_what_to_write(site: Site) -> None:
+    """Nothing starts, and no attribute of a text is looked for."""
+    async with site.backend() as backend:
+        with pytest.raises(TypeError, match=r"not a str: write SubmissionSpec\(executable='hostname'\)"):
+            await backend.submit("hostname")  # type: ignore[arg-type]  # wrong on purpose

@@ -32,6 +32,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
     each_copy,
+    each_handle,
 )
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -292,3 +293,32 @@ def test_one_handle_is_no_collection() -> None:
     """A verb that is given a handle instead of a list of them says so."""
     with pytest.raises(TypeError, match=r"write \[handle\]"):
         list(HANDLE)
+
+
+def test_handles_are_read_once_each_in_their_order() -> None:
+    """A verb takes any collection; duplicates collapse, and an iterator is read once."""
+    other = JobHandle(resource="r", job="other")
+
+    assert each_handle([other, HANDLE, other]) == (other, HANDLE)
+    assert each_handle(iter((HANDLE, HANDLE))) == (HANDLE,)
+    assert each_handle(Submission(handles={0: other, 1: HANDLE}).handles.values()) == (other, HANDLE)
+    assert each_handle(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (Submission(handles={0: HANDLE}), r"write submission\.handles\.values\(\)"),
+        (Submission(handles={0: HANDLE}).handles, r"write submission\.handles\.values\(\)"),
+        ({0: HANDLE}, r"write submission\.handles\.values\(\)"),
+        (HANDLE, r"write \[handle\]"),
+        ([0, "x", HANDLE], "not one of int, str: give what submit or find returned"),
+        ([HANDLE.model_dump()], "not one of dict: give what submit or find returned, or JobHandle"),
+        (HANDLE.job, "not one of str"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_collection_of_handles_is_answered_with_what_to_write(given: object, says: str) -> None:
+    """Each is what somebody wrote first; none ends in an attribute of an int."""
+    with pytest.raises(TypeError, match=says):
+        each_handle(given)  # type: ignore[arg-type]  # wrong on purpose

@@ -1,5 +1,6 @@
 """BatchBackend: the contract's verbs, made from any transport and any scheduler."""
 
+import os
 import secrets
 import shlex
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -7,7 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from intercede.batch.aside import aside
 from intercede.batch.fetching import Limits, Parcel
@@ -39,6 +40,7 @@ from intercede.contract.job import (
     Submission,
     SubmissionSpec,
     each_copy,
+    each_handle,
 )
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult, Transport
@@ -180,6 +182,10 @@ class BatchBackend:
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         """Send everything in one archive and queue every copy: one command."""
         opened = self._now_open()
+        given = cast("object", spec)
+        if not isinstance(given, SubmissionSpec):
+            kind = type(given).__name__
+            raise TypeError(f"a SubmissionSpec is expected, not a {kind}: write SubmissionSpec(executable='hostname')")
         every = each_copy(copies)
         batch = Batch(stamp=new_stamp(), copies=len(every), resources=spec.resources)
         package = Package(spec, every, batch)
@@ -236,11 +242,12 @@ class BatchBackend:
         look = await station.look(jobs)
         return await station.decide(look), look.listed
 
-    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+    async def fetch_output(
+        self, handles: Collection[JobHandle], dest: str | os.PathLike[str]
+    ) -> Mapping[JobHandle, JobOutput]:
         """Bring back what finished jobs wrote: one command where each has its final record, else two."""
-        return await self._each(
-            handles, partial(self._fetched, self._station(), dest=dest), JobOutput(ok=False, reason="foreign")
-        )
+        fetched = partial(self._fetched, self._station(), dest=Path(dest))
+        return await self._each(handles, fetched, JobOutput(ok=False, reason="foreign"))
 
     async def _fetched(self, station: Station, jobs: list[Job], dest: Path) -> dict[Job, JobOutput]:
         with Parcel(jobs, dest, self._limits) as parcel:
@@ -335,7 +342,7 @@ class BatchBackend:
         self, handles: Collection[JobHandle], ask: Callable[[list[Job]], Awaitable[Mapping[Job, V]]], foreign: V
     ) -> dict[JobHandle, V]:
         """Ask about the jobs of this resource, if there are any; answer for exactly the handles that were asked."""
-        named = {handle: job_of(self._resource, handle) for handle in handles}
+        named = {handle: job_of(self._resource, handle) for handle in each_handle(handles)}
         jobs = [job for job in named.values() if job is not None]
         told: Mapping[Job, V] = await ask(jobs) if jobs else {}
         return {handle: foreign if job is None else told[job] for handle, job in named.items()}

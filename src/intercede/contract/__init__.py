@@ -81,6 +81,7 @@ __all__ = [
     "UnsupportedSpecError",
     "capabilities",
     "each_copy",
+    "each_handle",
 ]
 
 _FLOOR = ("errors", "job", "credentials", "transport", "scheduler", "backend")  # each imports those before it only
@@ -97,3 +98,8 @@ def __getattr__(name: str) -> object:
             globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names that are loaded when they are first asked for, too."""
+    return sorted({*globals(), *__all__})

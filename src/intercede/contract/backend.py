@@ -1,7 +1,7 @@
 """A backend runs jobs on one resource. Submitting and monitoring are essential; the rest are capabilities.
 
-Every verb takes many and answers for each. A whole operation's failure raises; what can succeed for one job and fail
-for another is in the mapping. A verb awaited before entering, or after leaving, raises NotOpenError, also with an
+Every verb takes many and answers for each: ``each_handle(handles)`` reads them, and refuses with a TypeError what callers
+give by mistake. A whole operation's failure raises; what can succeed for one job and fail for another is in the mapping. A verb awaited before entering, or after leaving, raises NotOpenError, also with an
 empty list.
 """
 

@@ -9,11 +9,11 @@ raises pydantic's ``ValidationError``, a ``ValueError``, which names the field a
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Never, Self, TypeVar
+from typing import Annotated, Literal, Never, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -49,6 +49,7 @@ __all__ = [
     "Submission",
     "SubmissionSpec",
     "each_copy",
+    "each_handle",
 ]
 
 K = TypeVar("K")
@@ -475,3 +476,25 @@ def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
             value=what,
         )
     return tuple(each for each in expanded if isinstance(each, CopyVars))
+
+
+def each_handle(handles: Iterable[JobHandle]) -> tuple[JobHandle, ...]:
+    """Return the handles that a verb was given, each once, in their order.
+
+    Raises:
+        TypeError: Something else was given, such as a submission; the message says what to write.
+    """
+    given: object = handles
+    if isinstance(given, Mapping | Submission):
+        raise TypeError(
+            "a collection of handles is expected, and those of a submission are keyed by copy: "
+            "write submission.handles.values()"
+        )
+    each = cast("tuple[object, ...]", tuple(handles))
+    wrong = sorted({type(one).__name__ for one in each if not isinstance(one, JobHandle)})
+    if wrong:
+        raise TypeError(
+            f"a collection of handles is expected, not one of {', '.join(wrong)}: give what submit or find returned, "
+            "or JobHandle(resource=..., job=...) of what was written down"
+        )
+    return tuple(dict.fromkeys(one for one in each if isinstance(one, JobHandle)))

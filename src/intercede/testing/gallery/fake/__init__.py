@@ -33,6 +33,7 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
     each_copy,
+    each_handle,
 )
 from intercede.testing.gallery.fake.job import Job, check
 
@@ -193,7 +194,7 @@ class FakeBackend:
     async def _each(self, handles: Collection[JobHandle], work: Callable[[JobHandle], R]) -> dict[JobHandle, R]:
         if self._thread is None:
             raise NotOpenError("use the backend inside `async with backend:`")
-        return {handle: await self._do(work, handle) for handle in dict.fromkeys(handles)}
+        return {handle: await self._do(work, handle) for handle in each_handle(handles)}
 
     def _prepare(self) -> None:
         try:
