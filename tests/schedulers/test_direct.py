@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intercede.batch.layout import new_stamp
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
 from intercede.contract.scheduler import Batch, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 
-STAMP = "a" * 13
+STAMP = new_stamp()  # another one in each process: what a copy starts is known by it, on the whole machine
 SECONDS = 60  # a bound, on a loaded machine
 
 

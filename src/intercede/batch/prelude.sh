@@ -3,6 +3,7 @@
 unset -f command awk cat cd find id kill ln ls mkdir mv printf pwd read rm setsid sh sleep tar test timeout true \
     umask uname wait 2>/dev/null
 unalias -a 2>/dev/null
+unset IC_COPY # what a copy submits is no part of it, and goes on without it
 set +efuvxC
 IFS=' 	
 '

@@ -1,6 +1,6 @@
 # What status and kill share. The working directory holds the submissions' directories. shellcheck shell=sh
-host=$(uname -n)
-read -r boot </proc/sys/kernel/random/boot_id
+host=$(uname -n) boot='' space=''
+if sees; then space=$(readlink /proc/self/ns/pid); else boot=''; fi 2>/dev/null
 
 # alive PID START: whether that very process is there, and not only waiting to be reaped; sets letter, its state.
 alive() {
@@ -13,16 +13,21 @@ alive() {
     [ "${20-}" = "$wanted" ] && [ "$letter" != Z ]
 }
 
-# enter ID: sets stamp, index, and for its submission: elsewhere, the other host that it runs on; here, whether the
-# machine still is as it was; running, whether its runner is there.
+# enter ID: sets stamp, index, and for its submission: elsewhere, a word and a host, where its processes cannot be seen from
+# here; here, whether the machine still is as it was; running, whether its runner is there. The number of a pid namespace
+# is given again, but not before every process in it has ended.
 last=
 enter() {
     stamp=${1%.*} index=${1##*.} place=./${1%.*}/direct
     [ "$stamp" != "$last" ] || return 0
     last=$stamp elsewhere='' here='' running=''
-    { read -r its_host its_boot its_pid its_start _ <"$place/host"; } 2>/dev/null || return 0
+    { read -r its_host its_boot its_pid its_start _ its_space <"$place/host"; } 2>/dev/null || return 0
     if [ "$its_host" != "$host" ]; then
-        elsewhere=$its_host
+        elsewhere="elsewhere $its_host"
+    elif [ -z "$boot" ]; then
+        elsewhere="unseen $its_host"
+    elif [ "$its_boot" = "$boot" ] && [ "${its_space:-$space}" != "$space" ]; then
+        elsewhere="apart $its_host"
     elif [ "$its_boot" = "$boot" ]; then
         here=yes
         ! alive "$its_pid" "$its_start" || running=yes

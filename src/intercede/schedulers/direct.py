@@ -1,8 +1,8 @@
 """The scheduler ``direct``: jobs run where the transport leads, a few at a time, with no batch system. Linux.
 
 Each submission has a detached runner of its own, which keeps at most ``slots`` copies running and survives whoever
-submitted. Each copy leads a process group, known by host, boot id, pid and start time, so a number that was given to
-another process is never taken for it.
+submitted. Each copy leads a session, known by host, boot id, pid namespace, pid and start time, so a number that was
+given to another process is never taken for it. Everything that a killed copy started ends with it: see direct.ending.sh.
 """
 
 import re
@@ -21,12 +21,25 @@ __all__ = ["DirectScheduler"]
 _WORDS: Mapping[str, JobStatus] = {
     "queued": JobStatus(state=JobState.QUEUED, native="queued", evidence="its runner lives and has not begun it"),
     "running": JobStatus(state=JobState.RUNNING, native="running", evidence="its process lives"),
+    "ending": JobStatus(
+        state=JobState.RUNNING, native="ending", evidence="it was asked to end, and some of it may be left"
+    ),
     "suspended": JobStatus(state=JobState.RUNNING, native="suspended", evidence="its process is stopped"),
     "timeout": JobStatus(state=JobState.FAILED, reason="timeout", native="timeout", evidence="it had its wall time"),
     "cancelled": JobStatus(
         state=JobState.KILLED, reason="killed_by_user", native="cancelled", evidence="killed before it began"
     ),
 }
+
+_ELSEWHERE: Mapping[str, tuple[str, str]] = {
+    "elsewhere": ("on {}", "it was started on host {}, and this is another one: ask there"),
+    "apart": ("apart on {}", "it was started in another pid namespace of host {}, such as a container's: ask there"),
+    "unseen": (
+        "unseen on {}",
+        "there is no /proc here of host {}, by which processes are known: have it mounted, or ask there",
+    ),
+}
+"""Where its processes cannot be seen from here: the native word, and what that means and what to do."""
 
 
 @cache
@@ -37,10 +50,13 @@ def _text(name: str) -> str:
 class DirectScheduler:
     """Runs copies as processes. ``memory_mb`` and ``gpus`` are ignored, ``wall_time_s`` is kept, ``queue`` refused.
 
+    A copy that is killed, or has had its time, is over when nothing is left of what it started: its process group, its
+    session, and its descendants. Until then it is RUNNING and keeps its slot.
+
     Args:
         slots: How many cores one submission may use: a copy takes ``cpus`` of them, and one copy always runs. None: as
             many as the machine has.
-        grace_s: Seconds between asking a copy's process group to end and ending it.
+        grace_s: Seconds between asking what a copy started to end (TERM) and ending it (KILL).
 
     Raises:
         ConfigError: An option has no sense.
@@ -77,7 +93,7 @@ class DirectScheduler:
                 value=batch.resources.queue,
             )
         wall = batch.resources.wall_time_s
-        return _with(
+        return _text("proc") + _with(
             "submit",
             stamp=batch.stamp,
             copies=str(batch.copies),
@@ -85,22 +101,24 @@ class DirectScheduler:
             cpus=str(batch.resources.cpus),
             wall="" if wall is None else str(wall),
             grace=str(self._grace),
-            runner=_text("runner"),
+            runner=_text("ending") + _text("runner"),
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         """Tell that every copy was taken.
 
         Raises:
-            SchedulerError: The runner could not be started.
+            SchedulerError: The runner could not be started. ``refused``: there is no /proc, so nothing was.
         """
+        if result.returncode != 0 and result.stdout.split()[-1:] == [b"refused"]:
+            raise _failed("start a runner", result, refused=True)
         if result.returncode != 0 or result.stdout.split()[-1:] != [b"started"]:
             raise _failed("start a runner", result)
         return Queued(ids={index: f"{batch.stamp}.{index}" for index in range(batch.copies)})
 
     def status_script(self) -> str:
         """Write the fragment that tells where processes are. It forks nothing for a copy."""
-        return _text("look") + _text("status")
+        return _text("proc") + _text("look") + _text("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what was seen of each; what is not there is absent.
@@ -114,7 +132,7 @@ class DirectScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that ends process groups, and sees to it that what waits never starts."""
-        return _text("look") + _with("kill", grace=str(self._grace))
+        return _text("proc") + _text("look") + _with("kill", grace=str(self._grace), ending=_text("ending"))
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each.
@@ -155,8 +173,9 @@ def _lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, st
 
 
 def _status(word: str, rest: str) -> JobStatus:
-    if word == "elsewhere":
-        return JobStatus(state=JobState.UNKNOWN, native=f"on {rest}", evidence=_elsewhere(rest))
+    if word in _ELSEWHERE:
+        native, evidence = _ELSEWHERE[word]
+        return JobStatus(state=JobState.UNKNOWN, native=native.format(rest), evidence=evidence.format(rest))
     if word == "exited" and re.fullmatch("[0-9]{1,3}", rest):
         return _exited(int(rest))
     return _WORDS.get(word) or JobStatus(state=JobState.UNKNOWN, native=word)
@@ -168,17 +187,17 @@ def _exited(code: int) -> JobStatus:
 
 
 def _outcome(word: str, rest: str) -> OpOutcome:
-    return OpOutcome(ok=True) if word == "ok" else OpOutcome(ok=False, reason="other", detail=_elsewhere(rest))
+    if word == "ok":
+        return OpOutcome(ok=True)
+    _, detail = _ELSEWHERE.get(word, ("", f"{word} {{}}"))
+    return OpOutcome(ok=False, reason="other", detail=detail.format(rest))
 
 
-def _elsewhere(host: str) -> str:
-    return f"it was started on host {host}, and this is another one: ask there"
-
-
-def _failed(what: str, result: CommandResult) -> SchedulerError:
+def _failed(what: str, result: CommandResult, *, refused: bool = False) -> SchedulerError:
     said = result.stderr.decode("utf-8", "replace").strip()[-500:]
     return SchedulerError(
         f"'direct' could not {what}: {said or f'exit code {result.returncode}'}",
+        refused=refused,
         returncode=result.returncode,
         stderr=said,
     )

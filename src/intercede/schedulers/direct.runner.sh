@@ -1,19 +1,20 @@
-# sh ./direct/runner COPIES SLOTS WALL GRACE, in the submission's directory: keep at most SLOTS copies running until
+# sh ./direct/runner STAMP COPIES SLOTS WALL GRACE, in the submission's directory: keep at most SLOTS copies running until
 # all have run. It and its lanes are detached; each copy leads a session and a process group of its own.
 #
-# direct/host          host, boot id, pid and start time of the runner, and how many copies there are
+# direct/host          host, boot id, pid and start time of the runner, how many copies there are, and its pid namespace
 # direct/INDEX         made by whoever decides about the copy, a lane or a kill, and only where it is not there yet:
-#                      pid, start time, and when it began in seconds of the machine's uptime; or the word killed
+#                      pid, start time, and when it began in seconds of the machine's uptime; or the word killed.
+#                      A second line, over: its slot was given away
 # direct/INDEX.kill    asked to end       direct/INDEX.timeout    had its time
 # direct/next          a hint: all below are decided. Without it every lane would try every copy
 # direct/ended         the runner came to its end: whatever ended copies did not end it, too
 # shellcheck shell=sh
-unset -f command kill printf read setsid sh sleep true uname 2>/dev/null
+unset -f command kill printf read readlink setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
 set +efuvx -C
 IFS=' 	
 '
-copies=$1 slots=$2 wall=$3 grace=$4
+stamp=$1 copies=$2 slots=$3 wall=$4 grace=$5
 
 # identify: sets pid and start of the very process that runs this. The name in parentheses may hold anything.
 identify() {
@@ -46,6 +47,7 @@ become() {
     [ -z "$wall" ] || read -r began _ </proc/uptime
     printf '%s %s %s\n' "$pid" "$start" "${began%.*}" >>"direct/$index"
     [ ! -e "direct/$index.kill" ] || exit
+    export IC_COPY="$stamp/$index/" # what it starts has that, too
     exec setsid sh ./wrapper "$index"
 }
 
@@ -56,11 +58,28 @@ lane() {
         if claim; then
             printf '%s\n' "$((index + 1))" >|direct/next
             (become)
+            release
             { read -r next <direct/next && index=$next; } || index=$((index + 1)) # it is being written
         else
             index=$((index + 1))
         fi
     done
+}
+
+# release: give the slot of what has ended away. What was asked to end, or had its time, is over when nothing of it is left.
+release() {
+    if [ -e "direct/$index.kill" ] || [ -e "direct/$index.timeout" ]; then
+        of "$index"
+        outlast
+    fi
+    [ ! -e "direct/$index" ] || printf 'over\n' >>"direct/$index"
+}
+
+# of INDEX: sets what is known of a copy.
+of() {
+    known='' marks=''
+    ! read -r pid start _ <"direct/$1" || known=$pid:$start
+    add "$stamp/$1"
 }
 
 # clock: end what has had its time. A second's grain, one process for all copies. Once purged there is nothing to see.
@@ -83,21 +102,15 @@ expire() {
     read -r pid start began <"direct/$index" || return
     if [ "$pid" = killed ] || ! alive "$pid" "$start"; then
         [ "$first" != "$index" ] || first=$((index + 1))
-    elif [ "$now" -lt $((began + wall)) ]; then
-        return
-    elif [ ! -e "direct/$index.timeout" ]; then
+    elif [ "$now" -ge $((began + wall)) ] && [ ! -e "direct/$index.timeout" ]; then
         true >"direct/$index.timeout"
-        kill -s TERM -- "-$pid"
-        kill -s CONT -- "-$pid"
-    elif [ "$now" -ge $((began + wall + grace)) ]; then
-        kill -s KILL -- "-$pid"
-        [ ! -e "copies/$index/secrets" ] || (cd "copies/$index/work" && . ../secrets)
+        (of "$index" && finish && forget "copies/$index") &
     fi
 } 2>/dev/null
 
 identify
 read -r boot </proc/sys/kernel/random/boot_id
-printf '%s\n' "$(uname -n) $boot $pid $start $copies" >direct/host
+printf '%s\n' "$(uname -n) $boot $pid $start $copies $(readlink /proc/self/ns/pid)" >direct/host
 printf 'started\n'
 exec >/dev/null # whoever waits for the answer goes on now
 

@@ -11,19 +11,28 @@ tell() {
     pid=''
     [ ! -e "$place/$index" ] || read -r pid start _ <"$place/$index"
     if [ -n "$elsewhere" ]; then
-        printf '%s elsewhere %s\n' "$id" "$elsewhere"
+        printf '%s %s\n' "$id" "$elsewhere"
     elif [ -z "$pid" ]; then
         [ -z "$running" ] || printf '%s queued\n' "$id"
     elif [ "$pid" = killed ]; then
         printf '%s cancelled\n' "$id"
     elif alive "$pid" "$start"; then
         case $letter in [Tt]) printf '%s suspended\n' "$id" ;; *) printf '%s running\n' "$id" ;; esac
+    elif ends; then
+        printf '%s ending\n' "$id"
     elif [ -e "$place/$index.timeout" ]; then
         printf '%s timeout\n' "$id"
     elif exited; then
         printf '%s exited %s\n' "$id" "$code"
     fi
 }
+
+# ends: whether it was asked to end, or had its time, and something of it may be left: its slot was not given away yet.
+ends() {
+    [ -n "$running" ] && { [ -e "$place/$index.kill" ] || [ -e "$place/$index.timeout" ]; } || return
+    ! { read -r _ && read -r _; } <"$place/$index"
+}
+
 while read -r id; do
     enter "$id"
     tell

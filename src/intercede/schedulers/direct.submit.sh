@@ -1,4 +1,9 @@
 # Given: stamp, copies, slots (empty: as many as there are cores), cpus, wall, grace, runner. shellcheck shell=sh
+if ! sees; then
+    printf '%s\n' "there is no /proc of this pid namespace, by which processes are known: have it mounted" >&2
+    printf 'refused\n'
+    exit 1
+fi
 mkdir direct || exit
 printf '%s\n' "$runner" >direct/runner
 [ -n "$slots" ] || slots=$(nproc) || slots=1
@@ -10,7 +15,7 @@ slots=$((slots / cpus))
 # without &, after which every payload would ignore INT. What the caller ignores, payloads must not.
 answer=$(
     trap - HUP INT TERM PIPE
-    setsid setsid sh ./direct/runner "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log
+    setsid setsid sh ./direct/runner "$stamp" "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log
 )
 if [ "$answer" != started ]; then
     read -r why <direct/log

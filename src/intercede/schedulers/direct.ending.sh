@@ -1,0 +1,99 @@
+# What copies started, and its end. Given: grace; known, processes of theirs, PID:START each; marks, a line for each copy:
+# what all of its processes have in their environment, unless they changed it. shellcheck shell=sh
+unset -f awk grep kill printf read sleep 2>/dev/null
+unalias -a 2>/dev/null
+
+# Reads a line for each process that is known, for each that has a mark (/proc/PID/environ), and for each that is there
+# (/proc/PID). A process belongs to the copy where it, its parent, or the leader of its group or session does. Writes
+# all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs.
+# shellcheck disable=SC2016 # awk's
+kinship='
+/:/ { split($0, part, ":"); known[part[1]] = part[2]; next }
+/environ$/ { split($0, part, "/"); marked[part[3]] = 1; next }
+{
+    pid = substr($0, 7)
+    text = ""
+    while ((getline line < ($0 "/stat")) > 0) text = text line # a name may hold anything, newlines too
+    close($0 "/stat")
+    sub(/^.*\) /, "", text)
+    count = split(text, field, " ")
+    if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) next # -1 would be everybody
+    parent[pid] = field[2]; group[pid] = field[3]; session[pid] = field[4]; start[pid] = field[20]
+}
+function belongs(pid) {
+    return pid in known || pid in marked || parent[pid] in known || group[pid] in known || session[pid] in known
+}
+END {
+    for (pid in known) if (pid in start && start[pid] != known[pid]) delete known[pid] # a number that was given again
+    do {
+        more = 0
+        for (pid in start) if (!(pid in ours) && belongs(pid)) { ours[pid] = 1; known[pid] = start[pid]; more = 1 }
+    } while (more)
+    for (pid in ours) {
+        told[pid] = 1
+        if (group[pid] in known) { told[group[pid]] = 1; whom["-" group[pid]] = 1 } else whom[pid] = 1
+        if (session[pid] in known) told[session[pid]] = 1
+    }
+    for (pid in told) print pid ":" known[pid]
+    for (pid in whom) print pid
+    print "."
+}'
+
+# add COPY: see to the end of STAMP/INDEX, too. No line is empty: that one would stand in every environment.
+add() {
+    marks="${marks:+$marks
+}IC_COPY=$1/"
+}
+
+# survey: sets known anew, and left, whom a signal reaches. Where there are no tools to look with the groups remain.
+# shellcheck disable=SC2046,SC2086 # numbers, to be split
+survey() {
+    set -- $({
+        printf '%s\n' $known /proc/[0-9]*
+        [ -z "$marks" ] || grep -lsF -e "$marks" /proc/[0-9]*/environ
+    } | awk "$kinship") .
+    left=
+    if [ "$1" = . ] && [ $# = 1 ]; then
+        for each in $known; do left="$left -${each%:*}"; done
+        return
+    fi
+    known=
+    for each; do
+        case $each in *:*) known="$known $each" ;; [!.]*) left="$left $each" ;; esac
+    done
+}
+
+# reach SIGNAL: send it to what is left, and tell whether anything of it is ours to signal.
+reach() {
+    reached=
+    for each in $left; do
+        kill -s "$1" -- "$each" && reached=yes
+    done
+    [ -n "$reached" ]
+} 2>/dev/null
+
+# outlast: wait until nothing is left. What is left after the grace is ended, whatever it starts meanwhile.
+outlast() {
+    read -r asked _ </proc/uptime
+    while survey && [ -n "$left" ]; do
+        read -r now _ </proc/uptime
+        if [ "$grace" = 0 ] || [ $((${now%.*} - ${asked%.*})) -gt "$grace" ]; then
+            reach KILL || return
+        fi
+        sleep 0.2 2>/dev/null || sleep 1
+    done
+}
+
+# finish: ask for the end of all of it, and see to it.
+finish() {
+    survey
+    reach TERM
+    reach CONT
+    exec >/dev/null # whoever waits for the asking goes on now
+    outlast
+}
+
+# forget COPY: remove the secrets of what cannot do so any more.
+forget() {
+    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
+}
