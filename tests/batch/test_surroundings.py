@@ -12,7 +12,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
 SECONDS = 30
-SEEN = '\'%s|%s|%s\' "${SBATCH_PARTITION-unset}" "${LC_ALL-unset}" "${IC_LOCALE-unset}"'
+SEEN = '\'%s|%s|%s\' "${CDPATH-unset}" "${LC_ALL-unset}" "${IC_LOCALE-unset}"'
 
 
 class Exporting(DirectScheduler):
@@ -35,7 +35,7 @@ async def test_a_native_tool_is_run_plainly_and_payloads_do_not_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str | None
 ) -> None:
     """Neither its options nor its language come from the environment, and that reaches no payload."""
-    monkeypatch.setenv("SBATCH_PARTITION", "debug")
+    monkeypatch.setenv("CDPATH", "/nowhere")
     if locale is None:
         monkeypatch.delenv("LC_ALL", raising=False)
     else:

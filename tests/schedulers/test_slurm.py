@@ -323,6 +323,44 @@ def test_variables_of_a_site_do_not_reach_slurm_s_commands(place: Place, monkeyp
     assert {"LC_ALL=C", "IC_LOCALE=de_DE.UTF-8"} <= set(environment)
 
 
+WHO_PAYS = ("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION", "SBATCH_WCKEY")
+OTHER_SHAPES = ("SBATCH_MEM_PER_CPU", "SBATCH_EXPORT", "SBATCH_CLUSTERS", "SLURM_CLUSTERS", "SLURM_HINT", "SQUEUE_SORT")
+#: What srun and a step set, by Slurm's env.c, gres_common.c and mpi_pmi2.c; snakemake #2230: SLURM_MEM_PER_CPU.
+OUTER_JOB = (
+    "SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CPU_BIND", "SLURM_NTASKS", "SLURM_ARRAY_TASK_ID", "SLURM_EXPORT_ENV",
+    "SLURMD_NODENAME", "SRUN_DEBUG", "PMI_RANK", "PMIX_NAMESPACE", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+)  # fmt: skip
+WAY = ("SLURM_CONF", "SLURM_JWT")
+
+
+def variables(place: Place, tool: str) -> set[str]:
+    """Return the names of the variables that a stub wrote down, of those that Slurm may know."""
+    lines = (place.stubs / f"{tool}.env").read_text().splitlines()
+    return {line.partition("=")[0] for line in lines} & {*WHO_PAYS, *OTHER_SHAPES, *OUTER_JOB, *WAY}
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["inside a job", "outside"])
+def test_a_copy_inherits_who_pays_and_nothing_of_an_outer_job(
+    place: Place, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    """A site's account stays, what changes a job's shape does not, and what an outer job is called is no copy's: snakemake #2912."""
+    outer = OUTER_JOB if inside else [name for name in OUTER_JOB if name != "SLURM_JOB_ID"]
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name in (*WHO_PAYS, *OTHER_SHAPES, *outer, *WAY):
+        monkeypatch.setenv(name, "1\nSLURM_JWT=2")
+    for tool in TOOLS:
+        place.answer(tool, f'env >"$STUBS/{tool}.env"; [ {tool} != sbatch ] || echo 17')
+    scheduler = SlurmScheduler()
+
+    submitted(place, scheduler, batch(2))
+    place.run(scheduler.status_script(), known("17_0"))
+
+    rest = {*WHO_PAYS, *WAY} if inside else {*WHO_PAYS, *WAY, *outer}
+    assert {tool: variables(place, tool) for tool in ("sbatch", "scontrol", "squeue", "sacct")} == dict.fromkeys(
+        ("sbatch", "scontrol", "squeue", "sacct"), rest
+    )
+
+
 def refused(place: Place, *answers: str, copies: int = 4) -> Queued:
     """Submit arrays of two where sbatch answers like this."""
     place.answer("sbatch", *answers, "exit 0")
@@ -350,12 +388,19 @@ REFUSALS = {
     "QOSMaxCpuPerJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)": False,
     "Batch job submission failed: Unable to contact slurm controller (connect failure)": True,
     "Batch job submission failed: Slurm backup controller in standby mode": True,
+    "give --account, please: see https://hpc.example.org\nsbatch: error: Batch job submission failed: Unspecified error": False,
+    "job_submit: not authorized\nsbatch: error: Batch job submission failed: Unspecified error": False,
+    "cli_filter plugin terminated with error": False,
 }
 DOUBTS = [
     failing("Batch job submission failed: Socket timed out on send/recv operation"),
     failing("Batch job submission failed: Zero Bytes were transmitted or received"),
     failing("Batch job submission failed: Unable to contact slurm controller (receive failure)"),
     failing("Batch job submission failed: Unspecified error"),
+    *(
+        failing(f"{said}\nsbatch: error: Batch job submission failed: Unspecified error")
+        for said in ("slurm_unpack_received_msg: x", "If munged is up, restart", "Malformed RPC of type 4", " ")
+    ),
     failing("", 137),
     "kill -s KILL $$",
     "echo 18; exit 1",

@@ -9,35 +9,18 @@ IFS='
 '
 umask 077
 
-# plain: take away what would change a scheduler's tools or their answers. What starts payloads hands on what it has, so
-# the wrapper is told the locale that there was.
+# plain: take away what would change any tool's answers; what its own tools know a scheduler takes away itself. What starts
+# payloads hands on what it has, so the wrapper is told the locale that there was.
 plain() {
-    known
-    for ic_unset in $ic_known; do
-        unset "$ic_unset"
-    done
     unset CDPATH POSIXLY_CORRECT
     IC_LOCALE=${LC_ALL-}
     LC_ALL=C
     export IC_LOCALE LC_ALL
 }
 
-# known: sets ic_known, once: the variables that tools know, and a word that is none.
-ic_known=
-known() {
-    [ -z "$ic_known" ] || return 0
-    ic_known=$(env | while IFS='=' read -r ic_key _; do
-        case $ic_key in # posh and ksh93 take an unbalanced ) here for the end of the $(
-        (*[!A-Za-z0-9_]*) ;;
-        (SBATCH_* | SQUEUE_* | SACCT_* | SCANCEL_* | SLURM_CLUSTERS | BSUB_QUIET) printf '%s ' "$ic_key" ;;
-        esac
-    done)ic_none
-}
-
 # native COMMAND...: run one of the scheduler's own tools, plainly. For fragments that submit, which run as they were
 # found, for the payloads' sake.
 native() {
-    known
     (plain && "$@")
 }
 

@@ -63,9 +63,10 @@ class Scheduler(Protocol):
     the file ``$IC_IDS``, one a line.
 
     A fragment that submits runs in the environment as it was found, for the payloads' sake. It writes ``native`` before
-    each of the scheduler's own commands (``native sbatch ...``): these then run without the variables that change what
-    they do (``SBATCH_*`` and the like) and with ``LC_ALL=C``. The other fragments run like that as a whole. ``result`` is the fragment's own exit code, stdout and stderr, without whatever a
-    login shell added.
+    each of the scheduler's own commands (``native sbatch ...``): these then run with ``LC_ALL=C``. The other fragments run
+    like that as a whole. Variables that the scheduler's own commands read (``SBATCH_*`` and the like) are the fragment's
+    business: it unsets those that would change what is submitted or answered. ``result`` is the fragment's own exit code,
+    stdout and stderr, without whatever a login shell added.
 
     An object of a class with a method ``poll_floor() -> float`` tells how many seconds must lie between two of its
     status listings; 5 are assumed.

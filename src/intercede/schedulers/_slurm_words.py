@@ -82,11 +82,21 @@ def _failed(code: int | None, signal: int | None) -> JobStatus:
 _AMBIGUOUS = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Message (send|receive) failure|\((send|receive|shutdown) failure\)"
     r"|Communication shutdown failure|Unexpected message received|Unexpected missing socket|Insane message length"
-    r"|Header lengths are longer|Incompatible versions of client|Protocol authentication error|Unspecified error"
+    r"|Header lengths are longer|Incompatible versions of client|Protocol authentication error"
     r"|Connection timed out|Connection reset|Broken pipe|socket error after successful|Process is shutting down"
     r"|would block|Interrupted system call|Input/output error"
 )
 """What is said where a request may have reached the controller, and its answer did not come back."""
+_UNSPECIFIED = re.compile(r"Unspecified error")
+"""What is said of an error of no number: it may be an answer that could not be read, or a refusal of the site's."""
+_BY_SITE = re.compile(
+    r"^sbatch: error: (?!(?!job_submit)\w*_\w+\b|.*(munge|authenti|unpack|malformed|socket|\btls\b))(?=.*\S).*\n"
+    r"sbatch: error: Batch job submission failed: Unspecified error",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A refusal of a site's job_submit plugin, for certain: its message comes with the controller's answer, and is printed as that
+is read, right before the words for an error of no number (``_unpack_return_code2_msg`` in ``slurm_protocol_pack.c``). What
+the client complains of itself names its functions or its means."""
 _OUTAGE = re.compile(
     r"\(connect failure\)|Communication connection failure|Connection refused|standby mode|Rate limit exceeded"
     r"|Can't find an address|slurm_persist_conn_open|Unable to establish controller|No route to host"
@@ -95,7 +105,7 @@ _OUTAGE = re.compile(
 """What is said where no request was taken, and one may be later."""
 _REFUSED = re.compile(
     r"Batch job submission failed: |Try \"sbatch --help\"|sbatch: fatal: "
-    r"|sbatch: error: (Invalid|Unable to open|No cluster|Batch script|Script arguments)"
+    r"|sbatch: error: (Invalid|Unable to open|No cluster|Batch script|Script arguments|cli_filter plugin terminated)"
     r"|sbatch: (command )?not found"
 )
 """What is said of a submission that was not taken, for certain, unless it is ambiguous: by the controller, or before it was asked."""
@@ -112,12 +122,17 @@ _KILLED = range(_SIGNALLED + 1, _SIGNALLED + 65)
 
 def is_ambiguous(returncode: int, text: str) -> bool:
     """Whether Slurm may have taken a job though sbatch failed: it was ended, or got no answer."""
-    return returncode in _KILLED or _AMBIGUOUS.search(text) is not None
+    return returncode in _KILLED or _is_unsure(text)
+
+
+def _is_unsure(text: str) -> bool:
+    unspecified = _UNSPECIFIED.search(text) is not None and _BY_SITE.search(text) is None
+    return unspecified or _AMBIGUOUS.search(text) is not None
 
 
 def is_outage(text: str) -> bool:
     """Whether Slurm was not there, so that the same question may be answered later."""
-    return (_OUTAGE.search(text) or _AMBIGUOUS.search(text)) is not None
+    return _OUTAGE.search(text) is not None or _is_unsure(text)
 
 
 def refusal(message: str, returncode: int, text: str) -> ResourceError:

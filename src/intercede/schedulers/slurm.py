@@ -64,7 +64,7 @@ class SlurmScheduler:
         """Write the fragment that calls sbatch, once for each array."""
         clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
         sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
-        return f'ic_sbatch() {{ native {shlex.join(sbatch)} "$@"; }}\n' + _with(
+        return f'ic_sbatch() {{ ic_slurm {shlex.join(sbatch)} "$@"; }}\n{_text("tools")}' + _with(
             "submit",
             ic_stamp=batch.stamp,
             ic_copies=str(batch.copies),
@@ -84,7 +84,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _text("look") + _text("status")
+        return _asking() + _text("look") + _text("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -97,7 +97,7 @@ class SlurmScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
-        return _text("look") + _text("kill")
+        return _asking() + _text("look") + _text("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.
@@ -111,7 +111,7 @@ class SlurmScheduler:
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
-        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+        return _asking() + _with("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of every array that waits or began.
@@ -152,6 +152,12 @@ def _outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
     if status is not None and (status.state.final or status.native in _ENDING):
         return OpOutcome(ok=True)
     return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)
+
+
+@cache
+def _asking() -> str:
+    """Begin a fragment that starts no payload: none of it needs those variables."""
+    return f"{_text('tools')}ic_forget\n"
 
 
 def _with(name: str, **values: str) -> str:

@@ -2,10 +2,15 @@
 # ic_job, the text of the job; ic_sbatch OPTION... SCRIPT ARGUMENT... shellcheck shell=sh
 mkdir slurm && printf '%s\n' "$ic_job" >slurm/job || exit
 
+# ic_slurm COMMAND...: run one of Slurm's own.
+ic_slurm() {
+    (ic_forget && native "$@")
+}
+
 # ic_most: print how many tasks an array may have. MaxArraySize is one more than the highest index, 0 where there are no
 # arrays; max_array_tasks is their number. Where nothing is told, Slurm's default.
 ic_most() {
-    native scontrol ${ic_clusters:+"--clusters=$ic_clusters"} show config </dev/null | awk '
+    ic_slurm scontrol ${ic_clusters:+"--clusters=$ic_clusters"} show config </dev/null | awk '
         function most(number) {
             number = number < 1 ? 1 : number + 0
             if (least == "" || number < least) least = number
