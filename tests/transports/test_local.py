@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
+from intercede.transports import _family
 from intercede.transports.local import LocalTransport
 
 ENDLESS = "while :; do sleep 1; done"
@@ -454,11 +455,11 @@ async def test_a_time_limit_is_a_cancellation(transport: LocalTransport) -> None
 
 @pytest.mark.asyncio
 async def test_a_daemon_outlives_the_command(transport: LocalTransport, tmp_path: Path) -> None:
-    """What made itself a session is not the command any more, and cancelling leaves it."""
+    """What has detached itself, a session whose starter has ended, is not the command any more: cancelling leaves it."""
     pid = tmp_path / "pid"
 
     try:
-        script = f"setsid sh -c 'echo $$ > {pid}; exec sleep 100' >/dev/null 2>&1 </dev/null & {ENDLESS}"
+        script = f"setsid setsid sh -c 'echo $$ > {pid}; exec sleep 100' >/dev/null 2>&1 </dev/null & {ENDLESS}"
         run = asyncio.create_task(transport.run(["sh", "-c", script]))
         await until(lambda: written(pid))
         run.cancel()
@@ -663,3 +664,50 @@ async def test_an_exit_code_that_somebody_else_took(
     finally:
         signal.signal(signal.SIGCHLD, old)
     assert not raised.value.retryable
+
+
+LEAVERS = {
+    "a group of its own": "timeout 300 sleep 297",  # hermes-agent #94187
+    "a session of its own": "setsid sleep 297 & wait",
+    "a deaf one": "trap '' TERM; timeout 300 setsid sleep 297",
+    "an orphan of the session": "(timeout 300 sleep 297 &); wait; sleep 297",
+}
+
+
+def sleepers(word: str) -> list[int]:
+    """Return the processes that sleep so long, with this in their environment."""
+    found: list[int] = []
+    for at in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (at / "cmdline").read_bytes() == b"sleep\x00297\x00" and word.encode() in (at / "environ").read_bytes():
+                found.append(int(at.name))
+    return found
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("script", LEAVERS.values(), ids=LEAVERS)
+async def test_cancelling_ends_what_left_the_group(transport: LocalTransport, script: str, tmp_path: Path) -> None:
+    """By a group or a session of its own: nothing of it lives when the run has returned."""
+    word = f"WORD={tmp_path}"
+    run = asyncio.create_task(transport.run(["env", word, "sh", "-c", script]))
+    await until(lambda: sleepers(word) != [])
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert sleepers(word) == []
+
+
+@pytest.mark.asyncio
+async def test_without_proc_the_group_ends(
+    transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a system without one, and as in a container that was given another's: no number of it is believed."""
+    monkeypatch.setattr(_family, "_PROC", tmp_path)
+    run = asyncio.create_task(transport.run(["env", f"WORD={tmp_path}", "sh", "-c", "sleep 297 & sleep 297"]))
+    await until(lambda: len(sleepers(f"WORD={tmp_path}")) == 2)
+    start = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert time.monotonic() - start < 4
+    assert sleepers(f"WORD={tmp_path}") == []

@@ -50,8 +50,8 @@ fi
 frame places places
 [ "$ic_code" = 0 ] || exit
 [ ! -r /proc/uptime ] || frame clock clock
-if command -v setsid >/dev/null; then
-    setsid sh ./submit.sh "$mark" queue </dev/null >/dev/null
+if command -v setsid >/dev/null; then # twice: the second leaves a process that nobody started, so that no end of ours is its
+    : "$(setsid setsid sh ./submit.sh "$mark" queue </dev/null)"
 else
     sh ./submit.sh "$mark" queue </dev/null >/dev/null
 fi

@@ -1,7 +1,7 @@
 """The transport ``local``: commands run on this machine, as children of this process.
 
-Every command leads a session of its own, so that ending it ends what it started, except what made itself a session
-too (a daemon, a detached runner). There is no thread and no child watcher: the end of a child is seen through its
+Every command leads a session of its own, so that ending it ends what it started, except what has detached itself: a
+session whose starter has ended (a daemon, a runner). There is no thread and no child watcher: the end of a child is seen through its
 pidfd, or by looking where the system has none. Signal handlers, environment and working directory stay as they are.
 """
 
@@ -18,6 +18,7 @@ from typing import IO, Self
 
 from intercede.contract.errors import NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
+from intercede.transports._family import Family
 from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled, uncancelled
 
 __all__ = ["LocalTransport"]
@@ -28,6 +29,7 @@ _PIPE_AT_MOST = 2**20
 """As much as can lie in a pipe, unless root made it larger."""
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 _DRAIN_SECONDS = 0.5
 _NOTHING_LEFT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """What starting a process fails with for want of resources here; any other errno is about the command."""
@@ -40,8 +42,9 @@ class LocalTransport:
     Such a process may hold stdout or stderr open; what it writes is still taken for half a second after the command's
     end, then reading stops. Nothing that the command itself wrote is ever lost by that.
 
-    Ending a command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group,
-    waits at most two seconds for the command itself, sends KILL to what is left of the group and reaps the command.
+    Ending a command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, its
+    session and its descendants with theirs, waits at most two seconds for the command itself, sends KILL to what is left
+    until nothing is, and reaps the command. Where there is no /proc that is the process group alone.
     """
 
     def __init__(self) -> None:
@@ -300,12 +303,18 @@ class _Command:
             return True  # somebody else has reaped it
 
     async def end(self) -> None:
-        """End its process group, in bounded time, however often that is cancelled."""
-        for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-            # Gone, or all of it belongs to another user: there is no more that we could do.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
-            await uncancelled(self.exited, seconds)
+        """End it with what it started, in bounded time, however often that is cancelled."""
+        await uncancelled(asyncio.ensure_future(self._end()), _TERM_SECONDS + 2 * _KILL_SECONDS)
+
+    async def _end(self) -> None:
+        family = Family(self._process.pid)
+        await family.reach(signal.SIGTERM, signal.SIGCONT)
+        await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _KILL_SECONDS
+        while await family.reach(signal.SIGKILL) and clock() < deadline:  # noqa: ASYNC110 -- no event tells that they are gone
+            await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.wait({self.exited}, timeout=_KILL_SECONDS)
 
     def close(self) -> None:
         """Close our ends of its pipes."""
