@@ -17,6 +17,7 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
+from intercede.contract.errors import TransportError
 from intercede.transports.ssh import SshTransport
 
 T = TypeVar("T")
@@ -433,6 +434,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "home"
     (directory / ".ssh").mkdir(parents=True)
     key = directory / ".ssh" / "id_ed25519"
+    key.touch(mode=0o600)  # ssh uses no other
     key.write_bytes(_USER_KEY.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
     monkeypatch.setenv("HOME", str(directory))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
@@ -475,3 +477,49 @@ def wire(sshd: Sshd, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Wire]:
     asyncio.run_coroutine_threadsafe(made.start(), elsewhere).result(20)
     yield made
     asyncio.run_coroutine_threadsafe(made.stop(), elsewhere).result(20)
+
+
+Configured = Callable[..., str]
+
+
+@pytest.fixture
+def config(home: Path) -> Configured:
+    """Return a function that writes an ``ssh_config`` and returns its path.
+
+    Behind its lines stand those of the test's home, which OpenSSH does not take from HOME.
+    """
+
+    def write(*lines: str) -> str:
+        ours = (f"UserKnownHostsFile {home}/.ssh/known_hosts", f"IdentityFile {home}/.ssh/id_ed25519")
+        written = [*lines, "Match all", *ours, "GlobalKnownHostsFile /dev/null"]
+        (home / "config").write_text("\n".join(written) + "\n")
+        return str(home / "config")
+
+    return write
+
+
+@pytest.fixture
+def hosts(make_sshd: Maker, home: Path) -> dict[str, Sshd]:
+    """Return three servers, each of which knows its name, and whose keys are known by default."""
+    made = {name: make_sshd(name) for name in ("first", "second", "last")}
+    (home / ".ssh" / "known_hosts").write_text("".join(sshd.known_as() for sshd in made.values()))
+    return made
+
+
+def place(sshd: Sshd) -> str:
+    """Write where a server is."""
+    return f"127.0.0.1:{sshd.port}"
+
+
+async def where(transport: SshTransport) -> str:
+    """Return the name of the server on which its commands run."""
+    async with transport:
+        return (await transport.run(["sh", "-c", "echo $SSHD"])).stdout.decode().strip()
+
+
+async def refused(transport: SshTransport) -> TransportError:
+    """Return why it did not come to a login."""
+    with pytest.raises(TransportError, match=r"host (key|certificate)") as raised:
+        await where(transport)
+    assert not raised.value.retryable
+    return raised.value

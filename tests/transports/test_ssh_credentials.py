@@ -262,6 +262,7 @@ def agent(
 
 
 @pytest.mark.asyncio
+@pytest.mark.needs("ssh")
 @pytest.mark.parametrize("make", [plain, password, wrong_key, wrong_password])
 async def test_nothing_else_is_shown(sshd: Sshd, make: Made, agent: list[object], home: Path) -> None:
     """Neither the agent nor the user's own keys, whatever the configuration says of them."""

@@ -6,23 +6,20 @@ import ipaddress
 import random
 import re
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+import urllib.parse
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import asyncssh
 
-from intercede.contract.credentials import (
-    CredentialNeed,
-    CredentialProvider,
-    CredentialSet,
-    FreshCredentials,
-    Password,
-    PrivateKey,
-)
+from intercede.contract.credentials import CredentialNeed, CredentialProvider, FreshCredentials
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
+from intercede.transports._ssh_config import Login, run_locally
+from intercede.transports._ssh_keys import show, show_own
+from intercede.transports._ssh_proxy import Proxy
+from intercede.transports._ssh_trust import Line, Trust, read_lines, read_revoked
 
 __all__ = ["Link", "Place", "Server"]
 
@@ -30,19 +27,13 @@ _ATTEMPTS = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _KEEPALIVES = 3
 _CLOSE_SECONDS = 5.0
-_USER = r"(?!-)[^@\s\x00-\x1f'\"`;&<>|(){}]+"
+_USER = r"(?!-)[^\s\x00-\x1f'\"`;&<>|(){}]+"
 """As for ``ssh``: a configured ProxyCommand may hand it to a shell."""
 _HOST = r"\[[0-9A-Fa-f:.%]+\]|(?!-)[^:@\[\]$\\\s\x00-\x1f'\"`;&<>|(){}]+"
 _PLACE = re.compile(rf"(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 _PORTS = range(1, 65536)
-_DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
-_NOTHING_ELSE: dict[str, object] = {
-    "agent_path": None,
-    "pkcs11_provider": None,
-    "client_certs": [],
-    "gss_auth": False,
-    "gss_kex": False,
-}
+_MOST_HOPS = 32
+_SCHEME = "ssh://"
 _NOT_LET_IN = (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError)
 
 
@@ -63,11 +54,12 @@ class Place:
         """
         if _is_ipv6(text):
             return cls(text)
-        match = _PLACE.fullmatch(text)
+        match = _PLACE.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
         if match is None or int(match["port"] or 22) not in _PORTS:
             raise _no_sense(field, text, "[user@]host[:port]")
         port = None if match["port"] is None else int(match["port"])
-        return cls(match["host"].strip("[]"), port, match["user"])
+        user = urllib.parse.unquote(match["user"]) if match["user"] and _SCHEME in text else match["user"]
+        return cls(match["host"].strip("[]"), port).but(None, user)
 
     def but(self, port: int | None, username: str | None) -> "Place":
         """Return it with what is said of port and username elsewhere.
@@ -80,11 +72,6 @@ class Place:
         if username is not None and not re.fullmatch(_USER, username):
             raise _no_sense("username", username, "a user's name there")
         return Place(self.host, port or self.port, username or self.username)
-
-    def options(self) -> dict[str, object]:
-        """Return what asyncssh is told of it."""
-        given = {"host": self.host, "port": self.port, "username": self.username}
-        return {name: value for name, value in given.items() if value is not None}
 
     def __str__(self) -> str:
         """Write it as it is read."""
@@ -131,6 +118,7 @@ class Link:
         self._provider = credentials
         self._fresh: dict[Place, FreshCredentials] = {}
         self._chain: list[asyncssh.SSHClientConnection] = []
+        self._proxy: Proxy | None = None
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
 
     async def connection(self) -> asyncssh.SSHClientConnection:
@@ -139,6 +127,7 @@ class Link:
         Raises:
             TransportError: The server cannot be reached, or is not the one that is known.
             AuthenticationError: It does not let us in.
+            ConfigError: The configuration says what we cannot do.
         """
         if self._connecting is None:  # or else the chain's end is a jump host
             if self._chain and not self._chain[-1].is_closed():
@@ -170,6 +159,9 @@ class Link:
                         await connection.wait_closed()
             finally:
                 connection.abort()
+        if self._proxy is not None:
+            proxy, self._proxy = self._proxy, None
+            await proxy.end()
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         deadline = asyncio.get_running_loop().time() + self._server.connect_s
@@ -196,181 +188,194 @@ class Link:
         return self._chain[-1]
 
     async def _log_in_all_the_way(self, deadline: float) -> None:
-        way = _Way(self._server)
-        await way.read_config()
-        for place in (*way.jump, self._server.place):
-            seconds = max(0.1, deadline - asyncio.get_running_loop().time())
-            try:
-                async with asyncio.timeout(seconds):
-                    self._chain.append(await self._log_in(place, way, seconds))
-            except TimeoutError as error:
-                raise TransportError(f"{place}: no answer within {self._server.connect_s:g} s") from error
-            except (asyncssh.Error, OSError, ValueError) as error:
-                _raise_translated(place, error)
+        async with self._in_time(self._server.place, deadline):
+            way = await _way(self._server)
+        for place, login in way:
+            async with self._in_time(place, deadline) as seconds:
+                self._chain.append(await self._log_in(place, login, seconds))
 
-    async def _log_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
+    @contextlib.asynccontextmanager
+    async def _in_time(self, place: Place, deadline: float) -> AsyncGenerator[float]:
+        seconds = max(0.1, deadline - asyncio.get_running_loop().time())
+        try:
+            async with asyncio.timeout(seconds):
+                yield seconds
+        except TimeoutError as error:
+            raise TransportError(f"{place}: no answer within {self._server.connect_s:g} s") from error
+        except (asyncssh.Error, OSError, ValueError) as error:
+            _raise_translated(place, error)
+
+    async def _log_in(self, place: Place, login: Login, seconds: float) -> asyncssh.SSHClientConnection:
         fresh = self._fresh.get(place)
         was_kept = fresh is not None and fresh.is_kept
         try:
-            return await self._logged_in(place, way, seconds)
+            return await self._logged_in(place, login, seconds)
         except _NOT_LET_IN:
             self._forget(place)
             if not was_kept:
                 raise
-        return await self._logged_in(place, way, seconds)  # what was kept is old, and may have been replaced
+        return await self._logged_in(place, login, seconds)  # what was kept is old, and may have been replaced
 
-    async def _logged_in(self, place: Place, way: "_Way", seconds: float) -> asyncssh.SSHClientConnection:
-        known_hosts = await way.known_hosts(place)
+    async def _logged_in(self, place: Place, login: Login, seconds: float) -> asyncssh.SSHClientConnection:
+        trust = await _trust(self._server, login)
+        await self._start_proxy(login)
         try:
-            return await self._connected_to(place, known_hosts, seconds)
+            async with self._shown_to(place, login) as shown:
+                return await self._connected_to(place, login, trust, seconds, shown)
         except asyncssh.HostKeyNotVerifiable as error:
-            raise TransportError(f"{place}: {known_hosts.verdict}", retryable=False) from error
+            raise TransportError(f"{place}: {trust.verdict}", retryable=False) from error
+        except (asyncssh.ConnectionLost, OSError) as error:
+            if self._proxy is None or not (words := await self._proxy.last_words()):
+                raise
+            raise TransportError(f"{place}: cannot be reached: {error}; ProxyCommand said: {words}") from error
+
+    async def _start_proxy(self, login: Login) -> None:
+        if login.proxy_command is not None:
+            await self._hang_up()  # the one of a login that was not let in
+            self._proxy = await Proxy.start(login.proxy_command)
 
     async def _connected_to(
-        self, place: Place, known_hosts: "_HostKeys", seconds: float
+        self, place: Place, login: Login, trust: Trust, seconds: float, shown: dict[str, object]
     ) -> asyncssh.SSHClientConnection:
+        tunnel = self._chain[-1] if self._chain else None
+        sock = None if self._proxy is None or tunnel else self._proxy.socket
+        is_direct = tunnel is None and sock is None
+        username = place.username or shown.pop("username", None) or login.username
         return await asyncssh.connect(
-            config=None if self._server.ssh_config is None else [self._server.ssh_config],
-            tunnel=self._chain[-1] if self._chain else None,
-            known_hosts=known_hosts,
+            login.host,
+            login.port,
+            config=None,
+            tunnel=tunnel,
+            sock=sock,
+            client_factory=lambda: _Client(trust, is_direct=is_direct, is_checked=login.is_address_checked),
+            known_hosts=([], [], []),  # none but ours: _Client sees to it
+            server_host_key_algs=trust.algorithms(),
             connect_timeout=seconds,
             login_timeout=seconds,
             keepalive_interval=self._server.keepalive_s,
             keepalive_count_max=_KEEPALIVES,
             agent_forwarding=False,
-            **await self._shown_to(place) | place.options(),
+            agent_path=None,
+            client_certs=[],
+            gss_kex=False,
+            **{**login.options, **shown, **({} if username is None else {"username": username})},
         )
 
     def _forget(self, place: Place) -> None:
         if place in self._fresh:
             self._fresh[place].forget()
 
-    async def _shown_to(self, place: Place) -> dict[str, object]:
+    @contextlib.asynccontextmanager
+    async def _shown_to(self, place: Place, login: Login) -> AsyncGenerator[dict[str, object]]:
         if self._provider is None:
-            return {}
+            async with show_own(login) as own:
+                yield own
+            return
         if place not in self._fresh:
             need = CredentialNeed(resource=place.host, kinds=("private_key", "password"))
             self._fresh[place] = FreshCredentials(self._provider, need)
-        return await asyncio.to_thread(_shown, await self._fresh[place].get())
+        yield await asyncio.to_thread(show, await self._fresh[place].get())
 
 
-class _Way:
-    """What ``ssh_config`` adds to what is configured: which hosts are jumped over, and where host keys stand."""
+class _Client(asyncssh.SSHClient):
+    """Has host keys verified by ``Trust``: of a file of known hosts asyncssh knows less than ``ssh`` does."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.jump = tuple(server.jump)
+    def __init__(self, trust: Trust, *, is_direct: bool, is_checked: bool) -> None:
+        self._trust, self._is_direct, self._is_checked = trust, is_direct, is_checked
 
-    async def read_config(self) -> None:
-        """Take ProxyJump where no jump host is configured: hosts on the way are verified as the last one is."""
-        if self._server.ssh_config is not None and not self.jump:
-            tunnel = (await self._settings(self._server.place)).tunnel
-            hops = tunnel.split(",") if isinstance(tunnel, str) and tunnel != "none" else ()
-            self.jump = tuple(Place.read(each, "ProxyJump") for each in hops)
-            for place in self.jump[:1]:
-                await self._refuse_another_way(place, tunnel)
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Take over before any key is shown. Should asyncssh ask another way, it trusts none."""
+        if self._is_direct:
+            self._trust.meet(conn.get_extra_info("peername")[0], is_checked=self._is_checked)
+        conn.validate_server_host_key = self._trust.verified  # type: ignore[method-assign]  # there is no other hook
 
-    async def _refuse_another_way(self, place: Place, known: object) -> None:
-        """OpenSSH would follow it; we would log in directly, where somebody did not want that."""
-        tunnel = (await self._settings(place)).tunnel
-        if isinstance(tunnel, str) and tunnel not in {"none", known}:
-            raise ConfigError(
-                f"{self._server.ssh_config} has a ProxyJump for the jump host {place} as well: name the whole way",
-                field="jump",
-                value=str(place),
-                expected=f"jump = [{tunnel!r}, {str(place)!r}]",
-            )
 
-    async def known_hosts(self, place: Place) -> "_HostKeys":
-        """Read the keys of hosts, anew for each login: they are mended while we run.
+async def _way(server: Server) -> list[tuple[Place, Login]]:
+    """Return every login on the way, the last one being the server's: as ``ssh`` goes it.
 
-        Raises:
-            ConfigError: They cannot be read, or the configuration file wants no host keys verified.
-        """
-        if self._server.known_hosts is not None:
-            return await asyncio.to_thread(_known_hosts, [self._server.known_hosts])
-        files: object = [] if self._server.ssh_config is None else (await self._settings(place)).known_hosts
-        if isinstance(files, list):
-            named = [str(each) for each in cast("list[object]", files)] or [_DEFAULT_KNOWN_HOSTS]
-            return await asyncio.to_thread(lambda: _known_hosts(list(filter(_is_there, named))))
+    Raises:
+        ConfigError: It does not end, or one of them is none that we can go.
+    """
+    return await _way_to(server, server.place, server.jump, ())
+
+
+async def _way_to(
+    server: Server, place: Place, jump: Sequence[Place], before: Sequence[Place]
+) -> list[tuple[Place, Login]]:
+    """What leads to the first hop is its own affair; the others are reached from the one before."""
+    if place in before or len(before) > _MOST_HOPS:
         raise ConfigError(
-            f"{self._server.ssh_config} sets UserKnownHostsFile none for {place}, and host keys are always verified",
+            f"{server.ssh_config} leads in a circle: {' by '.join(map(str, (*before, place)))}",
             field="ssh_config",
-            value=self._server.ssh_config,
-            expected="a file of host keys, or the option known_hosts",
+            value=server.ssh_config,
+            expected="a way that ends",
         )
-
-    async def _settings(self, place: Place) -> asyncssh.SSHClientConnectionOptions:
-        options = partial(asyncssh.SSHClientConnectionOptions, client_keys=None, agent_path=None)
-        try:
-            return await asyncio.to_thread(options, config=[self._server.ssh_config], **place.options())
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"the ssh configuration {self._server.ssh_config} cannot be read: {error}",
-                field="ssh_config",
-                value=self._server.ssh_config,
-                expected="a configuration file of OpenSSH's client",
-            ) from error
+    login = await _resolved(server, place)
+    hops = jump or [Place.read(hop, "ProxyJump") for hop in login.jump]
+    if not hops:
+        return [(place, login)]
+    way = await _way_to(server, hops[0], (), (*before, place))
+    way += [(hop, replace(await _resolved(server, hop), proxy_command=None)) for hop in hops[1:]]
+    return [*way, (place, replace(login, proxy_command=None))]
 
 
-def _is_there(file: str) -> bool:
-    return Path(file).expanduser().exists()
+async def _resolved(server: Server, place: Place) -> Login:
+    if server.ssh_config is None:
+        return Login(place.host, place.port or 22, place.username)
+    return await Login.resolve(server.ssh_config, place.host, place.port, place.username)
 
 
-class _HostKeys:
-    """The keys of a host, by its name: whoever has its address for now, and a key of its own there, is not it."""
+async def _trust(server: Server, login: Login) -> Trust:
+    """Read the keys of hosts, anew for each login: they are mended while we run.
 
-    def __init__(self, files: Sequence[str]) -> None:
-        self._known = asyncssh.read_known_hosts(files)
-        self._where = " or ".join(files) or "any file: there is none"
-        self.verdict = "its host key could not be verified"
-        """Of a host key that was refused: why, and what to do."""
-
-    def __call__(self, host: str, _address: str, port: int | None) -> tuple[object, ...]:
-        """Return its keys, those of authorities that vouch for it, and those that were revoked."""
-        found = self._known.match(host, "", port)[:3]
-        if any(found):
-            self.verdict = (
-                f"its host key is not the one that stands for {host} in {self._where}: either its operators gave it a "
-                "new one, which they will confirm, or somebody else answers in its place"
-            )
-        else:
-            ask = f"ssh-keyscan {f'-p {port} ' if port else ''}{host}"
-            self.verdict = (
-                f"its host key is not known, no line for {host} stands in {self._where}: `{ask}` shows it; compare it "
-                "with what its operators publish, then add it"
-            )
-        return found
+    Raises:
+        ConfigError: They cannot be read.
+        TransportError: The command that prints them fails.
+    """
+    if server.known_hosts is not None:
+        lines = await asyncio.to_thread(_known_hosts, [server.known_hosts])
+        where = server.known_hosts
+    else:
+        files = await asyncio.to_thread(_existing, login.known_hosts)
+        lines = [*await asyncio.to_thread(_known_hosts, files), *await _printed(login.known_hosts_command)]
+        where = " or ".join([*files, *login.known_hosts_command[:1]]) or "any file: there is none"
+    revoked = await asyncio.to_thread(_revoked, login.revoked_host_keys)
+    return Trust(login.host, login.port, lines, where=where, alias=login.alias, revoked=revoked, rules=login.rules)
 
 
-def _known_hosts(files: Sequence[str]) -> _HostKeys:
+def _existing(files: Sequence[str]) -> list[str]:
+    """Return those that are there: ssh does without the others."""
+    return [file for file in files if Path(file).expanduser().exists()]
+
+
+def _known_hosts(files: Sequence[str]) -> list[Line]:
+    return [line for file in files for line in read_lines(_content(file, "known_hosts"), file)]
+
+
+def _revoked(files: Sequence[str]) -> list[bytes]:
+    return [key for file in files for key in read_revoked(_content(file, "ssh_config"), file)]
+
+
+def _content(file: str, field: str) -> bytes:
     try:
-        return _HostKeys(files)
-    except (OSError, ValueError) as error:
+        return Path(file).expanduser().read_bytes()
+    except OSError as error:
         raise ConfigError(
-            f"the known hosts in {', '.join(files)} cannot be read: {error}",
-            field="known_hosts",
-            value=files,
+            f"the host keys in {file} cannot be read: {error}",
+            field=field,
+            value=file,
             expected="a file of host keys, as ssh writes it",
         ) from error
 
 
-def _shown(credentials: CredentialSet) -> dict[str, object]:
-    """Write what is shown to a server. Decrypting a key takes long on purpose, so this runs in a thread."""
-    key, password = credentials.first(PrivateKey), credentials.first(Password)
-    username = next((each.username for each in (key, password) if each is not None and each.username), None)
-    return {
-        "client_keys": None if key is None else [_key_pair(key)],
-        "password": None if password is None else password.password.get_secret_value,  # called: no frame holds it
-        **_NOTHING_ELSE,
-        **({} if username is None else {"username": username}),
-    }
-
-
-def _key_pair(credential: PrivateKey) -> object:
-    passphrase = None if credential.passphrase is None else credential.passphrase.get_secret_value()
-    key = asyncssh.import_private_key(credential.key.get_secret_value(), passphrase)
-    return key if credential.certificate is None else (key, asyncssh.import_certificate(credential.certificate))
+async def _printed(command: Sequence[str]) -> list[Line]:
+    if not command:
+        return []
+    code, printed, said = await run_locally(command)
+    if code:
+        words = said.decode("utf-8", "replace").strip()
+        raise TransportError(f"KnownHostsCommand {command[0]} failed with exit code {code}: {words}")
+    return list(read_lines(printed, command[0]))
 
 
 def _raise_translated(place: Place, error: Exception) -> NoReturn:

@@ -46,8 +46,9 @@ class SshTransport:
         port: None: 22, or what the configuration says.
         username: None: what the credentials or the configuration say, else the user's name here.
         jump: Hosts to jump over, the nearest first, each ``[user@]host[:port]``. Their keys are verified, too.
-        known_hosts: The file of host keys. None: what the configuration says, else ``~/.ssh/known_hosts``.
-        ssh_config: A configuration file of OpenSSH's client to honour, ``~/.ssh/config`` for instance. None: none is.
+        known_hosts: The only file of host keys. None: those that ``ssh`` reads.
+        ssh_config: A configuration file to follow as ``ssh -F`` does, ``~/.ssh/config`` for instance: OpenSSH's client
+            resolves it. None: no configuration.
         connect_s: Seconds that connecting may take, retries included, and then each login shell until a command begins.
         keepalive_s: Seconds of silence after which the server is asked whether it is there; after three more it is lost.
         sessions: How many commands may run at once. Where the server allows fewer, fewer do.
@@ -100,7 +101,7 @@ class SshTransport:
         Raises:
             TransportError: The host, or one on the way, cannot be reached, or its key is not the one that is known.
             AuthenticationError: It does not let us in.
-            ConfigError: The configuration file cannot be read, or wants no host keys verified.
+            ConfigError: The configuration file cannot be read, there is no ``ssh`` to read it, or it wants what we cannot do.
         """
         self._sessions = _Sessions(self._most)
         try:
