@@ -15,7 +15,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.schedulers.slurm import SlurmScheduler
 
 HERE = Path(intercede.batch.__file__).parent
-ROOMS = HERE.parent / "schedulers"
+ROOMS = (HERE.parent / "schedulers", HERE.parent / "transports")
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
@@ -42,7 +42,11 @@ def shellcheck(text: str, *, ignored: str) -> str:
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
 
 
-@pytest.mark.parametrize("path", sorted([*HERE.glob("*.sh"), *ROOMS.glob("*.sh")]), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*HERE.glob("*.sh"), *(path for room in ROOMS for path in room.glob("*.sh"))]),
+    ids=lambda path: path.name,
+)
 def test_each_part_is_clean(path: Path) -> None:
     """Apart from what comes from other parts."""
     assert shellcheck(path.read_text(), ignored=ACROSS) == ""

@@ -130,21 +130,62 @@ def test_what_cannot_be_an_argument(argv: list[str]) -> None:
     assert raised.value.field == "argv"
 
 
-def test_every_sh_ends_a_group() -> None:
-    """A deaf one by KILL, once TERM did nothing for two seconds; where there is none, that is told by a code."""
-    shells = [shell for shell in SHELLS if is_installed(shell.split()[0])]
-    deaf, pipe = ["sh", "-c", "trap '' TERM; echo ready; read -r line"], subprocess.PIPE
-    groups = [subprocess.Popen(deaf, stdin=pipe, stdout=pipe, start_new_session=True) for _ in shells]
+WORD = "0123456789abcdef"
+DEAF = "trap '' TERM; timeout 300 sh -c \"trap '' TERM; echo ready; read -r line\"; :"
+MEEK = "echo ready; read -r line"
+
+
+def groups_of(count: int, script: str) -> list[subprocess.Popen[bytes]]:
+    """Start sessions that do this."""
+    pipe = subprocess.PIPE
+    groups = [
+        subprocess.Popen(["sh", "-c", script, WORD], stdin=pipe, stdout=pipe, start_new_session=True)
+        for _ in range(count)
+    ]
     for group in groups:
         assert group.stdout is not None
         assert group.stdout.readline() == b"ready\n"
-    scripts = [_FINISH.format(group.pid).replace("/bin/sh", shell) for shell, group in zip(shells, groups, strict=True)]
-    ending = [subprocess.Popen(["sh", "-c", script]) for script in scripts]
+    return groups
+
+
+def test_every_sh_ends_what_a_command_started() -> None:
+    """A deaf one by KILL, once TERM did nothing for two seconds; where there is none, that is told by a code."""
+    shells = [shell for shell in SHELLS if is_installed(shell.split()[0])]
+    groups = groups_of(len(shells), DEAF)
+    argvs = [
+        [*shell.split(), "-c", _FINISH, "sh", str(group.pid), WORD] for shell, group in zip(shells, groups, strict=True)
+    ]
+    ending = [subprocess.Popen(argv) for argv in argvs]
     assert {group.wait(20) for group in groups} == {-9}
+    assert {group.communicate(timeout=20)[0] for group in groups} == {b""}  # nobody has it open any more
     assert {end.wait(20) for end in ending} == {0}
-    assert 0 not in {subprocess.run(["sh", "-c", script], check=False).returncode for script in scripts}
-    for group in groups:
-        group.communicate()
+    assert 0 not in {subprocess.run(argv, check=False).returncode for argv in argvs}
+
+
+def test_a_process_that_is_not_the_commands_is_left_alone() -> None:
+    """The number may have been given again: a sh of ours has our word among its arguments."""
+    (group,) = groups_of(1, MEEK)
+    assert subprocess.run(["sh", "-c", _FINISH, "sh", str(group.pid), "another"], check=False).returncode != 0
+    assert group.poll() is None
+    ending = subprocess.Popen(["sh", "-c", _FINISH, "sh", str(group.pid), WORD])
+    assert (group.wait(20), ending.wait(20)) == (-15, 0)
+    group.communicate()
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.parametrize(
+    "hidden", [["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"], []], ids=["no proc", "no awk"]
+)
+def test_where_nothing_tells_of_processes_the_group_ends(hidden: list[str], tmp_path: Path) -> None:
+    """Without a /proc, or without awk."""
+    (group,) = groups_of(1, MEEK)
+    for tool in ("sleep", "grep"):
+        (tmp_path / tool).symlink_to(f"/bin/{tool}")
+    finish = ["sh", "-c", _FINISH, "sh", str(group.pid), WORD]
+    argv = ["unshare", *hidden, *finish] if hidden else ["env", f"PATH={tmp_path}", "/bin/sh", *finish[1:]]
+    ending = subprocess.Popen(argv)
+    assert (group.wait(20), ending.wait(20)) == (-15, 0)
+    group.communicate()
 
 
 @pytest.mark.needs("posh")
@@ -152,7 +193,7 @@ def test_a_sh_without_a_kill_of_its_own_ends_nothing(tmp_path: Path) -> None:
     """Posh runs a program, and procps' reads -1234 as -1, which is every process of the user: the server is asked instead."""
     (tmp_path / "kill").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
     (tmp_path / "kill").chmod(0o755)
-    script = _FINISH.format(999_999).replace("/bin/sh", "/bin/posh")
-    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, check=False)  # no other kill there
+    argv = ["/bin/posh", "-c", _FINISH, "sh", "999999", WORD]
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, check=False)  # no other kill there
     assert done.returncode != 0
     assert not (tmp_path / "called").exists()

@@ -11,6 +11,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterable, Sequence
+from pathlib import Path
 
 import asyncssh
 
@@ -43,14 +44,8 @@ _LINE = (
 """What this sh says itself ("Killed") goes nowhere. It outlives a TERM to its group until the command has ended."""
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
-_FINISH = (
-    "exec /bin/sh -c 'exec >/dev/null 2>&1; case $(command -v kill) in kill) ;; *) exit 1 ;; esac; "
-    "kill -TERM -{0} || exit; kill -CONT -{0}; i=0; while [ $i -lt 20 ] && kill -0 {0}; do i=$((i + 1)); "
-    "sleep 0.1 || i=20; done; kill -KILL -{0}; exit 0'"
-)
-"""TERM to the command's process group, KILL to what is left of it when the command has ended, or after two seconds.
-Fails where there is no such group. Of ``kill`` every sh understands this much: dash has no ``-0 --``, busybox no ``--``.
-Only posh has none of its own: procps' (4.0.2) takes ``-TERM -1234`` for -1, which is every process of the user."""
+_FINISH = Path(__file__).with_name("_ssh_finish.sh").read_text("utf-8")
+"""Ends a command with what it started, also where its sh leads no process group (dropbear)."""
 
 
 def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
@@ -89,7 +84,7 @@ class Command:
         half, other = secrets.token_hex(8), secrets.token_hex(8)
         self._connection = connection
         self._begin, self._mark = half + other, secrets.choice(_FIRST_OF_MARK) + secrets.token_hex(16)
-        self._start = _START.format(half, other)
+        self._half, self._start = half, _START.format(half, other)
         self._opening: asyncio.Task[asyncssh.SSHClientProcess[bytes]] | None = None
         self._pid: int | None = None
 
@@ -175,7 +170,7 @@ class Command:
         return True
 
     async def end(self) -> None:
-        """End the command with its process group, in bounded time; where the connection is lost nobody can."""
+        """End the command with what it started, in bounded time; where the connection is lost nobody can."""
         if self._pid is None:
             return  # its sh has nothing to run, and sees the end of stdin
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
@@ -184,13 +179,15 @@ class Command:
 
     async def _finish(self, pid: int) -> None:
         """Have a sh end it; the server's own signals are not heard everywhere, and say nothing of how it went."""
-        with contextlib.suppress(asyncssh.ChannelOpenError):  # the server allows no other session now
-            sh = await self._session(_FINISH.format(pid))
-            try:
-                if (await sh.wait()).exit_status == 0:
-                    return
-            finally:
-                sh.close()
+        other = Command(self._connection)
+        try:
+            await other.begin()
+            if (await other.run(["sh", "-c", _FINISH, "sh", str(pid), self._half], None, None)).returncode == 0:
+                return
+        except (asyncssh.ChannelOpenError, TransportError):
+            pass  # the server allows no other session now
+        finally:
+            await other.close()
         self._process.terminate()
         await asyncio.wait({asyncio.ensure_future(self._process.wait_closed())}, timeout=_SIGNAL_SECONDS)
         self._process.kill()

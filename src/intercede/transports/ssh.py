@@ -38,8 +38,10 @@ class SshTransport:
     TransportError: how it ended cannot be told. One of which nothing was sent yet is begun anew.
 
     A command is over when its own process is: what it left running in the background lives on, unheard. Ending a
-    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, waits at
-    most two seconds for the command itself, and sends KILL to what is left of the group.
+    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, its session
+    and its descendants with theirs, waits at most two seconds for the command itself, and sends KILL to what is left
+    until nothing is. What has detached itself, a session whose starter has ended, lives on. Where there is no /proc or
+    no awk that is the process group alone.
 
     Args:
         host: The login host; where ``ssh_config`` is given, an alias from there will do.

@@ -1,0 +1,94 @@
+"""The transport ``ssh`` with a real dropbear, whose sh leads no process group."""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from intercede.transports.ssh import SshTransport
+
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+PAYLOADS = {
+    "a child": "sleep 297 & wait",
+    "a group of its own": "timeout 300 sleep 297",
+    "a session of its own": "setsid sleep 297 & wait",
+}
+
+
+def tool(name: str) -> str:
+    """Find it where only root's PATH leads."""
+    found = shutil.which(name, path=PATH)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def dropbear(home: Path) -> Iterator[int]:
+    """Return the port of a server on loopback. The user's home is another one there: that is where it looks for keys."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    host_key, keygen = home / "host_key", tool("dropbearkey")
+    subprocess.run([keygen, "-t", "ed25519", "-f", str(host_key)], check=True, capture_output=True)
+    told = subprocess.run([keygen, "-y", "-f", str(host_key)], check=True, capture_output=True, text=True).stdout
+    public = next(line for line in told.splitlines() if line.startswith("ssh-"))
+    (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
+    user_key = asyncssh.read_private_key(home / ".ssh" / "id_ed25519")
+    (home / ".ssh" / "authorized_keys").write_bytes(user_key.export_public_key())
+    for each in (home, home / ".ssh"):
+        each.chmod(0o700)
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    there = pwd.getpwuid(os.getuid()).pw_dir
+    server = [tool("dropbear"), "-F", "-E", "-r", str(host_key), "-p", f"127.0.0.1:{port}", "-P", "/dev/null"]
+    with (home / "log").open("wb") as log:
+        running = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", home, there, *server], stderr=log)
+    deadline = time.monotonic() + 20
+    while b"Not backgrounding" not in (home / "log").read_bytes():
+        assert running.poll() is None, (home / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield port
+    running.terminate()
+    running.wait(20)
+
+
+def sleepers(word: str) -> list[int]:
+    """Return the processes that sleep so long, with this in their environment."""
+    found: list[int] = []
+    for at in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (at / "cmdline").read_bytes() == b"sleep\x00297\x00" and word.encode() in (at / "environ").read_bytes():
+                found.append(int(at.name))
+    return found
+
+
+@pytest.mark.needs("dropbear", "unshare")
+@pytest.mark.asyncio
+async def test_cancelling_ends_a_command_whose_sh_leads_no_group(dropbear: int, home: Path) -> None:
+    """Whatever it started; nothing of another command of the same connection."""
+    word = f"WORD={home}"
+    async with SshTransport("127.0.0.1", port=dropbear) as transport:
+        other = asyncio.create_task(transport.run(["env", f"{word}.", "sh", "-c", "sleep 297; :"]))
+        for script in PAYLOADS.values():
+            run = asyncio.create_task(transport.run(["env", f"{word}/", "sh", "-c", script]))
+            async with asyncio.timeout(20):
+                while not sleepers(f"{word}/") or not sleepers(f"{word}."):  # noqa: ASYNC110 -- no event tells it
+                    await asyncio.sleep(0.02)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert sleepers(f"{word}/") == []
+            assert len(sleepers(f"{word}.")) == 1
+        assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
+        other.cancel()
+        await asyncio.wait({other})
+    assert sleepers(f"{word}.") == []
