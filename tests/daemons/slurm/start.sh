@@ -19,7 +19,7 @@ C
 
 configure() {
     install -d -o slurm -g slurm /var/spool/slurmctld /var/spool/slurmd /var/log/slurm
-    cp "$HERE/slurm.conf" /etc/slurm/
+    same /etc/slurm/slurm.conf "$(<"$HERE/slurm.conf")" || CHANGED=1
     install -o slurm -g slurm -m 600 "$HERE/slurmdbd.conf" /etc/slurm/
     # 23.11 and newer look for cgroups unless told otherwise; older ones do not know the option.
     [ "$(slurmd -V | grep -o '[0-9]*' | head -n 1)" -lt 23 ] || echo 'CgroupPlugin=disabled' >/etc/slurm/cgroup.conf

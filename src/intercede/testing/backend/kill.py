@@ -16,7 +16,7 @@ from intercede.testing.backend.answers import (
     stood,
     unknown,
 )
-from intercede.testing.backend.payloads import nap, tries
+from intercede.testing.backend.payloads import HANDLER, nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -254,3 +254,35 @@ async def check_kill_keys(context: Context) -> None:
         (other,) = await stood(context, backend, handles[1:])
         expected = "a job that nobody asked to kill to live"
         context.expect(not other.state.final, expected=expected, observed=living(other))
+
+
+@clause(
+    "IC-KILL-09",
+    title="A killed job that handles the signal, and exits, is KILLED, whatever it exits with.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-KILL-06", "IC-STATUS-06", "IC-STATUS-09", "IC-STATUS-10"),
+    seconds=90,
+    look_at=(
+        "An exit code that counts for more than the kill: programs that save their state catch TERM and exit with 0. Note "
+        "that a kill was asked for before the job ended, or ask the resource why it ended. The code may stand beside KILLED."
+    ),
+)
+async def check_handled_kill(context: Context) -> None:
+    """Kill two jobs that wait for it, and exit with 0 and with 3 when a signal tells them to."""
+    codes = (0, 3)
+    payload = context.sh(f"{HANDLER}count 60; exit 77")
+    async with context.opened() as backend:
+        handles = await started(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        for handle in handles:
+            await seen(context, backend, handle, JobState.RUNNING)
+        # Gives them time to set their handlers, and no longer: with few slots this one runs when they have ended.
+        (control,) = await started(context, backend, context.sh("exit 0"))
+        await seen(context, backend, control, within=5)
+        await killed(context, backend, handles)
+        statuses = await finished(context, backend, handles)
+        for handle, code in zip(handles, codes, strict=True):
+            status = statuses[handle]
+            kept = status.state is JobState.KILLED and status.exit_code in {None, code}
+            expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler exits with {code}"
+            context.expect(kept, expected=expected, observed=living(status))

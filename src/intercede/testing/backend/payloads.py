@@ -4,7 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from intercede.testing.context import Context
 
-__all__ = ["AWKWARD", "HEX", "arguments_are", "file_is", "hexadecimal", "nap", "tries", "variables_are"]
+__all__ = [
+    "AWKWARD",
+    "HANDLER",
+    "HEX",
+    "arguments_are",
+    "file_is",
+    "hexadecimal",
+    "nap",
+    "tries",
+    "variables_are",
+]
 
 _TRIES = (0.2, 1, 8, 30)
 
@@ -40,6 +50,12 @@ AWKWARD: tuple[str, ...] = (
     "long " * 2000,
 )
 """Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
+
+HANDLER = """\
+[ -z "$IC_CODE" ] || trap 'exit "$IC_CODE"' HUP INT QUIT USR1 USR2 TERM XCPU
+count() { ic_n=0; while [ "$ic_n" -lt "$1" ]; do sleep 1; ic_n=$((ic_n + 1)); done; }
+"""
+"""The beginning of a script that exits with ``$IC_CODE``, if that is set, when a signal asks it to end; ``count`` sleeps seconds."""
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 """A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""

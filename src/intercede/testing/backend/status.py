@@ -21,7 +21,7 @@ from intercede.testing.backend.answers import (
     submitted,
     unknown,
 )
-from intercede.testing.backend.payloads import nap, tries
+from intercede.testing.backend.payloads import HANDLER, nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -30,6 +30,8 @@ _AGAIN = 20
 """More often than an answer that is wrong once in ten times can hide."""
 _POLLING = 8.0
 _SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
+_UNLIMITED = 9
+"""What a job exits with that nothing ended at its limit."""
 _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 
 
@@ -396,24 +398,30 @@ async def check_cannot_start(context: Context) -> None:
     "IC-STATUS-14",
     title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
     level=SHOULD,
-    depends=("IC-STATUS-05", "IC-STATUS-07"),
+    depends=("IC-STATUS-05", "IC-STATUS-07", "IC-STATUS-09"),
     look_at=(
         "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
-        "accounting only. Ignoring the request is fine; ending the job without saying why is not."
+        "accounting only. A job that handles the signal and exits with a code had its time all the same. Ignoring the "
+        "request is fine; ending the job without saying why is not."
     ),
 )
 async def check_wall_time(context: Context) -> None:
-    """Ask for a second and take longer. A job that ends DONE was simply not limited."""
+    """Ask for a second and take longer, with and without a handler. A job that comes to its end was simply not limited."""
+    codes = (None, 0, 3)
+    spec = context.sh(f"{HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
+    copies = [CopyVars(environment={"IC_CODE": "" if code is None else f"{code}"}) for code in codes]
     async with context.opened() as backend:
         try:
-            (status,) = await ended(
-                context, backend, context.sh("sleep 1.5 2>/dev/null || sleep 2", resources={"wall_time_s": 1})
-            )
+            statuses = await ended(context, backend, spec, copies)
         except UnsupportedSpecError:
             return
-        limited = status.state is JobState.FAILED and status.reason == "timeout"
-        expected = "FAILED (timeout), or DONE where limits are not honoured"
-        context.expect(limited or status.state is JobState.DONE, expected=expected, observed=living(status))
+        for code, status in zip(codes, statuses, strict=True):
+            limited = (
+                status.state is JobState.FAILED and status.reason == "timeout" and status.exit_code in {None, code}
+            )
+            handler = "without a handler" if code is None else f"whose handler exits with {code}"
+            expected = f"FAILED (timeout) for a job {handler}, or its own end where limits are not honoured"
+            context.expect(limited or status.exit_code == _UNLIMITED, expected=expected, observed=living(status))
 
 
 @clause(
@@ -453,3 +461,26 @@ async def check_foreign_is_told(context: Context) -> None:
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
         context.expect(told, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-17",
+    title="A job that signals its own process group, and goes on, ends by its exit code.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-STATUS-06"),
+    look_at=(
+        "A wrapper in the payload's process group that dies of the signal, and takes the exit code with it; or one that "
+        "takes the signal for a kill. Scripts end their children by `kill 0`. Catch what can be caught, and ask the resource."
+    ),
+)
+async def check_own_signal(context: Context) -> None:
+    """Let jobs send TERM to their own group, survive it, and exit with 0 and with 3."""
+    codes = (0, 3)
+    payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
+    async with context.opened() as backend:
+        told = await ended(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        for code, status in zip(codes, told, strict=True):
+            state = JobState.FAILED if code else JobState.DONE
+            right = status.state is state and status.exit_code == code
+            expected = f"{state} with exit_code {code} for a job that sent TERM to its own group, and exits with {code}"
+            context.expect(right, expected=expected, observed=living(status))

@@ -218,3 +218,62 @@ class DropsUnknownKills(FakeBackend):
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         return {handle: each for handle, each in (await super().kill(handles)).items() if each.ok}
+
+
+class _AsksToEnd(FakeBackend):
+    """Ends a job by TERM, once more at each look, and lets a mistake judge what became of it."""
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        raise NotImplementedError
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        told = await super().status(handles)
+        running = [handle for handle, status in told.items() if status.state is JobState.RUNNING]
+        for handle in running:
+            (self._state / handle.job / "killed").touch()
+        await self.status(running)
+        others = await super().kill([handle for handle in handles if handle not in running])
+        return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        told = dict(await super().status(handles))
+        for handle in (each for each in told if self._ours(each) and (self._state / each.job / "killed").exists()):
+            if told[handle].state is JobState.RUNNING:
+                with suppress(ProcessLookupError):
+                    os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
+            elif told[handle].state.final:
+                told[handle] = self.judged(told[handle])
+        return told
+
+
+_BY_US = JobStatus(state=JobState.KILLED, reason="killed_by_user")
+
+
+class HandledKillsAreEnds(_AsksToEnd):
+    """A job is killed by TERM, and one that handles it is what it exits with."""
+
+    caught_by = "IC-KILL-09"
+    seen = "observed DONE (exit_code=0"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return _BY_US if status.reason == "signal" else status
+
+
+class HandledKillsAreFailures(_AsksToEnd):
+    """A job that is killed by TERM, and exits with a code of its own, has failed: the kill is not told."""
+
+    caught_by = "IC-KILL-09"
+    seen = "observed FAILED (exit_code=3"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return status if status.exit_code else _BY_US
+
+
+class MakesUpTheCodeOfAKill(_AsksToEnd):
+    """Beside KILLED stands what a shell would tell of a job that TERM ended, whatever it exited with."""
+
+    caught_by = "IC-KILL-09"
+    seen = "observed KILLED (exit_code=143"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return JobStatus(state=JobState.KILLED, exit_code=143, reason="killed_by_user")

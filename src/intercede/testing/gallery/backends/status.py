@@ -4,10 +4,21 @@
 
 import asyncio
 import math
+import os
+import signal
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
-from intercede.contract import JobHandle, JobState, JobStatus, ResourceError
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobState,
+    JobStatus,
+    ResourceError,
+    Submission,
+    SubmissionSpec,
+)
 from intercede.testing.gallery.fake import FakeBackend
 
 Statuses = Mapping[JobHandle, JobStatus]
@@ -252,6 +263,53 @@ class TimeoutsAreSignals(_Retells):
         return status.model_copy(update={"reason": "signal"}) if status.reason == "timeout" else status
 
 
+class _LimitsByTerm(_Retells):
+    """Ends a job that had its wall time by TERM, at each look."""
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        resources = spec.resources.model_copy(update={"wall_time_s": None})
+        told = await super().submit(spec.model_copy(update={"resources": resources}), copies)
+        for handle in told.handles.values() if spec.resources.wall_time_s else ():
+            (self._state / handle.job / "limit").write_text(str(time.time() + (spec.resources.wall_time_s or 0)))
+        return told
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        limit = self._state / handle.job / "limit"
+        if not self._ours(handle) or not limit.exists() or time.time() < float(limit.read_text()):
+            return status
+        if status.state is JobState.RUNNING:
+            (self._state / handle.job / "timeout").touch()
+            with suppress(ProcessLookupError):
+                os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
+        return self.judged(status) if (self._state / handle.job / "timeout").exists() else status
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        raise NotImplementedError
+
+
+_HAD_ITS_TIME = JobStatus(state=JobState.FAILED, reason="timeout")
+
+
+class HandledLimitsAreEnds(_LimitsByTerm):
+    """A job that had its time is ended by TERM, and one that handles it is what it exits with."""
+
+    caught_by = "IC-STATUS-14"
+    seen = "observed DONE (exit_code=0"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return _HAD_ITS_TIME if status.reason == "signal" else status
+
+
+class HandledLimitsAreFailures(_LimitsByTerm):
+    """A job that had its time, and exits with a code of its own, has failed: that it had its time is not told."""
+
+    caught_by = "IC-STATUS-14"
+    seen = "observed FAILED (exit_code=3"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return _HAD_ITS_TIME if status.state.final and not status.exit_code else status
+
+
 class GoesBack(_Retells):
     """A job that was running is queued again for a moment."""
 
@@ -313,7 +371,7 @@ class AnswersForYesterdaysJobs(_Retells):
     """What a job ended with is remembered by a number that the next submission uses again."""
 
     caught_by = "IC-STATUS-11"
-    also = ("IC-KILL-07",)
+    also = ("IC-KILL-07", "IC-KILL-09")
     seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
 
     def __init__(self) -> None:
@@ -355,3 +413,16 @@ class RefusesManyCalls(FakeBackend):
             return await super().status(handles)
         finally:
             self.busy -= 1
+
+
+class DiesOfGroupSignals(FakeBackend):
+    """A wrapper in the payload's process group tells the signal that it got, and not what the payload ends with."""
+
+    caught_by = "IC-STATUS-17"
+    seen = "observed FAILED (signal=15, reason=signal)"
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        if not spec.staged_executable:
+            wrapped = ("-c", 'trap "exit 143" TERM; "$@"', "sh", str(spec.executable), *spec.arguments)
+            spec = spec.model_copy(update={"executable": "sh", "arguments": wrapped})
+        return await super().submit(spec, copies)
