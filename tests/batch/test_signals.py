@@ -25,6 +25,7 @@ from intercede.transports.local import LocalTransport
 
 SHELLS = each_tool("dash", "bash --posix", "busybox sh", "mksh", "zsh --emulate sh")
 SECONDS = 30
+HANDLES = 'trap "exit $CODE" TERM'
 LOOP = ": >ready; while :; do sleep 0.05; done"
 
 
@@ -126,20 +127,18 @@ async def submitted(backend: BatchBackend, root: Path, script: str, wall_time_s:
     spec = SubmissionSpec(
         executable="sh", arguments=("-c", f"{script}; {LOOP}"), resources=Resources(wall_time_s=wall_time_s)
     )
-    copies = [CopyVars(environment={"CODE": code}) for code in ("0", "3")]
+    copies = [CopyVars(environment={"CODE": code, "HANDLES": f"{HANDLES}; {LOOP}"}) for code in ("0", "3")]
     handles = list((await backend.submit(spec, copies)).handles.values())
     until(lambda: len(list(root.glob("*/copies/*/work/ready"))) == len(handles))
     return handles
 
 
-HANDLES = 'trap "exit $CODE" TERM'
-
-
+@pytest.mark.parametrize("script", [HANDLES, 'exec timeout 300 sh -c "$HANDLES"'], ids=["plain", "in its own group"])
 @pytest.mark.asyncio
-async def test_what_is_killed_is_killed_whatever_it_exits_with(tmp_path: Path) -> None:
+async def test_what_is_killed_is_killed_whatever_it_exits_with(tmp_path: Path, script: str) -> None:
     """KILLED by the user, with the code beside it; a kill afterwards and another client change nothing."""
     async with opened(tmp_path / "root") as backend, opened(tmp_path / "root") as other:
-        handles = await submitted(backend, tmp_path / "root", HANDLES)
+        handles = await submitted(backend, tmp_path / "root", script)
         assert all(each.ok for each in (await backend.kill(handles)).values())
         statuses = await ended(backend, handles)
         told = [(each.state, each.reason, each.exit_code, each.signal) for each in statuses]

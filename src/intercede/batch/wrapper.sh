@@ -71,12 +71,14 @@ now() {
 
 # What it ends with after a signal came is "caught", since whoever sent that may have ended it: then the scheduler's word
 # counts. A shell tells death by signal n as 128 + n.
-ic_code=126 ic_what="code 126"
+ic_code=126 ic_what="code 126" ic_now=
 if [ -e ../killed ]; then
     ic_what="signal 15"
 elif stage && [ -z "$ic_signal" ]; then
     (payload "$ic_stdout" "$ic_stderr" "$ic_top")
-    ic_code=$? ic_what=${ic_signal:+caught} # of the payload's end and no later
+    ic_code=$?
+    now # first: a scheduler may signal one process after the other, the payload before this one
+    ic_what=${ic_signal:+caught}
     [ "$ic_code" -le 384 ] || ic_code=$((ic_code - 256)) # yash tells death by signal n as 384 + n
     ic_what="${ic_what:-code} $ic_code"
     [ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
@@ -86,7 +88,7 @@ fi
 [ ! -e ../secrets ] || . ../secrets
 ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
-now
+[ -n "$ic_now" ] || now
 # One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy. The file
 # grows by it, which tells whoever knows it by its size that it is another one.
 printf '%s\n%120s' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" '' 1<>../exit || exit "$ic_code" # let who started us tell

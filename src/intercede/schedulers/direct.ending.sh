@@ -5,10 +5,11 @@ unalias -a 2>/dev/null
 
 # Reads a line for each process that is known, for each that has a mark (/proc/PID/environ), and for each that is there
 # (/proc/PID). A process belongs to the copy where it, its parent, or the leader of its group or session does. Writes
-# all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs.
+# all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs. The
+# groups of those that were known come first: a wrapper has to see the signal before its payload can have ended of it.
 # shellcheck disable=SC2016 # awk's
 kinship='
-/:/ { split($0, part, ":"); known[part[1]] = part[2]; next }
+/:/ { split($0, part, ":"); known[part[1]] = part[2]; first[++firsts] = "-" part[1]; next }
 /environ$/ { split($0, part, "/"); marked[part[3]] = 1; next }
 {
     pid = substr($0, 7)
@@ -35,6 +36,7 @@ END {
         if (session[pid] in known) told[session[pid]] = 1
     }
     for (pid in told) print pid ":" known[pid]
+    for (i = 1; i <= firsts; i++) if (first[i] in whom) { print first[i]; delete whom[first[i]] }
     for (pid in whom) print pid
     print "."
 }'
