@@ -856,3 +856,18 @@ async def test_a_command_in_place_of_a_specification_is_answered_with_what_to_wr
     async with site.backend() as backend:
         with pytest.raises(TypeError, match=r"not a str: write SubmissionSpec\(executable='hostname'\)"):
             await backend.submit("hostname")  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.asyncio
+async def test_a_copy_whose_id_cannot_be_written_down_is_not_lost(root: Path, tmp_path: Path) -> None:
+    """A payload may have filled the disk before anybody asks: what the scheduler calls it is known all the same."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mv").write_text('#!/bin/sh\ncase $2 in */natives) exit 1 ;; esac\nexec /bin/mv "$@"\n')
+    (tmp_path / "bin" / "mv").chmod(0o700)
+    transport = Counting({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
+    async with BatchBackend(transport, Chunky(4, 1), root=str(root)) as backend:
+        handle = (await backend.submit(sh("sleep 300"), 2)).handles[0]
+        for _ in range(2):
+            assert (await backend.status([handle]))[handle].state in {JobState.QUEUED, JobState.RUNNING}
+        assert (await backend.kill([handle]))[handle].ok
+        assert (await finish(backend, [handle]))[handle].state is JobState.KILLED

@@ -31,7 +31,7 @@ HOSTILE_ENVIRONMENT = {
     "BASH_FUNC_mkdir%%": "() { echo hijacked; }",
     "BASH_FUNC_command%%": "() { echo hijacked; }",
     "BASH_FUNC_read%%": "() { echo hijacked; }",
-    "SHELLOPTS": "nounset:noclobber:noglob",
+    "SHELLOPTS": "nounset:noclobber:noglob:monitor:allexport",
     "LC_ALL": "C.UTF-8",
     "GREP_OPTIONS": "--color=always",
     "TAR_OPTIONS": "--xattrs --acls -v",
@@ -175,3 +175,24 @@ async def test_a_shell_that_forks_no_subshell_is_refused_on_entering(tmp_path: P
     with pytest.raises(ConfigError, match="sh is ksh93"):
         await backend.__aenter__()
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.asyncio
+async def test_options_that_bash_takes_from_the_environment_reach_no_payload(tmp_path: Path) -> None:
+    """Under `set -m` a payload would lead a process group that no kill is for; under `set -a` it would be given variables of ours."""
+    surroundings = tools(tmp_path / "tools", "bash") | {"SHELLOPTS": "monitor:allexport"}
+    script = "env | sed 's/=.*//' >names; read -r _ _ _ _ group session _ </proc/self/stat; echo $group $session; exec sleep 300"
+    async with BatchBackend(Elsewhere(surroundings), DirectScheduler(1, 1), root=str(tmp_path / "root")) as backend:
+        spec = SubmissionSpec(executable="dash", arguments=("-c", script))
+        handle = (await backend.submit(spec)).handles[0]
+        work = tmp_path / "root" / handle.job.replace(".", "/copies/")
+        async with asyncio.timeout(SECONDS):
+            while not (work / "stdout").exists() or not (groups := (work / "stdout").read_text()):  # noqa: ASYNC110 -- a file tells no event
+                await asyncio.sleep(0.02)
+        group, session = groups.split()
+        assert group == session
+        assert [name for name in (work / "work" / "names").read_text().split() if name.startswith("ic_")] == []
+        assert (await backend.kill([handle]))[handle].ok
+        async with asyncio.timeout(SECONDS):
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)

@@ -22,6 +22,21 @@ forks() {
     (read -r our_process _ </proc/self/stat && [ "$our_process" != "$its_process" ])
 }
 
+# links FILE: whether it can have another name here. Where there is no room for one, that says nothing about links.
+links() {
+    ln "$1" ".linked.$mark" 2>/dev/null || ! true 2>/dev/null >".linked.$mark"
+}
+
+clear() {
+    rm -f ".resource.$mark" ".linked.$mark"
+}
+
+# left WHY: refuse, and leave nothing behind.
+left() {
+    clear
+    refuse "$1"
+}
+
 enter() {
     forks || refuse "sh is ksh93 there, or one like it, in which a subshell is no process: have PATH lead to another sh first"
     case ${root:-.} in
@@ -53,11 +68,14 @@ enter() {
         esac
     done
     mkdir -p .trash || refuse "$root cannot be written"
+    named="resource-id"
     if [ ! -e resource-id ]; then
-        printf '%s\n' "$resource" >".resource.$mark"
-        ln ".resource.$mark" resource-id 2>/dev/null # the first wins
-        rm -f ".resource.$mark"
+        named=.resource.$mark
+        printf '%s\n' "$resource" 2>/dev/null >"$named" || left "$root has no room"
     fi
+    links "$named" || left "$root is on a file system without hard links, which decide who is first: set root to a directory on another one"
+    [ -e resource-id ] || ln "$named" resource-id 2>/dev/null # the first wins
+    clear
     read -r resource <resource-id || refuse "$root/resource-id cannot be read"
     printf '%s\n' "$resource"
     pwd -P

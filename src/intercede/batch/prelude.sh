@@ -4,7 +4,8 @@ unset -f command awk cat cd find id kill ln ls mkdir mv printf pwd read rm setsi
     umask uname wait 2>/dev/null
 unalias -a 2>/dev/null
 unset IC_COPY # what a copy submits is no part of it, and goes on without it
-set +efuvxC
+set +aefuvxC
+case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
 umask 077

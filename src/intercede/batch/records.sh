@@ -41,10 +41,7 @@ native() {
     *" $1 "*) ;;
     *)
         named="$named $1"
-        [ ! -f "./$1/natives" ] || while read -r ic_index ic_id; do
-            case $ic_index in '' | *[!0-9]*) continue ;; esac
-            eval "id_$1_$ic_index=\$ic_id"
-        done <"./$1/natives"
+        [ ! -f "./$1/natives" ] || remember "$1" <"./$1/natives"
         ;;
     esac
     eval "id=\${id_$1_$2-}"
@@ -53,11 +50,25 @@ native() {
 }
 named=
 
-# know STAMP LINES: keep the native ids that were understood elsewhere.
+# remember STAMP: read native ids, for as long as this script runs.
+remember() {
+    while read -r ic_index ic_id; do
+        case $ic_index in '' | *[!0-9]*) continue ;; esac
+        eval "id_$1_$ic_index=\$ic_id"
+    done
+}
+
+# know STAMP LINES: keep the native ids that were understood elsewhere. Where there is no room for them this script knows
+# them all the same: a job without an id would be lost.
 know() {
     [ -d "./$1" ] || return 0
-    printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives"
-}
+    printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives" && return
+    rm -f "./$1/natives.$mark"
+    named="$named $1"
+    remember "$1" <<EOF
+$2
+EOF
+} 2>/dev/null
 
 # say LINE: print it, together with some others: each printf is a write, and over ssh a packet, which should be none of the
 # small ones. flush: the last of them.

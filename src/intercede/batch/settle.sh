@@ -1,5 +1,6 @@
 # settle STAMP INDEX VERDICT INDEX VERDICT...: write final verdicts down, and tell what stands. Each is written aside and
-# linked, all with one process: a link is made only where there is none, so the first wins, and what stands is whole.
+# linked, all with one process: a link is made only where there is none, so the first wins, and what stands is whole. Some
+# file systems (BeeGFS, AFS) have no links from one directory to another: there each takes a process, within its directory.
 # shellcheck shell=sh
 settle() {
     stamp=$1 aside=./$1/finals.$mark indices=
@@ -11,7 +12,12 @@ settle() {
         forget "./$stamp/copies/$1"
         shift 2
     done
-    ln "$aside"/* "./$stamp/finals/"
+    if ! ln "$aside"/* "./$stamp/finals/"; then
+        for index in $indices; do
+            [ -e "./$stamp/finals/$index" ] || beside "$index"
+        done
+        rm -f "./$stamp/finals/.$mark."*
+    fi
     rm -rf "$aside"
     # shellcheck disable=SC2086 # numbers, to be split
     tell "$stamp" $indices
@@ -23,6 +29,12 @@ verdict() {
     for its_file in "$aside/$1" "./$stamp/finals/$1"; do
         [ ! -e "$its_file" ] || read -r said <"$its_file" || rm -f "$its_file"
     done
+}
+
+# beside INDEX: link its verdict from a file in the same directory.
+beside() {
+    its_file=./$stamp/finals/.$mark.$1
+    read -r said <"$aside/$1" && printf '%s\n' "$said" >"$its_file" && ln "$its_file" "./$stamp/finals/$1"
 }
 
 # forget COPY: remove the secrets of one whose wrapper was ended before it could.

@@ -142,7 +142,8 @@ class Station:
             return look.verdicts
         settled = self._settled(await self.ask(finals, settling(finals)))
         stands = {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
-        return {**look.verdicts, **stands}
+        unwritten = {job: _unwritten(status) for job, status in finals.items() if job not in stands}
+        return {**look.verdicts, **unwritten, **stands}
 
     def _settled(self, answer: Answer) -> Look:
         return Look({record.job: record for record in map(read_record, answer.lines("settled"))})
@@ -192,6 +193,13 @@ def settling(finals: Mapping[Job, JobStatus]) -> str:
         for some in _some(indices)
     ]
     return "\n".join([text_of("settle"), "settle_all() {", *calls, "}", "frame settled settle_all"])
+
+
+def _unwritten(status: JobStatus) -> JobStatus:
+    """Say that nothing keeps a verdict: once its scheduler has forgotten the job, another look may know less."""
+    return status.model_copy(
+        update={"evidence": f"{status.evidence}; it could not be written down, so it may not last"}
+    )
 
 
 def _json(status: JobStatus) -> str:

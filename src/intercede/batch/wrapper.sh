@@ -2,7 +2,8 @@
 # Nothing but what the payload asked for may reach it, so what is set here is not exported. shellcheck shell=sh
 unset -f command cat cd cp date mkdir mv printf read rm test trap umask 2>/dev/null
 unalias -a 2>/dev/null
-set +efuvxC
+set +aefuvxC
+case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
 umask 077

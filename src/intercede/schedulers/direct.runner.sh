@@ -11,7 +11,8 @@
 # shellcheck shell=sh
 unset -f command kill printf read readlink setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
-set +efuvx -C
+set +aefuvx -C
+case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
 stamp=$1 copies=$2 slots=$3 wall=$4 grace=$5

@@ -3,7 +3,8 @@
 # Nothing but what the payload asked for may reach it, so what is set here has names of ours. shellcheck shell=sh
 unset -f command cd exit kill ln printf read rm sh trap 2>/dev/null
 unalias -a 2>/dev/null
-set +efuvxC
+set +aefuvxC
+case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
 # Slurm signals every process of a job. This one must outlive the wrapper, which writes down how the payload ended.
