@@ -258,3 +258,12 @@ def test_nothing_is_submitted_where_there_is_no_proc(place: Place, prefix: tuple
         scheduler.parse_submit(batch(), elsewhere(place, script, [], *prefix))
     assert caught.value.refused
     assert not (place.here / "direct").exists()
+
+
+def test_no_script_goes_on_because_what_it_waited_for_ended_first(place: Place) -> None:
+    """All of it stands still until each was asked to end."""
+    scheduler = DirectScheduler(slots=1, grace_s=60)
+    ids, _ = started(place, scheduler, "for each in 1 2 3 4 5 6 7 8; do timeout 300 sleep 297; : >went_on; done")
+    place.run(scheduler.kill_script(), ids[:1])
+    until((place.here / "next").exists)
+    assert not (place.here / "went_on").exists()

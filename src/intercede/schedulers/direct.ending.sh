@@ -80,15 +80,18 @@ outlast() {
     while survey && [ -n "$left" ]; do
         read -r now _ </proc/uptime
         if [ "$grace" = 0 ] || [ $((${now%.*} - ${asked%.*})) -gt "$grace" ]; then
+            reach STOP
             reach KILL || return
         fi
         sleep 0.2 2>/dev/null || sleep 1
     done
 }
 
-# finish: ask for the end of all of it, and see to it.
+# finish: ask for the end of all of it, and see to it. It stands still until each was asked: no script goes on to its next
+# line because what it waited for was the first to end.
 finish() {
     survey
+    reach STOP
     reach TERM
     reach CONT
     exec >/dev/null # whoever waits for the asking goes on now

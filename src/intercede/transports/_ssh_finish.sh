@@ -75,6 +75,7 @@ reach() {
 leader=$1 known=$1: alone=''
 ! sees || grep -F -e "$2" "/proc/$1/cmdline" || exit
 survey
+reach STOP # until each was asked: no script goes on to its next line because what it waited for was the first to end
 reach TERM || exit
 reach CONT
 count=0
@@ -83,7 +84,7 @@ while [ "$count" -lt 20 ] && kill -0 "$leader"; do
     sleep 0.1 || count=20
 done
 count=0
-while [ "$count" -lt 20 ] && survey && reach KILL && [ -z "$alone" ]; do
+while [ "$count" -lt 20 ] && survey && reach STOP && reach KILL && [ -z "$alone" ]; do
     count=$((count + 1))
     sleep 0.1 || sleep 1
 done

@@ -308,11 +308,12 @@ class _Command:
 
     async def _end(self) -> None:
         family = Family(self._process.pid)
-        await family.reach(signal.SIGTERM, signal.SIGCONT)
+        # All stand still until each was asked: no script goes on because what it waited for was the first to end.
+        await family.reach(signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)
         clock = asyncio.get_running_loop().time
         deadline = clock() + _KILL_SECONDS
-        while await family.reach(signal.SIGKILL) and clock() < deadline:  # noqa: ASYNC110 -- no event tells that they are gone
+        while await family.reach(signal.SIGSTOP, signal.SIGKILL) and clock() < deadline:  # noqa: ASYNC110 -- no event tells that they are gone
             await asyncio.sleep(_LOOK_SECONDS)
         await asyncio.wait({self.exited}, timeout=_KILL_SECONDS)
 
