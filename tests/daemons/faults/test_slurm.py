@@ -19,7 +19,7 @@ from intercede.contract import JobState, SchedulerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from tests.daemons.conftest import Daemons
+    from tests.daemons.conftest import Client, Daemons
     from tests.daemons.faults.conftest import Manager, Score, Site, Trial
 
     from intercede.contract import JobHandle
@@ -280,3 +280,109 @@ async def test_the_submitter_is_killed_at_any_time(
         for _ in range(15):
             await one(manager)
     score.check()
+
+
+def forget_everything(site: Site, daemons: Daemons) -> None:
+    """Have the controller lose its state, so that it counts from 1 again."""
+    slurm = daemons.up("slurm", HOST="faults", ACCT="1", MINJOBAGE="10", CPUS="256")
+    site.host.end("slurmctld")
+    wiped = site.host.run("sh", "-c", "rm -rf /var/spool/slurmctld/*", user="root")
+    assert wiped.returncode == 0, wiped.stderr
+    daemons.up(slurm.name, **slurm.settings)
+
+
+@pytest.mark.asyncio
+async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score) -> None:
+    """The controller lost its state and gave a number again: a kill of the old copies ends none of the new, and none of their ends is told of the old."""
+    held: dict[str, object] = {"type": "slurm", "submit_arguments": ["--hold"]}
+    forget_everything(site, daemons)
+    async with site.manager(held) as before, site.manager() as manager:
+        old, new = trial(), trial(seconds=15)
+        its = await before.submit(old)
+        numbers = {native.partition("@")[0] for native in natives(site, its)}
+        await asyncio.to_thread(forget_everything, site, daemons)
+        handles = await manager.submit(new)
+        assert {native.partition("@")[0] for native in natives(site, handles)} == numbers
+        told = await manager.insist(lambda: manager.backend.status(its))
+        assert not any(status.state.final for status in told.values())
+        killed = await manager.insist(lambda: manager.backend.kill(its))
+        assert all(outcome.ok for outcome in killed.values())
+        new.judge(score, await manager.finish(handles))
+        told = await manager.insist(lambda: manager.backend.status(its))
+        assert old.noted().total() == 0
+        assert not any(status.state in {JobState.DONE, JobState.FAILED} for status in told.values())
+        purged = await manager.insist(lambda: manager.backend.purge(its))
+        assert all(outcome.ok for outcome in purged.values()), (told, purged)
+    score.check()
+
+
+def natives(site: Site, handles: list[JobHandle]) -> list[str]:
+    """Return what Slurm calls the copies of a submission, as it is written there."""
+    stamp = handles[0].job.partition(".")[0]
+    said = site.host.run("cat", f".intercede/{stamp}/ids").stdout
+    numbers = [line.partition(";")[0] for line in said.splitlines() if line.partition(";")[0].isdecimal()]
+    assert len(numbers) == 1, said
+    return [f"{numbers[0]}@{stamp}-0"]
+
+
+@pytest.mark.asyncio
+async def test_no_link_leads_to_another_directory(site: Site, trial: Callable[..., Trial], score: Score) -> None:
+    """Verdicts lie on another file system, so that no link leads there: what is told stays told after Slurm forgot the job."""
+    async with site.manager() as manager:
+        each = trial(seconds=300)
+        handles = await manager.submit(each)
+        await site.wait(lambda: len(each.noted()) == each.copies)
+        finals = f"/home/griduser/.intercede/{handles[0].job.partition('.')[0]}/finals"
+        mounted = site.host.run(
+            "sh", "-exc", f"mkdir {finals}; mount -t tmpfs -o uid=2001,gid=2001,mode=700 own {finals}", user="root"
+        )
+        assert mounted.returncode == 0, mounted.stderr
+        try:
+            site.kill("slurm_script|wrapper|sleep 300")
+            told = await manager.finish(handles)
+            await site.wait(lambda: not listed(site))
+            assert await manager.insist(lambda: manager.backend.status(handles)) == told
+            assert len(site.host.run("ls", finals).stdout.split()) == each.copies
+            each.judge(score, told)
+        finally:
+            site.host.run("umount", finals, user="root")
+    score.check()
+
+
+INSIDE = """
+import asyncio, sys
+from pathlib import Path
+from tempfile import mkdtemp
+from intercede import registry
+from intercede.contract import Resources, SubmissionSpec
+
+SCRIPT = "env | grep -E '^(SLURM|PMI)' | sort; srun --quiet true && echo step"
+
+async def main():
+    config = {"transport": "local", "scheduler": "slurm", "batch": {"poll_floor": 0.2}}
+    async with registry.backend(config) as backend:
+        spec = SubmissionSpec(executable="sh", arguments=("-c", SCRIPT), resources=Resources(memory_mb=50))
+        handle = (await backend.submit(spec)).handles[0]
+        while not (status := (await backend.status([handle]))[handle]).state.final:
+            await asyncio.sleep(0.2)
+        output = (await backend.fetch_output([handle], Path(mkdtemp())))[handle]
+        print(output.stdout.read_text(), output.stderr and output.stderr.read_text(), status)
+        await backend.purge([handle])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["by hand", "inside of a job"])
+def test_submitted_from_inside_of_a_job(site: Site, client: Client, way: str) -> None:
+    """Submitted from inside of a job whose memory is told by the core: a copy sees its own job's variables, and its srun runs."""
+    outer = ["srun", "--quiet", "--mem-per-cpu=10", "--ntasks=1", "--export=ALL,SBATCH_ACCOUNT=itest"]
+    command = [str(client.at / "venv" / "bin" / "python"), "-c", INSIDE]
+    ended = site.host.run(*(outer if way == "inside of a job" else []), *command, seconds=120)
+    assert ended.returncode == 0, ended.stderr
+    seen = dict(
+        line.split("=", 1) for line in ended.stdout.splitlines() if line.startswith(("SLURM", "PMI")) and "=" in line
+    )
+    assert "\nstep\n" in ended.stdout
+    assert (seen["SLURM_MEM_PER_NODE"], "SLURM_MEM_PER_CPU" in seen, "SLURM_STEP_ID" in seen) == ("50", False, False)
+    assert not [name for name in seen if name.startswith("PMI")]
