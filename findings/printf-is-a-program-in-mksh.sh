@@ -1,0 +1,27 @@
+#!/bin/bash
+# mksh R59c: printf is no builtin; each one is a process, a thousand times slower, and bounded by the kernel's limit on arguments.
+# Expected: a builtin as in every other shell that is called sh somewhere (dash, busybox, bash, ksh93, zsh, yash); portable
+# scripts prefer printf to echo for what it prints, not for what it costs. mksh offers its own builtin print instead, and
+# Android's /system/bin/sh is mksh.
+# Why it matters: a loop over a thousand records takes seconds instead of milliseconds; a secret in printf's arguments is in the
+# process list; and a value longer than 128 KiB is "Argument list too long" in mksh alone.
+. "$(dirname "$0")/common.sh"
+with_debian trixie mksh=59c-41+b2 dash=0.5.12-12 coreutils
+
+cat >"$tmp/printf.sh" <<'END'
+case $(type printf) in
+*builtin*) echo "printf is a builtin" ;;
+*) echo "printf is a program" ;;
+esac
+value=x
+while [ ${#value} -lt 200000 ]; do value=$value$value; done
+printf '%s' "$value" >/tmp/value 2>/dev/null
+echo "exit code $?, $(wc -c </tmp/value) of ${#value} bytes"
+END
+expected "printf is a builtin, exit code 0, 262144 of 262144 bytes"
+version "dash 0.5.12"
+seen "$(within dash /tmp/printf.sh)" "printf is a builtin
+exit code 0, 262144 of 262144 bytes"
+version "mksh 59c"
+seen "$(within mksh /tmp/printf.sh)" "printf is a program
+exit code 126, 0 of 262144 bytes"
