@@ -53,6 +53,7 @@ class Wrapped:
                 ready = self.copy(index) / "work" / "ready"
                 until(ready.exists)
                 os.killpg(wrapper.pid, number)
+                (self.copy(index) / "sent").touch()
             wrapper.wait(SECONDS)
         return " ".join((self.copy(index) / "exit").read_text().split()[:2])
 
@@ -87,6 +88,17 @@ def test_a_record_says_that_a_signal_came(wrapped: Wrapped) -> None:
     with ThreadPoolExecutor(len(ENDS)) as pool:
         runs = [pool.submit(wrapped.run, script, number, i) for i, (script, number, _) in enumerate(ENDS)]
         assert [run.result() for run in runs] == [record for _, _, record in ENDS]
+
+
+def test_a_payload_may_be_signalled_alone_after_all_were_woken(wrapped: Wrapped) -> None:
+    """Slurm wakes every process of a job, then asks one after the other to end: the payload may be over before its wrapper is asked."""
+    script = f'trap "exit 0" TERM; echo "$$" >pid; {LOOP}'
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(wrapped.run, script, signal.SIGCONT)
+        pid = wrapped.copy(0) / "work" / "pid"
+        until(lambda: pid.exists() and (wrapped.copy(0) / "sent").exists())
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        assert run.result() == "caught 0"
 
 
 def test_a_signal_behind_the_end_had_no_part_in_it(wrapped: Wrapped) -> None:

@@ -38,14 +38,14 @@ def site(request: pytest.FixtureRequest, daemons: Daemons) -> Host:
     return daemons.up("slurm", **SITES[request.param]).host
 
 
-async def begin(life: Life, script: str, **resources: object) -> None:
-    """Submit a copy for each code, and wait until they are ready."""
+async def begin(life: Life, script: str, times: int = 1, **resources: object) -> None:
+    """Submit a copy for each code, some times, and wait until they are ready."""
     spec = SubmissionSpec(
         executable="sh", arguments=("-c", script), resources=Resources.model_validate(resources), tag=life.tag
     )
-    copies = [CopyVars(environment={"CODE": str(code)}) for code in CODES]
+    copies = [CopyVars(environment={"CODE": str(code)}) for code in CODES * times]
     life.handles = list((await life.backend.submit(spec, copies)).handles.values())
-    await wait_for_files(life, "ready", len(CODES))
+    await wait_for_files(life, "ready", len(copies))
 
 
 async def wait_for_files(life: Life, name: str, count: int) -> None:
@@ -72,11 +72,13 @@ async def ended(life: Life, seconds: float = 60) -> Told:
     return told(statuses)
 
 
-def all_told(state: JobState, reason: str) -> Told:
+def all_told(state: JobState, reason: str, times: int = 1) -> Told:
     """Return what is to be told where the codes stand beside another reason."""
-    return [(state, reason, code) for code in CODES]
+    return [(state, reason, code) for code in CODES * times]
 
 
+MANY = 28
+"""Times two: as many as the node runs at once. Slurm signals one process after the other: some payloads end before their wrapper is signalled."""
 BY_THEMSELVES: Told = [(JobState.DONE, None, 0), (JobState.FAILED, "exit_code", 3)]
 
 
@@ -84,7 +86,7 @@ BY_THEMSELVES: Told = [(JobState.DONE, None, 0), (JobState.FAILED, "exit_code", 
 async def test_what_is_killed_or_had_its_time_is_told_so(site: Host) -> None:
     """By us, by the site, by the time limit; what signals its own group was ended by nobody."""
     async with living(site) as limited, living(site) as killed, living(site) as cancelled, living(site) as own:
-        await begin(limited, HANDLES, wall_time_s=30)
+        await begin(limited, HANDLES, 20, wall_time_s=30)
         await begin(killed, HANDLES)
         await begin(cancelled, HANDLES)
         await begin(own, 'trap : TERM; kill -s TERM 0; : >ready; exit "$CODE"')
@@ -95,7 +97,7 @@ async def test_what_is_killed_or_had_its_time_is_told_so(site: Host) -> None:
         assert await ended(own) == BY_THEMSELVES
         assert all(outcome.ok for outcome in (await own.backend.kill(own.handles)).values())
         assert told(await own.statuses()) == BY_THEMSELVES
-        assert await ended(limited, 150) == all_told(JobState.FAILED, "timeout")
+        assert await ended(limited, 150) == all_told(JobState.FAILED, "timeout", 20)
 
 
 @contextmanager
@@ -113,9 +115,21 @@ def urgent(host: Host) -> Generator[None]:
 async def test_what_is_preempted_is_told_so(site: Host) -> None:
     """Slurm cancels it to make room for something else."""
     async with living(site) as life:
-        await begin(life, HANDLES, queue="cancelled")
+        await begin(life, HANDLES, MANY, queue="cancelled")
         with urgent(site):
-            assert await ended(life) == all_told(JobState.FAILED, "preempted")
+            assert await ended(life) == all_told(JobState.FAILED, "preempted", MANY)
+
+
+@pytest.mark.asyncio
+async def test_of_many_that_end_at_once_each_is_told_so(site: Host) -> None:
+    """Killed by us, cancelled by the site."""
+    async with living(site) as killed, living(site) as cancelled:
+        await begin(killed, HANDLES, MANY)
+        await killed.backend.kill(killed.handles)
+        assert await ended(killed) == all_told(JobState.KILLED, "killed_by_user", MANY)
+        await begin(cancelled, HANDLES, MANY)
+        cancelled.admin("scancel", *cancelled.natives())
+        assert await ended(cancelled) == all_told(JobState.KILLED, "killed_by_site", MANY)
 
 
 @pytest.mark.asyncio

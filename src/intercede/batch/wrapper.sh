@@ -32,7 +32,9 @@ ic_top=${PWD%/copies/*/work}
 
 # A signal for the whole group is the payload's to die of, or to handle; it must not end this shell before the record is
 # written. Handlers, unlike ignored signals, do not pass on to what is started.
-ic_signal=
+# Slurm signals one process after the other, the payload first, but CONT has come to all of them before it sends TERM.
+ic_signal='' ic_woken=''
+trap 'ic_woken=caught' CONT
 trap 'ic_signal=1' HUP
 trap 'ic_signal=2' INT
 trap 'ic_signal=3' QUIT
@@ -72,14 +74,13 @@ now() {
 
 # What it ends with after a signal came is "caught", since whoever sent that may have ended it: then the scheduler's word
 # counts. A shell tells death by signal n as 128 + n.
-ic_code=126 ic_what="code 126" ic_now=
+ic_code=126 ic_what="code 126"
 if [ -e ../killed ]; then
     ic_what="signal 15"
 elif stage && [ -z "$ic_signal" ]; then
     (payload "$ic_stdout" "$ic_stderr" "$ic_top")
-    ic_code=$?
-    now # first: a scheduler may signal one process after the other, the payload before this one
-    ic_what=${ic_signal:+caught}
+    ic_code=$? ic_what=${ic_signal:+caught} # of the payload's end and no later
+    ic_what=${ic_what:-$ic_woken}
     [ "$ic_code" -le 384 ] || ic_code=$((ic_code - 256)) # yash tells death by signal n as 384 + n
     ic_what="${ic_what:-code} $ic_code"
     [ "$ic_code" -le 128 ] || [ "$ic_code" -gt 192 ] || ic_what="signal $((ic_code - 128))"
@@ -89,7 +90,7 @@ fi
 [ ! -e ../secrets ] || . ../secrets
 ic_host=-
 [ ! -r /proc/sys/kernel/hostname ] || read -r ic_host </proc/sys/kernel/hostname
-[ -n "$ic_now" ] || now
+now
 # One line, one write; without its line's end it counts nowhere. Renaming would be a process more for every copy. The file
 # grows by it, which tells whoever knows it by its size that it is another one.
 printf '%s\n%120s' "$ic_what $ic_now $ic_host $ic_native $ic_attempt" '' 1<>../exit || exit "$ic_code" # let who started us tell
