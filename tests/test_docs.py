@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import venv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import signature
@@ -34,7 +35,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LANGUAGES = ("console", "python", "sh", "toml", "json", "yaml", "text")
 REMARK = re.compile(r"<!-- (file|not run): (.+?) -->\s*\Z")
 COMMAND = re.compile(r"^\$ (.*(?:\n> .*)*)\n?", re.MULTILINE)
-COMMANDS_ON_PATH = ("intercede", "pytest")
+COMMANDS_ON_PATH = ("intercede", "pip", "pytest")
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Reader:
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's spelling of "do not isolate"
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:randomly",
+            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:randomly -o asyncio_default_fixture_loop_scope=function",
         }
 
     def program(self, source: str) -> None:
@@ -101,7 +102,7 @@ def assert_shows(command: str, want: str, got: str) -> None:
 def reader(tmp_path: Path) -> Reader:
     """Return a reader with an environment that has intercede as this one has it, and pip."""
     environment, home, here = tmp_path / "environment", tmp_path / "home", tmp_path / "empty"
-    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", environment], check=True)
+    venv.create(environment, symlinks=True)  # with the pip of ours, as all else
     python = environment / "bin" / "python"
     for library in environment.glob("lib/python*/site-packages"):
         ours = sysconfig.get_path("purelib")

@@ -2,11 +2,14 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import RunModule
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,18 +24,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def intercede(tmp_path: Path, environment: dict[str, str]) -> Command:
+def intercede(tmp_path: Path, environment: dict[str, str], run_module: "RunModule") -> Command:
     """Return a function that runs ``intercede`` with arguments, and variables as keywords."""
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "intercede", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env=environment | variables,
-            check=False,
-        )
+        return run_module("intercede", *arguments, directory=tmp_path, variables=environment | variables)
 
     return run

@@ -76,6 +76,7 @@ def test_several_copies_are_told_apart(intercede: Command) -> None:
     """Each line of several copies begins with the copy's index, also one without an end."""
     ended = intercede("run", "--copies", "3", "--", "printf", r"one\ntwo")
 
+    assert ended.returncode == 0, ended
     assert ended.stdout.splitlines() == [f"{index}: {word}" for index in range(3) for word in ("one", "two")]
 
 

@@ -186,15 +186,25 @@ def wheelhouse(shared: Path, build_wheel: Callable[[Path, Path], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def libraries(shared: Path) -> Path:
-    """Return a directory of links to what intercede requires, and to nothing else."""
-    directory = shared / "libraries"
-    with once(directory) as first:
-        if first:
-            directory.mkdir()
-            for name in sorted(_required([*LIBRARIES, "intercede[all]"], set()) - {"intercede"}):
-                _link(name, directory)
-    return directory
+def link(shared: Path) -> Callable[..., Path]:
+    """Return a function that makes a directory of links to what these distributions are and require, and to nothing else."""
+
+    def links(*names: str) -> Path:
+        directory = shared / f"libraries-{names[0]}"
+        with once(directory) as first:
+            if first:
+                directory.mkdir()
+                for name in sorted(_required(list(names), set()) - {"intercede"}):
+                    _link(name, directory)
+        return directory
+
+    return links
+
+
+@pytest.fixture(scope="session")
+def libraries(link: Callable[..., Path]) -> Path:
+    """Return the directory of what every environment has."""
+    return link(*LIBRARIES, "intercede[all]")
 
 
 def _required(requirements: list[str], seen: set[str]) -> set[str]:

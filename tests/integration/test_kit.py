@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
     from subprocess import CompletedProcess
 
     from tests.integration.conftest import Environment
 
+PAGE = Path(__file__).parents[2] / "docs/how-to/write-tests-of-your-own.md"
 ONE = "intercede/submit::IC-SUBMIT-01[fake]"
 REPORT_KEYS = {
     "contract",
@@ -134,16 +137,23 @@ def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path)
     assert "1 passed" in last
 
 
-def test_an_author_s_own_tests_use_the_fixtures(plain: Environment, tmp_path: Path) -> None:
-    """An author's own tests get a backend of the subject by fixture; run with a path, the suite comes along."""
-    (tmp_path / "test_own.py").write_text(
-        "import asyncio\n\n\n"
-        "def test_own(intercede_backend):\n"
-        "    async def enter():\n"
-        "        async with intercede_backend() as backend:\n"
-        "            return type(backend).__name__\n\n"
-        "    assert asyncio.run(enter()) == 'FakeBackend'\n"
-    )
-    done, _ = kit(plain, "--intercede-backend=fake", "test_own.py", "-k", "test_own")
-    assert done.returncode == 0, done.stdout
+@pytest.mark.parametrize("plugin", ["pytest-asyncio", "anyio", "neither"])
+def test_an_author_s_own_tests_use_the_fixtures(
+    plain: Environment, tmp_path: Path, link: Callable[..., Path], plugin: str
+) -> None:
+    """As the page says, with one plugin for coroutines or none; run with a path, the suite comes along."""
+    name = f"test_with_{plugin.replace('-', '_')}.py"
+    for each in (name, "pytest.ini") if plugin == "pytest-asyncio" else (name,):
+        found = re.search(rf"<!-- file: {re.escape(each)} -->\n```\w+\n(.*?\n)```\n", PAGE.read_text(), re.DOTALL)
+        assert found, each
+        (tmp_path / each).write_text(found[1])
+    plugins = "" if plugin == "neither" else str(link(plugin))
+
+    options = ("--intercede-backend=fake", "-W", "error", "-v", name, "-k", "can_be_purged")
+    done, last = kit(plain, *options, PYTHONPATH=plugins)
+
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+    assert "PARTIAL" in last
+    loaded = {each for each in ("anyio", "asyncio") if re.search(rf"^plugins: .*\b{each}-", done.stdout, re.MULTILINE)}
+    assert loaded == {plugin.removeprefix("pytest-")} - {"neither"}

@@ -4,13 +4,16 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import intercede
+
+if TYPE_CHECKING:
+    from tests.conftest import RunModule
 
 HERE = Path(__file__).parent / "site"
 SOURCES = Path(intercede.__file__).parents[1]
@@ -57,30 +60,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, site: Path) -> Pytest:
+def run(tmp_path: Path, site: Path, run_module: "RunModule") -> Pytest:
     """Run pytest in a directory that holds the conftest and nothing else, with no plugins but ours."""
 
     def pytest_run(*arguments: str, conftest: str = "", where: str = ".", path: Path = SOURCES) -> Run:
         (tmp_path / "conftest.py").write_text(CONFTEST + conftest)
-        return Run(
-            subprocess.run(
-                [sys.executable, "-P", "-m", "pytest", "-p", "intercede_pytest", *arguments],
-                cwd=tmp_path / where,
-                env={
-                    **{
-                        name: value
-                        for name, value in os.environ.items()
-                        if not name.startswith(("PYTEST", "INTERCEDE"))
-                    },
-                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                    "PYTHONPATH": os.pathsep.join(map(str, (SOURCES, HERE, site, path))),
-                },
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-        )
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "INTERCEDE"))}
+        variables = {
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join(map(str, (SOURCES, HERE, site, path))),
+        }
+        options = ("-p", "intercede_pytest")
+        return Run(run_module("pytest", *options, *arguments, directory=tmp_path / where, variables=ours | variables))
 
     return pytest_run
 

@@ -1,0 +1,65 @@
+"""A Python that has imported what programs of the tests import, and forks for each: a new process, without the second that it takes.
+
+Requests come by the socket that is its stdin, one at a time: a module, its arguments, variables and a directory as JSON,
+with the descriptors of stdout and stderr. The answers are the process id, and how the process ended.
+"""
+
+import gc
+import json
+import os
+import runpy
+import socket
+import sys
+from importlib import import_module
+
+PRELOADED = (
+    "asyncio",
+    "intercede.batch",
+    "intercede.contract.credentials",
+    "intercede.registry.loading",
+    "pdb",
+    "pydantic",
+    "pytest",
+    "rich.console",
+    "tomllib",
+    "typer",
+    "unittest",
+    "xml.etree.ElementTree",
+)
+
+
+def serve() -> str:
+    """Fork for each request. What returns is the new process, with the module that it is to run."""
+    asked = socket.socket(fileno=0)
+    while True:
+        request, streams, _, _ = socket.recv_fds(asked, 1 << 18, 2)
+        if not request:
+            sys.exit()
+        pid = os.fork()
+        if not pid:
+            asked.detach()
+            return become(streams, **json.loads(request))
+        for stream in streams:
+            os.close(stream)
+        asked.send(b"%d" % pid)
+        asked.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def become(streams: list[int], module: str, arguments: list[str], variables: dict[str, str], directory: str) -> str:
+    """Have this process be as one that was started like this."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, stream in enumerate((nothing, *streams)):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv[1:] = arguments
+    sys.path[:0] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
+    return module
+
+
+for each in PRELOADED:
+    import_module(each)
+gc.freeze()  # what is here is no garbage of theirs
+runpy.run_module(serve(), run_name="__main__", alter_sys=True)
