@@ -20,6 +20,7 @@ ROOT=$ROOT/pythons
 root=$ROOT/releases/$release
 release_once "$release"
 install_once "$root" make ca-certificates "$python" "$python-venv"
+carry /etc/hosts
 carry /etc/resolv.conf
 carry /etc/pip.conf
 carry /etc/ssl/certs/ca-certificates.crt

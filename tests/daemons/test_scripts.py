@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from tests.daemons.conftest import Combination
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SCRIPTS = sorted([*HERE.rglob("*.sh"), HERE.parent / "pythons.sh", *ROOT.glob(".ci/*")])
 
 
-@pytest.mark.parametrize("script", sorted(HERE.rglob("*.sh")), ids=lambda path: str(path.relative_to(HERE)))
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_shellcheck_finds_nothing(script: Path) -> None:
     """Every script is clean, with what it sources."""
     tool = Path(sys.executable).with_name("shellcheck")

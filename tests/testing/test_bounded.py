@@ -148,10 +148,15 @@ def test_what_would_end_this_process_raises(name: str, arguments: tuple[object, 
     assert (os._exit, os.abort, os.execv) == before
 
 
+# From Python 3.12 on a fork beside a thread warns, and xdist has a thread in each worker. The child only ends.
+forks_beside_threads = pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning")
+
+
 def _waited(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@forks_beside_threads
 def test_a_fork_of_its_own_may_end() -> None:
     """Only this very process is kept from it."""
 
@@ -164,6 +169,7 @@ def test_a_fork_of_its_own_may_end() -> None:
     assert bounded.run(forks, 10).get() == 7
 
 
+@forks_beside_threads
 def test_a_fork_that_goes_on_ends_at_the_first_turn_of_its_loop(tmp_path: Path) -> None:
     """Else everything that follows would be done twice."""
 
