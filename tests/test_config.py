@@ -122,3 +122,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """No file is searched for elsewhere."""
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_a_configuration_that_is_shown_holds_no_secret(tmp_path: Path) -> None:
+    """A secret is no option, and stands there by mistake: neither repr nor an error about the file shows it."""
+    file = tmp_path / "intercede.toml"
+    file.write_text('[backends.x]\npassword = "Tr0ub4dor"\n')
+    assert "Tr0ub4dor" not in repr(load(file))
+
+    file.write_text('[backend.x]\npassword = "Tr0ub4dor"\n')
+    with pytest.raises(ConfigError, match="backend is no section") as caught:
+        load(file)
+    assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)}"

@@ -175,3 +175,19 @@ async def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory,
 
     assert isinstance(password, Password)
     assert password.password.get_secret_value() == word
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "secret", ["Tr0ub4dor&3", "aGVsbG8/d29ybGQ=", "-----BEGIN KEY-----\nMIIE\n", "x" * 5000, "nul\0"]
+)
+async def test_a_secret_in_the_place_of_its_file_is_not_repeated(secret: str) -> None:
+    """Who gives the password itself learns that a file is wanted; neither the error nor its cause shows it."""
+    async with FileCredentials(password=secret, resources=["r"]) as provider:
+        with pytest.raises(AuthenticationError, match="give the path of a file that holds it") as caught:
+            await provider.get(CredentialNeed(resource="r", kinds=("password",)))
+    assert secret not in f"{caught.value!r} {vars(caught.value)} {caught.value.__cause__!r}"
+
+    with pytest.raises(ConfigError) as refused:
+        FileCredentials(password=secret)
+    assert secret not in f"{refused.value!r} {vars(refused.value)}"

@@ -786,14 +786,14 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
     ("more", "field", "says"),
     [
         ({"user": "me"}, "user", "both the transport and the scheduler take it"),
-        ({"user": "me"}, "user", '"transport": {"type": ..., "user": \'me\'}'),
-        ({"anything": 1}, "anything", "neither the transport nor the scheduler has it"),
+        ({"user": "me"}, "user", 'where it belongs, as "transport": {"type": ..., "user": ...}'),
+        ({"anything": 1}, "anything", "anything is no option, in the configuration; the options are: the transport: "),
         (
             {"max_files": 1},
             "max_files",
-            'neither the transport nor the scheduler has it; write "batch": {"max_files": 1}',
+            'it is the BatchBackend\'s; write it where it belongs, as "batch": {"max_files": 1}',
         ),
-        ({"max_file": 1}, "max_file", "has it; did you mean 'max_files'?"),
+        ({"max_file": 1}, "max_file", "max_file is no option, in the configuration; did you mean 'max_files'?"),
         ({"prot": 1}, "prot", "did you mean 'port'?"),
         ({"port": "x"}, "port", "port = 'x' will not do"),
         ({"credentials": 1}, "credentials", "credentials are never data"),
@@ -803,7 +803,7 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
         ({"transport": {"type": "rsh", "port": "x"}}, "transport.port", "transport.port = 'x' will not do"),
         ({"transport": {"type": "rsh", "port": 1}, "port": 2}, "port", "port stands twice"),
         ({"transport": {"type": "rsh", "credentials": 1}}, "transport.credentials", "credentials are never data"),
-        ({"transport": "greedy", "colour": 1}, "colour", "neither the transport nor the scheduler has it"),
+        ({"transport": "greedy", "colour": 1}, "colour", 'under "batch": root, max_files'),
     ],
 )
 def test_options_without_one_owner_are_refused_with_the_nested_form(
@@ -1102,3 +1102,75 @@ def test_the_module_is_one_registry(site: Site) -> None:
     site.path.rename(site.path.with_name("gone"))
     registry.refresh()
     assert "fresh" not in {each.name for each in registry.plugins("transports")}
+
+
+# Secrets
+
+HUSH = "Tr0ub4dor&3"
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "says"),
+    [
+        ({"password": HUSH}, "password", "a secret never is one; hand a provider over in code, registry.backend("),
+        ({"api_token": HUSH}, "api_token", "a secret never is one"),
+        ({"pasword": HUSH}, "pasword", "pasword is no option"),
+        ({"transport": {"type": "local", "password": HUSH}}, "transport.password", "a secret never is one"),
+        ({"batch": {"secret": HUSH}}, "batch.secret", "a secret never is one"),
+        ({"slots": {"password": HUSH}}, "slots", "slots = {'password': '***'} will not do"),
+        ({"slots": f"https://me:{HUSH}@host"}, "slots", "slots = 'https://***@host' will not do"),
+        ({"transport": {"type": {"password": HUSH}}}, "transport.type", "transport.type must be a name"),
+        ({"transport": [{"password": HUSH}]}, "transport", "transport must be a name or a table"),
+    ],
+)
+def test_no_error_repeats_a_secret(config: dict[str, object], field: str, says: str) -> None:
+    """A password is no option, in whatever place; neither the message nor an attribute shows it, and no advice writes it down."""
+    with pytest.raises(ConfigError) as caught:
+        Registry().backend({"transport": "local", "scheduler": "direct", **config})
+
+    assert says in str(caught.value)
+    assert caught.value.field == field
+    assert HUSH not in f"{caught.value!r} {vars(caught.value)}"
+    assert "write it where it belongs" not in str(caught.value)
+
+
+def test_a_plugin_s_own_words_are_told_without_its_secrets(site: Site) -> None:
+    """A stranger's plugin may have a secret for an option, and cite it; what is ours repeats it nowhere."""
+    code = (
+        "from intercede.contract import ConfigError\n"
+        "def refuses(*, password): raise ConfigError(f'{password!r} is short', field='password', value=password)\n"
+        "def breaks(*, password): raise ValueError(f'{password!r} is short')\n"
+        "def typed(*, pin: int): pass\n"
+    )
+    site.install(
+        "acme", code=code, transports__refuses="refuses", transports__breaks="breaks", transports__typed="typed"
+    )
+
+    for options in (
+        {"type": "refuses", "password": HUSH},
+        {"type": "breaks", "password": HUSH},
+        {"type": "typed", "pin": "0x1"},
+    ):
+        with pytest.raises((ConfigError, PluginLoadError)) as caught:
+            Registry().transport(options)
+        shown = f"{caught.value!r} {vars(caught.value)}"
+        assert HUSH not in shown
+        assert "0x1" not in shown
+
+
+def test_a_misspelt_option_gets_one_piece_of_advice() -> None:
+    """The nearest option, and all that there are: not a place for what is no option."""
+    with pytest.raises(ConfigError) as caught:
+        Registry().backend({"transport": "ssh", "scheduler": "direct", "hots": "login.example.org"})
+
+    assert str(caught.value).startswith(
+        "hots is no option, in the configuration; did you mean 'host'?; the options are: "
+    )
+    assert "the scheduler: slots" in str(caught.value)
+    assert "write" not in str(caught.value)
+
+
+def test_a_name_with_a_telling_word_stays_in_the_message() -> None:
+    """Only values of a configuration are hidden, names of plugins never."""
+    with pytest.raises(PluginNotFoundError, match="transports:token-ring"):
+        Registry().transport("token-ring")

@@ -22,7 +22,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -43,15 +43,18 @@ _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration file says. What a table's options must be, its plugin tells when it is made."""
+    """What a configuration file says. What a table's options must be, its plugin tells when it is made.
+
+    Its repr shows no table: a secret may stand there by mistake.
+    """
 
     path: Path
     """The file."""
-    backends: Mapping[str, Table]
+    backends: Mapping[str, Table] = field(repr=False)
     """Name -> ``{"type": ...}`` or ``{"transport": ..., "scheduler": ...}`` with options."""
-    transports: Mapping[str, Table]
+    transports: Mapping[str, Table] = field(repr=False)
     """Name -> ``{"type": ...}`` with options."""
-    schedulers: Mapping[str, Table]
+    schedulers: Mapping[str, Table] = field(repr=False)
     """Name -> ``{"type": ...}`` with options."""
     prefer: Mapping[str, str]
     """Pins: ``GROUP:NAME`` -> distribution."""
@@ -154,10 +157,12 @@ def _mapping(file: Path, key: str, value: object) -> Table:
 def _wrong(  # noqa: PLR0917 -- each is a part of one sentence
     file: Path, key: str, value: object, what: str, expected: str, lead: str = "what would do:"
 ) -> ConfigError:
+    from intercede.redaction import redacted  # noqa: PLC0415 -- for errors only
+
     return ConfigError(
         f"{file}: {key} {what}; {lead} {expected}",
         field=key,
-        value=value,
+        value=cast("dict[str, object]", redacted({key: value}))[key],
         expected=expected,
         where=str(file),
     )

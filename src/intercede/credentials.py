@@ -189,8 +189,16 @@ def _read(path: Path, *, is_secret: bool = False) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             _check(path, os.fstat(descriptor), is_secret=is_secret)
             return file.read()
-    except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
+    except PermissionError as error:
         raise AuthenticationError(f"{path} cannot be read: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
+        if path.parent.is_dir() and path.parent != Path():
+            raise AuthenticationError(f"{path} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise AuthenticationError(
+            f"a file of credentials cannot be read: {why}. Its name is not repeated, for it may be the secret itself: give "
+            "the path of a file that holds it, with a directory"
+        ) from None
 
 
 def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
@@ -209,7 +217,5 @@ def _path(given: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _needs(field: str, value: object, other: str, its: object) -> None:
-    if value is not None and its is None:
-        raise ConfigError(
-            f"{field} is of no use without {other}", field=field, value=value, expected=f"{other} as well"
-        )
+    if value is not None and its is None:  # it is not repeated: it may be the secret itself, in the place of its file
+        raise ConfigError(f"{field} is of no use without {other}", field=field, expected=f"{other} as well")

@@ -242,3 +242,10 @@ def read(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:
         return b""
+
+
+def test_the_line_that_ends_jobs_holds_no_secret() -> None:
+    """It is printed, and may land in a log; what is hidden is to be filled in."""
+    line = ending({"type": "grid", "endpoint": "https://ce", "token": "Tr0ub4dor"}, None, "tag")
+
+    assert "'endpoint': 'https://ce', 'token': '***'" in line

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from intercede.cli.words import plain, say
 from intercede.contract.errors import ConfigError
+from intercede.redaction import scrubber
 from intercede.testing import report as reporting
 from intercede.testing.checking import Told, inspect
 from intercede.testing.clauses import CLAUSES, Clause
@@ -21,7 +22,6 @@ from intercede.testing.finding import MARGIN
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
-from intercede.testing.redaction import scrubber
 from intercede.testing.verdict import Facts, Report, Result, State
 
 __all__ = ["check", "matching", "prepare"]

@@ -27,6 +27,7 @@ from intercede.contract.errors import (
     UnsupportedSpecError,
 )
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
+from intercede.redaction import redacted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for these reasons stays so: waiting on is of no use
@@ -57,11 +58,14 @@ def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec
 
 
 def ending(config: str | Mapping[str, object], file: Path | None, tag: str) -> str:
-    """Write a line of Python that kills whatever a backend finds by a tag; one line, to be pasted as it is."""
+    """Write a line of Python that kills whatever a backend finds by a tag; one line, to be pasted as it is.
+
+    Where the configuration holds what may be a secret, three asterisks stand in its place.
+    """
     registry = "Registry()" if file is None else f"Registry({str(file.absolute())!r})"
     return (
         "import asyncio; from intercede.registry import Registry; r = asyncio.Runner(); "
-        f"b = {registry}.backend({config!r}); r.run(b.__aenter__()); "
+        f"b = {registry}.backend({redacted(config)!r}); r.run(b.__aenter__()); "
         f"print(r.run(b.kill(r.run(b.find({tag!r}))))); r.run(b.__aexit__(None, None, None)); r.close()"
     )
 

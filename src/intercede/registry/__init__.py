@@ -9,8 +9,8 @@
 Making an object connects nowhere; entering it may.
 """
 
-from intercede.contract.errors import ConfigError, PluginDeniedError
-from intercede.plugin import Plugin, nearest
+from intercede.contract.errors import ConfigError, IntercedeError, PluginDeniedError
+from intercede.plugin import GROUPS, Plugin, nearest
 from intercede.registry.names import Names, PluginShadowWarning, note_running
 from intercede.registry.precedence import Explanation, described
 
@@ -83,14 +83,7 @@ class Registry(Names):
         """
         from intercede.contract.backend import JobBackend  # noqa: PLC0415 -- loads pydantic
 
-        table, where = self._table("backends", config)
-        whole, composed = "type" in table, {"transport", "scheduler"} & set(table)
-        if whole and not composed:
-            made = self._whole("backends", table, where, credentials)
-        elif len(composed) > 1 and not whole:
-            made = self._composed(table, where, credentials)
-        else:
-            raise _neither(table, where)
+        made = self._made("backends", config, credentials)
         assert isinstance(made, JobBackend)  # noqa: S101 -- the gate said so; this tells the type checkers
         return made
 
@@ -104,7 +97,7 @@ class Registry(Names):
         """
         from intercede.contract.transport import Transport  # noqa: PLC0415 -- loads pydantic
 
-        made = self._whole("transports", *self._table("transports", config), credentials)
+        made = self._made("transports", config, credentials)
         assert isinstance(made, Transport)  # noqa: S101 -- as above
         return made
 
@@ -116,7 +109,7 @@ class Registry(Names):
         """
         from intercede.contract.scheduler import Scheduler  # noqa: PLC0415 -- loads pydantic
 
-        made = self._whole("schedulers", *self._table("schedulers", config))
+        made = self._made("schedulers", config)
         assert isinstance(made, Scheduler)  # noqa: S101 -- as above
         return made
 
@@ -137,6 +130,23 @@ class Registry(Names):
         return (plugin.reason,) if plugin.status == "malformed" else tried(plugin, seconds)
 
     # How an object is made
+
+    def _made(self, group: str, config: object, credentials: "CredentialProvider | None" = None) -> object:
+        """Make an object of a group. No error repeats what may be secret in its configuration."""
+        try:
+            table, where = self._table(group, config)
+            parts = {"transport", "scheduler"} & set(table) if group == "backends" else set[str]()
+            if not parts and ("type" in table or group != "backends"):
+                return self._whole(group, table, where, credentials)
+            if len(parts) > 1 and "type" not in table:
+                return self._composed(table, where, credentials)
+            raise _neither(table, where)
+        except IntercedeError as error:
+            from intercede.redaction import keep_secrets  # noqa: PLC0415 -- for errors only
+
+            tables = [self._read.tables(each) for each in GROUPS] if self._read else []
+            keep_secrets(error, tables if isinstance(config, str) else [config, *tables])
+            raise
 
     def _table(self, group: str, config: object) -> "tuple[Mapping[str, object], str]":
         """Return the mapping that a configuration means, and where it stands."""

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import SimpleNamespace
+from typing import cast
 
 from intercede.contract.errors import ConfigError
 from intercede.plugin import nearest
@@ -57,10 +58,10 @@ def bind(
         ConfigError: An option is unknown, missing, of the wrong type, or ``credentials``.
     """
     parameters = {name: each for name, each in _parameters(target).items() if name not in {*reserved, CREDENTIALS}}
-    for name, value in given.items():
+    for name in given:
         _refuse_credentials(name, prefix, where)
         if name not in parameters and not _takes_any(target):
-            raise _unknown(name, value, parameters, prefix, where)
+            raise _unknown(name, nearest(name, parameters), ", ".join(parameters), where, prefix)
     for name in needed(target):
         if name in parameters and name not in given:
             raise ConfigError(
@@ -89,11 +90,12 @@ def placed(error: ConfigError, *, where: str, prefix: str = "", flat: Collection
     if error.where is not None:
         return error
     field = prefix.rstrip(".") if error.field is None else error.field if error.field in flat else prefix + error.field
-    value = "" if error.value is None else f" = {error.value!r}"
+    given = _without_secrets(field, error.value)
+    value = "" if given is None else f" = {given!r}"
     return ConfigError(
         f"{field or 'the table'}{value} will not do, in {where}: {error}",
         field=field or None,
-        value=error.value,
+        value=given,
         expected=error.expected,
         where=where,
     )
@@ -115,7 +117,8 @@ def split(
         _refuse_credentials(name, "", where)
         owners = [role for role, parameters in takers.items() if name in parameters]
         if len(owners) != 1:
-            raise _unowned(name, value, owners, takers, _parameters(batch), where)
+            composing = [option for option in _parameters(batch) if option not in takers]
+            raise _unowned(name, value, takers, composing, where)
         parts[owners[0]][name] = value
     return parts["transport"], parts["scheduler"]
 
@@ -138,52 +141,60 @@ def _signature(target: Target) -> inspect.Signature | None:
         return None
 
 
+def _without_secrets(field: str, value: object) -> object:
+    """Return an option's value as errors may show it."""
+    from intercede.redaction import redacted  # noqa: PLC0415 -- for errors only
+
+    return cast("dict[str, object]", redacted({field: value}))[field]
+
+
 def _shown(target: Target) -> str:
     return str(getattr(target, "__qualname__", None) or repr(target))
+
+
+_PROVIDER = "registry.backend(config, credentials=provider)"
+_HAND_OVER = f"hand a provider over in code, {_PROVIDER}, for example intercede.credentials.FileCredentials"
 
 
 def _refuse_credentials(name: str, prefix: str, where: str) -> None:
     if name == CREDENTIALS:
         raise ConfigError(
-            f"{prefix}credentials in {where}: credentials are never data; hand a provider over in code, "
-            "registry.backend(config, credentials=provider)",
+            f"{prefix}credentials in {where}: credentials are never data; {_HAND_OVER}",
             field=prefix + name,
-            expected="registry.backend(config, credentials=provider)",
+            expected=_PROVIDER,
             where=where,
         )
 
 
-def _unknown(name: str, value: object, known: Collection[str], prefix: str, where: str) -> ConfigError:
-    options = ", ".join(known) or "none"
+def _unknown(name: str, near: str, options: str, where: str, prefix: str = "") -> ConfigError:
+    """Refuse an option that nothing takes. Its value is not repeated: it may be a secret, under a misspelt name."""
+    from intercede.redaction import is_telling  # noqa: PLC0415 -- for errors only
+
+    is_secret = not near and is_telling(name)
+    why = f": a secret never is one; {_HAND_OVER}" if is_secret else f"{near}; the options are: {options or 'none'}"
     return ConfigError(
-        f"{prefix}{name} is no option, in {where}{nearest(name, known)}; the options are: {options}",
+        f"{prefix}{name} is no option, in {where}{why}",
         field=prefix + name,
-        value=value,
-        expected=options,
+        expected=_PROVIDER if is_secret else options or "none",
         where=where,
     )
 
 
-def _unowned(  # noqa: PLR0917 -- who may have it, and who has
-    name: str,
-    value: object,
-    owners: list[str],
-    takers: Mapping[str, Collection[str]],
-    batch: Collection[str],
-    where: str,
+def _unowned(
+    name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], where: str
 ) -> ConfigError:
-    known = [option for parameters in takers.values() for option in parameters]
-    what = (
-        "both the transport and the scheduler take it" if owners else "neither the transport nor the scheduler has it"
-    )
-    near = "" if owners or name in batch else nearest(name, known) or nearest(name, batch)
-    if name in batch and not owners:
-        nested = advice = f'"batch": {{"{name}": {value!r}}}'
+    """Refuse a flat option that both parts take, or none."""
+    if all(name in parameters for parameters in takers.values()):
+        what, nested = "both the transport and the scheduler take it", f'"transport": {{"type": ..., "{name}": ...}}'
+    elif name in batch:
+        what, nested = "it is the BatchBackend's", f'"batch": {{"{name}": {value!r}}}'
     else:
-        nested = f'"{owners[0] if owners else "transport"}": {{"type": ..., "{name}": {value!r}}}'
-        advice = f'it where it belongs, as {nested}, or under "batch" if it is the BatchBackend\'s'
+        every = {**{f"the {role}": known for role, known in takers.items()}, 'under "batch"': batch}
+        options = "; ".join(f"{whose}: {', '.join(known) or 'none'}" for whose, known in every.items())
+        near = nearest(name, [option for known in takers.values() for option in known]) or nearest(name, batch)
+        return _unknown(name, near, options, where)
     return ConfigError(
-        f"{name} cannot be placed, in {where}: {what}{near}; write {advice}",
+        f"{name} cannot be placed, in {where}: {what}; write it where it belongs, as {nested}",
         field=name,
         value=value,
         expected=nested,
@@ -205,10 +216,11 @@ def _validated(target: Target, parameter: inspect.Parameter, value: object, fiel
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, (field, *first["loc"])))
+        given = _without_secrets(field, value)
         raise ConfigError(
-            f"{place} = {value!r} will not do, in {where}: {first['msg']}",
+            f"{place} = {given!r} will not do, in {where}: {first['msg']}",
             field=field,
-            value=value,
+            value=given,
             expected=first["msg"],
             where=where,
         ) from None

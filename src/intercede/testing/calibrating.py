@@ -4,6 +4,7 @@ import time
 from tempfile import gettempdir
 
 from intercede.contract.backend import Capability
+from intercede.redaction import scrubber
 from intercede.testing import bounded
 from intercede.testing.child import run_child
 from intercede.testing.cleaning import SECONDS as _CLEANED
@@ -12,7 +13,6 @@ from intercede.testing.context import Context, shown
 from intercede.testing.files import scratch
 from intercede.testing.finding import told
 from intercede.testing.journal import brief
-from intercede.testing.redaction import scrubber
 from intercede.testing.subjects import Subject
 from intercede.testing.verdict import Facts
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Unpack
 
+from intercede.redaction import redacted
 from intercede.testing.clauses import CLAUSES, Clause, Level
 from intercede.testing.plan import Options, Plan, node_id, settle
-from intercede.testing.redaction import redacted
 from intercede.testing.running import Inspection
 from intercede.testing.subjects import RegistrySubject, Role
 from intercede.testing.verdict import Facts, Report, Result, judge

@@ -18,13 +18,13 @@ import pytest
 
 from intercede.contract import VERSION
 from intercede.contract.errors import IntercedeError
+from intercede.redaction import redacted_json
 from intercede.testing.clauses import CLAUSES, Clause, Level
 from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.finding import plain
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
-from intercede.testing.redaction import redacted_json
 from intercede.testing.report import explained, listed, prepare, properties, write
 from intercede.testing.running import Inspection
 from intercede.testing.verdict import Facts, Report, Result, State, judge

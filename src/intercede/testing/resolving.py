@@ -16,10 +16,10 @@ from typing import cast
 from intercede.config import as_given
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
+from intercede.redaction import scrubber
 from intercede.testing import bounded
 from intercede.testing.child import Child, run_child
 from intercede.testing.files import scratch
-from intercede.testing.redaction import scrubber
 from intercede.testing.subjects import RegistrySubject, Role, loaded
 from intercede.testing.verdict import Facts
 

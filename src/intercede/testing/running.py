@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from intercede.contract.backend import capabilities
+from intercede.redaction import scrubber
 from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
 from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_here
@@ -19,7 +20,6 @@ from intercede.testing.context import Context, shown
 from intercede.testing.files import remove, scratch
 from intercede.testing.finding import Finding, finding_of, red_text
 from intercede.testing.journal import Call
-from intercede.testing.redaction import scrubber
 from intercede.testing.seal import Seal
 from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion

@@ -13,9 +13,9 @@ from typing import Any, Literal, Self, cast
 
 from intercede.contract import VERSION
 from intercede.contract.backend import CAPABILITIES, Capability
+from intercede.redaction import HIDDEN
 from intercede.testing.clauses import Clause, Level
 from intercede.testing.journal import Call
-from intercede.testing.redaction import HIDDEN
 from intercede.testing.subjects import Role
 
 __all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge", "needs"]

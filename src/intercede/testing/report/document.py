@@ -8,9 +8,9 @@ from typing import cast
 
 import intercede
 from intercede.contract import VERSION
+from intercede.redaction import redacted
 from intercede.testing.clauses import Clause, Level
 from intercede.testing.journal import Call
-from intercede.testing.redaction import redacted
 from intercede.testing.report.plain import plain, plain_text
 from intercede.testing.untested import UNTESTED
 from intercede.testing.verdict import Facts, Report, Result, State

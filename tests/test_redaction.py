@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from intercede.testing.redaction import HIDDEN, redacted, redacted_json, scrubber
+from intercede.redaction import HIDDEN, redacted, redacted_json, scrubber
 
 STARTED = datetime(2026, 5, 4, tzinfo=UTC)
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END KEY-----\n"

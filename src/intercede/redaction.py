@@ -12,8 +12,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 from intercede.contract import job
 from intercede.contract.backend import CAPABILITIES
+from intercede.contract.errors import IntercedeError
 
-__all__ = ["HIDDEN", "redacted", "redacted_json", "scrubber"]
+__all__ = ["HIDDEN", "is_telling", "keep_secrets", "redacted", "redacted_json", "scrubber"]
 
 HIDDEN = "***"
 """What stands where something was hidden."""
@@ -54,6 +55,32 @@ _ORDINARY = frozenset(
 )
 _DIFFERENT = 4
 """A part of fewer different characters is a line of dashes, or blanks."""
+
+
+def is_telling(key: str) -> bool:
+    """Tell whether a key says that what stands under it is secret: ``password``, ``api_token``."""
+    return bool(_SECRET.search(key))
+
+
+def keep_secrets(error: IntercedeError, config: object) -> None:
+    """Take the secrets of a configuration out of an error about it, and out of those of ours that caused it."""
+    scrub = scrubber(config)
+    link: BaseException | None = error
+    seen: list[BaseException] = []  # one that was passed on may be its own cause
+    while isinstance(link, IntercedeError) and link not in seen:
+        seen.append(link)
+        link.args = tuple(scrub(each) if isinstance(each, str) else each for each in link.args)
+        vars(link).update({name: _cleaned(value, scrub) for name, value in vars(link).items()})
+        link = link.__cause__
+
+
+def _cleaned(value: object, scrub: Callable[[str], str]) -> object:
+    """Take the secrets out of an attribute of an error."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, tuple):
+        return tuple(_cleaned(each, scrub) for each in cast("Sequence[object]", value))
+    return redacted(value)
 
 
 def redacted(config: object) -> object:
