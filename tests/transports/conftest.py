@@ -43,7 +43,7 @@ class Sshd:
         self.host_key, self.user_key = new_key(), _USER_KEY
         self.shell: tuple[str, ...] = ("sh",)
         self.variables: dict[str, str] = {}
-        self.sessions_allowed, self.sessions, self.refused = _UNLIMITED, 0, 0
+        self.sessions_allowed, self.sessions_a_connection, self.refused = _UNLIMITED, _UNLIMITED, 0
         self.shells, self.most_shells = 0, 0
         self.to_drop, self.connections, self.logins = 0, 0, 0
         self.authorities: list[asyncssh.SSHKey] = []
@@ -55,6 +55,7 @@ class Sshd:
         self.port = 0
         self._loop = loop
         self._open: set[asyncssh.SSHServerConnection] = set()
+        self._logins: list[_Login] = []
         self._leaders: set[int] = set()
         self.serving: set[asyncio.Task[None]] = set()
 
@@ -72,7 +73,7 @@ class Sshd:
         return await asyncssh.listen(
             "127.0.0.1",
             self.port,
-            server_factory=lambda: _Login(self),
+            server_factory=self._login,
             server_host_keys=[self.host_key],
             config=None,
             encoding=None,
@@ -80,6 +81,10 @@ class Sshd:
             gss_host=None,
             **_FAST,
         )
+
+    def _login(self) -> "_Login":
+        self._logins.append(_Login(self))
+        return self._logins[-1]
 
     def stop(self) -> None:
         """Listen no more, hang up, and end what runs here."""
@@ -181,14 +186,15 @@ class Sshd:
             else:
                 chan.exit(code)
 
-    def session(self) -> "_Session | bool":
-        """Allow a session, or refuse it: as MaxSessions does."""
-        if self.sessions >= self.sessions_allowed:
+    def session(self, login: "_Login") -> "_Session | bool":
+        """Allow a session, or refuse it: as MaxSessions does, and as tinysshd does, which gives no second one ever."""
+        if login.sessions >= self.sessions_allowed or login.sessions_given >= self.sessions_a_connection:
             self.refused += 1
             return False
-        return _Session(self)
+        login.sessions_given += 1
+        return _Session(self, login)
 
-    def late_session(self) -> "Coroutine[None, None, _Session] | None":
+    def late_session(self, login: "_Login") -> "Coroutine[None, None, _Session] | None":
         """Open one later."""
         before = self.before_a_session
         if before is None:
@@ -196,9 +202,14 @@ class Sshd:
 
         async def later() -> _Session:
             await before()
-            return _Session(self)
+            return _Session(self, login)
 
         return later()
+
+    @property
+    def sessions(self) -> int:
+        """How many there are, on all connections."""
+        return sum(login.sessions for login in self._logins)
 
     @property
     def open_connections(self) -> int:
@@ -231,6 +242,7 @@ class _Login(asyncssh.SSHServer):
 
     def __init__(self, sshd: Sshd) -> None:
         self._sshd = sshd
+        self.sessions, self.sessions_given = 0, 0
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
@@ -263,16 +275,16 @@ class _Login(asyncssh.SSHServer):
         return True
 
     def session_requested(self) -> "_Session | bool":
-        late = self._sshd.late_session()
-        return late or self._sshd.session()  # type: ignore[return-value]  # asyncssh awaits it
+        late = self._sshd.late_session(self)
+        return late or self._sshd.session(self)  # type: ignore[return-value]  # asyncssh awaits it
 
 
 class _Session(asyncssh.SSHServerSession[bytes]):
     """One session: pipes between a channel and a login shell, none of which holds much."""
 
-    def __init__(self, sshd: Sshd) -> None:
-        self._sshd = sshd
-        self._sshd.sessions += 1
+    def __init__(self, sshd: Sshd, login: _Login) -> None:
+        self._sshd, self._login = sshd, login
+        self._login.sessions += 1
         self._typed: asyncio.Queue[bytes] = asyncio.Queue()
         self._owed, self._is_fed = 0, True
         self._may_write = asyncio.Event()
@@ -283,7 +295,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._chan = chan
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._sshd.sessions -= 1
+        self._login.sessions -= 1
         self._may_write.set()
         self._typed.put_nowait(b"")
 

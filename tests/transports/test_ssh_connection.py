@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -262,3 +263,33 @@ async def test_leaving_a_server_that_fell_silent(sshd: Sshd, wire: Wire) -> None
     await asyncio.wait({run})
     assert run.exception()
     assert time.monotonic() - start < 6
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
+    """As tinysshd does: each command has a login of its own, one after the other, and one that is cancelled ends."""
+    sshd.sessions_a_connection = 1
+    async with sshd.visited(sessions=4) as transport:
+        await echoed(transport, 4)
+        running = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
+        await sshd.until((sshd.home / "began").exists)
+        running.cancel()
+        await asyncio.wait({running})
+        await sshd.idle()
+    assert sshd.logins == 6
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_does_not_answer_a_session(sshd: Sshd) -> None:
+    """The error says so, and blames no rc file."""
+    is_over = threading.Event()
+
+    async def wait() -> None:
+        while not is_over.is_set():
+            await asyncio.sleep(0.01)
+
+    sshd.before_a_session = wait
+    async with sshd.visited(connect_s=0.3) as transport:
+        with pytest.raises(TransportError, match="did not answer in time whether it gives a session"):
+            await transport.run(["true"])
+        is_over.set()

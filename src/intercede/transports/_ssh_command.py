@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from pathlib import Path
 
 import asyncssh
 
-from intercede.contract.errors import TransportError
+from intercede.contract.errors import AuthenticationError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded
 
@@ -28,6 +28,7 @@ _FIRST_OF_MARK = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x
 _WINDOW = 2**22
 """So many bytes may be on their way unread: at 100 ms of round trip 40 MB a second. All of them are taken at once:
 asyncssh opens the window anew whenever reading goes on, so that for each small piece taken another window would come."""
+_TINY, _PROD_SECONDS = "tinyssh", 0.02
 _FINISH_SECONDS = 10.0
 _SIGNAL_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
@@ -74,15 +75,20 @@ def exit_code(told: bytes) -> int:
     return code if code <= _MOST_CODE else 128 + code % 128
 
 
+Another = Callable[[], contextlib.AbstractAsyncContextManager[asyncssh.SSHClientConnection]]
+"""Makes a connection beside the one that a command has."""
+
+
 class Command:
     """A command on a session of its own.
 
     ``begin``, ``run``, ``end`` where that did not return, and ``close`` in any case.
     """
 
-    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, another: Another) -> None:
         half, other = secrets.token_hex(8), secrets.token_hex(8)
-        self._connection = connection
+        self._connection, self._another = connection, another
+        self._prodding: asyncio.Task[None] | None = None
         self._begin, self._mark = half + other, secrets.choice(_FIRST_OF_MARK) + secrets.token_hex(16)
         self._half, self._start = half, _START.format(half, other)
         self._opening: asyncio.Task[asyncssh.SSHClientProcess[bytes]] | None = None
@@ -95,6 +101,8 @@ class Command:
             asyncssh.ChannelOpenError: The server allows no more sessions, or is gone.
             TransportError: The connection is lost, or the login shell ended instead.
         """
+        if _TINY in str(self._connection.get_extra_info("server_version")):
+            self._prodding = asyncio.create_task(self._prod())
         self._opening = asyncio.create_task(self._session(self._start))
         process = await asyncio.shield(self._opening)  # a request that nobody waits for would leave a session open
         self._stdout = _Stream(process.stdout, self._begin, self._mark)
@@ -104,6 +112,12 @@ class Command:
             self._pid = await self._stdout.begun()
         except TransportError as error:
             raise TransportError(f"{error}{await self._stderr.last_words()}") from error
+
+    async def _prod(self) -> None:
+        """Have the server read on: tinysshd stops behind each message to ignore, of which asyncssh sends many."""
+        while not self.is_lost:
+            self._connection.send_debug("")
+            await asyncio.sleep(_PROD_SECONDS)
 
     async def _session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
         """Open one, whatever an ssh_config says of terminals and forwarding."""
@@ -117,6 +131,12 @@ class Command:
         opening = self._opening
         error = opening.exception() if opening is not None and opening.done() and not opening.cancelled() else None
         return isinstance(error, asyncssh.ChannelOpenError) and not self.is_lost
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the server gave it one."""
+        opening = self._opening
+        return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
 
     @property
     def is_lost(self) -> bool:
@@ -179,18 +199,21 @@ class Command:
 
     async def _finish(self, pid: int) -> None:
         """Have a sh end it; the server's own signals are not heard everywhere, and say nothing of how it went."""
-        other = Command(self._connection)
-        try:
-            await other.begin()
-            if (await other.run(["sh", "-c", _FINISH, "sh", str(pid), self._half], None, None)).returncode == 0:
+        with contextlib.suppress(asyncssh.ChannelOpenError, TransportError, AuthenticationError):
+            if await self._finished(pid):
                 return
-        except (asyncssh.ChannelOpenError, TransportError):
-            pass  # the server allows no other session now
-        finally:
-            await other.close()
         self._process.terminate()
         await asyncio.wait({asyncio.ensure_future(self._process.wait_closed())}, timeout=_SIGNAL_SECONDS)
         self._process.kill()
+
+    async def _finished(self, pid: int) -> bool:
+        try:
+            return await _finished(pid, self._half, Command(self._connection, self._another))
+        except asyncssh.ChannelOpenError:
+            if self.is_lost:
+                raise
+        async with self._another() as connection:  # this one gives no other session now
+            return await _finished(pid, self._half, Command(connection, self._another))
 
     async def close(self) -> None:
         """Close the session, and wait until the server lets go of it, for a bounded time."""
@@ -202,6 +225,16 @@ class Command:
                 process = await asyncio.shield(self._opening)
                 process.close()
                 await process.wait_closed()
+        if self._prodding is not None:
+            self._prodding.cancel()
+
+
+async def _finished(pid: int, word: str, command: Command) -> bool:
+    try:
+        await command.begin()
+        return (await command.run(["sh", "-c", _FINISH, "sh", str(pid), word], None, None)).returncode == 0
+    finally:
+        await command.close()
 
 
 def _close_late(opening: "asyncio.Task[asyncssh.SSHClientProcess[bytes]]") -> None:

@@ -119,6 +119,8 @@ class Link:
         self._fresh: dict[Place, FreshCredentials] = {}
         self._chain: list[asyncssh.SSHClientConnection] = []
         self._proxy: Proxy | None = None
+        self.has_served = False
+        """Whether the connection has given a session."""
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
 
     async def connection(self) -> asyncssh.SSHClientConnection:
@@ -136,10 +138,28 @@ class Link:
             self._connecting.add_done_callback(self._connected)
         return await asyncio.shield(self._connecting)
 
+    def renew(self) -> None:
+        """Give up a connection that has given sessions and gives no more; the next command makes another."""
+        if self.has_served and self._connecting is None and self._chain:
+            self._chain[-1].abort()
+
     def _connected(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         self._connecting = None
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody may
+
+    @contextlib.asynccontextmanager
+    async def another(self) -> AsyncGenerator[asyncssh.SSHClientConnection]:
+        """Yield a connection beside the one that all share.
+
+        Raises:
+            TransportError, AuthenticationError, ConfigError: As for ``connection``.
+        """
+        link = Link(self._server, self._provider)
+        try:
+            yield await link.connection()
+        finally:
+            await link.close()
 
     async def close(self) -> None:
         """Close it, in bounded time."""
@@ -180,6 +200,7 @@ class Link:
 
     async def _attempt(self, deadline: float) -> asyncssh.SSHClientConnection:
         await self._hang_up()  # what is left of the last one
+        self.has_served = False
         try:
             await self._log_in_all_the_way(deadline)
         except BaseException:

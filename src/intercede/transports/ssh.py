@@ -92,6 +92,7 @@ class SshTransport:
         self._open = False
         self._runs: set[asyncio.Task[CommandResult]] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._commands: set[Command] = set()
 
     def commands_in_flight(self) -> int:
         """As many as there may be sessions."""
@@ -188,8 +189,10 @@ class SshTransport:
         """Return a session whose sh waits for its command. Nothing was sent yet, so what fails may be tried again."""
         clock = asyncio.get_running_loop().time
         left, wait = self._connect_s, _FIRST_WAIT  # what it waits for other commands to end does not count
+        refusals = 0  # although no other command runs
         while True:
             command = await self._session()
+            is_alone = all(each is command or each.is_lost for each in self._commands)
             began = clock()
             try:
                 async with asyncio.timeout(left):
@@ -198,11 +201,15 @@ class SshTransport:
                 self._let_go(command)
                 left -= clock() - began + wait
                 if left <= 0 or not (command.is_refused or command.is_lost):
-                    raise TransportError(f"{self._host}: no command could be begun: {_why(error)}") from error
+                    raise TransportError(f"{self._host}: no command could be begun: {_why(error, command)}") from error
+                refusals = refusals + 1 if command.is_refused and is_alone else 0
+                if refusals > 1:  # once may be too soon after the last one
+                    self._link.renew()
             except BaseException:
                 self._let_go(command)
                 raise
             else:
+                self._link.has_served = True
                 return command
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -210,16 +217,20 @@ class SshTransport:
     async def _session(self) -> Command:
         await self._sessions.take()
         try:
-            return Command(await self._link.connection())
+            connection = await self._link.connection()
         except BaseException:
             self._sessions.give()
             raise
+        command = Command(connection, self._link.another)
+        self._commands.add(command)
+        return command
 
     def _let_go(self, command: Command) -> None:
         """Close its session. Another one may be opened when the server has let go of it, no sooner."""
         closing = asyncio.create_task(command.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(lambda _: self._commands.discard(command))
         closing.add_done_callback(lambda _: self._sessions.give(refused=command.is_refused))
 
 
@@ -252,7 +263,9 @@ class _Sessions:
             timer.cancel()
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, command: Command) -> str:
+    if isinstance(error, TimeoutError) and not command.has_session:
+        return "the server did not answer in time whether it gives a session"
     if isinstance(error, TimeoutError):
         return "its login shell did not get so far in time; does an rc file wait for input?"
     return str(error) or type(error).__name__
