@@ -8,6 +8,9 @@ VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
 SUBJECT = {"transport": "local", "scheduler": "direct"}
 
+# What hundreds of processes import is compiled once, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -47,15 +47,24 @@ def part_of(path: Path) -> str:
     return path.relative_to(SRC / "intercede").parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield every module that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def parse(path: Path) -> ast.Module:
+    """Parse a file, once."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def imported(path: Path) -> list[str]:
+    """Return every module that a file imports, wherever in it."""
+    names: list[str] = []
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "intercede")
+            names.append(node.module or "")
+            names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "intercede"]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
+    return names
 
 
 def parts_imported(path: Path) -> set[str]:
@@ -130,7 +139,7 @@ def _run(code: str) -> list[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
 def test_all_lists_what_is_public(path: Path) -> None:
     """A module's __all__ holds every function and class that it defines without an underscore; the contract has one."""
-    tree = ast.parse(path.read_text())
+    tree = parse(path)
     lists = [
         node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
@@ -185,7 +194,7 @@ def defined_within(test: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_what_a_test_defines_it_runs(path: Path) -> None:
     """A test whose body stands in a function that nobody calls cannot fail."""
-    for test in ast.walk(ast.parse(path.read_text())):
+    for test in parse(path).body:
         if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
             used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
             assert defined_within(test) <= used, test.name
@@ -197,7 +206,8 @@ def test_a_loop_of_its_own_has_a_reason() -> None:
         f"{path.name}:{node.lineno}"
         for path in TESTS
         for lines in [path.read_text().splitlines()]
-        for node in ast.walk(ast.parse("\n".join(lines)))
+        if ".run(" in "".join(lines)
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncio.run", "asyncio.Runner"}
         if " # " not in lines[node.lineno - 1]
     ]

@@ -58,6 +58,7 @@ class Repository:
                 "PATH": os.pathsep.join([str(self.aside / "bin"), os.environ["PATH"]]),
                 "PYTHONPATH": str(self.aside / "site"),
                 "GITHUB_STEP_SUMMARY": str(self.summary),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of ours; a forge has none
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -96,7 +97,7 @@ def make_repository(directory: Path, plugin: str) -> Repository:
     python, log = shlex.quote(sys.executable), shlex.quote(str(made.aside / "pip.log"))
     stand_ins = {
         "pip": f'#!/bin/sh\nprintf "%s\\n" "$@" >> {log}\n',
-        "pytest": f'#!/bin/sh\nexec {python} -m pytest -p no:cacheprovider "$@" -k IC-SHAPE\n',
+        "pytest": f'#!/bin/sh\nexec {python} -m pytest -p intercede_pytest -p no:cacheprovider "$@" -k IC-SHAPE\n',
     }
     for name, source in stand_ins.items():
         (programs / name).write_text(source)

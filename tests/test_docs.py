@@ -35,6 +35,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LANGUAGES = ("console", "python", "sh", "toml", "json", "yaml", "text")
 REMARK = re.compile(r"<!-- (file|not run): (.+?) -->\s*\Z")
 COMMAND = re.compile(r"^\$ (.*(?:\n> .*)*)\n?", re.MULTILINE)
+PYTEST_OPTIONS = ("-o asyncio_default_fixture_loop_scope=function",)
+NO_PLUGINS = ("cacheprovider", "hypothesispytest", "randomly", "timeout", "venv", "xdist", "xdist.looponfail")
+"""What no page needs: each run of pytest would wait half a second for them."""
 COMMANDS_ON_PATH = ("intercede", "pip", "pytest")
 
 
@@ -64,7 +67,7 @@ class Reader:
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's spelling of "do not isolate"
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:randomly -o asyncio_default_fixture_loop_scope=function",
+            "PYTEST_ADDOPTS": " ".join([*PYTEST_OPTIONS, *(f"-p no:{each}" for each in NO_PLUGINS)]),
         }
 
     def program(self, source: str) -> None:
@@ -159,6 +162,7 @@ SLOW = {
     "shadow-a-built-in.md",
     "kit.md",
     "cli.md",
+    "write-tests-of-your-own.md",
 }
 """Pages that inspect whole plugins."""
 
