@@ -102,11 +102,13 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(READY): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "--- installing intercede into $(VENV) from a package index: a minute or two, in silence"
 	@$(PIP_INSTALL) --upgrade 'pip>=25.1' && $(PIP_INSTALL) --editable '.[all]' || \
 	    { echo "make: pip could not install what intercede needs: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
 	@touch $@
 
 $(TEST_READY): $(READY) fixtures/fake/pyproject.toml
+	@echo "--- installing the development tools into $(VENV): another minute or two"
 	@$(PIP_INSTALL) --group dev && $(PIP_INSTALL) --no-deps --no-build-isolation --editable fixtures/fake || \
 	    { echo "make: pip could not install the development tools: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
 	@touch $@

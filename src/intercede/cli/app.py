@@ -13,7 +13,7 @@ from intercede import registry
 from intercede.cli import plugins as listing
 from intercede.cli.run import ending, specification
 from intercede.cli.run import run as run_copies
-from intercede.cli.words import plain, say
+from intercede.cli.words import say, show
 from intercede.config import as_given, load
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
@@ -82,16 +82,19 @@ def plugins(
     asked = why is not None
     _refuse_several({"GROUP": asked and group is not None, "--json": as_json, "--check": check, "--why": asked})
     if why is not None:
-        print(plain(listing.why(*why)))
+        show(listing.why(*why))
         return
     found = registry.plugins(group)
     if check:
         problems = listing.problems(found)
-        print(plain("\n".join(problems) or "no problems"))
+        show("\n".join(problems) or "no problems")
         raise typer.Exit(1 if problems else 0)
     for problem in registry.problems():
         say(f"warning: {problem}")
-    print(listing.as_json(found) if as_json else plain(listing.as_table(found)))
+    if as_json:
+        print(listing.as_json(found))
+    else:
+        show(listing.as_table(found))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from intercede.cli.words import plain, say
+from intercede.cli.words import plain, say, show
 from intercede.contract.errors import ConfigError
 from intercede.redaction import scrubber
 from intercede.testing import report as reporting
@@ -93,7 +93,7 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
     if update_known and plan.known is not None:
         _rewrite(plan, reports)
     for report in reports:
-        print(plain(report.line))
+        show(report.line)
     return 0 if all(report.verdict.good for report in reports) else 1
 
 

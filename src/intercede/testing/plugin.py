@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import shlex
+import textwrap
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
@@ -281,8 +282,12 @@ class Suite:
 
     def _write_line(self, text: str, **colours: bool) -> None:
         line = plain(text)
-        if self._config.pluginmanager.has_plugin("terminalreporter"):
-            self._config.get_terminal_writer().line(line, **colours)
+        reporter = cast("pytest.TerminalReporter | None", self._config.pluginmanager.get_plugin("terminalreporter"))
+        if reporter is not None:
+            writer = self._config.get_terminal_writer()
+            if reporter.isatty:  # which would break it anywhere
+                line = textwrap.fill(line, writer.fullwidth, break_long_words=False, break_on_hyphens=False)
+            writer.line(line, **colours)
         else:
             print(line)  # noqa: T201 -- with -p no:terminal nobody else does
 
