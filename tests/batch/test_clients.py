@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import platform
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ import pytest
 from pydantic import SecretBytes
 
 from intercede.batch import BatchBackend
+from intercede.batch.shell import text_of
 from intercede.contract.errors import LimitError, NotOpenError, SchedulerError, TransportError
 from intercede.contract.job import CopyFailure, CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -186,7 +186,8 @@ async def test_a_process_with_the_number_of_the_one_that_submitted_is_not_it(
     handle = (await backend.submit(sh("true", "t"))).handles[0]
     await finish(backend, [handle])
     (submission(root, handle) / "submitted").unlink()
-    (submission(root, handle) / "queuer").write_text(f"{platform.node()} {os.getpid()} {boot} {start}\n")
+    queuer = submission(root, handle) / "queuer"
+    queuer.write_text(f"{queuer.read_text().split()[0]} {os.getpid()} {boot} {start}\n")
     async with asyncio.timeout(SECONDS):
         assert await backend.find("t") == [handle]
 
@@ -503,3 +504,74 @@ async def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_i
     transport.go.set()
     with pytest.raises(NotOpenError, match="left"):
         await asking
+
+
+QUEUER = "at_hand; process self; printf '%s\\n' \"$machine $process\" >queuer; echo ready; read -r _"
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.asyncio
+async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, backend: BatchBackend) -> None:
+    """Gbrain #2840: containers share a home, a host name and a boot id, and a process has other numbers in each."""
+    handle = (await backend.submit(sh("true", "t"))).handles[0]
+    await finish(backend, [handle])
+    place = submission(root, handle)
+    (place / "submitted").rename(place / "aside")
+    pipe = asyncio.subprocess.PIPE
+    container = (
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        "sh",
+        "-c",
+        f"{text_of('prelude')}{QUEUER}",
+    )
+    queuer = await asyncio.create_subprocess_exec(*container, cwd=place, stdin=pipe, stdout=pipe)
+    assert queuer.stdout is not None
+    assert await queuer.stdout.readline() == b"ready\n"
+    finding = asyncio.create_task(backend.find("t"))
+    await asyncio.wait({finding}, timeout=0.3)
+    assert not finding.done()
+    (place / "aside").rename(place / "submitted")
+    assert await finding == [handle]
+    await queuer.communicate(b"")
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("verb", ["status", "kill", "purge", "counts", "fetch_output"])
+async def test_from_another_pid_namespace_a_job_is_elsewhere(root: Path, backend: BatchBackend, verb: str) -> None:
+    """No verb takes a job that runs for lost, kills it in words only, or removes it; it is told where to ask."""
+    tmp = root.parent
+    handle = (await backend.submit(sh(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
+    await until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)
+    async with client(root, transport=Contained()) as other:
+        if verb == "status":
+            told = (await other.status([handle]))[handle]
+            assert (told.state, told.reason) == (JobState.UNKNOWN, None)
+            assert "another pid namespace" in (told.evidence or "")
+        elif verb == "counts":
+            assert (await other.counts()).running == 0
+        elif verb == "fetch_output":
+            assert not (await other.fetch_output([handle], tmp / "dest"))[handle].ok
+        else:
+            outcome = (await (other.kill if verb == "kill" else other.purge)([handle]))[handle]
+            assert not outcome.ok
+            assert "another pid namespace" in (outcome.detail or "")
+    assert (await backend.status([handle]))[handle].state is JobState.RUNNING
+    (tmp / "go").touch()
+    state = (await finish(backend, [handle]))[handle].state
+    assert state is JobState.DONE
+
+
+class Contained(LocalTransport):
+    """Runs each command in a pid namespace of its own."""
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it there."""
+        container = ["unshare", "--pid", "--fork", "--mount-proc", *argv]
+        return await super().run(container, stdin=stdin, stdout=stdout)

@@ -3,7 +3,8 @@
 # calls have begun: then wait for their end, while whoever makes them is there.
 fence() {
     [ -d "./$1" ] || mkdir "./$1" || return
-    printf '%s -\n' "$(uname -n)" >"./$1/fence.$mark"
+    at_hand
+    printf '%s -\n' "$machine" >"./$1/fence.$mark"
     if ln "./$1/fence.$mark" "./$1/submitting"; then
         rm -rf "./$1/copies" "./$1/inputs" "./$1/bin" "./$1/fence.$mark"
     else
@@ -21,7 +22,8 @@ arriving() {
         [ "$its_tag" = "$2" ] || return
     fi
     { read -r its_host && read -r its_boot && read -r its_stat; } <"./$1/unpacking" || return
-    [ "$its_host" = "$(uname -n)" ] || return 0 # of a process on another host we know nothing
+    at_hand
+    [ "$its_host" = "$machine" ] || return 0 # of a process on another machine we know nothing
     process "${its_stat%% *}"
     # shellcheck disable=SC2086 # numbers, to be split
     set -- "${its_stat%% *}" ${its_stat##*\) }
@@ -48,11 +50,13 @@ grows() {
 }
 
 # queueing STAMP: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
-# there. Of a process on another host we know nothing: it has some minutes from the last answer that it noted.
+# there. Of a process on another machine we know nothing: it has some minutes from the last answer that it noted.
 queueing() {
     [ -e "./$1/submitting" ] && [ ! -e "./$1/submitted" ] || return
     read -r its_host its_process <"./$1/submitting" || return
-    if [ "$its_host" = "$(uname -n)" ]; then
+    [ "$its_process" != - ] || return # nobody: it was fenced
+    at_hand
+    if [ "$its_host" = "$machine" ]; then
         process "${its_process%% *}"
         [ "$process" = "$its_process" ]
     else

@@ -1,6 +1,6 @@
 # Every script of ours begins with this. It puts back what the caller's environment can change in a shell or its
 # tools, and frames answers. shellcheck shell=sh
-unset -f command awk cat cd find id kill ln ls mkdir mv printf pwd read rm setsid sh sleep tar test timeout true \
+unset -f command awk cat cd find id kill ln ls mkdir mv printf pwd read readlink rm setsid sh sleep tar test timeout true \
     umask uname wait 2>/dev/null
 unalias -a 2>/dev/null
 unset IC_COPY # what a copy submits is no part of it, and goes on without it
@@ -38,17 +38,25 @@ frame() {
     printf '\n%s end %s %s\n' "$mark" "$ic_name" "$ic_code" >&2
 }
 
-# process PID: sets process, what tells it from every other process there ever was on this host; empty where it is over.
+# at_hand: sets machine, where the numbers of processes mean what they mean here: containers may share a home and a host's name.
+machine=
+at_hand() {
+    [ -n "$machine" ] || machine=$(uname -n)/$(readlink /proc/self/ns/pid 2>/dev/null)
+}
+
+# process PID: sets process, what tells it from every other process there ever was on this machine; empty where it is over.
+# self is the shell that asks, also where /proc tells of another pid namespace.
 process() {
     process=
     if [ -r /proc/sys/kernel/random/boot_id ]; then
         { read -r ic_stat <"/proc/$1/stat"; } 2>/dev/null || return 0
         read -r ic_boot </proc/sys/kernel/random/boot_id
-        process=$1
+        process=${ic_stat%% *}
         # shellcheck disable=SC2086 # numbers, to be split
         set -- ${ic_stat##*\) }
         [ "$1" = Z ] && process='' || process="$process $ic_boot ${20}"
-    elif kill -0 "$1" 2>/dev/null; then
-        process="$1 - -"
+    else
+        [ "$1" != self ] || set -- "$$"
+        ! kill -0 "$1" 2>/dev/null || process="$1 - -"
     fi
 }

@@ -21,8 +21,9 @@ places() {
 # queue: from the first native call to the last. Whoever makes the link `submitting` decides, once, whether anything
 # starts: we, or a `find` after a cancelled submit. Fragments that start payloads undo the trap for them.
 queue() {
-    process "$$"
-    printf '%s\n' "$(uname -n) $process" >queuer
+    at_hand
+    process self
+    printf '%s\n' "$machine $process" >queuer
     ln queuer submitting || return
     trap '' HUP INT TERM PIPE
     (eval "$fragment") </dev/null >ids 2>ids.err
