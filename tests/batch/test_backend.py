@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -398,7 +399,7 @@ async def test_hostile_names_come_through_and_links_do_not(site: Site, backend: 
         f"os.symlink({str(tmp_path / 'outside')!r}, 'link'); os.symlink({str(tmp_path)!r}, 'dirlink'); os.mkfifo('fifo')\n"
         "os.link('a b.f', 'hard')\n"
     )
-    spec = sh(f"python3 {tmp_path / 'make.py'}", outputs=patterns(include_unlisted=True))
+    spec = sh(f"{sys.executable} {tmp_path / 'make.py'}", outputs=patterns(include_unlisted=True))
     handle = (await backend.submit(spec)).handles[0]
     assert (await finish(backend, [handle]))[handle].state is JobState.DONE
     output = (await backend.fetch_output([handle], site.dest))[handle]
