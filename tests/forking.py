@@ -12,19 +12,21 @@ import socket
 import sys
 from importlib import import_module
 
+from _pytest.config import default_plugins
+
 PRELOADED = (
+    *(f"_pytest.{each}" for each in default_plugins),
     "asyncio",
     "intercede.batch",
     "intercede.contract.credentials",
     "intercede.registry.loading",
+    "intercede.testing.calibrating",  # but no clauses: a test has its own
+    "intercede.testing.sharing",
     "pdb",
     "pydantic",
-    "pytest",
     "rich.console",
     "tomllib",
     "typer",
-    "unittest",
-    "xml.etree.ElementTree",
 )
 
 
