@@ -1167,6 +1167,7 @@ def test_a_misspelt_option_gets_one_piece_of_advice() -> None:
         "hots is no option, in the configuration; did you mean 'host'?; the options are: "
     )
     assert "the scheduler: slots" in str(caught.value)
+    assert "credentials" not in str(caught.value)  # they are no data
     assert "write" not in str(caught.value)
 
 

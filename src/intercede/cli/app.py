@@ -97,7 +97,7 @@ def plugins(
         show(listing.as_table(found))
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@app.command(short_help="Run copies of a command as jobs.", context_settings={"allow_interspersed_args": False})
 def run(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND ARGS...", help="What to run.")],
     *,
@@ -119,7 +119,7 @@ def run(
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
-@app.command()
+@app.command(short_help="Tell whether a plugin keeps the contract.")
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME|JSON", help="What to inspect.")],
     *,

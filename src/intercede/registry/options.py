@@ -189,9 +189,10 @@ def _unowned(
     elif name in batch:
         what, nested = "it is the BatchBackend's", f'"batch": {{"{name}": {value!r}}}'
     else:
-        every = {**{f"the {role}": known for role, known in takers.items()}, 'under "batch"': batch}
+        flat = {role: [option for option in known if option != CREDENTIALS] for role, known in takers.items()}
+        every = {**{f"the {role}": known for role, known in flat.items()}, 'under "batch"': batch}
         options = "; ".join(f"{whose}: {', '.join(known) or 'none'}" for whose, known in every.items())
-        near = nearest(name, [option for known in takers.values() for option in known]) or nearest(name, batch)
+        near = nearest(name, [option for known in flat.values() for option in known]) or nearest(name, batch)
         return _unknown(name, near, options, where)
     return ConfigError(
         f"{name} cannot be placed, in {where}: {what}; write it where it belongs, as {nested}",
