@@ -47,6 +47,7 @@ _BODILESS = {
     tarfile.DIRTYPE: "a directory",
     tarfile.FIFOTYPE: "a fifo",
 }
+_NO_FILES = frozenset({tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE})
 _OF_THE_NAME = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 )
@@ -215,6 +216,8 @@ class Unpacker:
         """Where each member lies that arrived whole, by its name in the archive: what ``route`` said."""
         self.refused: dict[str, str] = {}
         """Why a member was left out, by its name in the archive. Of those beyond max_files the first stands here."""
+        self.no_files: set[str] = set()
+        """Of the names in ``refused``, those of links, devices and fifos: nothing of them is lost."""
         self._route = route
         self._max_bytes, self._max_files = max_bytes, max_files
         self._usage: dict[Path | None, _Usage] = {}
@@ -345,6 +348,8 @@ class Unpacker:
         fault = fault or (place and _fault(place[1])) or _unwanted(info) or self._excess(usage, info)
         if fault:
             self.refused[info.name] = fault
+            if info.type in _NO_FILES:
+                self.no_files.add(info.name)
             return None
         usage.bytes += info.size
         return place

@@ -49,7 +49,7 @@ __all__ = ["BatchBackend"]
 
 V = TypeVar("V")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
-_DISCARD = "frame purged each discard\nsweep"
+_DISCARD = "frame purged purge\nsweep"
 _FLOOR = 5.0
 _IN_FLIGHT = 8
 _MOST_SHOWN = 65536

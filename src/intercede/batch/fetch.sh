@@ -1,8 +1,10 @@
 # Given: max_bytes, max_files, a copy; max_seconds. shellcheck shell=sh
-# keep: which files are sent. From a list of sizes and names it takes each copy's files while they fit. A name begins
-# behind the only // that find writes, so none can pass for another's, whatever is in it, newlines too. (ls would not
-# do: busybox's writes ? for what it cannot show.) STAMP/inputs/NAME is an input that no copy sends back, and
-# STAMP/copies/INDEX tells that this copy is looked at: of one that has no file we know that it has none.
+# keep: which files are sent. From a list of sizes and names, with LINKS.DEVICE.INODE between, it takes each copy's files
+# while they fit. A name begins behind the only // that find writes, so none can pass for another's, whatever is in it,
+# newlines too. (ls would not do: busybox's writes ? for what it cannot show.) STAMP/inputs/NAME is an input that no copy
+# sends back, and STAMP/copies/INDEX tells that this copy is looked at: of one that has no file we know that it has none.
+# Only GNU tar can be kept from writing a link for a file that it has sent under another name: others get that name in
+# another list, for an archive of its own. IC_PARCEL is where reports and lists go; awk -v would read escapes in it.
 # shellcheck disable=SC2016 # awk's
 keep='
 function joined(text, old, new,  parts, i, n, all) {
@@ -23,7 +25,12 @@ function take(name, size,  part, copy, work) {
     else {
         bytes[copy] += size
         files[copy]++
-        print gnu && name ~ /[\\\n]/ ? joined(joined(name, "\\", "\\\\"), "\n", "\\n") : name
+        if (gnu && name ~ /[\\\n]/) name = joined(joined(name, "\\", "\\\\"), "\n", "\\n")
+        list = gnu || links ~ /^1\./ ? 0 : times[links]++
+        if (list) {
+            print name >>(ENVIRON["IC_PARCEL"] "/list." list)
+            close(ENVIRON["IC_PARCEL"] "/list." list)
+        } else print name >(ENVIRON["IC_PARCEL"] "/list.0")
     }
 }
 function hold(name, size,  part) { # what was captured comes from find in any order
@@ -36,11 +43,16 @@ function hold(name, size,  part) { # what was captured comes from find in any or
     if (part[1] "/copies/" part[3] != held) release()
     held = part[1] "/copies/" part[3]
     sizes[part[4]] = size
+    links_of[part[4]] = links
 }
-function release() {
-    if ("stdout" in sizes) take(held "/stdout", sizes["stdout"])
-    if ("stderr" in sizes) take(held "/stderr", sizes["stderr"])
-    if ("log" in sizes) take(held "/log", sizes["log"])
+function release(  i, part, count, last) {
+    last = links
+    count = split("stdout stderr log", part, " ")
+    for (i = 1; i <= count; i++) if (part[i] in sizes) {
+        links = links_of[part[i]]
+        take(held "/" part[i], sizes[part[i]])
+    }
+    links = last
     split("", sizes)
 }
 function flush() {
@@ -52,9 +64,10 @@ function flush() {
     name = ""
     next
 }
-/^[0-9]+ \.\/\// {
+/^[0-9]+ ([0-9.]+ )?\.\/\// {
     flush()
     size = $1
+    links = $2 ~ /^[0-9]/ ? $2 : ""
     name = substr($0, index($0, " .//") + 4)
     next
 }
@@ -62,7 +75,8 @@ function flush() {
 END {
     flush()
     release()
-    for (copy in seen) print copy, files[copy] + 0, left[copy] + 0, unfit[copy] + 0 > report
+    for (copy in seen) print copy, files[copy] + 0, left[copy] + 0, unfit[copy] + 0 >(ENVIRON["IC_PARCEL"] "/report")
+    print "whole" >(ENVIRON["IC_PARCEL"] "/report")
 }'
 
 # clock: sets now, in seconds since whenever.
@@ -97,15 +111,16 @@ watched() {
     return "$1"
 }
 
-# ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies.
+# ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies, or for so many
+# submissions that their expressions are not too much for each file.
 ended() {
     stamp=$1
     shift
     { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
-    printf '%s %s\n' "$stamp" "$plan" >&3
+    plans="$plans$stamp $plan
+"
     [ ! -e "./$stamp/spared" ] || cat "./$stamp/spared"
-    places=
-    count=0
+    wanted=$wanted${wanted:+${expression:+ -o }}$expression
     for index; do
         here=./$stamp/copies/$index
         what=
@@ -113,48 +128,62 @@ ended() {
         case $what in signal* | caught*) continue ;; esac # no end of it, or one that is written down before it is fetched
         [ -d "$here" ] || continue
         places="$places .//$stamp/copies/$index"
+        [ -z "$expression" ] || [ ! -d "$here/work" ] || works="$works .//$stamp/copies/$index/work"
         count=$((count + 1))
-        [ "$count" -lt 400 ] || list
+        [ "$count" -lt 400 ] || { list && wanted=$expression; }
     done
-    list
+    [ "$((${#wanted} + ${#plans}))" -lt 8000 ] || list
 }
+places='' works='' wanted='' plans='' count=0
 
 # list: what tells most comes first, since it is to be within the limits: what was captured, then the working directories.
 list() {
-    [ -n "$places" ] || return 0
-    # shellcheck disable=SC2086 # stamps and numbers, to be split
-    printf '0 %s\n' $places
-    walk "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
-    if [ -n "$expression" ]; then
-        works=
-        for place in $places; do
-            [ ! -d "$place/work" ] || works="$works $place/work"
-        done
-        places=$works
-        [ -z "$places" ] || walk "-type f '(' $expression ')'"
+    printf %s "$plans" >&3 || exit 28 # ENOSPC: what has no plan would be told to be purged
+    if [ -n "$places" ]; then
+        # shellcheck disable=SC2086 # stamps and numbers, to be split
+        printf '0 %s\n' $places
+        walk "$places" "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
+        [ -z "$works" ] || walk "$works" "! -type d ! -type s '(' $wanted ')'"
     fi
-    places=
-    count=0
+    places='' works='' wanted='' plans='' count=0
 }
 
-# walk WHICH: list the files below places that find takes.
+# walk PLACES WHICH: list the files below places that find takes: what is no file, too, apart from sockets, which tar takes
+# for nothing.
 walk() {
-    eval "bounded find $places $1 -exec stat -c '%s %n' {} +"
+    eval "bounded find $1 $2 -exec stat -c '%s %h.%d.%i %n' {} +"
     code=$?
-    [ "$code" = 0 ] || blame "$code"
+    [ "$code" = 0 ] || blame "$code" "$1"
 }
 
-# blame CODE: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
+# blame CODE PLACES: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
 blame() {
     printf '0 .//\n'
     blamed=
-    for place in $places; do
+    for place in $2; do
         bounded find "$place" >/dev/null 2>&1 || blamed="$blamed $place"
     done
-    for place in ${blamed:-$places}; do
-        place=${place#*/copies/}
-        printf '%s %s failed %s\n' "$stamp" "${place%%/*}" "$1"
-    done >>"$parcel/faults"
+    faults=
+    for place in ${blamed:-$2}; do
+        place=${place#.//}
+        index=${place#*/copies/}
+        faults="$faults${place%%/*} ${index%%/*} failed $1
+"
+    done
+    printf %s "$faults" >>"$parcel/faults" || exit 28
+}
+
+# listed: write the lists. Where a shell gave up on the way they are not whole.
+listed() {
+    : >"$parcel/faults"
+    { each ended 3>"$parcel/plans" && list 3>>"$parcel/plans" && echo whole >"$parcel/walked"; } | awk -v gnu="$gnu" \
+        -v max_bytes="$max_bytes" -v max_files="$max_files" "$keep" || return
+    [ -s "$parcel/walked" ] && whole
+}
+
+# whole: whether the report is, which awk writes last: busybox's does not see that a disk is full.
+whole() {
+    [ "$(tail -n 1 "$parcel/report")" = whole ]
 }
 
 plans() {
@@ -167,41 +196,51 @@ report() {
 
 # archives: one, where tar takes a list; busybox's may not, and gets some hundreds of names at a time.
 archives() {
-    if [ -n "$gnu" ]; then
-        [ ! -s "$parcel/list" ] || frame archive.0 bounded tar --hard-dereference -cf - -T "$parcel/list"
-        return
-    fi
-    set --
     number=0
+    for list in "$parcel"/list.*; do
+        [ -e "$list" ] || continue
+        if [ -n "$gnu" ]; then
+            frame archive.0 bounded tar --hard-dereference -cf - -T "$list"
+        else
+            in_pieces <"$list"
+        fi
+    done
+}
+
+in_pieces() {
+    set --
     while IFS= read -r name; do
         set -- "$@" "$name"
-        if [ $# -ge 300 ]; then
-            frame "archive.$number" bounded tar -cf - -- "$@"
-            set --
-            number=$((number + 1))
-        fi
-    done <"$parcel/list"
-    [ $# = 0 ] || frame "archive.$number" bounded tar -cf - -- "$@"
+        [ $# -lt 300 ] || piece "$@"
+        [ $# -lt 300 ] || set --
+    done
+    [ $# = 0 ] || piece "$@"
+}
+
+# shellcheck disable=SC2086 # an option or none
+piece() {
+    frame "archive.$number" bounded tar $format -cf - -- "$@"
+    number=$((number + 1))
 }
 
 # send: first what is to come, then one archive of all.
 send() {
     room # where a look before this found some
-    parcel=$lists/.parcel.$mark
+    parcel=$lists/.parcel.$mark IC_PARCEL=$lists/.parcel.$mark
+    export IC_PARCEL
     mkdir "$parcel" || return
     trap 'rm -rf "$parcel" "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
     LC_ALL=C
     export LC_ALL # what tar says of files is read
-    gnu=
-    case $(tar --version 2>/dev/null) in *"GNU tar"*) gnu=1 ;; esac
-    : >"$parcel/report"
-    : >"$parcel/faults"
+    gnu='' format=''
+    case $(tar --version 2>/dev/null) in
+    *"GNU tar"*) gnu=1 ;;
+    *bsdtar*) format=--format=gnutar ;; # in which it writes no sparse files
+    esac
     clock
     deadline=$((now + max_seconds))
-    { each ended 3>"$parcel/plans" && : >"$parcel/listed"; } |
-        awk -v gnu="$gnu" -v max_bytes="$max_bytes" -v max_files="$max_files" -v report="$parcel/report" "$keep" >"$parcel/list" ||
-        return
-    [ -e "$parcel/listed" ] || return # a shell that gave up on the way
+    frame listed listed
+    [ "$ic_code" = 0 ] || return
     frame plans plans
     frame report report
     archives

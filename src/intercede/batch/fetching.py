@@ -4,8 +4,8 @@ import errno
 import re
 import secrets
 import shutil
-from collections import ChainMap, Counter
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from intercede.batch.aside import aside
 from intercede.batch.framing import Answer, Streams
 from intercede.batch.layout import Job
 from intercede.batch.selection import Plan
-from intercede.batch.shell import text_of
+from intercede.batch.shell import no_room, text_of
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobOutput
 from intercede.contract.transport import CommandResult
@@ -26,6 +26,7 @@ __all__ = ["Limits", "Parcel"]
 
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
 """What GNU tar says of a file that was written while it was read; what it sends of it may be filled up with zeros."""
+_MEMBER = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/(.*)", re.DOTALL)
 _TIMED_OUT = frozenset({124, 143})
 _LIES_THERE = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
 """What renaming a directory fails with because something has its new name, other than an empty directory."""
@@ -117,8 +118,11 @@ class Parcel:
 
         Raises:
             TransportError: What arrived is not whole, and not because a limit was reached.
+            ResourceError: The far side had no room to list what it sends.
             OSError: The local directory cannot be written.
         """
+        if "listed" in answer and answer.frame("listed").returncode != 0:
+            raise no_room(answer.frame("listed").stderr)
         if "sent" not in answer:
             raise answer.cut("sent")
         late = True in {self._is_late(answer.frame(name), self._unpacker(name)) for name in answer.names("archive")}
@@ -200,8 +204,14 @@ class Parcel:
             stderr=place / "stderr" if "stderr" in names else None,
             log=place / "log" if "log" in names else None,
             files={name.removeprefix("files/"): place / name for name in files},
-            missing=plan.missing([*came, *(its for name, its in captured.items() if its and name in names)]),
+            missing=self._missing(job, [*came, *(its for name, its in captured.items() if its and name in names)]),
         )
+
+    def _missing(self, job: Job, names: Collection[str]) -> tuple[str, ...]:
+        """The patterns that none of these names matches, and what a pattern matches that is no file: links do not come."""
+        plan = self._plans[job.stamp]
+        links = sorted(name for name in self._no_files.get(job, ()) if plan.lists(name))
+        return tuple(dict.fromkeys([*plan.missing(names), *links]))
 
     def _shortfall(self, job: Job, *, late: bool) -> str | None:
         """Why something of the job that was to come is not here."""
@@ -217,8 +227,8 @@ class Parcel:
             return f"other: its files could not be listed there, find ended with {share.fault}"
         if share.unfit:
             return f"other: {share.unfit} files have names that tar there cannot be told"
-        if refused := [name for name in self._refused if name.startswith(f"{job.stamp}/copies/{job.copy}/")]:
-            return f"other: {len(refused)} files were refused; {refused[0]!r}: {self._refused[refused[0]]}"
+        if refused := self._refused.get(job):
+            return f"other: {len(refused)} files were refused; {refused[0]}"
         if job in self._changed:
             return "other: a file was written while it was packed, and may have come in parts: fetch again"
         if lacking := share.files - self._seen[job]:
@@ -226,8 +236,23 @@ class Parcel:
         return None
 
     @cached_property
-    def _refused(self) -> Mapping[str, str]:
-        return ChainMap(*(each.refused for each in self._unpackers.values()))
+    def _refused(self) -> Mapping[Job, Sequence[str]]:
+        """Of each job, the files that were refused, and why."""
+        refused: dict[Job, list[str]] = {}
+        for unpacker in self._unpackers.values():
+            for name, why in unpacker.refused.items():
+                if name not in unpacker.no_files and (match := _MEMBER.fullmatch(name)):
+                    refused.setdefault(Job(match[1], int(match[2])), []).append(f"{name!r}: {why}")
+        return refused
+
+    @cached_property
+    def _no_files(self) -> Mapping[Job, Sequence[str]]:
+        """Of each job, what lies in its working directory and is a link, a device or a fifo."""
+        found: dict[Job, list[str]] = {}
+        for name in (name for unpacker in self._unpackers.values() for name in unpacker.no_files):
+            if match := _MEMBER.fullmatch(name):
+                found.setdefault(Job(match[1], int(match[2])), []).append(match[3].removeprefix("work/"))
+        return found
 
     @cached_property
     def _plans(self) -> dict[str, Plan]:
@@ -238,7 +263,7 @@ class Parcel:
     def _shares(self) -> dict[Job, _Share]:
         """What `STAMP INDEX FILES LEFT_OUT UNFIT` says, and of some `STAMP INDEX failed CODE` behind it."""
         shares: dict[Job, _Share] = {}
-        for stamp, index, *rest in (line.split() for line in self._report_text.lines):
+        for stamp, index, *rest in (line.split() for line in self._report_text.lines if line != "whole"):
             job = Job(stamp, int(index))
             if rest[0] == "failed":
                 shares[job] = replace(shares.get(job, _Share(0, 0, 0)), fault=int(rest[1]))

@@ -7,9 +7,9 @@ condemn() {
     for index; do
         record "$stamp" "$index"
         [ -z "$over" ] || continue
-        [ -n "$noted" ] || printf '%s\n' "$ended" >>"./$stamp/copies/$index/killed"
+        [ -n "$noted" ] || echo "$ended" >>"./$stamp/copies/$index/killed"
         native "$stamp" "$index"
-        [ -z "$id" ] || printf '%s\n' "$id"
+        [ -z "$id" ] || echo "$id"
     done
 }
 

@@ -1,6 +1,7 @@
 # Every script of ours begins with this. It puts back what the caller's environment can change in a shell or its
-# tools, and frames answers. shellcheck shell=sh
-unset -f command awk cat cd find id kill ln ls mkdir mv printf pwd read readlink rm setsid sh sleep tar test timeout true \
+# tools, and frames answers. Numbers, ids and words of ours are written by echo: in mksh and posh printf is a program, which
+# for every copy would be slow. shellcheck shell=sh
+unset -f command awk cat cd echo find id kill ln ls mkdir mv printf pwd read readlink rm setsid sh sleep tar test timeout true \
     umask uname wait 2>/dev/null
 unalias -a 2>/dev/null
 unset IC_COPY # what a copy submits is no part of it, and goes on without it

@@ -37,18 +37,18 @@ record() {
 # native STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
 # not take it. A submission's are read once.
 native() {
-    case " $named " in
-    *" $1 "*) ;;
-    *)
-        named="$named $1"
-        [ ! -f "./$1/natives" ] || remember "$1" <"./$1/natives"
-        ;;
-    esac
+    eval "named=\${named_$1-}"
+    [ -n "$named" ] || name "$1"
     eval "id=\${id_$1_$2-}"
     refused=
     [ "$id" != ! ] || id='' refused=yes
 }
-named=
+
+# name STAMP: read them.
+name() {
+    eval "named_$1=yes"
+    [ ! -f "./$1/natives" ] || remember "$1" <"./$1/natives"
+}
 
 # remember STAMP: read native ids, for as long as this script runs.
 remember() {
@@ -58,13 +58,18 @@ remember() {
     done
 }
 
-# know STAMP LINES: keep the native ids that were understood elsewhere. Where there is no room for them this script knows
-# them all the same: a job without an id would be lost.
+# know STAMP LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
+# process. Where there is no room for them this script knows them all the same: a job without an id would be lost.
 know() {
     [ -d "./$1" ] || return 0
-    printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives" && return
-    rm -f "./$1/natives.$mark"
-    named="$named $1"
+    case $2 in
+    *' '*' '*)
+        printf '%s\n' "$2" >"./$1/natives.$mark" && mv "./$1/natives.$mark" "./$1/natives" && return
+        rm -f "./$1/natives.$mark"
+        ;;
+    *) printf '%s\n' "$2" >"./$1/natives" && return ;;
+    esac
+    eval "named_$1=yes"
     remember "$1" <<EOF
 $2
 EOF
@@ -95,8 +100,8 @@ sort_out() {
         record "$stamp" "$index"
         if [ -z "$over" ]; then
             native "$stamp" "$index"
-            printf '%s %s\n' "$stamp" "$index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
-            [ -z "$id" ] || printf '%s\n' "$id" >&3 || exit 28
+            echo "$stamp $index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
+            [ -z "$id" ] || echo "$id" >&3 || exit 28
         elif [ -z "$open_only" ]; then
             say "$stamp $index $killed ? $said"
         fi

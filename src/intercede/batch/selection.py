@@ -7,7 +7,7 @@ left out here, where patterns mean exactly what the contract says.
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 
 from intercede.contract.job import RelativePath, SubmissionSpec, _Data
@@ -42,9 +42,10 @@ class Plan(_Data):
         """Whether this file of the working directory comes back among ``files``."""
         if name.partition("/")[0] in self.secrets.get(index, ()):
             return False
-        return self._lists(name) or (self.include_unlisted and name not in self._hidden)
+        return self.lists(name) or (self.include_unlisted and name not in self._hidden)
 
-    def _lists(self, name: str) -> bool:
+    def lists(self, name: str) -> bool:
+        """Whether a pattern takes it."""
         return any(each.match(name) for each in self._compiled.values())
 
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ class Plan(_Data):
 
     def spared(self, stamp: str) -> str:
         """List the inputs that no copy sends back, as fetch.sh lists files: too many to stand in an expression."""
-        names = [name for name in self.inputs if self.include_unlisted and not self._lists(name)]
+        names = [name for name in self.inputs if self.include_unlisted and not self.lists(name)]
         return "".join(f"0 .//{stamp}/inputs/{name}\n" for name in names)
 
     @cached_property
@@ -109,6 +110,7 @@ def _parts(pattern: str) -> tuple[str, ...]:
     return PurePosixPath(pattern).parts
 
 
+@lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts = _parts(pattern)
     regex = "".join(_part(part, last=number == len(parts)) for number, part in enumerate(parts, 1))

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from intercede.batch.archive import Member, pack
 from intercede.batch.framing import NO_STREAMS, Answer, Streams, new_mark
+from intercede.contract.errors import ResourceError
 from intercede.contract.transport import Transport
 
-__all__ = ["Shell", "call", "text_of"]
+__all__ = ["Shell", "call", "no_room", "text_of"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
 """With ``sh -s`` a child that reads stdin would eat the rest of the script."""
 _PIECE = 65536
+_SAID = 500
 
 
 @cache
@@ -26,6 +28,16 @@ def text_of(name: str) -> str:
 def call(*words: str) -> str:
     """Write a command of these words, whatever is in them."""
     return " ".join(shlex.quote(word) for word in words)
+
+
+def no_room(said: bytes = b"") -> ResourceError:
+    """Tell that the far side could not write down what it needs to answer."""
+    words = said.decode("utf-8", "replace").strip()[-_SAID:]
+    return ResourceError(
+        "there is no room on the far side to note what to answer, neither in the root nor for mktemp: free some, or "
+        f"purge what has been fetched{words and f'; it said: {words}'}",
+        retryable=True,
+    )
 
 
 class Shell:

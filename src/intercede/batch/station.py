@@ -10,7 +10,7 @@ from intercede.batch.aside import aside
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.layout import Job, by_stamp
 from intercede.batch.records import Record, read_record, verdict
-from intercede.batch.shell import Shell, call, text_of
+from intercede.batch.shell import Shell, call, no_room, text_of
 from intercede.contract.errors import ResourceError, SchedulerError
 from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -18,7 +18,7 @@ from intercede.contract.transport import CommandResult
 
 __all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settling"]
 
-_NATIVE = re.compile(r"[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
+_NATIVE = re.compile(r"(?!-)[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 _AT_ONCE = 400
 _NO_ROOM = 28
 """As records.sh says it: ENOSPC."""
@@ -113,7 +113,7 @@ class Station:
             ResourceError: The far side had no room to note which jobs there are.
         """
         if answer.frame("records").returncode == _NO_ROOM:
-            raise ResourceError("there is no room on the far side, neither in the root nor for mktemp", retryable=True)
+            raise no_room(answer.frame("records").stderr)
         lines = [*answer.lines("records"), *(answer.lines("open") if "open" in answer else ())]
         return await aside(len(lines), self._read, answer, lines)
 

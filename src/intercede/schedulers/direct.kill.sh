@@ -10,10 +10,13 @@ forget() {
 # left is known by its environment only: its number may be another's by now.
 halt() {
     : >"$place/$index.kill"
-    if (set -C && printf 'killed\n' >"$place/$index") 2>/dev/null; then
+    set -C
+    if echo killed >"$place/$index"; then
+        set +C
         forget "./$stamp/copies/$index"
         return
     fi
+    set +C
     { read -r pid start _ && ! read -r _; } <"$place/$index" || return # about to start: it will see that it must not
     [ "$pid" != killed ] && [ -n "$here" ] || return
     these="$these $stamp/$index"
@@ -26,7 +29,7 @@ while read -r id; do
         printf '%s %s\n' "$id" "$elsewhere"
     elif [ -d "$place" ]; then
         halt
-        printf '%s ok\n' "$id"
+        echo "$id ok"
     fi
 done <"$IC_IDS" || exit
 

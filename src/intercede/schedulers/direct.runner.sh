@@ -9,7 +9,7 @@
 # direct/next          a hint: all below are decided. Without it every lane would try every copy
 # direct/ended         the runner came to its end: whatever ended copies did not end it, too
 # shellcheck shell=sh
-unset -f command kill printf read readlink setsid sh sleep true uname 2>/dev/null
+unset -f command echo kill printf read readlink setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
 set +aefuvx -C
 case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
@@ -46,7 +46,7 @@ become() {
     identify
     began=0
     [ -z "$wall" ] || read -r began _ </proc/uptime
-    printf '%s %s %s\n' "$pid" "$start" "${began%.*}" >>"direct/$index"
+    echo "$pid $start ${began%.*}" >>"direct/$index"
     [ ! -e "direct/$index.kill" ] || exit
     export IC_COPY="$stamp/$index/" # what it starts has that, too
     exec setsid sh ./wrapper "$index"
@@ -57,7 +57,7 @@ lane() {
     index=0
     while [ "$index" -lt "$copies" ]; do
         if claim; then
-            printf '%s\n' "$((index + 1))" >|direct/next
+            echo "$((index + 1))" >|direct/next
             (become)
             release
             { read -r next <direct/next && index=$next; } || index=$((index + 1)) # it is being written
@@ -73,7 +73,7 @@ release() {
         of "$index"
         outlast
     fi
-    [ ! -e "direct/$index" ] || printf 'over\n' >>"direct/$index"
+    [ ! -e "direct/$index" ] || echo over >>"direct/$index"
 }
 
 # of INDEX: sets what is known of a copy.

@@ -13,17 +13,17 @@ tell() {
     if [ -n "$elsewhere" ]; then
         printf '%s %s\n' "$id" "$elsewhere"
     elif [ -z "$pid" ]; then
-        [ -z "$running" ] || printf '%s queued\n' "$id"
+        [ -z "$running" ] || echo "$id queued"
     elif [ "$pid" = killed ]; then
-        printf '%s cancelled\n' "$id"
+        echo "$id cancelled"
     elif alive "$pid" "$start"; then
-        case $letter in [Tt]) printf '%s suspended\n' "$id" ;; *) printf '%s running\n' "$id" ;; esac
+        case $letter in [Tt]) echo "$id suspended" ;; *) echo "$id running" ;; esac
     elif ends; then
-        printf '%s ending\n' "$id"
+        echo "$id ending"
     elif [ -e "$place/$index.timeout" ]; then
-        printf '%s timeout\n' "$id"
+        echo "$id timeout"
     elif exited; then
-        printf '%s exited %s\n' "$id" "$code"
+        echo "$id exited $code"
     fi
 }
 

@@ -24,7 +24,7 @@ if [ "$answer" != started ]; then
 fi
 index=0
 while [ "$index" -lt "$copies" ]; do
-    printf '%s %s.%s\n' "$index" "$stamp" "$index"
+    echo "$index $stamp.$index"
     index=$((index + 1))
 done >natives.tmp
 mv natives.tmp natives
