@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from pydantic import SecretBytes
 from tests.tools import each_tool, marks
 
 from intercede.batch import BatchBackend
-from intercede.contract.errors import ConfigError
+from intercede.contract.errors import ConfigError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, FileRef, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
@@ -22,6 +23,7 @@ from intercede.transports.local import LocalTransport
 
 T = TypeVar("T")
 SECONDS = 30
+FILES = ("out/f.txt", "é b", "sparse")
 HOSTILE_ENVIRONMENT = {
     "IFS": "a/e",
     "CDPATH": "/:/tmp",
@@ -100,6 +102,8 @@ FAR_SIDES = [
         for shell in ("dash", "bash", "mksh", "zsh", "yash", "posh")
     ),
     pytest.param("busybox", "busybox", id="busybox", marks=marks("busybox")),
+    pytest.param("dash", "toybox", id="toybox", marks=marks("toybox")),
+    pytest.param("dash", "bsdtar", id="bsdtar", marks=marks("bsdtar")),
 ]
 
 
@@ -123,7 +127,14 @@ async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: 
         assert (await finish(backend, [running]))[running].state is JobState.KILLED
         outputs = await backend.fetch_output(handles.values(), dest)
         for output in outputs.values():
-            assert (output.ok, output.reason, set(output.files)) == (True, None, {"out/f.txt", "é b"})
+            assert (output.ok, output.reason, set(output.files)) == (
+                True,
+                None,
+                {*FILES, *(f"hard{n}" for n in range(9))},
+            )
+            assert output.missing == ("nothing", "out/link")
+            assert {output.files[f"hard{n}"].read_text() for n in range(9)} == {"it's\n"}
+            assert output.files["sparse"].read_bytes() == bytes(300_000)
             assert output.stdout is not None
             assert output.stdout.read_text() == "input\nhush\n"
             assert output.files["é b"].read_text() == "it's\n"
@@ -134,13 +145,18 @@ async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: 
 def spec(place: Path) -> SubmissionSpec:
     """Return a job that uses all that a submission can bring, writes files, and ends as END says."""
     (place / "in").write_text("input\n")
-    script = 'mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"; cat d/in "$1"; echo err >&2; eval "$END"'
+    script = """
+        mkdir out; echo "$V" >out/f.txt; : >.hidden; cp out/f.txt "é b"
+        echo "$V" >hard0; for n in 1 2 3 4 5 6 7 8; do ln hard0 hard$n; done
+        truncate -s 300000 sparse; ln -s f.txt out/link; mkfifo unasked
+        cat d/in "$1"; echo err >&2; eval "$END"
+    """
     return SubmissionSpec.model_validate(
         {
             "executable": "sh",
             "arguments": ("-c", script, "sh", "token"),
             "inputs": [FileRef(name="d/in", source=place / "in")],
-            "outputs": {"members": [{"pattern": "out/*"}, {"pattern": "é*"}]},
+            "outputs": {"members": [{"pattern": each} for each in ("out/*", "é*", "hard?", "sparse", "nothing")]},
             "environment": {"V": "it's"},
             "tag": "a\ttag",
         }
@@ -196,3 +212,138 @@ async def test_options_that_bash_takes_from_the_environment_reach_no_payload(tmp
         async with asyncio.timeout(SECONDS):
             while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "tab\\there\\", "quo'te \\0"])
+@pytest.mark.parametrize("tar", ["tar", pytest.param("bsdtar", marks=marks("bsdtar"))])
+@pytest.mark.asyncio
+async def test_a_home_of_any_name_will_do(tmp_path: Path, name: str, tar: str) -> None:
+    """Also one with backslashes, which ``awk -v`` and tar's lists of names take for escapes."""
+    home = tmp_path / name
+    home.mkdir()
+    environment = tools(tmp_path / "tools", "sh", tar.removeprefix("tar"))
+    async with BatchBackend(Elsewhere({**environment, "HOME": str(home)}), DirectScheduler(1, 0)) as backend:
+        handle = (await backend.submit(asked("mkdir 'd\\'; echo x >'d\\/f\\t'", "d*"))).handles[0]
+        await finish(backend, [handle])
+        output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert (output.ok, set(output.files)) == (True, {"d\\/f\\t"})
+
+
+def asked(script: str, *patterns: str) -> SubmissionSpec:
+    """Return a job that runs a script, and names files."""
+    members = [{"pattern": each} for each in patterns]
+    return SubmissionSpec.model_validate(
+        {"executable": "sh", "arguments": ("-c", script), "outputs": {"members": members}}
+    )
+
+
+@pytest.mark.parametrize("pattern", ["l*", "latest", "**", "deep", "deep/*"])
+@pytest.mark.asyncio
+async def test_what_a_pattern_matches_and_is_no_file_is_missing_by_name(tmp_path: Path, pattern: str) -> None:
+    """Results that link to scratch space are common, and do not come: a link, a fifo. What is only in reach is not told."""
+    script = (
+        "echo 1 >l1; ln -s l1 latest; ln -s /etc letc; mkdir deep; mkfifo deep/lfifo; echo >deep/f; ln -s / unasked"
+    )
+    wanted = {
+        "l*": ({"l1"}, ("latest", "letc")),
+        "latest": (set[str](), ("latest",)),
+        "**": ({"l1", "deep/f"}, ("deep/lfifo", "latest", "letc", "unasked")),
+        "deep": ({"deep/f"}, ("deep/lfifo",)),
+        "deep/*": ({"deep/f"}, ("deep/lfifo",)),
+    }
+    async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=str(tmp_path / "root")) as backend:
+        handle = (await backend.submit(asked(script, pattern))).handles[0]
+        await finish(backend, [handle])
+        output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
+        assert (output.ok, set(output.files), output.missing) == (True, *wanted[pattern])
+
+
+@pytest.mark.parametrize("full", ["plans", "report", "faults", "list.0", "walked"])
+@pytest.mark.asyncio
+async def test_no_room_for_the_lists_is_told(tmp_path: Path, full: str) -> None:
+    """Nothing was removed there, and it says what to do: /dev/full stands for what a full disk takes no more of."""
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    script = f'{_where("mkdir")} "$@"; case $1 in */.parcel.*) ln -s /dev/full "$1/{full}" ;; esac'
+    (shims / "mkdir").write_text(f"#!/bin/sh\n{script}\n")
+    (shims / "mkdir").chmod(0o755)
+    (shims / "stat").write_text(f'#!/bin/sh\n{_where("stat")} "$@"; [ {full} != faults ]\n')
+    (shims / "stat").chmod(0o755)
+    root = str(tmp_path / "root")
+    async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=root) as backend:
+        handle = (await backend.submit(asked("echo out"))).handles[0]
+        await finish(backend, [handle])
+        transport = Elsewhere({"PATH": f"{shims}:{os.environ['PATH']}"})
+        async with BatchBackend(transport, DirectScheduler(), root=root) as crowded:
+            with pytest.raises(ResourceError, match="no room on the far side") as caught:
+                await crowded.fetch_output([handle], tmp_path / "dest")
+            assert caught.value.retryable
+        assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
+        assert not [path.name for path in Path(root).iterdir() if path.name.startswith(".parcel")]
+
+
+class Within(LocalTransport):
+    """The transport local, whose commands are run by another command."""
+
+    def __init__(self, *prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        return await super().run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
+
+
+def namespace(*prefix: str) -> tuple[str, ...]:
+    """Return a prefix, if the kernel lets it run."""
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip(f"the kernel refuses {' '.join(prefix)}")
+    return prefix
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["named", "staged"])
+@pytest.mark.asyncio
+async def test_what_cannot_be_executed_where_it_lies_is_refused(tmp_path: Path, staged: bool) -> None:
+    """A root that is mounted noexec (SLES, CIS benchmarks: /tmp and /home) runs what is there, and nothing that was sent."""
+    root, program = tmp_path / "root", tmp_path / "program"
+    program.write_text("#!/bin/sh\necho ran\n")
+    mounted = f'mkdir -p -m 700 {root}; mount --bind {root} {root} && mount -o remount,bind,noexec {root} && exec "$@"'
+    transport = Within(*namespace("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"))
+    async with BatchBackend(transport, DirectScheduler(1, 0), root=str(root)) as backend:
+        if not staged:
+            assert (await backend.submit(SubmissionSpec(executable="true"))).handles
+            return
+        with pytest.raises(UnsupportedSpecError, match=f"below {root}: its file system is mounted noexec") as caught:
+            await backend.submit(SubmissionSpec(executable=program, tag="t"))
+        assert caught.value.field == "executable"
+        assert await backend.find("t") == []
+    assert {path.name for path in root.iterdir()} == {"resource-id", ".trash"}
+
+
+@pytest.mark.asyncio
+async def test_a_root_in_a_user_namespace_will_do(tmp_path: Path) -> None:
+    """In rootless containers the owner of / is nobody that is mapped, and shows as 65534: only there it is taken for root."""
+    place, prefix = tmp_path, ["unshare", "--map-root-user"]
+    if os.getuid() == 0:  # whose own namespace would map the owner of /
+        place = Path(tempfile.mkdtemp())
+        os.chown(place, 23456, 23456)
+        prefix = ["setpriv", "--reuid=23456", "--regid=23456", "--clear-groups", *prefix]
+    try:
+        async with BatchBackend(Within(*namespace(*prefix)), DirectScheduler(), root=str(place / "root")) as backend:
+            assert await backend.find("t") == []
+    finally:
+        if place != tmp_path:
+            shutil.rmtree(place)
+
+
+@pytest.mark.asyncio
+async def test_a_root_below_what_nobody_owns_is_refused(tmp_path: Path) -> None:
+    """Outside of a user namespace 65534 is a user like others."""
+    if os.getuid() != 0 or Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+        pytest.skip("only root can make what belongs to somebody else")
+    (tmp_path / "theirs" / "root").mkdir(parents=True)
+    os.chown(tmp_path / "theirs", 65534, 65534)
+    with pytest.raises(ConfigError, match="which user 65534 can replace"):
+        await BatchBackend(LocalTransport(), DirectScheduler(), root=str(tmp_path / "theirs" / "root")).__aenter__()

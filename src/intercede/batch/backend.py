@@ -26,6 +26,7 @@ from intercede.contract.errors import (
     LimitError,
     NotOpenError,
     SchedulerError,
+    UnsupportedSpecError,
 )
 from intercede.contract.job import (
     CopyFailure,
@@ -193,11 +194,12 @@ class BatchBackend:
         fragment = self._scheduler.submit_script(batch)
         try:
             answer = await opened.shell.unpack(batch.stamp, package.members(fragment))
+            _see_that_it_runs(answer, opened.shell.root, spec)
             queued = await aside(len(every), self._queued, batch, answer.frame("answer"))
         except InvalidSpecError:
             raise  # the archive has no end: nothing can have started
         except BaseException as error:
-            if isinstance(error, SchedulerError) and error.refused:
+            if isinstance(error, UnsupportedSpecError) or (isinstance(error, SchedulerError) and error.refused):
                 await self._withdraw(opened.station, batch)
             else:
                 self._doubtful.add(batch.stamp)
@@ -378,6 +380,18 @@ def _kill_outcome(look: Look, job: Job, told: Mapping[str, OpOutcome]) -> OpOutc
     if status.state in _LIVE:
         return OpOutcome(ok=False, reason="other", detail=f"the scheduler did not say that it will end; {status.state}")
     return OpOutcome(ok=True)
+
+
+def _see_that_it_runs(answer: Answer, root: str, spec: SubmissionSpec) -> None:
+    """See that what was sent can be executed where it lies. Each copy would fail with 126, which tells nothing of why."""
+    if "program" in answer and answer.frame("program").returncode != 0:
+        raise UnsupportedSpecError(
+            f"the executable {str(spec.executable)!r} cannot run where it was sent to, below {root}: its file system is "
+            "mounted noexec, or keeps no permissions. Set root to a directory on another one; or send it as an input, "
+            "and name what is there to run it, as sh or python3",
+            field="executable",
+            value=spec.executable,
+        )
 
 
 def _purged(answer: Answer) -> set[Job]:

@@ -37,6 +37,14 @@ left() {
     refuse "$1"
 }
 
+# replaceable: whether somebody else owns what was looked at. In a user namespace whoever is not mapped shows as one and
+# the same, and so does the machine's root: there that one is taken for root.
+replaceable() {
+    [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ] || return
+    { read -r first outside many </proc/self/uid_map; } 2>/dev/null || return 0
+    [ "$first $outside $many" = "0 0 4294967295" ] || [ "$owner" != "$(cat /proc/sys/kernel/overflowuid)" ]
+}
+
 enter() {
     forks || refuse "sh is ksh93 there, or one like it, in which a subshell is no process: have PATH lead to another sh first"
     case ${root:-.} in
@@ -61,7 +69,7 @@ enter() {
         above=${above%/*}
         above=${above:-/}
         mode_of "$above/."
-        [ "$owner" = 0 ] || [ "$owner" = "$(id -u)" ] || refuse "$root lies below $above, which user $owner can replace"
+        ! replaceable || refuse "$root lies below $above, which user $owner can replace"
         case $mode in
         ?????????[tT]*) ;; # sticky: nobody replaces what is not his
         ????????w*) refuse "$root lies below $above, which everybody may write, so it can be replaced" ;;

@@ -102,7 +102,8 @@ class Package:
         yield Member("submit.sh", _bytes(self._submit(fragment)), 0o700)
 
     def _submit(self, fragment: str) -> str:
-        values = f"copies={len(self.copies)}\nfragment={shlex.quote(fragment)}"
+        program = f"./bin/{self._staged.name}" if self._staged and self._local_files[self._staged].is_program else ""
+        values = f"copies={len(self.copies)}\nfragment={shlex.quote(fragment)}\nprogram={shlex.quote(program)}"
         return "\n".join([text_of("prelude"), values, text_of("submit")])
 
     @property

@@ -1,5 +1,6 @@
 # The last member of the archive: where it is missing the archive was cut, and nothing starts. Its working directory is
-# the submission's. Given: copies, how many; fragment, what queues them. shellcheck shell=sh
+# the submission's. Given: copies, how many; fragment, what queues them; program, what is run as it is, if anything is staged
+# for that. shellcheck shell=sh
 mark=$1
 
 # places: make every copy's directory, some hundreds a process. A list of words would cost its square.
@@ -48,6 +49,8 @@ if [ "${2-}" = queue ]; then
     queue
     exit
 fi
+[ -z "$program" ] || frame program test -x "$program"
+[ -z "$program" ] || [ "$ic_code" = 0 ] || exit
 frame places places
 [ "$ic_code" = 0 ] || exit
 [ ! -r /proc/uptime ] || frame clock clock
