@@ -424,7 +424,7 @@ class JobOutput(_Data):
     files: ReadOnly[str, Path] = Field(default_factory=dict, validate_default=True)
     """POSIX name in the working directory -> the file under ``dest``."""
     missing: tuple[str, ...] = ()
-    """Patterns that matched nothing."""
+    """Patterns that matched nothing; and by its name what a pattern matched that is a link, a fifo or a device, if that is told."""
 
 
 class OpOutcome(_Data):
