@@ -90,10 +90,16 @@ bounded() {
     clock
     left=$((deadline - now))
     [ "$left" -gt 0 ] || return 124
-    if command -v timeout >/dev/null; then timeout "$left" "$@"; else watched "$@"; fi
+    if [ -n "$timeout" ]; then timeout "$left" "$@"; else watched "$@"; fi
 }
 
-# watched COMMAND...: for where there is no timeout.
+# timed: sets timeout where there is one that tells how its command ended: toybox's (0.8.8) says 127, more often than not.
+timed() {
+    timeout=
+    ! command -v timeout >/dev/null || case $(timeout --version 2>&1) in *toybox*) ;; *) timeout=yes ;; esac
+}
+
+# watched COMMAND...: for where there is none.
 watched() {
     "$@" &
     worker=$!
@@ -237,6 +243,7 @@ send() {
     *"GNU tar"*) gnu=1 ;;
     *bsdtar*) format=--format=gnutar ;; # in which it writes no sparse files
     esac
+    timed
     clock
     deadline=$((now + max_seconds))
     frame listed listed
