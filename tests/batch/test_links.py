@@ -1,16 +1,16 @@
 """File systems with fewer hard links than others: what is told stays told, or the backend says so when it is entered."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from intercede.batch import BatchBackend
-from intercede.contract.errors import ConfigError
+from intercede.contract.errors import ConfigError, ResourceError, TransportError
 from intercede.contract.job import JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued
-from intercede.contract.transport import CommandResult
+from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
@@ -140,3 +140,33 @@ async def test_a_root_without_links_is_refused(tmp_path: Path, links: Path, used
         await opened(tmp_path, Cancelled()).__aenter__()
     names = {path.name for path in (tmp_path / "root").iterdir()}
     assert names == ({".trash", "resource-id"} if used else {".trash"})
+
+
+class Lost(LocalTransport):
+    """Its commands begin, or are lost on the way."""
+
+    is_lost = False
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it, or lose it."""
+        if self.is_lost:
+            raise TransportError("lost")
+        return await super().run(argv, stdin=stdin, stdout=stdout)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_kept_from_starting_is_not_called_absent(tmp_path: Path, links: Path) -> None:
+    """Whoever is told that nothing is there submits again, and the first might start after all."""
+    transport = Lost()
+    async with BatchBackend(transport, Cancelled(), root=str(tmp_path / "root")) as backend:
+        transport.is_lost = True
+        with pytest.raises(TransportError, match="lost"):
+            await backend.submit(SubmissionSpec(executable="true", tag="t"))
+        transport.is_lost = False
+        put(links, NONE)
+        with pytest.raises(ResourceError, match="cannot be kept from starting"):
+            await backend.find("t")
+        (links / "ln").unlink()
+        assert await backend.find("t") == []

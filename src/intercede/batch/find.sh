@@ -1,17 +1,26 @@
 # shellcheck shell=sh
 # fence STAMP: a submission of ours that was cancelled. Either nothing of it ever starts from now on, or its native
-# calls have begun: then wait for their end, while whoever makes them is there.
+# calls have begun: then wait for their end, while whoever makes them is there. Where there is neither, it might start after
+# it was not found.
 fence() {
-    [ -d "./$1" ] || mkdir "./$1" || return
+    fenced "$1" 2>/dev/null && return
+    printf '%s\n' "$root/$1 cannot be kept from starting: there is no room, or a link cannot be made" >&2
+    exit 28 # ENOSPC
+}
+
+# fenced STAMP: do that; fail where it cannot be done.
+fenced() {
+    [ -d "./$1" ] || mkdir "./$1" || [ -d "./$1" ] || return
     at_hand
     printf '%s -\n' "$machine" >"./$1/fence.$mark"
     if ln "./$1/fence.$mark" "./$1/submitting"; then
         rm -rf "./$1/copies" "./$1/inputs" "./$1/bin" "./$1/fence.$mark"
     else
         rm -f "./$1/fence.$mark"
+        [ -e "./$1/submitting" ] || [ ! -d "./$1" ] || return
         queued "$1"
     fi
-} 2>/dev/null
+}
 
 # arriving STAMP TAG: whether an archive is being unpacked there that may have that tag: the tag is the first of it.
 arriving() {
