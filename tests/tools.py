@@ -17,6 +17,7 @@ PACKAGES = {
     "mksh": "mksh",
     "posh": "posh",
     "ssh": "openssh-client",
+    "ssh-agent": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
     "strace": "strace",

@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from intercede.contract.errors import TransportError
+from intercede.contract.errors import ConfigError, TransportError
 from intercede.transports.ssh import SshTransport
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Sshd:
         self.shells, self.most_shells = 0, 0
         self.to_drop, self.connections, self.logins = 0, 0, 0
         self.authorities: list[asyncssh.SSHKey] = []
+        self.certificate: asyncssh.SSHCertificate | None = None
         self.passwords: dict[str, str] = {}
         self.shown: list[str] = []
         self.commands: list[str] = []
@@ -74,7 +75,7 @@ class Sshd:
             "127.0.0.1",
             self.port,
             server_factory=self._login,
-            server_host_keys=[self.host_key],
+            server_host_keys=[self.host_key if self.certificate is None else (self.host_key, self.certificate)],
             config=None,
             encoding=None,
             window=_WINDOW,
@@ -414,8 +415,8 @@ class Wire:
 class Maker(Protocol):
     """Starts another server, under a name that its commands find in ``$SSHD``."""
 
-    def __call__(self, name: str) -> Sshd:
-        """Start it."""
+    def __call__(self, name: str, before: Callable[[Sshd], None] | None = None) -> Sshd:
+        """Start it, when ``before`` has made of it what it is to be."""
         ...
 
 
@@ -458,9 +459,11 @@ def make_sshd(home: Path, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Make
     """Return a maker of servers."""
     made: list[Sshd] = []
 
-    def make(name: str) -> Sshd:
+    def make(name: str, before: Callable[[Sshd], None] | None = None) -> Sshd:
         made.append(Sshd(home, elsewhere))
         made[-1].variables["SSHD"] = name
+        if before is not None:
+            before(made[-1])
         made[-1].start()
         return made[-1]
 
@@ -535,3 +538,31 @@ async def refused(transport: SshTransport) -> TransportError:
         await where(transport)
     assert not raised.value.retryable
     return raised.value
+
+
+async def say(*words: str) -> tuple[int, str, str]:
+    """Run it; return its code, stdout and stderr."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return await process.wait(), stdout.decode().strip(), stderr.decode()
+
+
+async def where_ssh_goes(written: str, host: str, *words: str) -> str:
+    """Return the name of the server that ``ssh`` comes to; "": none."""
+    _, name, _ = await say("ssh", "-F", written, "-o", "BatchMode=yes", *words, host, "echo $SSHD")
+    return name
+
+
+async def where_we_go(transport: SshTransport) -> str:
+    """Return the name of the server that we come to; "": none."""
+    try:
+        return await where(transport)
+    except (ConfigError, TransportError):
+        return ""

@@ -5,49 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.transports.conftest import place, refused, where
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.transports.conftest import new_key, place, refused, say, where, where_ssh_goes, where_we_go
 
-from intercede.contract.errors import ConfigError, TransportError
+from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
+from intercede.transports._ssh_config import Login, expanded
 from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.transports.conftest import Configured, Sshd
 
-pytestmark = [pytest.mark.needs("ssh"), pytest.mark.asyncio]
+pytestmark = pytest.mark.needs("ssh")
 NOWHERE = "/no/such"
-
-
-async def say(*words: str) -> tuple[int, str, str]:
-    """Run it; return its code, stdout and stderr."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return await process.wait(), stdout.decode().strip(), stderr.decode()
-
-
-async def where_ssh_goes(written: str, host: str, *words: str) -> str:
-    """Return the name of the server that ``ssh`` comes to; "": none."""
-    _, name, _ = await say("ssh", "-F", written, "-o", "BatchMode=yes", *words, host, "echo $SSHD")
-    return name
-
-
-async def where_we_go(transport: SshTransport) -> str:
-    """Return the name of the server that we come to; "": none."""
-    try:
-        return await where(transport)
-    except (ConfigError, TransportError):
-        return ""
 
 
 # ---- the way
@@ -95,6 +73,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("case", WAYS)
+@pytest.mark.asyncio
 async def test_the_way_is_the_one_of_ssh(
     hosts: dict[str, Sshd], config: Configured, home: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +104,7 @@ async def test_the_way_is_the_one_of_ssh(
     assert ours == {name: (sshd.logins, {each.split()[0] for each in sshd.shown}) for name, sshd in hosts.items()}
 
 
+@pytest.mark.asyncio
 async def test_what_a_proxy_command_said_is_told(hosts: dict[str, Sshd], config: Configured) -> None:
     """Where it is no way to the host; its words are no part of the connection."""
     written = config("ProxyCommand echo no such host as %h >&2")
@@ -132,6 +112,7 @@ async def test_what_a_proxy_command_said_is_told(hosts: dict[str, Sshd], config:
         await where(SshTransport("pool", ssh_config=written, connect_s=0.5))
 
 
+@pytest.mark.asyncio
 async def test_a_proxy_command_ends_with_its_connection(hosts: dict[str, Sshd], config: Configured, home: Path) -> None:
     """And whatever it started."""
     (home / "proxy").write_text('#!/bin/bash\necho $$ >"$3"; exec 3<>"/dev/tcp/$1/$2"; cat <&3 & cat >&3; sleep 100\n')
@@ -150,6 +131,7 @@ def is_group_alive(group: str) -> bool:
     return any(stat[2] == group and stat[0] != "Z" for stat in stats)
 
 
+@pytest.mark.asyncio
 async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured, home: Path) -> None:
     """An alias is found there, with its port, user, key, and known hosts; what is not there is ignored."""
     last = hosts["last"]
@@ -172,6 +154,7 @@ async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured
     assert {shown.split()[0] for shown in last.shown} == {"somebody"}
 
 
+@pytest.mark.asyncio
 async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config: Configured) -> None:
     """As they do for ssh."""
     written = config("Host *", "  HostName 127.0.0.1", "  Port 1", "  User somebody")
@@ -179,6 +162,7 @@ async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config
     assert {shown.split()[0] for shown in hosts["last"].shown} == {"me"}
 
 
+@pytest.mark.asyncio
 async def test_without_the_option_no_configuration_is_read(hosts: dict[str, Sshd], home: Path) -> None:
     """Not even the user's own."""
     (home / ".ssh" / "config").write_text("Host *\n  Port 1\n")
@@ -186,6 +170,7 @@ async def test_without_the_option_no_configuration_is_read(hosts: dict[str, Sshd
 
 
 @pytest.mark.parametrize("jump", [[], ["second"]], ids=["of the configuration", "of the option"])
+@pytest.mark.asyncio
 async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: Configured, jump: list[str]) -> None:
     """Over the ProxyJump of the configuration."""
     written = config(f"Match originalhost pool\n  ProxyJump {place(hosts['first'])}", "HostName 127.0.0.1")
@@ -196,6 +181,7 @@ async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: Configured, ju
 
 @pytest.mark.parametrize("unknown", ["first", "second", "last"])
 @pytest.mark.parametrize("by", ["option", "configuration"])
+@pytest.mark.asyncio
 async def test_every_host_on_the_way_is_verified(
     hosts: dict[str, Sshd], config: Configured, home: Path, unknown: str, by: str
 ) -> None:
@@ -212,6 +198,7 @@ async def test_every_host_on_the_way_is_verified(
 
 
 @pytest.mark.parametrize("lines", [None, "Port x", "IdentityFile %z", "Host"], ids=["missing", "port", "token", "host"])
+@pytest.mark.asyncio
 async def test_a_configuration_that_cannot_be_read(
     hosts: dict[str, Sshd], config: Configured, lines: str | None
 ) -> None:
@@ -223,6 +210,7 @@ async def test_a_configuration_that_cannot_be_read(
     assert not hosts["last"].connections
 
 
+@pytest.mark.asyncio
 async def test_a_configuration_without_a_client(
     hosts: dict[str, Sshd], config: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +235,7 @@ async def test_a_configuration_without_a_client(
         ("ProxyJump a;b", "ProxyJump"),
     ],
 )
+@pytest.mark.asyncio
 async def test_what_we_cannot_do_is_refused(
     hosts: dict[str, Sshd], config: Configured, home: Path, line: str, words: str
 ) -> None:
@@ -257,6 +246,7 @@ async def test_what_we_cannot_do_is_refused(
     assert not hosts["last"].connections
 
 
+@pytest.mark.asyncio
 async def test_a_hanging_match_exec(config: Configured) -> None:
     """Is given up in time, and ends."""
     written = config('Match exec "sleep 123.25"', "Port 1")
@@ -264,3 +254,101 @@ async def test_a_hanging_match_exec(config: Configured) -> None:
         await where(SshTransport("127.0.0.1", ssh_config=written, connect_s=0.2))
     _, listing, _ = await say("ps", "-eo", "args")
     assert "sleep 123.25" not in listing
+
+
+# ---- what is shown
+
+
+@pytest.mark.parametrize(
+    "lines", [[], ["IdentityFile none"], ["CertificateFile {home}/%r-cert.pub"]], ids=["few", "none", "certificate"]
+)
+@pytest.mark.asyncio
+async def test_files_of_keys_are_those_of_ssh(
+    sshd: Sshd, config: Configured, home: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every token, variables and tildes expanded: as ``ssh -v`` names them."""
+    monkeypatch.setenv("KEYS", f"{home}/of a variable")
+    names = ["~/.ssh/of_root", "~root/%d", "${KEYS}/%%-%C-%d-%h-%i-%k-%L-%l-%n-%p-%r-%u", '"with a blank/%n"']
+    written = config(
+        "Host pool", "HostName 127.0.0.1", f"Port {sshd.port}", "User me", "HostKeyAlias other",
+        *(line.format(home=home) for line in lines), *(f"IdentityFile {name}" for name in names),
+    )  # fmt: skip
+    login = await Login.resolve(written, "pool", None, None)
+    _, _, said = await say("ssh", "-v", "-F", written, "-o", "BatchMode=yes", "pool", "true")
+    named = dict.fromkeys(re.findall(r"^debug1: identity file (.*) type", said, re.MULTILINE))
+    assert [name for name in named if not name.endswith("-cert")] == list(dict.fromkeys(login.identities))
+
+
+@pytest_asyncio.fixture
+async def agent(home: Path) -> AsyncIterator[Path]:
+    """Yield the socket of an agent that holds two keys, ``a`` and ``b``, whose public halves lie in the home."""
+    for name in "abc":
+        key = new_key()
+        (home / name).touch(mode=0o600)
+        (home / name).write_bytes(key.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
+        (home / f"{name}.pub").write_bytes(key.export_public_key())
+    path = home / "agent"
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", str(path), stdout=pipe)
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 20)  # it listens
+    environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
+    adding = await asyncio.create_subprocess_exec("ssh-add", "-q", str(home / "a"), str(home / "b"), env=environment)
+    assert await adding.wait() == 0
+    (home / "a").unlink()
+    yield path
+    process.terminate()
+    await process.communicate()
+
+
+SHOWN = {
+    "all of the agent, then files": ["IdentityAgent {agent}", "IdentityFile {home}/c"],
+    "what is configured first": ["IdentityAgent {agent}", "IdentityFile {home}/b", "IdentityFile {home}/c"],
+    "only what is configured": [
+        "IdentityAgent {agent}",
+        "IdentitiesOnly yes",
+        "IdentityFile {home}/a.pub",
+        "IdentityFile {home}/c",
+    ],
+    "no agent": ["IdentityAgent none", "IdentityFile {home}/c", "IdentityFile {home}/b"],
+    "the agent of a variable": ["IdentityAgent $AGENT", "IdentityFile {home}/c"],
+    "the agent of the environment": ["IdentityAgent SSH_AUTH_SOCK", "IdentityFile {home}/c"],
+    "the agent by a token": ["IdentityAgent {home}/agen${{LAST}}", "IdentityFile {home}/c"],
+    "no keys at all": ["PubkeyAuthentication no"],
+}
+
+
+@pytest.mark.needs("ssh-agent")
+@pytest.mark.parametrize("case", SHOWN)
+@pytest.mark.asyncio
+async def test_keys_are_shown_as_ssh_shows_them(
+    sshd: Sshd, config: Configured, home: Path, agent: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same ones in the same order, from the agent and from files, to a server that takes none of them."""
+    monkeypatch.setenv("AGENT", str(agent))
+    monkeypatch.setenv("LAST", "t")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+    sshd.user_key = new_key()
+    (home / ".ssh" / "known_hosts").write_text(sshd.known_as())
+    written = config(*(line.format(home=home, agent=agent) for line in SHOWN[case]))
+    with pytest.raises(AuthenticationError):
+        await where(SshTransport("127.0.0.1", port=sshd.port, username="me", ssh_config=written))
+    ours = list(dict.fromkeys(sshd.shown))
+    sshd.shown.clear()
+    assert not await where_ssh_goes(written, "me@127.0.0.1", "-p", str(sshd.port))
+    assert ours == list(dict.fromkeys(sshd.shown))
+    assert bool(ours) == (case != "no keys at all")
+
+
+@given(st.text("ab%{}$hn", max_size=12))
+def test_tokens_and_variables(text: str) -> None:
+    """Every one is known, or the text is refused; what is no token stands as it is."""
+    tokens, variables = {"%": "%", "h": "H", "n": "${a}"}, {"a": "%h", "b": ""}
+    try:
+        result = expanded(text, tokens, variables)
+    except ValueError:
+        assert re.search(r"%(?![%hn])|\$\{(?!a\}|b\})[^}]*\}", text)
+    else:
+        values = {"%%": "%", "%h": "H", "%n": "${a}", "${a}": "%h", "${b}": ""}
+        parts = [match[0] for match in re.finditer(r"%.|\$\{[^}]*\}|.", text)]
+        assert result == "".join(values.get(part, part) for part in parts)

@@ -283,12 +283,7 @@ async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
 async def test_a_server_that_does_not_answer_a_session(sshd: Sshd) -> None:
     """The error says so, and blames no rc file."""
     is_over = threading.Event()
-
-    async def wait() -> None:
-        while not is_over.is_set():
-            await asyncio.sleep(0.01)
-
-    sshd.before_a_session = wait
+    sshd.before_a_session = lambda: sshd.until(is_over.is_set)
     async with sshd.visited(connect_s=0.3) as transport:
         with pytest.raises(TransportError, match="did not answer in time whether it gives a session"):
             await transport.run(["true"])

@@ -243,7 +243,9 @@ class Link:
         try:
             async with self._shown_to(place, login) as shown:
                 return await self._connected_to(place, login, trust, seconds, shown)
-        except asyncssh.HostKeyNotVerifiable as error:
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            if trust.verdict is None:
+                raise
             raise TransportError(f"{place}: {trust.verdict}", retryable=False) from error
         except (asyncssh.ConnectionLost, OSError) as error:
             if self._proxy is None or not (words := await self._proxy.last_words()):

@@ -18,7 +18,7 @@ __all__ = ["Line", "Rules", "Trust", "read_lines", "read_revoked"]
 
 _CERTIFICATE = "-cert-v01@openssh.com"
 _AUTHORITY, _REVOKED = "@cert-authority", "@revoked"
-_STRONG_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+_STRONG_RSA, _WEAK_RSA = ("rsa-sha2-512", "rsa-sha2-256"), "ssh-rsa"
 _DEFAULT_PORT = 22
 _LENGTH = 4
 _KRL = b"SSHKRL"
@@ -147,7 +147,7 @@ def _plain(algorithm: str) -> str:
 def _kind_of(algorithm: str) -> str:
     """Return the kind of plain key that signs like that."""
     plain = _plain(algorithm)
-    return "ssh-rsa" if plain in _STRONG_RSA else plain
+    return _WEAK_RSA if plain in _STRONG_RSA else plain
 
 
 def _written(key: bytes) -> bytes:
@@ -195,8 +195,8 @@ class Trust:
         self._port = port
         self._revoke_by(host)
         self._revoke_by(self._name)
-        self.verdict = "its host key could not be verified"
-        """Of a key that was refused: why, and what to do."""
+        self.verdict: str | None = None
+        """What is wrong where the key that it showed, or then its signature, does not hold, and what to do."""
 
     def meet(self, address: str, *, is_checked: bool) -> None:
         """Take note of its address: what is revoked for it is refused; is it checked, so is what does not stand for it."""
@@ -212,7 +212,10 @@ class Trust:
         self._revoked |= {line.key: line.origin for line in revoked if any(map(line.matches, forms))}
 
     def algorithms(self) -> list[str]:
-        """Return how its key may sign, first as those keys do that are known: a host may have several."""
+        """Return what to ask for, first what known keys sign with: a host may have several.
+
+        A server that signs with SHA-1 only would hang up without a word, so that is the last, and does not hold.
+        """
         known = {_kind(line.key) for line in self._keys}
 
         def is_known(algorithm: str) -> bool:
@@ -220,7 +223,7 @@ class Trust:
                 return bool(self._authorities)
             return _kind_of(algorithm) in known
 
-        return sorted(self._rules.algorithms, key=is_known, reverse=True)
+        return list(dict.fromkeys((*sorted(self._rules.algorithms, key=is_known, reverse=True), _WEAK_RSA)))
 
     def verified(self, key_data: bytes) -> asyncssh.SSHKey:
         """Return the key that the host shows, where it may be that host's.
@@ -255,7 +258,7 @@ class Trust:
         algorithm = _kind(signature[_LENGTH:])
         if algorithm not in self._rules.authority_algorithms:
             return f"it was signed with {algorithm}, which is refused"
-        if not any(_is_like(self._name.lower(), name) for name in certificate.principals):
+        if self._name.lower() not in certificate.principals:
             return f"it is for {', '.join(certificate.principals) or 'no host by name'}"
         try:
             certificate.validate(CERT_TYPE_HOST, None)
@@ -302,6 +305,8 @@ class Trust:
         key.all_sig_algorithms = key.all_sig_algorithms & {_plain(each).encode() for each in self._rules.algorithms}
         if not key.all_sig_algorithms:
             raise _RefusedError(f"its host key is of the kind {kind.decode()}, which HostKeyAlgorithms leaves out")
+        names = ", ".join(sorted(name.decode() for name in key.all_sig_algorithms))
+        self.verdict = f"its host key did not sign as {names}; SHA-1 is refused, unless HostKeyAlgorithms has ssh-rsa"
         return key
 
 
