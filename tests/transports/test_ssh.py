@@ -489,3 +489,14 @@ def test_options_without_sense(field: str, options: dict[str, object]) -> None:
 def test_options_with_sense(host: str) -> None:
     """Whatever ssh would take for a place."""
     assert SshTransport(host).commands_in_flight()
+
+
+@pytest.mark.parametrize(
+    ("host", "jump"), [("me:Tr0ub4dor@h", ()), ("ssh://me:Tr0ub4dor@h:22", ()), ("h", ("me:Tr0ub4dor@j",))]
+)
+def test_a_password_in_a_place_is_refused_and_not_repeated(host: str, jump: tuple[str, ...]) -> None:
+    """It is written like that in URLs; it would be shown with each error about the host."""
+    with pytest.raises(ConfigError, match="a secret is never an option") as caught:
+        SshTransport(host, jump=jump)
+
+    assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)}"

@@ -57,6 +57,12 @@ class Place:
         match = _PLACE.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
         if match is None or int(match["port"] or 22) not in _PORTS:
             raise _no_sense(field, text, "[user@]host[:port]")
+        if ":" in (match["user"] or ""):  # it is not repeated
+            raise ConfigError(
+                f"{field} names a user with a password, and a secret is never an option: hand a credential provider over",
+                field=field,
+                expected="[user@]host[:port]",
+            )
         port = None if match["port"] is None else int(match["port"])
         user = urllib.parse.unquote(match["user"]) if match["user"] and _SCHEME in text else match["user"]
         return cls(match["host"].strip("[]"), port).but(None, user)
