@@ -311,8 +311,9 @@ def new_environment(
 @pytest.hookimpl(tryfirst=True)  # before what is marked is selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this directory."""
+    here = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if str(item.path).startswith(here):
             item.add_marker(pytest.mark.integration)
             item.add_marker(pytest.mark.slow)  # environments take their time
 
