@@ -156,6 +156,8 @@ class Cancellable(Protocol):
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """See to it that each job ends. Ok once the resource accepted; the state follows.
 
+        A job ends with all that it started, in whatever process group or session, as far as the resource knows it.
+
         Args:
             handles: Any number; duplicates collapse.
 

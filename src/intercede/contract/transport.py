@@ -86,7 +86,8 @@ class Transport(Protocol):
 
         It gets no environment, working directory or time limit from here: ``sh -c`` and ``asyncio.timeout`` do that.
         A command that ends without reading all of stdin is no error: EPIPE is ignored and the iterator closed.
-        Cancelling ends the command, with what it started, and returns in bounded time.
+        Cancelling ends the command, with what it started in whatever process group or session, and returns in bounded
+        time. What has detached itself, a session whose starter has ended, is no part of it and lives on.
 
         Args:
             argv: The command and its arguments, at least one; arrives byte for byte, no shell in between.

@@ -205,13 +205,17 @@ async def check_other_copies(context: Context) -> None:
 )
 async def check_children(context: Context) -> None:
     """Kill a job that waits for a child; let another job look for that child by a word in its arguments."""
+    # `sh -c '...; :'` is forked, not exec'ed.
+    await _expect_gone(context, "sh -c 'sleep 30; :' \"$1\"; :", "the child of a killed job to be gone")
+
+
+async def _expect_gone(context: Context, script: str, expected: str) -> None:
+    """Kill a job that runs this script with a word; let another job look for processes with that word."""
     word = context.token()
-    # `sh -c '...; :'` is forked, not exec'ed. The brackets keep the searching job from finding itself.
-    parent = context.sh("sh -c 'sleep 30; :' \"$1\"; :", word)
     looking = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -q \"$1\" && exit 1; exit 0"
-    finder = f"[{word[0]}]{word[1:]}"
+    finder = f"[{word[0]}]{word[1:]}"  # the brackets keep the searching job from finding itself
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, parent)
+        (handle,) = await started(context, backend, context.sh(script, word))
         await seen(context, backend, handle, JobState.RUNNING)
         # Gives the child time to start, and no longer: with a single slot this one runs when the other has ended.
         (control,) = await started(context, backend, context.sh(looking, finder))
@@ -224,7 +228,7 @@ async def check_children(context: Context) -> None:
             if status.state is JobState.DONE:
                 return
             await asyncio.sleep(0.2)
-    raise CheckFailed("the child of a killed job to be gone", "another job found it among the processes there")
+    raise CheckFailed(expected, "another job found it among the processes there")
 
 
 @clause(
@@ -286,3 +290,29 @@ async def check_handled_kill(context: Context) -> None:
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler exits with {code}"
             context.expect(kept, expected=expected, observed=living(status))
+
+
+_LEAVERS = """
+! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
+! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
+wait
+sleep 30
+"""
+"""Waits for a child that leads a process group of its own, and for one that leads a session, where there are the tools."""
+
+
+@clause(
+    "IC-KILL-10",
+    title="All that a killed job started ends, in whatever process group or session.",
+    level=SHOULD,
+    capability="kill",
+    depends=("IC-KILL-07",),
+    seconds=90,
+    look_at=(
+        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
+        "session. Kill a cgroup, or look for descendants by parent, group and session, again and again until none is left."
+    ),
+)
+async def check_leavers(context: Context) -> None:
+    """Kill a job whose children left its process group and its session; let another job look for them."""
+    await _expect_gone(context, _LEAVERS, "all that a killed job started to be gone")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from intercede.contract.transport import CommandResult, Transport
@@ -169,7 +169,7 @@ async def check_end_there(context: Context) -> None:
         for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
             async with directory(context, transport) as place:
                 await end(context, transport, place)
-                growing = await _growing(context, transport, place)
+                growing = await _growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
                     not growing,
                     expected=f"a command and its child to be ended by {how}{'' if how == 'cancelling' else ' that raised'}",
@@ -196,22 +196,65 @@ async def _by_iterator(context: Context, transport: Transport, place: str) -> No
         await ran(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
-async def _growing(context: Context, transport: Transport, place: str) -> list[str]:
-    """Return what still beats, once time to end has passed."""
+async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
+    """Return what still beats, once time to end has passed: of these files, what each is called."""
     end = time.monotonic() + _ENDS_WITHIN * context.scale
-    before = await _sizes(context, transport, place)
+    before = await _sizes(context, transport, place, names)
     while True:
         await asyncio.sleep(_BETWEEN_BEATS)
-        after = await _sizes(context, transport, place)
-        growing = [name for name, one, other in zip(("it", "its child"), before, after, strict=True) if one != other]
+        after = await _sizes(context, transport, place, names)
+        growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
         if not growing or time.monotonic() > end:
             return growing
         before = after
 
 
-async def _sizes(context: Context, transport: Transport, place: str) -> list[bytes]:
-    script = 'cd "$1" && for each in itself child; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
-    result = await ran(context, transport, sh(script, place))
+async def _sizes(context: Context, transport: Transport, place: str, names: Collection[str]) -> list[bytes]:
+    script = 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
+    result = await ran(context, transport, sh(script, place, *names))
     told = result.stdout.split()
-    context.expect(len(told) == 2, expected="the sizes of two files", observed=f"{told}, {heard(result)}")  # noqa: PLR2004 -- its own, and its child's
+    context.expect(
+        len(told) == len(names), expected=f"the sizes of {len(names)} files", observed=f"{told}, {heard(result)}"
+    )
     return told
+
+
+_LEAVERS = """
+beat='i=0; while [ -d "$1" ] && [ "$i" -lt 300 ]; do echo >>"$1/$2"; i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null'
+begun() { until [ -s "$1" ]; do sleep 0.1 || sleep 1; done 2>/dev/null; }
+: >"$1/group"; : >"$1/session"
+command -v timeout >/dev/null && { timeout 60 sh -c "$beat" sh "$1" group & begun "$1/group"; }
+command -v setsid >/dev/null && { setsid sh -c "$beat" sh "$1" session & begun "$1/session"; }
+echo begun
+wait
+exec sleep 60
+"""
+"""As above: a child that leads a process group of its own, and one that leads a session, where there are the tools."""
+
+
+@clause(
+    "IC-TRANSPORT-30",
+    title="A cancelled run ends all that its command started, in whatever process group or session.",
+    level=SHOULD,
+    depends=("IC-TRANSPORT-22",),
+    seconds=90,
+    look_at=(
+        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
+        "session. Look for descendants by parent, group and session, again and again until none is left. What has detached "
+        "itself, a session whose starter has ended, is no part of the command and has to live on."
+    ),
+)
+async def check_leavers(context: Context) -> None:
+    """Cancel a run whose command has children that left its process group and its session."""
+    async with context.connected() as transport, directory(context, transport) as place:
+        sink = Taken()
+        run = begin(transport.run(sh(_LEAVERS, place), stdout=sink))
+        await first(context, run, sink.begun.wait())
+        await _cancelled(context, run, "cancelled once its command has begun")
+        names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
+        growing = await _growing(context, transport, place, names)
+        context.expect(
+            not growing,
+            expected="all that a command started to be ended by cancelling",
+            observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
+        )

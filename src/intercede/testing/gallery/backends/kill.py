@@ -191,6 +191,21 @@ class KillsTheParentOnly(FakeBackend):
         await super().__aexit__(exc_type, exc, traceback)
 
 
+class KillsTheGroupOnly(FakeBackend):
+    """The process group of a job is killed; what made one of its own, or a session, is not."""
+
+    caught_by = "IC-KILL-10"
+    seen = "expected all that a killed job started to be gone"
+
+    async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
+        running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
+        for handle in running:
+            (self._state / handle.job / "killed").touch()
+            os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGKILL)
+        others = await super().kill([each for each in handles if each not in running])
+        return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
+
+
 class KillsAllForNone(FakeBackend):
     """None asked means all that this instance has submitted."""
 

@@ -371,7 +371,7 @@ class AnswersForYesterdaysJobs(_Retells):
     """What a job ended with is remembered by a number that the next submission uses again."""
 
     caught_by = "IC-STATUS-11"
-    also = ("IC-KILL-07", "IC-KILL-09")
+    also = ("IC-KILL-07", "IC-KILL-09", "IC-KILL-10")
     seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
 
     def __init__(self) -> None:

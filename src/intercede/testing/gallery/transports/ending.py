@@ -3,8 +3,11 @@
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
 import asyncio
+import os
+import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from intercede.contract import ByteSink, CommandResult, NotOpenError, TransportError
@@ -154,11 +157,25 @@ class EndsTheCommandAlone(Plain):
         self._rests: list[asyncio.Future[list[bytes]]] = []
 
     async def end(self, process: Process) -> None:
-        process.kill()
+        self.signal(process)
         self._rests.append(asyncio.gather(*(pipe.read() for pipe in (process.stdout, process.stderr) if pipe)))
+
+    def signal(self, process: Process) -> None:
+        process.kill()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         await asyncio.gather(*self._rests)
         await super().__aexit__(exc_type, exc, traceback)
+
+
+class EndsTheGroupAlone(EndsTheCommandAlone):
+    """Ends the command's process group, and leaves what made one of its own, or a session."""
+
+    caught_by = "IC-TRANSPORT-30"
+    seen = "in a process group of its own"
+
+    def signal(self, process: Process) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -3,18 +3,16 @@
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
 import asyncio
-import os
 import random
 import shlex
-import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from intercede.contract import ByteSink, CommandResult, NotOpenError
+from intercede.testing.gallery.family import end_family
 
 
 class _Kept:
@@ -119,8 +117,7 @@ class Plain:
             await sink.write(data)
 
     async def end(self, process: Process) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_family(process.pid)
         rest = (pipe.read() for pipe in (process.stdout, process.stderr) if pipe)
         await asyncio.gather(*rest, process.wait(), return_exceptions=True)
 
