@@ -2,8 +2,6 @@
 
 import sys
 
-from intercede.plugin import how_to_install
-
 _EXTRA = ("typer", "rich")
 _INTERRUPTED = 130
 
@@ -12,9 +10,7 @@ def main() -> int:
     """Run the command line and return its exit code; 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
     try:
         return _run()
-    except (
-        KeyboardInterrupt
-    ):  # in the first second, while libraries are loaded; the commands have handlers of their own
+    except KeyboardInterrupt:  # in the first second, while libraries are loaded
         return _INTERRUPTED
 
 
@@ -25,6 +21,8 @@ def _run() -> int:
         library = str(missing.name).partition(".")[0]
         if library not in _EXTRA:
             raise
+        from intercede.plugin import how_to_install  # noqa: PLC0415 -- Ctrl-C is ours from main() on: nothing before it
+
         print(
             f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from where this "
             f"intercede came from, a path or a URL: {how_to_install('cli')}",
