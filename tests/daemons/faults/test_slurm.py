@@ -316,6 +316,29 @@ async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Call
     score.check()
 
 
+@pytest.mark.asyncio
+async def test_only_accounting_knows_an_end_and_its_number_is_anothers(
+    site: Site, daemons: Daemons, trial: Callable[..., Trial], score: Score
+) -> None:
+    """Only accounting knows how copies ended, and their number is another user's job since: their own ends are told, not its."""
+    forget_everything(site, daemons)
+    async with site.manager() as manager:
+        old = trial()
+        its = await manager.submit(old)
+        (native,) = natives(site, its)
+        await site.wait(lambda: old.noted().total() == 2 * old.copies)
+        await site.wait(lambda: not listed(site))
+        stamp = its[0].job.partition(".")[0]
+        site.host.run("sh", "-c", f"rm .intercede/{stamp}/copies/*/exit")
+        await asyncio.to_thread(forget_everything, site, daemons)
+        other = ["sbatch", "--parsable", "--array=0-2", "--output=/dev/null", "--wrap=exit 5"]
+        assert site.host.run(*other, user="griduser2").stdout.strip() == native.partition("@")[0]
+        seen = ["sacct", "--noheader", "--allocations", "--format=State", f"--jobs={native.partition('@')[0]}"]
+        await site.wait(lambda: site.host.run(*seen, user="root").stdout.split() == ["FAILED"] * 3)
+        old.judge(score, await manager.finish(its))
+    score.check()
+
+
 def natives(site: Site, handles: list[JobHandle]) -> list[str]:
     """Return what Slurm calls the copies of a submission, as it is written there."""
     stamp = handles[0].job.partition(".")[0]
