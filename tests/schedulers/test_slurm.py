@@ -34,6 +34,7 @@ ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
 VERSIONS = sorted(path.parent.name for path in ANSWERS.glob("*/answers.json"))
 TOOLS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 SHELLS = ("dash", "bash --posix", "busybox sh")
+RARE_SHELLS = ("mksh", "posh", "yash -o posixlycorrect", "zsh --emulate sh")
 #: Notes how it was called, and answers with the next script that was given for it, or the one for all calls.
 STUB = """\
 #!/bin/sh
@@ -122,7 +123,15 @@ class Place:
             path.unlink()
 
 
-@pytest.fixture(params=each_tool(*SHELLS))
+@pytest.fixture(
+    params=[
+        *each_tool(*SHELLS),
+        *(
+            pytest.param(*each.values, id=each.id, marks=[*each.marks, pytest.mark.slow])
+            for each in each_tool(*RARE_SHELLS)
+        ),
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A root with one submission, in each shell that is here."""
     return Place(tmp_path, request.param)

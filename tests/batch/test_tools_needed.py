@@ -1,0 +1,136 @@
+"""Which tools the far side needs: the documents name exactly those that the scripts call."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+import intercede
+from intercede.batch import BatchBackend
+from intercede.contract.job import CopyVars, SubmissionSpec
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+SOURCE = Path(intercede.__file__).parent
+ROOT = SOURCE.parents[1]
+SCRIPTS = {
+    "everything": sorted(SOURCE.glob("batch/*.sh")),
+    "direct": sorted(SOURCE.glob("schedulers/direct.*.sh")),
+    "slurm": sorted(SOURCE.glob("schedulers/slurm.*.sh")),
+    "ssh": sorted(SOURCE.glob("transports/*.sh")),
+}
+#: What Python writes into scripts: for a program whose name begins with a dash, and for what Slurm is asked.
+BY_HAND = {"everything": {"env"}, "slurm": {"sbatch"}}
+SLURMS_OWN = {"sacct", "sbatch", "scancel", "scontrol", "squeue"}
+#: What every sh has within, and printf, which mksh and posh lack: that is said where the tools are listed.
+WITHIN = set(
+    """alias break case cd command continue do done echo elif else esac eval exec exit export false fi for getopts if in
+    kill local printf pwd read return set shift test then time times trap true type ulimit umask unalias unset until wait
+    while""".split()  # noqa: SIM905 -- a list of words is read as words
+)
+#: Where a command can stand, as far as our scripts go; the assignments before it are passed over.
+COMMAND = re.compile(
+    r"(?=(?:^|[;&|(]|\{ |! |\b(?:if|then|else|elif|do|while|until|exec|bounded|ic_slurm)\b|-exec|-v|set --|\btimeout [^\s;]+)[ \t]*"
+    r"(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s;&|()]*)[ \t]+)*"
+    r"([a-z][a-z0-9_-]*)(?![\w-]*(?:[=()]|\s*\|\s*[*\w\\]+\))))",
+    re.MULTILINE,
+)
+ALONE = re.compile(r"\$\(([a-z]+)\)")
+
+
+def called(paths: Iterable[Path]) -> set[str]:
+    """Return the programs that these scripts call."""
+    texts = [path.read_text() for path in paths]
+    functions = {name for text in texts for name in re.findall(r"^([a-z_]+)\(\) \{", text, re.MULTILINE)}
+    words = {word for text in texts for word in [*COMMAND.findall(_plain(text)), *ALONE.findall(text)]}
+    return {word for word in words - functions - WITHIN if shutil.which(word) or word in SLURMS_OWN}  # others are none
+
+
+def _plain(text: str) -> str:
+    """Leave out comments, and what stands in single quotes: awk's programs."""
+    without = re.sub(r"(^|(?<=\s))#.*", "", text.replace("\\\n", " "), flags=re.MULTILINE)
+    return re.sub(r"'[^']*'", "''", without)
+
+
+def needed(part: str) -> set[str]:
+    """Return what a part calls."""
+    return called(SCRIPTS[part]) | BY_HAND.get(part, set())
+
+
+def listed(text: str) -> set[str]:
+    """Return what stands in backquotes and is no name of ours."""
+    return set(re.findall(r"`([a-z]+)`", text)) - {"direct", "slurm", "ssh"}
+
+
+def test_the_reference_lists_what_each_part_calls() -> None:
+    """Nothing is missing, and nothing that is not called any more stands there."""
+    section = (ROOT / "docs/reference/options.md").read_text().split("### What is needed there")[1].split("## local")[0]
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE))
+    every = needed("everything")
+    assert listed(rows["everything"]) == every
+    assert listed(rows["`direct`, besides"]) == needed("direct") - every
+    assert listed(rows["`slurm`, besides"]) == needed("slurm") - every
+    assert listed(rows["`ssh`, whatever it runs"]) == needed("ssh") | {"sh"}
+
+
+@pytest.mark.parametrize(
+    ("document", "begins"),
+    [("README.md", "There it needs"), ("docs/decisions/0012-what-is-needed-there.md", "The whole list is")],
+)
+def test_the_readme_and_the_decision_list_the_same(document: str, begins: str) -> None:
+    """Apart from Slurm's own commands."""
+    (paragraph,) = [text for text in (ROOT / document).read_text().split("\n\n") if begins in text]
+    words = listed(paragraph.split(begins)[1].split(". A test")[0])
+    assert words == (needed("everything") | needed("direct") | needed("slurm")) - SLURMS_OWN
+
+
+@pytest.mark.asyncio
+async def test_every_verb_does_with_what_is_listed(tmp_path: Path) -> None:
+    """Where PATH leads to nothing else, and to what a job itself calls."""
+    place = tmp_path / "tools"
+    place.mkdir()
+    for tool in needed("everything") | needed("direct"):
+        (place / tool).symlink_to(shutil.which(tool) or "")
+    transport = Elsewhere(place)
+    async with BatchBackend(transport, DirectScheduler(2, 0), root=str(tmp_path / "root")) as backend:
+        script = "echo out; echo x >f; [ $ic_end ] || exec sleep 60"
+        spec = SubmissionSpec.model_validate(
+            {"executable": "sh", "arguments": ("-c", script), "outputs": {"members": [{"pattern": "f"}]}, "tag": "t"}
+        )
+        handles = (await backend.submit(spec, [CopyVars(environment={"ic_end": end}) for end in ("yes", "")])).handles
+        async with asyncio.timeout(30):
+            while not (await backend.status([handles[0]]))[handles[0]].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        assert set(await backend.find("t")) == set(handles.values())
+        assert (await backend.counts()).running == 1
+        assert (await backend.diagnostics([handles[0]]))[handles[0]].text == "out\n"
+        assert (await backend.kill([handles[1]]))[handles[1]].ok
+        async with asyncio.timeout(30):
+            while not (await backend.status([handles[1]]))[handles[1]].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        outputs = await backend.fetch_output([handles[0]], tmp_path / "dest")
+        assert (outputs[handles[0]].ok, set(outputs[handles[0]].files)) == (True, {"f"})
+        assert all(outcome.ok for outcome in (await backend.purge(list(handles.values()))).values())
+    assert transport.said == []
+
+
+class Elsewhere(LocalTransport):
+    """The transport local, with a PATH of the far side's own; keeps what shells say of programs that are not there."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._path = place
+        self.said: list[bytes] = []
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        env = shutil.which("env") or ""
+        result = await super().run([env, f"PATH={self._path}", *argv], stdin=stdin, stdout=stdout)
+        self.said += [line for line in result.stderr.splitlines() if b"not found" in line]
+        return result
