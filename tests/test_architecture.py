@@ -163,7 +163,7 @@ def test_the_contract_shows_every_name_of_its_modules() -> None:
     assert all(getattr(import_module("intercede"), name) is getattr(contract, name) for name in names)
 
 
-@pytest.mark.parametrize("module", ["intercede", "intercede.contract"])
+@pytest.mark.parametrize("module", ["intercede", "intercede.contract", "intercede.testing"])
 def test_a_window_lists_what_it_shows(module: str) -> None:
     """``dir`` and so the completion of a shell know each public name before it is loaded."""
     program = f"import {module} as window; print(*dir(window)); print(*window.__all__)"

@@ -50,3 +50,8 @@ def __getattr__(name: str) -> object:
             value: object = getattr(module, name)
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names that are loaded when they are first asked for, too."""
+    return sorted({*globals(), *__all__})
