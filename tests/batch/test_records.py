@@ -73,7 +73,8 @@ ROWS: list[tuple[str, tuple[str, ...], tuple[bool, ...], tuple[str, str | None]]
             (caught, ("cancelled",), (False,), ("KILLED", "killed_by_site")),
         )
     ),
-    ("caught 0", ("failed", "done"), (False,), ("DONE", None)),
+    ("caught 0", ("done",), (False,), ("DONE", None)),
+    ("caught 0", ("failed",), (False,), ("FAILED", "exit_code")),
     ("caught 3", ("failed", "done"), (False,), ("FAILED", "exit_code")),
     ("caught 0", ("nothing",), (False,), ("UNKNOWN", "lost")),
     ("caught 3", ("nothing",), (False,), ("FAILED", "exit_code")),
@@ -125,7 +126,7 @@ def test_the_code_or_signal_is_told() -> None:
 def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
     """DONE needs a code 0, or the scheduler's own word for it; after a signal it needs both."""
     status = verdict(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
-    by_itself = ended == "caught 0" and word in {"done", "failed"} and not killed
+    by_itself = ended == "caught 0" and word == "done" and not killed
     assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done") or by_itself)
 
 
@@ -197,3 +198,19 @@ def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> No
 
     assert (ended.returncode, ended.stdout) == (126, b"")
     assert not list(tmp_path.rglob("exit"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        JobStatus(state=JobState.FAILED, reason="exit_code", exit_code=1),
+        JobStatus(state=JobState.FAILED, reason="launch_failure"),
+        JobStatus(state=JobState.FAILED, reason="signal", signal=9),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_record_of_an_attempt_before_is_not_the_end(said: JobStatus, code: int) -> None:
+    """The first attempt saved its state and exited; the second could not be launched: the scheduler's word is about that."""
+    status = verdict(ENDED[f"caught {code}"], said)
+    assert (status.state, status.reason, status.exit_code) == (said.state, said.reason, said.exit_code)

@@ -139,7 +139,7 @@ async def test_what_is_preempted_and_queued_anew_goes_on(site: Host) -> None:
         await begin(life, f'[ ! -e ../again ] || exit "$((CODE + 1))"; : >../again; {HANDLES}', queue="requeued")
         with urgent(site):
             await life.until(JobState.QUEUED)
-        life.admin("scontrol", "update", f"JobId={','.join(life.natives())}", "StartTime=now")
+        life.admin("scontrol", "update", f"JobId={','.join(life.natives())}", "StartTime=now+5")
         assert await ended(life, 200) == [(JobState.FAILED, "exit_code", code + 1) for code in CODES]
 
 

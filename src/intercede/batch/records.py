@@ -173,6 +173,16 @@ def _by_code(case: _Case) -> JobStatus:
     return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence=evidence)
 
 
+def _by_both(case: _Case) -> JobStatus:
+    """Decide where the scheduler says that it ended by itself. If it calls that another end, the record is of an attempt before."""
+    said, code = case.said, _number(case)
+    assert said is not None  # noqa: S101 -- its row says so
+    is_its = said.state is JobState.DONE or (
+        said.reason == "exit_code" and said.exit_code in {None, code} and code != 0
+    )
+    return _by_code(case) if is_its else _word(case)
+
+
 def _untold(case: _Case) -> JobStatus:
     """Decide where nothing tells any more whether a signal was meant to end it: failure is sure, success is not."""
     evidence = "exit record, after a signal; the scheduler no longer lists it, so whether that was its end is not known"
@@ -265,7 +275,7 @@ _TABLE: tuple[tuple[_Kinds, frozenset[Word], frozenset[bool], _Ruling], ...] = (
     (_AFTER, _ANY, _YES, _by_user),  #                      KILLED(killed_by_user)
     (_AFTER, frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site
     (_SIGNAL, _ANY, _NO, _by_signal),  #                    FAILED(signal)
-    (_CAUGHT, frozenset({Word.ENDED}), _NO, _by_code),  #   DONE or FAILED(exit_code)
+    (_CAUGHT, frozenset({Word.ENDED}), _NO, _by_both),  #   DONE or FAILED(exit_code)
     (_CAUGHT, frozenset({Word.ABSENT}), _NO, _untold),  #   UNKNOWN(lost) where it would be DONE, else FAILED(exit_code)
     (_NONE, _LISTED, _EITHER, _word),  #                    the scheduler's word
     (_NONE, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)

@@ -110,8 +110,11 @@ class Trial:
 
 
 def is_true(status: JobStatus, *, code: int, ended: bool) -> bool:
-    """Whether a final state is what happened: what came to its end exited with its code, and nothing else did."""
-    if not status.state.final:
+    """Whether a final state is what happened: what came to its end exited with its code, and nothing else did.
+
+    What handled the signal that ended it may have exited with 0, which is no success.
+    """
+    if not status.state.final or (status.state is JobState.DONE and not (ended and code == 0)):
         return False
     return (status.exit_code == code) == ended
 

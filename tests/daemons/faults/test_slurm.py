@@ -409,3 +409,21 @@ def test_submitted_from_inside_of_a_job(site: Site, client: Client, way: str) ->
     assert "\nstep\n" in ended.stdout
     assert (seen["SLURM_MEM_PER_NODE"], "SLURM_MEM_PER_CPU" in seen, "SLURM_STEP_ID" in seen) == ("50", False, False)
     assert not [name for name in seen if name.startswith("PMI")]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("scheduler", ["slurm", {"type": "direct", "slots": 40}], ids=["slurm", "direct"])
+async def test_payloads_handle_term(
+    site: Site, trial: Callable[..., Trial], score: Score, scheduler: str | dict[str, object]
+) -> None:
+    """Forty that save their state at TERM and exit with 0, killed at once: none is told to be done."""
+    async with site.manager(scheduler) as manager:
+        each = trial(copies=40, seconds=300, code=5, first='trap "exit 0" TERM;')
+        handles = await manager.submit(each)
+        await site.wait(lambda: each.noted().total() == each.copies)
+        killed = await manager.insist(lambda: manager.backend.kill(handles))
+        assert all(outcome.ok for outcome in killed.values())
+        told = await manager.finish(handles)
+        assert {status.reason for status in told.values()} == {"killed_by_user"}
+        each.judge(score, told)
+    score.check()
