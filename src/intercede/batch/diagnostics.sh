@@ -11,6 +11,6 @@ show() {
 written() {
     cd "$1" && . ../../../payload || exit
     for file in "$ic_stdout" "$ic_stderr"; do
-        [ ! -f "$file" ] || [ -L "$file" ] || tail -c "$most" "$file"
+        [ ! -f "$file" ] || [ ! -s "$file" ] || [ -L "$file" ] || tail -c "$most" "$file"
     done
 }

@@ -1,0 +1,108 @@
+"""What many submissions and copies cost on the far side: programs are counted, since time says little on a shared machine."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterable, Awaitable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.tools import marks
+
+from intercede.batch import BatchBackend
+from intercede.batch.layout import new_stamp
+from intercede.contract.job import JobHandle, JobState, SubmissionSpec
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+T = TypeVar("T")
+PROGRAMS = ("awk", "cat", "find", "ln", "mkdir", "mv", "printf", "stat", "tail", "tar")
+
+
+class Counted(LocalTransport):
+    """The transport local, with a sh of its own, that notes which programs are run."""
+
+    def __init__(self, place: Path, shell: str = "dash") -> None:
+        super().__init__()
+        place.mkdir()
+        self._log, self._place = place / "log", place
+        (place / "sh").symlink_to(shutil.which(shell) or "")
+        for name in PROGRAMS:
+            (place / name).write_text(f'#!/bin/dash\necho {name} >>{self._log}\nexec {shutil.which(name)} "$@"\n')
+            (place / name).chmod(0o755)
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        prefix = ["env", f"PATH={self._place}:{os.environ['PATH']}"]
+        return await super().run([*prefix, *argv], stdin=stdin, stdout=stdout)
+
+    async def runs(self, verb: Awaitable[T]) -> tuple[T, int]:
+        """Return an answer, and how many programs were run for it."""
+        self._log.write_text("")
+        answer = await verb
+        return answer, len(self._log.read_text().splitlines())
+
+
+def copied(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
+    """Make more submissions like that one, and return their handles."""
+    stamp, _, index = handle.job.partition(".")
+    stamps = [new_stamp() for _ in range(many)]
+    for new in stamps:
+        shutil.copytree(root / stamp, root / new)
+        for path in (path for path in (root / new).rglob("*") if path.is_file()):
+            path.write_text(path.read_text().replace(stamp, new))
+    return [JobHandle(resource=handle.resource, job=f"{new}.{index}") for new in stamps]
+
+
+@pytest.mark.asyncio
+async def test_many_submissions_take_as_many_programs_as_a_few(tmp_path: Path) -> None:
+    """Status, counts and purge; fetch takes four more for every thirty or so: a listing tests each file against all that is asked."""
+    transport, root = Counted(tmp_path / "programs"), tmp_path / "root"
+    async with BatchBackend(transport, DirectScheduler(1, 0), root=str(root)) as backend:
+        outputs = {"members": [{"pattern": "*.txt"}]}
+        spec = SubmissionSpec.model_validate(
+            {"executable": "sh", "arguments": ("-c", "echo out; echo x >a.txt"), "outputs": outputs}
+        )
+        handle = (await backend.submit(spec)).handles[0]
+        async with asyncio.timeout(30):
+            while not (await backend.status([handle]))[handle].state.final:  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.02)
+        used: dict[int, list[int]] = {}
+        for many in (5, 45):
+            handles = copied(root, handle, many)
+            told, for_status = await transport.runs(backend.status(handles))
+            _, for_counts = await transport.runs(backend.counts())
+            fetched, for_fetch = await transport.runs(backend.fetch_output(handles, tmp_path / "dest"))
+            purged, for_purge = await transport.runs(backend.purge(handles))
+            assert {status.state for status in told.values()} == {JobState.DONE}
+            assert all(output.ok and set(output.files) == {"a.txt"} for output in fetched.values())
+            assert all(outcome.ok for outcome in purged.values())
+            used[many] = [for_status, for_counts, for_purge, for_fetch]
+        assert used[45][:-1] == used[5][:-1]
+        assert used[45][-1] <= used[5][-1] + 4
+    assert {path.name for path in root.iterdir()} == {"resource-id", ".trash", handle.job.partition(".")[0]}
+
+
+@pytest.mark.parametrize(
+    "shell", ["dash", *(pytest.param(name, marks=[*marks(name), pytest.mark.slow]) for name in ("mksh", "posh"))]
+)
+@pytest.mark.asyncio
+async def test_many_copies_that_wait_take_as_many_programs_as_a_few(tmp_path: Path, shell: str) -> None:
+    """Of mksh's and posh's printf, a program, too: a thousand copies took a quarter of a minute."""
+    transport = Counted(tmp_path / "programs", shell)
+    async with BatchBackend(transport, DirectScheduler(1, 0), root=str(tmp_path / "root")) as backend:
+        used: dict[int, int] = {}
+        for many in (2, 60):
+            spec = SubmissionSpec(executable="sleep", arguments=("60",))
+            handles = list((await backend.submit(spec, many)).handles.values())
+            async with asyncio.timeout(30):
+                while (await backend.status(handles))[handles[0]].state is not JobState.RUNNING:  # noqa: ASYNC110 -- no event tells it
+                    await asyncio.sleep(0.02)
+            told, used[many] = await transport.runs(backend.status(handles))
+            assert [status.state for status in told.values()].count(JobState.QUEUED) == many - 1
+            assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
+        assert used[60] == used[2]
