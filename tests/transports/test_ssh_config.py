@@ -105,11 +105,12 @@ async def test_the_way_is_the_one_of_ssh(
 
 
 @pytest.mark.asyncio
-async def test_what_a_proxy_command_said_is_told(hosts: dict[str, Sshd], config: Configured) -> None:
+async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is no way to the host; its words are no part of the connection."""
+    monkeypatch.setattr("intercede.transports._ssh_link._ATTEMPTS", 1)
     written = config("ProxyCommand echo no such host as %h >&2")
     with pytest.raises(TransportError, match="no such host as pool"):
-        await where(SshTransport("pool", ssh_config=written, connect_s=0.5))
+        await where(SshTransport("pool", ssh_config=written))
 
 
 @pytest.mark.asyncio

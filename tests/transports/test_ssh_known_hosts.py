@@ -294,13 +294,15 @@ async def old_sshd(home: Path) -> AsyncIterator[int]:
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
     assert sshd is not None
     loop = asyncio.get_running_loop()
+    processes: list[asyncio.subprocess.Process] = []
 
     async def serve(listener: socket.socket) -> None:
         while True:
             connection, _ = await loop.sock_accept(listener)
             with connection:
                 end = connection.fileno()
-                await asyncio.create_subprocess_exec(sshd, "-i", "-f", str(home / "sshd_config"), stdin=end, stdout=end)
+                command = (sshd, "-i", "-f", str(home / "sshd_config"))
+                processes.append(await asyncio.create_subprocess_exec(*command, stdin=end, stdout=end))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)  # noqa: FBT003 -- its only parameter
@@ -308,6 +310,7 @@ async def old_sshd(home: Path) -> AsyncIterator[int]:
         yield listener.getsockname()[1]
         serving.cancel()
         await asyncio.wait({serving})
+        await asyncio.wait_for(asyncio.gather(*(process.wait() for process in processes)), 20)
 
 
 @pytest.mark.needs("ssh", "sshd")
@@ -387,7 +390,7 @@ async def test_the_files_are_those_of_ssh(sshd: Sshd, home: Path, monkeypatch: p
     configs = [str(home / f"config-{number}") for number in range(len(cases))]
     by_ssh = await asyncio.gather(*(where_ssh_goes(config, "pool") for config in configs))
     ours = await asyncio.gather(
-        *(where_we_go(SshTransport("pool", ssh_config=config, connect_s=2)) for config in configs)
+        *(where_we_go(SshTransport("pool", ssh_config=config, connect_s=30)) for config in configs)
     )
     assert dict(zip(cases, by_ssh, strict=True)) == cases
     assert dict(zip(cases, ours, strict=True)) == cases

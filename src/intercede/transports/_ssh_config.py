@@ -18,6 +18,7 @@ from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from intercede.contract.errors import ConfigError, TransportError
 from intercede.transports._ssh_trust import Rules
+from intercede.transports._streams import uncancelled
 
 __all__ = ["Login", "expanded", "read_answer", "run_locally"]
 
@@ -31,6 +32,7 @@ _KNOWN_HOSTS = (
     "/etc/ssh/ssh_known_hosts2",
 )
 _WORDS_KEPT = 500
+_END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ async def run_locally(command: Sequence[str]) -> tuple[int, bytes, bytes]:
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        await uncancelled(asyncio.ensure_future(process.wait()), _END_SECONDS)
         raise
     return await process.wait(), stdout, stderr
 

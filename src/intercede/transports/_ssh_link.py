@@ -403,7 +403,7 @@ async def _printed(command: Sequence[str]) -> list[Line]:
     code, printed, said = await run_locally(command)
     if code:
         words = said.decode("utf-8", "replace").strip()
-        raise TransportError(f"KnownHostsCommand {command[0]} failed with exit code {code}: {words}")
+        raise TransportError(f"KnownHostsCommand {command[0]} failed with exit code {code}: {words}", retryable=False)
     return list(read_lines(printed, command[0]))
 
 

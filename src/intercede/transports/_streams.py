@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from intercede.contract.errors import InvalidSpecError
 
 __all__ = ["STDERR_KEPT", "Kept", "close", "encoded", "is_being_cancelled", "uncancelled"]
 
 STDERR_KEPT = 2**20
+T = TypeVar("T")
 
 
 def encoded(argv: Sequence[str]) -> list[bytes]:
@@ -37,7 +38,7 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def uncancelled(future: asyncio.Future[None], seconds: float) -> None:
+async def uncancelled(future: asyncio.Future[T], seconds: float) -> None:
     """Wait for it, at most so long, through cancellations: whoever calls this is on the way out already."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
