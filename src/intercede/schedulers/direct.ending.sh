@@ -10,15 +10,16 @@ unalias -a 2>/dev/null
 # shellcheck disable=SC2016 # awk's
 kinship='
 /:/ { split($0, part, ":"); known[part[1]] = part[2]; first[++firsts] = "-" part[1]; next }
-/environ$/ { split($0, part, "/"); marked[part[3]] = 1; next }
-{
-    pid = substr($0, 7)
-    text = ""
-    while ((getline line < ($0 "/stat")) > 0) text = text line # a name may hold anything, newlines too
-    close($0 "/stat")
+/environ$/ { split($0, part, "/"); marked[part[3]] = 1; look(part[3]); next }
+{ look(substr($0, 7)) }
+function look(pid,  file, text, line, count, field) {
+    file = "/proc/" pid "/stat"
+    while ((getline line < file) > 0) text = text line # a name may hold anything, newlines too
+    close(file)
+    if (text == "") unsure = 1
     sub(/^.*\) /, "", text)
     count = split(text, field, " ")
-    if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) next # -1 would be everybody
+    if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) return # -1 would be everybody
     parent[pid] = field[2]; group[pid] = field[3]; session[pid] = field[4]; start[pid] = field[20]
 }
 function belongs(pid) {
@@ -38,6 +39,7 @@ END {
     for (pid in told) print pid ":" known[pid]
     for (i = 1; i <= firsts; i++) if (first[i] in whom) { print first[i]; delete whom[first[i]] }
     for (pid in whom) print pid
+    if (unsure) print "unsure"
     print "."
 }'
 
@@ -47,21 +49,23 @@ add() {
 }IC_COPY=$1/"
 }
 
-# survey: sets known anew, and left, whom a signal reaches. Where there are no tools to look with the groups remain.
+# survey: sets known anew, and left, whom a signal reaches; unsure, where some ended before they were looked at, and may
+# have started others. Where there are no tools to look with the groups remain.
 # shellcheck disable=SC2046,SC2086 # numbers, to be split
 survey() {
     set -- $({
-        printf '%s\n' $known /proc/[0-9]*
+        set -- /proc/[0-9]*
         [ -z "$marks" ] || grep -lsF -e "$marks" /proc/[0-9]*/environ
+        printf '%s\n' $known "$@" # listed first and looked at last: what ends meanwhile is noticed
     } | awk "$kinship") .
-    left=
+    left='' unsure=''
     if [ "$1" = . ] && [ $# = 1 ]; then
         for each in $known; do left="$left -${each%:*}"; done
         return
     fi
     known=
     for each; do
-        case $each in *:*) known="$known $each" ;; [!.]*) left="$left $each" ;; esac
+        case $each in *:*) known="$known $each" ;; unsure) unsure=1 ;; [!.]*) left="$left $each" ;; esac
     done
 }
 
@@ -74,12 +78,21 @@ reach() {
     [ -n "$reached" ]
 } 2>/dev/null
 
-# outlast: wait until nothing is left. What is left after the grace is ended, whatever it starts meanwhile.
+# outlast: wait until nothing is left. What is left after the grace is ended, whatever it starts meanwhile. Nothing is left
+# when two looks say so; where something ended meanwhile, which may have been ours and started another, ten.
 outlast() {
     read -r asked _ </proc/uptime
-    while survey && [ -n "$left" ]; do
+    clear=0
+    while survey && [ "$clear" -lt 10 ]; do
+        if [ -z "$left" ]; then
+            clear=$((clear + ${unsure:-5}))
+            continue
+        fi
+        clear=0
         read -r now _ </proc/uptime
         if [ "$grace" = 0 ] || [ $((${now%.*} - ${asked%.*})) -gt "$grace" ]; then
+            reach STOP # what stands still starts nothing, and what it has started is known by it
+            survey
             reach STOP
             reach KILL || return
         fi
