@@ -69,6 +69,36 @@ within() { # within COMMAND...: on a host of its own made of $root, with nothing
         exec chroot "$root" "$@"' sh "$root" "$tmp" "$@"
 }
 
+slurm() { # a cluster of one node, whose daemon is not needed to see how jobs wait
+    mkdir -p "$root/etc/slurm"
+    ln -s slurmctld-wlm "$root/usr/sbin/slurmctld" # by this name it knows what it is
+    cat >"$root/etc/slurm/slurm.conf" <<-END
+	ClusterName=cluster
+	SlurmctldHost=host(127.0.0.1)
+	SlurmUser=root
+	AuthType=auth/none
+	CredType=cred/none
+	StateSaveLocation=/tmp/slurm
+	SlurmctldPidFile=/tmp/slurmctld.pid
+	SlurmctldLogFile=/tmp/slurmctld.log
+	ProctrackType=proctrack/linuxproc
+	NodeName=host NodeAddr=127.0.0.1
+	PartitionName=main Nodes=host Default=YES
+	END
+    echo CgroupPlugin=disabled >"$root/etc/slurm/cgroup.conf"
+    cat >"$tmp/slurmctld.sh" <<-'END'
+	busybox ip link set lo up
+	busybox ip addr add 10.0.0.1/32 dev lo # or getaddrinfo takes it for a host without a network
+	mkdir /tmp/slurm
+	slurmctld
+	tries=0
+	until scontrol ping >/dev/null 2>&1 || [ $((tries += 1)) = 100 ]; do sleep 0.1; done
+	. "$1"
+	END
+}
+
+with_slurmctld() { within sh /tmp/slurmctld.sh "$@"; } # with_slurmctld SCRIPT: runs it where a new controller answers
+
 # ---- what was guessed, what was seen ----
 
 version() { echo "version:  $*"; }
