@@ -82,13 +82,13 @@ reach() {
 # when two looks say so; where something ended meanwhile, which may have been ours and started another, ten.
 outlast() {
     read -r asked _ </proc/uptime
-    clear=0
-    while survey && [ "$clear" -lt 10 ]; do
+    quiet=0
+    while survey && [ "$quiet" -lt 10 ]; do
         if [ -z "$left" ]; then
-            clear=$((clear + ${unsure:-5}))
+            quiet=$((quiet + ${unsure:-5}))
             continue
         fi
-        clear=0
+        quiet=0
         read -r now _ </proc/uptime
         if [ "$grace" = 0 ] || [ $((${now%.*} - ${asked%.*})) -gt "$grace" ]; then
             reach STOP # what stands still starts nothing, and what it has started is known by it
