@@ -397,6 +397,7 @@ REFUSALS = {
     "QOSMaxCpuPerJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)": False,
     "Batch job submission failed: Unable to contact slurm controller (connect failure)": True,
     "Batch job submission failed: Slurm backup controller in standby mode": True,
+    # job_submit/lua with slurm.log_user and slurm.ERROR, as sbatch 22.05.8 prints it; without a message it is among DOUBTS
     "give --account, please: see https://hpc.example.org\nsbatch: error: Batch job submission failed: Unspecified error": False,
     "job_submit: not authorized\nsbatch: error: Batch job submission failed: Unspecified error": False,
     "cli_filter plugin terminated with error": False,

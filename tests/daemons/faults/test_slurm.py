@@ -307,7 +307,9 @@ async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Call
         assert not any(status.state.final for status in told.values())
         killed = await manager.insist(lambda: manager.backend.kill(its))
         assert all(outcome.ok for outcome in killed.values())
-        new.judge(score, await manager.finish(handles))
+        ends = await manager.finish(handles)
+        assert {status.state for status in ends.values()} == {JobState.DONE}
+        new.judge(score, ends)
         told = await manager.insist(lambda: manager.backend.status(its))
         assert old.noted().total() == 0
         assert not any(status.state in {JobState.DONE, JobState.FAILED} for status in told.values())
