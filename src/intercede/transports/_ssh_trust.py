@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import asyncssh
 from asyncssh.public_key import CERT_TYPE_HOST, SSHOpenSSHCertificate
@@ -55,31 +56,37 @@ class Line:
 
     marker: str
     names: str
-    key: bytes
+    kind: bytes
+    written: bytes
     origin: str
 
+    @cached_property
+    def key(self) -> bytes:
+        """Decode the key: of few lines it is asked for, and some have thousands. Empty where there is none."""
+        key = _decoded(self.written)
+        return key if _kind(key).encode() == self.kind else b""
+
     def matches(self, name: str) -> bool:
-        """Whether it speaks of a host by that name, which is ``[name]:port`` for a port that is not 22."""
+        """Whether it gives a key to a host by that name, which is ``[name]:port`` for a port that is not 22."""
         name = name.lower()
         if self.names.startswith("|"):
-            return _is_hash_of(name, self.names)
-        patterns = [pattern.lower() for pattern in self.names.split(",")]
+            return _is_hash_of(name, self.names) and bool(self.key)
+        patterns = self.names.lower().split(",")
         if any(pattern.startswith("!") and _is_like(name, pattern[1:]) for pattern in patterns):
             return False
-        return any(_is_like(name, pattern) for pattern in patterns)
+        return any(_is_like(name, pattern) for pattern in patterns) and bool(self.key)
 
 
 def read_lines(text: bytes, origin: str) -> Iterator[Line]:
-    """Yield the lines of a file of known hosts. Those that OpenSSH cannot read say nothing, as there."""
+    """Yield the lines of a file of known hosts. Those that OpenSSH cannot read match no name, as there."""
     for number, line in enumerate(text.split(b"\n"), 1):
-        words = [word.decode("utf-8", "surrogateescape") for word in line.split(maxsplit=4)]
-        marker = words.pop(0) if words and words[0].startswith("@") else ""
-        if len(words) < len(("names", "type", "key")) or marker not in {"", _AUTHORITY, _REVOKED}:
+        words = line.split(maxsplit=4)
+        marker = words.pop(0).decode("latin-1") if words and words[0].startswith(b"@") else ""
+        if len(words) < len(("names", "kind", "key")) or marker not in {"", _AUTHORITY, _REVOKED}:
             continue
         names, kind, written = words[:3]
-        key = _decoded(written)
-        if not names.startswith("#") and _kind(key) == kind:
-            yield Line(marker, names, key, f"{origin}:{number}")
+        if not names.startswith(b"#"):
+            yield Line(marker, names.decode("utf-8", "surrogateescape"), kind, written, f"{origin}:{number}")
 
 
 def read_revoked(text: bytes, origin: str) -> list[bytes]:
@@ -89,7 +96,7 @@ def read_revoked(text: bytes, origin: str) -> list[bytes]:
         ConfigError: It holds something else, such as the list that ``ssh-keygen -k`` makes.
     """
     lines = [line.split() for line in text.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
-    keys = [_decoded(words[1].decode("latin-1")) if len(words) > 1 else b"" for words in lines]
+    keys = [_decoded(words[1]) if len(words) > 1 else b"" for words in lines]
     if text.startswith(_KRL) or not all(map(_kind, keys)):
         raise ConfigError(
             f"RevokedHostKeys {origin} holds more than public keys, and we cannot read that",
@@ -100,7 +107,7 @@ def read_revoked(text: bytes, origin: str) -> list[bytes]:
     return keys
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(text: bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -120,7 +127,7 @@ def _is_hash_of(name: str, hashed: str) -> bool:
 
 def _is_like(name: str, pattern: str) -> bool:
     """Match ``*`` and ``?``, and nothing else: brackets stand for themselves."""
-    if not {"*", "?"} & set(pattern):
+    if "*" not in pattern and "?" not in pattern:
         return name == pattern
     written = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in re.sub(r"\*+", "*", pattern))
     return re.fullmatch(written, name, re.DOTALL) is not None
