@@ -222,6 +222,19 @@ async def test_a_configuration_without_a_client(
     assert not hosts["last"].connections
 
 
+@pytest.mark.asyncio
+async def test_a_client_that_is_not_openssh(
+    hosts: dict[str, Sshd], config: Configured, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ConfigError with its words: dropbear's, which some systems call ``ssh``, ignores ``-G`` and ends well."""
+    (home / "ssh").write_text('#!/bin/sh\necho "WARNING: Ignoring unknown option -G" >&2\n')
+    (home / "ssh").chmod(0o700)
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(ConfigError, match="Ignoring unknown option -G"):
+        await where(SshTransport(place(hosts["last"]), ssh_config=config()))
+    assert not hosts["last"].connections
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
