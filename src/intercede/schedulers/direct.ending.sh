@@ -65,7 +65,7 @@ survey() {
     fi
     known=
     for each; do
-        case $each in *:*) known="$known $each" ;; unsure) unsure=1 ;; [!.]*) left="$left $each" ;; esac
+        case $each in *:*) known="$known $each" ;; unsure) unsure=2 ;; [!.]*) left="$left $each" ;; esac
     done
 }
 
@@ -79,7 +79,7 @@ reach() {
 } 2>/dev/null
 
 # outlast: wait until nothing is left. What is left after the grace is ended, whatever it starts meanwhile. Nothing is left
-# when two looks say so; where something ended meanwhile, which may have been ours and started another, ten.
+# when two looks say so; where something ended meanwhile, which may have been ours and started another, five.
 outlast() {
     read -r asked _ </proc/uptime
     quiet=0
