@@ -1,7 +1,7 @@
 #!/bin/bash
 # asyncssh 2.24.1: times with a unit and an "=" in the command of Match exec are errors.
 # Expected: `ConnectTimeout 1m` is a minute: ssh_config(5) takes every time in the formats of sshd_config(5), and asyncssh itself
-# knows them (login_timeout="1m", and the second value of RekeyLimit). The keywords of the file are read as integers.
+# knows them (connect_timeout="1m", and the second value of RekeyLimit). The keywords of the file are read as integers.
 # And `Match exec "test a = a"`: asyncssh takes the first "=" of every line for the one that may stand between a keyword and its
 # value, before it looks at quotes; most commands of Match exec are comparisons.
 # Why it matters: 30s and 1m are what people write; the second is an exception for every host of that file.

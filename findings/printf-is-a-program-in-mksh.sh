@@ -1,10 +1,9 @@
 #!/bin/bash
-# mksh R59c: printf is no builtin; each one is a process, a thousand times slower, and bounded by the kernel's limit on arguments.
-# Expected: a builtin as in every other shell that is called sh somewhere (dash, busybox, bash, ksh93, zsh, yash); portable
-# scripts prefer printf to echo for what it prints, not for what it costs. mksh offers its own builtin print instead, and
-# Android's /system/bin/sh is mksh.
-# Why it matters: a loop over a thousand records takes seconds instead of milliseconds; a secret in printf's arguments is in the
-# process list; and a value longer than 128 KiB is "Argument list too long" in mksh alone.
+# mksh R59c: printf is no builtin; each one is a process, and its arguments have the kernel's limit.
+# Expected: a builtin, as in dash, busybox, bash and zsh; portable scripts prefer printf to echo for what it prints, and reckon
+# that it costs the same. mksh offers a builtin print of its own instead, and the programs on PATH.
+# Why it matters: a loop over a thousand records starts a thousand processes; a secret in printf's arguments is in the
+# process list; and a value longer than 128 KiB is "Argument list too long" in mksh alone. Where PATH is empty there is no printf at all.
 . "$(dirname "$0")/common.sh"
 with_debian trixie mksh=59c-41+b2 dash=0.5.12-12 coreutils
 

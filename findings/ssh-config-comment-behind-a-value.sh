@@ -1,10 +1,10 @@
 #!/bin/bash
 # ssh_config, a comment behind a value: OpenSSH 10.0 leaves it out, paramiko 5.1.0 takes it as part of the value, asyncssh 2.24.1
 # refuses the line.
-# Expected: three readers of one format read one value. OpenSSH has allowed such comments since 8.5 for nearly every keyword.
+# Expected: three readers of one format read one value. OpenSSH strips it from nearly every keyword.
 # paramiko logs in as "alice # the gateway", or to a host of such a name: the server's answer is "denied", "unknown host", and
 # nothing points at the file. asyncssh says where it stands, and that host cannot be reached.
-# Why it matters: a file that `ssh` has read for years is wrong in Ansible, Fabric, AiiDA or ours.
+# Why it matters: a file that `ssh` has read for years is wrong in Fabric and whatever else is built on either library.
 . "$(dirname "$0")/common.sh"
 with_debian trixie openssh-client=1:10.0p1-7+deb13u4
 with_pip asyncssh==2.24.1 paramiko==5.1.0

@@ -3,7 +3,7 @@
 # Expected: the cache is keyed by the time of each directory on sys.path and of each entry_points.txt, so whatever writes one is
 # seen. The times are packed into a C float; in this decade its neighbours are 128 seconds apart.
 # Why it matters: `pip install -e .` after a plugin was added or renamed, with the tool run before and after, as one does
-# while writing a plugin: "no such plugin", sometimes, for two minutes, and it works when somebody else looks.
+# while writing a plugin: "no such plugin", sometimes, for up to two minutes.
 # To be sure, the script sets the times itself: 50 seconds apart in one of those steps, and then the next step.
 . "$(dirname "$0")/common.sh"
 with_pip stevedore==5.10.0

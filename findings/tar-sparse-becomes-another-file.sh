@@ -3,8 +3,7 @@
 # Expected: the file, with or without its holes, or an error. Every tar here claims to read POSIX (pax) archives.
 # A sparse member of pax format 1.0 has an invented name in the plain header and the real one in a pax keyword; its data begin
 # with a map of the holes. Who does not know the keywords writes "GNUSparseFile.N/NAME" with the map inside: 515 bytes instead
-# of a million. bsdtar packs so without being asked; GNU tar with -S and -H pax (POSIX mode is a distribution's default now and
-# then). In the GNU format busybox says "unknown typeflag" and toybox gets it right.
+# of a million. bsdtar packs so without being asked; GNU tar with -S and -H pax. In the GNU format busybox says "unknown typeflag" and toybox gets it right.
 # Why it matters: results packed on a cluster and unpacked in a container of Alpine are silently others.
 . "$(dirname "$0")/common.sh"
 with_debian trixie busybox-static=1:1.37.0-6+b9 toybox=0.8.9+dfsg-1.1 libarchive-tools=3.7.4-4+deb13u1 tar=1.35+dfsg-3.1 dash coreutils findutils sed
