@@ -616,15 +616,18 @@ def test_each_pin_that_is_offered_is_taken(stem: str, kind: str) -> None:
 
 def test_what_counts_is_what_pip_counts(tmp_path: Path) -> None:
     """The list that pip prints of a directory is the reference."""
+    # From Python 3.15 on importlib.metadata raises MetadataNotFound for these, and pip 26.3 prints no list at all.
+    without_metadata = ("no_metadata-1.0.dist-info", "empty-1.0.dist-info") if sys.version_info < (3, 15) else ()
     for directory in (
         *("plain-1.0.dist-info", "Old_Egg-1.0-py3.11.egg-info", "UPPER-1.0.dist-info", "~lain-0.9.dist-info"),
-        *("_under-1.0.dist-info", "end_-1.0.dist-info", "no_metadata-1.0.dist-info", "empty-1.0.dist-info"),
+        *("_under-1.0.dist-info", "end_-1.0.dist-info", *without_metadata),
         *("two-1.0.dist-info", "Two-2.0.dist-info", "bl ank-1.0.dist-info"),
     ):
         name = directory.partition("-")[0]
         kept = "" if name in {"no_metadata", "empty"} else f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
         install(tmp_path, directory, f"[intercede.transports]\n{len(name)}{name[-1]} = m:T\n", kept)
-    (tmp_path / "empty-1.0.dist-info" / "METADATA").touch()
+    if without_metadata:
+        (tmp_path / "empty-1.0.dist-info" / "METADATA").touch()
     listing = [sys.executable, "-m", "pip", "list", "--path", str(tmp_path), "--format", "json"]
     listed = subprocess.run(
         [*listing, "--disable-pip-version-check"], check=True, capture_output=True, text=True, timeout=60
