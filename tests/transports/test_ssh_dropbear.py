@@ -48,7 +48,17 @@ def dropbear(home: Path) -> Iterator[int]:
         each.chmod(0o700)
     script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
     there = pwd.getpwuid(os.getuid()).pw_dir
-    server = [tool("dropbear"), "-F", "-E", "-r", str(host_key), "-p", f"127.0.0.1:{port}", "-P", "/dev/null"]
+    server = [
+        tool("dropbear"),
+        "-F",
+        "-E",
+        "-r",
+        str(host_key),
+        "-p",
+        f"127.0.0.1:{port}",
+        "-P",
+        str(host_key.with_name("pid")),
+    ]  # dropbear removes the file that -P names
     with (home / "log").open("wb") as log:
         running = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", home, there, *server], stderr=log)
     deadline = time.monotonic() + 20
