@@ -1035,7 +1035,7 @@ def test_a_candidate_that_hangs_is_given_up(site: Site, tmp_path: Path) -> None:
 def running(pid: int) -> bool:
     """Tell whether a process is there, and not merely dead and waiting to be reaped."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 

@@ -303,6 +303,7 @@ def namespace(*prefix: str) -> tuple[str, ...]:
     return prefix
 
 
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize("staged", [False, True], ids=["named", "staged"])
 @pytest.mark.asyncio
 async def test_what_cannot_be_executed_where_it_lies_is_refused(tmp_path: Path, staged: bool) -> None:

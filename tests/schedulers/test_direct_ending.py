@@ -59,7 +59,7 @@ def descendants(pid: int) -> set[int]:
     parents: dict[int, int] = {}
     for at in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(at.parent.name)] = int(at.read_text().rpartition(")")[2].split()[1])
+            parents[int(at.parent.name)] = int(at.read_text(errors="replace").rpartition(")")[2].split()[1])
         except OSError:
             continue
     family = {pid}
@@ -71,7 +71,7 @@ def descendants(pid: int) -> set[int]:
 def is_there(pid: int) -> bool:
     """Whether that process lives."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
@@ -201,7 +201,7 @@ NO_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec 
 OTHER_PROC = ("unshare", "--pid", "--fork")
 
 
-@pytest.mark.needs("unshare")
+@pytest.mark.needs("mount", "unshare")
 @pytest.mark.parametrize(
     ("prefix", "word"),
     [(CONTAINER, "another pid namespace of host"), (NO_PROC, "no /proc here"), (OTHER_PROC, "no /proc here")],
@@ -248,7 +248,7 @@ def test_a_copy_of_a_container_is_elsewhere_from_outside(place: Place) -> None:
     assert said == f"{STAMP}.0 ok\n".encode()
 
 
-@pytest.mark.needs("unshare")
+@pytest.mark.needs("mount", "unshare")
 @pytest.mark.parametrize("prefix", [NO_PROC, OTHER_PROC], ids=["no proc", "a proc of another namespace"])
 def test_nothing_is_submitted_where_there_is_no_proc(place: Place, prefix: tuple[str, ...]) -> None:
     """Waiting copies would be told lost, or another process ended: it is refused, for certain and in words."""

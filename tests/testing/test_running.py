@@ -308,7 +308,7 @@ def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
 def _runs(pid: int) -> bool:
     """Whether a process is there that has not ended: whoever inherited it may take its time to ask how."""
     try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
         return False
 

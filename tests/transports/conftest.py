@@ -234,7 +234,7 @@ def _processes() -> Iterator[tuple[int, str, int]]:
     """Yield process id, state and session of every process."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
+            state, _, _, session, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
             yield int(stat.parent.name), state, int(session)
 
 

@@ -46,7 +46,7 @@ async def until(condition: Callable[[], bool], within: float = 20) -> None:
 def alive(pid: int) -> bool:
     """Whether that process runs; a zombie of somebody else's does not."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
         return False
     return text.rpartition(")")[2].split()[0] != "Z"

@@ -172,7 +172,7 @@ def test_a_process_that_is_not_the_commands_is_left_alone() -> None:
     group.communicate()
 
 
-@pytest.mark.needs("unshare")
+@pytest.mark.needs("mount", "unshare")
 @pytest.mark.parametrize(
     "hidden", [["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"], []], ids=["no proc", "no awk"]
 )

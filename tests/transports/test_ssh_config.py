@@ -128,7 +128,7 @@ def is_group_alive(group: str) -> bool:
     stats: list[list[str]] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            stats.append(stat.read_text().rpartition(")")[2].split())
+            stats.append(stat.read_text(errors="replace").rpartition(")")[2].split())
     return any(stat[2] == group and stat[0] != "Z" for stat in stats)
 
 

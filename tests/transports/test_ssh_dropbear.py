@@ -81,7 +81,7 @@ def sleepers(word: str) -> list[int]:
     return found
 
 
-@pytest.mark.needs("dropbear", "unshare")
+@pytest.mark.needs("dropbear", "mount", "unshare")
 @pytest.mark.asyncio
 async def test_cancelling_ends_a_command_whose_sh_leads_no_group(dropbear: int, home: Path) -> None:
     """Whatever it started; nothing of another command of the same connection."""
