@@ -17,7 +17,7 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intercede.contract.errors import InvalidSpecError, NotOpenError, TransportError
+from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
 from intercede.transports import _family
 from intercede.transports.local import LocalTransport
@@ -711,3 +711,11 @@ async def test_without_proc_the_group_ends(
         await run
     assert time.monotonic() - start < 4
     assert sleepers(f"WORD={tmp_path}") == []
+
+
+@pytest.mark.asyncio
+async def test_a_python_that_cannot_watch_children_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPy 8.0.1 has neither os.waitid nor os.pidfd_open: it is told on entering, not by an AttributeError of a verb."""
+    monkeypatch.delattr(os, "waitid")
+    with pytest.raises(ConfigError, match=r"needs os\.waitid, which cpython does not have: use CPython"):
+        await LocalTransport().__aenter__()

@@ -12,11 +12,12 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterable, Callable, Sequence
 from types import TracebackType
 from typing import IO, Self
 
-from intercede.contract.errors import NotOpenError, TransportError
+from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports._family import Family
 from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled, uncancelled
@@ -52,7 +53,19 @@ class LocalTransport:
         self._runs: set[asyncio.Task[CommandResult]] = set()
 
     async def __aenter__(self) -> Self:
-        """Make ``run`` available; there is nothing to connect to."""
+        """Make ``run`` available; there is nothing to connect to.
+
+        Raises:
+            ConfigError: This Python cannot watch its children: PyPy 8.0 has no ``os.waitid``.
+        """
+        if not hasattr(os, "waitid"):
+            python = sys.implementation.name
+            raise ConfigError(
+                f"the transport 'local' needs os.waitid, which {python} does not have: use CPython",
+                field="transport",
+                value=python,
+                expected="a Python with os.waitid",
+            )
         self._open = True
         return self
 
