@@ -385,6 +385,13 @@ def test_an_editable_install_is_recognised_by_its_own_pth_file(tmp_path: Path) -
     assert [(each.builtin, each.status) for each in scan([str(tmp_path)])[0]] == [(True, "active")]
 
 
+@pytest.mark.parametrize("record", [b"a\0.pth,,\n", b"\xff.pth,,\n", b"../../x.pth,,\n", b".pth,,"])
+def test_a_record_that_names_no_file(tmp_path: Path, record: bytes) -> None:
+    """Spoils nothing but its own claim to be the running intercede."""
+    (install(tmp_path, "intercede-1.dist-info") / "RECORD").write_bytes(record)
+    assert [each.status for each in scan([str(tmp_path)])[0]] == ["ignored"]
+
+
 def test_without_our_metadata_it_says_so(tmp_path: Path) -> None:
     """Run from a bare copy of the source, intercede has no built-ins and says what to do."""
     plugins, told = scan([str(tmp_path)])

@@ -242,7 +242,7 @@ def _leads_home(metadata: _Metadata) -> bool:
         record = _read(f"{metadata.location}/RECORD").decode("utf-8", "replace")
         names = [line.partition(",")[0] for line in record.splitlines() if ".pth," in line]
         lines = [line for name in names for line in _read(f"{metadata.root}/{name}").splitlines()]
-    except OSError:
+    except (OSError, ValueError):  # the latter: a name that no file has, with a NUL
         return False
     return any(_same(os.path.join(metadata.root, os.fsdecode(line.strip())), _HOME) for line in lines if line.strip())
 
