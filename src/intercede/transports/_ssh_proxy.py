@@ -57,10 +57,15 @@ class Proxy:
         await asyncio.wait({self._listening}, timeout=_END_SECONDS)
         return self._said.decode("utf-8", "replace").strip()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself. Its number may be another's by then."""
+        return self._process.returncode is not None
+
     async def end(self) -> None:
-        """End it with all that it started, in bounded time."""
+        """End it with all that it started, in bounded time; what it left in the background when it ended lives on."""
         self.socket.close()
-        for number in (signal.SIGHUP, signal.SIGKILL):
+        for number in () if self.has_ended else (signal.SIGHUP, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
             with contextlib.suppress(TimeoutError):
