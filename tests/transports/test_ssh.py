@@ -465,6 +465,9 @@ async def test_two_do_not_disturb_each_other(make_sshd: Maker) -> None:
         ("username", {"username": ""}),
         ("username", {"username": "-x"}),
         ("username", {"username": "a`b`"}),
+        ("username", {"username": "a\\"}),
+        ("username", {"username": "a\x7f"}),
+        ("ssh_config", {"ssh_config": "~no-such-user/config"}),
         ("jump", {"jump": ["ok", "-x"]}),
         ("jump", {"jump": ["ok:x"]}),
         ("connect_s", {"connect_s": 0.0}),
@@ -492,7 +495,17 @@ def test_options_with_sense(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "jump"), [("me:Tr0ub4dor@h", ()), ("ssh://me:Tr0ub4dor@h:22", ()), ("h", ("me:Tr0ub4dor@j",))]
+    ("host", "jump"),
+    [
+        ("me:Tr0ub4dor@h", ()),
+        ("ssh://me:Tr0ub4dor@h:22", ()),
+        ("h", ("me:Tr0ub4dor@j",)),
+        ("me:Tr0ub4dor@h:99999", ()),
+        ("me:(Tr0ub4dor@h", ()),
+        ("me: Tr0ub4dor@h", ()),
+        ("me:Tr0ub4dor@@h", ()),
+        ("me:@Tr0ub4dor@-h", ()),
+    ],
 )
 def test_a_password_in_a_place_is_refused_and_not_repeated(host: str, jump: tuple[str, ...]) -> None:
     """It is written like that in URLs; it would be shown with each error about the host."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tests.transports.conftest import new_key, place, refused, say, where, where
 
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
 from intercede.transports._ssh_config import Login, expanded
+from intercede.transports._ssh_proxy import Proxy
 from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
@@ -121,6 +123,21 @@ async def test_a_proxy_command_ends_with_its_connection(hosts: dict[str, Sshd], 
     written = config(f"Port {hosts['last'].port}", f"ProxyCommand {home}/proxy %h %p {home}/pid")
     assert await where(SshTransport("127.0.0.1", ssh_config=written)) == "last"
     await hosts["last"].until(lambda: not is_group_alive((home / "pid").read_text().strip()))
+
+
+@pytest.mark.asyncio
+async def test_a_proxy_command_that_has_ended_is_signalled_no_more() -> None:
+    """Its number may be somebody else's by then: here a process that it left behind is the one that bears it."""
+    proxy = await Proxy.start("sh -c 'sleep 60 >/dev/null 2>&1 & echo $! >&2'")
+    left = int(await proxy.last_words())
+    try:
+        async with asyncio.timeout(10):
+            while not proxy.has_ended:  # noqa: ASYNC110 -- no event tells
+                await asyncio.sleep(0.01)
+        await proxy.end()
+        assert is_group_alive(str(os.getpgid(left)))
+    finally:
+        os.kill(left, signal.SIGKILL)
 
 
 def is_group_alive(group: str) -> bool:
@@ -245,6 +262,8 @@ async def test_a_client_that_is_not_openssh(
         ("IdentityFile ${NO_SUCH}", "NO_SUCH"),
         ('KnownHostsCommand /bin/echo "a b"', "quotes"),
         ("KnownHostsCommand /bin/echo %K", "%K"),
+        ("KnownHostsCommand echo %H", "absolute"),
+        ("KnownHostsCommand /bin/echo %H\nCheckHostIP yes", "addresses"),
         ("RevokedHostKeys {home}/krl", "RevokedHostKeys"),
         ("ProxyJump a;b", "ProxyJump"),
     ],
@@ -270,7 +289,22 @@ async def test_a_hanging_match_exec(config: Configured) -> None:
     assert "sleep 123.25" not in listing
 
 
+@pytest.mark.asyncio
+async def test_what_match_exec_leaves_running_delays_nothing(config: Configured) -> None:
+    """It holds stderr open; ``ssh`` does not wait for that either."""
+    written = config('Match exec "sleep 5 & true"', "Port 123")
+    async with asyncio.timeout(3):
+        assert (await Login.resolve(written, "pool", None, None)).port == 123
+
+
 # ---- what is shown
+
+
+@pytest.mark.asyncio
+async def test_a_library_for_smart_cards_is_not_loaded(config: Configured) -> None:
+    """Its keys come from the agent: with credentials nothing else is shown."""
+    login = await Login.resolve(config("PKCS11Provider /no/such.so"), "pool", None, None)
+    assert "pkcs11_provider" not in login.options
 
 
 @pytest.mark.parametrize(

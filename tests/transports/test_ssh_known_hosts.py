@@ -83,7 +83,7 @@ def test_a_line_among_others_is_found(name: str, marker: str, other: bytes, is_h
     before = other.replace(b"\n", b" ")
     found = [each for each in read_lines(before + b"\n" + line + b"\r\n" + other, "file") if each.origin == "file:2"]
     assert [(each.marker, each.key) for each in found] == [(marker.strip(), KEYS[0].public_data)]
-    assert found[0].matches(name.upper())
+    assert found[0].matches(name if is_hashed else name.upper())
     assert not found[0].matches(f"{name}x")
 
 
@@ -199,6 +199,12 @@ def certify(sshd: Sshd, case: str, authority: asyncssh.SSHKey) -> None:
     )  # fmt: skip
 
 
+def certified(sshd: Sshd) -> str:
+    """Write the server's certificate as a public key is written."""
+    assert sshd.certificate is not None
+    return sshd.certificate.export_certificate().decode().strip()
+
+
 CERTIFICATES = {
     "good": (["@cert-authority 127.0.0.1 {ca}"], "only"),
     "with port": (["@cert-authority [127.0.0.1]:{port} {ca}"], "only"),
@@ -218,6 +224,7 @@ CERTIFICATES = {
         "the authority .* is revoked",
     ),
     "key revoked": (["@cert-authority * {ca}", "@revoked * {key}"], "its host key .* is revoked"),
+    "revoked as a certificate": (["127.0.0.1 {key}", "@revoked * {certificate}"], "its host key .* is revoked"),
 }
 
 
@@ -234,6 +241,7 @@ async def test_certificates(make_sshd: Maker, home: Path, case: str) -> None:
     authority = asyncssh.generate_private_key(algorithm)  # pyright: ignore[reportUnknownMemberType]  # its keywords
     sshd = make_sshd("only", before=lambda sshd: certify(sshd, "expired" if "bad one" in case else case, authority))
     words = {"ca": written(authority), "key": written(sshd.host_key), "other": written(KEYS[1])}
+    words["certificate"] = certified(sshd)
     known, config = home / "known", home / "config"
     known.write_text("\n".join(line.format(port=sshd.port, **words) for line in lines) + "\n")
     config.write_text(
@@ -373,12 +381,16 @@ async def test_the_files_are_those_of_ssh(sshd: Sshd, home: Path, monkeypatch: p
         "UserKnownHostsFile /dev/null\nStrictHostKeyChecking yes": "",
         "KnownHostsCommand /bin/echo %H {key}\nUserKnownHostsFile none": "only",
         "KnownHostsCommand /bin/echo elsewhere {key}\nUserKnownHostsFile none": "",
+        "KnownHostsCommand /bin/echo 127.0.0.1 {key}\nUserKnownHostsFile none": "",
+        "RevokedHostKeys {home}/revoked-certificate\nUserKnownHostsFile {home}/good-pool": "",
         "KnownHostsCommand /bin/false\nUserKnownHostsFile {home}/good-pool": "",
         "RevokedHostKeys {home}/revoked\nUserKnownHostsFile {home}/good-pool": "",
         "UserKnownHostsFile {home}/good-%n\nCheckHostIP yes": "only",
         "UserKnownHostsFile {home}/good-pool\nHostKeyAlgorithms ssh-rsa,rsa-sha2-512": "",
     }
     (home / "revoked").write_text(f"# stolen\n{written(sshd.host_key)}\n")
+    certify(sshd, "expired", KEYS[2])
+    (home / "revoked-certificate").write_text(f"{certified(sshd)}\n")
     for number, case in enumerate(cases):
         config = home / f"config-{number}"
         lines = case.format(home=home, key=written(sshd.host_key))
@@ -424,3 +436,52 @@ def test_revoked_keys_that_cannot_be_read(text: bytes) -> None:
         assert len(keys) == sum(
             bool(line.split()) and not line.lstrip().startswith(b"#") for line in (good + text).split(b"\n")
         )
+
+
+def verdict(text: str, shown: bytes, *, alias: str | None = None, rules: Rules | None = None) -> str | None:
+    """Return why a key is refused by such a file; None: it is not."""
+    trust = Trust("pool", 22, read_lines(text.encode(), "file"), where="file", alias=alias, rules=rules)
+    try:
+        trust.verified(shown)
+    except asyncssh.HostKeyNotVerifiable:
+        return trust.verdict
+    return None
+
+
+def test_certificates_and_plain_keys_are_algorithms_of_their_own() -> None:
+    """HostKeyAlgorithms that has one of them leaves the other out (hostkey_accepted_by_hostkeyalgs of sshconnect.c)."""
+    certificate = KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
+    known = f"pool {written(KEYS[0])}\n"
+    by_authority = f"@cert-authority pool {written(KEYS[1])}\n"
+    plain, certified_only = Rules(algorithms=["ssh-ed25519"]), Rules(algorithms=["ssh-ed25519-cert-v01@openssh.com"])
+    assert verdict(known, KEYS[0].public_data, rules=plain) is None
+    assert "without a certificate" in str(verdict(known, KEYS[0].public_data, rules=certified_only))
+    assert verdict(by_authority, certificate.public_data, rules=certified_only) is None
+    assert "with a certificate" in str(verdict(by_authority, certificate.public_data, rules=plain))
+
+
+def test_an_alias_is_looked_up_as_it_is_written() -> None:
+    """In hashes and certificates its capitals count (host_hash of hostfile.c, sshkey_cert_check_host); in patterns none do."""
+    key, certificate = written(KEYS[0]), KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
+    assert verdict(f"pool {key}", KEYS[0].public_data, alias="POOL") is None
+    assert verdict(f"{hashed('POOL')} {key}", KEYS[0].public_data, alias="POOL") is None
+    assert "is not known" in str(verdict(f"{hashed('pool')} {key}", KEYS[0].public_data, alias="POOL"))
+    revoked = f"POOL {key}\n@revoked {hashed('POOL')} {key}"
+    assert "is revoked" in str(verdict(revoked, KEYS[0].public_data, alias="POOL"))
+    by_authority = f"@cert-authority pool {written(KEYS[1])}"
+    assert "it is for pool" in str(verdict(by_authority, certificate.public_data, alias="POOL"))
+
+
+def test_what_is_revoked_is_the_key_whatever_the_line_calls_it() -> None:
+    """A revoked line that names another kind counts all the same: it may say so only about what it forbids."""
+    kind, blob = written(KEYS[0]).split()[:2]
+    assert "is revoked" in str(verdict(f"pool {kind} {blob}\n@revoked * another {blob}", KEYS[0].public_data))
+    assert verdict(f"pool {kind} {blob}\n@revoked * another {blob[:-4]}", KEYS[0].public_data) is None
+
+
+@given(st.binary(max_size=100), st.sampled_from(["", " ", "\n"]))
+def test_what_a_host_shows_is_a_key_or_refused(rest: bytes, end: str) -> None:
+    """It is read as bytes, never as the text of a file of keys."""
+    kind = f"{written(KEYS[0])}{end}".encode()
+    shown = len(kind).to_bytes(4, "big") + kind + rest
+    assert "cannot be read" in str(verdict(f"* {written(KEYS[0])}", shown))

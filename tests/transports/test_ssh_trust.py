@@ -69,12 +69,12 @@ async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], hom
     await refused(SshTransport("127.0.0.1", port=hosts["last"].port))
 
 
-@pytest.mark.parametrize("name", ["known", ".ssh"], ids=["missing", "directory"])
+@pytest.mark.parametrize("name", ["known", ".ssh", "~no-such-user"], ids=["missing", "directory", "no such user"])
 @pytest.mark.asyncio
 async def test_known_hosts_that_cannot_be_read(sshd: Sshd, home: Path, name: str) -> None:
     """ConfigError, at once."""
     with pytest.raises(ConfigError) as raised:
-        await where(sshd.transport(known_hosts=str(home / name)))
+        await where(sshd.transport(known_hosts=name if name.startswith("~") else str(home / name)))
     assert raised.value.field == "known_hosts"
     assert not sshd.connections
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -93,7 +94,7 @@ class Login:
         code, answer, said = await run_locally(command)
         if code == 0 and (resolved := read_answer(answer, file, host)) is not None:
             return resolved
-        words = said.decode("utf-8", "replace").strip()[-_WORDS_KEPT:] or f"exit code {code}"
+        words = said or f"exit code {code}"
         if _NOT_FOUND in words:
             raise TransportError(f"{host}: {words}")
         raise _refused(file, f"cannot be read: `ssh -G` says: {words}", "a configuration file of OpenSSH's client")
@@ -103,24 +104,33 @@ def _refused(file: str, why: str, expected: str) -> ConfigError:
     return ConfigError(f"the ssh configuration {file} {why}", field="ssh_config", value=file, expected=expected)
 
 
-async def run_locally(command: Sequence[str]) -> tuple[int, bytes, bytes]:
-    """Run it here without stdin, and end it with all that it started where nobody waits any more.
+async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
+    """Run it here without stdin; return its exit code, its stdout, and the last that it said on stderr.
+
+    It is ended with all that it started if nobody waits any more. What it leaves running may hold stderr open: that is
+    a file, so that nobody waits for it.
 
     Raises:
         OSError: It cannot be run.
     """
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        stdout, stderr = await process.communicate()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await uncancelled(asyncio.ensure_future(process.wait()), _END_SECONDS)
-        raise
-    return await process.wait(), stdout, stderr
+    with tempfile.TemporaryFile() as said:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            stdout, _ = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                if process.returncode is None:  # else its number may be another's
+                    os.killpg(process.pid, signal.SIGKILL)
+            await uncancelled(asyncio.ensure_future(process.wait()), _END_SECONDS)
+            raise
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _WORDS_KEPT))
+        return await process.wait(), stdout, said.read().decode("utf-8", "replace").strip()
 
 
 def read_answer(answer: bytes, file: str, asked: str) -> Login | None:
@@ -281,6 +291,10 @@ def _known_hosts_command(said: _Said, tokens: Mapping[str, str]) -> list[str]:
     words = said.one("knownhostscommand").split()
     if not words:
         return []
+    if not words[0].startswith("/"):
+        raise ValueError(f"KnownHostsCommand {words[0]} is no absolute path, which ssh wants")
+    if said.is_set("checkhostip"):
+        raise ValueError("we ask KnownHostsCommand about names only, and CheckHostIP wants addresses, too")
     if set(said.one("knownhostscommand")) & set("\"'\\"):
         raise ValueError("we cannot read the quotes of KnownHostsCommand")
     host, port = said.one("hostkeyalias") or tokens["h"], tokens["p"]
@@ -337,8 +351,6 @@ def _options(said: _Said) -> dict[str, object]:
         options["local_addr"] = (address, 0)
     if methods := said.one("preferredauthentications"):
         options["preferred_auth"] = methods
-    if provider := said.one("pkcs11provider"):
-        options["pkcs11_provider"] = provider
     limit, seconds, *_ = (*said.words("rekeylimit"), "0", "0")
     options |= {name: int(text) for name, text in (("rekey_bytes", limit), ("rekey_seconds", seconds)) if int(text)}
     if variables := said.many("setenv"):

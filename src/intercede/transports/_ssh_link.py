@@ -27,7 +27,7 @@ _ATTEMPTS = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _KEEPALIVES = 3
 _CLOSE_SECONDS = 5.0
-_USER = r"(?!-)[^\s\x00-\x1f'\"`;&<>|(){}]+"
+_USER = r"(?!-)[^\s\x00-\x1f\x7f'\"`;&<>|(){}]+(?<!\\)"
 """As for ``ssh``: a configured ProxyCommand may hand it to a shell."""
 _HOST = r"\[[0-9A-Fa-f:.%]+\]|(?!-)[^:@\[\]$\\\s\x00-\x1f'\"`;&<>|(){}]+"
 _PLACE = re.compile(rf"(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
@@ -54,15 +54,15 @@ class Place:
         """
         if _is_ipv6(text):
             return cls(text)
-        match = _PLACE.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
-        if match is None or int(match["port"] or 22) not in _PORTS:
-            raise _no_sense(field, text, "[user@]host[:port]")
-        if ":" in (match["user"] or ""):  # it is not repeated
+        if "@" in text and ":" in text.rpartition("@")[0].removeprefix(_SCHEME):  # it is not repeated
             raise ConfigError(
                 f"{field} names a user with a password, and a secret is never an option: hand a credential provider over",
                 field=field,
                 expected="[user@]host[:port]",
             )
+        match = _PLACE.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
+        if match is None or int(match["port"] or 22) not in _PORTS:
+            raise _no_sense(field, text, "[user@]host[:port]")
         port = None if match["port"] is None else int(match["port"])
         user = urllib.parse.unquote(match["user"]) if match["user"] and _SCHEME in text else match["user"]
         return cls(match["host"].strip("[]"), port).but(None, user)
@@ -388,7 +388,7 @@ def _revoked(files: Sequence[str]) -> list[bytes]:
 def _content(file: str, field: str) -> bytes:
     try:
         return Path(file).expanduser().read_bytes()
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
         raise ConfigError(
             f"the host keys in {file} cannot be read: {error}",
             field=field,
@@ -400,11 +400,10 @@ def _content(file: str, field: str) -> bytes:
 async def _printed(command: Sequence[str]) -> list[Line]:
     if not command:
         return []
-    code, printed, said = await run_locally(command)
+    code, printed, words = await run_locally(command)
     if code:
-        words = said.decode("utf-8", "replace").strip()
         raise TransportError(f"KnownHostsCommand {command[0]} failed with exit code {code}: {words}", retryable=False)
-    return list(read_lines(printed, command[0]))
+    return list(read_lines(printed, command[0], is_printed=True))
 
 
 def _raise_translated(place: Place, error: Exception) -> NoReturn:

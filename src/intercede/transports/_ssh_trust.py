@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import asyncssh
-from asyncssh.public_key import CERT_TYPE_HOST, SSHOpenSSHCertificate
+from asyncssh.public_key import (
+    CERT_TYPE_HOST,
+    SSHOpenSSHCertificate,
+    decode_ssh_certificate,
+    decode_ssh_public_key,
+)
 
 from intercede.contract.errors import ConfigError
 
@@ -59,26 +64,33 @@ class Line:
     kind: bytes
     written: bytes
     origin: str
+    is_printed: bool = False
+    """By a command (KnownHostsCommand), and not in a file."""
 
     @cached_property
     def key(self) -> bytes:
-        """Decode the key: of few lines it is asked for, and some have thousands. Empty where there is none."""
+        """Decode the key: of few lines it is asked for, and some have thousands. Empty if there is none.
+
+        What is revoked is the key, also if the line holds a certificate for it or names its kind otherwise.
+        """
         key = _decoded(self.written)
+        if self.marker == _REVOKED:
+            return _without_certificate(key)
         return key if _kind(key).encode() == self.kind else b""
 
     def matches(self, name: str) -> bool:
         """Whether it gives a key to a host by that name, which is ``[name]:port`` for a port that is not 22."""
-        name = name.lower()
         if self.names.startswith("|"):
             return _is_hash_of(name, self.names) and bool(self.key)
+        name = name.lower()
         patterns = self.names.lower().split(",")
         if any(pattern.startswith("!") and _is_like(name, pattern[1:]) for pattern in patterns):
             return False
         return any(_is_like(name, pattern) for pattern in patterns) and bool(self.key)
 
 
-def read_lines(text: bytes, origin: str) -> Iterator[Line]:
-    """Yield the lines of a file of known hosts. Those that OpenSSH cannot read match no name, as there."""
+def read_lines(text: bytes, origin: str, *, is_printed: bool = False) -> Iterator[Line]:
+    """Yield the lines of a file of known hosts, or as a command printed them. Those that OpenSSH cannot read match no name."""
     for number, line in enumerate(text.split(b"\n"), 1):
         words = line.split(maxsplit=4)
         marker = words.pop(0).decode("latin-1") if words and words[0].startswith(b"@") else ""
@@ -86,7 +98,8 @@ def read_lines(text: bytes, origin: str) -> Iterator[Line]:
             continue
         names, kind, written = words[:3]
         if not names.startswith(b"#"):
-            yield Line(marker, names.decode("utf-8", "surrogateescape"), kind, written, f"{origin}:{number}")
+            decoded = names.decode("utf-8", "surrogateescape")
+            yield Line(marker, decoded, kind, written, f"{origin}:{number}", is_printed)
 
 
 def read_revoked(text: bytes, origin: str) -> list[bytes]:
@@ -96,8 +109,8 @@ def read_revoked(text: bytes, origin: str) -> list[bytes]:
         ConfigError: It holds something else, such as the list that ``ssh-keygen -k`` makes.
     """
     lines = [line.split() for line in text.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
-    keys = [_decoded(words[1]) if len(words) > 1 else b"" for words in lines]
-    if text.startswith(_KRL) or not all(map(_kind, keys)):
+    keys = [_without_certificate(_decoded(words[1])) if len(words) > 1 else b"" for words in lines]
+    if text.startswith(_KRL) or not all(keys):
         raise ConfigError(
             f"RevokedHostKeys {origin} holds more than public keys, and we cannot read that",
             field="ssh_config",
@@ -112,6 +125,19 @@ def _decoded(text: bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return b""
+
+
+def _without_certificate(blob: bytes) -> bytes:
+    """Return the plain key that a key or a certificate holds; empty if it can be read as neither."""
+    try:
+        key = decode_ssh_certificate(blob).key if _is_certificate(blob) else decode_ssh_public_key(blob)
+    except ValueError:
+        return b""
+    return key.public_data
+
+
+def _is_certificate(blob: bytes) -> bool:
+    return _kind(blob).endswith(_CERTIFICATE)
 
 
 def _is_hash_of(name: str, hashed: str) -> bool:
@@ -157,10 +183,6 @@ def _kind_of(algorithm: str) -> str:
     return _WEAK_RSA if plain in _STRONG_RSA else plain
 
 
-def _written(key: bytes) -> bytes:
-    return _kind(key).encode() + b" " + base64.b64encode(key)
-
-
 class Trust:
     """What is known of one host, and the verdict on the key that it shows.
 
@@ -189,10 +211,12 @@ class Trust:
         rules: Rules | None = None,
     ) -> None:
         self._rules = rules or Rules()
-        self._name = alias or host
+        self._name = alias or host.lower()
         self._where, self._lines = where, list(lines)
-        forms = [alias] if alias else dict.fromkeys((_with_port(host, port), host))
-        found = [[line for line in self._lines if line.matches(form)] for form in forms]
+        looked_up = alias or _with_port(self._name, port)
+        found = [[line for line in self._lines if line.matches(looked_up)]]
+        if looked_up != self._name:  # a command was asked for the form with a port only
+            found.append([line for line in self._lines if line.matches(self._name) and not line.is_printed])
         plain = ([line for line in lines if not line.marker] for lines in found)
         self._keys = next(filter(None, plain), list[Line]())
         self._authorities = {one.key for lines in found for one in lines if one.marker == _AUTHORITY}
@@ -200,7 +224,7 @@ class Trust:
         self._address, self._keys_of_address = "", set[bytes]()
         self._ask = f"ssh-keyscan {'' if port == _DEFAULT_PORT else f'-p {port} '}{host}"
         self._port = port
-        self._revoke_by(host)
+        self._revoke_by(host.lower())
         self._revoke_by(self._name)
         self.verdict: str | None = None
         """What is wrong where the key that it showed, or then its signature, does not hold, and what to do."""
@@ -239,22 +263,22 @@ class Trust:
             asyncssh.HostKeyNotVerifiable: It may not. ``verdict`` says why; the host is told nothing of it.
         """
         try:
-            return self._signing_as_allowed(self._verified(key_data))
-        except (_RefusedError, asyncssh.KeyImportError) as error:
+            return self._verified(key_data)
+        except (_RefusedError, ValueError) as error:  # asyncssh's KeyImportError is a ValueError
             self.verdict = str(error) if isinstance(error, _RefusedError) else f"its host key cannot be read: {error}"
             raise asyncssh.HostKeyNotVerifiable("Host key not verified") from None
 
     def _verified(self, shown: bytes) -> asyncssh.SSHKey:
-        if not _kind(shown).endswith(_CERTIFICATE):
-            return self._known(asyncssh.import_public_key(_written(shown)))
-        certificate = asyncssh.import_certificate(_written(shown))
+        if not _is_certificate(shown):
+            return self._known(decode_ssh_public_key(shown))
+        certificate = decode_ssh_certificate(shown)
         if not isinstance(certificate, SSHOpenSSHCertificate):
             raise _RefusedError("its host certificate is none of OpenSSH's")
         self._refuse_revoked(certificate.signing_key, "the authority that signed its host certificate")
         flaw = self._flaw(certificate, shown)
         if flaw is None:
             self._refuse_revoked(certificate.key, "its host key")
-            return certificate.key
+            return self._signing_as_allowed(certificate.key, is_certified=True)
         return self._known(certificate.key, flaw)  # as ssh does: the key may be known without a certificate
 
     def _flaw(self, certificate: SSHOpenSSHCertificate, shown: bytes) -> str | None:
@@ -265,7 +289,7 @@ class Trust:
         algorithm = _kind(signature[_LENGTH:])
         if algorithm not in self._rules.authority_algorithms:
             return f"it was signed with {algorithm}, which is refused"
-        if self._name.lower() not in certificate.principals:
+        if self._name not in certificate.principals:
             return f"it is for {', '.join(certificate.principals) or 'no host by name'}"
         try:
             certificate.validate(CERT_TYPE_HOST, None)
@@ -281,7 +305,7 @@ class Trust:
                 f"{self._where}, and CheckHostIP is set"
             )
         if any(line.key == key.public_data for line in self._keys):
-            return key
+            return self._signing_as_allowed(key, is_certified=False)
         if flaw:
             raise _RefusedError(
                 f"its host certificate is no good for {self._name}: {flaw}; its operators have to issue a new one"
@@ -304,14 +328,18 @@ class Trust:
                 "this host from a thief; its operators have to give it a new one"
             )
 
-    def _signing_as_allowed(self, key: asyncssh.SSHKey) -> asyncssh.SSHKey:
+    def _signing_as_allowed(self, key: asyncssh.SSHKey, *, is_certified: bool) -> asyncssh.SSHKey:
         """Return it as one of which other signatures do not hold, such as those with SHA-1."""
         kind, *numbers = _strings(key.public_data)
         if kind == b"ssh-rsa" and int.from_bytes(numbers[1], "big").bit_length() < self._rules.least_rsa_bits:
             raise _RefusedError(f"its RSA host key has fewer than {self._rules.least_rsa_bits} bits")
-        key.all_sig_algorithms = key.all_sig_algorithms & {_plain(each).encode() for each in self._rules.algorithms}
+        allowed = (each for each in self._rules.algorithms if each.endswith(_CERTIFICATE) == is_certified)
+        key.all_sig_algorithms = key.all_sig_algorithms & {_plain(each).encode() for each in allowed}
         if not key.all_sig_algorithms:
-            raise _RefusedError(f"its host key is of the kind {kind.decode()}, which HostKeyAlgorithms leaves out")
+            how = "with" if is_certified else "without"
+            raise _RefusedError(
+                f"its host key is of the kind {kind.decode()}, which HostKeyAlgorithms leaves out {how} a certificate"
+            )
         names = ", ".join(sorted(name.decode() for name in key.all_sig_algorithms))
         self.verdict = f"its host key did not sign as {names}; SHA-1 is refused, unless HostKeyAlgorithms has ssh-rsa"
         return key

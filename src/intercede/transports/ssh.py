@@ -80,7 +80,7 @@ class SshTransport:
                 place=Place.read(host, "host").but(port, username),
                 jump=tuple(Place.read(each, "jump") for each in jump),
                 known_hosts=known_hosts,
-                ssh_config=ssh_config and str(Path(ssh_config).expanduser().absolute()),
+                ssh_config=ssh_config and _path(ssh_config),
                 connect_s=_positive("connect_s", connect_s),
                 keepalive_s=_positive("keepalive_s", keepalive_s),
             ),
@@ -269,6 +269,18 @@ def _why(error: Exception, command: Command) -> str:
     if isinstance(error, TimeoutError):
         return "its login shell did not get so far in time; does an rc file wait for input?"
     return str(error) or type(error).__name__
+
+
+def _path(ssh_config: str) -> str:
+    try:
+        return str(Path(ssh_config).expanduser().absolute())
+    except RuntimeError as error:  # there is no such user
+        raise ConfigError(
+            f"the home of ssh_config {ssh_config!r} cannot be told: {error}",
+            field="ssh_config",
+            value=ssh_config,
+            expected="a path to a configuration file",
+        ) from None
 
 
 def _positive(field: str, value: float) -> float:
