@@ -179,7 +179,8 @@ async def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory,
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
-    "secret", ["Tr0ub4dor&3", "aGVsbG8/d29ybGQ=", "-----BEGIN KEY-----\nMIIE\n", "x" * 5000, "nul\0"]
+    "secret",
+    ["Tr0ub4dor&3", "aGVsbG8/d29ybGQ=", "-----BEGIN KEY-----\nMIIE\n", "x" * 5000, "x" * 300 + "/x", "nul\0/x"],
 )
 async def test_a_secret_in_the_place_of_its_file_is_not_repeated(secret: str) -> None:
     """Who gives the password itself learns that a file is wanted; neither the error nor its cause shows it."""

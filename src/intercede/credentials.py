@@ -192,13 +192,21 @@ def _read(path: Path, *, is_secret: bool = False) -> bytes:
     except PermissionError as error:
         raise AuthenticationError(f"{path} cannot be read: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
-        if path.parent.is_dir() and path.parent != Path():
+        if path.parent != Path() and _is_directory(path.parent):
             raise AuthenticationError(f"{path} cannot be read: {error}") from error
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise AuthenticationError(
             f"a file of credentials cannot be read: {why}. Its name is not repeated, for it may be the secret itself: give "
             "the path of a file that holds it, with a directory"
         ) from None
+
+
+def _is_directory(path: Path) -> bool:
+    """Unlike ``Path.is_dir`` before Python 3.14, raise nothing: the error would repeat the path."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
