@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pwd
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,14 +23,14 @@ from intercede.contract.credentials import (
     PrivateKey,
     Token,
 )
-from intercede.contract.errors import AuthenticationError, NotOpenError
+from intercede.contract.errors import AuthenticationError, IntercedeError, NotOpenError
+from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.transports.conftest import Maker, Sshd
 
-    from intercede.transports.ssh import SshTransport
 
 PHRASE, WORD = "hush-phrase", "hush-word"
 SLOW, QUICK = 64, 1
@@ -337,3 +338,18 @@ async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
     await entered(sshd.transport(credentials=Provider(credential), connect_s=60.0))  # a loaded machine decrypts slowly
     ticking.cancel()
     assert max(gaps) < 0.7 * seconds
+
+
+@pytest.mark.asyncio
+async def test_a_user_without_a_home_shows_no_keys(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run as numbers that no user has; a known host is still known, and the error is ours."""
+
+    def nobody(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for known_hosts in (sshd.known_hosts(), None):
+        with pytest.raises(IntercedeError):
+            async with SshTransport("127.0.0.1", port=sshd.port, username="me", known_hosts=known_hosts):
+                pass

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncssh
 
@@ -85,7 +85,8 @@ class _Identity:
 
 def _read(login: Login) -> list[_Identity]:
     given = {each.key.public_data: each for each in map(_certificate, login.certificates) if each is not None}
-    return [_identity(str(Path(file).expanduser()), given if login.certificates else None) for file in login.identities]
+    files = [file for file in map(os.path.expanduser, login.identities) if file[:1] != "~"]  # no home is known: no keys
+    return [_identity(file, given if login.certificates else None) for file in files]
 
 
 def _identity(file: str, given: Mapping[bytes, asyncssh.SSHCertificate] | None) -> _Identity:

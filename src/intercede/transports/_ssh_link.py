@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import random
 import re
 import socket
@@ -373,8 +374,8 @@ async def _trust(server: Server, login: Login) -> Trust:
 
 
 def _existing(files: Sequence[str]) -> list[str]:
-    """Return those that are there: ssh does without the others."""
-    return [file for file in files if Path(file).expanduser().exists()]
+    """Return those that are there: ssh does without the others, also where a directory is closed or no home is known."""
+    return [file for file in files if os.path.exists(os.path.expanduser(file))]  # noqa: PTH110, PTH111 -- pathlib's raise
 
 
 def _known_hosts(files: Sequence[str]) -> list[Line]:
