@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.transports.conftest import new_key, place, refused, say, where, where_ssh_goes, where_we_go
 
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
-from intercede.transports._ssh_config import Login, expanded
+from intercede.transports._ssh_config import Login, expanded, read_answer
 from intercede.transports._ssh_proxy import Proxy
 from intercede.transports.ssh import SshTransport
 
@@ -406,3 +406,14 @@ def test_tokens_and_variables(text: str) -> None:
         values = {"%%": "%", "%h": "H", "%n": "${a}", "${a}": "%h", "${b}": ""}
         parts = [match[0] for match in re.finditer(r"%.|\$\{[^}]*\}|.", text)]
         assert result == "".join(values.get(part, part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("hops", "token"), [("u@[::1]:22", "::1"), ("a,b:33", "b"), ("[::1]", "::1"), ("u@h", "h"), ("none", "")]
+)
+def test_the_token_of_the_jump_host(hops: str, token: str) -> None:
+    """It is the last hop's host alone (TOKENS of ssh_config(5): ``%j``)."""
+    answer = f"user me\nhostname pool\nport 22\nproxyjump {hops}\nidentityfile /keys/%j\n"
+    login = read_answer(answer.encode(), "file", "pool")
+    assert login is not None
+    assert login.identities == [f"/keys/{token}"]

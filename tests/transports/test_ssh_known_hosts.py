@@ -485,3 +485,11 @@ def test_what_a_host_shows_is_a_key_or_refused(rest: bytes, end: str) -> None:
     kind = f"{written(KEYS[0])}{end}".encode()
     shown = len(kind).to_bytes(4, "big") + kind + rest
     assert "cannot be read" in str(verdict(f"* {written(KEYS[0])}", shown))
+
+
+def test_a_key_of_negative_numbers_is_refused() -> None:
+    """Whether a host shows it or a line revokes it: it can be read as no key."""
+    shown = b"".join(len(each).to_bytes(4, "big") + each for each in (b"ssh-rsa", b"\x03", b"\xff" * 256))
+    line = f"* ssh-rsa {base64.b64encode(shown).decode()}\n"
+    assert "cannot be read" in str(verdict(line, shown))
+    assert verdict(f"@revoked {line}pool {written(KEYS[0])}", KEYS[0].public_data) is None

@@ -237,7 +237,7 @@ def _tokens(said: _Said, asked: str) -> dict[str, str]:
         "d": user.pw_dir,
         "h": said.one("hostname"),
         "i": str(user.pw_uid),
-        "j": jump[-1].rpartition("@")[2].partition(":")[0] if jump else "",
+        "j": re.sub(":[0-9]+$", "", jump[-1].rpartition("@")[2]).strip("[]") if jump else "",
         "k": said.one("hostkeyalias") or asked,
         "L": here.partition(".")[0],
         "l": here,

@@ -230,7 +230,12 @@ class Link:
                 yield seconds
         except TimeoutError as error:
             raise TransportError(f"{place}: no answer within {self._server.connect_s:g} s") from error
-        except (asyncssh.Error, OSError, ValueError) as error:
+        except (
+            asyncssh.Error,
+            OSError,
+            ValueError,
+            ArithmeticError,
+        ) as error:  # the latter two: of numbers that it sent
             _raise_translated(place, error)
 
     async def _log_in(self, place: Place, login: Login, seconds: float) -> asyncssh.SSHClientConnection:

@@ -28,6 +28,8 @@ _STRONG_RSA, _WEAK_RSA = ("rsa-sha2-512", "rsa-sha2-256"), "ssh-rsa"
 _DEFAULT_PORT = 22
 _LENGTH = 4
 _KRL = b"SSHKRL"
+_UNREADABLE = (ValueError, OverflowError)
+"""What asyncssh raises of a key: its KeyImportError is a ValueError; the other one is about negative numbers."""
 _SIGNATURES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -131,7 +133,7 @@ def _without_certificate(blob: bytes) -> bytes:
     """Return the plain key that a key or a certificate holds; empty if it can be read as neither."""
     try:
         key = decode_ssh_certificate(blob).key if _is_certificate(blob) else decode_ssh_public_key(blob)
-    except ValueError:
+    except _UNREADABLE:
         return b""
     return key.public_data
 
@@ -264,7 +266,7 @@ class Trust:
         """
         try:
             return self._verified(key_data)
-        except (_RefusedError, ValueError) as error:  # asyncssh's KeyImportError is a ValueError
+        except (_RefusedError, *_UNREADABLE) as error:
             self.verdict = str(error) if isinstance(error, _RefusedError) else f"its host key cannot be read: {error}"
             raise asyncssh.HostKeyNotVerifiable("Host key not verified") from None
 
