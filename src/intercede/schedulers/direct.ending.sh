@@ -7,9 +7,16 @@ unalias -a 2>/dev/null
 # (/proc/PID). A process belongs to the copy where it, its parent, or the leader of its group or session does. Writes
 # all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs. The
 # groups of those that were known come first: a wrapper has to see the signal before its payload can have ended of it.
+# Neither 0 nor 1 is ever known. In a container 0 is the group of whatever came in from outside, and 1 began everything.
 # shellcheck disable=SC2016 # awk's
 kinship='
-/:/ { split($0, part, ":"); known[part[1]] = part[2]; first[++firsts] = "-" part[1]; next }
+/:/ {
+    split($0, part, ":")
+    if (part[1] !~ /^[1-9][0-9]*$/ || part[1] == 1) next
+    known[part[1]] = part[2]
+    first[++firsts] = "-" part[1]
+    next
+}
 /environ$/ { split($0, part, "/"); marked[part[3]] = 1; look(part[3]); next }
 { look(substr($0, 7)) }
 function look(pid,  file, text, line, count, field) {
@@ -55,9 +62,9 @@ add() {
 survey() {
     set -- $({
         set -- /proc/[0-9]*
-        [ -z "$marks" ] || grep -lsF -e "$marks" /proc/[0-9]*/environ
+        [ -z "$marks" ] || LC_ALL=C grep -lsF -e "$marks" /proc/[0-9]*/environ
         printf '%s\n' $known "$@" # listed first and looked at last: what ends meanwhile is noticed
-    } | awk "$kinship") .
+    } | LC_ALL=C awk "$kinship") . # a process's name may be no text in the locale that there is
     left='' unsure=''
     if [ "$1" = . ] && [ $# = 1 ]; then
         for each in $known; do left="$left -${each%:*}"; done
@@ -69,11 +76,17 @@ survey() {
     done
 }
 
-# reach SIGNAL: send it to what is left, and tell whether anything of it is ours to signal.
+# reach SIGNAL: send it to what is left, and tell whether anything of it is ours to signal. Nothing may come near 0, 1 and -1:
+# they are our own group, the first process, and everybody. Without -- procps' kill (4.0.2) takes -1234 for -1. To busybox'
+# kill -- is a process that is not there, which it counts.
 reach() {
     reached=
+    kill -s 0 -- $$
+    counted=$?
     for each in $left; do
-        kill -s "$1" -- "$each" && reached=yes
+        case ${each#-} in '' | 0* | 1 | *[!0-9]*) continue ;; esac
+        kill -s "$1" -- "$each"
+        [ $? -gt "$counted" ] || reached=yes
     done
     [ -n "$reached" ]
 } 2>/dev/null
@@ -94,21 +107,19 @@ outlast() {
             reach STOP # what stands still starts nothing, and what it has started is known by it
             survey
             reach STOP
-            reach KILL || return
+            [ -z "$left" ] || reach KILL || return
         fi
         sleep 0.2 2>/dev/null || sleep 1
     done
 }
 
-# finish: ask for the end of all of it, and see to it. It stands still until each was asked: no script goes on to its next
-# line because what it waited for was the first to end.
-finish() {
+# ask: ask all of it to end. It stands still until each was asked: no script goes on to its next line because what it waited
+# for was the first to end.
+ask() {
     survey
     reach STOP
     reach TERM
     reach CONT
-    exec >/dev/null # whoever waits for the asking goes on now
-    outlast
 }
 
 # forget COPY: remove the secrets of what cannot do so any more.

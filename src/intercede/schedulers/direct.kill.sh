@@ -1,5 +1,5 @@
 # Given: grace, ending. shellcheck shell=sh
-known='' these=''
+known='' these='' count=0
 
 # forget COPY: remove the secrets of what cannot do so any more.
 forget() {
@@ -9,7 +9,7 @@ forget() {
 # halt: note that the copy is to end, or see to it that it never starts. Of one whose first process has ended what it
 # left is known by its environment only: its number may be another's by now.
 halt() {
-    : >"$place/$index.kill"
+    true >"$place/$index.kill" # not by the special builtin : which would end the whole script where there is no room
     set -C
     if echo killed >"$place/$index"; then
         set +C
@@ -21,7 +21,29 @@ halt() {
     [ "$pid" != killed ] && [ -n "$here" ] || return
     these="$these $stamp/$index"
     ! alive "$pid" "$start" || known="$known $pid:$start"
+    count=$((count + 1))
 } 2>/dev/null
+
+# end_these: have a detached process end some hundreds of them, and wait until it has asked them to. A list of all could be
+# longer than an argument may be, 128 KiB.
+end_these() {
+    [ -n "$these" ] || return 0
+    # shellcheck disable=SC2016 # expanded over there
+    asked=$(setsid setsid sh -c "$ending"'
+    grace=$1 known=$2 marks=
+    for each in $3; do add "$each"; done
+    ask
+    echo asked
+    exec >/dev/null
+    outlast
+    for each in $3; do forget "./${each%/*}/copies/${each##*/}"; done
+' sh "$grace" "$known" "$these" </dev/null 2>/dev/null)
+    if [ "$asked" != asked ]; then
+        printf '%s\n' "no process could be started that ends them" >&2
+        exit 1
+    fi
+    known='' these='' count=0
+}
 
 while read -r id; do
     enter "$id"
@@ -29,15 +51,8 @@ while read -r id; do
         printf '%s %s\n' "$id" "$elsewhere"
     elif [ -d "$place" ]; then
         halt
+        [ "$count" -lt 400 ] || end_these
         echo "$id ok"
     fi
 done <"$IC_IDS" || exit
-
-# One process for all of them, which goes on when they have been asked to end.
-# shellcheck disable=SC2016 # expanded over there
-[ -z "$these" ] || asked=$(setsid setsid sh -c "$ending"'
-    grace=$1 known=$2 marks=
-    for each in $3; do add "$each"; done
-    finish
-    for each in $3; do forget "./${each%/*}/copies/${each##*/}"; done
-' sh "$grace" "$known" "$these" </dev/null 2>/dev/null)
+end_these

@@ -105,7 +105,7 @@ expire() {
         [ "$first" != "$index" ] || first=$((index + 1))
     elif [ "$now" -ge $((began + wall)) ] && [ ! -e "direct/$index.timeout" ]; then
         true >"direct/$index.timeout"
-        (of "$index" && finish && forget "copies/$index") &
+        (of "$index"; ask; outlast; forget "copies/$index") &
     fi
 } 2>/dev/null
 

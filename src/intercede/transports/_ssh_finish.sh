@@ -52,7 +52,7 @@ sees() {
 # shellcheck disable=SC2086,SC2046 # numbers, to be split
 survey() {
     set -- .
-    ! sees || set -- $(printf '%s\n' $known /proc/[0-9]* | awk "$kinship") .
+    ! sees || set -- $(printf '%s\n' $known /proc/[0-9]* | LC_ALL=C awk "$kinship") . # a name may be no text here
     if [ $# = 1 ]; then
         left=-$leader alone=yes
         return
