@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import nested
 from tests.schedulers.test_direct import SECONDS, STAMP, Place, batch, processes, until
 
 from intercede.batch.layout import new_stamp
@@ -268,3 +269,14 @@ def test_no_script_goes_on_because_what_it_waited_for_ended_first(place: Place) 
     place.run(scheduler.kill_script(), ids[:1])
     until((place.here / "next").exists)
     assert not (place.here / "went_on").exists()
+
+
+def test_what_is_asked_to_end_gets_no_signal_but_that(place: Place) -> None:
+    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+    scheduler = DirectScheduler(slots=1, grace_s=60)
+    nested.write(place.here)
+    ids = place.start(scheduler, " ".join(nested.COMMAND) + "; exit 1", batch(1))
+    until(lambda: nested.are_up(place.here))
+    place.run(scheduler.kill_script(), ids)
+    until((place.here / "direct" / "ended").exists)
+    assert nested.told(place.here) == {"TERM"}

@@ -99,9 +99,9 @@ def test_no_kill_reaches_more_than_it_is_told(shell: tuple[str, ...]) -> None:
         (f"{over.pid} -{over.pid}", "no"),
         (f"-{over.pid} -{leader.pid}", "yes"),
     ):
-        script = f'{ENDING}\nleft="{left}"\nreach CONT && echo yes || echo no'
+        script = f"{ENDING}\nreach CONT {left} && echo yes || echo no"
         assert _output(shell, script) == reached
-    assert _output(shell, f"{ENDING}\nleft=-{leader.pid}\nreach TERM && echo yes") == "yes"
+    assert _output(shell, f"{ENDING}\nreach TERM -{leader.pid} && echo yes") == "yes"
     assert leader.wait() == -signal.SIGTERM
     assert other.poll() is None
     other.kill()

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import nested
 
 from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
@@ -710,7 +711,7 @@ async def test_without_proc_the_group_ends(
     with pytest.raises(asyncio.CancelledError):
         await run
     assert time.monotonic() - start < 4
-    assert sleepers(f"WORD={tmp_path}") == []
+    await until(lambda: sleepers(f"WORD={tmp_path}") == [])  # it had KILL, and no look tells when that has been done
 
 
 @pytest.mark.asyncio
@@ -719,3 +720,15 @@ async def test_a_python_that_cannot_watch_children_is_refused(monkeypatch: pytes
     monkeypatch.delattr(os, "waitid")
     with pytest.raises(ConfigError, match=r"needs os\.waitid, which cpython does not have: use CPython"):
         await LocalTransport().__aenter__()
+
+
+@pytest.mark.asyncio
+async def test_what_is_asked_to_end_gets_no_signal_but_that(transport: LocalTransport, tmp_path: Path) -> None:
+    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+    nested.write(tmp_path)
+    run = asyncio.create_task(transport.run(["sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path), *nested.COMMAND]))
+    await until(lambda: nested.are_up(tmp_path))
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert nested.told(tmp_path) == {"TERM"}

@@ -3,11 +3,13 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests import nested
 from tests.tools import each_tool, is_installed
 
 from intercede.contract.errors import InvalidSpecError
@@ -197,3 +199,22 @@ def test_a_sh_without_a_kill_of_its_own_ends_nothing(tmp_path: Path) -> None:
     done = subprocess.run(argv, env={"PATH": str(tmp_path)}, check=False)  # no other kill there
     assert done.returncode != 0
     assert not (tmp_path / "called").exists()
+
+
+def test_what_is_asked_to_end_gets_no_signal_but_that(tmp_path: Path) -> None:
+    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+    nested.write(tmp_path)
+    words = ["sh", "-c", 'cd "$1" && shift && "$@"; :', WORD, str(tmp_path), *nested.COMMAND]
+    group = subprocess.Popen(words, start_new_session=True)
+    while not nested.are_up(tmp_path):
+        assert group.poll() is None
+        time.sleep(0.02)
+    ended = subprocess.run(["sh", "-c", _FINISH, "sh", str(group.pid), WORD], check=False)
+    assert (group.wait(20), ended.returncode) == (-15, 0)
+    assert nested.told(tmp_path) == {"TERM"}
+
+
+@pytest.mark.parametrize("pid", ["0", "1", "-1", "01", "", "x"])
+def test_what_no_command_can_be_is_not_ended(pid: str) -> None:
+    """0 is our own group, 1 began everything, and -1 is everybody. The word is one that no process has."""
+    assert subprocess.run(["sh", "-c", _FINISH, "sh", pid, "no process has this"], check=False).returncode == 1

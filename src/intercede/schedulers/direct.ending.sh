@@ -5,8 +5,8 @@ unalias -a 2>/dev/null
 
 # Reads a line for each process that is known, for each that has a mark (/proc/PID/environ), and for each that is there
 # (/proc/PID). A process belongs to the copy where it, its parent, or the leader of its group or session does. Writes
-# all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs. The
-# groups of those that were known come first: a wrapper has to see the signal before its payload can have ended of it.
+# all that do, together with leaders that have ended, and whom to signal: a process, or -GROUP where all of it belongs,
+# those that started others before those.
 # Neither 0 nor 1 is ever known. In a container 0 is the group of whatever came in from outside, and 1 began everything.
 # shellcheck disable=SC2016 # awk's
 kinship='
@@ -14,7 +14,6 @@ kinship='
     split($0, part, ":")
     if (part[1] !~ /^[1-9][0-9]*$/ || part[1] == 1) next
     known[part[1]] = part[2]
-    first[++firsts] = "-" part[1]
     next
 }
 /environ$/ { split($0, part, "/"); marked[part[3]] = 1; look(part[3]); next }
@@ -28,9 +27,18 @@ function look(pid,  file, text, line, count, field) {
     count = split(text, field, " ")
     if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) return # -1 would be everybody
     parent[pid] = field[2]; group[pid] = field[3]; session[pid] = field[4]; start[pid] = field[20]
+    state[pid] = field[1]
 }
 function belongs(pid) {
     return pid in known || pid in marked || parent[pid] in known || group[pid] in known || session[pid] in known
+}
+function depth(pid,  steps) {
+    for (steps = 0; parent[pid] in ours && steps < 100; steps++) pid = parent[pid]
+    return steps
+}
+function reached(who, steps) {
+    if (!(who in whom) || steps < whom[who]) whom[who] = steps
+    if (steps > deepest) deepest = steps
 }
 END {
     for (pid in known) if (pid in start && start[pid] != known[pid]) delete known[pid] # a number that was given again
@@ -40,13 +48,14 @@ END {
     } while (more)
     for (pid in ours) {
         told[pid] = 1
-        if (group[pid] in known) { told[group[pid]] = 1; whom["-" group[pid]] = 1 } else whom[pid] = 1
+        if (state[pid] !~ /[Tt]/) moves = 1
+        if (group[pid] in known) { told[group[pid]] = 1; reached("-" group[pid], depth(pid)) } else reached(pid, depth(pid))
         if (session[pid] in known) told[session[pid]] = 1
     }
     for (pid in told) print pid ":" known[pid]
-    for (i = 1; i <= firsts; i++) if (first[i] in whom) { print first[i]; delete whom[first[i]] }
-    for (pid in whom) print pid
+    for (steps = 0; steps <= deepest; steps++) for (who in whom) if (whom[who] == steps) print who
     if (unsure) print "unsure"
+    if (moves) print "moves"
     print "."
 }'
 
@@ -56,8 +65,8 @@ add() {
 }IC_COPY=$1/"
 }
 
-# survey: sets known anew, and left, whom a signal reaches; unsure, where some ended before they were looked at, and may
-# have started others. Where there are no tools to look with the groups remain.
+# survey: sets known anew; left, whom a signal reaches; upwards, the same from the last to the first; unsure, where some ended
+# before they were looked at, and may have started others; moves, where some do not stand still. Where there are no tools to look with the groups remain.
 # shellcheck disable=SC2046,SC2086 # numbers, to be split
 survey() {
     set -- $({
@@ -65,34 +74,50 @@ survey() {
         [ -z "$marks" ] || LC_ALL=C grep -lsF -e "$marks" /proc/[0-9]*/environ
         printf '%s\n' $known "$@" # listed first and looked at last: what ends meanwhile is noticed
     } | LC_ALL=C awk "$kinship") . # a process's name may be no text in the locale that there is
-    left='' unsure=''
+    left='' upwards='' unsure='' moves=''
     if [ "$1" = . ] && [ $# = 1 ]; then
         for each in $known; do left="$left -${each%:*}"; done
+        upwards=$left
         return
     fi
     known=
     for each; do
-        case $each in *:*) known="$known $each" ;; unsure) unsure=2 ;; [!.]*) left="$left $each" ;; esac
+        case $each in *:*) known="$known $each" ;; unsure) unsure=2 ;; moves) moves=yes ;; [!.]*) left="$left $each" upwards="$each $upwards" ;; esac
     done
 }
 
-# reach SIGNAL: send it to what is left, and tell whether anything of it is ours to signal. Nothing may come near 0, 1 and -1:
+# reach SIGNAL WHOM...: send it, and tell whether anything of it is ours to signal. Nothing may come near 0, 1 and -1:
 # they are our own group, the first process, and everybody. Without -- procps' kill (4.0.2) takes -1234 for -1. To busybox'
 # kill -- is a process that is not there, which it counts.
 reach() {
     reached=
     kill -s 0 -- $$
     counted=$?
-    for each in $left; do
+    signal=$1
+    shift
+    for each; do
         case ${each#-} in '' | 0* | 1 | *[!0-9]*) continue ;; esac
-        kill -s "$1" -- "$each"
+        kill -s "$signal" -- "$each"
         [ $? -gt "$counted" ] || reached=yes
     done
     [ -n "$reached" ]
 } 2>/dev/null
 
+# hold: have all of it stand still. What does so starts nothing, and what it has started is known by it. Until a process does,
+# TERM may end it at once. What waits for a disk does not stop, and is not waited for.
+# shellcheck disable=SC2086 # numbers, to be split
+hold() {
+    survey
+    for look in 1 2 3 4 5 6 7 8; do
+        reach STOP $left
+        survey
+        [ -n "$moves" ] || return 0
+    done
+}
+
 # outlast: wait until nothing is left. What is left after the grace is ended, whatever it starts meanwhile. Nothing is left
 # when two looks say so; where something ended meanwhile, which may have been ours and started another, five.
+# shellcheck disable=SC2086 # numbers, to be split
 outlast() {
     read -r asked _ </proc/uptime
     quiet=0
@@ -104,22 +129,21 @@ outlast() {
         quiet=0
         read -r now _ </proc/uptime
         if [ "$grace" = 0 ] || [ $((${now%.*} - ${asked%.*})) -gt "$grace" ]; then
-            reach STOP # what stands still starts nothing, and what it has started is known by it
-            survey
-            reach STOP
-            [ -z "$left" ] || reach KILL || return
+            hold
+            [ -z "$left" ] || reach KILL $upwards || return
         fi
         sleep 0.2 2>/dev/null || sleep 1
     done
 }
 
 # ask: ask all of it to end. It stands still until each was asked: no script goes on to its next line because what it waited
-# for was the first to end.
+# for was the first to end. Those that were started go on before those that started them: Linux sends HUP to a process group
+# that stands still when the last parent that it has in its session ends.
+# shellcheck disable=SC2086 # numbers, to be split
 ask() {
-    survey
-    reach STOP
-    reach TERM
-    reach CONT
+    hold
+    reach TERM $left
+    reach CONT $upwards
 }
 
 # forget COPY: remove the secrets of what cannot do so any more.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,10 @@ __all__ = ["Family"]
 _PROC = Path("/proc")
 _AT_ONCE = 100
 """So many processes are looked at before the loop has its turn: a millisecond or two."""
+_UPWARDS = frozenset({signal.SIGCONT, signal.SIGKILL})
+_LOOKS, _LOOK_SECONDS = 50, 0.002
+_DEEPEST = 100
+"""A bound: what is read of processes while they come and go may be a circle."""
 
 
 class _Process(NamedTuple):
@@ -20,6 +24,7 @@ class _Process(NamedTuple):
     group: int
     session: int
     start: str
+    state: bytes
 
 
 class Family:
@@ -34,23 +39,34 @@ class Family:
         """Begin with the command's own process, which leads a session and is not reaped yet."""
         self._leader = leader
         self._known: dict[int, str] = {}
+        self._moves = False
 
     async def reach(self, *signals: signal.Signals) -> bool:
         """Send these signals to every one that lives, each once; tell whether there was any, so that one looks again.
 
+        CONT and KILL go to those that were started before those that started them: Linux sends HUP to a process group
+        that stands still when the last parent that it has in its session ends.
+
         Where /proc tells nothing they go to the process group, and no look would tell more.
         """
         there = await _processes()
-        whom = self._left(there) if there else {-self._leader}
+        whom = self._left(there) if there else [-self._leader]
         for number in signals:
-            for each in whom:
+            for each in reversed(whom) if number in _UPWARDS else whom:
                 # Ended meanwhile, or another user's: there is no more that we could do.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(each, number)
         return bool(there and whom)
 
-    def _left(self, there: Mapping[int, _Process]) -> set[int]:
-        """Return whom to signal: a process, or the negative of a group that belongs here whole."""
+    async def hold(self) -> None:
+        """Have every one stand still, in bounded time. Until a process does, TERM may end it at once."""
+        for _ in range(_LOOKS):
+            if not (await self.reach(signal.SIGSTOP) and self._moves):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _left(self, there: Mapping[int, _Process]) -> list[int]:
+        """Return whom to signal, parents first: a process, or the negative of a group that belongs here whole."""
         remembered = {pid: start for pid, start in self._known.items() if pid not in there or there[pid].start == start}
         ours, known = set[int](), {self._leader, *remembered}
         while new := {pid for pid in there.keys() - ours if not known.isdisjoint((pid, *there[pid][:3]))}:
@@ -59,7 +75,18 @@ class Family:
         named = {number for pid in ours for number in (pid, *there[pid][1:3])}
         starts = remembered | {pid: there[pid].start for pid in ours}
         self._known = {pid: start for pid, start in starts.items() if pid in named}
-        return {-there[pid].group if there[pid].group in known else pid for pid in ours}
+        self._moves = any(there[pid].state not in (b"T", b"t") for pid in ours)
+        depth = {pid: _depth(pid, there, ours) for pid in ours}
+        whom = (-there[pid].group if there[pid].group in known else pid for pid in sorted(ours, key=depth.__getitem__))
+        return list(dict.fromkeys(whom))
+
+
+def _depth(pid: int, there: Mapping[int, _Process], ours: Collection[int]) -> int:
+    """Return how many of its ancestors, one behind the other, belong here."""
+    steps = 0
+    while there[pid].parent in ours and steps < _DEEPEST:
+        pid, steps = there[pid].parent, steps + 1
+    return steps
 
 
 async def _processes() -> dict[int, _Process]:
@@ -78,5 +105,5 @@ async def _processes() -> dict[int, _Process]:
             # The fields behind the last parenthesis: a name may hold anything.
             fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b") ")[2].split()
             if pid > 1 and (fields[0] not in (b"Z", b"X") or int(fields[17]) > 1):  # -1 would be everybody
-                found[pid] = _Process(int(fields[1]), int(fields[2]), int(fields[3]), fields[19].decode())
+                found[pid] = _Process(int(fields[1]), int(fields[2]), int(fields[3]), fields[19].decode(), fields[0])
     return found

@@ -322,7 +322,8 @@ class _Command:
     async def _end(self) -> None:
         family = Family(self._process.pid)
         # All stand still until each was asked: no script goes on because what it waited for was the first to end.
-        await family.reach(signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT)
+        await family.hold()
+        await family.reach(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)
         clock = asyncio.get_running_loop().time
         deadline = clock() + _KILL_SECONDS
