@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import fnmatch
 import hashlib
 import hmac
 import os
@@ -493,3 +494,10 @@ def test_a_key_of_negative_numbers_is_refused() -> None:
     line = f"* ssh-rsa {base64.b64encode(shown).decode()}\n"
     assert "cannot be read" in str(verdict(line, shown))
     assert verdict(f"@revoked {line}pool {written(KEYS[0])}", KEYS[0].public_data) is None
+
+
+@given(st.text("ab.", max_size=7), st.text("ab.*?", min_size=1, max_size=7))
+def test_stars_stand_for_anything(name: str, pattern: str) -> None:
+    """Wherever they are, as in patterns of files."""
+    (line,) = read_lines(f"{pattern} {written(KEYS[0])}".encode(), "file")
+    assert line.matches(name) == fnmatch.fnmatchcase(name, pattern)

@@ -375,7 +375,9 @@ async def _trust(server: Server, login: Login) -> Trust:
         lines = [*await asyncio.to_thread(_known_hosts, files), *await _printed(login.known_hosts_command)]
         where = " or ".join([*files, *login.known_hosts_command[:1]]) or "any file: there is none"
     revoked = await asyncio.to_thread(_revoked, login.revoked_host_keys)
-    return Trust(login.host, login.port, lines, where=where, alias=login.alias, revoked=revoked, rules=login.rules)
+    return await asyncio.to_thread(  # of thousands of lines it takes a while
+        Trust, login.host, login.port, lines, where=where, alias=login.alias, revoked=revoked, rules=login.rules
+    )
 
 
 def _existing(files: Sequence[str]) -> list[str]:

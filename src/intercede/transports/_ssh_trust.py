@@ -154,10 +154,15 @@ def _is_hash_of(name: str, hashed: str) -> bool:
 
 
 def _is_like(name: str, pattern: str) -> bool:
-    """Match ``*`` and ``?``, and nothing else: brackets stand for themselves."""
+    """Match ``*`` and ``?``, and nothing else: brackets stand for themselves.
+
+    What stands between two stars is taken where it first fits, and not tried elsewhere, so that no pattern takes long.
+    """
     if "*" not in pattern and "?" not in pattern:
         return name == pattern
-    written = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in re.sub(r"\*+", "*", pattern))
+    first, *between = (re.escape(part).replace(r"\?", ".") for part in pattern.split("*"))
+    last = f".*{between.pop()}" if between else ""
+    written = "".join((first, *(f"(?>.*?{part})" for part in between), last))
     return re.fullmatch(written, name, re.DOTALL) is not None
 
 
