@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretBytes
 
 from intercede.batch import BatchBackend
+from intercede.batch.shell import text_of
 from intercede.contract.backend import CAPABILITIES, capabilities
 from intercede.contract.errors import (
     ConfigError,
@@ -872,3 +873,14 @@ async def test_a_copy_whose_id_cannot_be_written_down_is_not_lost(root: Path, tm
             assert (await backend.status([handle]))[handle].state in {JobState.QUEUED, JobState.RUNNING}
         assert (await backend.kill([handle]))[handle].ok
         assert (await finish(backend, [handle]))[handle].state is JobState.KILLED
+
+
+@pytest.mark.parametrize("stderr", ["", "2>&-"], ids=["stderr", "no stderr"])
+def test_a_script_ends_where_the_root_is_somebody_elses(tmp_path: Path, stderr: str) -> None:
+    """Also where it cannot say so, as with a stderr that is closed."""
+    root = tmp_path if os.getuid() == 0 else Path("/")
+    if os.getuid() == 0:
+        os.chown(tmp_path, 23456, 23456)
+    script = f"{{ root={root}\n{text_of('home')}\necho went on\n}} {stderr}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")

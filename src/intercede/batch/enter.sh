@@ -15,14 +15,14 @@ $listed
 EOF
 }
 
-# forks: whether a subshell is a process. In ksh93 it is not, and whoever looks for a copy's process finds another one.
+# forks: whether a subshell is a process of its own. In ksh93 it is not, so the number that a copy notes is its runner's.
 forks() {
     { read -r its_process _ </proc/self/stat; } 2>/dev/null || return 0
     # shellcheck disable=SC2030,SC2031 # that is asked
     (read -r our_process _ </proc/self/stat && [ "$our_process" != "$its_process" ])
 }
 
-# links FILE: whether it can have another name here. Where there is no room for one, that says nothing about links.
+# links FILE: whether hard links work here. If there is no room for any new file, we cannot tell, and go on.
 links() {
     ln "$1" ".linked.$mark" 2>/dev/null || ! true 2>/dev/null >".linked.$mark"
 }
@@ -37,8 +37,8 @@ left() {
     refuse "$1"
 }
 
-# replaceable: whether somebody else owns what was looked at. In a user namespace whoever is not mapped shows as one and
-# the same, and so does the machine's root: there that one is taken for root.
+# replaceable: whether somebody else owns what was looked at. In a user namespace all users who are not mapped appear as one
+# user, and the machine's root is among them: there that user is taken for root.
 replaceable() {
     [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ] || return
     { read -r first outside many </proc/self/uid_map; } 2>/dev/null || return 0

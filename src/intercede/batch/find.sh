@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # fence STAMP: a submission of ours that was cancelled. Either nothing of it ever starts from now on, or its native
-# calls have begun: then wait for their end, while whoever makes them is there. Where there is neither, it might start after
-# it was not found.
+# calls have begun: then wait for their end, while whoever makes them is there. If neither is sure the script fails: the
+# submission might start after we said that it is not there.
 fence() {
     fenced "$1" 2>/dev/null && return
     printf '%s\n' "$root/$1 cannot be kept from starting: there is no room, or a link cannot be made" >&2

@@ -39,7 +39,8 @@ frame() {
     printf '\n%s end %s %s\n' "$mark" "$ic_name" "$ic_code" >&2
 }
 
-# at_hand: sets machine, where the numbers of processes mean what they mean here: containers may share a home and a host's name.
+# at_hand: sets machine: this host and this pid namespace. Only here does the number of a process mean what it does: containers
+# may share a home and a host's name.
 machine=
 at_hand() {
     [ -n "$machine" ] || machine=$(uname -n)/$(readlink /proc/self/ns/pid 2>/dev/null)

@@ -72,8 +72,8 @@ now() {
     ic_now=$(date +%s)
 }
 
-# What it ends with after a signal came is "caught", since whoever sent that may have ended it: then the scheduler's word
-# counts. A shell tells death by signal n as 128 + n.
+# If a signal came before the payload ended its code is "caught": the signal may have been meant to end it, so that the
+# scheduler's word counts. A shell tells death by signal n as 128 + n.
 ic_code=126 ic_what="code 126"
 if [ -e ../killed ]; then
     ic_what="signal 15"
