@@ -513,3 +513,13 @@ def test_a_password_in_a_place_is_refused_and_not_repeated(host: str, jump: tupl
         SshTransport(host, jump=jump)
 
     assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)}"
+
+
+def test_a_username_that_seems_to_hold_a_password_is_not_repeated() -> None:
+    """If it has no sense otherwise: gateways take names such as ``me@target:SSH:me``."""
+    assert SshTransport("gateway", username="me@target:SSH:me").commands_in_flight()
+    with pytest.raises(ConfigError, match="a secret is never an option") as caught:
+        SshTransport("host", username="me:Tr0ub4dor;")
+
+    assert caught.value.field == "username"
+    assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)}"

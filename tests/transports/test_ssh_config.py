@@ -417,3 +417,12 @@ def test_the_token_of_the_jump_host(hops: str, token: str) -> None:
     login = read_answer(answer.encode(), "file", "pool")
     assert login is not None
     assert login.identities == [f"/keys/{token}"]
+
+
+@pytest.mark.asyncio
+async def test_a_password_in_a_command_is_not_repeated(config: Configured) -> None:
+    """Of a ProxyCommand with a token that nothing stands for the error names the token alone."""
+    written = config("ProxyCommand sshpass -p Tr0ub4dor ssh -W %h:%p %i gateway")
+    with pytest.raises(ConfigError, match="%i") as caught:
+        await Login.resolve(written, "pool", None, None)
+    assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)} {caught.value.__cause__!r}"

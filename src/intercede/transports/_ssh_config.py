@@ -189,7 +189,7 @@ class _Said:
         """Return what its only line says; "": there is none."""
         values = self.many(keyword)
         if len(values) > 1:  # a value with a newline, from a variable, would say what it likes
-            raise _refused(self._file, f"has more than one {keyword}: {', '.join(values)}", "values on one line")
+            raise _refused(self._file, f"has more than one {keyword}", "values on one line")
         return values[0] if values else ""
 
     def words(self, keyword: str, separator: str | None = None) -> list[str]:
@@ -265,7 +265,7 @@ def expanded(text: str, tokens: Mapping[str, str], variables: Mapping[str, str] 
         token, variable = match.group(1), match.groups()[-1]
         found = tokens.get(token) if token is not None else known.get(variable)
         if found is None:
-            raise ValueError(f"nothing stands for {match[0]} in {text!r}")
+            raise ValueError(f"nothing stands for {match[0]}")  # a command may hold a password, so it is not repeated
         return found
 
     return pattern.sub(value, text)

@@ -55,12 +55,8 @@ class Place:
         """
         if _is_ipv6(text):
             return cls(text)
-        if "@" in text and ":" in text.rpartition("@")[0].removeprefix(_SCHEME):  # it is not repeated
-            raise ConfigError(
-                f"{field} names a user with a password, and a secret is never an option: hand a credential provider over",
-                field=field,
-                expected="[user@]host[:port]",
-            )
+        if "@" in text and ":" in text.rpartition("@")[0].removeprefix(_SCHEME):
+            raise _password_in(field, "[user@]host[:port]")
         match = _PLACE.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
         if match is None or int(match["port"] or 22) not in _PORTS:
             raise _no_sense(field, text, "[user@]host[:port]")
@@ -77,6 +73,8 @@ class Place:
         if port is not None and port not in _PORTS:
             raise _no_sense("port", port, "a number from 1 to 65535")
         if username is not None and not re.fullmatch(_USER, username):
+            if ":" in username:
+                raise _password_in("username", "a user's name there")
             raise _no_sense("username", username, "a user's name there")
         return Place(self.host, port or self.port, username or self.username)
 
@@ -92,6 +90,15 @@ def _is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _password_in(field: str, expected: str) -> ConfigError:
+    """Say that it seems to be there, and do not repeat it."""
+    return ConfigError(
+        f"{field} names a user with a password, and a secret is never an option: hand a credential provider over",
+        field=field,
+        expected=expected,
+    )
 
 
 def _no_sense(field: str, value: object, expected: str) -> ConfigError:
