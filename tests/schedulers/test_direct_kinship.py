@@ -103,6 +103,7 @@ def test_no_kill_reaches_more_than_it_is_told(shell: tuple[str, ...]) -> None:
         assert _output(shell, script) == reached
     assert _output(shell, f"{ENDING}\nreach TERM -{leader.pid} && echo yes") == "yes"
     assert leader.wait() == -signal.SIGTERM
+    assert _output(shell, f"{ENDING}\nreach TERM $$ -$$ || echo no") == "no"
     assert other.poll() is None
     other.kill()
     other.wait()

@@ -86,9 +86,9 @@ survey() {
     done
 }
 
-# reach SIGNAL WHOM...: send it, and tell whether anything of it is ours to signal. Nothing may come near 0, 1 and -1:
-# they are our own group, the first process, and everybody. Without -- procps' kill (4.0.2) takes -1234 for -1. To busybox'
-# kill -- is a process that is not there, which it counts.
+# reach SIGNAL WHOM...: send it, and tell whether anything of it is ours to signal. Nothing may come near 0, 1 and -1: they are
+# our own group, the first process, and everybody. Nor do we signal ourselves, whom a copy started that asks for its own end.
+# Without -- procps' kill (4.0.2) takes -1234 for -1. To busybox' kill -- is a process that is not there, which it counts.
 reach() {
     reached=
     kill -s 0 -- $$
@@ -96,7 +96,7 @@ reach() {
     signal=$1
     shift
     for each; do
-        case ${each#-} in '' | 0* | 1 | *[!0-9]*) continue ;; esac
+        case ${each#-} in '' | 0* | 1 | "$$" | *[!0-9]*) continue ;; esac
         kill -s "$signal" -- "$each"
         [ $? -gt "$counted" ] || reached=yes
     done
