@@ -107,6 +107,15 @@ async def test_the_way_is_the_one_of_ssh(
 
 
 @pytest.mark.asyncio
+async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way is given up as a ConfigError after so many hops; here a short one counts as too long, since ssh may not end on a circle."""
+    monkeypatch.setattr("intercede.transports._ssh_link._MOST_HOPS", 0)
+    written = config("Host pool", "ProxyJump hop", "Host hop", "ProxyJump other")
+    with pytest.raises(ConfigError, match=r"circle"):
+        await where(SshTransport("pool", ssh_config=written))
+
+
+@pytest.mark.asyncio
 async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is no way to the host; its words are no part of the connection."""
     monkeypatch.setattr("intercede.transports._ssh_link._ATTEMPTS", 1)
