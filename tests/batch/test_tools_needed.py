@@ -79,7 +79,10 @@ def test_the_reference_lists_what_each_part_calls() -> None:
 
 @pytest.mark.parametrize(
     ("document", "begins"),
-    [("README.md", "The remote side needs no Python"), ("docs/decisions/0012-what-is-needed-there.md", "The whole list is")],
+    [
+        ("README.md", "The remote side needs no Python"),
+        ("docs/decisions/0012-what-is-needed-there.md", "The whole list is"),
+    ],
 )
 def test_the_readme_and_the_decision_list_the_same(document: str, begins: str) -> None:
     """Apart from Slurm's own commands."""

@@ -55,7 +55,10 @@ def test_a_misspelt_command_is_answered_with_the_nearest(intercede: Command) -> 
 )
 def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(tmp_path: Path, started_as: list[str]) -> None:
     """The first second goes by in imports; an interrupt there ends with 130, as later, and says nothing."""
-    (tmp_path / "typer.py").write_text("import sys, time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    # Many short sleeps: a signal just before a long one would be seen when that is over.
+    (tmp_path / "typer.py").write_text(
+        "import time\nprint('loading', flush=True)\nfor _ in range(3000):\n    time.sleep(0.02)\n"
+    )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, *started_as, "plugins"]
 
