@@ -17,6 +17,7 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import nested
+from tests.sleepers import sleepers
 
 from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
@@ -673,16 +674,6 @@ LEAVERS = {
     "a deaf one": "trap '' TERM; timeout 300 setsid sleep 297",
     "an orphan of the session": "(timeout 300 sleep 297 &); wait; sleep 297",
 }
-
-
-def sleepers(word: str) -> list[int]:
-    """Return the processes that sleep so long, with this in their environment."""
-    found: list[int] = []
-    for at in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (at / "cmdline").read_bytes() == b"sleep\x00297\x00" and word.encode() in (at / "environ").read_bytes():
-                found.append(int(at.name))
-    return found
 
 
 @pytest.mark.asyncio

@@ -1,7 +1,6 @@
 """The transport ``ssh`` with a real dropbear, whose sh leads no process group."""
 
 import asyncio
-import contextlib
 import os
 import pwd
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from tests.sleepers import sleepers
 
 from intercede.transports.ssh import SshTransport
 
@@ -69,16 +69,6 @@ def dropbear(home: Path) -> Iterator[int]:
     yield port
     running.terminate()
     running.wait(20)
-
-
-def sleepers(word: str) -> list[int]:
-    """Return the processes that sleep so long, with this in their environment."""
-    found: list[int] = []
-    for at in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (at / "cmdline").read_bytes() == b"sleep\x00297\x00" and word.encode() in (at / "environ").read_bytes():
-                found.append(int(at.name))
-    return found
 
 
 @pytest.mark.needs("dropbear", "mount", "unshare")
