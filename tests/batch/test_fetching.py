@@ -119,7 +119,7 @@ async def test_names_may_have_lines(tmp_path: Path, backend: BatchBackend) -> No
 async def test_what_ends_while_the_scheduler_is_asked_comes_whole(tmp_path: Path) -> None:
     """Its record is read once more after that, and its files are listed after that, too."""
     go = tmp_path / "go"
-    meddling = f': >{go}; for record in ./*/copies/0/exit; do until read -r _ <"$record"; do sleep 0.05; done; done'
+    meddling = f': >{go}; for copy in ./*/copies/0; do until read -r _ <"$copy/exit"; do sleep 0.05; done; done'
     async with opened(tmp_path) as backend, opened(tmp_path, Meddling(meddling)) as meddled:
         submission = await backend.submit(sh(f"until [ -e {go} ]; do sleep 0.05; done; echo out"), 1)
         handle = submission.handles[0]
