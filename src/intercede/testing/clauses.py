@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -75,7 +76,7 @@ class Clause:
     jobs: int = 4
     """How many jobs it may have out at once."""
 
-    @property
+    @cached_property
     def role(self) -> Role:
         """What it is about: a backend, a transport or a scheduler."""
         return _ROLES.get(self.area, "backend")
@@ -85,7 +86,7 @@ class Clause:
         """What its check says of itself."""
         return " ".join((self.check.__doc__ or "").split())
 
-    @property
+    @cached_property
     def area(self) -> str:
         """``submit`` for IC-SUBMIT-04."""
         return self.id.split("-")[1].lower()

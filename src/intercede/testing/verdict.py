@@ -337,11 +337,12 @@ def judge(
         unchosen: Whether the selection left none of its MUST.
         stale: Known failures that match nothing.
     """
+    needed = {each.id: needs(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}
-    for each in _dependencies_first(clauses):
+    for each in _dependencies_first(clauses, needed):
         result = results.get(each.id, Result(each.id))
         chosen = not selected or each.id in results
-        settled[each.id] = _settled(each, result, facts, needs(each, clauses) if chosen else (), settled)
+        settled[each.id] = _settled(each, result, facts, needed[each.id] if chosen else (), settled)
     ordered = {each: settled[each] for each in clauses}
     return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale)
 
@@ -356,9 +357,11 @@ def needs(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
 
     What a backend does says nothing of its own over a transport that is red.
     """
-    below = [each.id for each in clauses.values() if each.role == "transport" and each.level is Level.MUST]
     found: dict[str, None] = {}
-    _add([*(below if clause.role == "backend" else ()), *clause.depends], clauses, found)
+    if clause.role == "backend":
+        below = (each.id for each in clauses.values() if each.role == "transport" and each.level is Level.MUST)
+        _add(below, clauses, found)
+    _add(clause.depends, clauses, found)
     return tuple(found)
 
 
@@ -387,9 +390,9 @@ def _settled(
     return result
 
 
-def _dependencies_first(clauses: Mapping[str, Clause]) -> tuple[Clause, ...]:
+def _dependencies_first(clauses: Mapping[str, Clause], needed: Mapping[str, Iterable[str]]) -> tuple[Clause, ...]:
     """Order the clauses so that each comes after those it depends on, which may lie anywhere in the contract."""
-    ids = (each for clause in clauses.values() for each in (*needs(clause, clauses), clause.id))
+    ids = (each for clause, before in needed.items() for each in (*before, clause))
     return tuple(clauses[each] for each in dict.fromkeys(ids) if each in clauses)
 
 

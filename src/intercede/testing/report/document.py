@@ -33,6 +33,8 @@ _CALLS = 200
 
 def as_json(report: Report, started: datetime) -> dict[str, object]:
     """Put a report into plain data: one verdict on one subject, harmless to show."""
+    counted = {each for level in Level for each in report.counted(level)}
+    clauses = report.clauses.values()
     return {
         "schema": SCHEMA,
         "contract": VERSION,
@@ -44,7 +46,7 @@ def as_json(report: Report, started: datetime) -> dict[str, object]:
         "line": plain_text(report.line),
         **_wholeness(report),
         "subject": _subject(report.facts),
-        "clauses": [_clause(report, each, report.results[each.id]) for each in report.clauses.values()],
+        "clauses": [_clause(report, each, report.results[each.id], counted=each.id in counted) for each in clauses],
         "untested": [{"sentence": sentence, "why": why} for sentence, why in UNTESTED.items()],
         "totals": {
             state.value: count
@@ -107,7 +109,7 @@ def _subject(facts: Facts) -> dict[str, object]:
     }
 
 
-def _clause(report: Report, clause: Clause, result: Result) -> dict[str, object]:
+def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) -> dict[str, object]:
     """Tell everything that is known of a clause, and what an author may do."""
     return {
         "id": clause.id,
@@ -116,7 +118,7 @@ def _clause(report: Report, clause: Clause, result: Result) -> dict[str, object]
         "role": clause.role,
         "since": clause.since,
         "depends": list(clause.depends),
-        "counted": clause.id in report.counted(clause.level),
+        "counted": counted,
         "title": clause.title,
         "done": clause.done,
         "look_at": clause.look_at,
