@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from intercede.contract.backend import CAPABILITIES
 from intercede.testing import gallery
-from intercede.testing.clauses import CLAUSES
+from intercede.testing.clauses import CLAUSES, MUST
 from intercede.testing.gallery import matrix
+from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.running import run_checks
-from intercede.testing.verdict import State
+from intercede.testing.verdict import Facts, Result, State, judge, needs
 
 # Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -121,3 +123,57 @@ def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
 
     assert [report.results[each].detail for each in report.red] == []
     assert any(result.state is State.PASSED for result in report.results.values())
+
+
+def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> None:
+    """With all that is declared red, the verdict names a clause of `caught_by`; `make matrix` measures the same."""
+    astray: list[str] = []
+    for name, each in WRONG.items():
+        caught, also = gallery.caught_by(each), gallery.also_red(each)
+        if (not also and len(caught) == 1) or not any(CLAUSES[clause].level is MUST for clause in caught):
+            continue  # there is nothing else to name; or what decides is not what it is meant for
+        role = gallery.role_of(each)
+        mine = {clause.id: clause for clause in CLAUSES.values() if clause.role == role}
+        red = {clause: Result(clause, State.FAILED) for clause in (*caught, *also)}
+        results = {clause: red.get(clause, Result(clause, State.PASSED)) for clause in mine}
+        facts = Facts(id=name, config=name, name=name, role=role, capabilities=frozenset(CAPABILITIES))
+        report = judge(facts, mine, results)
+        blocked = [clause for clause in caught if report.results[clause].state is State.BLOCKED]
+        if report.first not in {None, *caught} or blocked:
+            astray.append(f"{name}: fix {report.first} first, not {caught}; blocked: {blocked}")
+
+    assert astray == []
+
+
+def test_an_author_who_is_sent_astray_is_told_of() -> None:
+    """The verdict names a clause that the implementation is not meant for."""
+    row = matrix.Row("FailureIsSuccess", {"IC-STATUS-06": ""}, first="IC-SUBMIT-06")
+
+    assert (row.misled, row.good) == (True, False)
+    assert "MISLED: the verdict says to fix IC-SUBMIT-06 first" in str(row)
+    assert not matrix.Row("FailureIsSuccess", {"IC-STATUS-06": ""}, first="IC-STATUS-06").misled
+
+
+RESTS_ON = {
+    "status": "IC-STATUS-01",
+    "fetch_output": "IC-OUTPUT-05",
+    "kill": "IC-KILL-01",
+    "purge": "IC-PURGE-01",
+    "counts": "IC-LOAD-01",
+    "find": "IC-FIND-01",
+    "diagnostics": "IC-DIAG-01",
+}
+"""What says of each verb that it works at all."""
+UNSAID = {("IC-STATUS-03", "purge")}
+"""Where a verb is used and nothing follows from what it answers."""
+
+
+@pytest.mark.slow
+def test_a_check_depends_on_what_it_observes_with() -> None:
+    """A verb that a check uses is told broken by a clause of its own, which the check's clause depends on."""
+    report = run_checks(FakeBackend)
+
+    for clause in (each for each in CLAUSES.values() if each.role == "backend"):
+        used = {call.verb for call in report.results[clause.id].calls} & RESTS_ON.keys()
+        bases = {RESTS_ON[verb] for verb in used if (clause.id, verb) not in UNSAID}
+        assert bases <= {clause.id, *needs(clause, CLAUSES)}, f"{clause.id} uses {used}"

@@ -223,6 +223,15 @@ class Report:
         """The clauses that are red, in the contract's order."""
         return tuple(each.clause for each in self.results.values() if each.state.red)
 
+    @property
+    def first(self) -> str | None:
+        """The clause to mend first, of those that decide: the one that blocks most, then in the contract's order."""
+        return next(iter(self._ranked), None)
+
+    @property
+    def _ranked(self) -> tuple[str, ...]:
+        return tuple(sorted(self._decisive, key=lambda each: -self.blocks[each]))  # as many: in the contract's order
+
     def counted(self, level: Level) -> tuple[str, ...]:
         """Return the clauses of that level which the verdict is about."""
         claimed = self.facts.capabilities
@@ -300,7 +309,7 @@ class Report:
             return self.stale[0]
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
-        first, *others = sorted(self._decisive, key=lambda each: -self.blocks[each])  # as many: in the contract's order
+        first, *others = self._ranked
         blocked = self.blocks[first]
         told = f"fix {first}{' first' if others or blocked else ''}"
         told += f", it blocks {blocked} more" if blocked else ""

@@ -160,7 +160,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
     title="The answer's keys are exactly the handles asked; what is unknown has an empty text, and spoils nothing.",
     level=MUST,
     capability="diagnostics",
-    depends=("IC-STATUS-03", "IC-SHAPE-05", "IC-PURGE-01", "IC-PURGE-04"),
+    depends=("IC-DIAG-01", "IC-STATUS-03", "IC-PURGE-01", "IC-PURGE-04"),
     look_at=(
         "One exception for the whole call where one job is missing. Handles that are dropped from the answer, or used as "
         "a path before they were matched against a pattern. None asked means none answered."

@@ -28,7 +28,7 @@ _LONG = "exec sleep 60"
     title="A running job that is killed ends KILLED.",
     level=MUST,
     capability="kill",
-    depends=("IC-STATUS-10", "IC-SHAPE-01"),
+    depends=("IC-STATUS-06", "IC-STATUS-10", "IC-SHAPE-01"),
     look_at=(
         "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
         "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
@@ -78,7 +78,7 @@ async def check_early_kill(context: Context) -> None:
     title="Killing a finished job is ok and changes nothing.",
     level=MUST,
     capability="kill",
-    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-SHAPE-01"),
+    depends=("IC-KILL-01", "IC-STATUS-08"),
     look_at=(
         "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
         "KILLED: what ended by itself stays as it ended."
@@ -86,10 +86,9 @@ async def check_early_kill(context: Context) -> None:
 )
 async def check_finished_job(context: Context) -> None:
     """Kill a job that has ended by its exit code, and one that has ended by a signal of its own."""
-    payload = context.sh('[ -z "$SIGNAL" ] || kill -s "$SIGNAL" "$$"; exit 3')
-    copies = [CopyVars(environment={"SIGNAL": name}) for name in ("", "SEGV")]
     async with context.opened() as backend:
-        handles = await started(context, backend, payload, copies)
+        handles = await started(context, backend, context.sh("exit 3"))
+        handles += await started(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
         before = await finished(context, backend, handles)
         for outcome in await killed(context, backend, handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
@@ -104,7 +103,7 @@ async def check_finished_job(context: Context) -> None:
     title="Killing an unknown, purged or foreign job is not ok, and spoils nothing else.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-KILL-02", "IC-SUBMIT-02", "IC-SHAPE-05"),
+    depends=("IC-KILL-02", "IC-KILL-06", "IC-PURGE-01", "IC-PURGE-04", "IC-SUBMIT-02", "IC-SHAPE-05"),
     look_at=(
         "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
         "of each, and match foreign handles against a pattern before anything is asked."
@@ -164,7 +163,7 @@ async def check_killing_twice(context: Context) -> None:
     title="Only the copies asked are killed.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-STATUS-06", "IC-KILL-02", "IC-STATUS-09"),
+    depends=("IC-KILL-02", "IC-STATUS-09", "IC-STATUS-11"),
     seconds=180,
     look_at=(
         "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "
@@ -265,7 +264,7 @@ async def check_kill_keys(context: Context) -> None:
     title="A killed job that handles the signal, and exits, is KILLED, whatever it exits with.",
     level=MUST,
     capability="kill",
-    depends=("IC-KILL-01", "IC-KILL-06", "IC-STATUS-06", "IC-STATUS-09", "IC-STATUS-10"),
+    depends=("IC-KILL-06", "IC-SUBMIT-06"),
     seconds=90,
     look_at=(
         "An exit code that counts for more than the kill: programs that save their state catch TERM and exit with 0. Note "

@@ -138,7 +138,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     title="Nothing is left behind by leaving: no task, thread, open descriptor or child process.",
     level=MUST,
     alone=True,
-    depends=("IC-SUBMIT-01",),
+    depends=("IC-SUBMIT-01", "IC-STATUS-01"),
     look_at=(
         "What entering or a verb started and __aexit__ does not end: background tasks that are not cancelled and "
         "awaited, executors without shutdown(), pipes and files that are not closed, processes that nobody waits for. "
@@ -194,7 +194,16 @@ async def check_two_instances(context: Context) -> None:
     "IC-LIFE-09",
     title="A cancelled verb ends in bounded time and leaves the instance usable.",
     level=MUST,
-    depends=("IC-STATUS-03", "IC-STATUS-05"),
+    depends=(
+        "IC-STATUS-03",
+        "IC-STATUS-05",
+        "IC-OUTPUT-05",
+        "IC-KILL-03",
+        "IC-PURGE-01",
+        "IC-LOAD-01",
+        "IC-FIND-01",
+        "IC-DIAG-03",
+    ),
     seconds=120,
     look_at=(
         "A lock, or a connection in the middle of an answer, that the cancelled call leaves behind for the next: give it "
@@ -258,7 +267,7 @@ async def _expect_usable(
     "IC-LIFE-10",
     title="Verbs may run concurrently.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-KILL-03"),
     look_at=(
         "One connection, file or buffer that two calls use at once: guard it with a lock that waits, or give each call "
         "its own. An instance that refuses a second call as busy."
@@ -287,7 +296,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     title="The event loop is never blocked for 100 ms.",
     level=SHOULD,
     alone=True,
-    depends=("IC-SUBMIT-01",),
+    depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
     look_at=(
         "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing large "
         "files. Put them into asyncio.to_thread. Everything else in the process stands still meanwhile."
@@ -316,7 +325,7 @@ async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequ
     "IC-LIFE-12",
     title="After leaving, the process is as before: working directory, umask, signal handlers, environment.",
     level=MUST,
-    depends=("IC-SUBMIT-01",),
+    depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
     look_at=(
         "os.chdir, os.umask, signal.signal and os.environ belong to the whole process. Give a child its own through "
         "`cwd=`, `env=` and `umask=` of subprocess, and files their mode when they are opened."

@@ -90,7 +90,7 @@ def _difference(came: bytes, wanted: bytes) -> str:
     title="What a job wrote to stdout comes back exact and whole, and nothing else with it.",
     level=MUST,
     capability="output",
-    depends=("IC-STATUS-05",),
+    depends=("IC-OUTPUT-05",),
     look_at=(
         "Text mode, an encoding or universal newlines on the way. A tail where the whole should be. A wrapper's or a "
         "login shell's own chatter, and stderr, in the same stream."
@@ -109,7 +109,7 @@ async def check_stdout(context: Context) -> None:
     title="What a job wrote to stderr comes back exact and whole, and apart from stdout.",
     level=MUST,
     capability="output",
-    depends=("IC-STATUS-05",),
+    depends=("IC-OUTPUT-05",),
     look_at=(
         "stderr that is joined with stdout, or that a shell adds its own messages to, like `Killed`: redirect the "
         "payload's own descriptors, not those of what runs it."
@@ -151,7 +151,7 @@ async def check_patterns(context: Context) -> None:
     title="include_unlisted takes the rest, never stdout, stderr, log, inputs, executable or secrets.",
     level=MUST,
     capability="output",
-    depends=("IC-STATUS-05", "IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-09", "IC-SUBMIT-10"),
+    depends=("IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-07", "IC-SUBMIT-09", "IC-SUBMIT-10"),
     look_at=(
         "Everything in the working directory but what the backend put there: keep a list of that, or keep its own files "
         "elsewhere. Without include_unlisted only members come."
@@ -332,7 +332,7 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
     title="Files with hostile names come through or are refused, job by job; they are never misplaced.",
     level=MUST,
     capability="output",
-    depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04"),
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04", "IC-SUBMIT-06"),
     look_at=(
         "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: put "
         "`--` or `./` before them. A name that is skipped in silence: where it cannot come, the output is not ok."

@@ -54,7 +54,7 @@ async def check_purged(context: Context) -> None:
     title="Purging an unfinished job is refused, and the job lives.",
     level=MUST,
     capability="purge",
-    depends=("IC-STATUS-06", "IC-STATUS-10", "IC-SHAPE-05"),
+    depends=("IC-PURGE-01", "IC-STATUS-06", "IC-STATUS-10"),
     seconds=120,
     look_at=(
         "Removing a directory from under a job that still writes there. Purging is no way to kill: answer "

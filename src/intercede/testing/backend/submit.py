@@ -174,11 +174,12 @@ _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in 
     "IC-SUBMIT-06",
     title="Copy i gets the variables of copies[i], which win over the specification's.",
     level=MUST,
-    depends=("IC-STATUS-05", "IC-SUBMIT-02"),
+    depends=("IC-STATUS-06", "IC-STATUS-11", "IC-SUBMIT-02"),
     jobs=12,
     look_at=(
         "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
-        "start at 1. The order in which the two environments are applied: the copy's come last."
+        "start at 1. The order in which the two environments are applied: the copy's come last. If each copy got its own, "
+        "status looks at another copy than the handle names."
     ),
 )
 async def check_variables_of_copies(context: Context) -> None:
@@ -211,7 +212,7 @@ def _why_so(code: int | None) -> str:
     "IC-SUBMIT-07",
     title="Secrets arrive in their copy's working directory with the exact bytes and mode 0600, and in no other copy.",
     level=MUST,
-    depends=("IC-STATUS-05",),
+    depends=("IC-STATUS-05", "IC-SUBMIT-06"),
     look_at=(
         "Binary content on the way: NUL, bytes that are no UTF-8, a trailing newline. The mode, which a umask, tar or a "
         "copy may widen: create the file with 0600. Secrets that are staged with what all copies share."
@@ -431,7 +432,7 @@ async def check_working_directories(context: Context) -> None:
     "IC-SUBMIT-13",
     title="What the backend cannot do is refused with UnsupportedSpecError, or never DONE, and nothing is started.",
     level=MUST,
-    depends=("IC-STATUS-05", "IC-SHAPE-04"),
+    depends=("IC-STATUS-05", "IC-SHAPE-04", "IC-FIND-01"),
     look_at=(
         "Fields of the specification that are read nowhere: container, queue, the destination of an output, the URL of an "
         "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
@@ -478,7 +479,7 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     "IC-SUBMIT-14",
     title="Fewer than one copy, an empty sequence and a missing local file raise InvalidSpecError.",
     level=MUST,
-    depends=("IC-SUBMIT-01", "IC-SHAPE-04"),
+    depends=("IC-SUBMIT-01", "IC-SHAPE-04", "IC-FIND-01"),
     look_at=(
         "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
         "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."

@@ -1,7 +1,8 @@
 """Measure which clauses are red for which wrong implementation: ``python -m intercede.testing.gallery.matrix [NAME ...]``.
 
 Each is checked against every clause of its role, in a process with a home of its own. What is red and not declared is
-astray, what is declared and not red is missing; the exit code is 1 for either.
+astray, what is declared and not red is missing, and where the verdict says to fix another clause first than one that it is
+meant for, its author is misled; the exit code is 1 for each of them.
 """
 
 import argparse
@@ -14,12 +15,12 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.clauses import CLAUSES, MUST, Clause
 from intercede.testing.context import Context
 from intercede.testing.gallery import also_red, caught_by, hostile, role_of, wrong
 from intercede.testing.gallery.fake.job import Job
@@ -42,6 +43,8 @@ class Row:
     """Each red clause, and its message."""
     failure: str = ""
     """Why it could not be measured."""
+    first: str | None = None
+    """The clause that the verdict says is to be mended first, if all were checked and one decides."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -56,15 +59,22 @@ class Row:
         return tuple(each for each in self.red if each not in declared and self.name in wrong())
 
     @property
+    def misled(self) -> bool:
+        """Whether the verdict names another clause first than those MUST that the implementation is meant for."""
+        caught = caught_by(wrong().get(self.name, object))
+        return self.first not in {None, *caught} and any(CLAUSES[each].level is MUST for each in caught)
+
+    @property
     def good(self) -> bool:
-        """Whether it is red where it is declared to be, and nowhere else."""
-        return not (self.missing or self.astray or self.failure)
+        """Whether it is red where it is declared to be, and nowhere else, and its author is sent to the right place."""
+        return not (self.missing or self.astray or self.misled or self.failure)
 
     def __str__(self) -> str:
         lines = [f"{self.name:36} red: {', '.join(self.red) or 'none'}"]
         lines += [f"  FAILED to be measured: {self.failure}"] if self.failure else []
         lines += [f"  MISSING {each}" for each in self.missing]
         lines += [f"  ASTRAY {each}: {self.red[each]}" for each in self.astray]
+        lines += [f"  MISLED: the verdict says to fix {self.first} first"] if self.misled else []
         return "\n".join(lines)
 
 
@@ -93,17 +103,19 @@ def _hasty(clause: Clause, scale: float) -> Clause:
     return replace(clause, check=check, seconds=clause.seconds * scale)
 
 
-def _red(name: str, *, quick: bool) -> dict[str, str]:
-    """Check an implementation, in this process, and return the message of each red clause."""
-    implementation = {**wrong(), **hostile()}[name]
+def _row(name: str, *, quick: bool) -> Row:
+    """Check an implementation, in this process."""
+    implementation, first = {**wrong(), **hostile()}[name], None
     if name in hostile():
         pairs = dict(_unblocked(implementation).results)
     elif quick:
         pairs = {each: inspect(implementation, each).results[each] for each in caught_by(implementation)}
     else:
         clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
-        pairs = dict(run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False).results)
-    return {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.red}
+        report = run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False)
+        pairs, first = dict(report.results), report.first
+    red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.red}
+    return Row(name, red, first=first)
 
 
 def _unblocked(implementation: type) -> Report:
@@ -136,7 +148,7 @@ def measure(name: str, *, quick: bool = False) -> Row:
                 _end_all(home)
         if failure:
             return Row(name, {}, f"{failure}: {Path(home, 'said').read_text(errors='replace')[-500:]}")
-        return Row(name, cast("dict[str, str]", json.loads(answer.read_text())))
+        return Row(**cast("dict[str, Any]", json.loads(answer.read_text())))
 
 
 def _end_all(home: str) -> None:
@@ -200,7 +212,7 @@ def main(arguments: list[str]) -> int:
     if strangers := set(asked.names) - {*wrong(), *hostile()}:
         parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
     if asked.into:
-        asked.into.write_text(json.dumps(_red(asked.names[0], quick=asked.quick)))
+        asked.into.write_text(json.dumps(asdict(_row(asked.names[0], quick=asked.quick))))
         return 0
     bad = _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs)
     if asked.write and not bad:

@@ -108,9 +108,8 @@ class AnswersEmptyListsAlways(FakeBackend):
 class OpensByItself(FakeBackend):
     """A verb opens what it needs, so nobody closes it."""
 
-    caught_by = "IC-LIFE-05"
-    also = ("IC-LIFE-04",)
-    seen = "after leaving to raise NotOpenError"
+    caught_by = "IC-LIFE-04", "IC-LIFE-05"
+    seen = "before entering to raise NotOpenError", "after leaving to raise NotOpenError"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         if self._thread is None:

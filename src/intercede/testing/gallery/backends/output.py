@@ -135,9 +135,8 @@ class StarsCrossSlashes(_Asks):
 class BringsEverything(_Asks):
     """Unlisted files come unasked."""
 
-    caught_by = "IC-OUTPUT-04"
-    also = ("IC-OUTPUT-03",)
-    seen = "with include_unlisted=False; observed ['listed', 'sub/rest']"
+    caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
+    seen = "observed ['.dot.cfg', '.hidden.txt'", "with include_unlisted=False; observed ['listed', 'sub/rest']"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         return outputs.model_copy(update={"include_unlisted": True})

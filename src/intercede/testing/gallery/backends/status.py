@@ -131,6 +131,27 @@ class LosesExitCodes(_Retells):
         return status.model_copy(update={"exit_code": None}) if status.exit_code else status
 
 
+class FailureIsSuccess(_Retells):
+    """Whatever ended is told as done."""
+
+    caught_by = "IC-STATUS-06"
+    seen = "exit 1 is told as DONE"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return status.model_copy(update={"state": JobState.DONE}) if status.state.final else status
+
+
+class AnyCodeIsSuccess(_Retells):
+    """Whatever left an exit code is told as done."""
+
+    caught_by = "IC-STATUS-06"
+    seen = "exit 1 is told as DONE (exit_code=1"
+
+    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        coded = status.exit_code is not None and status.exit_code >= 0
+        return status.model_copy(update={"state": JobState.DONE}) if coded else status
+
+
 class SpecialCodesAreRequeues(_Retells):
     """Exit codes 99 and 100 have a meaning of their own."""
 
@@ -224,6 +245,26 @@ class MatchesByPosition(FakeBackend):
         ordered = sorted(set(handles), key=lambda handle: handle.job.rjust(30))
         told = await super().status(ordered)
         return dict(zip(dict.fromkeys(handles), (told[handle] for handle in ordered), strict=True))
+
+
+class LooksAtTheNextCopy(FakeBackend):
+    """A resource that counts from 1 is asked for one copy too far, if there is one."""
+
+    caught_by = "IC-STATUS-11"
+    seen = "expected copy 0, whose own stdout says that it exits with 3, to be told so"
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        told = await super().status(handles)
+        beside = {handle: self._next(handle) for handle in told}
+        others = await super().status(list(beside.values()))
+        return {
+            handle: status if others[beside[handle]].state is JobState.UNKNOWN else others[beside[handle]]
+            for handle, status in told.items()
+        }
+
+    def _next(self, handle: JobHandle) -> JobHandle:
+        submission, _, index = handle.job.rpartition(".")
+        return handle.model_copy(update={"job": f"{submission}.{int(index) + 1}"}) if index.isdigit() else handle
 
 
 class PollingKills(FakeBackend):

@@ -171,7 +171,6 @@ class CrashesOnShortLines(PlainQueue):
 
     caught_by = "IC-SCHEDULER-06"
     seen = "IndexError"
-    also = ("IC-SCHEDULER-01",)
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
@@ -184,7 +183,6 @@ class CrashesOnOddBytes(PlainQueue):
 
     caught_by = "IC-SCHEDULER-06"
     seen = "UnicodeDecodeError"
-    also = ("IC-SCHEDULER-01",)
 
     def said(self, result: CommandResult) -> str:
         super().said(result)
