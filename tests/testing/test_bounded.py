@@ -240,3 +240,73 @@ def test_no_interpreter_waits_for_threads_that_it_started() -> None:
     assert bounded.run(starts_some, 10).raised is None
     assert [each.daemon for each in threads] == [True, True]
     assert threads[1] not in pools._threads_queues
+
+
+async def _innermost() -> None:
+    await asyncio.Event().wait()
+
+
+async def _between() -> None:
+    await asyncio.create_task(_innermost())
+
+
+async def _gathers() -> None:
+    await asyncio.gather(_innermost(), asyncio.sleep(0))
+
+
+async def _nests() -> None:
+    await asyncio.gather(_between(), _between(), _between())
+
+
+async def _groups() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_innermost())
+
+
+async def _waits_for_a_set() -> None:
+    await asyncio.wait({asyncio.create_task(_innermost())})
+
+
+async def _waits_for_one() -> None:
+    await asyncio.wait_for(_innermost(), 60)
+
+
+async def _shields() -> None:
+    await asyncio.shield(_innermost())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "function",
+    [_between, _gathers, _nests, _groups, _waits_for_a_set, _waits_for_one, _shields],
+    ids=lambda of: of.__name__,
+)
+async def test_it_is_told_where_the_tasks_stand_that_it_waits_for(function: Callable[[], Awaitable[None]]) -> None:
+    """The last line of the subject's that is at fault may stand in a task that it started, not in the one that hangs."""
+    with pytest.raises(TookTooLong) as late:
+        await bounded.within(0.05, function())
+
+    assert f"in {function.__name__}: " in late.value.where.partition("\n")[0] or function is _waits_for_one
+    assert "in _innermost: await asyncio.Event().wait()" in late.value.where
+    if function is _nests:
+        assert "which waits for 3 tasks at" in late.value.where
+
+
+@pytest.mark.asyncio
+async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
+    """Two that wait for each other are no endless chain."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def waits(other: int) -> None:
+        await asyncio.sleep(0)
+        await asyncio.wait({tasks[other]})
+
+    async def both() -> None:
+        tasks.extend([asyncio.create_task(waits(1)), asyncio.create_task(waits(0))])
+        await asyncio.gather(*tasks)
+
+    with pytest.raises(TookTooLong) as late:
+        await bounded.within(0.05, both())
+
+    assert late.value.where.count("which waits for") == 1
+    assert "which waits for 2 tasks at" in late.value.where

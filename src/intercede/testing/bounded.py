@@ -7,6 +7,7 @@ import asyncio
 import sys
 import threading
 from asyncio import all_tasks, ensure_future, wait  # by name, as below: a subject may replace what the modules hold
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from os import getpid
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar, cast
 
 from intercede.testing.files import contents
 from intercede.testing.guard import really_exit, threads_start, unharmed
@@ -30,12 +31,15 @@ STALL = 20.0
 _BEAT = 0.05
 _DEEPEST = 1000
 """So many coroutines that await one another are looked through."""
+_MOST_TASKS = 100
+"""So many tasks that wait for one another are looked through."""
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 _HERE = Path(__file__)
-_BETWEEN = (str(_HERE), str(_HERE.with_name("context.py")), str(Path(asyncio.__file__).parent), threading.__file__)
+_ASYNCIO = str(Path(asyncio.__file__).parent)
+_BETWEEN = (str(_HERE), str(_HERE.with_name("context.py")), _ASYNCIO, threading.__file__)
 """What stands between a check and its subject, and tells nobody anything."""
 _abandoned: list[object] = []
 """Tasks that do not end. Collecting them as garbage would run them once more."""
@@ -47,7 +51,7 @@ class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an
     Args:
         seconds: How long it was given.
         how: ``did not end in``, ``swallowed its cancellation after`` or ``blocked the event loop for``.
-        where: The frames where it stood, a line each, innermost first.
+        where: The frames where it stood, a line each, innermost first, and those of the tasks that it waited for.
     """
 
     def __init__(self, seconds: float, how: str, where: str) -> None:
@@ -247,8 +251,15 @@ class _Daemons(ThreadPoolExecutor):
 
 
 def _where(task: "asyncio.Task[Ending[_T]]") -> str:
-    """Tell where a suspended task stands, through everything that it awaits."""
-    return _lines(islice(_awaited(task.get_coro()), _DEEPEST))
+    """Tell where a suspended task stands, through everything that it awaits, and where the tasks stand that it waits for."""
+    outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
+    told = Counter(_lines(each) for each in inner if _telling(each))
+    waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
+    return "\n  which waits for ".join([_lines(outer), *waits])
+
+
+def _frames(task: "asyncio.Task[object]") -> list[FrameType]:
+    return list(islice(_awaited(task.get_coro()), _DEEPEST))
 
 
 def _awaited(awaited: object) -> Iterator[FrameType]:
@@ -257,6 +268,42 @@ def _awaited(awaited: object) -> Iterator[FrameType]:
         if isinstance(frame, FrameType):
             yield frame
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+def _chain(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]":
+    """Yield a task, and every unfinished one that it waits for, each once."""
+    line = [task]
+    for each in line:  # it grows
+        yield each
+        for inner in _waits_for(each):
+            if not inner.done() and all(inner is not known for known in line):
+                line.append(inner)
+
+
+def _waits_for(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]":
+    """Yield what a task waits for: the task that it awaits, or those that asyncio's own functions hold on its behalf."""
+    yield from _tasks_in(getattr(task, "_fut_waiter", None))
+    for frame in _frames(task):
+        if frame.f_code.co_filename.startswith(_ASYNCIO):
+            for value in frame.f_locals.values():
+                yield from _tasks_in(value)
+
+
+def _tasks_in(value: object) -> "Iterator[asyncio.Task[object]]":
+    """Yield a task, the children of `gather` and of a task group, what `shield` guards, and the members of a collection."""
+    kind = type(value)  # a stranger's object may say that it is of any class
+    if issubclass(kind, asyncio.Task):
+        yield cast("asyncio.Task[object]", value)
+    elif issubclass(kind, asyncio.TaskGroup):
+        yield from _tasks_in(getattr(value, "_tasks", None))
+    elif issubclass(kind, asyncio.Future):
+        yield from _tasks_in(getattr(value, "_children", None))
+        for callback, *_ in getattr(value, "_callbacks", None) or ():
+            for cell in getattr(callback, "__closure__", None) or ():
+                yield from _tasks_in([cell.cell_contents])
+    elif kind in {set, list, tuple}:
+        members = islice(cast("Iterable[object]", value), _MOST_TASKS)
+        yield from (cast("asyncio.Task[object]", each) for each in members if issubclass(type(each), asyncio.Task))
 
 
 def _stack(thread: threading.Thread) -> str:
@@ -274,8 +321,11 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _lines(frames: Iterable[FrameType]) -> str:
     """Write where frames stand, innermost first."""
     all_of_them = list(frames)
-    telling = [each for each in all_of_them if not each.f_code.co_filename.startswith(_BETWEEN)]
-    return "\n  from ".join(map(_told, reversed((telling or all_of_them)[-6:])))
+    return "\n  from ".join(map(_told, reversed((_telling(all_of_them) or all_of_them)[-6:])))
+
+
+def _telling(frames: Iterable[FrameType]) -> list[FrameType]:
+    return [each for each in frames if not each.f_code.co_filename.startswith(_BETWEEN)]
 
 
 def _told(frame: FrameType) -> str:
