@@ -10,12 +10,12 @@ exited() {
 tell() {
     pid=''
     [ ! -e "$place/$index" ] || read -r pid start _ <"$place/$index"
-    if [ -n "$elsewhere" ]; then
+    if [ "$pid" = killed ]; then
+        echo "$id cancelled"
+    elif [ -n "$elsewhere" ]; then
         printf '%s %s\n' "$id" "$elsewhere"
     elif [ -z "$pid" ]; then
         [ -z "$running" ] || echo "$id queued"
-    elif [ "$pid" = killed ]; then
-        echo "$id cancelled"
     elif alive "$pid" "$start"; then
         case $letter in [Tt]) echo "$id suspended" ;; *) echo "$id running" ;; esac
     elif ends; then

@@ -43,10 +43,11 @@ class Score:
     lost: list[str] = field(default_factory=list[str])
     doubled: list[str] = field(default_factory=list[str])
     false: list[str] = field(default_factory=list[str])
+    ended: list[str] = field(default_factory=list[str])
 
     def check(self) -> None:
-        """See that nothing was lost, doubled, or called final and was not."""
-        assert (self.lost, self.doubled, self.false) == ([], [], [])
+        """See that nothing was lost, doubled, called final and was not, or ended though nobody asked for it."""
+        assert (self.lost, self.doubled, self.false, self.ended) == ([], [], [], [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -54,10 +55,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     scores = terminalreporter.config.stash.get(SCORES, list[Score]())
     if scores:
         terminalreporter.section("faults")
-        rows: list[tuple[str, ...]] = [("fault", "times", "jobs", "lost", "doubled", "false finals")]
+        rows: list[tuple[str, ...]] = [("fault", "times", "jobs", "lost", "doubled", "false finals", "others ended")]
         for each in scores:
-            counts = (each.times, each.jobs, len(each.lost), len(each.doubled), len(each.false))
-            rows.append((each.fault, *map(str, counts)))
+            wrong = (each.lost, each.doubled, each.false, each.ended)
+            rows.append((each.fault, str(each.times), str(each.jobs), *(str(len(found)) for found in wrong)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             terminalreporter.line("  ".join(map(str.ljust, row, widths)).rstrip())
@@ -65,13 +66,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @dataclass
 class Trial:
-    """One submission. Each copy notes in a ledger on the far side that it begins, and that it ends."""
+    """One submission. Each copy notes in a ledger on the far side that it begins, and that it ends.
+
+    A bystander is one that nobody asks to end, and no fault ends: each copy of it comes to its end.
+    """
 
     host: Host
     copies: int = 3
     seconds: float = 0.2
     code: int = 0
     first: str = ""
+    bystander: bool = False
     tag: str = field(default_factory=lambda: f"t-{secrets.token_hex(6)}")
 
     @property
@@ -105,6 +110,8 @@ class Trial:
                 score.lost.append(f"{self.tag}.{index} never ran: {status}")
             if begun > 1:
                 score.doubled.append(f"{self.tag}.{index} ran {begun} times")
+            if self.bystander and ended == 0:
+                score.ended.append(f"{self.tag}.{index} did not come to its end: {status}")
             if status is not None and not is_true(status, code=self.code, ended=ended == 1):
                 score.false.append(f"{self.tag}.{index} ended {ended} times: {status}")
 

@@ -112,7 +112,7 @@ async def test_the_clock_is_wrong(
 ) -> None:
     """The login node's clock is an hour off: states, finds, kills and ends are as ever."""
     async with site.manager(scheduler, way=site.way() | {"port": port}) as manager:
-        short, long = trial(copies=1), trial(copies=1, seconds=300)
+        short, long = trial(copies=1, bystander=True), trial(copies=1, seconds=300)
         its, killed = await manager.submit(short), await manager.submit(long)
         assert list(await manager.backend.find(short.tag)) == its
         assert all(outcome.ok for outcome in (await manager.backend.kill(killed)).values())

@@ -103,7 +103,7 @@ async def test_slurmctld_stands_still_during_status_and_kill(
     site: Site, manager: Manager, trial: Callable[..., Trial], score: Score
 ) -> None:
     """The controller stopped for 20 s during status and kill: an error, or the truth; what was asked to end ends."""
-    early, short, long = trial(), trial(seconds=1), trial(seconds=300)
+    early, short, long = trial(bystander=True), trial(seconds=1, bystander=True), trial(seconds=300)
     over = await manager.submit(early)
     early.judge(score, await manager.finish(over))
     its, killed = await manager.submit(short), await manager.submit(long)
@@ -297,7 +297,7 @@ async def test_numbers_are_given_again(site: Site, daemons: Daemons, trial: Call
     held: dict[str, object] = {"type": "slurm", "submit_arguments": ["--hold"]}
     forget_everything(site, daemons)
     async with site.manager(held) as before, site.manager() as manager:
-        old, new = trial(), trial(seconds=15)
+        old, new = trial(), trial(seconds=15, bystander=True)
         its = await before.submit(old)
         numbers = {native.partition("@")[0] for native in natives(site, its)}
         await asyncio.to_thread(forget_everything, site, daemons)

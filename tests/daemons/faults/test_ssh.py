@@ -212,7 +212,7 @@ async def test_another_login_node(
     site: Site, manager: Manager, another_login_node: int, trial: Callable[..., Trial], score: Score
 ) -> None:
     """Another login node the next time, with the same file system: jobs of Slurm are known there, and killed there."""
-    short, long = trial(seconds=3), trial(seconds=300)
+    short, long = trial(seconds=3, bystander=True), trial(seconds=300)
     its, killed = await manager.submit(short), await manager.submit(long)
     async with site.manager(way=site.way() | {"port": another_login_node}) as other:
         assert set(await other.backend.find(short.tag)) == set(its)
