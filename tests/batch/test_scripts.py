@@ -13,15 +13,17 @@ from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
 from intercede.contract.scheduler import Batch, Scheduler
 from intercede.schedulers.direct import DirectScheduler
 from intercede.schedulers.slurm import SlurmScheduler
+from intercede.testing.gallery.schedulers.right import PlainQueue
 
 HERE = Path(intercede.batch.__file__).parent
-ROOMS = (HERE.parent / "schedulers", HERE.parent / "transports")
+ROOMS = (HERE.parent / "schedulers", HERE.parent / "transports", HERE.parent / "testing" / "gallery" / "schedulers")
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
 SCHEDULERS: dict[str, Scheduler] = {
     "direct": DirectScheduler(2),
     "slurm": SlurmScheduler(["--x=it's"], ["a", "b"]),
+    "plainq": PlainQueue(),
 }
 FRAGMENTS = {
     f"{name}.{verb}": fragment

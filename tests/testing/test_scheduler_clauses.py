@@ -2,18 +2,20 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
-from intercede.contract.scheduler import Scheduler
+from intercede.contract.job import JobState, JobStatus
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.context import CheckFailed
 from intercede.testing.scheduler import record
-from intercede.testing.scheduler.experiments import replay, sandbox, words
+from intercede.testing.scheduler.experiments import names, replay, sandbox, words
 from intercede.testing.scheduler.recordings import EXAMPLE, places, read, recorded
 from intercede.testing.verdict import State
 
@@ -181,3 +183,66 @@ class TestSandbox:
         monkeypatch.setattr(sandbox, "_SECONDS", 1.0)
         place = sandbox.Sandbox(tmp_path, ["plainq"])
         assert place.run("plainq once\nwhile :; do :; done", inside=False) == [["plainq", "once"]]
+
+
+class Counted(DirectScheduler):
+    """Calls a job by a word that is in no other one's id, as the recordings say."""
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        """Tell what was said."""
+        return Queued(ids=dict(enumerate(result.stdout.decode().split())))
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        """Call running what is listed."""
+        return {job: JobStatus(state=JobState.RUNNING) for job in ids if job in result.stdout.decode().split()}
+
+
+@pytest.mark.parametrize(
+    ("ids", "right"),
+    [
+        (("6d2f03ab-31c4-4d1c-8f9a-0a8f7be10c55", "0b6a7c11-90d2-4a0e-9c39-5f1de4f5a2b7"), True),
+        (("17@1764446400", "17@1764450000"), True),
+        (("17@a0123456789ab", "17@b0123456789ab"), True),
+        (("17.headnode1", "18.headnode1"), False),
+        (("17", "18"), False),
+        (("12345678", "12345679"), False),
+    ],
+    ids=str,
+)
+def test_an_id_that_the_queue_never_gives_again_needs_no_name(
+    tmp_path: Path, made: Make, ids: tuple[str, str], right: bool
+) -> None:
+    """A UUID or a time beside the number is as good as a stamp; a server's name is the same for all, and a number counts."""
+    subject = made("counting", Counted)
+    submitted: list[dict[str, object]] = [
+        {
+            "verb": "submit", "batch": {"stamp": f"{letter}0123456789ab", "copies": 1, "resources": {}}, "returncode": 0,
+            "stdout": f"{job}\n", "stderr": "", "expected": {"ids": {"0": job}},
+        }
+        for letter, job in zip("ab", ids, strict=True)
+    ]  # fmt: skip
+    listed = {**GOOD, "ids": ids, "stdout": "\n".join(ids), "expected": {job: {"state": "RUNNING"} for job in ids}}
+    written(tmp_path / "recordings/own.json", [*submitted, listed])
+    if right:
+        names.experiment(lambda: subject, tmp_path)
+    else:
+        with pytest.raises(CheckFailed, match="as soon as the queue counts anew"):
+            names.experiment(lambda: subject, tmp_path)
+
+
+def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, made: Make) -> None:
+    """A listing without names cannot be compared with any."""
+
+    class Bare(Counted):
+        def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+            listed = result.stdout.decode().split()
+            return {job: JobStatus(state=JobState.RUNNING) for job in ids if job.partition("@")[0] in listed}
+
+    job = "17@a0123456789ab"
+    subject = made("bare", Bare)
+    written(
+        tmp_path / "recordings/own.json",
+        {**GOOD, "ids": [job], "stdout": "17", "expected": {job: {"state": "RUNNING"}}},
+    )
+    with pytest.raises(CheckFailed, match=f"a listing that shows more of job {job} than its number"):
+        names.experiment(lambda: subject, tmp_path)

@@ -24,7 +24,11 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Batch", "Queued", "Scheduler"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]-]{1,200}\z")]
-"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell."""
+"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell.
+
+Queues lose their state and give a number again. So an id holds more than a number, as the submission's stamp
+(``17.0@STAMP``), unless the queue itself never gives one twice.
+"""
 Stamp = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
 """The id of one submission."""
 
@@ -113,6 +117,8 @@ class Scheduler(Protocol):
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what the scheduler says of each id; an id that it does not list is absent, never final.
 
+        A job with the same number and another name is somebody else's: the id is not listed.
+
         A native state that is not known is UNKNOWN with the native word. Why the scheduler ended a job (its time, a
         cancellation, a preemption) stands nowhere else if the payload handled the signal and exited, perhaps with 0: list
         such a job for as long as it is known. Of a job that is not listed, a code 0 that followed a signal is no success.
@@ -124,7 +130,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def kill_script(self) -> str:
-        """Write the fragment that ends the jobs of ``$IC_IDS``."""
+        """Write the fragment that ends the jobs of ``$IC_IDS``, and nobody else's that has one of their numbers now."""
         ...
 
     @abstractmethod

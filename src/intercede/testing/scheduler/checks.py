@@ -184,6 +184,44 @@ async def check_shipped(context: Context) -> None:
     await _experiment(context, "shipped")
 
 
+@clause(
+    "IC-SCHEDULER-10",
+    title="A number that the queue gave again is another job's: an id and what is listed hold more than a number.",
+    level=MUST,
+    seconds=_ALL_SECONDS,
+    jobs=0,
+    depends=_NEEDS_RECORDINGS,
+    look_at=(
+        "An id that is what the queue calls the job, and nothing else: queues lose their state, and begin to count anew. Let "
+        "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`), have name and number listed, and "
+        "compare both, in parse_status and parse_kill. parse_list makes the same ids. What the queue itself never gives "
+        "again, such as a UUID, is fine as it is. The same number with another name is absent: no job of ours is listed."
+    ),
+)
+async def check_names(context: Context) -> None:
+    """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
+    await _experiment(context, "names")
+
+
+@clause(
+    "IC-SCHEDULER-11",
+    title="Nothing is ended, and nothing found, by a number alone: fragments look at the name first.",
+    level=MUST,
+    seconds=_ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-10",),
+    look_at=(
+        "A kill_script that ends whoever has the number now. List first, as status_script does, and end what is listed under "
+        "its own name; or let the queue's command have the name as well as the number. A list_script whose listing is of all "
+        "jobs: give the queue the stamp, or compare it. If it looks by a command whose answer no recording shows, that "
+        "cannot be seen: print that answer, and record it."
+    ),
+)
+async def check_looks(context: Context) -> None:
+    """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
+    await _experiment(context, "looks")
+
+
 async def _experiment(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:
     """Do an experiment in a child process, and return what it tells.
 

@@ -4,8 +4,9 @@ They are the ``*.json`` files of a directory ``recordings`` beside the module of
 schedulers lie in one package, of ``recordings/MODULE``. A class that inherits has those of its base, unless it brings
 its own. Each file holds one recording, or a list of them::
 
-    {"verb": "status", "ids": ["17.0", "17.1"], "returncode": 0, "stdout": "17.0 R\n", "stderr": "",
-     "expected": {"17.0": {"state": "RUNNING", "native": "R"}}, "what": "of two jobs one is listed", "version": "9.2"}
+    {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
+     "stdout": "17.0 a0123456789ab R\n", "stderr": "", "what": "of two jobs one is listed", "version": "9.2",
+     "expected": {"17.0@a0123456789ab": {"state": "RUNNING", "native": "R"}}}
 """
 
 import inspect
@@ -37,14 +38,15 @@ __all__ = [
 EXAMPLE = """\
 [
   {"verb": "submit", "batch": {"stamp": "a0123456789ab", "copies": 2, "resources": {}}, "returncode": 0,
-   "stdout": "queued as 17\\n", "stderr": "", "expected": {"ids": {"0": "17.0", "1": "17.1"}}},
-  {"verb": "status", "ids": ["17.0", "17.1"], "returncode": 0, "stdout": "17.0 R\\n", "stderr": "",
-   "expected": {"17.0": {"state": "RUNNING", "native": "R"}}},
-  {"verb": "status", "ids": ["17.0"], "returncode": 1, "stdout": "", "stderr": "cannot connect to server\\n",
+   "stdout": "queued as 17\\n", "stderr": "", "expected": {"ids": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}},
+  {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
+   "stdout": "17.0 a0123456789ab R\\n", "stderr": "",
+   "expected": {"17.0@a0123456789ab": {"state": "RUNNING", "native": "R"}}},
+  {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "", "stderr": "cannot connect to server\\n",
    "expected": {"raises": "SchedulerError"}},
-  {"verb": "kill", "ids": ["17.0"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
-  {"verb": "list", "stamp": "a0123456789ab", "returncode": 0, "stdout": "17.0\\n17.1\\n", "stderr": "",
-   "expected": {"0": "17.0", "1": "17.1"}}
+  {"verb": "kill", "ids": ["17.0@a0123456789ab"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
+  {"verb": "list", "stamp": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
+   "stderr": "", "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}
 ]"""
 
 

@@ -33,7 +33,7 @@ class TrustsWhatWasSaid(PlainQueue):
     """Where a listing broke off after some lines, the rest of the jobs is not there."""
 
     caught_by = "IC-SCHEDULER-04"
-    seen = "17.0 running"
+    seen = "17.0 a0123456789ab running"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         code = 0 if result.stdout else result.returncode
@@ -111,6 +111,7 @@ class AbsentIsDone(PlainQueue):
     """What is not listed any more is done."""
 
     caught_by = "IC-SCHEDULER-06"
+    also = ("IC-SCHEDULER-10",)
     seen = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
@@ -130,7 +131,7 @@ class SilenceIsDone(PlainQueue):
 
 
 class FindsIdsByPrefix(PlainQueue):
-    """Job 17.0 is taken for job 17.01, and job 1 for both."""
+    """Job 17.0@a0 is taken for job 17.0@a01, and job 1 for both."""
 
     caught_by = "IC-SCHEDULER-06"
     seen = "of jobs that are not listed"
@@ -138,7 +139,10 @@ class FindsIdsByPrefix(PlainQueue):
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
         return {
-            job: self.status(*each[1:3]) for job in ids for each in lines if len(each) > 1 and each[0].startswith(job)
+            job: self.status(*each[2:4])
+            for job in ids
+            for each in lines
+            if len(each) > 2 and f"{each[0]}@{each[1]}".startswith(job)
         }
 
 
@@ -149,9 +153,8 @@ class TellsOfEverybody(PlainQueue):
     seen = "where nobody is asked about"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        return super().parse_status(
-            [line.split()[0] for line in self.said(result).splitlines() if line.strip()], result
-        )
+        lines = [line.split() for line in self.said(result).splitlines()]
+        return super().parse_status(["@".join(words[:2]) for words in lines], result)
 
 
 class KillsEverybody(PlainQueue):
@@ -159,7 +162,7 @@ class KillsEverybody(PlainQueue):
 
     caught_by = "IC-SCHEDULER-06"
     seen = "parse_kill"
-    also = ("IC-SCHEDULER-07",)
+    also = ("IC-SCHEDULER-07", "IC-SCHEDULER-10")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         self.said(result)
@@ -174,7 +177,7 @@ class CrashesOnShortLines(PlainQueue):
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
-        told = {words[0]: self.status(words[1], *words[2:3]) for words in lines}
+        told = {f"{words[0]}@{words[1]}": self.status(*words[2:4]) for words in lines}
         return {job: told[job] for job in ids if job in told}
 
 
@@ -231,3 +234,14 @@ class TakesALimitForAnError(PlainQueue):
         if b"full" in result.stdout and batch.copies == 1:
             raise SchedulerError("plainq refused it")
         return super().parse_submit(batch, result)
+
+
+class OkForSilence(PlainQueue):
+    """A kill that nothing was said of went well."""
+
+    caught_by = "IC-SCHEDULER-06"
+    seen = "where nothing was answered"
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        told = super().parse_kill(ids, result)
+        return told if result.stdout else dict.fromkeys(ids, OpOutcome(ok=True))

@@ -133,6 +133,5 @@ class OneIdForAll(PlainQueue):
     also = ("IC-SCHEDULER-07",)
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        ids = dict(self.numbered(self.said(result)))
-        super().parse_submit(batch, result)
-        return Queued(ids=dict.fromkeys(range(batch.copies), min(ids.values())))
+        queued = super().parse_submit(batch, result)
+        return Queued(ids=dict.fromkeys(range(batch.copies), min(queued.ids.values())))

@@ -1,6 +1,7 @@
 """Right schedulers. ``PlainQueue`` is the base of the wrong ones; the others differ from what one might expect.
 
-The queue is made up: ``plainq`` numbers jobs, one line a job, and knows ``waiting``, ``held``, ``running``, ``done N``.
+The queue is ``plainq.sh``: it numbers jobs, begins to count anew when it restarts, lists one line a job, with its name, and
+says ``waiting``, ``held``, ``running`` or ``done N``. So an id is a number and the name: ``17.0@a0123456789ab``.
 """
 
 # ruff: noqa: D102 -- the contract says what the methods do
@@ -28,6 +29,15 @@ from intercede.contract import (
 
 _STATES = {"waiting": JobState.QUEUED, "held": JobState.HELD, "running": JobState.RUNNING}
 _ID = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}", re.ASCII)
+_KILL = """\
+listed=$(plainq list) || exit
+printf '%s\\n' "$listed" | while read -r number name _; do
+    if grep -qxF -e "$number@$name" "$IC_IDS" && plainq kill "$number" </dev/null; then
+        printf '%s ends\\n' "$number@$name"
+    fi
+done
+"""
+"""Ends what is listed under its own name: a number that was given again is another job's."""
 
 
 class PlainQueue:
@@ -38,7 +48,7 @@ class PlainQueue:
 
     def submit_script(self, batch: Batch) -> str:
         words = ["plainq", "submit", f"--name={batch.stamp}", f"--copies={batch.copies}", *self.options(batch)]
-        return f"native {' '.join(map(self.quoted, words))} sh ./wrapper"
+        return f"(trap - HUP INT TERM PIPE; native {' '.join(map(self.quoted, words))} sh ./wrapper)"
 
     def options(self, batch: Batch) -> Sequence[str]:
         asked = batch.resources
@@ -51,7 +61,8 @@ class PlainQueue:
         lines = dict(self.numbered(self.said(result)))
         full = CopyFailure(reason="the queue is full", retryable=True)
         refused = {index: full for index, word in lines.items() if word == "full"}
-        ids = {index: word for index, word in lines.items() if word != "full" and self.valid(word)}
+        taken = {index: word for index, word in lines.items() if word != "full" and self.valid(word)}
+        ids = {index: f"{word}@{batch.stamp}" for index, word in taken.items()}
         if sorted([*ids, *refused]) != list(range(batch.copies)) or len(set(ids.values())) != len(ids):
             raise SchedulerError(f"plainq did not answer for each of {batch.copies} copies")
         if not ids:
@@ -62,11 +73,11 @@ class PlainQueue:
         return _ID.fullmatch(word) is not None
 
     def status_script(self) -> str:
-        return 'plainq list --from="$IC_IDS"'
+        return "plainq list"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.said(result).splitlines())
-        told = {words[0]: self.status(*words[1:3]) for words in lines if len(words) > 1}
+        told = {f"{words[0]}@{words[1]}": self.status(*words[2:4]) for words in lines if len(words) > 2}
         return {job: told[job] for job in ids if job in told}
 
     def status(self, word: str, code: str = "") -> JobStatus:
@@ -76,17 +87,18 @@ class PlainQueue:
         return JobStatus(state=_STATES.get(word, JobState.UNKNOWN), native=word)
 
     def kill_script(self) -> str:
-        return 'while read -r id; do plainq kill "$id"; done <"$IC_IDS"'
+        return _KILL
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         ok = {line.removesuffix(" ends") for line in self.said(result).splitlines() if line.endswith(" ends")}
         return {job: OpOutcome(ok=True) for job in ids if job in ok}
 
     def list_script(self, stamp: str) -> str:
-        return f"plainq list --name={self.quoted(stamp)}"
+        return f"plainq list --numbered --name={self.quoted(stamp)}"
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        return {index: word for index, word in self.numbered(self.said(result)) if self.valid(word)}
+        lines = re.finditer(r"^([0-9]{1,7}) (\S+) ([a-z][a-z0-9]{12})$", self.said(result), re.ASCII | re.MULTILINE)
+        return {int(each[1]): f"{each[2]}@{each[3]}" for each in lines if self.valid(each[2])}
 
     def numbered(self, text: str) -> Iterator[tuple[int, str]]:
         """Yield the copies and what stands behind each."""
@@ -137,7 +149,7 @@ class DifferentFragments(PlainQueue):
         return _Backwards(super().parse_status(ids, result))
 
     def status_script(self) -> str:
-        return 'ids=$(tr "\\n" , <"$IC_IDS")\nplainq list --format=- "$ids" <<\'EOF\'\nid state code\nEOF'
+        return 'ids=$(tr "\\n" , <"$IC_IDS")\nplainq list --format=- "$ids" <<\'EOF\'\nid name state code\nEOF'
 
 
 class Strict(PlainQueue):
@@ -150,6 +162,6 @@ class Strict(PlainQueue):
         return super().submit_script(batch)
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        if any(len(line.split()) not in {2, 3} for line in self.said(result).splitlines()):
+        if any(len(line.split()) not in {3, 4} for line in self.said(result).splitlines()):
             raise SchedulerError("a line of plainq's answer was not understood")
         return super().parse_status(ids, result)

@@ -24,6 +24,8 @@ _HARMLESS = (
     "sed", "seq", "sh", "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "uname", "uniq", "wc", "xargs",
 )  # fmt: skip
 _SECONDS = 5.0
+_SAID = 1 << 20
+"""The most that a fragment may print, in bytes."""
 
 
 class Sandbox:
@@ -36,13 +38,14 @@ class Sandbox:
 
     def __init__(self, place: Path, texts: Iterable[str]) -> None:
         self._bin, self._root, self._log = place / "bin", place / "root", place / "log"
+        self._listing, self._said = place / "listing", place / "said"
         self._bin.mkdir()
         for name in _HARMLESS:
             if found := shutil.which(name):
                 (self._bin / name).symlink_to(found)
         stub = place / "stub"
         note = f'{{ printf \'%s\\0\' "$(($# + 1))" "${{0##*/}}" "$@"; }} >>\'{self._log}\''
-        stub.write_text(f"#!/bin/sh\n{note}\n")
+        stub.write_text(f"#!/bin/sh\n{note}\n[ ! -s '{self._listing}' ] || cat '{self._listing}'\n")
         stub.chmod(0o700)
         for word in {word for text in texts for word in re.findall(r"\w[\w.+-]*", text)} - {*_HARMLESS, CANARY}:
             if len(word) < 60:  # noqa: PLR2004 -- no command has a longer name, and some file systems refuse it
@@ -54,13 +57,19 @@ class Sandbox:
         (self._bin.parent / "text").write_text(text)
         return self._sh(["-n", str(self._bin.parent / "text")], self._bin.parent)
 
-    def run(self, text: str, ids: Sequence[str] = (), *, inside: bool) -> list[list[str]]:
+    @property
+    def said(self) -> bytes:
+        """What the fragment that ran last printed on stdout."""
+        return self._said.read_bytes()
+
+    def run(self, text: str, ids: Sequence[str] = (), *, inside: bool, listing: str = "") -> list[list[str]]:
         """Run a fragment; return the stubs that were called, each with its arguments.
 
         Args:
             text: The fragment.
             ids: What stands in ``$IC_IDS``.
             inside: Whether it submits: it then runs in the submission's directory.
+            listing: What every stub answers.
         """
         shutil.rmtree(self._root, ignore_errors=True)
         here = self._root / STAMP
@@ -70,10 +79,11 @@ class Sandbox:
         (self._root / GLOBBED).touch()
         (self._root / "ids").write_text("".join(f"{each}\n" for each in ids))
         self._log.write_bytes(b"")
+        self._listing.write_text(listing, "utf-8", "surrogateescape")
         way = "{ :; }" if inside else "plain"
         script = self._bin.parent / "script"
         fragment = "'" + self._tame(text).replace("'", "'\\''") + "'"
-        limit = f"ulimit -t {_SECONDS:.0f}"  # should nobody be there to end it
+        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
         script.write_text(f"{limit}\n{text_of('prelude')}\n{way}\neval {fragment}\n")
         self._sh([str(script)], here if inside else self._root)
         return list(_calls(self._log.read_bytes()))
@@ -100,13 +110,13 @@ class Sandbox:
     def _sh(self, arguments: Sequence[str], cwd: Path) -> str:
         environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
         complaint = self._bin.parent / "complaint"
-        with complaint.open("wb") as stderr:
+        with complaint.open("wb") as stderr, self._said.open("wb") as stdout:
             shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject's own, where they can do nothing
                 [shutil.which("sh") or "/bin/sh", *arguments],
                 cwd=cwd,
                 env={**environment, "TMPDIR": str(self._root)},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
             )

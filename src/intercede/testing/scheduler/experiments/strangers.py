@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.context import CheckFailed, shown
 from intercede.testing.scheduler.experiments.asking import answer, answered, expect, made, parse, questions, result
@@ -71,9 +72,11 @@ def _by_id(found: object) -> Mapping[str, object]:
 
 def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
     """Nothing at all is listed."""
+    found = _by_id(parse(scheduler, method, ids, result()))
     if method == "parse_status":
-        found = _by_id(parse(scheduler, method, ids, result()))
         expect(not found, "no answer for jobs that are not listed, or SchedulerError, where nothing is", found)
+    ok = [job for job, said in found.items() if isinstance(said, OpOutcome) and said.ok]
+    expect(not ok, "parse_kill to call no kill ok where nothing was answered of the job, or SchedulerError", found)
 
 
 def _strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:

@@ -1,0 +1,35 @@
+"""A scheduler whose ids are what the queue counts. It has recordings of its own, with ids like that."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+import re
+from collections.abc import Mapping, Sequence
+
+from intercede.contract import Batch, CommandResult, JobStatus, Queued
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class KnowsJobsByNumber(PlainQueue):
+    """An id is a number, for everybody who has it after the queue restarted."""
+
+    caught_by = "IC-SCHEDULER-10"
+    seen = "'17.0', which another job has as soon as the queue counts anew"
+
+    def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
+        queued = super().parse_submit(batch, result)
+        return queued.model_copy(update={"ids": {index: _number(job) for index, job in queued.ids.items()}})
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        lines = (line.split() for line in self.said(result).splitlines())
+        told = {words[0]: self.status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: told[job] for job in ids if job in told}
+
+    def kill_script(self) -> str:
+        return 'while read -r id; do plainq kill "$id" </dev/null && echo "$id ends"; done <"$IC_IDS"'
+
+    def parse_list(self, result: CommandResult) -> Mapping[int, str]:
+        return {index: _number(job) for index, job in super().parse_list(result).items()}
+
+
+def _number(job: str) -> str:
+    return re.sub("@.*", "", job)

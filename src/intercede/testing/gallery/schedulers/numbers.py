@@ -1,0 +1,69 @@
+"""Schedulers that take a number that was given again for the job that had it before."""
+
+# ruff: noqa: D102 -- the class says what its methods do otherwise
+
+from collections.abc import Mapping, Sequence
+
+from intercede.contract import CommandResult, JobStatus, OpOutcome
+from intercede.testing.gallery.schedulers.right import PlainQueue
+
+
+class MatchesByNumber(PlainQueue):
+    """The id holds the name, and what is listed is matched by the number alone."""
+
+    caught_by = "IC-SCHEDULER-10"
+    seen = "parse_status to say nothing of job 17.0@a0123456789ab where its number is listed with another name"
+    also = ("IC-SCHEDULER-06",)
+
+    def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
+        lines = (line.split() for line in self.said(result).splitlines())
+        told = {words[0]: self.status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: told[number] for job in ids if (number := _number(job)) in told}
+
+
+class TellsKillsByNumber(PlainQueue):
+    """What ended under a number is the job that had it."""
+
+    caught_by = "IC-SCHEDULER-10"
+    seen = "parse_kill to say nothing of job 17.0@a0123456789ab"
+    also = ("IC-SCHEDULER-06",)
+
+    def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
+        ended = {_number(line) for line in self.said(result).splitlines() if line.endswith(" ends")}
+        return {job: OpOutcome(ok=True) for job in ids if _number(job) in ended}
+
+
+class KillsByNumber(PlainQueue):
+    """Ends whoever has the number now, and looks afterwards."""
+
+    caught_by = "IC-SCHEDULER-11"
+    seen = "it calls 'plainq kill 17.0' where the queue lists nothing"
+
+    def kill_script(self) -> str:
+        ending = 'while read -r id; do plainq kill "${id%%@*}" </dev/null; done <"$IC_IDS"'
+        return f'{ending}\nplainq list | while read -r number name _; do echo "$number@$name ends"; done'
+
+
+class KillsWhatIsThere(PlainQueue):
+    """Looks before it kills: whether the number is there, whoever has it."""
+
+    caught_by = "IC-SCHEDULER-11"
+    seen = "it calls 'plainq kill 17.0' where the queue answers"
+
+    def kill_script(self) -> str:
+        look = 'plainq list | while read -r number _; do grep -q -e "^$number@" "$IC_IDS" || continue'
+        return f'{look}\nplainq kill "$number" </dev/null && grep -e "^$number@" "$IC_IDS" | sed "s/$/ ends/"; done'
+
+
+class FindsJobsOfAnyName(PlainQueue):
+    """Whatever is in the queue is the submission's."""
+
+    caught_by = "IC-SCHEDULER-11"
+    seen = "list_script to find nothing of b0123456789ab"
+
+    def list_script(self, stamp: str) -> str:
+        return "plainq list --numbered"
+
+
+def _number(text: str) -> str:
+    return text.partition("@")[0]

@@ -1,0 +1,79 @@
+"""A queue that counts anew: whose job it is that has the number now, as the gallery's schedulers see it, with a real queue."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from intercede import registry
+from intercede.batch import BatchBackend
+from intercede.contract import JobState, Scheduler, SubmissionSpec
+from intercede.testing import gallery
+from intercede.testing.gallery.schedulers import right
+
+Ask = Callable[..., str]
+SLEEP = SubmissionSpec(executable="sleep", arguments=("60",))
+LISTED = "17.0 stranger running\n"
+
+
+@pytest.fixture
+def plainq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Install the gallery's queue; return a function that asks it."""
+    command = tmp_path / "bin" / "plainq"
+    command.parent.mkdir()
+    shutil.copy(Path(right.__file__).with_name("plainq.sh"), command)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
+    monkeypatch.setenv("PLAINQ", str(tmp_path / "queue"))
+    return lambda *words: subprocess.run(["plainq", *words], capture_output=True, check=True, text=True).stdout
+
+
+def over(scheduler: type, tmp_path: Path) -> BatchBackend:
+    """Make a backend of a scheduler of the gallery."""
+    made: Scheduler = scheduler()
+    return BatchBackend(registry.transport("intercede:local"), made, root=str(tmp_path / "root"), poll_floor=0)
+
+
+async def seen_after_a_restart(backend: BatchBackend, plainq: Ask) -> tuple[JobState, str]:
+    """Let a stranger have a job's number; return what is told of the job, and what the queue lists after the kill."""
+    submission = await backend.submit(SLEEP)
+    plainq("restart")
+    plainq("submit", "--name=stranger", "sleep", "60")
+    try:
+        for _ in range(400):
+            if plainq("list") == LISTED:
+                break
+            await asyncio.sleep(0.05)
+        job = submission.handles[0]
+        (status,) = (await backend.status([job])).values()
+        await backend.kill([job])
+        return status.state, plainq("list")
+    finally:
+        plainq("restart")
+
+
+@pytest.mark.asyncio
+async def test_a_stranger_s_job_is_neither_told_nor_killed(plainq: Ask, tmp_path: Path) -> None:
+    """The name is not the submission's, whatever the number."""
+    async with over(gallery.right()["PlainQueue"], tmp_path) as backend:
+        assert await seen_after_a_restart(backend, plainq) == (JobState.UNKNOWN, LISTED)
+
+
+@pytest.mark.parametrize("name", ["KnowsJobsByNumber", "KillsByNumber", "KillsWhatIsThere"])
+@pytest.mark.asyncio
+async def test_what_kills_by_number_kills_a_stranger_s_job(name: str, plainq: Ask, tmp_path: Path) -> None:
+    """So the clause that catches it is about something real."""
+    async with over(gallery.wrong()[name], tmp_path) as backend:
+        _, listed = await seen_after_a_restart(backend, plainq)
+        assert listed != LISTED
+
+
+@pytest.mark.parametrize("name", ["KnowsJobsByNumber", "MatchesByNumber"])
+@pytest.mark.asyncio
+async def test_what_matches_by_number_tells_of_a_stranger_s_job(name: str, plainq: Ask, tmp_path: Path) -> None:
+    """A job that is lost is told to run."""
+    async with over(gallery.wrong()[name], tmp_path) as backend:
+        state, _ = await seen_after_a_restart(backend, plainq)
+        assert state is JobState.RUNNING
