@@ -2,10 +2,13 @@
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
+import re
 from collections.abc import Mapping, Sequence
 
 from intercede.contract import CommandResult, JobStatus, OpOutcome
 from intercede.testing.gallery.schedulers.right import PlainQueue
+
+_ID = re.compile(r"[0-9]+\.[0-9]+@[a-z][a-z0-9]{12}", re.ASCII)
 
 
 class MatchesByNumber(PlainQueue):
@@ -13,12 +16,11 @@ class MatchesByNumber(PlainQueue):
 
     caught_by = "IC-SCHEDULER-10"
     seen = "parse_status to say nothing of job 17.0@a0123456789ab where its number is listed with another name"
-    also = ("IC-SCHEDULER-06",)
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.said(result).splitlines())
         told = {words[0]: self.status(*words[2:4]) for words in lines if len(words) > 2}
-        return {job: told[number] for job in ids if (number := _number(job)) in told}
+        return {job: told[number] for job in ids if (number := _number(job)) in told and _ID.fullmatch(job)}
 
 
 class TellsKillsByNumber(PlainQueue):
@@ -26,11 +28,10 @@ class TellsKillsByNumber(PlainQueue):
 
     caught_by = "IC-SCHEDULER-10"
     seen = "parse_kill to say nothing of job 17.0@a0123456789ab"
-    also = ("IC-SCHEDULER-06",)
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         ended = {_number(line) for line in self.said(result).splitlines() if line.endswith(" ends")}
-        return {job: OpOutcome(ok=True) for job in ids if _number(job) in ended}
+        return {job: OpOutcome(ok=True) for job in ids if _number(job) in ended and _ID.fullmatch(job)}
 
 
 class KillsByNumber(PlainQueue):
