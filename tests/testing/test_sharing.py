@@ -11,9 +11,9 @@ from intercede.testing.sharing import Slots, Together
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 
 
-def together(checks: Checks, stall: float = 20, patience: float = 60) -> "Together[str]":
+def together(checks: Checks, stall: float = 20, patience: float = 60, cleaning: float = 15) -> "Together[str]":
     """Return them, not begun."""
-    return Together(checks, stall, patience)
+    return Together(checks, stall, patience, cleaning)
 
 
 @pytest.mark.asyncio

@@ -78,12 +78,18 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
 
     Raises:
         OSError: A report, or the file of known failures, cannot be written.
+        KeyboardInterrupt: The user's own; what is left was named on stderr.
     """
     started = datetime.now(UTC)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
         say(line)
-    with _shown(len(plan.wanted), sys.stderr) as told, _kept_aside() as aside:
-        reports = inspect(plan, told)
+    try:
+        with _shown(len(plan.wanted), sys.stderr) as told, _kept_aside() as aside:
+            reports = inspect(plan, told)
+    except KeyboardInterrupt as interruption:
+        for note in getattr(interruption, "__notes__", ()):
+            say(note)
+        raise
     for report in reports:
         print(plain("".join(_lines(report))), end="")
     if not all(report.verdict.good for report in reports):

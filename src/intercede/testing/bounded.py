@@ -22,7 +22,7 @@ from typing import Generic, ParamSpec, TypeVar, cast
 from intercede.testing.files import contents
 from intercede.testing.guard import really_exit, threads_start, unharmed
 
-__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "within"]
+__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "to_its_end", "within"]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
@@ -111,6 +111,19 @@ async def ended(awaitable: Awaitable[_T]) -> Ending[_T]:
         return Ending(raised=error)
 
 
+async def to_its_end(awaitable: Awaitable[_T]) -> _T:
+    """Await all of it, however often this is cancelled meanwhile; then the cancellation goes on."""
+    task, cancelled = ensure_future(awaitable), None
+    while not task.done():
+        try:
+            await wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
 def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Ending[_T]:
     """Run what a function returns on an event loop and a thread of its own, in bounded time.
 
@@ -126,8 +139,8 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     last = monotonic() + seconds + 5 * GRACE
     with unharmed():
         threads_start()
-        runner.start()
         try:
+            runner.start()
             while not runner.over.acquire(timeout=min(_BEAT, stall)):
                 if monotonic() - runner.beat >= stall or monotonic() >= last:
                     break

@@ -104,7 +104,7 @@ def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = Non
         stop: Ends the run before the next check, once it is set; what did not run then makes it INCOMPLETE.
 
     Raises:
-        KeyboardInterrupt: The user's own; what the checks started is ended first.
+        KeyboardInterrupt: The user's own; what the checks started is ended first, and notes name what is left.
     """
     stop = stop or threading.Event()
     return tuple(
@@ -122,7 +122,8 @@ def _again(subject: RegistrySubject, clause: Clause) -> str:
 
 
 def _inspected(plan: Plan, subject: RegistrySubject, facts: Facts, told: Told, stop: threading.Event) -> Report:
-    inspection = Inspection(
+    wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
+    with Inspection(
         subject,
         facts,
         scale=plan.scales[facts.id],
@@ -131,16 +132,12 @@ def _inspected(plan: Plan, subject: RegistrySubject, facts: Facts, told: Told, s
         jobs=plan.jobs,
         repeat=plan.repeat,
         known=partial(plan.judged, facts.id),
-    )
-    wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
-    inspection.planned = wanted
-    try:
+    ) as inspection:
+        inspection.planned = wanted
         for clause in sorted(wanted.values(), key=lambda each: each.role == "backend"):
             if stop.is_set():
                 break
             told(facts, clause, inspection.run(clause))
-    finally:
-        inspection.close()
     return judge(
         facts,
         CLAUSES,

@@ -11,8 +11,9 @@ from math import ceil
 from pathlib import Path
 from secrets import token_hex
 from signal import SIGKILL
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
+from intercede.testing.bounded import to_its_end
 from intercede.testing.subjects import Subject
 
 __all__ = ["BOOT", "Child", "run_child"]
@@ -33,8 +34,6 @@ names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes."""
-_T = TypeVar("_T")
-
 _LARGEST = 256 << 20
 """The most bytes of a file that one writes which starts no jobs: it might print without end."""
 _MOST = 16 << 20
@@ -110,7 +109,7 @@ async def _started(stderr: BinaryIO) -> asyncio.subprocess.Process:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
         with suppress(asyncio.CancelledError):  # it is raised below
-            await _to_its_end(starting)
+            await to_its_end(starting)
         await _end(starting.result())
         raise
 
@@ -128,20 +127,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     """Kill it and what it started: all of its process group, of which it is the first. A cancellation has to wait."""
     with suppress(ProcessLookupError):  # nobody is left
         os.killpg(child.pid, SIGKILL)
-    await _to_its_end(asyncio.ensure_future(child.wait()))
-
-
-async def _to_its_end(task: asyncio.Future[_T]) -> _T:
-    """Await all of it, however often this is cancelled meanwhile; then the cancellation goes on."""
-    cancelled = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()
+    await to_its_end(child.wait())
 
 
 def _value(file: Path) -> object:

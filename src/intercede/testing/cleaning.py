@@ -1,23 +1,29 @@
-"""What a check leaves behind is killed and purged, through a fresh object of the same subject."""
+"""What a check leaves behind is killed and purged, through a fresh object of the same subject.
 
+What a check's context remembers, handles and tags, is what may be left: each goes from there once it is gone.
+"""
+
+import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from intercede.contract.backend import JobBackend
-from intercede.contract.job import JobHandle, JobOutput
+from intercede.contract.job import JobHandle, JobOutput, OpOutcome
 from intercede.testing import bounded
-from intercede.testing.context import Context, listed
+from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.files import regular
 from intercede.testing.finding import told
 
-__all__ = ["SECONDS", "Remains", "clean_up", "clean_up_here"]
+__all__ = ["SECONDS", "Remains", "clean_up", "clean_up_all", "clean_up_here", "is_owing", "left_of"]
 
 SECONDS = 30.0
 """How long all of it may take."""
 _END_SECONDS = 10.0
 """How long killed jobs may take to end."""
+_AT_ONCE = 4
+"""After so many checks is cleaned up at a time: each opens a backend of its own."""
 _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
 """So much of a payload's output is shown, and as much of its end."""
 
@@ -51,6 +57,43 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     return remains
 
 
+def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
+    """End and purge the jobs of several checks, all of them in the time of one.
+
+    Args:
+        checks: What each was given.
+        tmp: An empty directory.
+        scale: Multiplies that time.
+
+    Raises:
+        KeyboardInterrupt: The user's own.
+    """
+    if checks:
+        bounded.run(lambda: _all_cleaned(checks, tmp), SECONDS * scale, max(bounded.STALL * scale, 1.0))
+
+
+async def _all_cleaned(checks: Iterable[Context], tmp: Path) -> None:
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def cleaned(number: int, check: Context) -> None:
+        async with few:
+            await clean_up_here(check, tmp / str(number), evidence=False)
+
+    await asyncio.gather(*(cleaned(number, check) for number, check in enumerate(checks)))
+
+
+def is_owing(check: Context) -> bool:
+    """Whether anything of a check's may be left."""
+    return bool(check.handles or check.tags)
+
+
+def left_of(check: Context) -> str:
+    """Name what may be left of a check's jobs: their handles, and the tags of submissions that told of none."""
+    handles = [each.model_dump_json() for each in check.handles]
+    tags = [f"whatever has the tag {each}" for each in check.tags]
+    return ", ".join([*handles, *tags])
+
+
 async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     """Do the same on the running loop."""
     remains, context = Remains(), _successor(check, tmp)
@@ -62,7 +105,7 @@ async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains
 
 def _successor(check: Context, tmp: Path) -> Context | None:
     """Return what can clean up after a check; None where it left nothing."""
-    if not (check.handles or check.tags):
+    if not is_owing(check):
         return None
     return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale)
 
@@ -74,16 +117,16 @@ def _tell(remains: Remains, raised: BaseException | None) -> None:
 
 async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:
     async with context.opened() as backend:
-        handles = dict(check.handles)
-        for tag in check.tags if "find" in check.capabilities else ():
-            handles.update(dict.fromkeys(listed(await _found(context, backend, tag))))
-        if handles:
+        for tag in tuple(check.tags) if "find" in check.capabilities else ():
+            check.remember(listed(await _found(context, backend, tag)))
+            del check.tags[tag]
+        if check.handles:
             if evidence and "output" in check.capabilities:
-                fetching = await bounded.ended(_outputs(context, backend, handles))
+                fetching = await bounded.ended(_outputs(context, backend, check.handles))
                 remains.outputs = fetching.value or ""
                 if fetching.raised is not None:  # what is left must be ended all the same
                     remains.outputs = f"what it wrote could not be fetched: {told(fetching.raised)}"
-            await _end(context, backend, handles)
+            await _end(check, context, backend)
 
 
 async def _found(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
@@ -91,17 +134,33 @@ async def _found(context: Context, backend: JobBackend, tag: str) -> Iterable[Jo
     return () if await context.find(backend, context.token()) else await context.find(backend, tag)
 
 
-async def _end(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> None:
+async def _end(check: Context, context: Context, backend: JobBackend) -> None:
     """Purge; what is still running is refused, so kill that and purge it then."""
-    left = tuple(handles)
-    if "purge" in context.capabilities:
-        outcomes = await context.purge(backend, left)
-        left = tuple(each for each in left if not outcomes[each].ok and outcomes[each].reason == "running")
-    if left and "kill" in context.capabilities:
-        await context.kill(backend, left)
-        await context.finish(backend, left, within=_END_SECONDS)
-        if "purge" in context.capabilities:
-            await context.purge(backend, left)
+    await _purge(check, context, backend)
+    if check.handles and "kill" in context.capabilities:
+        await context.kill(backend, tuple(check.handles))
+    if check.handles and {"kill", "purge"} & context.capabilities:
+        await context.finish(backend, tuple(check.handles), within=_END_SECONDS)
+    if refused := await _purge(check, context, backend):
+        raise CheckFailed("purge to remove what has ended", shown(refused))
+    if check.handles:
+        statuses = await context.status(backend, tuple(check.handles))
+        _forget(check, (each for each in check.handles if statuses[each].state.final))
+
+
+async def _purge(check: Context, context: Context, backend: JobBackend) -> Mapping[JobHandle, OpOutcome]:
+    """Purge what is left and forget what is gone; return the outcomes of the rest."""
+    if "purge" not in context.capabilities or not check.handles:
+        return {}
+    outcomes = await context.purge(backend, tuple(check.handles))
+    refused = {each: outcomes[each] for each in check.handles if not outcomes[each].ok}
+    _forget(check, (each for each in check.handles if each not in refused))
+    return refused
+
+
+def _forget(check: Context, gone: Iterable[JobHandle]) -> None:
+    for each in tuple(gone):
+        check.handles.pop(each, None)
 
 
 async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:

@@ -152,6 +152,8 @@ class Context:
         self.handles: dict[JobHandle, None] = {}
         self.tags: dict[str, None] = {}
         """Of payloads that no ``submit`` of ours has returned for: what a cancelled one started is found by them."""
+        self._lost = set[str]()
+        """Of those, what a ``submit`` was told and did not return for: another may, with the same tag."""
         self.began = time.monotonic()
         """When, by the monotonic clock."""
         self._fetched = 0
@@ -193,7 +195,8 @@ class Context:
         """Describe a payload of POSIX sh, with a tag of its own unless one is given in the fields."""
         payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.token()}"}
         spec = SubmissionSpec.model_validate({**payload, **fields})
-        self.tags[spec.tag or ""] = None
+        if spec.tag is not None:
+            self.tags[spec.tag] = None
         return spec
 
     def expect(self, condition: object, *, expected: str, observed: object) -> None:
@@ -211,10 +214,17 @@ class Context:
     async def submit(
         self, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
     ) -> Submission:
-        """Submit, and remember the jobs."""
-        submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
-        self.remember(listed(submission.handles.values()))
-        self.tags.pop(spec.tag or "", None)
+        """Submit, and remember the jobs; the tag where it told of none."""
+        try:
+            submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
+            self.remember(listed(submission.handles.values()))
+        except BaseException:
+            if spec.tag is not None:
+                self._lost.add(spec.tag)
+                self.tags[spec.tag] = None
+            raise
+        if spec.tag is not None and spec.tag not in self._lost:
+            self.tags.pop(spec.tag, None)
         return submission
 
     def remember(self, handles: Iterable[JobHandle]) -> None:

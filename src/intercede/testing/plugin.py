@@ -36,6 +36,8 @@ _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
 _DROPPED = "intercede_dropped"
 """Where the controller finds whether checks vanished in a worker."""
+_LEFT = "intercede_left"
+"""Where the controller finds what a worker left behind."""
 _OUTCOME = "intercede"
 """The attribute of a report that holds what became of a check."""
 
@@ -89,6 +91,7 @@ class Suite:
             for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
         }
         self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
+        self._left: list[str] = []
         self._lost_to = ""
         self._collected: set[str] = set()
 
@@ -142,7 +145,9 @@ class Suite:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
         """Hear from a worker what was dropped there."""
-        self._dropped |= bool(getattr(node, "workeroutput", {}).get(_DROPPED))
+        told: dict[str, object] = getattr(node, "workeroutput", {})
+        self._dropped |= bool(told.get(_DROPPED))
+        self._left += cast("list[str]", told.get(_LEFT, []))
 
     def _notice_lost(self, ids: Sequence[str]) -> frozenset[str]:
         """Return what is to run and was not collected, and guess who is to blame for it."""
@@ -239,9 +244,7 @@ class Suite:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
         results = [each for of in self._results.values() for each in of.values() if each.detail]
         shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
-        left = [f"{each.clause}: {each.detail}" for each in results if each.state is State.PASSED]
-        left += [each for inspection in self._inspections.values() for each in inspection.left if each not in left]
-        for title, texts in (("SHOULD that are red", shoulds), ("left behind", left)):
+        for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
                 terminalreporter.write_line("\n\n".join(texts))
@@ -249,10 +252,9 @@ class Suite:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Settle the report, the exit code, and, after everything else, the verdict."""
-        for inspection in self._inspections.values():
-            inspection.close()
+        self._close(session)
         told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
-        told[_DROPPED] = self._dropped
+        told |= {_DROPPED: self._dropped, _LEFT: self._left}
         yield
         status, config = session.exitstatus, self._config
         if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
@@ -270,6 +272,18 @@ class Suite:
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
         for each in reports:
             self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
+
+    def _close(self, session: pytest.Session) -> None:
+        """End what is left of each inspection, unless somebody gives up."""
+        patient, unfinished = True, sum(each.unfinished for each in self._inspections.values())
+        if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
+        for inspection in self._inspections.values():
+            try:
+                patient = inspection.close(patient=patient)
+            except KeyboardInterrupt:
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
+            self._left += inspection.left
 
     def _rewrite_known(self, reports: Sequence[Report]) -> None:
         known = self.plan.known

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from intercede.contract.backend import capabilities
 from intercede.redaction import scrubber
 from intercede.testing import bounded
 from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_here
+from intercede.testing.cleaning import SECONDS, Remains, clean_up, clean_up_all, clean_up_here, is_owing, left_of
 from intercede.testing.context import Context, shown
 from intercede.testing.files import remove, scratch
 from intercede.testing.finding import Finding, finding_of, red_text
@@ -58,17 +60,15 @@ def run_checks(
         LookupError: An id is neither a clause nor an area.
         RuntimeError: It is called while a child loads the file to make the subject: put it below
             ``if __name__ == "__main__":``.
+        KeyboardInterrupt: The user's own; what was started is ended first, and notes name what is left.
     """
     refuse_recursion()
     wanted = _chosen(clauses, ids)
     subject = FactorySubject(factory, role)
-    inspection = Inspection(subject, _facts_of(subject), scale=scale, together=together)
-    inspection.planned = {each.id: each for each in wanted}
-    try:
+    with Inspection(subject, _facts_of(subject), scale=scale, together=together) as inspection:
+        inspection.planned = {each.id: each for each in wanted}
         for each in wanted:
             inspection.run(each)
-    finally:
-        inspection.close()
     return judge(inspection.facts, clauses, inspection.results, selected=ids is not None)
 
 
@@ -135,15 +135,37 @@ class Inspection:
         self._ahead: dict[str, Result] = {}
         self._together: list[Together[Result]] = []
         self._children = asyncio.Semaphore(os.cpu_count() or 2)  # each is an interpreter that starts
+        self._begun: dict[Context, str] = {}
+        """What checks were given, with the clause's id, as long as anything of it may be left."""
+        self._interrupted = False
         self.left: list[str] = []
-        """What could not be cleaned up, a text for each check."""
+        """What is left when all is over, a text for each check."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close it, and add to an interruption what is left all the same."""
+        self.close()
+        if isinstance(error, KeyboardInterrupt):
+            for each in self.left:
+                error.add_note(f"left behind: {each}")
 
     def run(self, clause: Clause) -> Result:
         """Check one clause, unless it is known already what must come of it.
 
         Raises:
-            KeyboardInterrupt: The user's own; what the check started is ended first.
+            KeyboardInterrupt: The user's own. Closing ends what was started.
         """
+        try:
+            return self._ran(clause)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
+
+    def _ran(self, clause: Clause) -> Result:
         if self._wants_together and not self._together:
             self._begin()
         result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._repeated(clause)
@@ -159,13 +181,54 @@ class Inspection:
             with _ordinary_warnings():
                 each.finish()
 
-    def close(self) -> None:
-        """End what was begun, in bounded time, and remove what it left."""
-        for each in self._together:
-            each.close()
+    @property
+    def unfinished(self) -> int:
+        """Of how many checks jobs may be left."""
+        return sum(is_owing(each) for each in self._begun)
+
+    def close(self, *, patient: bool = True) -> bool:
+        """End what was begun and its jobs, in bounded time, and name what is left all the same.
+
+        An interruption has to wait until that is done; a second one ends the waiting.
+
+        Args:
+            patient: Whether anything is waited for.
+
+        Returns:
+            Whether nothing ended the waiting.
+
+        Raises:
+            KeyboardInterrupt: The user's own, where the run was not interrupted before.
+        """
+        before = self._interrupted
+        patient = patient and self._settled()
+        self.left = [f"{of}: jobs may be left: {left_of(each)}" for each, of in self._begun.items() if is_owing(each)]
+        self.left = [self.scrub(each) for each in self.left]
         if "_where" in vars(self):
             remove(self._where)
             self.left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
+        if self._interrupted and not before:
+            raise KeyboardInterrupt
+        return patient
+
+    def _settled(self) -> bool:
+        """End everything, also what was cut short before, and tell whether nobody gave up."""
+        while True:
+            try:
+                for each in self._together:
+                    each.close()
+                owing = [each for each in self._begun if is_owing(each)]
+                if owing:
+                    with scratch(self._where) as directory:
+                        clean_up_all(owing, directory, self.scale)
+            except KeyboardInterrupt:
+                if self._interrupted:
+                    for each in self._together:
+                        each.give_up()
+                    return False
+                self._interrupted = True
+            else:
+                return True
 
     # What must come of a clause
 
@@ -222,7 +285,8 @@ class Inspection:
         checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.alone}
         longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
         patience = self._repeat * (longest * self.scale + 10 * bounded.GRACE)
-        self._together.append(Together(checks, stall=bounded.STALL * self.scale, patience=patience))
+        stall, cleaning = bounded.STALL * self.scale, SECONDS * self.scale
+        self._together.append(Together(checks, stall=stall, patience=patience, cleaning=cleaning))
 
     def _shared(self, clause: Clause) -> Result | None:
         for each in self._together:
@@ -240,12 +304,16 @@ class Inspection:
             slots.give(clause.jobs)
 
     async def _one_here(self, clause: Clause) -> Result:
-        with self._prepared(self._children) as (context, aside):
+        with self._prepared(clause, self._children) as (context, aside):
             began = time.monotonic()
             check = bounded.within(clause.seconds * context.scale, clause.check(context))
             finding = finding_of(clause, (await bounded.ended(check)).raised)
             seconds = time.monotonic() - began
-            remains = await clean_up_here(context, aside, evidence=finding is not None)
+            cut_short = _is_cancelled()
+            cleaning = clean_up_here(context, aside, evidence=finding is not None and not cut_short)
+            remains = await bounded.to_its_end(cleaning)
+            if cut_short:
+                raise asyncio.CancelledError
             return self._told(clause, finding, seconds, context, remains)
 
     # Checks one at a time
@@ -272,23 +340,22 @@ class Inspection:
         return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.red)
 
     def _checked(self, clause: Clause) -> Result:
-        with self._prepared() as (context, aside), _ordinary_warnings():
-            finding, seconds, remains = None, 0.0, Remains()
-            try:
-                finding, seconds = _timed(clause, context)
-            finally:
-                remains = clean_up(context, aside, evidence=finding is not None)
+        with self._prepared(clause) as (context, aside), _ordinary_warnings():
+            finding, seconds = _timed(clause, context)
+            remains = clean_up(context, aside, evidence=finding is not None)
             return self._told(clause, finding, seconds, context, remains)
 
     @contextmanager
-    def _prepared(self, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
+    def _prepared(self, clause: Clause, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         _ = self._seal, self._where  # made before the subject is
         with scratch(self._where) as directory:
             tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities
-            yield Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children), aside
+            context = Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children)
+            self._begun[context] = clause.id
+            yield context, aside
 
     def _told(
         self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
@@ -299,7 +366,10 @@ class Inspection:
             replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
         )
         remains = Remains(scrub(remains.outputs), scrub(remains.left))
-        self.left += [f"{clause.id}: {remains.left}"] if remains.left else []
+        if "find" not in context.capabilities:
+            context.tags.clear()  # nothing can be found by them
+        if not is_owing(context):
+            del self._begun[context]
         finding = self._unbelievable(context.began) or finding
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
@@ -344,6 +414,12 @@ class Inspection:
             observed=shown.observed,
             calls=calls,
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task is asked to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:

@@ -9,6 +9,7 @@ import queue
 import threading
 from asyncio import wait  # by name, as below: a subject may replace what the modules hold
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -20,8 +21,6 @@ __all__ = ["Slots", "Together"]
 _T = TypeVar("_T")
 
 _BEAT = 0.05
-_END = 15.0
-"""Seconds that cancelled checks have to clean up."""
 _kept: list[object] = []
 """Loops that could not be ended. Collecting their tasks as garbage would run them once more."""
 
@@ -51,14 +50,19 @@ class Together(Generic[_T]):
         checks: What to run, by name; each is called on the loop.
         stall: Seconds without a turn of the loop after which it counts as blocked, and is given up.
         patience: Seconds without the end of any check after which it is given up, too: each is bounded by itself.
+        cleaning: Seconds that cancelled checks have to clean up.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float, patience: float) -> None:
+    def __init__(
+        self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float, patience: float, cleaning: float
+    ) -> None:
         self._checks, self._stall, self._patience = checks, stall, patience
+        self._cleaning = cleaning + 2 * bounded.GRACE
         self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # nobody can replace its methods
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = bounded.Loop()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
         self._over = threading.Lock()
         """Taken while the thread goes on."""
@@ -93,14 +97,26 @@ class Together(Generic[_T]):
             self.result(name)
 
     def close(self) -> None:
-        """Cancel what is not finished, and end the loop in bounded time."""
+        """Cancel what is not finished, let it clean up, and end the loop in bounded time.
+
+        Raises:
+            KeyboardInterrupt: The user's own. It goes on, and may be closed again.
+        """
         self._wanted.put(None)
         if self._thread.ident is None:
             self._loop.close()
         elif not self._given_up:
-            self._over.acquire(timeout=_END + 2 * bounded.GRACE)
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._cancel)
+            with unharmed():
+                if self._over.acquire(timeout=self._cleaning + 2 * bounded.GRACE):
+                    self._over.release()
         if not self._loop.is_closed():
             _kept.append(self._loop)
+
+    def give_up(self) -> None:
+        """Wait for nothing any more."""
+        self._given_up = True
 
     def _wait(self, name: str) -> None:
         while True:
@@ -134,7 +150,7 @@ class Together(Generic[_T]):
         bounded.close(self._loop)
 
     def _turn(self) -> None:
-        tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
+        self._tasks = tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
         self._pulse()
         stood = monotonic()
         while (name := self._wanted.get()) is not None:
@@ -144,13 +160,15 @@ class Together(Generic[_T]):
                 return
             stood = monotonic()
             self._told.put(name)
-        self._end([task for task in tasks.values() if not task.done()])
-
-    def _end(self, unfinished: list[asyncio.Task[None]]) -> None:
-        for task in unfinished:
-            task.cancel()
+        self._cancel()
+        unfinished = [task for task in tasks.values() if not task.done()]
         if unfinished:
-            self._loop.run_until_complete(wait(unfinished, timeout=_END))
+            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning))
+
+    def _cancel(self) -> None:
+        for task in self._tasks.values():
+            if not task.cancelling():
+                task.cancel()
 
     async def _run(self, name: str) -> None:
         self._results[name] = await self._checks[name]()
