@@ -184,10 +184,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
 
 
-def defined_within(test: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+def defined_within(test: ast.AST, nodes: list[ast.AST]) -> set[str]:
     """Return the functions that a test defines within itself, but for those that a decorator takes."""
-    inner = (node for node in ast.walk(test) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    methods = {id(method) for node in ast.walk(test) if isinstance(node, ast.ClassDef) for method in node.body}
+    inner = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    methods = {id(method) for node in nodes if isinstance(node, ast.ClassDef) for method in node.body}
     return {node.name for node in inner if node is not test and not node.decorator_list and id(node) not in methods}
 
 
@@ -196,8 +196,9 @@ def test_what_a_test_defines_it_runs(path: Path) -> None:
     """A test whose body stands in a function that nobody calls cannot fail."""
     for test in parse(path).body:
         if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
-            used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
-            assert defined_within(test) <= used, test.name
+            nodes = list(ast.walk(test))
+            used = {node.id for node in nodes if isinstance(node, ast.Name)}
+            assert defined_within(test, nodes) <= used, test.name
 
 
 def test_a_loop_of_its_own_has_a_reason() -> None:
