@@ -35,9 +35,19 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LANGUAGES = ("console", "python", "sh", "toml", "json", "yaml", "text")
 REMARK = re.compile(r"<!-- (file|not run): (.+?) -->\s*\Z")
 COMMAND = re.compile(r"^\$ (.*(?:\n> .*)*)\n?", re.MULTILINE)
-PYTEST_OPTIONS = ("-o asyncio_default_fixture_loop_scope=function",)
-NO_PLUGINS = ("cacheprovider", "hypothesispytest", "randomly", "timeout", "venv", "xdist", "xdist.looponfail")
+NO_PLUGINS = (
+    "cacheprovider",
+    "hypothesispytest",
+    "platformdirs",
+    "randomly",
+    "timeout",
+    "venv",
+    "xdist",
+    "xdist.looponfail",
+)
 """What no page needs: each run of pytest would wait half a second for them."""
+PLUGINS = {"anyio": "", "asyncio": "-o asyncio_default_fixture_loop_scope=function"}
+"""What a page needs if it says the word, and the options with it."""
 COMMANDS_ON_PATH = ("intercede", "pip", "pytest")
 
 
@@ -48,6 +58,14 @@ class Reader:
     home: Path
     here: Path
     python: Path
+    pytest_options: str = ""
+
+    def follows(self, page: Path) -> None:
+        """Give pytest the plugins that the page is about."""
+        text = page.read_text()
+        without = [*NO_PLUGINS, *(each for each in PLUGINS if each not in text)]
+        options = [option for each, option in PLUGINS.items() if each in text]
+        self.pytest_options = " ".join([*options, *(f"-p no:{each}" for each in without)])
 
     def run(self, *argv: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command where the reader stands."""
@@ -67,7 +85,7 @@ class Reader:
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's spelling of "do not isolate"
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PYTEST_ADDOPTS": " ".join([*PYTEST_OPTIONS, *(f"-p no:{each}" for each in NO_PLUGINS)]),
+            "PYTEST_ADDOPTS": self.pytest_options,
         }
 
     def program(self, source: str) -> None:
@@ -174,6 +192,7 @@ SLOW = {
 )
 def test_every_block_of_a_page_runs_or_says_why_not(page: Path, reader: Reader) -> None:
     """A reader who does what a page shows, sees what it shows."""
+    reader.follows(page)
     for example in parse(page).examples():
         try:
             follow(reader, example)
