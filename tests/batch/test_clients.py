@@ -316,7 +316,7 @@ async def test_what_was_refused_for_certain_leaves_nothing(root: Path) -> None:
     async with client(root, Refuses(4)) as backend:
         copies = [CopyVars(secrets={"key": SecretBytes(b"hush")})]
         with pytest.raises(SchedulerError, match="no such queue"):
-            await backend.submit(sh("sleep 5", "t"), copies)
+            await backend.submit(sh("sleep 1", "t"), copies)
         assert await backend.find("t") == []
     assert [each.name for each in root.iterdir() if not each.name.startswith(".")] == ["resource-id"]
 

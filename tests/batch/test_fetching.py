@@ -256,8 +256,8 @@ async def test_a_pattern_that_takes_the_captured_stream_is_not_missing(tmp_path:
 @pytest.mark.asyncio
 async def test_max_seconds_is_for_the_whole_fetch(tmp_path: Path, shim: Shim) -> None:
     """Many slow commands, each short enough, are stopped all the same, and the jobs say so."""
-    shim("find", f'sleep 0.7; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
-    async with opened(tmp_path, max_seconds=2) as backend:
+    shim("find", f'sleep 0.4; echo >>{tmp_path}/calls; exec "$REAL" "$@"')
+    async with opened(tmp_path, max_seconds=1) as backend:
         spec = sh("echo out", "x" * 4000)  # so long that it is listed alone
         handles = [(await ended(backend, spec))[0] for _ in range(6)]
         outputs = await backend.fetch_output(handles, tmp_path / "dest")

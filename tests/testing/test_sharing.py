@@ -87,7 +87,7 @@ def test_a_loop_that_turns_and_brings_nothing_to_an_end_is_given_up() -> None:
     async def done() -> str:
         return "done"
 
-    shared = together({"done": done, "hangs": hangs}, patience=2)
+    shared = together({"done": done, "hangs": hangs}, patience=1)
 
     assert [shared.result(each) for each in ("done", "hangs")] == ["done", None]
     shared.close()

@@ -21,10 +21,16 @@ from tests.sleepers import sleepers
 
 from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
-from intercede.transports import _family
+from intercede.transports import _family, local
 from intercede.transports.local import LocalTransport
 
 ENDLESS = "while :; do sleep 1; done"
+
+
+@pytest.fixture
+def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give what ignores TERM less time than it really has: the test would wait it out."""
+    monkeypatch.setattr(local, "_TERM_SECONDS", 0.3)
 
 
 @pytest_asyncio.fixture
@@ -355,6 +361,7 @@ async def test_their_exceptions_end_the_command_and_pass(
 
 
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
 async def test_a_cut_stdin_is_never_taken_for_all(transport: LocalTransport, tmp_path: Path) -> None:
     """When the iterator fails, not even a command that ignores TERM sees an end of file."""
 
@@ -382,6 +389,7 @@ async def test_a_sink_may_fail_after_the_end(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
 @pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
 async def test_cancelling_ends_the_whole_group(transport: LocalTransport, trap: str, tmp_path: Path) -> None:
     """In bounded time, whatever it ignores; nothing of it is left, and the transport is as good as before."""
@@ -419,6 +427,7 @@ async def test_term_comes_first(transport: LocalTransport, tmp_path: Path) -> No
 
 
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
 async def test_cancelling_again_and_again(transport: LocalTransport) -> None:
     """Does not leave the command behind."""
     ready = asyncio.Event()
@@ -677,6 +686,7 @@ LEAVERS = {
 
 
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
 @pytest.mark.parametrize("script", LEAVERS.values(), ids=LEAVERS)
 async def test_cancelling_ends_what_left_the_group(transport: LocalTransport, script: str, tmp_path: Path) -> None:
     """By a group or a session of its own: nothing of it lives when the run has returned."""

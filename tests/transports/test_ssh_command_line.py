@@ -209,8 +209,8 @@ def test_what_is_asked_to_end_gets_no_signal_but_that(tmp_path: Path) -> None:
     while not nested.are_up(tmp_path):
         assert group.poll() is None
         time.sleep(0.02)
-    ended = subprocess.run(["sh", "-c", _FINISH, "sh", str(group.pid), WORD], check=False)
-    assert (group.wait(20), ended.returncode) == (-15, 0)
+    ending = subprocess.Popen(["sh", "-c", _FINISH, "sh", str(group.pid), WORD])
+    assert (group.wait(20), ending.wait(20)) == (-15, 0)
     assert nested.told(tmp_path) == {"TERM"}
 
 
