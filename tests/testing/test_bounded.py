@@ -310,3 +310,22 @@ async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
 
     assert late.value.where.count("which waits for") == 1
     assert "which waits for 2 tasks at" in late.value.where
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
+    """A check's clean-up that was begun in the loop's last turn runs, and is cancelled as anything else."""
+    told: list[str] = []
+
+    async def cleans() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("ended")
+
+    loop = bounded.Loop()
+    task = loop.create_task(bounded.ended(cleans()))
+    bounded.close(loop)
+
+    assert task.done()
+    assert told == ["ended"]

@@ -6,17 +6,23 @@
 import asyncio
 import sys
 import threading
-from asyncio import all_tasks, ensure_future, wait  # by name, as below: a subject may replace what the modules hold
+from asyncio import (
+    all_tasks,
+    ensure_future,
+    sleep,
+    wait,
+)  # by name, as below: a subject may replace what the modules hold
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from inspect import CORO_CREATED, getcoroutinestate
 from itertools import islice
 from os import getpid
 from pathlib import Path
 from time import monotonic
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Generic, ParamSpec, TypeVar, cast
 
 from intercede.testing.files import contents
@@ -181,9 +187,18 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:
-    """End what is left on a loop, as far as it ends in time, and close it."""
+    """End what is left on a loop, as far as it ends in time, and close it.
+
+    What was begun in the last turn gets one more. A task that is cancelled before its first step runs nothing, no
+    clean-up either.
+    """
     left = {task for task in all_tasks(loop) if not task.cancelling()}
-    for task in left:
+    new = {task for task in left if _is_new(task)}
+    for task in left - new:
+        task.cancel()
+    if new:
+        _turned(loop, sleep(0))
+    for task in new:
         task.cancel()
     if left:
         _turned(loop, wait(left, timeout=GRACE))
@@ -194,6 +209,11 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     _abandoned.extend(stuck)
     loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
     loop.close()
+
+
+def _is_new(task: "asyncio.Task[object]") -> bool:
+    coroutine = task.get_coro()
+    return isinstance(coroutine, CoroutineType) and getcoroutinestate(coroutine) == CORO_CREATED
 
 
 def _turned(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
