@@ -86,6 +86,20 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "A run has the credentials that the configuration names, and they outlive it."
         ),
         "Another machine can drive a job by its handle.": ("A run is on one. IC-HANDLE-03 asks in another process."),
+        "Hosts and pid namespaces that share a state directory do not take each other's processes for their own.": (
+            "A run is in one namespace of one host, and numbers cannot be made to meet. For schedulers, IC-SCHEDULER-10 "
+            "and IC-SCHEDULER-11 tell what is made of a number that is another job's."
+        ),
+        "A process number that the system gave again is not taken for the job that had it.": (
+            "Nobody but the system gives numbers. A scheduler's numbers are swapped in recorded answers (IC-SCHEDULER-10)."
+        ),
+        "A job that is submitted from inside of a job is one of its own: it inherits nothing of it, and outlives it.": (
+            "The kit does not run on the resource's nodes, where intercede need not be installed."
+        ),
+        "What a job started ends with it on every node, and when its time is over, too.": (
+            "IC-KILL-07, IC-KILL-10, IC-KILL-12 and IC-STATUS-18 look by another job, which sees the processes of its own "
+            "node and namespace only."
+        ),
     }
 )
 """Sentence of the contract -> why it cannot be tested from outside."""

@@ -1,8 +1,11 @@
 """IC-KILL: what is killed ends, and nothing else does."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 
-from intercede.contract.job import CopyVars, JobState, OpOutcome
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, OpOutcome
 from intercede.testing.backend.answers import (
     asked_of,
     each,
@@ -16,11 +19,14 @@ from intercede.testing.backend.answers import (
     stood,
     unknown,
 )
-from intercede.testing.backend.payloads import HANDLER, nap, tries
+from intercede.testing.backend.leftovers import expect_none_left, watch
+from intercede.testing.backend.payloads import DEAF, HANDLER, READY, nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
 _LONG = "exec sleep 60"
+_PATIENCE = 60.0
+"""Seconds that a resource may leave a job between asking it to end and ending it."""
 
 
 @clause(
@@ -209,25 +215,15 @@ async def check_children(context: Context) -> None:
 
 
 async def _expect_gone(context: Context, script: str, expected: str) -> None:
-    """Kill a job that runs this script with a word; let another job look for processes with that word."""
+    """Kill a job that runs this script with a word; let another job look for processes with that word, before and after."""
     word = context.token()
-    looking = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -q \"$1\" && exit 1; exit 0"
-    finder = f"[{word[0]}]{word[1:]}"  # the brackets keep the searching job from finding itself
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh(script, word))
         await seen(context, backend, handle, JobState.RUNNING)
-        # Gives the child time to start, and no longer: with a single slot this one runs when the other has ended.
-        (control,) = await started(context, backend, context.sh(looking, finder))
-        await seen(context, backend, control, within=5)
+        await watch(context, backend, word)
         await killed(context, backend, [handle])
         await finished(context, backend, [handle])
-        for _ in range(3):
-            (search,) = await started(context, backend, context.sh(looking, finder))
-            status = (await finished(context, backend, [search]))[search]
-            if status.state is JobState.DONE:
-                return
-            await asyncio.sleep(0.2)
-    raise CheckFailed(expected, "another job found it among the processes there")
+        await expect_none_left(context, backend, word, expected)
 
 
 @clause(
@@ -272,23 +268,43 @@ async def check_kill_keys(context: Context) -> None:
     ),
 )
 async def check_handled_kill(context: Context) -> None:
-    """Kill two jobs that wait for it, and exit with 0 and with 3 when a signal tells them to."""
-    codes = (0, 3)
+    """Kill jobs that wait for it, and exit when a signal tells them to: with 0 and with 3, and with 0 after a second."""
+    endings = ((0, ""), (3, ""), (0, "1"))
     payload = context.sh(f"{HANDLER}count 60; exit 77")
+    copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
     async with context.opened() as backend:
-        handles = await started(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        handles = await started(context, backend, payload, copies)
         for handle in handles:
             await seen(context, backend, handle, JobState.RUNNING)
-        # Gives them time to set their handlers, and no longer: with few slots this one runs when they have ended.
-        (control,) = await started(context, backend, context.sh("exit 0"))
-        await seen(context, backend, control, within=5)
+        await _give_time(context, backend, handles)
         await killed(context, backend, handles)
         statuses = await finished(context, backend, handles)
-        for handle, code in zip(handles, codes, strict=True):
+        for handle, (code, seconds) in zip(handles, endings, strict=True):
             status = statuses[handle]
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
-            expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler exits with {code}"
+            handler = f"exits with {code}{' after a second' if seconds else ''}"
+            expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
             context.expect(kept, expected=expected, observed=living(status))
+
+
+async def _give_time(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+    """Let jobs say that they are ready, where that is told while they run; else give them the time that another one takes.
+
+    No longer: with few slots the other one runs when they have ended.
+    """
+    (control,) = await started(context, backend, context.sh("exit 0"))
+    await seen(context, backend, control, within=5)
+    if "diagnostics" in context.capabilities:
+        await _see_ready(context, backend, handles)
+
+
+async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+    end = time.monotonic() + 5 * context.scale
+    while time.monotonic() < end:
+        told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+        if all(READY in one.text for one in told):
+            return
+        await asyncio.sleep(0.1)
 
 
 _LEAVERS = """
@@ -315,3 +331,53 @@ sleep 30
 async def check_leavers(context: Context) -> None:
     """Kill a job whose children left its process group and its session; let another job look for them."""
     await _expect_gone(context, _LEAVERS, "all that a killed job started to be gone")
+
+
+@clause(
+    "IC-KILL-11",
+    title="A killed job that ignores the signal ends all the same.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-KILL-06"),
+    seconds=150,
+    look_at=(
+        "TERM, and nothing after it: a program may ignore it, and goes on to its end, as DONE. After a grace send KILL, from "
+        "where it also happens when this process has gone; or use the command of the resource that does so by itself."
+    ),
+)
+async def check_deaf_job(context: Context) -> None:
+    """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120"))
+        await seen(context, backend, handle, JobState.RUNNING)
+        await _give_time(context, backend, [handle])
+        (outcome,) = await killed(context, backend, [handle])
+        context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
+        status = (await finished(context, backend, [handle], within=_PATIENCE))[handle]
+        expected = "a killed job that ignores signals to end KILLED"
+        context.expect(status.state is JobState.KILLED, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-KILL-12",
+    title="A job that is told as KILLED is over.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-11",),
+    seconds=150,
+    look_at=(
+        "KILLED told because a kill was asked for, or because the resource does not list the job any more, while its process "
+        "lives: whoever waited for the end starts the next job beside it. Tell KILLED when nothing of it is left; until then "
+        "it is RUNNING."
+    ),
+)
+async def check_killed_is_over(context: Context) -> None:
+    """Kill a job that ignores signals; as soon as it is told as KILLED, let another job look for its process."""
+    word = context.token()
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120", word))
+        await seen(context, backend, handle, JobState.RUNNING)
+        await _give_time(context, backend, [handle])
+        await killed(context, backend, [handle])
+        await finished(context, backend, [handle], within=_PATIENCE)
+        await expect_none_left(context, backend, word, "the process of a job that is told as KILLED to be gone")

@@ -6,8 +6,10 @@ from intercede.testing.context import Context
 
 __all__ = [
     "AWKWARD",
+    "DEAF",
     "HANDLER",
     "HEX",
+    "READY",
     "arguments_are",
     "file_is",
     "hexadecimal",
@@ -51,11 +53,29 @@ AWKWARD: tuple[str, ...] = (
 )
 """Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
 
-HANDLER = """\
-[ -z "$IC_CODE" ] || trap 'exit "$IC_CODE"' HUP INT QUIT USR1 USR2 TERM XCPU
+READY = "intercede: ready"
+"""What the two scripts below write once they have set their handlers."""
+
+_SIGNALS = "HUP INT QUIT USR1 USR2 TERM XCPU"
+_COUNT = """\
 count() { ic_n=0; while [ "$ic_n" -lt "$1" ]; do sleep 1; ic_n=$((ic_n + 1)); done; }
 """
-"""The beginning of a script that exits with ``$IC_CODE``, if that is set, when a signal asks it to end; ``count`` sleeps seconds."""
+
+HANDLER = f"""\
+ending() {{ [ -z "$IC_SECONDS" ] || {{ trap '' {_SIGNALS}; sleep "$IC_SECONDS"; }}; exit "$IC_CODE"; }}
+[ -z "$IC_CODE" ] || trap ending {_SIGNALS}
+echo '{READY}'
+{_COUNT}"""
+"""The beginning of a script that exits with ``$IC_CODE``, if that is set, when a signal asks it to end, after ``$IC_SECONDS``.
+
+``count`` sleeps seconds.
+"""
+
+DEAF = f"""\
+trap '' {_SIGNALS}
+echo '{READY}'
+{_COUNT}"""
+"""The beginning of a script that no signal ends that can be ignored, nor what it starts; ``count`` sleeps seconds."""
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 """A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import UnsupportedSpecError
@@ -24,13 +25,18 @@ from intercede.testing.backend.answers import (
     submitted,
     unknown,
 )
-from intercede.testing.backend.payloads import HANDLER, nap, tries
+from intercede.testing.backend.leftovers import expect_none_left
+from intercede.testing.backend.payloads import DEAF, HANDLER, nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
 _CODES = (1, 2, 99, 100, 126, 127, 255)
 _AGAIN = 20
 """More often than an answer that is wrong once in ten times can hide."""
+_LOOKS = 3
+"""How often a job has to have been seen RUNNING, so that a step back can have been seen."""
+_SHORT = 0.5
+"""Seconds that the shortest job takes that is watched."""
 _POLLING = 8.0
 _SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
 _UNLIMITED = 9
@@ -249,19 +255,46 @@ async def check_final_states_stay(context: Context) -> None:
             context.expect(same, expected=expected, observed=f"{living(after)}, the {number}. time it was asked")
 
 
-async def _history(context: Context, script: str, seconds: float) -> list[JobStatus]:
-    """Return the different statuses of a job, in order, watched for so many seconds and until it has ended."""
+async def _history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
+    """Return the different statuses, in order, of a job that was seen RUNNING several times, and looked at after its end.
+
+    Jobs take longer and longer until one was: on a busy machine one look may take as long as a short job.
+
+    Args:
+        context: The check's.
+        code: What the job exits with.
+        behind: Seconds for which it is watched after its end.
+    """
+    looks: list[JobStatus] = []
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh(script))
-        begun, seen = time.monotonic(), list[JobStatus]()
-        while True:
-            (status,) = await stood(context, backend, [handle])
-            if not seen or status.state is not seen[-1].state:
-                seen.append(status)
-            over = time.monotonic() - begun
-            if over > seconds and (status.state.final or over > seconds + 30 * context.scale):
-                return seen
-            await asyncio.sleep(0.02)
+        for seconds in tries(context):
+            script = f"{nap(max(seconds, _SHORT))}; exit {code}"
+            (handle,) = await started(context, backend, context.sh(script))
+            looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
+            running = sum(status.state is JobState.RUNNING for status in looks)
+            if running >= _LOOKS or not _only_went_forward(looks):
+                break
+    return [next(same) for _, same in groupby(looks, key=lambda status: status.state)]
+
+
+def _only_went_forward(looks: Sequence[JobStatus]) -> bool:
+    """Tell whether a job came to its end and stepped back nowhere; what did is a finding, however short it was."""
+    ranks = [_ORDER.get(status.state, 2) for status in looks]
+    return ranks == sorted(ranks) and looks[-1].state.final
+
+
+async def _watch(
+    context: Context, backend: JobBackend, handle: JobHandle, seconds: float, behind: float
+) -> list[JobStatus]:
+    """Return every look at a job: until it has ended and so much time has passed, or so many seconds at most."""
+    begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
+    while True:
+        looks += await stood(context, backend, [handle])
+        now = time.monotonic()
+        ended_at = (ended_at or now) if looks[-1].state.final else 0.0
+        if now - begun > seconds or (ended_at and now - ended_at >= behind):
+            return looks
+        await asyncio.sleep(0.02)
 
 
 @clause(
@@ -269,14 +302,15 @@ async def _history(context: Context, script: str, seconds: float) -> list[JobSta
     title="Nothing follows a final state.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08"),
+    seconds=180,
     look_at=(
         "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
         "source while another still says running. Tell a final state only on evidence that cannot be taken back."
     ),
 )
 async def check_nothing_follows(context: Context) -> None:
-    """Watch a job from submission until after its end."""
-    history = await _history(context, f"{nap(0.5)}; exit 3", 0.7)
+    """Watch jobs that take longer and longer, until one was seen RUNNING several times, and after its end."""
+    history = await _history(context, 3, behind=0.2)
     told = [living(status) for status in history]
     finals = [status for status in history[:-1] if status.state.final]
     context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
@@ -434,19 +468,23 @@ async def check_cannot_start(context: Context) -> None:
 )
 async def check_wall_time(context: Context) -> None:
     """Ask for a second and take longer, with and without a handler. A job that comes to its end was simply not limited."""
-    codes = (None, 0, 3)
+    endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
     spec = context.sh(f"{HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
-    copies = [CopyVars(environment={"IC_CODE": "" if code is None else f"{code}"}) for code in codes]
+    copies = [
+        CopyVars(environment={"IC_CODE": "" if code is None else f"{code}", "IC_SECONDS": seconds})
+        for code, seconds in endings
+    ]
     async with context.opened() as backend:
         try:
             statuses = await ended(context, backend, spec, copies)
         except UnsupportedSpecError:
             return
-        for code, status in zip(codes, statuses, strict=True):
+        for (code, seconds), status in zip(endings, statuses, strict=True):
             limited = (
                 status.state is JobState.FAILED and status.reason == "timeout" and status.exit_code in {None, code}
             )
-            handler = "without a handler" if code is None else f"whose handler exits with {code}"
+            late = " after a second" if seconds else ""
+            handler = "without a handler" if code is None else f"whose handler exits with {code}{late}"
             expected = f"FAILED (timeout) for a job {handler}, or its own end where limits are not honoured"
             context.expect(limited or status.exit_code == _UNLIMITED, expected=expected, observed=living(status))
 
@@ -456,14 +494,15 @@ async def check_wall_time(context: Context) -> None:
     title="States go forward only: QUEUED or HELD, then RUNNING, then a final one.",
     level=SHOULD,
     depends=("IC-STATUS-09", "IC-STATUS-10"),
+    seconds=180,
     look_at=(
         "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues requeue, "
         "so this is no MUST; but a job that starts once should be seen to start once."
     ),
 )
 async def check_forward(context: Context) -> None:
-    """Watch a job from submission until its end."""
-    history = await _history(context, nap(0.3), 0.0)
+    """Watch jobs that take longer and longer, until one was seen RUNNING several times."""
+    history = await _history(context, 0)
     ranks = [_ORDER.get(status.state, 2) for status in history]
     told = " -> ".join(living(status) for status in history)
     context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
@@ -511,3 +550,30 @@ async def check_own_signal(context: Context) -> None:
             right = status.state is state and status.exit_code == code
             expected = f"{state} with exit_code {code} for a job that sent TERM to its own group, and exits with {code}"
             context.expect(right, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-18",
+    title="A job that is told to have had its time is over.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-STATUS-09", "IC-SUBMIT-04"),
+    seconds=150,
+    look_at=(
+        "FAILED (timeout) told because the time has passed, or because TERM was sent, while the process lives: it may ignore "
+        "the signal, and goes on beside whatever is started in its place. Send KILL after a grace, and tell the end when it "
+        "has ended; until then the job is RUNNING."
+    ),
+)
+async def check_timeout_is_over(context: Context) -> None:
+    """Ask for a second, ignore signals for eight; as soon as it is told that it had its time, let another job look for it."""
+    word = context.token()
+    spec = context.sh(f"{DEAF}count 8; exit {_UNLIMITED}", word, resources={"wall_time_s": 1})
+    async with context.opened() as backend:
+        try:
+            (handle,) = await started(context, backend, spec)
+        except UnsupportedSpecError:
+            return
+        status = (await finished(context, backend, [handle], within=60))[handle]
+        if status.reason == "timeout":
+            expected = "the process of a job that is told to have had its time to be gone"
+            await expect_none_left(context, backend, word, expected)

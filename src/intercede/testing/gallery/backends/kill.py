@@ -2,10 +2,13 @@
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
+import math
 import os
 import signal
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from intercede.contract import (
@@ -236,29 +239,41 @@ class DropsUnknownKills(FakeBackend):
 
 
 class _AsksToEnd(FakeBackend):
-    """Ends a job by TERM, once more at each look, and lets a mistake judge what became of it."""
+    """Ends a job by TERM, once more at each look, at last by KILL, and lets a mistake judge what became of it."""
 
-    def judged(self, status: JobStatus) -> JobStatus:
+    also: tuple[str, ...] = ("IC-KILL-10",)  # what has left the group gets no signal
+    patience = 4.0
+    """Seconds between asking a job to end and ending it."""
+
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         raise NotImplementedError
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         told = await super().status(handles)
         running = [handle for handle, status in told.items() if status.state is JobState.RUNNING]
-        for handle in running:
-            (self._state / handle.job / "killed").touch()
+        for handle in (each for each in running if not self._note(each).exists()):
+            self._note(handle).touch()
         await self.status(running)
         others = await super().kill([handle for handle in handles if handle not in running])
         return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         told = dict(await super().status(handles))
-        for handle in (each for each in told if self._ours(each) and (self._state / each.job / "killed").exists()):
+        for handle in (each for each in told if self._ours(each) and self._note(each).exists()):
             if told[handle].state is JobState.RUNNING:
-                with suppress(ProcessLookupError):
-                    os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
-            elif told[handle].state.final:
-                told[handle] = self.judged(told[handle])
+                self._ask(handle)
+            told[handle] = self.judged(handle, told[handle])
         return told
+
+    def _ask(self, handle: JobHandle) -> None:
+        if time.time() - self._note(handle).stat().st_mtime > self.patience:
+            self._job(handle).kill()
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
+
+    def _note(self, handle: JobHandle) -> Path:
+        return self._state / handle.job / "killed"
 
 
 _BY_US = JobStatus(state=JobState.KILLED, reason="killed_by_user")
@@ -270,7 +285,7 @@ class HandledKillsAreEnds(_AsksToEnd):
     caught_by = "IC-KILL-09"
     seen = "observed DONE (exit_code=0"
 
-    def judged(self, status: JobStatus) -> JobStatus:
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return _BY_US if status.reason == "signal" else status
 
 
@@ -280,8 +295,8 @@ class HandledKillsAreFailures(_AsksToEnd):
     caught_by = "IC-KILL-09"
     seen = "observed FAILED (exit_code=3"
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return status if status.exit_code else _BY_US
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _BY_US if status.state.final and not status.exit_code else status
 
 
 class MakesUpTheCodeOfAKill(_AsksToEnd):
@@ -290,5 +305,45 @@ class MakesUpTheCodeOfAKill(_AsksToEnd):
     caught_by = "IC-KILL-09"
     seen = "observed KILLED (exit_code=143"
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return JobStatus(state=JobState.KILLED, exit_code=143, reason="killed_by_user")
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _BY_US.model_copy(update={"exit_code": 143}) if status.state.final else status
+
+
+class SlowKillsAreEnds(_AsksToEnd):
+    """A job that takes its time to end after TERM has ended by itself."""
+
+    caught_by = "IC-KILL-09"
+    seen = "observed DONE (exit_code=0"
+
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        end = self._state / handle.job / "exit"
+        slow = end.exists() and end.stat().st_mtime - self._note(handle).stat().st_mtime > 0.7
+        return _BY_US if status.state.final and not (slow and status.state is JobState.DONE) else status
+
+
+class AsksToEndAndWaits(_AsksToEnd):
+    """A job is killed by TERM, and by nothing else: one that ignores it goes on."""
+
+    caught_by = "IC-KILL-11"
+    seen = "is RUNNING"
+    scale = 0.03
+    patience = math.inf
+
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _BY_US if status.state.final else status
+
+
+class TellsKilledAtOnce(_AsksToEnd):
+    """A job is told as KILLED as soon as it was asked to end."""
+
+    caught_by = "IC-KILL-12"
+    seen = "expected the process of a job that is told as KILLED to be gone"
+    patience = math.inf
+
+    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return status if status.state.final and status.reason != "signal" else _BY_US
+
+    async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
+        for handle in (each for each in handles if self._ours(each) and self._note(each).exists()):
+            self._job(handle).kill()  # a purge that is refused is another mistake
+        return await super().purge(handles)

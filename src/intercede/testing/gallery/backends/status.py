@@ -351,6 +351,16 @@ class HandledLimitsAreFailures(_LimitsByTerm):
         return _HAD_ITS_TIME if status.state.final and not status.exit_code else status
 
 
+class TellsTimeoutsAtOnce(_LimitsByTerm):
+    """A job that was asked to end, since it had its time, is told to have ended."""
+
+    caught_by = "IC-STATUS-18"
+    seen = "expected the process of a job that is told to have had its time to be gone"
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return status if status.state.final and status.reason != "signal" else _HAD_ITS_TIME
+
+
 class GoesBack(_Retells):
     """A job that was running is queued again for a moment."""
 
