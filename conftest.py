@@ -24,6 +24,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a tool that this machine lacks."""
+    """Skip what needs a tool that this machine lacks; begin with what mostly waits: at the end no core would have work."""
     for item in items:
         skip_what_lacks_its_tools(item)
+    items.sort(key=lambda item: "transports" not in item.path.parts)
