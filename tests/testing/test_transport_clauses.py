@@ -15,7 +15,7 @@ from intercede.testing.gallery.transports.right import Plain
 from intercede.testing.running import run_checks
 from intercede.testing.subjects import FactorySubject
 from intercede.testing.transport import runs
-from intercede.testing.verdict import State
+from intercede.testing.verdict import Report, State
 
 OURS: Mapping[str, Clause] = {each: clause for each, clause in CLAUSES.items() if clause.role == "transport"}
 
@@ -26,21 +26,25 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def test_a_quoting_mistake_is_told_by_what_became_of_an_argument() -> None:
+@pytest.fixture(scope="module")
+def garbled(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Check a transport that garbles arguments, with all that stands on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        return run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport")
+
+
+def test_a_quoting_mistake_is_told_by_what_became_of_an_argument(garbled: Report) -> None:
     """One clause is red, says what was sent and what arrived, and names the function that quotes."""
-    report = run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport", clauses=OURS)
-
-    assert report.red == ("IC-TRANSPORT-01",)
-    assert "'two  words ', 'end'] wrote '[two][words][end]'" in report.results["IC-TRANSPORT-01"].observed
-    assert "shlex.join" in report.results["IC-TRANSPORT-01"].detail
+    assert garbled.red == ("IC-TRANSPORT-01",)
+    assert "'two  words ', 'end'] wrote '[two][words][end]'" in garbled.results["IC-TRANSPORT-01"].observed
+    assert "shlex.join" in garbled.results["IC-TRANSPORT-01"].detail
 
 
-def test_nothing_of_a_backend_runs_over_a_transport_that_is_red() -> None:
+def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report) -> None:
     """Its scripts, garbled, could do anything to their author's machine: they are blocked, and not one call was made."""
-    report = run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport")
-
-    above = [report.results[each.id] for each in CLAUSES.values() if each.role == "backend"]
-    assert report.red == ("IC-TRANSPORT-01",)
+    above = [garbled.results[each.id] for each in CLAUSES.values() if each.role == "backend"]
+    assert garbled.red == ("IC-TRANSPORT-01",)
     assert {each.blocker for each in above} == {"IC-TRANSPORT-01"}
     assert {each.state for each in above} == {State.BLOCKED}
     assert not any(each.calls or each.seconds for each in above)
