@@ -26,7 +26,7 @@ if request["size"]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (request["size"], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 sys.path[:] = request["path"]
 def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
-    with open(request["told"], "w") as file:
+    with open(request["told"], "w", encoding="utf-8") as file:
         file.write(dumps(value))
 from intercede.testing.subjects import remade
 subject = remade(request["subject"])

@@ -160,8 +160,8 @@ async def check_patterns(context: Context) -> None:
 async def check_unlisted(context: Context) -> None:
     """Run the same script with and without it, with inputs, a secret and named streams in the working directory."""
     source, script = context.tmp / "source", context.tmp / "script"
-    source.write_text("input")
-    script.write_text("mkdir -p sub\necho out; echo err >&2\nprintf listed > listed\nprintf rest > sub/rest\n")
+    source.write_text("input", "utf-8")
+    script.write_text("mkdir -p sub\necho out; echo err >&2\nprintf listed > listed\nprintf rest > sub/rest\n", "utf-8")
     for unlisted, wanted in ((False, {"listed"}), (True, {"listed", "sub/rest"})):
         fields = {
             "executable": script,
@@ -308,8 +308,8 @@ async def check_rest_of_dest(context: Context) -> None:
     """Fetch one job, then another, into a directory with files of ours."""
     dest = context.tmp / "dest"
     dest.joinpath("ours").mkdir(parents=True)
-    dest.joinpath("ours", "x").write_text("ours")
-    dest.joinpath("x").write_text("ours too")
+    dest.joinpath("ours", "x").write_text("ours", "utf-8")
+    dest.joinpath("x").write_text("ours too", "utf-8")
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):

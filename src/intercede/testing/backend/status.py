@@ -442,7 +442,7 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
 async def check_cannot_start(context: Context) -> None:
     """Submit a program that is nowhere on PATH, and a script whose interpreter is nowhere."""
     script = context.tmp / "script"
-    script.write_text("#!/intercede/no/such/interpreter\n")
+    script.write_text("#!/intercede/no/such/interpreter\n", "utf-8")
     async with context.opened() as backend:
         for executable in (f"intercede-no-such-{context.token()}", script):
             spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")

@@ -26,7 +26,7 @@ def _living(family: set[int]) -> set[int]:
     numbers: dict[int, set[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
-            state, *fields = path.read_text(errors="replace").rpartition(") ")[2].split()
+            state, *fields = path.read_text("utf-8", "replace").rpartition(") ")[2].split()
             if state not in "ZX":
                 numbers[int(path.parent.name)] = {int(each) for each in fields[:3]}
     while new := {pid for pid, of in numbers.items() if pid not in family and of & family}:

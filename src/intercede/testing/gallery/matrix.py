@@ -147,8 +147,8 @@ def measure(name: str, *, quick: bool = False) -> Row:
                 sweep(Path(home))
                 _end_all(home)
         if failure:
-            return Row(name, {}, f"{failure}: {Path(home, 'said').read_text(errors='replace')[-500:]}")
-        return Row(**cast("dict[str, Any]", json.loads(answer.read_text())))
+            return Row(name, {}, f"{failure}: {Path(home, 'said').read_text('utf-8', 'replace')[-500:]}")
+        return Row(**cast("dict[str, Any]", json.loads(answer.read_text("utf-8"))))
 
 
 def _end_all(home: str) -> None:
@@ -212,11 +212,11 @@ def main(arguments: list[str]) -> int:
     if strangers := set(asked.names) - {*wrong(), *hostile()}:
         parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
     if asked.into:
-        asked.into.write_text(json.dumps(asdict(_row(asked.names[0], quick=asked.quick))))
+        asked.into.write_text(json.dumps(asdict(_row(asked.names[0], quick=asked.quick))), "utf-8")
         return 0
     bad = _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs)
     if asked.write and not bad:
-        _PAGE.write_text(page())
+        _PAGE.write_text(page(), "utf-8")
     return 1 if bad else 0
 
 

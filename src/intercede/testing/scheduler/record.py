@@ -43,10 +43,10 @@ class _Place:
 
     def __post_init__(self) -> None:
         (self.root / self.stamp).mkdir()
-        (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n")
+        (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n", "utf-8")
 
     def run(self, fragment: str, ids: Sequence[str] = (), *, inside: bool = False) -> CommandResult:
-        (self.root / "ids").write_text("".join(f"{each}\n" for each in ids))
+        (self.root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
         way = "" if inside else "plain\n"
         ended = subprocess.run(  # noqa: S603 -- the scheduler's own fragments: to run them is the point
             ["sh", "-c", f"{text_of('prelude')}\n{way}{fragment}"],  # noqa: S607 -- as a transport finds it

@@ -166,5 +166,5 @@ class ShowsStdoutOnly(FakeBackend):
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = dict(await super().diagnostics(handles))
         for handle in [handle for handle, each in told.items() if each.text]:
-            told[handle] = Diagnostics(text=(self._state / handle.job / "stdout").read_text(errors="replace"))
+            told[handle] = Diagnostics(text=(self._state / handle.job / "stdout").read_text("utf-8", "replace"))
         return told

@@ -180,7 +180,7 @@ class KillsTheParentOnly(FakeBackend):
         running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
         for handle in running:
             (self._state / handle.job / "killed").touch()
-            self.spared.append(int((self._state / handle.job / "group").read_text()))
+            self.spared.append(int((self._state / handle.job / "group").read_text("utf-8")))
             os.kill(self.spared[-1], signal.SIGKILL)
         others = await super().kill([each for each in handles if each not in running])
         return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
@@ -204,7 +204,7 @@ class KillsTheGroupOnly(FakeBackend):
         running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
         for handle in running:
             (self._state / handle.job / "killed").touch()
-            os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGKILL)
+            os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGKILL)
         others = await super().kill([each for each in handles if each not in running])
         return {**dict.fromkeys(running, OpOutcome(ok=True)), **others}
 
@@ -270,7 +270,7 @@ class _AsksToEnd(FakeBackend):
             self._job(handle).kill()
             return
         with suppress(ProcessLookupError):
-            os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
+            os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGTERM)
 
     def _note(self, handle: JobHandle) -> Path:
         return self._state / handle.job / "killed"

@@ -311,17 +311,19 @@ class _LimitsByTerm(_Retells):
         resources = spec.resources.model_copy(update={"wall_time_s": None})
         told = await super().submit(spec.model_copy(update={"resources": resources}), copies)
         for handle in told.handles.values() if spec.resources.wall_time_s else ():
-            (self._state / handle.job / "limit").write_text(str(time.time() + (spec.resources.wall_time_s or 0)))
+            (self._state / handle.job / "limit").write_text(
+                str(time.time() + (spec.resources.wall_time_s or 0)), "utf-8"
+            )
         return told
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         limit = self._state / handle.job / "limit"
-        if not self._ours(handle) or not limit.exists() or time.time() < float(limit.read_text()):
+        if not self._ours(handle) or not limit.exists() or time.time() < float(limit.read_text("utf-8")):
             return status
         if status.state is JobState.RUNNING:
             (self._state / handle.job / "timeout").touch()
             with suppress(ProcessLookupError):
-                os.killpg(int((self._state / handle.job / "group").read_text()), signal.SIGTERM)
+                os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGTERM)
         return self.judged(status) if (self._state / handle.job / "timeout").exists() else status
 
     def judged(self, status: JobStatus) -> JobStatus:

@@ -316,7 +316,7 @@ class BypassesTheShebang(_Changes):
         if path is None or not path.exists():
             return spec
         return spec.model_copy(
-            update={"executable": "sh", "arguments": ("-c", path.read_text(), "sh", *spec.arguments)}
+            update={"executable": "sh", "arguments": ("-c", path.read_text("utf-8"), "sh", *spec.arguments)}
         )
 
 
@@ -331,7 +331,7 @@ class LinksInputs(_Changes):
         if path is None or not spec.inputs:
             return spec
         links = "".join(f"mkdir -p data; ln -s {quote(str(each.source))} {quote(each.name)}\n" for each in spec.inputs)
-        arguments = ("-c", links + path.read_text(), "sh", *spec.arguments)
+        arguments = ("-c", links + path.read_text("utf-8"), "sh", *spec.arguments)
         return spec.model_copy(update={"executable": "sh", "arguments": arguments, "inputs": ()})
 
 

@@ -45,7 +45,7 @@ class Sandbox:
                 (self._bin / name).symlink_to(found)
         stub = place / "stub"
         note = f'{{ printf \'%s\\0\' "$(($# + 1))" "${{0##*/}}" "$@"; }} >>\'{self._log}\''
-        stub.write_text(f"#!/bin/sh\n{note}\n[ ! -s '{self._listing}' ] || cat '{self._listing}'\n")
+        stub.write_text(f"#!/bin/sh\n{note}\n[ ! -s '{self._listing}' ] || cat '{self._listing}'\n", "utf-8")
         stub.chmod(0o700)
         for word in {word for text in texts for word in re.findall(r"\w[\w.+-]*", text)} - {*_HARMLESS, CANARY}:
             if len(word) < 60:  # noqa: PLR2004 -- no command has a longer name, and some file systems refuse it
@@ -54,7 +54,7 @@ class Sandbox:
 
     def read(self, text: str) -> str:
         """Let a shell read a fragment; return what it complains of."""
-        (self._bin.parent / "text").write_text(text)
+        (self._bin.parent / "text").write_text(text, "utf-8")
         return self._sh(["-n", str(self._bin.parent / "text")], self._bin.parent)
 
     @property
@@ -74,17 +74,17 @@ class Sandbox:
         shutil.rmtree(self._root, ignore_errors=True)
         here = self._root / STAMP
         here.mkdir(parents=True)
-        (here / "wrapper").write_text("exit 0\n")
+        (here / "wrapper").write_text("exit 0\n", "utf-8")
         (here / GLOBBED).touch()
         (self._root / GLOBBED).touch()
-        (self._root / "ids").write_text("".join(f"{each}\n" for each in ids))
+        (self._root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
         self._log.write_bytes(b"")
         self._listing.write_text(listing, "utf-8", "surrogateescape")
         way = "{ :; }" if inside else "plain"
         script = self._bin.parent / "script"
         fragment = "'" + self._tame(text).replace("'", "'\\''") + "'"
         limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
-        script.write_text(f"{limit}\n{text_of('prelude')}\n{way}\neval {fragment}\n")
+        script.write_text(f"{limit}\n{text_of('prelude')}\n{way}\neval {fragment}\n", "utf-8")
         self._sh([str(script)], here if inside else self._root)
         return list(_calls(self._log.read_bytes()))
 
@@ -121,7 +121,7 @@ class Sandbox:
                 start_new_session=True,
             )
             code = _ended(shell)
-        return complaint.read_text(errors="replace").strip() or f"exit code {code}" if code else ""
+        return complaint.read_text("utf-8", "replace").strip() or f"exit code {code}" if code else ""
 
 
 def _ended(shell: subprocess.Popen[bytes]) -> int:
