@@ -108,8 +108,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--intercede-explain", metavar="CLAUSE", help="explain one clause and exit")
 
 
+_FIXTURES = (
+    ("showfixtures", "--fixtures", "--funcargs"),
+    ("show_fixtures_per_test", "--fixtures-per-test"),
+)
+"""What pytest's own options set, whose exit code is 0 whatever a session says, and how they are written."""
+
+
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer what needs no backend."""
+    look = next((each for each in _FIXTURES if getattr(config.option, each[0], False)), None)
+    if look and config.option.intercede_subjects and not {*look[1:]} & {*config.invocation_params.args}:
+        raise pytest.UsageError(
+            f"{look[1]} runs nothing, pytest calls that a success, and it stands in addopts: it would be no gate"
+        )
     if not (config.option.intercede_list or config.option.intercede_explain):
         return None
     asked = any(each.startswith(("--intercede-list", "--intercede-explain")) for each in config.invocation_params.args)
@@ -126,6 +138,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
     if config.option.intercede_subjects:
         _require_this_one()
+        config.addinivalue_line("markers", "thread_unsafe(reason): not to be run in several threads at once")
         from intercede.testing.plugin import Suite
 
         if config.pluginmanager.register(Suite(config), "intercede-suite") is None:

@@ -63,14 +63,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, site: Path, run_module: "RunModule") -> Pytest:
     """Run pytest in a directory that holds the conftest and nothing else, with no plugins but ours."""
 
-    def pytest_run(*arguments: str, conftest: str = "", where: str = ".", path: Path = SOURCES) -> Run:
+    def pytest_run(
+        *arguments: str, conftest: str = "", plugin: str = "", where: str = ".", path: Path = tmp_path
+    ) -> Run:
         (tmp_path / "conftest.py").write_text(CONFTEST + conftest)
+        (tmp_path / "another_plugin.py").write_text(plugin)
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "INTERCEDE"))}
         variables = {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": os.pathsep.join(map(str, (SOURCES, HERE, site, path))),
         }
-        options = ("-p", "intercede_pytest")
+        options = ("-p", "intercede_pytest", *(("-p", "another_plugin") if plugin else ()))
         return Run(run_module("pytest", *options, *arguments, directory=tmp_path / where, variables=ours | variables))
 
     return pytest_run
@@ -228,8 +231,11 @@ def test_what_addopts_selects_is_incomplete(run: Pytest) -> None:
 @pytest.mark.parametrize(
     ("conftest", "why"),
     [
-        ("def pytest_collection_modifyitems(items): [i.add_marker(pytest.mark.skip) for i in items]", "a skip mark"),
-        ("@pytest.fixture(autouse=True)\ndef broken(): raise OSError('no')", "a failing fixture"),
+        (
+            "def pytest_collection_modifyitems(items): [i.add_marker(pytest.mark.skip) for i in items]",
+            "a skip: unconditional skip",
+        ),
+        ("@pytest.fixture(autouse=True)\ndef broken(): raise OSError('no')", "a failing fixture: OSError: no"),
     ],
 )
 def test_what_surrounds_a_check_cannot_pass_it(run: Pytest, conftest: str, why: str) -> None:
@@ -716,3 +722,199 @@ def test_the_version_of_a_distribution_gives_no_orders(run: Pytest, tmp_path: Pa
 
     assert "(loud)" in outcome.last
     assert "\x1b" not in outcome.text
+
+
+_RUN_AGAIN = """
+from _pytest.runner import runtestprotocol
+def pytest_runtest_protocol(item, nextitem):
+    for attempt in range(3):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if not any(each.failed for each in reports):
+            break
+"""
+_SWALLOWED = {
+    "keeps the first report": "    for each in reports: item.ihook.pytest_runtest_logreport(report=each)\n    return True\n",
+    "shows none": "    return True\n",
+}
+_RERUNS = {name: _RUN_AGAIN + rest for name, rest in _SWALLOWED.items()} | {
+    "overwrites the result": """
+import pytest
+from _pytest.runner import CallInfo
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "call" and report.failed:
+        again = CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+        report.outcome, report.longrepr = pytest.TestReport.from_item_and_call(item, again).outcome, None
+    return report
+""",
+    "makes a report of its own": """
+import pytest
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    yield
+    report = pytest.TestReport.from_item_and_call(item, call)
+    report.outcome, report.longrepr = "passed", None
+    return report
+""",
+}
+
+
+@pytest.mark.parametrize("options", [(), ("-x",)], ids=["together", "one at a time"])
+@pytest.mark.parametrize("conftest", _RERUNS.values(), ids=_RERUNS)
+def test_what_was_seen_red_is_red_whatever_report_is_shown(
+    run: Pytest, conftest: str, options: tuple[str, ...]
+) -> None:
+    """The verdict is about what the kit saw: flaky keeps the first report, pytest-retry shows the last one's outcome."""
+    outcome = run('--intercede-backend={"type": "tiny", "flaky": 2}', *options, "-q", conftest=conftest)
+
+    assert outcome.code == 1, outcome
+    assert "NOT CONFORMANT" in outcome.last
+
+
+_KEPT_FROM_RUNNING = {
+    "skips before": ("def pytest_runtest_setup(item): pytest.skip('benchmarks only')", "a skip: benchmarks only"),
+    "skips when called": ("def pytest_runtest_call(item): pytest.skip('out of time')", "a skip: out of time"),
+    "fails when called": ("def pytest_runtest_call(item): pytest.fail('Timeout')", "Failed: Timeout"),
+    "says that it ran": ("def pytest_pyfunc_call(pyfuncitem): return True", "or not at all"),
+    "runs nothing": ("def pytest_runtest_protocol(item): return True", "which ran other tests only"),
+    "deselects beside the user": (
+        """def pytest_collection_modifyitems(config, items):
+            config.hook.pytest_deselected(items=list(items))
+            items.clear()""",
+        "another_plugin, which deselected tests",
+    ),
+    "deselects late": ("def pytest_collection_finish(session): session.items.clear()", "which ran other tests only"),
+    "repeats": (
+        """def pytest_generate_tests(metafunc):
+            metafunc.fixturenames.append('again')
+            metafunc.parametrize('again', range(2))""",
+        "--intercede-repeat=N repeats checks",
+    ),
+}
+
+
+@pytest.mark.parametrize(("plugin", "why"), _KEPT_FROM_RUNNING.values(), ids=_KEPT_FROM_RUNNING)
+def test_what_was_chosen_and_kept_from_running_is_incomplete(run: Pytest, plugin: str, why: str) -> None:
+    """PARTIAL is what the user left out. What somebody else kept from running passes no gate, and the line says why."""
+    outcome = run(red("IC-STATUS-01"), "-q", "IC-STATUS-01", plugin=f"import pytest\n{plugin}\n")
+
+    assert outcome.code == 1, outcome
+    assert outcome.last.startswith("intercede: tiny: INCOMPLETE, 1 MUST did not run: IC-STATUS-01 (lost to "), outcome
+    assert outcome.last.endswith(f"{why})"), outcome
+
+
+def test_an_interruption_beside_a_selection_is_incomplete(run: Pytest) -> None:
+    """What was chosen is named, and nothing else."""
+    plugin = "def pytest_runtest_setup(item):\n    if 'SUBMIT-02' in item.name: raise KeyboardInterrupt\n"
+    outcome = run(TINY, "-q", "-k", "SUBMIT", plugin=plugin)
+
+    assert outcome.code == 2, outcome
+    assert outcome.last.endswith("INCOMPLETE, 1 MUST did not run: IC-SUBMIT-02 (lost to an interruption)")
+
+
+def test_a_check_is_run_once_though_two_threads_enter_it(run: Pytest) -> None:
+    """As pytest-run-parallel does with what is not marked thread_unsafe: both are told what came of it."""
+    conftest = """
+import threading
+def in_two(function):
+    def call(**arguments):
+        threads = [threading.Thread(target=function, kwargs=arguments, daemon=True) for _ in range(2)]
+        for each in threads: each.start()
+        for each in threads: each.join(20)
+        assert not any(each.is_alive() for each in threads)
+    return call
+def pytest_collection_finish(session):
+    for item in session.items:
+        assert item.get_closest_marker("thread_unsafe")
+        item.obj = in_two(item.obj)
+"""
+    outcome = run("--intercede-backend=rich", "-q", "--strict-markers", conftest=conftest)
+
+    assert outcome.code == 0, outcome
+    assert "is CONFORMANT" in outcome.last
+
+
+_DISTURBANCES = {
+    "clock": ("monkeypatch.setattr(time, 'monotonic', lambda: 5e9)", "a false clock: time.monotonic()"),
+    "date": ("monkeypatch.setattr(time, 'time', lambda: 0.0)", "a false clock: time.time()"),
+    "sockets": (
+        "monkeypatch.setattr(socket, 'socket', lambda *_: 1 / 0)",
+        "blocked sockets: ZeroDivisionError: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("patch", "why"), _DISTURBANCES.values(), ids=_DISTURBANCES)
+def test_what_disturbs_the_process_is_named_and_speaks_against_nobody(run: Pytest, patch: str, why: str) -> None:
+    """A fixture around each test that stops the clock, or takes the sockets away, as freezegun and pytest-socket do."""
+    conftest = f"import pytest, socket, time\n@pytest.fixture(autouse=True)\ndef around(monkeypatch): {patch}\n"
+    outcome = run(TINY, "-q", conftest=conftest)
+
+    assert outcome.code == 1, outcome
+    assert "INCOMPLETE, 4 MUST did not run" in outcome.last
+    assert f"(lost to {why}" in outcome.last
+
+
+def test_a_fixture_that_watches_for_leaks_is_named_and_speaks_against_nobody(run: Pytest) -> None:
+    """It fails behind the checks: the run is red, the subject is CONFORMANT, and a line says what it is about."""
+    watching = "import pytest\n@pytest.fixture(autouse=True)\ndef around():\n    yield\n    raise OSError('2 threads leaked')\n"
+    outcome = run(TINY, "-q", conftest=watching)
+
+    assert outcome.code == 1, outcome
+    assert outcome.last == GREEN
+    assert "behind a check a fixture failed, 6 times: OSError: 2 threads leaked" in outcome.lines[-2]
+
+
+@pytest.mark.parametrize(
+    "look", ["--co", "--setup-only", "--setup-plan", "--fixtures", "--fixtures-per-test", "--cache-show"]
+)
+def test_no_look_at_what_there_is_replaces_a_report(run: Pytest, tmp_path: Path, look: str) -> None:
+    """Nothing runs, so there is nothing to write, and nothing passes: in addopts it is no gate."""
+    report = tmp_path / "report" / "conformance.json"
+    report.parent.mkdir()
+    report.write_text("of an earlier run")
+
+    outcome = run(TINY, look, "--intercede-report=report")
+    gate = run(TINY, "-o", f"addopts={look}", "--intercede-report=report")
+
+    assert outcome.code == 0, outcome
+    assert outcome.last == "intercede: tiny: PARTIAL, 0 of 4 MUST ran"
+    assert gate.code == (4 if look in {"--fixtures", "--fixtures-per-test"} else 1), gate
+    assert "in addopts" in gate.text
+    assert report.read_text() == "of an earlier run"
+
+
+def test_a_report_that_cannot_be_written_is_a_usage_error(run: Pytest, tmp_path: Path) -> None:
+    """Before anything starts: a directory lies where a report is to be, or the directory itself is none."""
+    (tmp_path / "report" / "conformance.json").mkdir(parents=True)
+    (tmp_path / "file").touch()
+
+    for directory in ("report", "file"):
+        outcome = run(TINY, f"--intercede-report={directory}")
+
+        assert outcome.code == 4, outcome
+        assert "--intercede-report: " in outcome.text
+
+
+def test_a_report_that_cannot_be_written_any_more_swallows_no_verdict(run: Pytest) -> None:
+    """The run says so, is red, and gives its verdict."""
+    removing = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('report')\n"
+    outcome = run(TINY, "-q", "--intercede-report=report", conftest=removing)
+
+    assert outcome.code == 1, outcome
+    assert "not all that was asked for could be written" in outcome.lines[-2]
+    assert outcome.last == GREEN
+
+
+def test_a_red_check_failed_and_is_not_broken(run: Pytest) -> None:
+    """By the class of the exception, as Allure and others tell one from the other."""
+    plugin = """
+def pytest_runtest_makereport(call):
+    if call.excinfo:
+        print("\\nfailed" if call.excinfo.errisinstance(AssertionError) else "\\nbroken")
+"""
+    outcome = run(red("IC-STATUS-01"), "-q", "-s", "IC-STATUS-01", plugin=plugin)
+
+    assert outcome.code == 1, outcome
+    assert "failed" in outcome.lines

@@ -148,4 +148,5 @@ def _inspected(plan: Plan, subject: RegistrySubject, facts: Facts, told: Told, s
         lost_to="an interruption" if stop.is_set() else "",
         unchosen=not any(each.level is Level.MUST for each in wanted.values()),
         stale=plan.stale,
+        chosen=frozenset(wanted),
     )

@@ -27,6 +27,8 @@ class Area(pytest.Module):
     run: Callable[[Clause, str], None]
     clauses: dict[str, Clause]
     wanted: frozenset[str]
+    multiplied = False
+    """Whether somebody gave its checks further parameters. Such items are other ones, and none of them is wanted."""
 
     @classmethod
     def of(
@@ -63,7 +65,8 @@ class Area(pytest.Module):
 
         check.__doc__ = clause.title
         marked = pytest.mark.intercede(level=clause.level.value, area=clause.area, capability=clause.capability)
-        return marked(check)
+        # Plugins that run a test in several threads at once run this one in the main thread, where it can guard the process.
+        return pytest.mark.thread_unsafe(reason="checks share an event loop")(marked(check))
 
     def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- pytest's signature
         """Whatever the user's python_functions says."""
@@ -76,6 +79,8 @@ class Area(pytest.Module):
     def collect(self) -> Iterator[pytest.Item]:
         """Collect the wanted checks, whose path is then the file that each really lies in: --nf asks for its age."""
         for item in super().collect():
+            if isinstance(item, pytest.Function):
+                self.multiplied |= item.callspec.params.keys() != {SUBJECT}
             if isinstance(item, pytest.Function) and item.nodeid in self.wanted:
                 item.path = Path(inspect.getfile(self.clauses[item.originalname].check))
                 yield item

@@ -93,6 +93,7 @@ class _Stays:
             for name in names:
                 self._undo.callback(setattr, owner, name, getattr(owner, name))
         self._undo.callback(sys.setswitchinterval, sys.getswitchinterval())
+        self._replace_policy()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, TypeError):  # it is none, or lets nobody touch it
                 self._undo.callback(vars(stream).pop, "close", None)
@@ -107,6 +108,14 @@ class _Stays:
         start = threading.Thread.start
         self._undo.callback(setattr, threading.Thread, "start", start)
         threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # put back when all is done
+
+    def _replace_policy(self) -> None:
+        """Let asyncio wait for child processes: until 3.14 it asks the policy how, and that of uvloop cannot say."""
+        if sys.version_info < (3, 14):
+            policy = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated] -- not yet there
+            put = asyncio.set_event_loop_policy  # pyright: ignore[reportDeprecated] -- as above
+            self._undo.callback(put, policy)
+            put(asyncio.DefaultEventLoopPolicy())
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from intercede.testing.running import JOBS
 from intercede.testing.subjects import RegistrySubject, Role
 from intercede.testing.verdict import Facts, Profile, Result, in_profile
 
-__all__ = ["ROOT", "Options", "Plan", "node_id", "selects", "settle"]
+__all__ = ["LOOKS", "ROOT", "Options", "Plan", "node_id", "selects", "settle"]
 
 _SCALE = 1e6
 """More is no bound: a check would take weeks."""
@@ -198,14 +198,24 @@ def _matching(wanted: str, every: Iterable[str]) -> list[str]:
     return found
 
 
+LOOKS = {
+    "collectonly": ("--collect-only", "--collectonly", "--co"),
+    "setuponly": ("--setup-only", "--setuponly"),
+    "setupplan": ("--setup-plan", "--setupplan"),
+    "showfixtures": ("--fixtures", "--funcargs"),
+    "show_fixtures_per_test": ("--fixtures-per-test",),
+    "cacheshow": ("--cache-show",),
+}
+"""The options of pytest that run nothing, by the name of what they set."""
 _SELECTING = (
     *("--deselect", "--last-failed", "--lf", "--stepwise", "--stepwise-skip", "--sw", "--sw-skip"),
-    *("--stepwise-reset", "--sw-reset", "--collect-only", "--collectonly", "--co"),
+    *("--stepwise-reset", "--sw-reset"),
+    *(each for spellings in LOOKS.values() for each in spellings),
 )
 
 
 def selects(arguments: Iterable[str]) -> bool:
-    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect; or --collect-only."""
+    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect; or run none of them."""
     return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
 
 

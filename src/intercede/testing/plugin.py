@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import shlex
+import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -25,19 +26,21 @@ from intercede.testing.collection import SUBJECT, Area, areas
 from intercede.testing.finding import plain
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
-from intercede.testing.plan import ROOT, Plan, node_id, selects, settle
+from intercede.testing.plan import LOOKS, ROOT, Plan, node_id, selects, settle
 from intercede.testing.report import explained, listed, prepare, properties, write
 from intercede.testing.running import Inspection
+from intercede.testing.surroundings import disturbance
 from intercede.testing.verdict import Facts, Report, Result, State, judge
 
-__all__ = ["Suite", "_Red", "answer"]
+__all__ = ["Suite", "_Broken", "_Red", "answer"]
 
 _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
-_DROPPED = "intercede_dropped"
-"""Where the controller finds whether checks vanished in a worker."""
-_LEFT = "intercede_left"
-"""Where the controller finds what a worker left behind."""
+_SEEN = "intercede_seen"
+"""Where the controller finds what a worker saw: results, what the user deselected, what the rest was lost to, and what is left behind."""
+_MULTIPLIED = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
+_LONGEST = 300
+"""So much is told of the reason why checks did not run."""
 _OUTCOME = "intercede"
 """The attribute of a report that holds what became of a check."""
 
@@ -56,8 +59,15 @@ def answer(config: pytest.Config) -> int:
     return 0
 
 
-class _Red(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+class _Red(AssertionError):  # noqa: N818 -- a finding about a subject, and plugins tell failed from broken by this class
     """A check is red. The text says everything."""
+
+
+class _Broken(Exception):  # noqa: N818 -- as above
+    """The check itself broke, or could not even begin."""
+
+
+_OURS = (_Red, _Broken)
 
 
 class Suite:
@@ -75,7 +85,6 @@ class Suite:
         arguments = config.invocation_params.args
         self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
-        self._dropped = False
         self._directory = _report_directory(config)
         self._inspections = {
             each.id: Inspection(
@@ -93,6 +102,8 @@ class Suite:
         self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
         self._left: list[str] = []
         self._lost_to = ""
+        self._complaints: dict[str, int] = {}
+        """What failed behind a check, which it says nothing of, and how often."""
         self._collected: set[str] = set()
 
     # Collection
@@ -107,6 +118,8 @@ class Suite:
             report.result.extend(areas(collector, self.plan.wanted, self._run))
         elif report.passed and isinstance(collector, Area) and not report.result:
             report.result.extend(collector.collect())
+        if isinstance(collector, Area) and collector.multiplied:
+            self._lost_to = _MULTIPLIED
         return report
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -128,14 +141,17 @@ class Suite:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
         ids = [each.nodeid for each in session.items]
-        # A selection leaves out what it deselects. What merely vanishes beside it was not chosen by anybody.
-        self._dropped = not self._notice_lost(ids) <= self._deselected
+        self._notice_lost(ids)
         for of, inspection in self._inspections.items():
             inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember what was left out in pytest's own way, as by -k."""
-        self._deselected.update(each.nodeid for each in items)
+        """Remember what pytest itself left out, as by -k. What somebody else leaves out beside that was not asked for."""
+        caller, ids = _caller(), {each.nodeid for each in items}
+        if caller.startswith("_pytest."):
+            self._deselected |= ids
+        elif not self.plan.wanted.isdisjoint(ids):
+            self._lost_to = f"{caller.partition('.')[0]}, which deselected tests"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -144,18 +160,28 @@ class Suite:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
-        """Hear from a worker what was dropped there."""
-        told: dict[str, object] = getattr(node, "workeroutput", {})
-        self._dropped |= bool(told.get(_DROPPED))
-        self._left += cast("list[str]", told.get(_LEFT, []))
+        """Hear from a worker what it saw, whatever became of its reports. One that crashed does not say."""
+        told = getattr(node, "workeroutput", {}).get(_SEEN)
+        if told is not None:
+            self._deselected.update(told["deselected"])
+            self._lost_to = told["lost_to"] or self._lost_to
+            self._left += told["left"]
+            for subject, results in told["results"].items():
+                for each in results:
+                    self._keep(subject, Result.of(each))
 
-    def _notice_lost(self, ids: Sequence[str]) -> frozenset[str]:
-        """Return what is to run and was not collected, and guess who is to blame for it."""
+    def _notice_lost(self, ids: Sequence[str]) -> None:
+        """Notice what is to run and was not collected, and guess who is to blame for it."""
         self._collected.update(ids)
-        lost = self.plan.wanted.difference(ids)
-        if lost:
-            self._lost_to = _filter_in(self._config)
-        return lost
+        if self.plan.wanted.difference(ids):
+            self._lost_to = self._lost_to or _filter_in(self._config, selected=self._selected)
+
+    def _keep(self, subject: str, result: Result) -> None:
+        """Keep what became of a check: red for good, if it ever was."""
+        results = self._results[subject]
+        earlier = results.get(result.clause)
+        if earlier is None or not earlier.state.red:
+            results[result.clause] = result
 
     # One check
 
@@ -179,11 +205,20 @@ class Suite:
             items[index] = item
 
     def _run(self, clause: Clause, subject_id: str) -> None:
-        result = self._inspections[subject_id].run(clause)
+        inspection = self._inspections[subject_id]
+        if clause.id not in inspection.results and (disturbed := disturbance()):
+            raise _Broken(f"not checked: {disturbed}")
+        try:
+            result = inspection.run(clause)
+        except Exception:
+            inspection.results[clause.id] = Result(
+                clause.id, State.ERROR, message="the kit itself broke, please report it"
+            )
+            raise
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.red:
-            raise _Red(result.text)
+            raise (_Broken if result.state is State.ERROR else _Red)(result.text)
 
     def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
         option = self._config.option
@@ -203,8 +238,11 @@ class Suite:
         if isinstance(item, pytest.Function) and isinstance(item.parent, Area):
             inspection, clause = self._inspections[str(item.callspec.params[SUBJECT])], CLAUSES[item.originalname]
             if call.when == "call":
-                broken = Result(clause.id, State.ERROR, message="the kit itself broke, please report it")
-                _dress(report, call, clause, inspection.results.get(clause.id, broken), inspection.facts)
+                result = inspection.results.get(clause.id)
+                if result is None:
+                    _tell_not_run(report, call, clause)
+                else:
+                    _dress(report, call, clause, result, inspection.facts)
             report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
         return report
 
@@ -232,13 +270,13 @@ class Suite:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            result, results = Result.of(outcome["result"]), self._results[outcome["subject"]]
-            earlier = results.get(result.clause)
-            if earlier is None or not earlier.state.red:  # nobody reruns until it is green
-                results[result.clause] = result
+            self._keep(outcome["subject"], Result.of(outcome["result"]))
         elif not report.passed and report.nodeid in self.plan.wanted:
-            failed = "a failing fixture" if report.when == "setup" else "a crashed worker"
-            self._lost_to = failed if report.failed else "a skip mark"
+            if report.when == "teardown":
+                said = _reason_of(report)
+                self._complaints[said] = self._complaints.get(said, 0) + 1
+            else:
+                self._lost_to = _loss_of(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
@@ -254,22 +292,28 @@ class Suite:
         """Settle the report, the exit code, and, after everything else, the verdict."""
         self._close(session)
         told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
-        told |= {_DROPPED: self._dropped, _LEFT: self._left}
+        told[_SEEN] = {
+            "results": {each: list(map(_basic, of.values())) for each, of in self._results.items()},
+            "deselected": list(self._deselected),
+            "lost_to": self._lost_to,
+            "left": self._left,
+        }
         yield
         status, config = session.exitstatus, self._config
         if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
             return
-        self._lost_to = self._lost_to or _stop_of(session)
+        self._lost_to = _stop_of(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
         reports = self._reports()
-        if not config.option.collectonly:  # it says nothing that should replace what an earlier run wrote
-            if self._directory:
-                write(reports, self._directory, self._started)
-            self._rewrite_known(reports)
-        if status == pytest.ExitCode.NO_TESTS_COLLECTED or not all(each.verdict.good for each in reports):
+        # A look at what there is says nothing that should replace what an earlier run wrote.
+        written = bool(_look(config)) or self._write_all(reports)
+        good = written and all(each.verdict.good for each in reports)
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
         for warning in dict.fromkeys(each for facts in self.plan.facts for each in facts.warnings):
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
+        for said, often in self._complaints.items():
+            self._write_line(f"intercede: {_complaint(said, often)}", yellow=True)
         for each in reports:
             self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
 
@@ -284,6 +328,19 @@ class Suite:
             except KeyboardInterrupt:
                 session.exitstatus = pytest.ExitCode.INTERRUPTED
             self._left += inspection.left
+            for result in inspection.results.values():
+                self._keep(inspection.facts.id, result)
+
+    def _write_all(self, reports: Sequence[Report]) -> bool:
+        """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
+        try:
+            if self._directory:
+                write(reports, self._directory, self._started)
+            self._rewrite_known(reports)
+        except (ImportError, OSError) as error:
+            self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
+            return False
+        return True
 
     def _rewrite_known(self, reports: Sequence[Report]) -> None:
         known = self.plan.known
@@ -312,16 +369,23 @@ class Suite:
                 CLAUSES,
                 self._results[facts.id],
                 profile=self.plan.profile,
-                selected=self._selected and not self._dropped,
+                selected=self._selected,
+                chosen=self._chosen(facts),
                 required=self.plan.required,
-                lost_to=self._lost_to,
+                lost_to=self._inspections[facts.id].scrub(self._lost_to),
                 stale=() if self._selected else self.plan.stale,
-                unchosen=not any(
+                unchosen=not _look(self._config)
+                and not any(
                     node_id(each, facts.id) in self._collected for each in CLAUSES.values() if each.level is Level.MUST
                 ),
             )
             for facts in self.plan.facts
         ]
+
+    def _chosen(self, facts: Facts) -> frozenset[str]:
+        """Return the clauses that the command line left to run, as far as it asks for a run at all."""
+        left = frozenset[str]() if _look(self._config) else self.plan.wanted - self._deselected
+        return frozenset(each.id for each in CLAUSES.values() if node_id(each, facts.id) in left)
 
 
 def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
@@ -352,11 +416,24 @@ def _node_of(argument: str, config: pytest.Config) -> str | None:
 
 def _stop_of(session: pytest.Session) -> str:
     """Tell what ended a run early, or let none begin."""
-    if session.config.option.collectonly:
-        return "--collect-only in addopts"
+    if look := _look(session.config):
+        return f"{look} in addopts"
     if session.shouldfail:
         return "-x"
     return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
+
+
+def _look(config: pytest.Config) -> str:
+    """Return the option that lets nothing run; empty: there is none."""
+    return next((names[0] for name, names in LOOKS.items() if getattr(config.option, name, None)), "")
+
+
+def _caller() -> str:
+    """Return the module that called the hook that asks."""
+    frame = sys._getframe(2)  # noqa: SLF001 -- documented, and pytest tells a hook nothing of its caller
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pluggy":
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
 
 
 def _inherited(config: pytest.Config) -> Plan | None:
@@ -370,7 +447,7 @@ def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
     try:
         return settle(
             option.intercede_subjects,
-            probe=not option.collectonly,
+            probe=not _look(config),
             file=option.intercede_config,
             profile=option.intercede_profile,
             require=option.intercede_require,
@@ -407,10 +484,10 @@ def _report_directory(config: pytest.Config) -> Path | None:
     return directory
 
 
-def _filter_in(config: pytest.Config) -> str:
-    """Guess who filters the checks away."""
+def _filter_in(config: pytest.Config, *, selected: bool) -> str:
+    """Guess who filters the checks away, beside a selection of the command line's or without one."""
     option = config.option
-    if option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False):
+    if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
         return "addopts"
     has_conftest = any(name.endswith("conftest.py") for name, _ in config.pluginmanager.list_name_plugin())
     return "conftest.py" if has_conftest else "a plugin"
@@ -421,7 +498,7 @@ def _dress(
 ) -> None:
     """Put what became of a check into pytest's terms."""
     report.user_properties += properties(facts, clause, result)
-    setattr(report, _OUTCOME, {"subject": facts.id, "result": {**asdict(result), "state": result.state.value}})
+    setattr(report, _OUTCOME, {"subject": facts.id, "result": _basic(result)})
     vars(report).pop("wasxfail", None)
     if _is_expected(clause, result):
         report.outcome, report.wasxfail = "skipped", result.message
@@ -429,12 +506,57 @@ def _dress(
         report.outcome = "passed" if result.state is State.PASSED else "skipped"
     else:
         report.outcome = "failed"
-    if call.excinfo is not None and call.excinfo.errisinstance(_Red):
-        _say(report, call.excinfo, clause, result.message)
+    if call.excinfo is not None and call.excinfo.errisinstance(_OURS):
+        _show(report, call.excinfo, clause, result.message)
     elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
         report.longrepr = f"{ROOT}/{clause.area}", 1, f"Skipped: {result.message}"  # not where the kit says so
     elif result.detail:
         report.sections.append(("intercede", result.text))
+
+
+def _basic(result: Result) -> dict[str, object]:
+    """Put a result into basic types."""
+    return {**asdict(result), "state": result.state.value}
+
+
+def _tell_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
+    """Say in pytest's terms that a check was not even begun: somebody skipped it, ended it, or only said that it ran."""
+    if call.excinfo is None:
+        report.outcome = "failed"
+        report.longrepr = (
+            "not checked: a plugin or conftest.py called the test's function in its own way, or not at all"
+        )
+    elif call.excinfo.errisinstance(_Broken):
+        _show(report, call.excinfo, clause, str(call.excinfo.value))
+
+
+def _loss_of(report: pytest.TestReport) -> str:
+    """Tell what kept a check from running."""
+    reason = _reason_of(report).removeprefix("not checked: ")
+    if report.skipped:
+        return f"a skip: {reason}"
+    if report.when == "call":
+        return reason
+    return f"a failing fixture: {reason}" if report.when == "setup" else "a crashed worker"
+
+
+def _reason_of(report: pytest.TestReport) -> str:
+    """Return in a line why a test failed or was skipped."""
+    told = report.longrepr
+    if isinstance(told, tuple):
+        return told[2].removeprefix("Skipped: ")
+    crash = getattr(told, "reprcrash", None)
+    lines = (str(told) if crash is None else str(crash.message)).strip().splitlines()
+    return lines[0][:_LONGEST] if lines else "no reason was given"
+
+
+def _complaint(said: str, often: int) -> str:
+    """Tell of what failed behind checks: it is about this process, and decides nothing about a subject."""
+    times = "once" if often == 1 else f"{often} times"
+    return (
+        f"behind a check a fixture failed, {times}: {said}. That is about this process, where checks share an event loop and its "
+        "thread, and not about the subject: let a fixture that watches for leaks leave out what is marked intercede"
+    )
 
 
 def _is_expected(clause: Clause, result: Result) -> bool:
@@ -446,8 +568,10 @@ def _is_red_should(clause: Clause, result: Result) -> bool:
     return result.state is State.FAILED and clause.level is Level.SHOULD
 
 
-def _say(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str) -> None:
-    """Show what the check says instead of the frames of the kit, also in the line of the short summary."""
+def _show(
+    report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
+) -> None:
+    """Show what an exception of ours says instead of the frames of the kit, and the message in the short summary's line."""
     shown = excinfo.getrepr(style="value")
     if shown.reprcrash is not None:
         shown.reprcrash.message = message

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -134,6 +135,7 @@ class Inspection:
         self.results: dict[str, Result] = {}
         self._ahead: dict[str, Result] = {}
         self._together: list[Together[Result]] = []
+        self._turn = threading.RLock()
         self._children = asyncio.Semaphore(os.cpu_count() or 2)  # each is an interpreter that starts
         self._begun: dict[Context, str] = {}
         """What checks were given, with the clause's id, as long as anything of it may be left."""
@@ -154,13 +156,16 @@ class Inspection:
                 error.add_note(f"left behind: {each}")
 
     def run(self, clause: Clause) -> Result:
-        """Check one clause, unless it is known already what must come of it.
+        """Check one clause, unless it is known already what must come of it, or what came of it.
+
+        Whoever asks again, from whichever thread, is told the same: no check is run until it is green.
 
         Raises:
             KeyboardInterrupt: The user's own. Closing ends what was started.
         """
         try:
-            return self._ran(clause)
+            with self._turn:
+                return self.results.get(clause.id) or self._ran(clause)
         except KeyboardInterrupt:
             self._interrupted = True
             raise
@@ -234,7 +239,7 @@ class Inspection:
 
     def _known(self, clause_id: str) -> Result:
         if clause_id not in self.results and clause_id in self.planned:
-            self._ahead[clause_id] = self.run(self.planned[clause_id])
+            self.run(self.planned[clause_id])
         return self.results.get(clause_id, Result(clause_id))
 
     def _foregone(self, clause: Clause) -> Result | None:

@@ -1,7 +1,7 @@
 """From what became of each check to one word. Pure: no I/O, no clock, no pytest.
 
-Any red MUST: NOT CONFORMANT. Else, where the command line itself selected: PARTIAL. Else, where a MUST of the profile
-did not run: INCOMPLETE. Else CONFORMANT.
+Any red MUST: NOT CONFORMANT. Else, if a MUST of the profile did not run, of those that the command line chose if it did
+so: INCOMPLETE. Else, where the command line itself selected: PARTIAL. Else CONFORMANT.
 """
 
 from collections import Counter
@@ -209,6 +209,8 @@ class Report:
     """Whether the selection left none of its MUST."""
     stale: tuple[str, ...] = ()
     """Known failures that match nothing, a sentence each."""
+    chosen: frozenset[str] = frozenset()
+    """What the command line chose to run, if it chose."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
     """The verdict in a sentence."""
@@ -251,9 +253,9 @@ class Report:
     def _judged(self) -> Verdict:
         if self._unclaimed or (self.stale and not self.selected) or self._decisive:
             return Verdict.NOT_CONFORMANT
-        if self.selected:
-            return Verdict.PARTIAL
-        return Verdict.INCOMPLETE if self.missing else Verdict.CONFORMANT
+        if self.lost:
+            return Verdict.INCOMPLETE
+        return Verdict.PARTIAL if self.selected else Verdict.CONFORMANT
 
     @property
     def _decisive(self) -> tuple[str, ...]:
@@ -274,6 +276,11 @@ class Report:
         return tuple(each for each in self.counted(Level.MUST) if self.results[each].state not in _RAN)
 
     @property
+    def lost(self) -> tuple[str, ...]:
+        """Those of them that were to run."""
+        return tuple(each for each in self.missing if each in self.chosen or not self.selected)
+
+    @property
     def _known(self) -> tuple[str, ...]:
         return tuple(each.clause for each in self.results.values() if each.state is State.KNOWN)
 
@@ -292,7 +299,7 @@ class Report:
                 return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_to})" if self.lost_to else ""
-                missing = self.missing
+                missing = self.lost
                 return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_listed(missing)}{lost}"
 
     def _tally(self) -> str:
@@ -332,6 +339,7 @@ def judge(
     lost_to: str = "",
     unchosen: bool = False,
     stale: tuple[str, ...] = (),
+    chosen: frozenset[str] = frozenset(),
 ) -> Report:
     """Give the verdict on a subject.
 
@@ -345,15 +353,16 @@ def judge(
         lost_to: What kept missing checks from running.
         unchosen: Whether the selection left none of its MUST.
         stale: Known failures that match nothing.
+        chosen: What the command line chose to run, if it chose.
     """
     needed = {each.id: needs(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses, needed):
         result = results.get(each.id, Result(each.id))
-        chosen = not selected or each.id in results
-        settled[each.id] = _settled(each, result, facts, needed[each.id] if chosen else (), settled)
+        ran = not selected or each.id in results
+        settled[each.id] = _settled(each, result, facts, needed[each.id] if ran else (), settled)
     ordered = {each: settled[each] for each in clauses}
-    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale)
+    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale, chosen)
 
 
 def in_profile(clause: Clause, profile: Profile) -> bool:

@@ -89,7 +89,7 @@ def _wholeness(report: Report) -> dict[str, object]:
 def _why(report: Report, result: Result) -> str:
     if result.message:
         return result.message
-    if report.selected:
+    if result.clause not in report.lost:
         return "it was not selected"
     return f"lost to {report.lost_to}" if report.lost_to else "nobody reported on it"
 

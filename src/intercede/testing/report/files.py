@@ -18,6 +18,8 @@ __all__ = ["prepare", "write"]
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
 _LONGEST = 100
+_NAMES = ("conformance", "badge")
+"""How the names of reports begin."""
 
 
 def prepare(directory: Path) -> None:
@@ -25,10 +27,14 @@ def prepare(directory: Path) -> None:
 
     Raises:
         ImportError: The extra `testing` is not installed; the message says what to do.
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be made, or a report cannot be written there.
     """
     _require_jinja()
     directory.mkdir(parents=True, exist_ok=True)
+    _write(directory / f".conformance.{secrets.token_hex(4)}", "a report can be written here\n").unlink()
+    taken = [each for each in directory.iterdir() if each.name.startswith(_NAMES) and each.is_dir()]
+    if taken:
+        raise IsADirectoryError(f"a report is to be written to {taken[0]}, and a directory is there")
 
 
 def _require_jinja() -> None:
