@@ -80,7 +80,7 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
     title="Every job of every submission with a tag is found by it, each once, and no other.",
     level=MUST,
     capability="find",
-    depends=("IC-STATUS-05", "IC-SHAPE-05"),
+    depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-HANDLE-01", "IC-HANDLE-04"),
     look_at=(
         "A map from tag to one submission: several may share a tag. A tag that is written to the first copy only, or "
         "looked for among unfinished jobs only. An id that is listed for the array and again for each task."

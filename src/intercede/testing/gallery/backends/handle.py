@@ -21,7 +21,6 @@ class HandlesKnowMore(FakeBackend):
     """Handles are of a type of its own, which JSON does not give back."""
 
     caught_by = "IC-HANDLE-01"
-    also = ("IC-FIND-01",)
     seen = "expected the handle to equal what JSON gives back"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
@@ -73,7 +72,6 @@ class PacksMuchIntoHandles(FakeBackend):
     """The specification travels in the handle."""
 
     caught_by = "IC-HANDLE-04"
-    also = ("IC-FIND-01",)
     seen = "expected at most 512 characters"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
