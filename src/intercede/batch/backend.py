@@ -15,10 +15,11 @@ from intercede.batch.fetching import Limits, Parcel
 from intercede.batch.framing import Answer
 from intercede.batch.layout import Job, handle_of, job_of, new_stamp
 from intercede.batch.options import LONGEST, MOST, hinted, within
+from intercede.batch.parsing import checked, parsing
 from intercede.batch.polls import Polls
 from intercede.batch.records import FOREIGN, Record
 from intercede.batch.shell import Shell, call, text_of
-from intercede.batch.station import Look, Station, checked, lines_of, said_of, settling
+from intercede.batch.station import Look, Station, lines_of, said_of, settling
 from intercede.batch.submission import Package, quoted_tag
 from intercede.contract.errors import (
     ConfigError,
@@ -213,7 +214,8 @@ class BatchBackend:
     def _queued(self, batch: Batch, answer: CommandResult) -> Queued:
         """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
         try:
-            return checked(batch, self._scheduler.parse_submit(batch, answer))
+            with parsing(self._scheduler, "parse_submit", answer, batch.stamp):
+                return checked(batch, self._scheduler.parse_submit(batch, answer))
         except LimitError as error:
             refusal = CopyFailure(reason=str(error), retryable=True)
             return Queued(refused=dict.fromkeys(range(batch.copies), refusal))
@@ -280,7 +282,8 @@ class BatchBackend:
         frame = said_of(answer, "kill")
         told: Mapping[str, OpOutcome] = {}
         if frame is not None:
-            told = await aside(len(jobs), self._scheduler.parse_kill, natives, frame)
+            with parsing(self._scheduler, "parse_kill", frame):
+                told = await aside(len(jobs), self._scheduler.parse_kill, natives, frame)
         return await aside(len(jobs), lambda: {job: _kill_outcome(look, job, told) for job in jobs})
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:

@@ -1,6 +1,5 @@
 """What the far side and its scheduler say of jobs, in a constant number of commands."""
 
-import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,16 +8,16 @@ from functools import cached_property
 from intercede.batch.aside import aside
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.layout import Job, by_stamp
+from intercede.batch.parsing import checked, expect_ids, parsing
 from intercede.batch.records import Record, read_record, verdict
 from intercede.batch.shell import Shell, call, no_room, text_of
-from intercede.contract.errors import ResourceError, SchedulerError
+from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
-__all__ = ["Look", "Station", "checked", "each", "lines_of", "said_of", "settling"]
+__all__ = ["Look", "Station", "each", "lines_of", "said_of", "settling"]
 
-_NATIVE = re.compile(r"(?!-)[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 _AT_ONCE = 400
 _NO_ROOM = 28
 """As records.sh says it: ENOSPC."""
@@ -122,7 +121,9 @@ class Station:
         natives = [record.native for record in records.values() if record.native is not None]
         said: Mapping[str, JobStatus] = {}
         if "listing" in answer:
-            said = self._scheduler.parse_status(natives, answer.frame("listing"))
+            listing = answer.frame("listing")
+            with parsing(self._scheduler, "parse_status", listing):
+                said = dict(self._scheduler.parse_status(natives, listing))
         return Look(records, said, "listing" in answer)
 
     async def look(self, jobs: Collection[Job]) -> Look:
@@ -171,9 +172,10 @@ class Station:
         """What the scheduler's own answer says; None where that never came whole."""
         if f"{stamp}.answer" not in answer:
             return None
-        batch = Batch.model_validate_json(answer.text(f"{stamp}.batch"))
+        batch, said = Batch.model_validate_json(answer.text(f"{stamp}.batch")), answer.frame(f"{stamp}.answer")
         try:
-            return _known(checked(batch, self._scheduler.parse_submit(batch, answer.frame(f"{stamp}.answer"))))
+            with parsing(self._scheduler, "parse_submit", said, stamp):
+                return _known(checked(batch, self._scheduler.parse_submit(batch, said)))
         except ResourceError:
             return None  # it said no, or nothing that can be understood: what is there decides
 
@@ -182,7 +184,13 @@ class Station:
             return {}
         calls = [call("frame", stamp, "tools", self._scheduler.list_script(stamp)) for stamp in stamps]
         answer = await self._shell.run([text_of("records"), f"IC_FENCE={fence}", *calls])
-        return {stamp: self._scheduler.parse_list(answer.frame(stamp)) for stamp in stamps}
+        return {stamp: self._found(stamp, answer.frame(stamp)) for stamp in stamps}
+
+    def _found(self, stamp: str, said: CommandResult) -> Mapping[int, str]:
+        with parsing(self._scheduler, "parse_list", said, stamp):
+            found = dict(self._scheduler.parse_list(said))
+            expect_ids("parse_list", found.values(), stamp)
+        return found
 
 
 def settling(finals: Mapping[Job, JobStatus]) -> str:
@@ -208,21 +216,6 @@ def _json(status: JobStatus) -> str:
 
 def _some(indices: Sequence[int]) -> Iterator[Sequence[int]]:
     return (indices[start : start + _AT_ONCE] for start in range(0, len(indices), _AT_ONCE))
-
-
-def checked(batch: Batch, queued: Queued) -> Queued:
-    """See that a scheduler answered for each copy, with ids that can be ids.
-
-    Raises:
-        SchedulerError: It did not.
-    """
-    answered = sorted([*queued.ids, *queued.refused])
-    if answered != list(range(batch.copies)) or not all(_NATIVE.fullmatch(native) for native in queued.ids.values()):
-        raise SchedulerError(
-            f"the scheduler answered for {len(answered)} of {batch.copies} copies, or with ids that cannot be: "
-            "some may have started, find them by their tag",
-        )
-    return queued
 
 
 def _known(queued: Queued) -> dict[int, str]:

@@ -23,8 +23,8 @@ from intercede.contract.transport import CommandResult
 
 __all__ = ["Batch", "Queued", "Scheduler"]
 
-NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]-]{1,200}\z")]
-"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell.
+NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
+"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell; no option of any command.
 
 Queues lose their state and give a number again. So an id holds more than a number, as the submission's stamp
 (``17.0@STAMP``), unless the queue itself never gives one twice.
