@@ -214,3 +214,12 @@ def test_a_record_of_an_attempt_before_is_not_the_end(said: JobStatus, code: int
     """The first attempt saved its state and exited; the second could not be launched: the scheduler's word is about that."""
     status = verdict(ENDED[f"caught {code}"], said)
     assert (status.state, status.reason, status.exit_code) == (said.state, said.reason, said.exit_code)
+
+
+@pytest.mark.parametrize("said", [0, None])
+def test_success_after_a_signal_takes_both_words(said: int | None) -> None:
+    """Slurm's COMPLETED tells 0, others tell no code; beside a record of 3 neither makes a success, nor the 3 a 0."""
+    completed = JobStatus(state=JobState.DONE, exit_code=said)
+    failed, done = (verdict(ENDED[f"caught {code}"], completed) for code in (3, 0))
+    assert (failed.state, failed.reason, failed.exit_code) == (JobState.FAILED, "exit_code", 3)
+    assert (done.state, done.exit_code) == (JobState.DONE, 0)

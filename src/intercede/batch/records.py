@@ -174,7 +174,10 @@ def _by_code(case: _Case) -> JobStatus:
 
 
 def _by_both(case: _Case) -> JobStatus:
-    """Decide where the scheduler says that it ended by itself. If it calls that another end, the record is of an attempt before."""
+    """Decide where the scheduler says that it ended by itself. DONE takes both words.
+
+    If the scheduler tells another failure than the record, the record is of an attempt before.
+    """
     said, code = case.said, _number(case)
     assert said is not None  # noqa: S101 -- its row says so
     is_its = said.state is JobState.DONE or (
