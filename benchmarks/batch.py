@@ -16,8 +16,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Seque
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from intercede.batch import BatchBackend
 from intercede.contract.job import JobHandle, OutputMember, OutputSpec, SubmissionSpec
@@ -50,28 +49,19 @@ wait
 """
 
 
-class Counting:
+class Counting(LocalTransport):
     """The transport local, with a count of its commands."""
 
     def __init__(self) -> None:
-        self._local = LocalTransport()
+        super().__init__()
         self.commands = 0
-
-    async def __aenter__(self) -> Self:
-        await self._local.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        await self._local.__aexit__(exc_type, exc, traceback)
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         """Run it."""
         self.commands += 1
-        return await self._local.run(argv, stdin=stdin, stdout=stdout)
+        return await super().run(argv, stdin=stdin, stdout=stdout)
 
 
 def opened(place: Path, transport: Counting | None = None) -> AbstractAsyncContextManager[BatchBackend]:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import pytest
 from pydantic import SecretBytes
+from tests.prefixed import Prefixed, variables
 
 from intercede.batch import BatchBackend
 from intercede.batch.shell import text_of
@@ -43,40 +43,27 @@ from intercede.contract.job import (
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
-from intercede.transports.local import LocalTransport
 
 T = TypeVar("T")
 SECONDS = 30
 
 
-class Counting:
-    """The transport local, with a count of its commands, and an environment."""
+class Counting(Prefixed):
+    """The transport local, with an environment, that counts how many commands are under way."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._local = LocalTransport()
-        self._prefix = ["env", *(f"{name}={value}" for name, value in (environment or {}).items())]
-        self.commands: list[Sequence[str]] = []
+        super().__init__(*variables(environment or {}))
         self._out = 0
         self.most_out = 0
-
-    async def __aenter__(self) -> Self:
-        await self._local.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        await self._local.__aexit__(exc_type, exc, traceback)
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         """Run it."""
-        self.commands.append(argv)
         self._out += 1
         self.most_out = max(self.most_out, self._out)
         try:
-            return await self._local.run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
+            return await super().run(argv, stdin=stdin, stdout=stdout)
         finally:
             self._out -= 1
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 from pydantic import SecretBytes
+from tests.prefixed import Prefixed
 
 from intercede.batch import BatchBackend
 from intercede.batch.shell import text_of
@@ -547,7 +548,7 @@ async def test_from_another_pid_namespace_a_job_is_elsewhere(root: Path, backend
     tmp = root.parent
     handle = (await backend.submit(sh(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
     await until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)
-    async with client(root, transport=Contained()) as other:
+    async with client(root, transport=Prefixed("unshare", "--pid", "--fork", "--mount-proc")) as other:
         if verb == "status":
             told = (await other.status([handle]))[handle]
             assert (told.state, told.reason) == (JobState.UNKNOWN, None)
@@ -564,14 +565,3 @@ async def test_from_another_pid_namespace_a_job_is_elsewhere(root: Path, backend
     (tmp / "go").touch()
     state = (await finish(backend, [handle]))[handle].state
     assert state is JobState.DONE
-
-
-class Contained(LocalTransport):
-    """Runs each command in a pid namespace of its own."""
-
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
-        """Run it there."""
-        container = ["unshare", "--pid", "--fork", "--mount-proc", *argv]
-        return await super().run(container, stdin=stdin, stdout=stdout)

@@ -5,19 +5,18 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import pytest
 from pydantic import SecretBytes
+from tests.prefixed import Prefixed, variables
 from tests.tools import each_tool, marks
 
 from intercede.batch import BatchBackend
 from intercede.contract.errors import ConfigError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, FileRef, JobHandle, JobState, JobStatus, SubmissionSpec
-from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
@@ -43,29 +42,6 @@ HOSTILE_ENVIRONMENT = {
     "BLOCK_SIZE": "1M",
     "SQUEUE_FORMAT": "%i",
 }
-
-
-class Elsewhere:
-    """The transport local, with an environment of the far side's own."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._local = LocalTransport()
-        self._prefix = ["env", *(f"{name}={value}" for name, value in environment.items())]
-
-    async def __aenter__(self) -> Self:
-        await self._local.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        await self._local.__aexit__(exc_type, exc, traceback)
-
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
-        """Run it."""
-        return await self._local.run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
 
 
 def tools(place: Path, shell: str, others: str = "") -> dict[str, str]:
@@ -114,7 +90,7 @@ async def test_every_verb_on_every_far_side(tmp_path: Path, shell: str, others: 
     """The same answers from each, with friendly and hostile surroundings."""
     environment = {**(HOSTILE_ENVIRONMENT if hostile else {}), **tools(tmp_path / "tools", shell, others)}
     root, dest = tmp_path / "root", tmp_path / "dest"
-    async with BatchBackend(Elsewhere(environment), DirectScheduler(5, 0), root=str(root)) as backend:
+    async with BatchBackend(Prefixed(*variables(environment)), DirectScheduler(5, 0), root=str(root)) as backend:
         handles = (await backend.submit(spec(tmp_path), copies("exit 0", "exit 3", "kill -9 $$", "sleep 60"))).handles
         running, over = handles[3], [handles[index] for index in range(3)]
         told = await until(lambda: backend.status(over), lambda told: all(each.state.final for each in told.values()))
@@ -186,7 +162,7 @@ async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -
 async def test_a_shell_that_forks_no_subshell_is_refused_on_entering(tmp_path: Path, shell: tuple[str, ...]) -> None:
     """ksh93 runs a subshell within itself: the process that is noted as a copy's would be another, which lives on."""
     backend = BatchBackend(
-        Elsewhere(tools(tmp_path / "tools", shell[0])), DirectScheduler(), root=str(tmp_path / "root")
+        Prefixed(*variables(tools(tmp_path / "tools", shell[0]))), DirectScheduler(), root=str(tmp_path / "root")
     )
     with pytest.raises(ConfigError, match="sh is ksh93"):
         await backend.__aenter__()
@@ -198,7 +174,9 @@ async def test_options_that_bash_takes_from_the_environment_reach_no_payload(tmp
     """Under `set -m` a payload would lead a process group that no kill is for; under `set -a` it would be given variables of ours."""
     surroundings = tools(tmp_path / "tools", "bash") | {"SHELLOPTS": "monitor:allexport"}
     script = "env | sed 's/=.*//' >names; read -r _ _ _ _ group session _ </proc/self/stat; echo $group $session; exec sleep 300"
-    async with BatchBackend(Elsewhere(surroundings), DirectScheduler(1, 1), root=str(tmp_path / "root")) as backend:
+    async with BatchBackend(
+        Prefixed(*variables(surroundings)), DirectScheduler(1, 1), root=str(tmp_path / "root")
+    ) as backend:
         spec = SubmissionSpec(executable="dash", arguments=("-c", script))
         handle = (await backend.submit(spec)).handles[0]
         work = tmp_path / "root" / handle.job.replace(".", "/copies/")
@@ -222,7 +200,7 @@ async def test_a_home_of_any_name_will_do(tmp_path: Path, name: str, tar: str) -
     home = tmp_path / name
     home.mkdir()
     environment = tools(tmp_path / "tools", "sh", tar.removeprefix("tar"))
-    async with BatchBackend(Elsewhere({**environment, "HOME": str(home)}), DirectScheduler(1, 0)) as backend:
+    async with BatchBackend(Prefixed(*variables({**environment, "HOME": str(home)})), DirectScheduler(1, 0)) as backend:
         handle = (await backend.submit(asked("mkdir 'd\\'; echo x >'d\\/f\\t'", "d*"))).handles[0]
         await finish(backend, [handle])
         output = (await backend.fetch_output([handle], tmp_path / "dest"))[handle]
@@ -273,27 +251,13 @@ async def test_no_room_for_the_lists_is_told(tmp_path: Path, full: str) -> None:
     async with BatchBackend(LocalTransport(), DirectScheduler(1, 0), root=root) as backend:
         handle = (await backend.submit(asked("echo out"))).handles[0]
         await finish(backend, [handle])
-        transport = Elsewhere({"PATH": f"{shims}:{os.environ['PATH']}"})
+        transport = Prefixed(*variables({"PATH": f"{shims}:{os.environ['PATH']}"}))
         async with BatchBackend(transport, DirectScheduler(), root=root) as crowded:
             with pytest.raises(ResourceError, match="no room on the far side") as caught:
                 await crowded.fetch_output([handle], tmp_path / "dest")
             assert caught.value.retryable
         assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok
         assert not [path.name for path in Path(root).iterdir() if path.name.startswith(".parcel")]
-
-
-class Within(LocalTransport):
-    """The transport local, whose commands are run by another command."""
-
-    def __init__(self, *prefix: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
-        """Run it."""
-        return await super().run([*self._prefix, *argv], stdin=stdin, stdout=stdout)
 
 
 def namespace(*prefix: str) -> tuple[str, ...]:
@@ -311,7 +275,7 @@ async def test_what_cannot_be_executed_where_it_lies_is_refused(tmp_path: Path, 
     root, program = tmp_path / "root", tmp_path / "program"
     program.write_text("#!/bin/sh\necho ran\n")
     mounted = f'mkdir -p -m 700 {root}; mount --bind {root} {root} && mount -o remount,bind,noexec {root} && exec "$@"'
-    transport = Within(*namespace("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"))
+    transport = Prefixed(*namespace("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"))
     async with BatchBackend(transport, DirectScheduler(1, 0), root=str(root)) as backend:
         if not staged:
             assert (await backend.submit(SubmissionSpec(executable="true"))).handles
@@ -332,7 +296,7 @@ async def test_a_root_in_a_user_namespace_will_do(tmp_path: Path) -> None:
         os.chown(place, 23456, 23456)
         prefix = ["setpriv", "--reuid=23456", "--regid=23456", "--clear-groups", *prefix]
     try:
-        async with BatchBackend(Within(*namespace(*prefix)), DirectScheduler(), root=str(place / "root")) as backend:
+        async with BatchBackend(Prefixed(*namespace(*prefix)), DirectScheduler(), root=str(place / "root")) as backend:
             assert await backend.find("t") == []
     finally:
         if place != tmp_path:

@@ -3,47 +3,43 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterable, Awaitable, Sequence
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.prefixed import Prefixed, variables
 from tests.tools import marks
 
 from intercede.batch import BatchBackend
 from intercede.batch.layout import new_stamp
 from intercede.contract.job import JobHandle, JobState, SubmissionSpec
-from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
-from intercede.transports.local import LocalTransport
 
 T = TypeVar("T")
 PROGRAMS = ("awk", "cat", "find", "ln", "mkdir", "mv", "printf", "stat", "tail", "tar")
 
 
-class Counted(LocalTransport):
-    """The transport local, with a sh of its own, that notes which programs are run."""
+class Counted(Prefixed):
+    """The transport local, with a sh of its own, that counts the programs that a verb's commands run, and no job's."""
 
     def __init__(self, place: Path, shell: str = "dash") -> None:
-        super().__init__()
+        self._path = {"PATH": f"{place}:{os.environ['PATH']}"}
+        super().__init__(*variables(self._path))
         place.mkdir()
-        self._log, self._place = place / "log", place
+        self._log = place / "log"
         (place / "sh").symlink_to(shutil.which(shell) or "")
         for name in PROGRAMS:
-            (place / name).write_text(f'#!/bin/dash\necho {name} >>{self._log}\nexec {shutil.which(name)} "$@"\n')
+            note = f'[ -z "$COUNTED" ] || echo {name} >>"$COUNTED"'
+            (place / name).write_text(f'#!/bin/dash\n{note}\nexec {shutil.which(name)} "$@"\n')
             (place / name).chmod(0o755)
-
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
-        """Run it."""
-        prefix = ["env", f"PATH={self._place}:{os.environ['PATH']}"]
-        return await super().run([*prefix, *argv], stdin=stdin, stdout=stdout)
 
     async def runs(self, verb: Awaitable[T]) -> tuple[T, int]:
         """Return an answer, and how many programs were run for it."""
         self._log.write_text("")
+        self._prefix = variables({**self._path, "COUNTED": str(self._log)})
         answer = await verb
+        self._prefix = variables(self._path)
         return answer, len(self._log.read_text().splitlines())
 
 

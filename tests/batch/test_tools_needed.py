@@ -7,13 +7,13 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.prefixed import Prefixed
 
 import intercede
 from intercede.batch import BatchBackend
 from intercede.contract.job import CopyVars, SubmissionSpec
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.schedulers.direct import DirectScheduler
-from intercede.transports.local import LocalTransport
 
 SOURCE = Path(intercede.__file__).parent
 ROOT = SOURCE.parents[1]
@@ -121,19 +121,17 @@ async def test_every_verb_does_with_what_is_listed(tmp_path: Path) -> None:
     assert transport.said == []
 
 
-class Elsewhere(LocalTransport):
+class Elsewhere(Prefixed):
     """The transport local, with a PATH of the far side's own; keeps what shells say of programs that are not there."""
 
     def __init__(self, place: Path) -> None:
-        super().__init__()
-        self._path = place
+        super().__init__(shutil.which("env") or "", f"PATH={place}")
         self.said: list[bytes] = []
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         """Run it."""
-        env = shutil.which("env") or ""
-        result = await super().run([env, f"PATH={self._path}", *argv], stdin=stdin, stdout=stdout)
+        result = await super().run(argv, stdin=stdin, stdout=stdout)
         self.said += [line for line in result.stderr.splitlines() if b"not found" in line]
         return result

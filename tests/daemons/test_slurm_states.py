@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from tests.prefixed import Prefixed
 
 from intercede.batch.backend import BatchBackend
 from intercede.contract import (
-    ByteSink,
-    CommandResult,
     JobHandle,
     JobState,
     JobStatus,
@@ -25,7 +24,6 @@ from intercede.contract import (
     SubmissionSpec,
 )
 from intercede.schedulers.slurm import SlurmScheduler
-from intercede.transports.local import LocalTransport
 
 if TYPE_CHECKING:
     from tests.daemons.conftest import Daemons, Host
@@ -36,18 +34,12 @@ USER = "griduser"
 GRIDS = {"22.05": {"HOST": "grid"}, "24.11": {"HOST": "gridtrixie", "RELEASE": "trixie"}}
 
 
-class Login(LocalTransport):
+class Login(Prefixed):
     """Runs commands on a pretend host, as a user of it."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__()
+        super().__init__(str(ON), host.name, USER)
         self.host = host
-
-    async def run(
-        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
-    ) -> CommandResult:
-        """Run a command there."""
-        return await super().run([str(ON), self.host.name, USER, *argv], stdin=stdin, stdout=stdout)
 
 
 class Life:
