@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from intercede import registry
 from intercede.batch import BatchBackend
 from intercede.contract import JobState, Scheduler, SubmissionSpec
-from intercede.testing import gallery
+from intercede.testing import gallery, run_checks
 from intercede.testing.gallery.schedulers import right
+from intercede.testing.verdict import State
 
 Ask = Callable[..., str]
 SLEEP = SubmissionSpec(executable="sleep", arguments=("60",))
@@ -77,3 +79,14 @@ async def test_what_matches_by_number_tells_of_a_stranger_s_job(name: str, plain
     async with over(gallery.wrong()[name], tmp_path) as backend:
         state, _ = await seen_after_a_restart(backend, plainq)
         assert state is JobState.RUNNING
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("plainq")
+@pytest.mark.parametrize("area", ["status", "kill"])
+def test_what_compares_names_keeps_the_contract_on_the_real_queue(area: str, tmp_path: Path) -> None:
+    """It ends a session's group, no more and no later, which a clause of SHOULD tells."""
+    report = run_checks(partial(over, gallery.right()["PlainQueue"], tmp_path), {area})
+
+    assert [report.results[each].detail for each in report.red if each != "IC-KILL-10"] == []
+    assert any(result.state is State.PASSED for result in report.results.values())

@@ -122,19 +122,18 @@ async def check_repeatable(context: Context) -> None:
         for seconds in tries(context):
             script = f'{_WRITING}{nap(seconds)}; echo "$IC_WORD late"; {nap(seconds)}; exit 3'
             handles = await started(context, backend, context.sh(script), copies)
-            found, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
-            if found is not None:
-                await _look_again(context, backend, handles, wanted)
+            early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
+            looked = early is not None and await _look_again(context, backend, handles, wanted)
             found, last = await _first(context, backend, handles, lambda _, text: late in text, 2 * seconds + 30)
             await _expect_unharmed(context, backend, handles[0], wanted + late)
-            if found is not None:
+            if looked and found is not None:
                 return
     expected = f"what is written later to be told later, while one of the payloads of {tries(context)} seconds goes on"
     raise CheckFailed(expected, f"last were told {shown(last)}")
 
 
-async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> None:
-    """Look four times more, thrice of them at once; where the job has ended meanwhile, that says nothing."""
+async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
+    """Look four times more, thrice of them at once; return whether the job goes on: if it has ended, that says nothing."""
     texts = await _texts(context, backend, handles)
     for each_texts in await asyncio.gather(*(_texts(context, backend, handles) for _ in range(3))):
         texts += each_texts
@@ -142,6 +141,7 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
     for number, text in enumerate(texts, start=2):
         expected = f"all that was told the first time to be told the {number}. time"
         context.expect(wanted in text or status.state.final, expected=expected, observed=text)
+    return not status.state.final
 
 
 async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:

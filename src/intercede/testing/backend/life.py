@@ -17,6 +17,8 @@ from intercede.testing.context import CheckFailed, Context, shown
 _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
 """Seconds without a turn of the event loop."""
+_SHARES = (1, 0.5, 0.2)
+"""Of the time after which a verb is cancelled: the next one, if it had ended by then."""
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
@@ -220,8 +222,12 @@ async def check_cancelled_verbs(context: Context) -> None:
             await asked(context, backend, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
-                await _cancel(context, backend, verb, handles, part * took)
-                await _expect_usable(context, backend, verb, part * took, handles)
+                for share in _SHARES:  # until it has not ended before
+                    seconds = part * took * share
+                    early = await _cancel(context, backend, verb, handles, seconds)
+                    await _expect_usable(context, backend, verb, seconds, handles)
+                    if early:
+                        break
         status, *_ = await ended(context, backend, context.sh("exit 0"))
         expected = "a job submitted after cancelled calls to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
@@ -229,12 +235,13 @@ async def check_cancelled_verbs(context: Context) -> None:
 
 async def _cancel(
     context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
-) -> None:
+) -> bool:
+    """Cancel a verb after so long, and return whether it had not ended by then."""
     # The bare verb: a bounded one would end in time whatever the subject does.
     bare = _bare(method(backend, verb), harmless(context, verb, handles))
     task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
-    task.cancel()
+    early = task.cancel()
     await asyncio.wait({task}, timeout=_CANCELLED * context.scale)
     context.expect(
         task.done(),
@@ -243,6 +250,7 @@ async def _cancel(
     )
     if not task.cancelled():
         task.exception()  # whatever it ended with is fine: it ended
+    return early
 
 
 async def _bare(verb: Verb, arguments: Mapping[str, object]) -> None:

@@ -72,18 +72,20 @@ async def check_states(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
-            first = await _differing(context, backend, handles)
+            first, _ = await _differing(context, backend, handles)
             status = await seen(context, backend, handles[0], JobState.RUNNING)
-            differing = await _differing(context, backend, handles) or first
-            if status.state is JobState.RUNNING and not differing:
+            second, ran = await _differing(context, backend, handles)
+            if ran and not (first or second):
                 return
-            told.append(differing or f"a job was never seen RUNNING, it is {living(status)}")
+            told.append(
+                first or second or f"no job was RUNNING all the time while counts answered, one is {living(status)}"
+            )
             await finished(context, backend, handles, within=_COPIES * seconds + 30)
     raise CheckFailed("each job that stays in its state meanwhile to be counted there", "; ".join(told))
 
 
-async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> str:
-    """Return what counts leaves out of the jobs that were in the same state before and after it was asked."""
+async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
+    """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
     before = await stood(context, backend, handles)
     counts = await _counted(context, backend)
     after = await stood(context, backend, handles)
@@ -91,8 +93,8 @@ async def _differing(context: Context, backend: JobBackend, handles: Sequence[Jo
     waiting = sum(one.state in _WAITING and other.state in _WAITING for one, other in both)
     running = sum(one.state is other.state is JobState.RUNNING for one, other in both)
     if counts.queued >= waiting and counts.running >= running:
-        return ""
-    return f"status told {waiting} queued and {running} running, counts {_words(counts)}"
+        return "", running
+    return f"status told {waiting} queued and {running} running, counts {_words(counts)}", running
 
 
 @clause(

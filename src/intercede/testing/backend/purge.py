@@ -79,6 +79,8 @@ async def check_unfinished_job(context: Context) -> None:
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
             return
+    expected = f"purge to answer while one of the payloads of {tries(context)} seconds goes on"
+    raise CheckFailed(expected, "each had had its time by then")
 
 
 @clause(

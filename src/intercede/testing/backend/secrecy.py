@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from traceback import format_exception
 
 from intercede.testing.backend.processes import told_by_descendants
@@ -56,22 +57,31 @@ def text_of(error: BaseException) -> str:
     return "".join(format_exception(error)) + repr(vars(error))
 
 
+@dataclass
+class Watch:
+    """What was seen, and in how many looks."""
+
+    seen: list[str] = field(default_factory=list[str])
+    looks: int = 0
+
+
 @asynccontextmanager
-async def watched(secret: bytes) -> AsyncGenerator[list[str]]:
+async def watched(secret: bytes) -> AsyncGenerator[Watch]:
     """Look for a secret in the argument lists and environments of our descendants, again and again."""
-    seen: list[str] = []
-    task = asyncio.ensure_future(_watch(secret, seen))
+    watch = Watch()
+    task = asyncio.ensure_future(_watch(secret, watch))
     try:
-        yield seen
+        yield watch
     finally:
         task.cancel()
         await asyncio.wait({task})
 
 
-async def _watch(secret: bytes, seen: list[str]) -> None:
+async def _watch(secret: bytes, watch: Watch) -> None:
     while True:
         for pid, told in await asyncio.to_thread(lambda: list(told_by_descendants())):
             if secret in told:
                 program = told.partition(b"\0")[0].decode(errors="replace")
-                seen.append(f"in the argument list or environment of process {pid}, {program}")
+                watch.seen.append(f"in the argument list or environment of process {pid}, {program}")
+        watch.looks += 1
         await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import suppress
 from typing import cast
 
+from intercede.contract.transport import Transport
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context, shown
 from intercede.testing.transport.children import INHERIT, PUMP
@@ -186,7 +187,7 @@ async def check_stdin_streams(context: Context) -> None:
         run = begin(ran(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120))
         try:
             await first(context, run, sink.begun.wait())
-            most = await _settled(taken)
+            most = await _settled(taken, lambda: _carry(context, other))
         finally:
             await ran(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
@@ -200,14 +201,31 @@ async def check_stdin_streams(context: Context) -> None:
     )
 
 
-async def _settled(amount: Callable[[], Awaitable[int]]) -> int:
-    """Return an amount once it is more than may be in flight, or has not grown for a while: a busy machine is slow."""
-    last, since = await amount(), time.monotonic()
-    while last <= _IN_FLIGHT and time.monotonic() - since < _STILL:
-        await asyncio.sleep(0.1)
-        if (now := await amount()) != last:
-            last, since = now, time.monotonic()
+async def _settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
+    """Return an amount once it is more than may be in flight, or has not grown for a while.
+
+    A busy machine is slow: in that while another connection has carried as much as would be too much.
+    """
+    last, before = await amount(), -1
+    while before != last <= _IN_FLIGHT:
+        before = last
+        await asyncio.sleep(_STILL)
+        await carry()
+        last = await amount()
     return last
+
+
+class _Bin:
+    """Takes everything at once, and keeps nothing."""
+
+    async def write(self, data: bytes) -> None:
+        """Take a piece."""
+
+
+async def _carry(context: Context, transport: Transport) -> None:
+    """Send 32 MiB to a command and back."""
+    source = pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
+    await ran(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
 
 
 class _Dialogue:
@@ -326,7 +344,7 @@ async def check_slow_sink(context: Context) -> None:
         run = begin(ran(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await first(context, run, sink.begun.wait())
-            most = await _settled(written)
+            most = await _settled(written, lambda: _carry(context, other))
         finally:
             release.set()
         (await run).get()

@@ -341,7 +341,7 @@ class TellsKilledAtOnce(_AsksToEnd):
     patience = math.inf
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return status if status.state.final and status.reason != "signal" else _BY_US
+        return _BY_US
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         for handle in (each for each in handles if self._ours(each) and self._note(each).exists()):

@@ -63,6 +63,16 @@ class TellsMore(FakeBackend):
         return told
 
 
+class LooksSeldom(FakeBackend):
+    """A look takes as long as a short job."""
+
+    areas = "status", "load"
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        await asyncio.sleep(0.3)
+        return await super().status(handles)
+
+
 class Different(FakeBackend):
     """Slow now and then, with threads inside, other mappings, lazy imports and more parameters."""
 

@@ -377,6 +377,28 @@ class GoesBack(_Retells):
         return JobStatus(state=JobState.QUEUED) if back else status
 
 
+class GoesBackAtTheSecondLook(FakeBackend):
+    """A look takes as long as a short job, and the second one at a job that runs says that it waits."""
+
+    caught_by = "IC-STATUS-15"
+    also = ("IC-LOAD-02",)
+    seen = "RUNNING -> QUEUED"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen_running: dict[JobHandle, int] = {}
+
+    async def status(self, handles: Collection[JobHandle]) -> Statuses:
+        told = dict(await super().status(handles))
+        for handle in (each for each, status in told.items() if status.state is JobState.RUNNING):
+            looks = self.seen_running[handle] = self.seen_running.get(handle, 0) + 1
+            if looks == 1:
+                await asyncio.sleep(0.6)
+            elif looks == 2:
+                told[handle] = JobStatus(state=JobState.QUEUED)
+        return told
+
+
 class ForeignIsLost(_Retells):
     """A job of another resource is taken for one of its own that is gone."""
 

@@ -21,7 +21,9 @@ begin() {
 
 # said JOB: in which state it is.
 said() {
-    if [ -s "$1/code" ]; then
+    if [ -s "$1/code" ] && [ -e "$1/killed" ]; then
+        echo killed
+    elif [ -s "$1/code" ]; then
         read -r code <"$1/code"
         echo "done" "$code"
     elif [ -s "$1/pid" ]; then
@@ -34,6 +36,7 @@ said() {
 # end JOB: all that is in its session's group.
 end() {
     until [ -s "$1/pid" ] || [ ! -d "$1" ]; do sleep 0.05; done
+    : >"$1/killed"
     until [ -s "$1/code" ] || [ ! -d "$1" ]; do
         read -r pid <"$1/pid" && kill -s KILL -- "-$pid" 2>/dev/null
         sleep 0.05

@@ -1,7 +1,7 @@
 """Right schedulers. ``PlainQueue`` is the base of the wrong ones; the others differ from what one might expect.
 
 The queue is ``plainq.sh``: it numbers jobs, begins to count anew when it restarts, lists one line a job, with its name, and
-says ``waiting``, ``held``, ``running`` or ``done N``. So an id is a number and the name: ``17.0@a0123456789ab``.
+says ``waiting``, ``held``, ``running``, ``killed`` or ``done N``. So an id is a number and the name: ``17.0@a0123456789ab``.
 """
 
 # ruff: noqa: D102 -- the contract says what the methods do
@@ -27,7 +27,7 @@ from intercede.contract import (
     UnsupportedSpecError,
 )
 
-_STATES = {"waiting": JobState.QUEUED, "held": JobState.HELD, "running": JobState.RUNNING}
+_STATES = {"waiting": JobState.QUEUED, "held": JobState.HELD, "running": JobState.RUNNING, "killed": JobState.KILLED}
 _ID = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}", re.ASCII)
 _KILL = """\
 listed=$(plainq list) || exit
