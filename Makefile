@@ -1,6 +1,7 @@
 # make demo   an environment, a handful of real jobs, and the conformance suite's verdict on where they ran
 # make test   the whole quick suite; make test-slow, what takes longer: the kit against implementations that are wrong on purpose
 # make test-daemons   the conformance suite on real daemons, which it installs, starts and ends: Debian 12, as root
+# make test-crossings   the kit beside the plugins of pytest that people use most, newest releases: some half an hour
 # All need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all daemons test-daemons daemons-down lint types coverage bench bench-peers docs matrix constraints clean
+.PHONY: demo test test-slow test-all daemons test-daemons test-crossings daemons-down lint types coverage bench bench-peers docs matrix constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -43,6 +44,10 @@ daemons: $(TEST_READY)
 # Up, every combination and every fault, down; red too if anything is left behind.
 test-daemons: $(TEST_READY)
 	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons; code=$$?; tests/daemons/down.sh && exit $$code
+
+# Each in an environment of its own, from a package index; never run by anything else.
+test-crossings: $(TEST_READY)
+	$(BIN)/python -m tests.crossings
 
 daemons-down:
 	tests/daemons/down.sh

@@ -329,3 +329,23 @@ def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
 
     assert task.done()
     assert told == ["ended"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio asks no policy for it any more")
+def test_children_are_waited_for_whatever_the_policy_of_the_process_is() -> None:
+    """The policy of uvloop cannot say how; it is the process's own again afterwards."""
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        def get_child_watcher(self) -> asyncio.AbstractChildWatcher:
+            raise NotImplementedError
+
+    async def child() -> int:
+        return await (await asyncio.create_subprocess_exec("true")).wait()
+
+    before, policy = asyncio.get_event_loop_policy(), Policy()  # pyright: ignore[reportDeprecated] -- in a later Python
+    asyncio.set_event_loop_policy(policy)  # pyright: ignore[reportDeprecated] -- as above
+    try:
+        assert bounded.run(child, 20).get() == 0
+        assert asyncio.get_event_loop_policy() is policy  # pyright: ignore[reportDeprecated] -- as above
+    finally:
+        asyncio.set_event_loop_policy(before)  # pyright: ignore[reportDeprecated] -- as above
