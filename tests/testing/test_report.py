@@ -1,6 +1,7 @@
 """A verdict for programs, a page and a summary for people, and the clauses at a terminal."""
 
 import json
+import platform
 import re
 import sys
 import unicodedata
@@ -23,13 +24,23 @@ from markdown_it import MarkdownIt
 from intercede.testing import gallery, run_checks
 from intercede.testing.clauses import CLAUSES, MUST, Clause
 from intercede.testing.journal import Call
-from intercede.testing.report import as_json, explained, listed, properties, write
+from intercede.testing.report import Run, as_json, explained, listed, properties, write
+from intercede.testing.report.document import how_made
 from intercede.testing.report.schema import keys, schema
 from intercede.testing.report.schema import text as schema_text
 from intercede.testing.verdict import Facts, Report, Result, State, judge
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
 STARTED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+RUN = Run(
+    started=STARTED,
+    seconds=12.34,
+    scales={"cern": 2.5},
+    jobs=64,
+    repeat=3,
+    pytest="9.1",
+    plugins={"pytest-xdist": "3.8"},
+)
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False})
 FEW = {each: CLAUSES[each] for each in ("IC-SUBMIT-01", "IC-KILL-01")}
 VALIDATOR: Any = Draft202012Validator(schema(), format_checker=FormatChecker())  # its stubs are not complete
@@ -43,7 +54,7 @@ def _report(facts: Facts = FACTS, clauses: Mapping[str, Clause] = CLAUSES) -> Re
 
 def _data(report: Report) -> dict[str, Any]:
     """Return the document as a program reads it: it keeps the schema."""
-    data: dict[str, Any] = json.loads(json.dumps(as_json(report, STARTED), allow_nan=False))
+    data: dict[str, Any] = json.loads(json.dumps(as_json(report, RUN), allow_nan=False))
     assert _errors(data) == []
     return data
 
@@ -131,7 +142,7 @@ TEXTS = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=()), m
 
 def test_much_text_is_cut_and_says_so(tmp_path: Path) -> None:
     """A subject that talks without end fills neither the files nor the page of a forge."""
-    sizes = {path.suffix: path.stat().st_size for path in write([_shown_texts("\x1b" * 500_000)], tmp_path, STARTED)}
+    sizes = {path.suffix: path.stat().st_size for path in write([_shown_texts("\x1b" * 500_000)], tmp_path, RUN)}
 
     assert max(sizes.values()) < 2_000_000
     assert sizes[".md"] < 100_000
@@ -167,7 +178,7 @@ def _is_harmless(text: str) -> bool:
 @given(text=TEXTS)
 def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
     """Whatever a subject says breaks no file, is no element, link or mention, and reaches no terminal as a command."""
-    written = {path.name: path.read_bytes().decode() for path in write([_shown_texts(text)], tmp_path, STARTED)}
+    written = {path.name: path.read_bytes().decode() for path in write([_shown_texts(text)], tmp_path, RUN)}
 
     assert all(map(_is_harmless, written.values()))
     assert _errors(json.loads(written["conformance.json"])) == []
@@ -203,12 +214,12 @@ def test_real_reports_keep_the_schema(subject: str, tmp_path: Path) -> None:
     factory = {**gallery.wrong(), **gallery.hostile()}[subject]
     report = run_checks(factory, ["shape", "IC-SUBMIT-01", "IC-STATUS-01"])
 
-    path = write([report], tmp_path, STARTED)[0]
+    path = write([report], tmp_path, RUN)[0]
 
     assert _errors(json.loads(path.read_text())) == []
     assert report.red
-    assert _errors(as_json(_broken(), STARTED)) == []
-    assert _errors(as_json(judge(replace(FACTS, refusal="no"), CLAUSES, {}), STARTED)) == []
+    assert _errors(as_json(_broken(), RUN)) == []
+    assert _errors(as_json(judge(replace(FACTS, refusal="no"), CLAUSES, {}), RUN)) == []
 
 
 def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
@@ -232,7 +243,7 @@ def test_the_documented_keys_are_those_of_the_schema() -> None:
 @pytest.mark.parametrize("report", [_report(), _broken()], ids=["lost", "broken"])
 def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
     """Landmarks, headings in order, header cells with scope, names that exist once, links that lead somewhere."""
-    text = next(path for path in write([report], tmp_path, STARTED) if path.suffix == ".html").read_text()
+    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     page = _Page(text)
 
     assert {"header", "nav", "main", "footer", "h1"} <= set(page.tags)
@@ -252,7 +263,7 @@ def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     """No address stands in it, and its own policy forbids to load or to run anything but what is in it."""
-    text = next(path for path in write([_broken()], tmp_path, STARTED) if path.suffix == ".html").read_text()
+    text = next(path for path in write([_broken()], tmp_path, RUN) if path.suffix == ".html").read_text()
 
     assert re.findall(r"(?:https?:)?//[a-z]|url\(|@import|src=", text.partition("</style>")[0]) == []
     assert {"src", "style", "action"}.isdisjoint(name for name, _ in _Page(text).attributes)
@@ -262,7 +273,7 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 def test_a_state_is_not_told_by_its_colour_alone(tmp_path: Path) -> None:
     """Each cell of the matrix names its clause and says in words what became of it."""
     report = _broken()
-    text = next(path for path in write([report], tmp_path, STARTED) if path.suffix == ".html").read_text()
+    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     spoken = dict(re.findall(r'class="spoken">(IC-\S+) ([^<]+)</span></a>', text))
 
     assert set(spoken) == {each.id for each in CLAUSES.values() if each.role == "backend"}
@@ -312,7 +323,7 @@ def test_the_summary_tells_the_red_ones(tmp_path: Path) -> None:
     """Verdict, a row for each area whose numbers add up, and of each red clause what was seen and how to run it."""
     result = Result("IC-STATUS-01", State.FAILED, 1, "m", "d", "pytest x", expected="a | b", observed="c ``` d")
     report = judge(FACTS, CLAUSES, {"IC-STATUS-01": result})
-    text = next(path for path in write([report], tmp_path, STARTED) if path.suffix == ".md").read_text()
+    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".md").read_text()
 
     tokens = MARKDOWN.parse(text)
     cells = [tokens[n + 1].content for n, each in enumerate(tokens) if each.type == "td_open"]
@@ -336,7 +347,7 @@ def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
         judge(FACTS, CLAUSES, {}),
     ]
 
-    badges = [json.loads(write([each], tmp_path, STARTED)[1].read_text()) for each in reports]
+    badges = [json.loads(write([each], tmp_path, RUN)[1].read_text()) for each in reports]
 
     assert [each["message"] for each in badges] == ["conformant 1.0 full", "not conformant", "partial", "incomplete"]
     assert [each["color"] for each in badges] == ["brightgreen", "red", "yellow", "orange"]
@@ -353,8 +364,8 @@ def test_each_of_several_has_files(tmp_path: Path) -> None:
     one.mkdir()
     several.mkdir()
 
-    written = write(_named("cern"), one, STARTED)
-    write(_named("cern", "fake#2"), several, STARTED)
+    written = write(_named("cern"), one, RUN)
+    write(_named("cern", "fake#2"), several, RUN)
 
     assert written[0].name == "conformance.json"
     assert _names(one) == ["badge.json", "conformance.html", "conformance.json", "conformance.md"]
@@ -379,7 +390,7 @@ def _names(directory: Path) -> list[str]:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_makes_file_names(tmp_path: Path, ids: list[str]) -> None:
     """Every subject has files of its own, in that directory, whatever it is called."""
-    written = write(_named(*ids), tmp_path, STARTED)
+    written = write(_named(*ids), tmp_path, RUN)
 
     assert {path.parent for path in written} == {tmp_path}
     assert len({path.name.lower() for path in written}) == 3 * len(ids) + 1
@@ -393,7 +404,7 @@ def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.Monk
     directory = tmp_path / "reports"
     directory.mkdir()
     (directory / "conformance.json").symlink_to(elsewhere)
-    write([_report()], directory, STARTED)
+    write([_report()], directory, RUN)
     before = {path: path.read_bytes() for path in directory.iterdir()}
 
     def full(self: Path, text: str, **_: object) -> int:
@@ -402,7 +413,7 @@ def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        write([_broken()], directory, STARTED)
+        write([_broken()], directory, RUN)
 
     assert elsewhere.read_text() == "mine"
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
@@ -413,7 +424,7 @@ def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
     with pytest.raises(ImportError, match=r'pip install "intercede\[testing\] @ '):
-        write([_report()], tmp_path, STARTED)
+        write([_report()], tmp_path, RUN)
 
     assert _names(tmp_path) == ["badge.json", "conformance.json", "conformance.md"]
 
@@ -467,3 +478,33 @@ def test_a_clause_that_is_not_there_brings_those_that_may_be_meant(word: str, me
 
     assert str(caught.value.args[0]).startswith(f"there is no clause {word!r}{meant}")
     assert str(caught.value.args[0]).endswith("; all of them: pytest --intercede-list")
+
+
+def test_a_report_says_how_its_run_was_made() -> None:
+    """Scale, jobs, repetition, time, platform and versions: in the document, on the page and in the summary; no host, no user."""
+    data = _data(_report())
+
+    assert {**data["run"], "platform": ""} == {
+        "scale": 2.5,
+        "jobs": 64,
+        "repeat": 3,
+        "seconds": 12.3,
+        "platform": "",
+        "pytest": "9.1",
+        "plugins": {"pytest-xdist": "3.8"},
+    }
+    assert data["run"]["platform"].split()[0] == platform.system()
+    assert platform.node() not in json.dumps(data["run"])
+    sentence = "Each check was done 3 times, with bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all."
+    assert how_made(data).startswith(sentence)
+    assert how_made(data).endswith(", pytest 9.1, pytest-xdist 3.8.")
+    assert how_made(_data(_report(replace(FACTS, id="other")))).startswith(
+        "Each check was done 3 times, with bounds in time times 1,"
+    )
+
+
+def test_the_page_and_the_summary_say_how_the_run_was_made(tmp_path: Path) -> None:
+    """In a sentence, beside what was inspected."""
+    for path in write([_report()], tmp_path, RUN):
+        if path.suffix in {".html", ".md"}:
+            assert "bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all." in path.read_text("utf-8")

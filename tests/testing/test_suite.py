@@ -458,6 +458,9 @@ def test_a_look_at_what_there_is_writes_no_report(run: Pytest, tmp_path: Path) -
     """--collect-only leaves what an earlier run wrote; a clause is explained where addopts names a subject."""
     run(TINY, "--intercede-report=report")
     before = (tmp_path / "report" / "conformance.json").read_text()
+    made = json.loads(before)["run"]
+    assert (made["pytest"], made["repeat"], made["jobs"]) == (pytest.__version__, 1, 128)
+    assert made["plugins"]["pytest-asyncio"]
 
     run(TINY, "--co", "--intercede-report=report")
     explained = run("--intercede-explain=IC-SUBMIT-02", "-o", f"addopts={TINY}")

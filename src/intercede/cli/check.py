@@ -95,7 +95,9 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
     if not all(report.verdict.good for report in reports):
         _show(aside, plan)
     if directory is not None:
-        reporting.write(reports, directory, started)
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        made = reporting.Run(started=started, seconds=seconds, scales=plan.scales, jobs=plan.jobs, repeat=plan.repeat)
+        reporting.write(reports, directory, made)
     if update_known and plan.known is not None:
         _rewrite(plan, reports)
     for report in reports:

@@ -27,7 +27,7 @@ from intercede.testing.finding import plain
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.plan import LOOKS, ROOT, Plan, node_id, selects, settle
-from intercede.testing.report import explained, listed, prepare, properties, write
+from intercede.testing.report import Run, explained, listed, prepare, properties, write
 from intercede.testing.running import Inspection
 from intercede.testing.surroundings import disturbance
 from intercede.testing.verdict import Facts, Report, Result, State, judge
@@ -335,12 +335,24 @@ class Suite:
         """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
         try:
             if self._directory:
-                write(reports, self._directory, self._started)
+                write(reports, self._directory, self._made())
             self._rewrite_known(reports)
         except (ImportError, OSError) as error:
             self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
             return False
         return True
+
+    def _made(self) -> Run:
+        installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
+        return Run(
+            started=self._started,
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            scales=self.plan.scales,
+            jobs=self.plan.jobs,
+            repeat=self.plan.repeat,
+            pytest=pytest.__version__,
+            plugins={name: version for name, version in installed.items() if name != "intercede"},
+        )
 
     def _rewrite_known(self, reports: Sequence[Report]) -> None:
         known = self.plan.known

@@ -6,6 +6,7 @@
 from intercede.testing.report.document import as_json
 from intercede.testing.report.files import prepare, write
 from intercede.testing.report.properties import properties
+from intercede.testing.report.run import Run
 from intercede.testing.report.words import explained, listed
 
-__all__ = ["as_json", "explained", "listed", "prepare", "properties", "write"]
+__all__ = ["Run", "as_json", "explained", "listed", "prepare", "properties", "write"]

@@ -3,8 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import intercede
 from intercede.contract import VERSION
@@ -12,15 +11,16 @@ from intercede.redaction import redacted
 from intercede.testing.clauses import Clause, Level
 from intercede.testing.journal import Call
 from intercede.testing.report.plain import plain, plain_text
+from intercede.testing.report.run import Run
 from intercede.testing.untested import UNTESTED
 from intercede.testing.verdict import Facts, Report, Result, State
 
-__all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason"]
+__all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason", "how_made"]
 
 Data = Mapping[str, object]
 """What ``as_json`` makes, or a part of it."""
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 """The version of the document: the second number grows when keys are added, the first when others change."""
 
 RED = frozenset(each.value for each in State if each.red)
@@ -31,7 +31,7 @@ _BRIEF, _WHOLE = 500, 40_000
 _CALLS = 200
 
 
-def as_json(report: Report, started: datetime) -> dict[str, object]:
+def as_json(report: Report, run: Run) -> dict[str, object]:
     """Put a report into plain data: one verdict on one subject, harmless to show."""
     counted = {each for level in Level for each in report.counted(level)}
     clauses = report.clauses.values()
@@ -40,7 +40,8 @@ def as_json(report: Report, started: datetime) -> dict[str, object]:
         "contract": VERSION,
         "kit": intercede.__version__,
         "python": platform.python_version(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": run.started.isoformat(timespec="seconds"),
+        "run": run.of(report.facts.id),
         "profile": report.profile,
         "verdict": report.verdict.value,
         "line": plain_text(report.line),
@@ -68,6 +69,19 @@ def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
     for each in cast("Sequence[Mapping[str, str]]", document["left_out"]):
         reasons.setdefault(each["why"], []).append(each["id"])
     return reasons
+
+
+def how_made(document: Data) -> str:
+    """Write in a sentence how the run was made."""
+    run = cast("Mapping[str, Any]", document["run"])
+    jobs = "" if run["jobs"] is None else f", {run['jobs']} jobs at once at most"
+    often = "once" if run["repeat"] == 1 else f"{run['repeat']} times"
+    by = f"pytest {run['pytest']}" if run["pytest"] else "without pytest"
+    plugins = "".join(f", {name} {version}" for name, version in run["plugins"].items())
+    return (
+        f"Each check was done {often}, with bounds in time times {run['scale']:g}{jobs}: {run['seconds']:g} s in all. "
+        f"Python {document['python']}, {run['platform']}, {by}{plugins}."
+    )
 
 
 def _wholeness(report: Report) -> dict[str, object]:

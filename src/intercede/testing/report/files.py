@@ -4,13 +4,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
 from intercede.plugin import how_to_install
 from intercede.testing.report.badge import badge
 from intercede.testing.report.document import as_json
+from intercede.testing.report.run import Run
 from intercede.testing.report.summary import summary
 from intercede.testing.verdict import Report
 
@@ -44,7 +44,7 @@ def _require_jinja() -> None:
         raise ImportError(f"the page needs {error.name}: {how_to_install('testing')}", name=error.name) from None
 
 
-def write(reports: Sequence[Report], directory: Path, started: datetime) -> tuple[Path, ...]:
+def write(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, ...]:
     """Write the reports of a run, those for programs first.
 
     They are ``conformance.json``, ``badge.json`` and ``conformance.html``, where there are several subjects
@@ -54,7 +54,7 @@ def write(reports: Sequence[Report], directory: Path, started: datetime) -> tupl
         OSError: The directory is not there or cannot be written.
         ImportError: The extra `testing` is not installed; all but the page has been written.
     """
-    documents = [as_json(each, started) for each in reports]
+    documents = [as_json(each, run) for each in reports]
     suffixes = _suffixes(each.facts.id for each in reports) if len(reports) > 1 else [""]
     named = list(zip(documents, suffixes, strict=True))
     written: list[Path] = []

@@ -13,7 +13,7 @@ from typing import cast
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from intercede.testing.report.document import RED, Data, about, by_reason
+from intercede.testing.report.document import RED, Data, about, by_reason, how_made
 
 __all__ = ["render"]
 
@@ -44,6 +44,7 @@ def render(document: Data) -> str:
     return _template().render(
         document,
         reasons=by_reason(document),
+        made=how_made(document),
         foreign=len(everything) - len(clauses),
         clauses=clauses,
         areas=[_area(name, list(each)) for name, each in groupby(clauses, lambda each: str(each["id"])[3:-3])],

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
-from intercede.testing.report.document import RED, Data, about, by_reason
+from intercede.testing.report.document import RED, Data, about, by_reason, how_made
 
 __all__ = ["summary"]
 
@@ -34,6 +34,7 @@ def _section(document: Data) -> Iterator[str]:
         yield from _red(each)
     yield from (f"- {each['id']}: {_escaped(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
     yield from _left_out(document)
+    yield f"\n{_escaped(how_made(document))}"
     yield ""
 
 
