@@ -460,7 +460,6 @@ def test_a_look_at_what_there_is_writes_no_report(run: Pytest, tmp_path: Path) -
     before = (tmp_path / "report" / "conformance.json").read_text()
     made = json.loads(before)["run"]
     assert (made["pytest"], made["repeat"], made["jobs"]) == (pytest.__version__, 1, 128)
-    assert made["plugins"]["pytest-asyncio"]
 
     run(TINY, "--co", "--intercede-report=report")
     explained = run("--intercede-explain=IC-SUBMIT-02", "-o", f"addopts={TINY}")
