@@ -14,8 +14,9 @@ from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.context import CheckFailed
+from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.scheduler import record
-from intercede.testing.scheduler.experiments import names, replay, sandbox, words
+from intercede.testing.scheduler.experiments import looks, names, replay, sandbox, words
 from intercede.testing.scheduler.recordings import EXAMPLE, places, read, recorded
 from intercede.testing.verdict import State
 
@@ -246,3 +247,40 @@ def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, m
     )
     with pytest.raises(CheckFailed, match=f"a listing that shows more of job {job} than its number"):
         names.experiment(lambda: subject, tmp_path)
+
+
+class NamesWhatItKills(PlainQueue):
+    """Leaves it to the queue to compare the name."""
+
+    def kill_script(self) -> str:
+        """End by both."""
+        return 'while IFS=@ read -r number name; do plainq kill --name="$name" "$number" </dev/null; done <"$IC_IDS"'
+
+
+class LooksElsewhere(PlainQueue):
+    """Looks by a command whose answer no recording shows."""
+
+    def kill_script(self) -> str:
+        """Ask what the number's name is, in the queue's own words."""
+        look = '[ "$(plainq show "$number")" = "Job-Name = $name" ] && plainq kill "$number"'
+        return f'while IFS=@ read -r number name; do {look}; done <"$IC_IDS"'
+
+
+class TakesWhatIsListed(PlainQueue):
+    """Lists all jobs, and picks those of a name itself."""
+
+    def list_script(self, stamp: str) -> str:
+        """Compare here."""
+        return f"plainq list --numbered | grep ' {stamp}$' || :"
+
+
+@pytest.mark.parametrize("right", [NamesWhatItKills, TakesWhatIsListed])
+def test_who_hands_the_name_on_or_compares_it_later_is_right(right: type, tmp_path: Path) -> None:
+    """The queue may look, and the fragment may look behind it."""
+    looks.experiment(right, tmp_path)
+
+
+def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
+    """It cannot be told from a kill, so the message names the command, and the advice what to record."""
+    with pytest.raises(CheckFailed, match=r"it calls 'plainq show 17\.0' where the queue lists nothing"):
+        looks.experiment(LooksElsewhere, tmp_path)

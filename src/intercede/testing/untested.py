@@ -91,7 +91,7 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "and IC-SCHEDULER-11 tell what is made of a number that is another job's."
         ),
         "A process number that the system gave again is not taken for the job that had it.": (
-            "Nobody but the system gives numbers. A scheduler's numbers are swapped in recorded answers (IC-SCHEDULER-10)."
+            "Only the system gives numbers. A scheduler's numbers are swapped in recorded answers (IC-SCHEDULER-10)."
         ),
         "A job that is submitted from inside of a job is one of its own: it inherits nothing of it, and outlives it.": (
             "The kit does not run on the resource's nodes, where intercede need not be installed."
