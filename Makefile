@@ -116,4 +116,5 @@ $(TEST_READY): $(READY) fixtures/fake/pyproject.toml
 	@echo "--- installing the development tools into $(VENV): another minute or two"
 	@$(PIP_INSTALL) --group dev && $(PIP_INSTALL) --no-deps --no-build-isolation --editable fixtures/fake || \
 	    { echo "make: pip could not install the development tools: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
+	@$(BIN)/python -m pytest -q --collect-only >/dev/null 2>&1 || true # compiles each module once: workers would all do it
 	@touch $@
