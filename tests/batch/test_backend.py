@@ -493,17 +493,23 @@ async def written(path: Path) -> str:
 
 
 @pytest.mark.asyncio
-async def test_a_job_killed_right_after_submit_never_reaches_its_end(site: Site) -> None:
+async def test_a_job_killed_right_after_submit_never_reaches_its_end(
+    site: Site, working_in: Callable[[Path], list[str]]
+) -> None:
     """Whether it waited, was about to start, or ran: no copy writes its last line, and all are KILLED."""
-    marks = site.root.parent / "marks"
+    marks, go = site.root.parent / "marks", site.root.parent / "go"
     marks.mkdir()
-    spec = sh(f"sleep 1; touch {marks}/$$")
+    spec = sh(f"until [ -e '{go}' ]; do sleep 0.05; done; touch '{marks}'/$$")
     async with site.backend(slots=2) as backend:
         for _ in range(3):
             handles = list((await backend.submit(spec, 6)).handles.values())
             assert all(outcome.ok for outcome in (await backend.kill(handles)).values())
             told = await finish(backend, handles)
             assert {status.state for status in told.values()} == {JobState.KILLED}
+    go.touch()
+    async with asyncio.timeout(SECONDS):
+        while working_in(site.root):  # noqa: ASYNC110 -- processes tell no event
+            await asyncio.sleep(0.02)
     assert list(marks.iterdir()) == []
 
 

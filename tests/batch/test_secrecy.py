@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,9 @@ STUBBORN = "trap '' TERM; : >ready; while :; do sleep 0.1; done"
 
 
 class Halting(LocalTransport):
-    """Sends the first half of an archive, then does something."""
+    """Does something after each piece of an archive."""
 
-    def __init__(self, then: Callable[[], None]) -> None:
+    def __init__(self, then: Callable[[], Awaitable[object]]) -> None:
         super().__init__()
         self._then = then
 
@@ -33,14 +33,13 @@ class Halting(LocalTransport):
     ) -> CommandResult:
         """Run it."""
 
-        async def half(whole: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
+        async def halting(whole: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
             async for data in whole:
                 yield data
-                await asyncio.sleep(0.2)  # so that tar has made files of it
-                self._then()
+                await self._then()
 
         if stdin is not None and any("tar" in word for word in argv):
-            stdin = half(stdin)
+            stdin = halting(stdin)
         return await super().run(argv, stdin=stdin, stdout=stdout)
 
 
@@ -109,11 +108,11 @@ async def test_what_had_its_wall_time_keeps_no_secret(tmp_path: Path, backend: B
 @pytest.mark.asyncio
 async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
     """Nobody will have a handle to purge it, nor a tag to find it."""
-    started = asyncio.Event()
-    async with opened(tmp_path, Halting(started.set)) as backend:
+    async with opened(tmp_path, Halting(asyncio.Event().wait)) as backend:
         submit = asyncio.create_task(backend.submit(sh("true"), [copy()]))
-        await started.wait()
-        assert len(list((tmp_path / "root").iterdir())) == 3
+        async with asyncio.timeout(SECONDS):
+            while len(list((tmp_path / "root").iterdir())) < 3:  # noqa: ASYNC110 -- tar tells no event
+                await asyncio.sleep(0.02)
         submit.cancel()
         with pytest.raises(asyncio.CancelledError):
             await submit
@@ -131,7 +130,11 @@ async def test_a_file_that_vanishes_meanwhile_is_refused_and_nothing_is_left(tmp
         inputs=tuple(FileRef(name=name, source=tmp_path / name) for name in ("big", "gone")),
         tag="t",
     )
-    async with opened(tmp_path, Halting(lambda: (tmp_path / "gone").unlink(missing_ok=True))) as backend:
+
+    async def vanish() -> None:
+        (tmp_path / "gone").unlink(missing_ok=True)
+
+    async with opened(tmp_path, Halting(vanish)) as backend:
         with pytest.raises(InvalidSpecError):
             await backend.submit(spec)
         assert await backend.find("t") == []
