@@ -5,6 +5,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from traceback import (  # by name: a subject may replace what the module holds
     extract_tb,
@@ -35,7 +36,7 @@ _DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", 
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """What reads it, whatever a subject's exception makes of the name."""
-_SHOWN_CALLS, _TOLD_SECONDS, _LONGEST = 40, 1.0, 20_000
+_FIRST_CALLS, _LAST_CALLS, _TOLD_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
 MARGIN = "\n  | "
 """Before each further line of a stranger's: forges take orders from lines that begin with colons."""
 _MESSAGE = 180
@@ -142,6 +143,10 @@ def plain(text: str) -> str:
 
 
 def _calls(calls: Sequence[Call]) -> str:
-    skipped = len(calls) - _SHOWN_CALLS
-    earlier = [f"  ... {skipped} earlier ones"] if skipped > 0 else []
-    return "\n".join(earlier + [f"  {call}" for call in calls[-_SHOWN_CALLS:]])
+    """Write the first calls and the last ones. Those in a row that are alike, as of a poll, take one line."""
+    alike = [list(each) for _, each in groupby(calls, lambda call: (call.verb, call.arguments, call.outcome))]
+    lines = [f"  {each[0]}{f' ({len(each)} times in a row)' if len(each) > 1 else ''}" for each in alike]
+    left_out = len(lines) - _FIRST_CALLS - _LAST_CALLS
+    if left_out > 0:
+        lines[_FIRST_CALLS:-_LAST_CALLS] = [f"  ... {left_out} others"]
+    return "\n".join(lines)

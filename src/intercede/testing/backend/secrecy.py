@@ -31,16 +31,18 @@ SEEN = {
 class _Records(logging.Handler):
     def __init__(self) -> None:
         super().__init__(level=logging.NOTSET)
-        self.texts: list[str] = []
+        self.texts: dict[str, list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info[1] if record.exc_info else None
-        self.texts.append(f"{record.getMessage()} {record.args!r} {text_of(raised) if raised else ''}")
+        where = f"of {record.name}, {record.levelname}, written at {record.pathname}:{record.lineno}"
+        text = f"{record.getMessage()} {record.args!r} {text_of(raised) if raised else ''}"
+        self.texts.setdefault(where, []).append(text)
 
 
 @contextmanager
-def logged() -> Generator[list[str]]:
-    """Collect the text of every log record, of every level."""
+def logged() -> Generator[dict[str, list[str]]]:
+    """Collect the text of every log record, of every level, by where it was written."""
     root, handler = logging.getLogger(), _Records()
     level = root.level
     root.addHandler(handler)

@@ -277,12 +277,13 @@ async def check_secrecy(context: Context) -> None:
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
                     handles += await started(context, backend, context.sh(LOOK), copies)
                 last = await finished(context, backend, handles)
-            errors = [await _error(context, backend, fields, copies) for fields in _refused(context)]
+            refused = _refused(context).items()
+            errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
     told = {
         "a handle": [repr(handle) + written(handle) for handle in handles],
         "a status": [repr(status) + status.model_dump_json() for status in last.values()],
-        "an error": errors,
-        "a log record": records,
+        **{f"an error, that for {what}": [text] for what, text in errors.items()},
+        **{f"a log record {where}": texts for where, texts in records.items()},
     }
     leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
     context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it stands {'; '.join(leaks)}")
@@ -291,12 +292,12 @@ async def check_secrecy(context: Context) -> None:
         context.expect(status.state is JobState.DONE, expected="the secret to be seen nowhere there", observed=observed)
 
 
-def _refused(context: Context) -> list[dict[str, object]]:
+def _refused(context: Context) -> dict[str, dict[str, object]]:
     """Return what makes a submission fail: as a wrong request, and as an unsupported one."""
-    return [
-        {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
-        {"container": {"image": "intercede.invalid/none"}},
-    ]
+    return {
+        "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
+        "an image that cannot be": {"container": {"image": "intercede.invalid/none"}},
+    }
 
 
 async def _error(context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]) -> str:

@@ -1,0 +1,37 @@
+"""What a red check says: the calls that an author has to see are there, and no crowd of polls hides them."""
+
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.finding import Finding, red_text
+from intercede.testing.journal import Call
+from intercede.testing.verdict import State
+
+FOUND = Finding(State.FAILED, "a", "b")
+
+
+def _lines(calls: list[Call]) -> list[str]:
+    text = red_text(CLAUSES["IC-KILL-10"], FOUND, calls=calls)
+    return [line.strip() for line in text.partition("the calls it made:\n")[2].partition("look at:")[0].splitlines()]
+
+
+def test_polls_in_a_row_take_one_line() -> None:
+    """The first of them, and how many there were; what differs stands by itself."""
+    polls = [Call("status", "[1]", start=1 + n, seconds=0.5, outcome="RUNNING") for n in range(50)]
+    lines = _lines(
+        [Call("submit", "payload", start=0.0, outcome="[1]"), *polls, Call("status", "[1]", 60.0, outcome="DONE")]
+    )
+
+    assert lines == [
+        "0.000 s  submit(payload): [1]",
+        "1.000 s  status([1]): RUNNING after 0.500 s (50 times in a row)",
+        "60.000 s  status([1]): DONE",
+    ]
+
+
+def test_of_many_calls_the_first_and_the_last_stand_there() -> None:
+    """What was submitted at first is what a finding at the end is about."""
+    lines = _lines([Call("submit", f"{number}", start=0.0, outcome="ok") for number in range(100)])
+
+    assert lines[0] == "0.000 s  submit(0): ok"
+    assert lines[10] == "... 60 others"
+    assert lines[-1] == "0.000 s  submit(99): ok"
+    assert len(lines) == 41
