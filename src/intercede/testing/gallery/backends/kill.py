@@ -169,8 +169,11 @@ class KillsFirstCopiesOnly(FakeBackend):
 class KillsTheParentOnly(FakeBackend):
     """The first process of a job is killed, its children are not."""
 
-    caught_by = "IC-KILL-07"
-    seen = "expected the child of a killed job to be gone"
+    caught_by = "IC-KILL-07", "IC-KILL-12"
+    seen = (
+        "expected the child of a killed job to be gone",
+        "expected the process of a job that is told as KILLED to be gone",
+    )
 
     def __init__(self) -> None:
         super().__init__()
