@@ -349,3 +349,27 @@ def test_children_are_waited_for_whatever_the_policy_of_the_process_is() -> None
         assert asyncio.get_event_loop_policy() is policy  # pyright: ignore[reportDeprecated] -- as above
     finally:
         asyncio.set_event_loop_policy(before)  # pyright: ignore[reportDeprecated] -- as above
+
+
+@pytest.mark.parametrize(("load", "times"), [(0.5, 1), (2, 1), (10, 5), (1000, 10)])
+def test_a_crowded_machine_gives_more_time(monkeypatch: pytest.MonkeyPatch, load: float, times: float) -> None:
+    """Where more than two programs want each processor, and within reason."""
+    monkeypatch.undo()  # the quiet machine of the other tests
+    monkeypatch.setattr(bounded, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(bounded, "cpu_count", lambda: 1)
+
+    assert bounded.crowding() == times
+
+
+@pytest.mark.asyncio
+async def test_time_is_up_when_no_more_is_given() -> None:
+    """What is awaited may earn more while it is awaited."""
+    more = iter((0.05, 0.1))
+
+    async def takes() -> str:
+        await asyncio.sleep(0.09)
+        return "done"
+
+    assert await bounded.within(0.02, takes(), lambda: next(more, 0.1)) == "done"
+    with pytest.raises(bounded.TookTooLong):
+        await bounded.within(0.02, takes(), lambda: 0.02)

@@ -1,6 +1,7 @@
 """The suite without pytest: the same checks and the same verdict, awaited by a program."""
 
 import asyncio
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from intercede.contract import ConfigError, PluginNotFoundError
+from intercede import registry
+from intercede.contract import ConfigError, JobBackend, PluginNotFoundError
 from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport, finding
 from intercede.testing.calibrating import calibrate
 from intercede.testing.clauses import CLAUSES, Clause
@@ -198,14 +200,33 @@ class BlocksAtOnce(FakeBackend):
 
 @pytest.mark.slow
 def test_a_slow_resource_scales_the_bounds() -> None:
-    """By what one small job takes, and never below 1."""
+    """By what a few small jobs at once take, and never below 1."""
     facts = Facts(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
     scale, note = calibrate(FactorySubject(Slow), facts)
     quick, _ = calibrate(FactorySubject(FakeBackend), facts)
 
     assert 1.2 <= scale < 10
-    assert "a small job took" in note
+    assert "8 small jobs at once took" in note
     assert quick == 1
+
+
+def _one_slot() -> JobBackend:
+    """Run one job at a time."""
+    root = str(Path(os.environ["XDG_STATE_HOME"], "direct"))
+    return registry.backend(
+        {"transport": "local", "scheduler": {"type": "direct", "slots": 1}, "batch": {"root": root}}
+    )
+
+
+@pytest.mark.slow
+def test_a_queue_with_one_slot_scales_the_bounds() -> None:
+    """Each job is as quick as elsewhere, and has to wait for those before it."""
+    facts = Facts(id="one", config="one", name="one", capabilities=frozenset({"purge", "kill", "find"}))
+    scale, note = calibrate(FactorySubject(_one_slot), facts)
+
+    assert scale > 1.2
+    assert "8 small jobs at once took" in note
+    assert "left" not in note
 
 
 def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) -> None:

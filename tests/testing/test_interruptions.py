@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,11 +15,23 @@ from typing import Self
 import pytest
 
 import intercede
-from intercede.contract import CopyVars, JobHandle, JobState, JobStatus, OpOutcome, Submission, SubmissionSpec
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+    capabilities,
+)
+from intercede.testing.calibrating import calibrate
 from intercede.testing.clauses import MUST, Check, Clause
 from intercede.testing.context import Context
+from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.running import run_checks
-from intercede.testing.verdict import State
+from intercede.testing.subjects import FactorySubject
+from intercede.testing.verdict import Facts, State
 
 JOBS: dict[JobHandle, JobState] = {}
 """What the resource below holds."""
@@ -234,3 +247,26 @@ def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(tmp_path: Path) -
             code = run.wait(120)
         left = list(tmp_path.glob("intercede-fake/*"))
         assert left == [], f"run {number}, exit code {code}\n{(tmp_path / 'said').read_text()}"
+
+
+@pytest.mark.slow
+def test_jobs_to_measure_with_end_with_the_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process runs them, which an interruption kills: another one finds and ends them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    state = tmp_path / "intercede-fake"
+
+    def interrupt_it() -> None:
+        end = time.monotonic() + 30
+        while not list(state.glob("[!.]*/group")) and time.monotonic() < end:
+            time.sleep(0.01)
+        interrupt()
+
+    facts = Facts(id="fake", config="fake", name="fake", capabilities=capabilities(FakeBackend()))
+    interrupting = threading.Thread(target=interrupt_it)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        calibrate(FactorySubject(FakeBackend), facts)
+    interrupting.join()
+
+    assert list(state.glob("*")) == []
+    assert [each for each in caught.value.__notes__ if "left" in each] == []

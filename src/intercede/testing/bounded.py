@@ -6,12 +6,9 @@
 import asyncio
 import sys
 import threading
-from asyncio import (
-    all_tasks,
-    ensure_future,
-    sleep,
-    wait,
-)  # by name, as below: a subject may replace what the modules hold
+
+# By name, as below: a subject may replace what the modules hold.
+from asyncio import all_tasks, ensure_future, get_running_loop, sleep, wait
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from itertools import islice
-from os import getpid
+from os import cpu_count, getloadavg, getpid
 from pathlib import Path
 from time import monotonic
 from types import CoroutineType, FrameType
@@ -28,13 +25,26 @@ from typing import Generic, ParamSpec, TypeVar, cast
 from intercede.testing.files import contents
 from intercede.testing.guard import really_exit, threads_start, unharmed
 
-__all__ = ["GRACE", "STALL", "Ending", "Loop", "TookTooLong", "close", "ended", "run", "to_its_end", "within"]
+__all__ = [
+    "GRACE",
+    "STALL",
+    "Ending",
+    "Loop",
+    "TookTooLong",
+    "close",
+    "crowding",
+    "ended",
+    "run",
+    "to_its_end",
+    "within",
+]
 
 GRACE = 2.0
 """Seconds that cancelled code has to end."""
 STALL = 20.0
 """Seconds without a turn of the event loop after which it counts as blocked."""
 _BEAT = 0.05
+_ORDINARY, _MOST = 2.0, 10.0
 _DEEPEST = 1000
 """So many coroutines that await one another are looked through."""
 _MOST_TASKS = 100
@@ -88,17 +98,36 @@ class Ending(Generic[_T]):
         return self.value  # type: ignore[return-value]  # one of both is set, and None is a value where T is None
 
 
-async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
+def crowding() -> float:
+    """Tell how many times as long as elsewhere anything may take here now, because others want the processors, too.
+
+    At least 1, which it is as long as each processor has no more than two to serve, and at most 10.
+    """
+    try:
+        waiting = getloadavg()[0] / (cpu_count() or 1)
+    except OSError:  # it is not known
+        return 1.0
+    return min(max(1.0, waiting / _ORDINARY), _MOST)
+
+
+async def within(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
     """Await for at most so many seconds, and GRACE more for it to end when cancelled.
+
+    Args:
+        seconds: So many; more where this machine is crowded.
+        awaitable: What is awaited.
+        extra: Tells how many seconds more it has: it is asked when the time is up.
 
     Raises:
         TookTooLong: It did not end by itself.
         BaseException: Whatever it raised.
     """
-    task = ensure_future(ended(awaitable))
-    where = None
+    task, clock = ensure_future(ended(awaitable)), get_running_loop().time
+    where, began = None, clock()
     try:
         await wait({task}, timeout=seconds)
+        while not task.done() and (rest := began + seconds * crowding() + extra() - clock()) > 0:
+            await wait({task}, timeout=rest)
     finally:
         if not task.done():
             where = _where(task)
@@ -142,13 +171,15 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
         KeyboardInterrupt: The user's own; what the code raises is in the ending.
     """
     runner = _Runner(function, seconds)
-    last = monotonic() + seconds + 5 * GRACE
+    began, late = monotonic(), False
     with unharmed():
         threads_start()
         try:
             runner.start()
             while not runner.over.acquire(timeout=min(_BEAT, stall)):
-                if monotonic() - runner.beat >= stall or monotonic() >= last:
+                now, crowded = monotonic(), crowding()
+                late = now - began >= seconds * crowded + 5 * GRACE
+                if late or now - runner.beat >= stall * crowded:
                     break
         except KeyboardInterrupt:
             runner.cancel()
@@ -156,7 +187,7 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
             raise
     if runner.ending is not None:
         return runner.ending
-    if monotonic() >= last:  # its loop turns, and yet what bounds it does not come to an end
+    if late:  # its loop turns, and yet what bounds it does not come to an end
         return Ending(raised=TookTooLong(seconds, "swallowed its cancellation after", _stack(runner)))
     return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
 

@@ -98,7 +98,8 @@ async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains
     """Do the same on the running loop."""
     remains, context = Remains(), _successor(check, tmp)
     if context is not None:
-        cleaning = bounded.within(SECONDS * check.scale, _clean(check, context, remains, evidence=evidence))
+        work = _clean(check, context, remains, evidence=evidence)
+        cleaning = bounded.within(SECONDS * check.scale, work, lambda: context.queued)
         _tell(remains, (await bounded.ended(cleaning)).raised)
     return remains
 
@@ -107,7 +108,7 @@ def _successor(check: Context, tmp: Path) -> Context | None:
     """Return what can clean up after a check; None where it left nothing."""
     if not is_owing(check):
         return None
-    return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale)
+    return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale, traffic=check.traffic)
 
 
 def _tell(remains: Remains, raised: BaseException | None) -> None:

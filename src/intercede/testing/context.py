@@ -27,6 +27,7 @@ from intercede.contract.backend import (
     OutputRetriever,
     Purgeable,
 )
+from intercede.contract.errors import TransportError
 from intercede.contract.job import (
     CopyVars,
     Diagnostics,
@@ -45,6 +46,7 @@ from intercede.testing import bounded
 from intercede.testing.child import run_child
 from intercede.testing.journal import Call, brief, class_of
 from intercede.testing.subjects import Subject
+from intercede.testing.waiting import ADVICE, Door, Traffic, Wait, in_queue
 
 __all__ = ["CheckFailed", "Context", "listed", "shown"]
 
@@ -54,6 +56,8 @@ _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object, which another run does not repeat."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before a way there that failed, and may be tried again, is."""
 _SHOWN_COPIES, _MOST = 4, 100_000
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
@@ -139,6 +143,8 @@ class Context:
         capabilities: frozenset[Capability] = frozenset(),
         scale: float = 1.0,
         children: asyncio.Semaphore | None = None,
+        traffic: Traffic | None = None,
+        door: Door | None = None,
     ) -> None:
         self.subject = subject
         self._children = children or asyncio.Semaphore()
@@ -157,6 +163,15 @@ class Context:
         self.began = time.monotonic()
         """When, by the monotonic clock."""
         self._fetched = 0
+        self.traffic = traffic or Traffic()
+        """Of the jobs of all checks."""
+        self.door = door or Door()
+        self._waits: list[Wait] = []
+
+    @property
+    def queued(self) -> float:
+        """Seconds that its jobs have spent in a queue, behind others of the run: no bound counts them."""
+        return sum(each.queued for each in self._waits)
 
     @property
     def config(self) -> Mapping[str, object] | str:
@@ -289,11 +304,11 @@ class Context:
         """
         seconds = _FINISH_SECONDS if within is None else within
         statuses = await self._poll(backend, handles, seconds, lambda each: each.state.final)
-        asked = {handle: statuses[handle] for handle in handles}  # whatever else was told
-        for handle, status in asked.items():
+        for handle, status in statuses.items():
             expected = f"a final state within {seconds * self.scale:g} s for job {handle.job}"
-            self.expect(status.state.final, expected=expected, observed=status)
-        return asked
+            observed = f"{shown(status)}; {ADVICE}" if in_queue(status) else shown(status)
+            self.expect(status.state.final, expected=expected, observed=observed)
+        return statuses
 
     async def until(
         self, backend: JobBackend, handle: JobHandle, *states: JobState, within: float | None = None
@@ -310,15 +325,25 @@ class Context:
         seconds: float,
         enough: Callable[[JobStatus], bool],
     ) -> Mapping[JobHandle, JobStatus]:
-        end, wait = time.monotonic() + seconds * self.scale, _FIRST_WAIT
+        waiting, wait = self.wait(seconds), _FIRST_WAIT
         while True:
             statuses = await self.status(backend, handles)
             for handle in handles:
                 self.expect(handle in statuses, expected=f"a status of job {handle.job}", observed=statuses)
-            if all(enough(statuses[handle]) for handle in handles) or time.monotonic() > end:
-                return statuses
+            asked = {handle: statuses[handle] for handle in handles}  # whatever else was told
+            if all(map(enough, asked.values())) or waiting.is_over(asked):
+                return asked
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, _LONGEST_WAIT)
+
+    def wait(self, seconds: float, *, patient: bool = True) -> Wait:
+        """Begin to wait for jobs: so many seconds, times ``scale``, and those in the queue, which ``queued`` sums up.
+
+        Where a look is worth no more than those seconds, it is not ``patient``.
+        """
+        waiting = Wait(self.traffic if patient else Traffic(), seconds * self.scale, self.scale)
+        self._waits.append(waiting)
+        return waiting
 
     # A process of its own
 
@@ -342,10 +367,11 @@ class Context:
             CheckFailed: It did not end in time, or well, or told nothing.
         """
         async with self._children:  # to wait for others is no part of its time
+            seconds = within * self.scale * bounded.crowding()
             child = await self._ask(
                 "child process",
                 f"{what}{', ' if arguments else ''}{', '.join(map(shown, arguments))}",
-                lambda: run_child(self.subject, source, arguments, self.tmp, seconds=within * self.scale, jobs=jobs),
+                lambda: run_child(self.subject, source, arguments, self.tmp, seconds=seconds, jobs=jobs),
                 within=within,
             )
         said = f"it ended with exit code {child.code}: {child.last_words}"
@@ -409,6 +435,18 @@ class _Opened(AbstractAsyncContextManager[_E]):
         self._context, self._make = context, make
 
     async def __aenter__(self) -> _E:
+        door = self._context.door
+        for pause in _PAUSES:
+            try:
+                return await self._entered() if door.is_wide else await door.pass_through(self._entered)
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+            door.is_wide = False
+            await asyncio.sleep(pause * self._context.scale)
+        return await door.pass_through(self._entered)
+
+    async def _entered(self) -> _E:
         self._opened = self._make()
         await self._context.noted("__aenter__", "", type(self._opened).__aenter__(self._opened))
         return self._opened

@@ -27,6 +27,7 @@ from intercede.testing.seal import Seal
 from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
+from intercede.testing.waiting import Door, Traffic
 
 __all__ = ["JOBS", "Inspection", "run_checks"]
 
@@ -139,6 +140,7 @@ class Inspection:
         self._children = asyncio.Semaphore(os.cpu_count() or 2)  # each is an interpreter that starts
         self._begun: dict[Context, str] = {}
         """What checks were given, with the clause's id, as long as anything of it may be left."""
+        self._traffic, self._door = Traffic(), Door()
         self._interrupted = False
         self.left: list[str] = []
         """What is left when all is over, a text for each check."""
@@ -311,7 +313,8 @@ class Inspection:
     async def _one_here(self, clause: Clause) -> Result:
         with self._prepared(clause, self._children) as (context, aside):
             began = time.monotonic()
-            check = bounded.within(clause.seconds * context.scale, clause.check(context))
+            seconds = clause.seconds * context.scale
+            check = bounded.within(seconds, clause.check(context), lambda: context.queued)
             finding = finding_of(clause, (await bounded.ended(check)).raised)
             seconds = time.monotonic() - began
             cut_short = _is_cancelled()
@@ -358,7 +361,15 @@ class Inspection:
             tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities
-            context = Context(self.subject, tmp, capabilities=claimed, scale=self.scale, children=children)
+            context = Context(
+                self.subject,
+                tmp,
+                capabilities=claimed,
+                scale=self.scale,
+                children=children,
+                traffic=self._traffic if children else None,
+                door=self._door if children else None,
+            )
             self._begun[context] = clause.id
             yield context, aside
 

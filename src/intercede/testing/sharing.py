@@ -109,7 +109,7 @@ class Together(Generic[_T]):
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(self._cancel)
             with unharmed():
-                if self._over.acquire(timeout=self._cleaning + 2 * bounded.GRACE):
+                if self._over.acquire(timeout=self._cleaning * bounded.crowding() + 2 * bounded.GRACE):
                     self._over.release()
         if not self._loop.is_closed():
             _kept.append(self._loop)
@@ -129,8 +129,8 @@ class Together(Generic[_T]):
                     return
 
     def _is_late(self) -> bool:
-        now = monotonic()
-        return now - self._beat > self._stall or now - self._progress > self._patience
+        now, crowded = monotonic(), bounded.crowding()
+        return now - self._beat > self._stall * crowded or now - self._progress > self._patience * crowded
 
     def _serve(self) -> None:
         try:
@@ -163,7 +163,7 @@ class Together(Generic[_T]):
         self._cancel()
         unfinished = [task for task in tasks.values() if not task.done()]
         if unfinished:
-            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning))
+            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning * bounded.crowding()))
 
     def _cancel(self) -> None:
         for task in self._tasks.values():

@@ -1,7 +1,6 @@
 """Ask a subject, and read what it answers: what is missing or not of the contract's types is a finding, in words."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
@@ -22,6 +21,7 @@ from intercede.contract.job import (
 from intercede.testing.context import CheckFailed, Context, listed, shown
 from intercede.testing.files import contents
 from intercede.testing.journal import class_of
+from intercede.testing.waiting import ADVICE, in_queue
 
 __all__ = [
     "a",
@@ -147,12 +147,14 @@ async def _polled(
     handles: Sequence[JobHandle],
     enough: Callable[[JobStatus], bool],
     within: float,
+    *,
+    patient: bool = True,
 ) -> dict[JobHandle, JobStatus]:
-    end, wait = time.monotonic() + within * context.scale, 0.005
+    waiting, wait = context.wait(within, patient=patient), 0.005
     while True:
-        statuses = await stood(context, backend, handles)
-        if all(map(enough, statuses)) or time.monotonic() > end:
-            return dict(zip(handles, statuses, strict=True))
+        statuses = dict(zip(handles, await stood(context, backend, handles), strict=True))
+        if all(map(enough, statuses.values())) or waiting.is_over(statuses):
+            return statuses
         await asyncio.sleep(wait)
         wait = min(1.5 * wait, 0.3)
 
@@ -164,16 +166,28 @@ async def finished(
     statuses = await _polled(context, backend, handles, lambda each: each.state.final, within)
     expected = f"every job to be final within {within * context.scale:g} s"
     for handle, status in statuses.items():
-        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
+        observed = f"job {handle.job} is {living(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
+        context.expect(status.state.final, expected=expected, observed=observed)
     return statuses
 
 
 async def seen(
-    context: Context, backend: JobBackend, handle: JobHandle, *states: JobState, within: float = 30
+    context: Context,
+    backend: JobBackend,
+    handle: JobHandle,
+    *states: JobState,
+    within: float = 30,
+    patient: bool = True,
 ) -> JobStatus:
-    """Poll until one of these states, or a final one, is seen, and return what was seen last."""
-    statuses = await _polled(context, backend, [handle], lambda each: each.state.final or each.state in states, within)
-    return statuses[handle]
+    """Poll until one of these states, or a final one, is seen, and return what was seen last.
+
+    Time in a queue that goes on counts only where this is not ``patient``.
+    """
+
+    def enough(status: JobStatus) -> bool:
+        return status.state.final or status.state in states
+
+    return (await _polled(context, backend, [handle], enough, within, patient=patient))[handle]
 
 
 async def ended(

@@ -1,7 +1,6 @@
 """IC-DIAG: what a job has written so far can be looked at, and looking changes nothing."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 from intercede.contract.backend import JobBackend
@@ -45,14 +44,15 @@ async def _first(
     within: float,
 ) -> tuple[JobHandle | None, list[str]]:
     """Look again and again for a job whose text is enough while it has not ended; also return what was seen last."""
-    end, wait = time.monotonic() + within * context.scale, 0.02
+    waiting, wait = context.wait(within), 0.02
     while True:
         texts = await _texts(context, backend, handles)
         statuses = await stood(context, backend, handles)
         for handle, text, status in zip(handles, texts, statuses, strict=True):
             if enough(handle, text) and not status.state.final:
                 return handle, texts
-        if all(status.state.final for status in statuses) or time.monotonic() > end:
+        over = waiting.is_over(dict(zip(handles, statuses, strict=True)))
+        if all(status.state.final for status in statuses) or over:
             return None, texts
         await asyncio.sleep(wait)
         wait = min(1.5 * wait, 0.3)

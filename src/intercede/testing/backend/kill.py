@@ -274,13 +274,11 @@ async def check_handled_kill(context: Context) -> None:
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
     async with context.opened() as backend:
         handles = await started(context, backend, payload, copies)
-        for handle in handles:
+        for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
             await seen(context, backend, handle, JobState.RUNNING)
-        await _give_time(context, backend, handles)
-        await killed(context, backend, handles)
-        statuses = await finished(context, backend, handles)
-        for handle, (code, seconds) in zip(handles, endings, strict=True):
-            status = statuses[handle]
+            await _give_time(context, backend, [handle])
+            await killed(context, backend, [handle])
+            status = (await finished(context, backend, [handle]))[handle]
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             handler = f"exits with {code}{' after a second' if seconds else ''}"
             expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
@@ -293,7 +291,7 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
     No longer: with few slots the other one runs when they have ended.
     """
     (control,) = await started(context, backend, context.sh("exit 0"))
-    await seen(context, backend, control, within=5)
+    await seen(context, backend, control, within=5, patient=False)
     if "diagnostics" in context.capabilities:
         await _see_ready(context, backend, handles)
 

@@ -21,7 +21,7 @@ async def watch(context: Context, backend: JobBackend, word: str) -> None:
     before = 0
     for _ in range(_LOOKS):
         (control,) = await started(context, backend, _describe_look(context, word))
-        status = await seen(context, backend, control, within=5)
+        status = await seen(context, backend, control, within=5, patient=False)
         if not status.state.final or (before > 1 and status.exit_code == before):
             return
         before = status.exit_code or 0

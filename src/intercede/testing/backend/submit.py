@@ -470,7 +470,7 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
     else:
         for handle in submission.handles.values():
             # It may wait for ever for what will never be there, which is no success either.
-            status = await seen(context, backend, handle, JobState.HELD, within=5)
+            status = await seen(context, backend, handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=living(status))
 
 

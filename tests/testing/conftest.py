@@ -1,0 +1,11 @@
+"""What all tests of the kit take for granted."""
+
+import pytest
+
+from intercede.testing import bounded
+
+
+@pytest.fixture(autouse=True)
+def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have bounds be what they say, whatever else this machine does."""
+    monkeypatch.setattr(bounded, "crowding", lambda: 1.0)
