@@ -587,7 +587,7 @@ async def test_native_ids_are_read_once_by_whoever_does_not_know_them(site: Site
         submission = await backend.submit(spec, 4)
         assert list(submission.failures) == [3]
         handles = list(submission.handles.values())
-        await until(lambda: other.status(handles), lambda told: JobState.RUNNING in {s.state for s in told.values()})
+        await until(lambda: other.status(handles), lambda told: {s.state for s in told.values()} == {JobState.RUNNING})
         before = len(second.commands)
         assert (await other.status(handles))[handles[0]].state is JobState.RUNNING
         assert len(second.commands) == before + 1
