@@ -34,7 +34,8 @@ async def check_shape(context: Context) -> None:
     look_at=(
         "What run raised or returned for a command as plain as `true`. The answer is "
         "`CommandResult(returncode=..., stdout=..., stderr=...)`; made without validation (model_construct), it may hold "
-        "text, None or a negative code. A client library that returns text has an option for bytes."
+        "text, None or a negative code. A client library that returns text has an option for bytes. A TransportError says "
+        "that the machine was not reached: try its address and credentials with the client itself."
     ),
 )
 async def check_answer(context: Context) -> None:

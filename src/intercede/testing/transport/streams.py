@@ -267,7 +267,8 @@ class _Dialogue:
     look_at=(
         "communicate(), or any order of first sending all and then reading all: start the reading, then feed. A reader that "
         "waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking what there is. A client that "
-        "collects what it is to send."
+        "collects what it is to send. If `true` alone takes as long as this waited, it is the way there that is slow: raise "
+        "--intercede-timeout-scale."
     ),
 )
 async def check_dialogue(context: Context) -> None:
