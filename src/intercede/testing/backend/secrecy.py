@@ -9,7 +9,7 @@ from traceback import format_exception
 
 from intercede.testing.backend.processes import told_by_descendants
 
-__all__ = ["LOOK", "SEEN", "logged", "text_of", "watched"]
+__all__ = ["LOOK", "SEEN", "Watch", "logged", "text_of", "watched"]
 
 # What to look for is read from the secret's own file: it must not stand in grep's arguments either.
 LOOK = """
