@@ -14,6 +14,8 @@ from importlib import import_module
 
 from _pytest.config import default_plugins
 
+from intercede.testing.child import CHILDREN
+
 PRELOADED = (
     *(f"_pytest.{each}" for each in default_plugins),
     "asyncio",
@@ -63,5 +65,6 @@ def become(streams: list[int], module: str, arguments: list[str], variables: dic
 
 for each in PRELOADED:
     import_module(each)
+CHILDREN.open()  # for all of them
 gc.freeze()  # what is here is no garbage of theirs
 runpy.run_module(serve(), run_name="__main__", alter_sys=True)

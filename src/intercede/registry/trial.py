@@ -2,14 +2,12 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-from contextlib import suppress
+from math import ceil
 from typing import IO, cast
 
 from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
+from intercede.forkserver import ForkServer, ForkServerError
 from intercede.plugin import Plugin
 from intercede.registry.gate import violations_of_class
 from intercede.registry.loading import construct, imported, load_error
@@ -17,7 +15,15 @@ from intercede.registry.options import Target, needed
 
 __all__ = ["tried"]
 
-_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from intercede.registry.trial import _child; _child(sys.argv[1], sys.argv[2])"
+_SERVER = ForkServer(__name__)
+_SOURCE = """
+import signal
+signal.alarm(seconds)  # whoever waits for it may be gone
+from intercede.registry.trial import _child
+_child(fields)
+"""
+_ANSWER = 3
+"""The descriptor for it, in the child."""
 
 
 def tried(plugin: Plugin, seconds: float) -> tuple[str, ...]:
@@ -26,29 +32,23 @@ def tried(plugin: Plugin, seconds: float) -> tuple[str, ...]:
     The child and what it started are killed when it is done, at the latest after ``seconds``.
     """
     with tempfile.TemporaryFile() as answer:
-        path = [entry for entry in sys.path if isinstance(cast("object", entry), str)]
-        child = subprocess.Popen(  # noqa: S603 -- our own interpreter, no shell
-            [sys.executable, "-P", "-c", _CHILD, json.dumps(vars(plugin)), str(answer.fileno()), *path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(answer.fileno(),),
-            start_new_session=True,
-        )
         try:
-            child.wait(seconds)
-        except subprocess.TimeoutExpired:
+            code = _try(plugin, seconds, answer)
+        except TimeoutError:
             return (f"it was not loaded within {seconds:g} s: importing or making it hangs",)
-        finally:
-            _end(child)
-        return _answered(answer, child.returncode)
+        except ForkServerError as error:
+            return (f"it was not loaded: {error}",)
+        return _answered(answer, code)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's process group: what it started does not outlive it."""
-    with suppress(ProcessLookupError):  # nothing of it is left
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+def _try(plugin: Plugin, seconds: float, answer: IO[bytes]) -> int:
+    """Have a child write its answer, and return its exit code."""
+    given = {"fields": json.dumps(vars(plugin)), "seconds": ceil(seconds) + 1}
+    child = _SERVER.start(_SOURCE, given, {_ANSWER: answer.fileno()})
+    try:
+        return child.wait(seconds)
+    finally:
+        child.close()
 
 
 def _answered(answer: IO[bytes], code: int) -> tuple[str, ...]:
@@ -62,10 +62,9 @@ def _answered(answer: IO[bytes], code: int) -> tuple[str, ...]:
     return tuple(map(str, cast("list[object]", problems)))
 
 
-def _child(fields: str, descriptor: str) -> None:
+def _child(fields: str) -> None:
     """Write the problems of one candidate to a descriptor, and end before anything of the plugin's can hang."""
-    answer = json.dumps(_problems(Plugin(**json.loads(fields)))).encode()
-    os.write(int(descriptor), answer)
+    os.write(_ANSWER, json.dumps(_problems(Plugin(**json.loads(fields)))).encode())
     os._exit(0)
 
 

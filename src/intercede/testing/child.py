@@ -3,28 +3,22 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from secrets import token_hex
-from signal import SIGKILL
-from typing import BinaryIO
 
-from intercede.testing.bounded import to_its_end
+from intercede.forkserver import ForkServer, ForkServerError, Process
 from intercede.testing.subjects import Subject
 
-__all__ = ["BOOT", "Child", "run_child"]
+__all__ = ["ALONE", "CHILDREN", "Child", "run_child"]
 
-BOOT = """
-import json, resource, signal, sys
-request = json.loads(sys.stdin.buffer.read())
+_SOURCE = """
+import json, resource, signal
 signal.alarm(request["seconds"])  # whoever waits for it may be gone
 if request["size"]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (request["size"], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-sys.path[:] = request["path"]
 def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
     with open(request["told"], "w", encoding="utf-8") as file:
         file.write(dumps(value))
@@ -33,7 +27,21 @@ subject = remade(request["subject"])
 names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
-"""What it executes."""
+"""What it executes, with ``request`` defined."""
+ALONE = f"""
+import json, sys
+request = json.loads(sys.stdin.buffer.read())
+sys.path[:] = request["path"]
+{_SOURCE}"""
+"""The same, for one that is executed and reads that from its stdin."""
+CHILDREN = ForkServer(
+    "asyncio", "intercede.batch", "intercede.config", "intercede.registry.loading", "intercede.testing.context"
+)
+
+_LOST = 255
+"""The exit code of one whose end nobody saw."""
+_GRACE = 10.0
+"""Seconds that killing it may take."""
 _LARGEST = 256 << 20
 """The most bytes of a file that one writes which starts no jobs: it might print without end."""
 _MOST = 16 << 20
@@ -71,9 +79,7 @@ async def run_child(
     """
     # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
     told, said = (scratch / f".{token_hex(8)}" for _ in range(2))
-    # By stdin, not argv: what a configuration says is not for every user of the machine to read.
     request = {
-        "path": sys.path,
         "subject": subject.recipe,
         "source": source,
         "arguments": arguments,
@@ -81,53 +87,30 @@ async def run_child(
         "seconds": ceil(seconds) + 1,
         "size": 0 if jobs else _LARGEST,  # what a job writes is its own affair
     }
-    with said.open("wb") as stderr:
-        child = await _started(stderr)
-    goes_on = False
     try:
-        await _ask(child, json.dumps(request, default=str).encode())
-        code = await child.wait()
-        goes_on = jobs
-    finally:
-        if not goes_on:
-            await _end(child)
+        with said.open("wb") as stderr:
+            process = CHILDREN.start(_SOURCE, {"request": request}, {2: stderr.fileno()}, may_leave=jobs)
+        code = await _ended(process)
+    except ForkServerError as error:
+        return Child(_LOST, f"{_read(said).decode(errors='replace')}\n{error}")
     return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _value(told))
 
 
-async def _started(stderr: BinaryIO) -> asyncio.subprocess.Process:
-    """Start it. A cancellation meanwhile has to wait: what asyncio is cancelled while starting is left to nobody."""
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", BOOT),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,
-        )
-    )
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with suppress(asyncio.CancelledError):  # it is raised below
-            await to_its_end(starting)
-        await _end(starting.result())
-        raise
-
-
-async def _ask(child: asyncio.subprocess.Process, request: bytes) -> None:
-    """Write what it reads first of all; where it has ended already, its exit code tells."""
-    assert child.stdin is not None  # noqa: S101 -- it was started with a pipe
-    with suppress(BrokenPipeError, ConnectionResetError):
-        child.stdin.write(request)
-        await child.stdin.drain()
-    child.stdin.close()
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill it and what it started: all of its process group, of which it is the first. A cancellation has to wait."""
-    with suppress(ProcessLookupError):  # nobody is left
-        os.killpg(child.pid, SIGKILL)
-    await to_its_end(child.wait())
+async def _ended(process: Process) -> int:
+    """Await its end. If this is cancelled, it is killed, and the cancellation has to wait for that."""
+    ended = asyncio.ensure_future(process.ended())
+    cancelled = None
+    while not ended.done():
+        try:
+            await asyncio.wait({ended})
+        except asyncio.CancelledError as error:
+            cancelled = error
+            process.kill()
+            asyncio.get_running_loop().call_later(_GRACE, ended.cancel)  # what kills it may have been stopped
+    process.close()
+    if cancelled is not None:
+        raise cancelled
+    return ended.result()
 
 
 def _value(file: Path) -> object:

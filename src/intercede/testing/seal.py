@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 __all__ = ["Seal"]
 
-_OURS = ("intercede.testing", "intercede.contract")
+_OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _OTHERS = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from intercede.testing.child import BOOT
+from intercede.testing.child import ALONE
 from intercede.testing.context import CheckFailed
 
 __all__ = ["SOURCE", "run"]
@@ -48,7 +48,7 @@ def run(request: Mapping[str, object], part: Callable[[], object], tell: Callabl
 def _again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
     """Become another child process that is asked the same: hashes are seeded when an interpreter starts."""
     with (tmp / "request").open("w+b") as file:
-        file.write(json.dumps(request).encode())
+        file.write(json.dumps({**request, "path": sys.path}).encode())
         file.seek(0)
         os.dup2(file.fileno(), 0)
-        os.execve(sys.executable, [sys.executable, "-c", BOOT], {**os.environ, _SEED: seed})  # noqa: S606 -- as above
+        os.execve(sys.executable, [sys.executable, "-c", ALONE], {**os.environ, _SEED: seed})  # noqa: S606 -- as above

@@ -1,0 +1,433 @@
+"""A process of a fork server is as one that is executed, and ends with whoever asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.forkserver import ForkServer, ForkServerError
+from intercede.plugin import Plugin
+from intercede.registry.trial import tried
+from intercede.testing.child import run_child
+from intercede.testing.subjects import RegistrySubject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+SHOWN = """
+import json, os, resource, signal, sys, time
+from pathlib import Path
+signals = [name for name in signal.Signals if name not in (signal.SIGKILL, signal.SIGSTOP)]
+shown = {
+    "name": __name__,
+    "main": sys.modules["__main__"].__dict__ is globals(),
+    "arguments": sys.argv,
+    "variables": dict(os.environ),
+    "directory": os.getcwd(),
+    "umask": os.umask(0),
+    "descriptors": sorted(each.name for each in Path("/proc/self/fd").iterdir()),
+    "stdin": sys.stdin.read(),
+    "terminal": [each.isatty() for each in (sys.stdin, sys.stdout)],
+    "encoding": sys.stderr.encoding,
+    "path": sys.path,
+    "leads": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()],
+    "handlers": [str(signal.getsignal(each)) for each in signals],
+    "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "limits": [resource.getrlimit(each) for each in range(16)],
+    "zone": time.tzname,
+    "wakeup": signal.set_wakeup_fd(-1),
+    "groups": [os.getuid(), os.getgid(), os.getgroups()],
+    "modules": [name for name in ("pytest", "asyncio") if name in sys.modules],
+}
+print(json.dumps(shown), file=sys.stderr)
+sys.exit(7)
+"""
+
+
+@contextmanager
+def served(*modules: str) -> Generator[ForkServer]:
+    """Have a fork server of this test's own."""
+    server = ForkServer(*modules)
+    try:
+        yield server
+    finally:
+        if server._running is not None:
+            server._running.stop()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    """One for the tests that do it no harm."""
+    with served() as one:
+        yield one
+
+
+def ended(server: ForkServer, source: str, seconds: float = 30, **given: object) -> tuple[int, str]:
+    """Run source to its end; return its exit code and what it wrote to stderr."""
+    with TemporaryFile() as stderr:
+        process = server.start(source, given, {2: stderr.fileno()})
+        try:
+            code = process.wait(seconds)
+        finally:
+            process.close()
+        stderr.seek(0)
+        return code, stderr.read().decode()
+
+
+def executed(source: str) -> tuple[int, str]:
+    """Execute an interpreter for the same source."""
+    path = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[:] = ['-c']\n"
+    done = subprocess.run(
+        [sys.executable, "-c", path + source],
+        env=os.environ,  # what C code has added is nobody's
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Poll until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never holds"
+        time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def written(file: Path) -> int:
+    """Wait for a process id that is written to a file."""
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+    return int(file.read_text())
+
+
+def test_it_is_as_an_executed_one(server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name, arguments, variables, directory, umask, descriptors, streams, session, signals, limits, path, exit code."""
+    ended(server, "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODD", 'a\n"é"\udcff')
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    mask = os.umask(0o027)
+    try:
+        forked, new = ended(server, SHOWN), executed(SHOWN)
+    finally:
+        os.umask(mask)
+
+    assert forked[0] == new[0] == 7
+    shown, expected = json.loads(forked[1]), json.loads(new[1])
+    for each in (shown, expected):
+        each["variables"].pop("LC_CTYPE", None)  # Python sets that itself
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "word"),
+    [
+        ("raise RuntimeError('mine')", 1, "RuntimeError: mine"),
+        ("raise SystemExit('words')", 1, "words"),
+        ("raise KeyboardInterrupt", -2, "KeyboardInterrupt"),
+        ("import os; os._exit(9)", 9, ""),
+        ("import os; os.kill(os.getpid(), 9)", -9, ""),
+        ("import os; os.killpg(0, 15)", -15, ""),
+        ("import os; os.closerange(0, 1000); os._exit(3)", 3, ""),
+        ("import atexit, sys; atexit.register(print, 'at the end', file=sys.stderr)", 0, "at the end"),
+        ("import threading, sys, time; threading.Thread(target=lambda: print('so', file=sys.stderr)).start()", 0, "so"),
+        ("import builtins; builtins.open = builtins.print = None", 0, ""),
+    ],
+)
+def test_each_way_to_end_is_reported(server: ForkServer, source: str, code: int, word: str) -> None:
+    """As subprocess reports it."""
+    forked = ended(server, source)
+
+    assert forked[0] == executed(source)[0] == code
+    assert word in forked[1]
+
+
+def test_one_does_not_see_what_another_did(server: ForkServer) -> None:
+    """Neither modules nor variables; and what random gives is each one's own."""
+    source = "import json, os, sys; print(hasattr(json, 'x'), 'X' in os.environ, file=sys.stderr); json.x = os.environ['X'] = 'x'"
+    chance = "import random, sys; print(random.random(), file=sys.stderr)"
+
+    assert [ended(server, source) for _ in range(2)] == [(0, "False False\n")] * 2
+    assert ended(server, chance) != ended(server, chance)
+
+
+def test_it_has_what_it_is_given(server: ForkServer) -> None:
+    """Names, however long their values are, and descriptors by the numbers that are asked for."""
+    with TemporaryFile() as answer, TemporaryFile() as other:
+        process = server.start(
+            "import os; os.write(9, text[-9:].encode()); os.write(3, str(len(text)).encode())",
+            {"text": "x" * 2_000_000 + "the end"},
+            {3: other.fileno(), 9: answer.fileno()},
+        )
+        assert process.wait(30) == 0
+        process.close()
+
+        assert (os.pread(answer.fileno(), 99, 0), os.pread(other.fileno(), 99, 0)) == (b"xxthe end", b"2000007")
+
+
+def test_what_the_server_preloads_is_there() -> None:
+    """And is taken as it is."""
+    with served("asyncio") as server:
+        assert ended(server, "import sys; sys.exit('asyncio' in sys.modules)")[0] == 1
+
+
+def test_what_cannot_be_preloaded_is_named() -> None:
+    """The server ends at once, and says why."""
+    with served("intercede_nowhere") as server, pytest.raises(ForkServerError, match="intercede_nowhere"):
+        ended(server, "")
+
+
+def test_what_an_interpreter_reads_once_counts_as_it_is_now(
+    server: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server is started for other seeds of hashes."""
+    source = "import sys; print(hash('text'), file=sys.stderr)"
+    monkeypatch.setenv("PYTHONHASHSEED", "3")
+
+    assert ended(server, source) == executed(source)
+
+
+def test_a_removed_working_directory_is_one(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for one that is executed, it has no name."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    code, said = ended(server, "import os; os.getcwd()")
+
+    assert code == 1
+    assert "FileNotFoundError" in said
+
+
+def test_what_it_started_ends_with_it(server: ForkServer, tmp_path: Path) -> None:
+    """Unless it may leave something."""
+    pids = {may_leave: tmp_path / str(may_leave) for may_leave in (True, False)}
+    for may_leave, file in pids.items():
+        source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
+        process = server.start(source, {}, {}, may_leave=may_leave)
+        assert process.wait(30) == 0
+        process.close()
+
+    assert lives(written(pids[True]))
+    wait_until(lambda: not lives(written(pids[False])))
+    os.kill(written(pids[True]), signal.SIGKILL)
+
+
+def test_one_that_takes_too_long_is_killed(server: ForkServer, tmp_path: Path) -> None:
+    """With its group."""
+    file = tmp_path / "pid"
+    source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n'); child.wait()"
+    process = server.start(source, {}, {}, may_leave=True)
+    child = written(file)
+    with pytest.raises(TimeoutError):
+        process.wait(0.01)
+    process.kill()
+
+    assert process.wait(30) == -signal.SIGKILL
+    wait_until(lambda: not lives(child))
+    process.close()
+
+
+def test_one_that_has_not_begun_can_be_killed(server: ForkServer) -> None:
+    """At once."""
+    for _ in range(20):
+        process = server.start("import time; time.sleep(60)", {}, {})
+        process.kill()
+        assert process.wait(30) == -signal.SIGKILL
+        process.close()
+
+
+@pytest.mark.asyncio
+async def test_many_at_once(server: ForkServer) -> None:
+    """Each has a connection of its own."""
+    processes = [server.start("raise SystemExit(number)", {"number": number}, {}) for number in range(20)]
+
+    codes = await asyncio.gather(*(each.ended() for each in processes))
+
+    assert codes == list(range(20))
+    for each in processes:
+        each.close()
+
+
+def test_one_that_ends_its_keeper_is_an_error(server: ForkServer) -> None:
+    """And is no concern of the next."""
+    with pytest.raises(ForkServerError, match="watched over"):
+        ended(server, "import os; os.kill(os.getppid(), 9)")
+
+    assert ended(server, "")[0] == 0
+
+
+def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
+    """And the processes that it started are not lost."""
+    first = server.start("import time; time.sleep(0.2); raise SystemExit(5)", {}, {})
+    ended(server, "")  # the first is forked by now
+    assert server._running is not None
+    server._running._process.kill()
+    server._running._process.wait()
+
+    assert ended(server, "raise SystemExit(4)")[0] == 4
+    assert first.wait(30) == 5
+    first.close()
+
+
+def test_closed_descriptors_are_not_written_to(tmp_path: Path) -> None:
+    """Somebody may close all of a process, and what opens then has the same numbers."""
+    source = """
+import os, socket
+from intercede.forkserver import ForkServer
+server = ForkServer()
+process = server.start("raise SystemExit(3)", {}, {})
+assert process.wait(30) == 3
+process.close()
+os.closerange(3, 100)
+others = [socket.socketpair() for _ in range(10)]
+process = server.start("raise SystemExit(4)", {}, {})
+assert process.wait(30) == 4
+process.close()
+for _, other in others:
+    other.setblocking(False)
+    try:
+        raise SystemExit(f"{other.recv(1)} was sent")
+    except BlockingIOError:
+        pass
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("way", ["raise SystemExit", "import os; os.kill(os.getpid(), 9)", "import os; os._exit(0)"])
+def test_nothing_outlives_its_client(tmp_path: Path, way: str) -> None:
+    """Neither a server nor a process that goes on."""
+    source = f"""
+import os, sys
+from pathlib import Path
+from intercede.forkserver import ForkServer
+server = ForkServer()
+process = server.start("import os, time; print(os.getpid(), os.getppid(), file=open('pids', 'w'), flush=True); time.sleep(60)", {{}}, {{}})
+while not Path("pids").exists() or not Path("pids").read_text().endswith("\\n"):
+    pass
+print(server._running._process.pid, Path("pids").read_text(), flush=True)
+process._connection.detach()  # or it warns, rightly
+{way}
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    pids = [int(each) for each in done.stdout.split()]
+
+    assert len(pids) == 3
+    assert done.stderr == ""
+    wait_until(lambda: not any(map(lives, pids)))
+
+
+def test_a_forked_client_shares_the_server(server: ForkServer) -> None:
+    """And leaves it to the one that it was forked from."""
+    server.open()
+    assert server._running is not None
+    before = server._running._process.pid
+    pid = os.fork()
+    if not pid:
+        code = 1
+        with suppress(BaseException):
+            code = ended(server, "raise SystemExit(6)")[0]
+            code += 10 * (server._running._process.pid == before)
+            server._running.stop()
+        os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 16
+    assert ended(server, "raise SystemExit(2)")[0] == 2
+    assert server._running._process.pid == before
+
+
+def test_secrets_stand_in_no_argument_list(server: ForkServer, tmp_path: Path) -> None:
+    """What a process is given is not for every user of the machine to read."""
+    file = tmp_path / "seen"
+    source = f"from pathlib import Path; Path({str(file)!r}).write_bytes(b''.join(Path(f'/proc/{{each}}/cmdline').read_bytes() for each in ('self', os.getppid())))"
+    assert ended(server, f"import os; {source}", said="s3cr3t-of-a-test")[0] == 0
+
+    assert b"forkserver" in file.read_bytes()
+    assert b"s3cr3t" not in file.read_bytes()
+
+
+def test_a_plugin_that_ends_what_watches_over_it_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sentence, and the next is tried as ever."""
+    (tmp_path / "kills_its_parent.py").write_text("import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    plugin = Plugin(
+        group="backends", name="kills", target="kills_its_parent:Backend",
+        distribution="kills", version="1", location=str(tmp_path), builtin=False,
+    )  # fmt: skip
+
+    (problem,) = tried(plugin, 30)
+
+    assert problem.startswith("it was not loaded: what watched over the process has ended")
+
+
+@pytest.mark.asyncio
+async def test_a_child_that_ends_what_watches_over_it_has_failed(tmp_path: Path) -> None:
+    """And says why."""
+    source = "import os; print('mine', file=__import__('sys').stderr, flush=True); os.kill(os.getppid(), 9)"
+
+    child = await run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=30)
+
+    assert child.code != 0
+    assert child.told is None
+    assert "mine" in child.stderr
+    assert child.last_words.startswith("what watched over the process has ended")
+
+
+@pytest.mark.asyncio
+async def test_a_cancellation_waits_for_the_end_of_a_child(tmp_path: Path) -> None:
+    """However often it is cancelled."""
+    file = tmp_path / "pid"
+    source = f"import os, time; print(os.getpid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"
+    task = asyncio.ensure_future(run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=60, jobs=True))
+    pid = await asyncio.to_thread(written, file)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert not lives(pid)
+
+
+@pytest.mark.asyncio
+async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child may stop the keeper, which then kills nobody."""
+    for module in ("intercede.forkserver._PATIENCE", "intercede.testing.child._GRACE"):
+        monkeypatch.setattr(module, 0.2)
+    file = tmp_path / "pid"
+    source = f"import os, time; os.kill(os.getppid(), 19); print(os.getppid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"
+    task = asyncio.ensure_future(run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=60))
+    pid = await asyncio.to_thread(written, file)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    os.kill(pid, signal.SIGCONT)  # now it kills the child
