@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.context import CheckFailed, shown
 from intercede.testing.scheduler.experiments.asking import STAMP, batch, expect, made, question, questions, result, told
-from intercede.testing.scheduler.recordings import recorded
+from intercede.testing.scheduler.recordings import KillRecording, StatusRecording, recorded
 
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
 _OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
@@ -74,6 +74,10 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
         yield "submit_script", (each,)
     for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):
         yield from questions(("17", "a.0"), said, 3)
+    listings = [each for each in recorded(scheduler) if isinstance(each, StatusRecording | KillRecording)]
+    yield from (
+        (f"parse_{each.verb}", (each.ids, result())) for each in listings
+    )  # asked again, it knows their answers
     yield from map(question, recorded(scheduler))
 
 
