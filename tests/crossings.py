@@ -28,6 +28,7 @@ WRONG = "[intercede.backends]\nwrong = intercede.testing.gallery.backends.status
 RIGHT_VERDICT, WRONG_VERDICT, NONE = "0 CONFORMANT", "1 NOT CONFORMANT", "1 INCOMPLETE"
 SUBJECTS = {"fake": "", "wrong": "intercede/status"}
 """What is inspected, and which checks of it: all of what is right, and of what is wrong the area where that must be seen."""
+KIT = ("-pno:cacheprovider", "--intercede-timeout-scale=5")
 SECONDS = 600
 
 
@@ -84,7 +85,7 @@ OTHERS = (
     Crossing("pytest-benchmark", "--benchmark-only IC-STATUS-01", NONE, NONE),
     Crossing("pytest-split", "--splits=2 --group=1", NONE),
     Crossing("pytest-socket", "--disable-socket", NONE, NONE),
-    Crossing("typeguard", "--typeguard-packages=intercede,intercede_fake"),
+    Crossing("typeguard", "--typeguard-packages=intercede_fake"),
     Crossing("uvloop", lines=("import uvloop", "uvloop.install()")),
     Crossing(
         "freezegun",
@@ -124,7 +125,7 @@ def cross(crossing: Crossing, place: Path, index: int) -> Crossed:
     """Make the environment, inspect both backends in it, and remove it."""
     environment, directory = place / f"environment-{index}", place / f"directory-{index}"
     make(environment, crossing.packages.split())
-    directory.mkdir()
+    (directory / "tmp").mkdir(parents=True)
     (directory / "conftest.py").write_text("".join(f"{line}\n" for line in crossing.lines))
     versions = [version_in(environment, each) for each in crossing.packages.split()]
     words = [verdict(environment, directory, place, crossing, subject) for subject in SUBJECTS]
@@ -171,7 +172,7 @@ def verdict(environment: Path, directory: Path, place: Path, crossing: Crossing,
         "-m",
         "pytest",
         "-q",
-        "-pno:cacheprovider",
+        *KIT,
         *crossing.options.split(),
     ]
     with (place / f"{directory.name}.{subject}").open("w+b") as said:
@@ -180,7 +181,7 @@ def verdict(environment: Path, directory: Path, place: Path, crossing: Crossing,
                 subprocess.run(
                     [*command, f"--intercede-backend={subject}", *SUBJECTS[subject].split()],
                     cwd=directory,
-                    env=ours | {"PYTHONPATH": str(place / "site")},
+                    env=ours | {"PYTHONPATH": str(place / "site"), "TMPDIR": str(directory / "tmp")},
                     stdout=said,
                     stderr=said,
                     stdin=subprocess.DEVNULL,
@@ -200,10 +201,13 @@ def main(arguments: Sequence[str]) -> int:
     """Cross what is asked for, print the table, and tell what went astray."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", help="cross these packages alone")
+    parser.add_argument("--core", action="store_true", help="the essential verbs only, in half the time")
     parser.add_argument("--jobs", type=int, default=2, help="so many crossings at once (default: 2)")
     parser.add_argument("--keep", type=Path, help="keep there what the runs print")
     asked = parser.parse_args(arguments)
     every = (*MOST_USED, *OTHERS, TOGETHER)
+    if asked.core:
+        SUBJECTS["fake"] = "--intercede-profile=core"
     chosen = [each for each in every if not asked.packages or each.packages in asked.packages]
     with tempfile.TemporaryDirectory(prefix="crossings-") as made:
         place = asked.keep or Path(made)

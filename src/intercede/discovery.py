@@ -11,13 +11,15 @@ other name, one without METADATA beside a whole one, and a second one beside the
 
 import os
 import sys
+from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
 
 from intercede.plugin import GROUPS, OURS, Plugin, fold, how_to_install, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import Distribution
+else:
+    Distribution = object  # for whoever evaluates annotations, as typing.get_type_hints does
 
 __all__ = ["entries", "scan", "strays"]
 

@@ -1,11 +1,14 @@
 """A candidate for a name, and how names are written. Standard library only, nothing slow."""
 
+from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
+
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Literal, Never
 
     Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
+else:
+    Status, Never = str, None  # for whoever evaluates annotations, as typing.get_type_hints does
 
 __all__ = ["GROUPS", "OURS", "Plugin", "fold", "how_to_install", "is_name", "nearest"]
 

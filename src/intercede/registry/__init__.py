@@ -9,6 +9,9 @@
 Making an object connects nowhere; entering it may.
 """
 
+from _collections_abc import Mapping  # collections.abc is the same, and would load all of collections
+
+from intercede import contract
 from intercede.contract.errors import ConfigError, IntercedeError, PluginDeniedError
 from intercede.plugin import GROUPS, Plugin, nearest
 from intercede.registry.names import Names, PluginShadowWarning, note_running
@@ -16,14 +19,9 @@ from intercede.registry.precedence import Explanation, described
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypeGuard
-
-    from intercede.contract.backend import JobBackend
-    from intercede.contract.credentials import CredentialProvider
-    from intercede.contract.scheduler import Scheduler
-    from intercede.contract.transport import Transport
     from intercede.registry.options import Target
+else:
+    Target = object  # for whoever evaluates annotations, as typing.get_type_hints does
 
 __all__ = [
     "Explanation",
@@ -61,8 +59,8 @@ class Registry(Names):
     # Objects
 
     def backend(
-        self, config: "str | Mapping[str, object]", credentials: "CredentialProvider | None" = None
-    ) -> "JobBackend":
+        self, config: "str | Mapping[str, object]", credentials: "contract.CredentialProvider | None" = None
+    ) -> "contract.JobBackend":
         """Make a backend.
 
         Args:
@@ -88,8 +86,8 @@ class Registry(Names):
         return made
 
     def transport(
-        self, config: "str | Mapping[str, object]", credentials: "CredentialProvider | None" = None
-    ) -> "Transport":
+        self, config: "str | Mapping[str, object]", credentials: "contract.CredentialProvider | None" = None
+    ) -> "contract.Transport":
         """Make a transport from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
@@ -101,7 +99,7 @@ class Registry(Names):
         assert isinstance(made, Transport)  # noqa: S101 -- as above
         return made
 
-    def scheduler(self, config: "str | Mapping[str, object]") -> "Scheduler":
+    def scheduler(self, config: "str | Mapping[str, object]") -> "contract.Scheduler":
         """Make a scheduler from ``{"type": NAME, **options}``, a table's name, or a registered name.
 
         Raises:
@@ -131,7 +129,7 @@ class Registry(Names):
 
     # How an object is made
 
-    def _made(self, group: str, config: object, credentials: "CredentialProvider | None" = None) -> object:
+    def _made(self, group: str, config: object, credentials: "contract.CredentialProvider | None" = None) -> object:
         """Make an object of a group. No error repeats what may be secret in its configuration."""
         try:
             table, where = self._table(group, config)
@@ -159,12 +157,18 @@ class Registry(Names):
         return _mapping(config, group, _DATA), _DATA
 
     def _whole(
-        self, group: str, table: "Mapping[str, object]", where: str, credentials: "CredentialProvider | None" = None
+        self,
+        group: str,
+        table: "Mapping[str, object]",
+        where: str,
+        credentials: "contract.CredentialProvider | None" = None,
     ) -> object:
         chosen = self._chosen(group, table, where)
         return self._object(chosen, credentials)
 
-    def _composed(self, table: "Mapping[str, object]", where: str, credentials: "CredentialProvider | None") -> object:
+    def _composed(
+        self, table: "Mapping[str, object]", where: str, credentials: "contract.CredentialProvider | None"
+    ) -> object:
         from typing import cast  # noqa: PLC0415 -- loaded by then
 
         from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio
@@ -226,7 +230,7 @@ class Registry(Names):
         others = [each for each in self.explain(plugin.group, plugin.name).plugins if each.status == "shadowed"]
         return " or ".join(each.pin for each in others if each.target != plugin.target)
 
-    def _object(self, chosen: "_Chosen", credentials: "CredentialProvider | None") -> object:
+    def _object(self, chosen: "_Chosen", credentials: "contract.CredentialProvider | None") -> object:
         from intercede.registry.loading import construct  # noqa: PLC0415 -- as above
         from intercede.registry.options import bind, needed, placed, takes_credentials  # noqa: PLC0415 -- as above
 
@@ -280,16 +284,14 @@ def _mapping(given: object, field: str, where: str) -> "Mapping[str, object]":
     Raises:
         ConfigError: It is something else.
     """
-    if _is_table(given):
-        return given
-    raise _wrong(field, given, f"must be a name or a table, not {given!r}", '{"type": NAME, ...}', where)
+    from typing import cast  # noqa: PLC0415 -- not before it is asked for
 
-
-def _is_table(given: object) -> "TypeGuard[Mapping[str, object]]":
-    from collections.abc import Mapping  # noqa: PLC0415 -- not before it is asked for
-    from typing import cast  # noqa: PLC0415 -- as above
-
-    return isinstance(given, Mapping) and all(isinstance(key, str) for key in cast("Mapping[object, object]", given))
+    if isinstance(given, Mapping):
+        table = cast("Mapping[str, object]", given)
+        if all(isinstance(cast("object", key), str) for key in table):
+            return table
+    shown = f"must be a name or a table, not {given!r}"
+    raise _wrong(field, given, shown, '{"type": NAME, ...}', where)  # pyright: ignore[reportUnknownArgumentType] -- of any types
 
 
 def _wrong(field: str, value: object, what: str, expected: str, where: str) -> ConfigError:

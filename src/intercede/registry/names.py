@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Never
 
     from intercede.config import Configuration
+else:
+    Configuration, Never = object, None  # for whoever evaluates annotations, as typing.get_type_hints does
 
 __all__ = ["Names", "PluginShadowWarning", "note_running"]
 

@@ -3,6 +3,8 @@
 The rule rests on no order of files, installs, versions or letters, because none of them is the same on two machines.
 """
 
+from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
+
 from intercede.contract.errors import (
     ConfigError,
     PluginAmbiguousError,
@@ -12,10 +14,6 @@ from intercede.contract.errors import (
     PluginPinError,
 )
 from intercede.plugin import GROUPS, Plugin, fold, is_name, nearest
-
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "pin", "pins"]
 

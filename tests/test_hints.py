@@ -1,0 +1,34 @@
+"""Annotations can be evaluated at run time: typeguard, cattrs, dependency injection and pages of documentation do."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from intercede import contract, discovery, registry
+from intercede.plugin import Plugin
+
+
+def _functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
+    """Yield the functions of a module, and those of its classes, its own ones also where they are private."""
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "").startswith("intercede."):
+            if inspect.isfunction(value) or inspect.ismethod(value):
+                yield name, value
+            elif inspect.isclass(value):
+                yield from ((f"{name}.{each}", of) for each, of in vars(value).items() if inspect.isfunction(of))
+
+
+@pytest.mark.parametrize("module", [contract, discovery, registry], ids=lambda module: module.__name__)
+def test_every_annotation_can_be_evaluated(module: object) -> None:
+    """Also those whose types are imported only when they are used."""
+    for name, function in _functions(module):
+        assert typing.get_type_hints(function).keys() <= {*inspect.signature(function).parameters, "return"}, name
+
+
+def test_the_types_of_what_is_made_are_those_of_the_contract() -> None:
+    """And no stand-ins."""
+    assert typing.get_type_hints(registry.backend)["return"] is contract.JobBackend
+    assert typing.get_type_hints(registry.transport)["credentials"] == contract.CredentialProvider | None
+    assert typing.get_type_hints(Plugin.judged)["return"] is Plugin
