@@ -189,7 +189,8 @@ async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[s
     look_at=(
         "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
         "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
-        "A code above 128 is a signal only where one was sent."
+        "A code above 128 is a signal only where one was sent. If the code told is that of an earlier job: an end remembered "
+        "by a number that the next submission uses again."
     ),
 )
 async def check_failures(context: Context) -> None:

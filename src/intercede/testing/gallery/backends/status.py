@@ -445,9 +445,8 @@ class IsRightTheSecondTime(_Retells):
 class AnswersForYesterdaysJobs(_Retells):
     """What a job ended with is remembered by a number that the next submission uses again."""
 
-    caught_by = "IC-STATUS-11"
-    also = ("IC-KILL-07", "IC-KILL-09", "IC-KILL-10")
-    seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
+    caught_by = "IC-STATUS-06"
+    seen = "exit 2 is told as FAILED (exit_code=1"
 
     def __init__(self) -> None:
         super().__init__()
