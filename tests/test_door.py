@@ -11,9 +11,10 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src"
 
 
-def _python(source: str) -> str:
+def _python(source: str, directory: Path | None = None) -> str:
     boot = f"import sys; sys.path.insert(0, {str(SOURCES)!r})\n"
-    return subprocess.run([sys.executable, "-c", boot + source], capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-c", boot + source]
+    return subprocess.run(command, capture_output=True, cwd=directory, text=True, check=True).stdout
 
 
 def test_it_is_the_only_entry_point_of_pytest() -> None:
@@ -70,7 +71,8 @@ def test_another_project_s_intercede_is_told(tmp_path: Path, option: str) -> Non
 
     output = _python(
         f"import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'; sys.path.insert(0, {str(tmp_path)!r})\n"
-        f"import pytest; sys.stderr = sys.stdout; print(pytest.main(['-p', 'intercede_pytest', {option!r}]))"
+        f"import pytest; sys.stderr = sys.stdout; print(pytest.main(['-p', 'intercede_pytest', {option!r}]))",
+        tmp_path,
     )
 
     assert output.startswith(
