@@ -52,7 +52,7 @@ def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report)
 
 def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
     """Where nothing can be run, one clause says so."""
-    report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS)
+    report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS, scale=0.02)
 
     assert report.red == ("IC-TRANSPORT-12",)
     blocked = [each for each, result in report.results.items() if result.state is State.BLOCKED]

@@ -1,6 +1,7 @@
 """What the checks of a run do to one another is never a finding: jobs behind others in a queue, logins all at once."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
@@ -178,3 +179,18 @@ def test_what_lets_nobody_in_is_red(subject: type[Closed], times: int) -> None:
     assert result.state is State.FAILED
     assert "no route" in result.message
     assert subject.entered == times
+
+
+async def _enters_twice(context: Context) -> None:
+    with contextlib.suppress(TransportError):
+        await _enters(context)
+    await _enters(context)
+
+
+def test_who_comes_after_all_tries_failed_tries_once() -> None:
+    """Nobody waits again for what has let nobody in."""
+    Closed.entered = 0
+    (result,) = run_checks(Closed, clauses=clauses(_enters_twice), scale=0.02).results.values()
+
+    assert result.state is State.FAILED
+    assert Closed.entered == 5 + 1

@@ -436,7 +436,7 @@ class _Opened(AbstractAsyncContextManager[_E]):
 
     async def __aenter__(self) -> _E:
         door = self._context.door
-        for pause in _PAUSES:
+        for pause in () if door.is_shut else _PAUSES:
             try:
                 return await self._entered() if door.is_wide else await door.pass_through(self._entered)
             except TransportError as error:
@@ -444,11 +444,13 @@ class _Opened(AbstractAsyncContextManager[_E]):
                     raise
             door.is_wide = False
             await asyncio.sleep(pause * self._context.scale)
+        door.is_shut = not door.has_let_in  # unless this last try is let in
         return await door.pass_through(self._entered)
 
     async def _entered(self) -> _E:
         self._opened = self._make()
         await self._context.noted("__aenter__", "", type(self._opened).__aenter__(self._opened))
+        self._context.door.has_let_in, self._context.door.is_shut = True, False
         return self._opened
 
     async def __aexit__(

@@ -77,11 +77,13 @@ class Wait:
 class Door:
     """Lets everybody in at once, until a way there fails that may be tried again: from then on, a few at a time.
 
-    A server drops logins when many come at once. The checks of a run share one.
+    A server drops logins when many come at once. The checks of a run share one. If all tries failed and nobody was ever let
+    in, it is shut: who comes later tries once.
     """
 
     def __init__(self) -> None:
         self.is_wide = True
+        self.is_shut = self.has_let_in = False
         self._few = asyncio.Semaphore(_FEW)
 
     async def pass_through(self, enter: Callable[[], Awaitable[_T]]) -> _T:
