@@ -99,8 +99,9 @@ async def test_a_name_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-async def test_cancelling_ends_what_was_begun() -> None:
+async def test_cancelling_ends_what_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It returns in bounded time, and no job is left."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     began = time.monotonic()
     checking = asyncio.create_task(check_backend({"type": "fake", "queue_seconds": 60}, ids=["intercede/status"]))
     async with FakeBackend() as backend:
@@ -109,6 +110,7 @@ async def test_cancelling_ends_what_was_begun() -> None:
         checking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await checking
+        assert (await backend.counts()).queued == 0
     assert time.monotonic() - began < 50
 
 
@@ -206,7 +208,7 @@ def test_a_slow_resource_scales_the_bounds() -> None:
     quick, _ = calibrate(FactorySubject(FakeBackend), facts)
 
     assert 1.2 <= scale < 10
-    assert "8 small jobs at once took" in note
+    assert "8 jobs of 1 s at once took" in note
     assert quick == 1
 
 
@@ -225,7 +227,7 @@ def test_a_queue_with_one_slot_scales_the_bounds() -> None:
     scale, note = calibrate(FactorySubject(_one_slot), facts)
 
     assert scale > 1.2
-    assert "8 small jobs at once took" in note
+    assert "8 jobs of 1 s at once took" in note
     assert "left" not in note
 
 

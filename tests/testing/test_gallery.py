@@ -164,7 +164,7 @@ RESTS_ON = {
     "diagnostics": "IC-DIAG-01",
 }
 """What says of each verb that it works at all."""
-UNSAID = {("IC-STATUS-03", "purge")}
+UNSAID = {("IC-STATUS-03", "purge"), *((f"IC-KILL-{number}", "diagnostics") for number in ("09", "11", "12"))}
 """Where a verb is used and nothing follows from what it answers."""
 
 

@@ -584,11 +584,13 @@ def test_numbers_and_files_that_make_no_sense_are_usage_errors(
 
 @pytest.mark.slow
 def test_the_scale_is_measured(run: Pytest) -> None:
-    """With a job, once; told in the header."""
+    """With a few jobs, once; told in the header."""
     outcome = run('--intercede-backend={"type": "tiny", "seconds": 7}', "--intercede-timeout-scale=auto", "-k", "SHAPE")
 
     assert outcome.code == 0, outcome
-    assert re.search(r"tiny: a small job took 7\.\d s, so bounds are multiplied by 1\.[4-9]", outcome.text), outcome
+    assert re.search(r"tiny: 8 jobs of 1 s at once took 7\.\d s, so bounds are multiplied by 1\.[2-5]", outcome.text), (
+        outcome
+    )
 
 
 KNOWN = """\

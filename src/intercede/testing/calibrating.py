@@ -51,7 +51,7 @@ def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
     if isinstance(found, str):
         return 1.0, f"the probe failed, so bounds stay as they are: {brief(scrub(found))}{also}"
     scale = max(1.0, round(found / _ORDINARY, 1))
-    jobs = f"{_COPIES} small jobs at once took {found:.1f} s"
+    jobs = f"{_COPIES} jobs of {_NAP} s at once took {found + _NAP:.1f} s"
     return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
 
 

@@ -4,6 +4,7 @@ What a check's context remembers, handles and tags, is what may be left: each go
 """
 
 import asyncio
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def is_owing(check: Context) -> bool:
 
 def left_of(check: Context) -> str:
     """Name what may be left of a check's jobs: their handles, and the tags of submissions that told of none."""
-    handles = [each.model_dump_json() for each in check.handles]
+    handles = [json.dumps(each.model_dump()) for each in check.handles]  # in ASCII: a wrong one may be no text
     tags = [f"whatever has the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
 

@@ -3,7 +3,7 @@
 import socket
 import time
 
-__all__ = ["disturbance", "sockets_are_guarded"]
+__all__ = ["disturbance"]
 
 _APART = 5.0
 """Seconds that a clock of Python's may be apart from the system's: between two readings a busy machine may pause."""
@@ -12,12 +12,6 @@ _APART = 5.0
 def disturbance() -> str:
     """Tell what keeps this process from checking anything, and what to do; empty: nothing does."""
     return _false_clock() or _no_sockets()
-
-
-def sockets_are_guarded() -> bool:
-    """Tell whether somebody replaced the class of all sockets, or how they connect."""
-    cls: type = socket.socket
-    return cls.__module__ != "socket" or "connect" in vars(cls)
 
 
 def _false_clock() -> str:

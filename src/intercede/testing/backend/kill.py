@@ -299,7 +299,10 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
 async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
     end = time.monotonic() + 5 * context.scale
     while time.monotonic() < end:
-        told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+        try:
+            told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+        except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help
+            return
         if all(READY in one.text for one in told):
             return
         await asyncio.sleep(0.1)
