@@ -90,7 +90,8 @@ def is_owing(check: Context) -> bool:
 
 def left_of(check: Context) -> str:
     """Name what may be left of a check's jobs: their handles, and the tags of submissions that told of none."""
-    handles = [json.dumps(each.model_dump()) for each in check.handles]  # in ASCII: a wrong one may be no text
+    # In ASCII: a wrong one may be no text.
+    handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
     tags = [f"whatever has the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
 
