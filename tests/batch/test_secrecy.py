@@ -83,6 +83,17 @@ async def test_what_is_killed_by_force_keeps_no_secret(tmp_path: Path, backend: 
 
 
 @pytest.mark.asyncio
+async def test_what_is_killed_as_it_begins_keeps_no_secret(tmp_path: Path) -> None:
+    """Whoever kills it finds that it is about to start, and leaves the rest to it."""
+    async with opened(tmp_path) as backend:
+        running, waiting = (await backend.submit(sh(STUBBORN), [copy(), copy()])).handles.values()
+        until((work(tmp_path, running) / "ready").exists)
+        (work(tmp_path, waiting).parents[2] / "direct" / "1.kill").touch()
+        assert (await backend.kill([running]))[running].ok
+        until(lambda: not (work(tmp_path, waiting) / "token").exists())
+
+
+@pytest.mark.asyncio
 async def test_what_somebody_else_ended_keeps_no_secret_once_its_verdict_stands(tmp_path: Path) -> None:
     """Whatever ended it, for instance a batch system: the look that writes the verdict down removes them."""
     async with opened(tmp_path, grace_s=3) as backend:

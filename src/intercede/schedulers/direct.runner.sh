@@ -47,7 +47,10 @@ become() {
     began=0
     [ -z "$wall" ] || read -r began _ </proc/uptime
     echo "$pid $start ${began%.*}" >>"direct/$index"
-    [ ! -e "direct/$index.kill" ] || exit
+    if [ -e "direct/$index.kill" ]; then
+        forget "copies/$index" # whoever asked took it for one that is about to start, and leaves that to it
+        exit
+    fi
     export IC_COPY="$stamp/$index/" # what it starts has that, too
     exec setsid sh ./wrapper "$index"
 }
