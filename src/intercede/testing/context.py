@@ -27,7 +27,6 @@ from intercede.contract.backend import (
     OutputRetriever,
     Purgeable,
 )
-from intercede.contract.errors import TransportError
 from intercede.contract.job import (
     CopyVars,
     Diagnostics,
@@ -56,8 +55,6 @@ _FINISH_SECONDS = 30.0
 """How long small payloads may take to end."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object, which another run does not repeat."""
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before a way there that failed, and may be tried again, is."""
 _SHOWN_COPIES, _MOST = 4, 100_000
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
@@ -435,22 +432,11 @@ class _Opened(AbstractAsyncContextManager[_E]):
         self._context, self._make = context, make
 
     async def __aenter__(self) -> _E:
-        door = self._context.door
-        for pause in () if door.is_shut else _PAUSES:
-            try:
-                return await self._entered() if door.is_wide else await door.pass_through(self._entered)
-            except TransportError as error:
-                if not error.retryable:
-                    raise
-            door.is_wide = False
-            await asyncio.sleep(pause * self._context.scale)
-        door.is_shut = not door.has_let_in  # unless this last try is let in
-        return await door.pass_through(self._entered)
+        return await self._context.door.enter(self._entered, self._context.scale)
 
     async def _entered(self) -> _E:
         self._opened = self._make()
         await self._context.noted("__aenter__", "", type(self._opened).__aenter__(self._opened))
-        self._context.door.has_let_in, self._context.door.is_shut = True, False
         return self._opened
 
     async def __aexit__(

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import TypeVar
 
+from intercede.contract.errors import TransportError
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing import bounded
 
@@ -15,6 +17,8 @@ ADVICE = (
     "jobs before it"
 )
 """What to do about a job that never left the queue."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before a way there that failed, and may be tried again, is."""
 _FEW = 2
 """So many enter at a time once a way there has failed."""
 _STANDS = 120.0
@@ -82,11 +86,33 @@ class Door:
     """
 
     def __init__(self) -> None:
-        self.is_wide = True
-        self.is_shut = self.has_let_in = False
+        self._is_wide = True
+        self._is_shut = self._has_let_in = False
         self._few = asyncio.Semaphore(_FEW)
 
-    async def pass_through(self, enter: Callable[[], Awaitable[_T]]) -> _T:
-        """Enter as one of a few."""
-        async with self._few:
-            return await enter()
+    async def enter(self, attempt: Callable[[], Awaitable[_T]], scale: float) -> _T:
+        """Try to enter, and again after a pause if that makes sense.
+
+        Args:
+            attempt: Tries once.
+            scale: Multiplies the pauses.
+
+        Raises:
+            TransportError: It makes no sense to try again, or all tries failed.
+        """
+        for pause in () if self._is_shut else _PAUSES:
+            try:
+                return await self._enter_once(attempt)
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+            self._is_wide = False
+            await asyncio.sleep(pause * scale)
+        self._is_shut = not self._has_let_in  # unless this last try is let in
+        return await self._enter_once(attempt)
+
+    async def _enter_once(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        async with nullcontext() if self._is_wide else self._few:
+            entered = await attempt()
+        self._has_let_in, self._is_shut = True, False
+        return entered
