@@ -12,6 +12,9 @@ SUBJECT = {"transport": "local", "scheduler": "direct"}
 # What hundreds of processes import is compiled once, whatever the caller's environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What a script of ours has from the parts that go before it, and what it sources on the resource.
+FROM_OTHER_PARTS = SC1090,SC1091,SC2034,SC2154,SC2317,SC2329
+
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
@@ -33,9 +36,9 @@ test: $(TEST_READY)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow and not daemons' # more than cores: much of it waits for processes
 
 # Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, pages that show them, and
-# wheels in environments of their own.
+# wheels in environments of their own; and every property test, with ten times as many examples.
 test-slow: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m slow
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m 'slow or hypothesis' --hypothesis-profile=thorough
 
 # Real daemons, on a Debian 12 as root: docs/how-to/run-the-daemons.md. They stay up until daemons-down.
 daemons: $(TEST_READY)
@@ -57,6 +60,8 @@ lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/shellcheck .ci/* $$(find findings tests -name '*.sh')
+	$(BIN)/shellcheck --shell=sh --exclude=$(FROM_OTHER_PARTS) $$(find src -name '*.sh')
 
 # Each Python has an environment of its own, so that one never hides what another lacks. One that is not on PATH is taken from
 # the Debian release that has it, in a chroot: as root, on Debian.

@@ -1,8 +1,6 @@
 """The form of findings/: they are run by hand, since other people's releases are no fault of a change here."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,23 +51,3 @@ def test_every_finding_is_in_the_index() -> None:
     """The table of the README links each script, once."""
     linked = re.findall(r"\]\((\S+?\.sh)\)", (FINDINGS / "README.md").read_text())
     assert sorted(linked) == [path.name for path in SCRIPTS]
-
-
-def test_findings_are_clean_shell() -> None:
-    """Shellcheck has no complaint."""
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    checked = subprocess.run(
-        [
-            shellcheck,
-            "--shell=bash",
-            "--external-sources",
-            f"--source-path={FINDINGS}",
-            *SCRIPTS,
-            FINDINGS / "common.sh",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not checked.stdout
-    assert checked.returncode == 0

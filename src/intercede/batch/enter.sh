@@ -45,6 +45,33 @@ replaceable() {
     [ "$first $outside $many" = "0 0 4294967295" ] || [ "$owner" != "$(cat /proc/sys/kernel/overflowuid)" ]
 }
 
+# look_above: refuse a root that somebody else can replace, or what it lies in. One ls for all: sorted by name, it tells of
+# the nearest first.
+look_above() {
+    real=$(pwd -P) way=..
+    above=$real
+    set --
+    while [ "${above:-/}" != / ]; do
+        above=${above%/*}
+        set -- "$@" "$way"
+        way=$way/..
+    done
+    listed=$([ $# = 0 ] || ls -lnd "$@") || refuse "the directories above $root cannot be looked at"
+    above=$real
+    while read -r mode _ owner _ && [ "$above" != / ]; do
+        [ "$above" != "$real" ] || case $mode in ????????w*) refuse "$root lies in a directory that everybody may write" ;; esac
+        above=${above%/*}
+        above=${above:-/}
+        ! replaceable || refuse "$root lies below $above, which user $owner can replace"
+        case $mode in
+        ?????????[tT]*) ;; # sticky: nobody replaces what is not his
+        ????????w*) refuse "$root lies below $above, which everybody may write, so it can be replaced" ;;
+        esac
+    done <<EOF
+$listed
+EOF
+}
+
 enter() {
     forks || refuse "sh is ksh93 there, or one like it, in which a subshell is no process: have PATH lead to another sh first"
     case ${root:-.} in
@@ -61,21 +88,9 @@ enter() {
     mode_of "$root"
     [ "$owner" = "$(id -u)" ] || refuse "$root belongs to user $owner, and must be ours"
     case $mode in ?????w* | ????????w*) refuse "$root is $mode: others may write it, chmod 700 makes it ours alone" ;; esac
-    mode_of "$root/.."
-    case $mode in ????????w*) refuse "$root lies in a directory that everybody may write" ;; esac
     cd "$root" || refuse "$root cannot be entered"
-    above=$(pwd -P)
-    while [ "$above" != / ]; do
-        above=${above%/*}
-        above=${above:-/}
-        mode_of "$above/."
-        ! replaceable || refuse "$root lies below $above, which user $owner can replace"
-        case $mode in
-        ?????????[tT]*) ;; # sticky: nobody replaces what is not his
-        ????????w*) refuse "$root lies below $above, which everybody may write, so it can be replaced" ;;
-        esac
-    done
-    mkdir -p .trash || refuse "$root cannot be written"
+    look_above
+    [ -d .trash ] || mkdir -p .trash || refuse "$root cannot be written" # -p: two may come in at once
     named="resource-id"
     if [ ! -e resource-id ]; then
         named=.resource.$mark
@@ -85,7 +100,6 @@ enter() {
     [ -e resource-id ] || ln "$named" resource-id 2>/dev/null # the first wins
     clear
     read -r resource <resource-id || refuse "$root/resource-id cannot be read"
-    printf '%s\n' "$resource"
-    pwd -P
+    printf '%s\n' "$resource" "$real"
 }
 frame enter enter

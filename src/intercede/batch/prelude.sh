@@ -43,7 +43,9 @@ frame() {
 # may share a home and a host's name.
 machine=
 at_hand() {
-    [ -n "$machine" ] || machine=$(uname -n)/$(readlink /proc/self/ns/pid 2>/dev/null)
+    [ -z "$machine" ] || return 0
+    { read -r machine </proc/sys/kernel/hostname; } 2>/dev/null || machine=$(uname -n)
+    machine=$machine/$(readlink /proc/self/ns/pid 2>/dev/null)
 }
 
 # process PID: sets process, what tells it from every other process there ever was on this machine; empty where it is over.

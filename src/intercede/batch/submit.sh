@@ -40,7 +40,7 @@ clock() {
 
 answer() {
     cat ids
-    cat ids.err >&2
+    [ ! -s ids.err ] || cat ids.err >&2
     read -r code <submitted
     return "$code"
 }

@@ -1,5 +1,6 @@
 # What status and kill share. The working directory holds the submissions' directories. shellcheck shell=sh
-host=$(uname -n) boot='' space=''
+{ read -r host </proc/sys/kernel/hostname; } 2>/dev/null || host=$(uname -n)
+boot='' space=''
 if sees; then space=$(readlink /proc/self/ns/pid); else boot=''; fi 2>/dev/null
 
 # alive PID START: whether that very process is there, and not only waiting to be reaped; sets letter, its state.

@@ -114,7 +114,8 @@ expire() {
 
 identify
 read -r boot </proc/sys/kernel/random/boot_id
-printf '%s\n' "$(uname -n) $boot $pid $start $copies $(readlink /proc/self/ns/pid)" >direct/host
+{ read -r host </proc/sys/kernel/hostname; } 2>/dev/null || host=$(uname -n)
+printf '%s\n' "$host $boot $pid $start $copies $(readlink /proc/self/ns/pid)" >direct/host
 printf 'started\n'
 exec >/dev/null # whoever waits for the answer goes on now
 
