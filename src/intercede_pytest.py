@@ -139,8 +139,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.intercede_subjects:
         _require_this_one()
         config.addinivalue_line("markers", "thread_unsafe(reason): not to be run in several threads at once")
-        from intercede.testing.plugin import Suite
+        from contextlib import ExitStack
 
+        from intercede.testing.plugin import Suite
+        from intercede.testing.signals import interrupt_on_end
+
+        listening = ExitStack()
+        listening.enter_context(interrupt_on_end())
+        config.add_cleanup(listening.close)
         if config.pluginmanager.register(Suite(config), "intercede-suite") is None:
             raise pytest.UsageError(
                 "a subject is to be inspected, and -p no:intercede-suite keeps the suite out: leave one out"

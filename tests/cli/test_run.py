@@ -153,7 +153,7 @@ def test_what_is_wrong_is_one_message(
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_kills_the_jobs(start: Start, environment: dict[str, str], number: signal.Signals) -> None:
     """The first signal kills the jobs, brings what they wrote and purges them; the code is 128 + n."""
     running = start("--", "sh", "-c", "echo so far; sleep 300", until="RUNNING")

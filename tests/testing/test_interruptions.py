@@ -224,29 +224,72 @@ class Slow(FakeBackend):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(tmp_path: Path) -> None:
-    """Twenty runs of the whole suite, of a subject whose purge takes a second."""
+@pytest.mark.parametrize(
+    ("number", "group", "options"),
+    [
+        (signal.SIGINT, False, ()),
+        (signal.SIGTERM, True, ()),
+        (signal.SIGHUP, True, ()),
+        (signal.SIGINT, True, ("-p", "xdist", "-n2")),
+        (signal.SIGTERM, False, ("-p", "xdist", "-n2")),
+    ],
+)
+def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(
+    tmp_path: Path, number: signal.Signals, group: bool, options: tuple[str, ...]
+) -> None:
+    """Five runs of the whole suite each, of a subject whose purge takes a second: Ctrl-C, what a CI sends, a lost terminal."""
     (tmp_path / "slow_fake.py").write_text(SLOW)
     metadata = tmp_path / "slow_fake-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-fake\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[intercede.backends]\nslow = slow_fake:Slow\n")
-    moments = random.Random(10)  # noqa: S311 -- no cryptography
+    moments = random.Random(f"{number} {options}")  # noqa: S311 -- no cryptography
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "INTERCEDE"))}
     ours |= {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
     ours["PYTHONPATH"] = os.pathsep.join(map(str, (Path(intercede.__file__).parents[1], tmp_path)))
     ours["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    pytest_run = (sys.executable, "-m", "pytest", "-p", "intercede_pytest", "-q", "--intercede-backend=slow")
-    for number in range(20):
+    command = (sys.executable, "-m", "pytest", "-p", "intercede_pytest", "-q", "--intercede-backend=slow", *options)
+    for attempt in range(5):
         with (tmp_path / "said").open("w") as said:
-            run = subprocess.Popen(pytest_run, cwd=tmp_path, env=ours, stdout=said, stderr=said)
+            run = subprocess.Popen(command, cwd=tmp_path, env=ours, stdout=said, stderr=said, start_new_session=True)
             try:
                 run.wait(moments.uniform(1, 15))
             except subprocess.TimeoutExpired:
-                run.send_signal(signal.SIGINT)
+                (os.killpg if group else os.kill)(run.pid, number)
             code = run.wait(120)
         left = list(tmp_path.glob("intercede-fake/*"))
-        assert left == [], f"run {number}, exit code {code}\n{(tmp_path / 'said').read_text()}"
+        assert (left, code in {0, 2}) == ([], True), (
+            f"run {attempt}, exit code {code}\n{(tmp_path / 'said').read_text()}"
+        )
+
+
+LISTENER = """
+import os, signal, sys, time
+from intercede.testing.signals import interrupt_on_end
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+try:
+    with interrupt_on_end():
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("ignored", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.3)  # time for the second
+    print("interrupted once", signal.getsignal(signal.SIGTERM).name)
+"""
+
+
+def test_what_timeout_sends_twice_interrupts_once() -> None:
+    """timeout(1) sends TERM to its child, and then to the child's group. What was ignored stays so, and a default comes back."""
+    listening = subprocess.Popen(
+        [sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert listening.stdout is not None
+    with listening, listening.stdout as said:
+        assert said.readline() == "ignored\n"
+        os.kill(listening.pid, signal.SIGTERM)
+        os.killpg(listening.pid, signal.SIGTERM)
+        assert said.read() == "interrupted once SIG_DFL\n"
 
 
 @pytest.mark.slow

@@ -148,22 +148,24 @@ def check(
     """Tell whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
     from intercede.cli import check as checking  # noqa: PLC0415 -- the other commands do without the clauses
     from intercede.testing.plan import settle  # noqa: PLC0415 -- as above
+    from intercede.testing.signals import interrupt_on_end  # noqa: PLC0415 -- as above
 
-    plan = settle(
-        [(role, name)],
-        file=None if config_file is None else str(config_file),
-        profile=profile,
-        require=require or (),
-        ids=checking.matching(only or ()),
-        scale=_scale(scale),
-        jobs=jobs,
-        repeat=repeat,
-        known=None if known is None else str(known),
-        update_known=update_known,
-    )
-    if report is not None:
-        checking.prepare(report)
-    raise typer.Exit(checking.check(plan, report, update_known=update_known))
+    with interrupt_on_end():
+        plan = settle(
+            [(role, name)],
+            file=None if config_file is None else str(config_file),
+            profile=profile,
+            require=require or (),
+            ids=checking.matching(only or ()),
+            scale=_scale(scale),
+            jobs=jobs,
+            repeat=repeat,
+            known=None if known is None else str(known),
+            update_known=update_known,
+        )
+        if report is not None:
+            checking.prepare(report)
+        raise typer.Exit(checking.check(plan, report, update_known=update_known))
 
 
 def _scale(given: str) -> float | Literal["auto"]:

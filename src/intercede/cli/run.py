@@ -29,7 +29,7 @@ from intercede.contract.errors import (
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
 from intercede.redaction import redacted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for these reasons stays so: waiting on is of no use
 ONE_SIGNAL = 0.5
 """Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
@@ -73,7 +73,7 @@ def ending(config: str | Mapping[str, object], file: Path | None, tag: str) -> s
 async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None, how_to_end: str) -> int:
     """Run copies of a payload to their end, print what they wrote, and purge them once that is safe.
 
-    INT and TERM kill the jobs and bring back what they wrote; a second one gives up.
+    INT, TERM and HUP kill the jobs and bring back what they wrote; a second one gives up.
 
     Args:
         backend: Not yet entered.
@@ -161,7 +161,9 @@ class _Run:
                 self.signals.append(number)
                 task.cancel()
 
-        for number in _SIGNALS:
+        for number in (
+            each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN
+        ):  # HUP is, under nohup(1)
             asyncio.get_running_loop().add_signal_handler(number, received, number)
 
     async def _submit(self) -> None:

@@ -38,6 +38,9 @@ _PLAN = "intercede_plan"
 """Where a worker finds what the controller settled."""
 _SEEN = "intercede_seen"
 """Where the controller finds what a worker saw: results, what the user deselected, what the rest was lost to, and what is left behind."""
+_WORKERS_END = 20
+"""Seconds after which pytest-xdist kills its workers, whatever they do. Its own 10 are too few: execnet 2.1 has a worker go on for 5
+before it interrupts it, and kills it after 10 more."""
 _MULTIPLIED = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
 _LONGEST = 300
 """So much is told of the reason why checks did not run."""
@@ -137,6 +140,7 @@ class Suite:
         """Tell a worker of pytest-xdist what was settled."""
         told = replace(self.plan, subjects=tuple(replace(each) for each in self.plan.subjects))
         cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
+        setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKERS_END)  # noqa: B009, B010 -- as above
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
