@@ -373,3 +373,23 @@ async def test_time_is_up_when_no_more_is_given() -> None:
     assert await bounded.within(0.02, takes(), lambda: next(more, 0.1)) == "done"
     with pytest.raises(bounded.TookTooLong):
         await bounded.within(0.02, takes(), lambda: 0.02)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("times", "ends"), [(1.0, False), (100.0, True)])
+async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, times: float, ends: bool) -> None:
+    """What has not ended when its time is up has more of it on a crowded machine."""
+    monkeypatch.setattr(bounded, "crowding", lambda: times)
+    task = asyncio.ensure_future(asyncio.sleep(0.1))
+
+    assert (task in await bounded.Patience(0.01).settle({task})) is ends
+    await task
+
+
+@pytest.mark.asyncio
+async def test_patience_settles_for_the_first() -> None:
+    """If that is enough, the others are not waited for."""
+    soon, late = asyncio.ensure_future(asyncio.sleep(0)), asyncio.ensure_future(asyncio.sleep(600))
+
+    assert await bounded.Patience(20).settle({soon, late}, asyncio.FIRST_COMPLETED) == {soon}
+    late.cancel()

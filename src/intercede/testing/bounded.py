@@ -8,9 +8,9 @@ import sys
 import threading
 
 # By name, as below: a subject may replace what the modules hold.
-from asyncio import all_tasks, ensure_future, get_running_loop, sleep, wait
+from asyncio import ALL_COMPLETED, all_tasks, ensure_future, sleep, wait
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ __all__ = [
     "STALL",
     "Ending",
     "Loop",
+    "Patience",
     "TookTooLong",
     "close",
     "crowding",
@@ -110,6 +111,32 @@ def crowding() -> float:
     return min(max(1.0, waiting / _ORDINARY), _MOST)
 
 
+class Patience:
+    """So many seconds from when it is made, and more for as long as this machine is crowded.
+
+    Args:
+        seconds: So many.
+        extra: Tells how many seconds more there are: it is asked again each time.
+    """
+
+    def __init__(self, seconds: float, extra: Callable[[], float] = lambda: 0.0) -> None:
+        self._seconds, self._extra, self._began = seconds, extra, monotonic()
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left of it, none where it is over."""
+        return max(0.0, self._began + self._seconds * crowding() + self._extra() - monotonic())
+
+    async def settle(
+        self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
+    ) -> set[asyncio.Future[_T]]:
+        """Wait until tasks have ended, all of them or as ``asyncio.wait`` says, or it is over. Return those that have."""
+        done, rest = await wait(tasks, timeout=self.left, return_when=until)
+        while rest and (until == ALL_COMPLETED or not done) and (left := self.left):
+            done, rest = await wait(tasks, timeout=left, return_when=until)
+        return done
+
+
 async def within(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
     """Await for at most so many seconds, and GRACE more for it to end when cancelled.
 
@@ -122,17 +149,14 @@ async def within(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], f
         TookTooLong: It did not end by itself.
         BaseException: Whatever it raised.
     """
-    task, clock = ensure_future(ended(awaitable)), get_running_loop().time
-    where, began = None, clock()
+    task, where = ensure_future(ended(awaitable)), None
     try:
-        await wait({task}, timeout=seconds)
-        while not task.done() and (rest := began + seconds * crowding() + extra() - clock()) > 0:
-            await wait({task}, timeout=rest)
+        await Patience(seconds, extra).settle({task})
     finally:
         if not task.done():
             where = _where(task)
             task.cancel()
-            await wait({task}, timeout=GRACE)
+            await Patience(GRACE).settle({task})
     if where is not None:
         raise TookTooLong(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
     return task.result().get()

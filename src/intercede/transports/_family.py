@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 _AT_ONCE = 100
 """So many processes are looked at before the loop has its turn: a millisecond or two."""
 _UPWARDS = frozenset({signal.SIGCONT, signal.SIGKILL})
-_LOOKS, _LOOK_SECONDS = 50, 0.002
+_STILL_SECONDS, _LOOK_SECONDS = 1.0, 0.002
 _DEEPEST = 100
 """A bound: what is read of processes while they come and go may be a circle."""
 
@@ -59,10 +59,10 @@ class Family:
         return bool(there and whom)
 
     async def hold(self) -> None:
-        """Have every one stand still, in bounded time. Until a process does, TERM may end it at once."""
-        for _ in range(_LOOKS):
-            if not (await self.reach(signal.SIGSTOP) and self._moves):
-                return
+        """Have every one stand still, for a second at most. Until a process does, TERM may end it at once."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + _STILL_SECONDS
+        while await self.reach(signal.SIGSTOP) and self._moves and clock() < end:  # noqa: ASYNC110 -- no event tells that they do
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _left(self, there: Mapping[int, _Process]) -> list[int]:

@@ -1,7 +1,6 @@
 """IC-KILL: what is killed ends, and nothing else does."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from intercede.contract.backend import JobBackend
@@ -21,6 +20,7 @@ from intercede.testing.backend.answers import (
 )
 from intercede.testing.backend.leftovers import expect_none_left, watch
 from intercede.testing.backend.payloads import DEAF, HANDLER, READY, nap, tries
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -297,8 +297,8 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
 
 
 async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
-    end = time.monotonic() + 5 * context.scale
-    while time.monotonic() < end:
+    patience = Patience(5 * context.scale)
+    while patience.left:
         try:
             told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
         except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help

@@ -11,6 +11,7 @@ from intercede.testing.backend.answers import ended, finished, living, started, 
 from intercede.testing.backend.children import COMPARE, WATCH
 from intercede.testing.backend.processes import belongings, growth, longest_pause
 from intercede.testing.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -242,7 +243,7 @@ async def _cancel(
     task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()
-    await asyncio.wait({task}, timeout=_CANCELLED * context.scale)
+    await Patience(_CANCELLED * context.scale).settle({task})
     context.expect(
         task.done(),
         expected=f"{verb}, cancelled after {seconds:.3f} s, to end within {_CANCELLED * context.scale:g} s",

@@ -1,13 +1,13 @@
 """IC-LOAD: what is out is counted. Others may submit and end jobs meanwhile, so a count has a lower bound only."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.backend.answers import a, finished, living, seen, started, stood
 from intercede.testing.backend.payloads import nap, tries
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context
 
@@ -125,11 +125,11 @@ async def check_ended_jobs(context: Context) -> None:
 
 async def _falls(context: Context, backend: JobBackend, readings: list[int]) -> bool:
     """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
-    end = time.monotonic() + 10 * context.scale
+    patience = Patience(10 * context.scale)
     while True:
         readings.append(_all(await _counted(context, backend)))
         if readings[-1] < max(readings):
             return True
-        if time.monotonic() > end:
+        if not patience.left:
             return False
         await asyncio.sleep(0.1)

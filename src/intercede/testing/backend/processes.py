@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 
+from intercede.testing.bounded import Patience
+
 __all__ = ["belongings", "growth", "longest_pause", "told_by_descendants"]
 
 _GROWTH = 4
@@ -29,11 +31,11 @@ def belongings() -> Mapping[str, int]:
 
 async def growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
     """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
-    end = time.monotonic() + seconds
+    patience = Patience(seconds)
     while True:
         grown = {what: count - before.get(what, 0) for what, count in belongings().items()}
         leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
-        if not leaks or time.monotonic() > end:
+        if not leaks or not patience.left:
             return leaks
         await asyncio.sleep(0.1)
 

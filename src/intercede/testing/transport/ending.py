@@ -1,11 +1,11 @@
 """IC-TRANSPORT: how a run ends that is cancelled, or whose sink or iterator fails."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from intercede.contract.transport import CommandResult, Transport
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 from intercede.testing.transport.runs import Failing, Run, Taken, begin, directory, first, heard, ran, sh
@@ -44,7 +44,7 @@ def _long(context: Context) -> list[str]:
 
 async def _ended(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
-    await asyncio.wait({run}, timeout=_ENDS_WITHIN * context.scale)
+    await Patience(_ENDS_WITHIN * context.scale).settle({run})
     context.expect(
         run.done(), expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s", observed="it goes on"
     )
@@ -202,12 +202,12 @@ async def _by_iterator(context: Context, transport: Transport, place: str) -> No
 
 async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
     """Return what still beats, once time to end has passed: of these files, what each is called."""
-    end = time.monotonic() + _ENDS_WITHIN * context.scale
+    patience = Patience(_ENDS_WITHIN * context.scale)
     before = await _sizes(context, transport, place, names)
     while True:
         after = await _sizes(context, transport, place, names, behind=_QUIET)
         growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
-        if not growing or time.monotonic() > end:
+        if not growing or not patience.left:
             return growing
         before = after
 

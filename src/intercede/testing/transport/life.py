@@ -9,6 +9,7 @@ from intercede.contract.transport import Transport
 from intercede.testing.backend.children import WATCH
 from intercede.testing.backend.payloads import nap
 from intercede.testing.backend.processes import belongings, growth, longest_pause
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 from intercede.testing.transport.runs import (
@@ -194,7 +195,7 @@ async def _use(context: Context, transport: Transport) -> None:
     run = begin(transport.run(sh("echo begun; exec sleep 5"), stdout=sink))
     await first(context, run, sink.begun.wait())
     run.cancel()
-    await asyncio.wait({run}, timeout=10 * context.scale)
+    await Patience(10 * context.scale).settle({run})
 
 
 @clause(

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from intercede.contract.transport import ByteSink, CommandResult, Transport
-from intercede.testing.bounded import Ending, ended
+from intercede.testing.bounded import Ending, Patience, ended
 from intercede.testing.context import CheckFailed, Context, shown
 
 __all__ = [
@@ -132,7 +132,7 @@ async def first(context: Context, run: Run, awaitable: Coroutine[object, object,
     """
     waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
     both = {cast("asyncio.Future[object]", run), waited}
-    done, _ = await asyncio.wait(both, timeout=_BEGINS_WITHIN * context.scale, return_when=asyncio.FIRST_COMPLETED)
+    done = await Patience(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
     waited.cancel()
     expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
     context.expect(done, expected=expected, observed="nothing came, and run goes on")

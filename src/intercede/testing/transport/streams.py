@@ -1,12 +1,12 @@
 """IC-TRANSPORT: what goes through a command's three streams, and how much of it lies in memory meanwhile."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import cast
 
 from intercede.contract.transport import Transport
+from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import Context, shown
 from intercede.testing.transport.children import INHERIT, PUMP
@@ -248,11 +248,11 @@ class _Dialogue:
         for word in self.words:
             said += word
             yield word
-            end = time.monotonic() + self._patience
-            while self._heard != said and time.monotonic() < end:
+            patience = Patience(self._patience)
+            while self._heard != said and patience.left:
                 self._news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), end - time.monotonic())
+                    await asyncio.wait_for(self._news.wait(), patience.left)
             if self._heard != said:
                 self.silent = word
                 return
