@@ -443,3 +443,25 @@ async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
         await task
 
     os.kill(pid, signal.SIGCONT)  # now it kills the child
+
+
+def test_without_waitid_ends_are_seen_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython before 3.13 has no os.waitid on macOS, PyPy nowhere: a right plugin must not be red for that."""
+    (tmp_path / "lacking_waitid.py").write_text("import os\ndel os.waitid\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    file = tmp_path / "pid"
+    child = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
+    with served("lacking_waitid") as server:
+        assert ended(server, "import os, sys; sys.exit(hasattr(os, 'waitid') or 3)")[0] == 3
+        assert ended(server, "import os; os.kill(os.getpid(), 15)")[0] == -signal.SIGTERM
+        assert ended(server, child)[0] == 0
+        wait_until(lambda: not lives(written(file)))
+        file.unlink()
+
+        process = server.start(f"{child}; child.wait()", {}, {}, may_leave=True)
+        left = written(file)
+        process.kill()
+
+        assert process.wait(30) == -signal.SIGKILL
+        wait_until(lambda: not lives(left))
+        process.close()

@@ -6,6 +6,7 @@ server imports the modules that it is given the names of, runs nobody else's cod
 For each process the server forks a *keeper*. The keeper forks the process, waits for its end, and kills what it left. A
 socket between the client and the keeper carries the request and the exit code. If the client shuts its end, or ends
 itself, the process is killed. Only the keeper uses the process id, before it reaps: so it is never another process's.
+Without ``os.waitid`` (PyPy, and CPython before 3.13 on macOS) it reaps to see the end, and kills the group right after that.
 """
 
 import atexit
@@ -129,7 +130,6 @@ class ForkServer:
         """Have a server that runs: what is forked from this process shares it.
 
         Raises:
-            ForkServerError: This Python has no ``os.waitid``: PyPy, and CPython before 3.13 on macOS.
             OSError: No process can be started.
         """
         with self._lock:
@@ -156,7 +156,7 @@ class ForkServer:
             may_leave: Whether what it started may go on after its end; otherwise its process group is killed then.
 
         Raises:
-            ForkServerError: As ``open``, or the server ends at once.
+            ForkServerError: The server ends at once.
             OSError: No process can be started.
         """
         numbers, paths = list(descriptors), _path()
@@ -183,8 +183,6 @@ class ForkServer:
             return server
 
     def _opened(self) -> "_Running":
-        if not hasattr(os, "waitid"):
-            raise ForkServerError(f"a fork server needs os.waitid, which this {sys.implementation.name} lacks")
         if self._running is None or not self._running.is_as_new():
             if self._running is not None:
                 self._running.stop()
@@ -320,7 +318,8 @@ def _next_request(control: socket, modules: Sequence[str]) -> list[int]:
     """Serve until the client has ended. What returns is a keeper, with the descriptors that were sent."""
     for module in modules:
         import_module(module)
-    gc.freeze()  # what is here by now is no garbage of theirs
+    if hasattr(gc, "freeze"):  # PyPy's has none
+        gc.freeze()  # what is here by now is no garbage of theirs
     os.chdir("/")
     sys.argv[:] = ["-c"]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so no keeper has to be reaped
@@ -369,17 +368,27 @@ def _heard(_signal: int, _frame: object) -> None:
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:
     """Wait until a process has ended or its client gives it up, kill what it may not leave, and return its exit code."""
-    given_up = False
-    while not given_up and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+    given_up, over, status = False, *_look_at(process)
+    while not given_up and not over:
         ready, _, _ = select.select([client, bell], [], [])
         given_up = client in ready
         if bell in ready:
             os.read(bell, 1)
+        over, status = _look_at(process)
     if given_up or not request.may_leave:
-        os.kill(process, signal.SIGKILL)  # it may lead no group yet
+        if status is None:
+            os.kill(process, signal.SIGKILL)  # it may lead no group yet
         with suppress(OSError):
             os.killpg(process, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1] if status is None else status)
+
+
+def _look_at(process: int) -> tuple[bool, int | None]:
+    """Return whether a process has ended, and its status if it had to be reaped to see that."""
+    if hasattr(os, "waitid"):
+        return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, None
+    reaped, status = os.waitpid(process, os.WNOHANG)
+    return bool(reaped), status if reaped else None
 
 
 def _become(request: _Request, descriptors: Sequence[int]) -> str:

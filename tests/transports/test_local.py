@@ -719,7 +719,9 @@ async def test_without_proc_the_group_ends(
 async def test_a_python_that_cannot_watch_children_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyPy 8.0.1 has neither os.waitid nor os.pidfd_open: it is told on entering, not by an AttributeError of a verb."""
     monkeypatch.delattr(os, "waitid")
-    with pytest.raises(ConfigError, match=r"needs os\.waitid, which cpython does not have: use CPython"):
+    with pytest.raises(
+        ConfigError, match=r"needs os\.waitid, which this cpython does not have: use CPython, on macOS 3.13"
+    ):
         await LocalTransport().__aenter__()
 
 

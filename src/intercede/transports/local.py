@@ -56,12 +56,12 @@ class LocalTransport:
         """Make ``run`` available; there is nothing to connect to.
 
         Raises:
-            ConfigError: This Python cannot watch its children: PyPy 8.0 has no ``os.waitid``.
+            ConfigError: This Python cannot watch its children: PyPy 8.0 has no ``os.waitid``, nor CPython before 3.13 on macOS.
         """
         if not hasattr(os, "waitid"):
             python = sys.implementation.name
             raise ConfigError(
-                f"the transport 'local' needs os.waitid, which {python} does not have: use CPython",
+                f"the transport 'local' needs os.waitid, which this {python} does not have: use CPython, on macOS 3.13 or newer",
                 field="transport",
                 value=python,
                 expected="a Python with os.waitid",
