@@ -93,12 +93,13 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
         "A process number that the system gave again is not taken for the job that had it.": (
             "Only the system gives numbers. A scheduler's numbers are swapped in recorded answers (IC-SCHEDULER-10)."
         ),
-        "A job that is submitted from inside of a job is one of its own: it inherits nothing of it, and outlives it.": (
-            "The kit does not run on the resource's nodes, where intercede need not be installed."
+        "A job that is submitted from inside of a job is no part of it, and outlives it.": (
+            "The kit does not run on the resource's nodes, where intercede need not be installed. IC-SUBMIT-17 submits with "
+            "the variables of a job."
         ),
-        "What a job started ends with it on every node, and when its time is over, too.": (
-            "IC-KILL-07, IC-KILL-10, IC-KILL-12 and IC-STATUS-18 look by another job, which sees the processes of its own "
-            "node and namespace only."
+        "What a job started ends with it on every node.": (
+            "IC-KILL-07, IC-KILL-10, IC-KILL-12, IC-STATUS-18 and IC-STATUS-19 look by another job, which sees the processes "
+            "of its own node and namespace only."
         ),
     }
 )

@@ -1,6 +1,6 @@
 """What checks run in a child process: Python source, in which ``build``, ``part``, ``arguments`` and ``tell`` are defined."""
 
-__all__ = ["COMPARE", "DRIVE", "NAME", "WATCH"]
+__all__ = ["COMPARE", "DRIVE", "NAME", "NEST", "WATCH"]
 
 WATCH = """
 import os, sys
@@ -105,3 +105,19 @@ async def main():
 asyncio.run(main())
 """
 """Submits a job, and tells its handle."""
+
+NEST = """
+import asyncio, json, os
+from pathlib import Path
+from intercede.contract import SubmissionSpec
+
+os.environ.update(json.loads(Path(arguments[1]).read_bytes()))
+
+async def main():
+    async with build() as backend:
+        told = await backend.submit(SubmissionSpec.model_validate_json(arguments[0]))
+    tell(told.handles[0].model_dump())
+
+asyncio.run(main())
+"""
+"""Submits a job with variables from a file, as if it were in the job that has these, and tells its handle."""

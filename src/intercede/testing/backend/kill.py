@@ -19,7 +19,7 @@ from intercede.testing.backend.answers import (
     unknown,
 )
 from intercede.testing.backend.leftovers import expect_none_left, watch
-from intercede.testing.backend.payloads import DEAF, HANDLER, READY, nap, tries
+from intercede.testing.backend.payloads import DEAF, HANDLER, LEAVERS, READY, nap, tries
 from intercede.testing.bounded import Patience
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
@@ -308,15 +308,6 @@ async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[Jo
         await asyncio.sleep(0.1)
 
 
-_LEAVERS = """
-! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
-! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
-wait
-sleep 30
-"""
-"""Waits for a child that leads a process group of its own, and for one that leads a session, where there are the tools."""
-
-
 @clause(
     "IC-KILL-10",
     title="All that a killed job started ends, in whatever process group or session.",
@@ -331,7 +322,7 @@ sleep 30
 )
 async def check_leavers(context: Context) -> None:
     """Kill a job whose children left its process group and its session; let another job look for them."""
-    await _expect_gone(context, _LEAVERS, "all that a killed job started to be gone")
+    await _expect_gone(context, f"{LEAVERS}sleep 60", "all that a killed job started to be gone")
 
 
 @clause(

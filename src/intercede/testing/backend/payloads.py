@@ -9,6 +9,7 @@ __all__ = [
     "DEAF",
     "HANDLER",
     "HEX",
+    "LEAVERS",
     "READY",
     "arguments_are",
     "file_is",
@@ -76,6 +77,15 @@ trap '' {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
 """The beginning of a script that no signal ends that can be ignored, nor what it starts; ``count`` sleeps seconds."""
+
+LEAVERS = """\
+! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
+! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
+"""
+"""The beginning of a script that starts a child which leads a process group of its own, and one which leads a session.
+
+Where there are the tools. Each has the script's first argument, by which it can be found.
+"""
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 """A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""

@@ -26,7 +26,7 @@ from intercede.testing.backend.answers import (
     unknown,
 )
 from intercede.testing.backend.leftovers import expect_none_left
-from intercede.testing.backend.payloads import DEAF, HANDLER, nap, tries
+from intercede.testing.backend.payloads import DEAF, HANDLER, LEAVERS, nap, tries
 from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
@@ -567,14 +567,36 @@ async def check_own_signal(context: Context) -> None:
 )
 async def check_timeout_is_over(context: Context) -> None:
     """Ask for a second, ignore signals for eight; as soon as it is told that it had its time, let another job look for it."""
+    expected = "the process of a job that is told to have had its time to be gone"
+    await _expect_over(context, f"{DEAF}count 8; exit {_UNLIMITED}", 1, expected)
+
+
+async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
+    """Ask for so many seconds for a script with a word; where it is told that it had its time, let another job look for the word."""
     word = context.token()
-    spec = context.sh(f"{DEAF}count 8; exit {_UNLIMITED}", word, resources={"wall_time_s": 1})
     async with context.opened() as backend:
         try:
-            (handle,) = await started(context, backend, spec)
+            (handle,) = await started(context, backend, context.sh(script, word, resources={"wall_time_s": seconds}))
         except UnsupportedSpecError:
             return
         status = (await finished(context, backend, [handle], within=60))[handle]
         if status.reason == "timeout":
-            expected = "the process of a job that is told to have had its time to be gone"
             await expect_none_left(context, backend, word, expected)
+
+
+@clause(
+    "IC-STATUS-19",
+    title="All that a job started ends when it had its time, in whatever process group or session.",
+    level=SHOULD,
+    depends=("IC-STATUS-18",),
+    seconds=150,
+    look_at=(
+        "A limit that ends one process or one process group: `timeout` makes a group of its own, so do shells with job "
+        "control, and setsid makes a session. Do what a kill does: end a cgroup, or look for descendants by parent, group "
+        "and session, again and again until none is left."
+    ),
+)
+async def check_leavers_had_their_time(context: Context) -> None:
+    """Ask for two seconds, and take longer, with children that left the process group and the session; let another job look for them."""
+    expected = "all that a job started to be gone when it is told to have had its time"
+    await _expect_over(context, f"{LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -1,8 +1,9 @@
 """IC-SUBMIT: what a payload gets to see, and what submitting promises to its caller."""
 
 import asyncio
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import SecretBytes
@@ -13,14 +14,18 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.backend.answers import (
     by_copies,
     ended,
+    fetched,
     finished,
     holds,
     living,
+    read,
     seen,
     started,
     submitted,
+    told_handles,
     written,
 )
+from intercede.testing.backend.children import NEST
 from intercede.testing.backend.payloads import (
     AWKWARD,
     HEX,
@@ -32,7 +37,7 @@ from intercede.testing.backend.payloads import (
     variables_are,
 )
 from intercede.testing.backend.secrecy import LOOK, SEEN, logged, text_of, watched
-from intercede.testing.clauses import MUST, clause
+from intercede.testing.clauses import MUST, SHOULD, clause
 from intercede.testing.context import CheckFailed, Context, shown
 
 _LOOKS, _SUBMISSIONS = 3, 4
@@ -562,3 +567,75 @@ async def check_stdin(context: Context) -> None:
             expected="a payload that reads its stdin to the end to find nothing there",
             codes={10: "there is something to read"}.get,
         )
+
+
+@clause(
+    "IC-SUBMIT-17",
+    title="What is submitted from inside of a job has none of that job's own variables.",
+    level=SHOULD,
+    capability="output",
+    depends=("IC-SUBMIT-05", "IC-OUTPUT-01", "IC-HANDLE-05"),
+    seconds=90,
+    look_at=(
+        "The environment that submitting hands on, or that the resource's own commands read: inside of a job it holds what "
+        "the resource set for that one. With an `SLURM_MEM_PER_CPU` of another job srun fails; with another's number a copy "
+        "takes itself for that. Take away what the resource sets for a job before anything is submitted, and set anew what "
+        "is this job's. How the resource is reached and who pays may stay."
+    ),
+)
+async def check_nested(context: Context) -> None:
+    """Let two jobs show their variables; submit another one with those that only the first has, and look for them there."""
+    async with context.opened() as backend:
+        outer = await _variables_of(context, backend, await _start_outer(context, backend))
+        other = await _variables_of(context, backend, await started(context, backend, context.sh(_SHOW)))
+        own = {name: value for name, value in outer.items() if other.get(name) != value}
+        if not own:
+            return
+        inner = await _variables_of(context, backend, await _start_inside(context, own))
+        same = {name for name in own if inner.get(name) == own[name]}
+        if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
+            again = await _variables_of(context, backend, await started(context, backend, context.sh(_SHOW)))
+            same -= {name for name in same if again.get(name) == own[name]}
+    expected = "a job that is submitted from inside of another to have none of the variables that only that one has"
+    context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
+
+
+_SHOW = "uname -n; env"
+"""A script that tells the name of its machine, and its variables."""
+
+
+async def _variables_of(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
+    """Return what a job tells of its variables, but for what names a place or a machine, and for those of pytest.
+
+    A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
+    """
+    await finished(context, backend, handles)
+    (output,) = await fetched(context, backend, handles)
+    lines = read(output.stdout, "stdout").decode(errors="replace").splitlines()
+    context.expect(lines, expected="what `uname -n; env` writes to be in stdout", observed="nothing")
+    pairs = [line.partition("=") for line in lines[1:]]
+    return {
+        name: value
+        for name, _, value in pairs
+        if value and name.isidentifier() and not name.startswith("PYTEST_")
+        if not value.startswith("/") and lines[0] not in value
+    }
+
+
+async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
+    """Start a job that asks for more than others, unless that cannot be had."""
+    try:
+        return await started(context, backend, context.sh(_SHOW, resources={"memory_mb": 256, "wall_time_s": 600}))
+    except (UnsupportedSpecError, ResourceError):
+        return await started(context, backend, context.sh(_SHOW))
+
+
+async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
+    """Start a job from a process that has these variables. They may be secret, so they are in no argument."""
+    file = context.tmp / "variables.json"
+    file.write_text(json.dumps(variables), "utf-8")
+    spec = context.sh(_SHOW).model_dump_json()
+    told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
+    handles = told_handles([told])
+    context.remember(handles)
+    return handles

@@ -1,7 +1,11 @@
-"""How a right implementation ends everything that a process of this machine started, as far as Linux tells."""
+"""How a right implementation ends everything that a process of this machine started, as far as Linux tells.
+
+``python family.py PID`` does so, for who can start that only; it may be one of those.
+"""
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +33,12 @@ def _living(family: set[int]) -> set[int]:
             state, *fields = path.read_text("utf-8", "replace").rpartition(") ")[2].split()
             if state not in "ZX":
                 numbers[int(path.parent.name)] = {int(each) for each in fields[:3]}
+    numbers.pop(os.getpid(), None)
     while new := {pid for pid, of in numbers.items() if pid not in family and of & family}:
         family |= new
     return family & numbers.keys()
+
+
+if __name__ == "__main__":
+    os.setsid()  # out of the group
+    end_family(int(sys.argv[1]))

@@ -10,6 +10,7 @@ from collections import UserDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import TypeVar
 
 from intercede import registry
@@ -110,6 +111,17 @@ class Different(FakeBackend):
     async def purge(self, handles: Collection[JobHandle], *more: object) -> Mapping[JobHandle, OpOutcome]:
         await _jitter()
         return _Backwards(await super().purge(handles))
+
+
+class TellsJobsWhatTheyAre(FakeBackend):
+    """A job has its number and its memory in variables, and nothing of what submits it has in these."""
+
+    areas = "submit", "handle"
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        memory = spec.resources.memory_mb
+        told = {"GALLERY_JOB": token_hex(6), "GALLERY_MEMORY_MB": str(memory) if memory else ""}
+        return await super().submit(spec.model_copy(update={"environment": {**told, **spec.environment}}), copies)
 
 
 class LocalDirect:

@@ -304,8 +304,11 @@ class TimeoutsAreSignals(_Retells):
         return status.model_copy(update={"reason": "signal"}) if status.reason == "timeout" else status
 
 
-class _LimitsByTerm(_Retells):
-    """Ends a job that had its wall time by TERM, at each look."""
+class _LimitsTheGroup(_Retells):
+    """Ends a job that had its wall time by a signal to its process group, at each look."""
+
+    also: tuple[str, ...] = ("IC-STATUS-19",)  # what has left the group gets no signal
+    ending = signal.SIGTERM
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         resources = spec.resources.model_copy(update={"wall_time_s": None})
@@ -323,7 +326,7 @@ class _LimitsByTerm(_Retells):
         if status.state is JobState.RUNNING:
             (self._state / handle.job / "timeout").touch()
             with suppress(ProcessLookupError):
-                os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGTERM)
+                os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), self.ending)
         return self.judged(status) if (self._state / handle.job / "timeout").exists() else status
 
     def judged(self, status: JobStatus) -> JobStatus:
@@ -333,7 +336,7 @@ class _LimitsByTerm(_Retells):
 _HAD_ITS_TIME = JobStatus(state=JobState.FAILED, reason="timeout")
 
 
-class HandledLimitsAreEnds(_LimitsByTerm):
+class HandledLimitsAreEnds(_LimitsTheGroup):
     """A job that had its time is ended by TERM, and one that handles it is what it exits with."""
 
     caught_by = "IC-STATUS-14"
@@ -343,7 +346,7 @@ class HandledLimitsAreEnds(_LimitsByTerm):
         return _HAD_ITS_TIME if status.reason == "signal" else status
 
 
-class HandledLimitsAreFailures(_LimitsByTerm):
+class HandledLimitsAreFailures(_LimitsTheGroup):
     """A job that had its time, and exits with a code of its own, has failed: that it had its time is not told."""
 
     caught_by = "IC-STATUS-14"
@@ -353,7 +356,7 @@ class HandledLimitsAreFailures(_LimitsByTerm):
         return _HAD_ITS_TIME if status.state.final and not status.exit_code else status
 
 
-class TellsTimeoutsAtOnce(_LimitsByTerm):
+class TellsTimeoutsAtOnce(_LimitsTheGroup):
     """A job that was asked to end, since it had its time, is told to have ended."""
 
     caught_by = "IC-STATUS-18"
@@ -361,6 +364,18 @@ class TellsTimeoutsAtOnce(_LimitsByTerm):
 
     def judged(self, status: JobStatus) -> JobStatus:
         return status if status.state.final and status.reason != "signal" else _HAD_ITS_TIME
+
+
+class LimitsTheGroupOnly(_LimitsTheGroup):
+    """A job that had its time is ended with its process group; what made one of its own, or a session, is not."""
+
+    caught_by = "IC-STATUS-19"
+    also = ()
+    seen = "expected all that a job started to be gone when it is told to have had its time"
+    ending = signal.SIGKILL
+
+    def judged(self, status: JobStatus) -> JobStatus:
+        return _HAD_ITS_TIME if status.state.final else status
 
 
 class GoesBack(_Retells):

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 from shlex import quote
 from tempfile import mkdtemp
 
@@ -462,3 +463,26 @@ class LosesEveryTenthCopysVariables(_Changes):
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))
+
+
+class HandsOnWhatItIsIn(_Changes):
+    """A job is told its memory if that was asked for; a job inside of that one is told so, too."""
+
+    caught_by = "IC-SUBMIT-17"
+    seen = "observed it has, with that one's values, GALLERY_MEMORY_MB"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        memory = spec.resources.memory_mb
+        told = {"GALLERY_JOB": token_hex(6), **({"GALLERY_MEMORY_MB": str(memory)} if memory else {})}
+        return spec.model_copy(update={"environment": {**told, **spec.environment}})
+
+
+class BelongsToWhatItIsIn(_Changes):
+    """A job that is submitted from inside of another has the number of that one."""
+
+    caught_by = "IC-SUBMIT-17"
+    seen = "observed it has, with that one's values, GALLERY_JOB"
+
+    def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
+        number = os.environ.get("GALLERY_JOB") or token_hex(6)
+        return spec.model_copy(update={"environment": {"GALLERY_JOB": number, **spec.environment}})
