@@ -86,6 +86,7 @@ OTHERS = (
     Crossing("pytest-split", "--splits=2 --group=1", NONE),
     Crossing("pytest-socket", "--disable-socket", NONE, NONE),
     Crossing("typeguard", "--typeguard-packages=intercede_fake"),
+    Crossing("typeguard", "--typeguard-packages=intercede,intercede_fake"),
     Crossing("uvloop", lines=("import uvloop", "uvloop.install()")),
     Crossing(
         "freezegun",

@@ -9,17 +9,21 @@ other name, one without METADATA beside a whole one, and a second one beside the
 """
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
+from __future__ import annotations
+
 import os
 import sys
-from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
 
 from intercede.plugin import GROUPS, OURS, Plugin, fold, how_to_install, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
-else:
+if not TYPE_CHECKING:
+    from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
+
     Distribution = object  # for whoever evaluates annotations, as typing.get_type_hints does
+else:  # typeguard takes the last import of a name for what it is, and knows generators by collections.abc only
+    from collections.abc import Callable, Iterable, Iterator
+    from importlib.metadata import Distribution
 
 __all__ = ["entries", "scan", "strays"]
 
@@ -30,7 +34,7 @@ _CHUNK = 1 << 16
 _LIMIT = 1 << 20
 
 
-def scan(path: "Iterable[object]") -> tuple[list[Plugin], list[str]]:
+def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
     """Read the candidates of every group from the metadata on ``path``, and from foreign finders.
 
     Raises nothing for what a distribution did wrong: a bad entry is a ``malformed`` candidate. The others are
@@ -69,7 +73,7 @@ def _order(plugin: Plugin) -> tuple[str, str, str, str, str]:
     return plugin.group, plugin.name, plugin.distribution, plugin.target, plugin.location
 
 
-def _unless_covering(plugin: Plugin, metadata: "_Metadata", covered: set[tuple[str, str]]) -> Plugin:
+def _unless_covering(plugin: Plugin, metadata: _Metadata, covered: set[tuple[str, str]]) -> Plugin:
     if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in covered:
         return plugin
     return plugin.judged(
@@ -277,7 +281,7 @@ def _version_in(location: str) -> str:
 # The path
 
 
-def _every_metadata(path: "Iterable[object]", problems: list[str]) -> "Iterator[_Metadata]":
+def _every_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
     """Yield each metadata that holds entries of ours, and each other copy of those distributions."""
     listed: list[tuple[str, bool, int, str, bytes]] = []
     rest: list[_Metadata] = []
@@ -323,7 +327,7 @@ def _in_egg(root: str, rank: tuple[bool, int, bool, str], problems: list[str]) -
     return [_Metadata(distribution=distribution, version=version, root=root, location=location, data=data, rank=rank)]
 
 
-def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> "Iterator[_Metadata]":
+def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> Iterator[_Metadata]:
     wanted = {_split(name)[0] for *_, name, data in listed if data} | {each.distribution for each in rest if each.data}
     wanted.add(OURS)
     beginnings = tuple({each.partition("-")[0] for each in wanted})  # a quick look spares most names the slow one
@@ -395,7 +399,7 @@ def _is_site(directory: str) -> bool:
 # What only importlib.metadata can see
 
 
-def _foreign_finders() -> "Iterator[Iterable[Distribution]]":
+def _foreign_finders() -> Iterator[Iterable[Distribution]]:
     from _frozen_importlib_external import PathFinder  # noqa: PLC0415 -- loaded with the interpreter
 
     for finder in sys.meta_path:
@@ -405,7 +409,7 @@ def _foreign_finders() -> "Iterator[Iterable[Distribution]]":
             yield _found_by(find)
 
 
-def _found_by(find: "Callable[..., object]") -> "Iterator[Distribution]":
+def _found_by(find: Callable[..., object]) -> Iterator[Distribution]:
     from importlib.metadata import DistributionFinder  # noqa: PLC0415 -- 35 ms, for those who have such a finder
     from typing import cast  # noqa: PLC0415 -- as above
 
@@ -413,13 +417,13 @@ def _found_by(find: "Callable[..., object]") -> "Iterator[Distribution]":
     yield from cast("Iterable[Distribution]", found)
 
 
-def _in_file(entry: str) -> "Iterator[Distribution]":
+def _in_file(entry: str) -> Iterator[Distribution]:
     from importlib.metadata import distributions  # noqa: PLC0415 -- 35 ms, for those who have such a path
 
     yield from distributions(path=[entry])
 
 
-def _through_importlib(distributions: "Iterable[Distribution]", index: int, problems: list[str]) -> list[_Metadata]:
+def _through_importlib(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
     """Read distributions one at a time; what one of them raises is a problem of its own."""
     found: list[_Metadata] = []
     remaining = iter(distributions)
@@ -437,7 +441,7 @@ def _through_importlib(distributions: "Iterable[Distribution]", index: int, prob
             problems.append(f"{distribution!r} cannot be read: {type(error).__name__}: {error}")
 
 
-def _from_importlib(distribution: "Distribution", index: int) -> _Metadata:
+def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
     root = str(distribution.locate_file("")).rstrip("/")
     data = (distribution.read_text("entry_points.txt") or "").encode()
     name = distribution.metadata["Name"]
@@ -483,7 +487,7 @@ def strays(data: bytes) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
-def _lines(data: bytes) -> "Iterator[tuple[bytes, bytes]]":
+def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield each line that may be an entry, behind the heading that it stands under."""
     heading = b""
     for raw in data.splitlines():

@@ -157,9 +157,9 @@ class Names:
             named = self._given if self._given is not None else os.environ.get(CONFIG)
             if not named:
                 return None
-            from intercede.config import Configuration, load  # noqa: PLC0415 -- loads tomllib, for those with a file
+            from intercede import config  # noqa: PLC0415 -- loads tomllib, for those with a file
 
-            self._read = named if isinstance(named, Configuration) else load(named)
+            self._read = named if isinstance(named, config.Configuration) else config.load(named)
         return self._read
 
     def _configured_pin(self, group: str, name: str) -> Pin | None:

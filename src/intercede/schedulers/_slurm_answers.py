@@ -154,7 +154,7 @@ class _Section:
         return self.tool == "sacct" and self.code != 0 and not self.has_no_accounting
 
     @property
-    def rows(self) -> "Iterator[tuple[str, _Row]]":
+    def rows(self) -> Iterator[tuple[str, "_Row"]]:
         """What is said of jobs, by what Slurm calls them: of those whose names may be ours, or cannot be read."""
         read = _listed if self.tool == "squeue" else _accounted
         for line in self.lines:

@@ -358,7 +358,7 @@ def _awaited(awaited: object) -> Iterator[FrameType]:
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
-def _chain(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]":
+def _chain(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
     """Yield a task, and every unfinished one that it waits for, each once."""
     line = [task]
     for each in line:  # it grows
@@ -368,7 +368,7 @@ def _chain(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]":
                 line.append(inner)
 
 
-def _waits_for(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]":
+def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
     """Yield what a task waits for: the task that it awaits, or those that asyncio's own functions hold on its behalf."""
     yield from _tasks_in(getattr(task, "_fut_waiter", None))
     for frame in _frames(task):
@@ -377,7 +377,7 @@ def _waits_for(task: "asyncio.Task[object]") -> "Iterator[asyncio.Task[object]]"
                 yield from _tasks_in(value)
 
 
-def _tasks_in(value: object) -> "Iterator[asyncio.Task[object]]":
+def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
     """Yield a task, the children of `gather` and of a task group, what `shield` guards, and the members of a collection."""
     kind = type(value)  # a stranger's object may say that it is of any class
     if issubclass(kind, asyncio.Task):

@@ -125,6 +125,14 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
         return type(self), (self.expected, self.observed)
 
 
+class _Submitting(Protocol):
+    """A backend, as far as it submits."""
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start jobs."""
+        ...
+
+
 class Context:
     """A check's view of its subject.
 
@@ -224,7 +232,7 @@ class Context:
     # The verbs
 
     async def submit(
-        self, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+        self, backend: _Submitting, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
     ) -> Submission:
         """Submit, and remember the jobs; the tag where it told of none."""
         try:

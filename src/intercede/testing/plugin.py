@@ -292,7 +292,7 @@ class Suite:
                 terminalreporter.write_line("\n\n".join(texts))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:
         """Settle the report, the exit code, and, after everything else, the verdict."""
         self._close(session)
         told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller

@@ -210,9 +210,9 @@ class FactorySubject:
 
 def fresh_registry(file: str | None = None) -> "Registry":
     """Make a registry over the running environment, with the tables and pins of a configuration file."""
-    from intercede.registry import Registry  # noqa: PLC0415 -- as above
+    from intercede import registry  # noqa: PLC0415 -- as above
 
-    return Registry(file)
+    return registry.Registry(file)
 
 
 def loaded(file: str) -> "Configuration":

@@ -106,7 +106,7 @@ class _Insisting:
     def __init__(self, backend: JobBackend) -> None:
         self._backend = backend
 
-    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> Submission:
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         submission = a(Submission, await self._backend.submit(spec, copies), "the answer of submit")
         for index, handle in listed(_mapping(submission.handles, "submit, in handles,").items()):
             a(int, index, "an index in handles")
@@ -119,7 +119,7 @@ async def submitted(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> Submission:
     """Submit, and insist on an answer of the contract's type."""
-    return await context.submit(cast("JobBackend", _Insisting(backend)), spec, copies)
+    return await context.submit(_Insisting(backend), spec, copies)
 
 
 async def started(
