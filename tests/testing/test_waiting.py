@@ -21,7 +21,7 @@ from intercede.testing.clauses import MUST, Check, Clause
 from intercede.testing.context import Context
 from intercede.testing.running import run_checks
 from intercede.testing.verdict import State
-from intercede.testing.waiting import Traffic, Wait
+from intercede.testing.waiting import Door, Traffic, Wait
 
 _SECONDS = 0.03
 """How long one job of the queue below takes."""
@@ -194,3 +194,26 @@ def test_who_comes_after_all_tries_failed_tries_once() -> None:
 
     assert result.state is State.FAILED
     assert Closed.entered == 5 + 1
+
+
+def test_a_door_that_several_loops_use_lets_all_in() -> None:
+    """Checks that share the waiting have a loop, and one that runs alone has another: on each, a few at a time."""
+    door, inside, most = Door(), 0, 0
+
+    async def attempt() -> None:
+        nonlocal inside, most
+        if not refused:
+            refused.append(True)
+            raise TransportError("dropped", retryable=True)
+        inside, most = inside + 1, max(most, inside + 1)
+        await asyncio.sleep(0.01)
+        inside -= 1
+
+    async def enter_all() -> None:
+        await asyncio.gather(*(door.enter(attempt, 0.01) for _ in range(20)))
+
+    for _ in range(2):
+        refused: list[bool] = []
+        asyncio.run(enter_all())
+
+    assert (inside, most < 20) == (0, True)

@@ -23,8 +23,9 @@ def tell(value, open=open, dumps=json.dumps):  # bound before the subject is the
     with open(request["told"], "w", encoding="utf-8") as file:
         file.write(dumps(value))
 from intercede.testing.subjects import remade
+from intercede.testing.waiting import entered
 subject = remade(request["subject"])
-names = {"__name__": "__main__", "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
+names = {"__name__": "__main__", "entered": entered, "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes, with ``request`` defined."""

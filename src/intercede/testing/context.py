@@ -45,7 +45,7 @@ from intercede.testing import bounded
 from intercede.testing.child import run_child
 from intercede.testing.journal import Call, brief, class_of
 from intercede.testing.subjects import Subject
-from intercede.testing.waiting import ADVICE, Door, Traffic, Wait, in_queue
+from intercede.testing.waiting import ADVICE, Door, Semaphores, Traffic, Wait, in_queue
 
 __all__ = ["CheckFailed", "Context", "listed", "shown"]
 
@@ -59,6 +59,16 @@ _SHOWN_COPIES, _MOST = 4, 100_000
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 
 _T = TypeVar("_T")
+
+
+class _Enterable(Protocol):
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+
+_E = TypeVar("_E", bound=_Enterable)
 
 
 class _Brief(Repr):
@@ -147,12 +157,12 @@ class Context:
         *,
         capabilities: frozenset[Capability] = frozenset(),
         scale: float = 1.0,
-        children: asyncio.Semaphore | None = None,
+        children: Semaphores | None = None,
         traffic: Traffic | None = None,
         door: Door | None = None,
     ) -> None:
         self.subject = subject
-        self._children = children or asyncio.Semaphore()
+        self._children = children or Semaphores(1)
         self.tmp = tmp
         """An empty directory of this check's own."""
         self.capabilities = capabilities
@@ -204,6 +214,19 @@ class Context:
     def connected(self) -> AbstractAsyncContextManager[Transport]:
         """Make a fresh transport, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
         return _Opened(self, self.transport)
+
+    async def let_in(self, make: Callable[[], _E]) -> tuple[_E, object]:
+        """Make a fresh one and enter it. Return it, and what entering returned. The caller leaves it.
+
+        Raises:
+            TransportError: It makes no sense to try again, or all tries failed.
+        """
+
+        async def attempt() -> tuple[_E, object]:
+            made = make()
+            return made, await self.noted("__aenter__", "", type(made).__aenter__(made))
+
+        return await self.door.enter(attempt, self.scale)
 
     # Small things
 
@@ -371,7 +394,7 @@ class Context:
         Raises:
             CheckFailed: It did not end in time, or well, or told nothing.
         """
-        async with self._children:  # to wait for others is no part of its time
+        async with self._children.here:  # to wait for others is no part of its time
             seconds = within * self.scale * bounded.crowding()
             child = await self._ask(
                 "child process",
@@ -420,16 +443,6 @@ class Context:
             call.seconds = time.monotonic() - self.began - call.start
 
 
-class _Enterable(Protocol):
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
-
-
-_E = TypeVar("_E", bound=_Enterable)
-
-
 class _Opened(AbstractAsyncContextManager[_E]):
     """A fresh backend or transport between entering and leaving.
 
@@ -440,11 +453,7 @@ class _Opened(AbstractAsyncContextManager[_E]):
         self._context, self._make = context, make
 
     async def __aenter__(self) -> _E:
-        return await self._context.door.enter(self._entered, self._context.scale)
-
-    async def _entered(self) -> _E:
-        self._opened = self._make()
-        await self._context.noted("__aenter__", "", type(self._opened).__aenter__(self._opened))
+        self._opened, _ = await self._context.let_in(self._make)
         return self._opened
 
     async def __aexit__(

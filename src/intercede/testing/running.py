@@ -27,7 +27,7 @@ from intercede.testing.seal import Seal
 from intercede.testing.sharing import Slots, Together
 from intercede.testing.subjects import FactorySubject, Role, Subject, refuse_recursion
 from intercede.testing.verdict import Facts, Report, Result, State, judge, needs
-from intercede.testing.waiting import Door, Traffic
+from intercede.testing.waiting import Door, Semaphores, Traffic
 
 __all__ = ["JOBS", "Inspection", "run_checks"]
 
@@ -137,7 +137,7 @@ class Inspection:
         self._ahead: dict[str, Result] = {}
         self._together: list[Together[Result]] = []
         self._turn = threading.RLock()
-        self._children = asyncio.Semaphore(os.cpu_count() or 2)  # each is an interpreter that starts
+        self._children = Semaphores(os.cpu_count() or 2)  # each is an interpreter that starts
         self._begun: dict[Context, str] = {}
         """What checks were given, with the clause's id, as long as anything of it may be left."""
         self._traffic, self._door = Traffic(), Door()
@@ -354,7 +354,7 @@ class Inspection:
             return self._told(clause, finding, seconds, context, remains)
 
     @contextmanager
-    def _prepared(self, clause: Clause, children: asyncio.Semaphore | None = None) -> Generator[tuple[Context, Path]]:
+    def _prepared(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         _ = self._seal, self._where  # made before the subject is
         with scratch(self._where) as directory:

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing import bounded
 
-__all__ = ["ADVICE", "Door", "Traffic", "Wait", "in_queue"]
+__all__ = ["ADVICE", "Door", "Semaphores", "Traffic", "Wait", "entered", "in_queue"]
 
 ADVICE = (
     "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
@@ -26,6 +27,7 @@ _STANDS = 120.0
 long as the longest payload takes."""
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=AbstractAsyncContextManager[object])
 
 
 def in_queue(status: JobStatus) -> bool:
@@ -78,6 +80,19 @@ class Wait:
         return self._waited > self._seconds * bounded.crowding()
 
 
+class Semaphores:
+    """Let so many in at a time, on each event loop: one of asyncio's belongs to the first loop on which anybody has to wait."""
+
+    def __init__(self, many: int) -> None:
+        self._many = many
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    @property
+    def here(self) -> asyncio.Semaphore:
+        """That of the running loop."""
+        return self._of.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._many))
+
+
 class Door:
     """Lets everybody in at once, until a way there fails that may be tried again: from then on, a few at a time.
 
@@ -88,7 +103,7 @@ class Door:
     def __init__(self) -> None:
         self._is_wide = True
         self._is_shut = self._has_let_in = False
-        self._few = asyncio.Semaphore(_FEW)
+        self._few = Semaphores(_FEW)
 
     async def enter(self, attempt: Callable[[], Awaitable[_T]], scale: float) -> _T:
         """Try to enter, and again after a pause if that makes sense.
@@ -112,7 +127,29 @@ class Door:
         return await self._enter_once(attempt)
 
     async def _enter_once(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        async with nullcontext() if self._is_wide else self._few:
+        async with nullcontext() if self._is_wide else self._few.here:
             entered = await attempt()
         self._has_let_in, self._is_shut = True, False
         return entered
+
+
+@asynccontextmanager
+async def entered(make: Callable[[], _E]) -> AsyncGenerator[_E]:
+    """Enter a subject in a child process, which has a door of its own, and leave it afterwards.
+
+    Args:
+        make: Makes a fresh one for each try.
+
+    Raises:
+        TransportError: It makes no sense to try again, or all tries failed.
+    """
+
+    async def attempt() -> _E:
+        made = make()
+        await made.__aenter__()
+        return made
+
+    made = await Door().enter(attempt, 1)
+    async with AsyncExitStack() as leaving:
+        leaving.push_async_exit(made)
+        yield made

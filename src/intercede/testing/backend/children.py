@@ -58,7 +58,7 @@ async def main():
     backend = build()
     spec = SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0])
     before = process()
-    async with backend:
+    async with entered(lambda: backend):
         handles = list((await backend.submit(spec)).handles.values())
         await backend.status(handles)
         claimed = capabilities(backend)
@@ -82,7 +82,7 @@ from intercede.contract.job import JobHandle
 
 async def main():
     handle = JobHandle.model_validate_json(arguments[0])
-    async with build() as backend:
+    async with entered(build) as backend:
         status = (await backend.status([handle]))[handle]
         while not status.state.final and status.state != "UNKNOWN":
             await asyncio.sleep(0.05)
@@ -98,7 +98,7 @@ import asyncio
 from intercede.contract import SubmissionSpec
 
 async def main():
-    async with build() as backend:
+    async with entered(build) as backend:
         told = await backend.submit(SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0]))
     tell(told.handles[0].model_dump())
 
@@ -114,7 +114,7 @@ from intercede.contract import SubmissionSpec
 os.environ.update(json.loads(Path(arguments[1]).read_bytes()))
 
 async def main():
-    async with build() as backend:
+    async with entered(build) as backend:
         told = await backend.submit(SubmissionSpec.model_validate_json(arguments[0]))
     tell(told.handles[0].model_dump())
 

@@ -35,7 +35,7 @@ _FIND = """
 import asyncio
 
 async def main():
-    async with build() as backend:
+    async with entered(build) as backend:
         found = await backend.find(arguments[0])
     tell([handle.model_dump() for handle in found])
 

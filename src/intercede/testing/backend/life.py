@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from inspect import isawaitable
 
 from intercede.contract.backend import JobBackend
@@ -54,8 +55,7 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter, and compare."""
-    backend = context.build()
-    entered: object = await context.noted("__aenter__", "", backend.__aenter__())
+    backend, entered = await context.let_in(context.build)
     await context.noted("__aexit__", "", backend.__aexit__(None, None, None))
     context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
 
@@ -125,10 +125,11 @@ async def check_after_leaving(context: Context) -> None:
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and see what comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
-    backend = context.build()
+    backend, _ = await context.let_in(context.build)
     passed: BaseException | None = None
     try:
-        async with backend:
+        async with AsyncExitStack() as leaving:
+            leaving.push_async_exit(backend)
             raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
     except Exception as error:  # noqa: BLE001 -- which one it is is the finding
         passed = error

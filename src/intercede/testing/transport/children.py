@@ -10,8 +10,7 @@ os.write(writing, b"this process's own input")
 os.dup2(reading, 0)
 
 async def main():
-    transport = part()
-    async with transport:
+    async with entered(part) as transport:
         run = asyncio.ensure_future(transport.run(["cat"]))
         await asyncio.wait({run}, timeout=float(arguments[0]))
         found = [run.result().stdout.decode() if run.done() else None]
@@ -47,8 +46,7 @@ async def source(size, times):
 
 async def main():
     sink = Count()
-    transport = part()
-    async with transport:
+    async with entered(part) as transport:
         await transport.run(["cat"], stdin=source(1024, 1), stdout=Count())
         before = peak()
         await transport.run(["cat"], stdin=source(*map(int, arguments)), stdout=sink)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from intercede.contract.errors import NotOpenError
 from intercede.contract.transport import Transport
@@ -60,8 +60,7 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter, and compare."""
-    transport = context.transport()
-    entered: object = await context.noted("__aenter__", "", transport.__aenter__())
+    transport, entered = await context.let_in(context.transport)
     await context.noted("__aexit__", "", transport.__aexit__(None, None, None))
     context.expect(entered is transport, expected="the object itself from entering it", observed=entered)
 
@@ -143,10 +142,11 @@ async def check_after_leaving(context: Context) -> None:
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and see what comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
-    transport = context.transport()
+    transport, _ = await context.let_in(context.transport)
     passed: BaseException | None = None
     try:
-        async with transport:
+        async with AsyncExitStack() as leaving:
+            leaving.push_async_exit(transport)
             raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
     except Exception as error:  # noqa: BLE001 -- which one it is is the finding
         passed = error

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from intercede import registry
 from intercede.contract import (
@@ -26,6 +26,7 @@ from intercede.contract import (
     SubmissionSpec,
 )
 from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.gallery.logins import BusyServer
 
 _T = TypeVar("_T")
 
@@ -132,6 +133,17 @@ class LocalDirect:
     def __new__(cls) -> JobBackend:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
         root = Path(os.environ["XDG_STATE_HOME"], "local-direct")
         return registry.backend({"transport": "local", "scheduler": "direct", "batch": {"root": str(root)}})
+
+
+class LogsInToABusyServer(FakeBackend):
+    """Entering it is a login, which the server drops now and then; it says so, and does not try again by itself."""
+
+    areas = "shape", "life", "handle", "find"
+    server = BusyServer()
+
+    async def __aenter__(self) -> Self:
+        await self.server.login()
+        return await super().__aenter__()
 
 
 class OnlyTheCore(FakeBackend):

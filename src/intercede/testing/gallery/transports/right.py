@@ -13,6 +13,7 @@ from typing import Self
 
 from intercede.contract import ByteSink, CommandResult, NotOpenError
 from intercede.testing.gallery.family import end_family
+from intercede.testing.gallery.logins import BusyServer
 
 
 class _Kept:
@@ -170,3 +171,13 @@ class FourAtATime(Plain):
     ) -> CommandResult:
         async with self._turns:
             return await super().run(argv, stdin=stdin, stdout=stdout)
+
+
+class ComesThroughABusyServer(Plain):
+    """Entering it is a login, which the server drops now and then; it says so, and does not try again by itself."""
+
+    server = BusyServer()
+
+    async def __aenter__(self) -> Self:
+        await self.server.login()
+        return await super().__aenter__()
