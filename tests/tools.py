@@ -14,6 +14,7 @@ PACKAGES = {
     "dropbear": "dropbear-bin",
     "fish": "fish",
     "ksh": "ksh93u+m",
+    "localedef": "locales",
     "mksh": "mksh",
     "mount": "mount",
     "posh": "posh",
@@ -31,8 +32,11 @@ PACKAGES = {
 }
 """Each tool, and the Debian package that brings it. Essential tools of Debian, such as dash and tar, need no mark."""
 
-RESTRICTED = {"unshare": ("unshare", "--pid", "--fork", "--mount-proc", "true")}
-"""What a tool does in the tests, if not everybody who has it may do that. One that may not be used counts as missing."""
+RESTRICTED = {
+    "localedef": ("test", "-e", "/usr/share/i18n/locales/en_US"),
+    "unshare": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
+}
+"""What a tool does in the tests, or what it reads, if not everybody who has it can. One that is of no use counts as missing."""
 
 ALL = "INTERCEDE_ALL_TOOLS"
 """The variable that turns a missing tool from a skip into a failure: set in CI, which installs every package."""

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -21,7 +20,7 @@ from typing import IO, Self
 from intercede.batch.aside import in_thread
 from intercede.contract.errors import InvalidSpecError, TransportError
 
-__all__ = ["ArchiveError", "Member", "Unpacker", "pack"]
+__all__ = ["ArchiveError", "Member", "Unpacker", "local", "pack"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -108,7 +107,7 @@ def _packed(member: Member) -> Iterator[bytes]:
 def _header(member: Member, size: int) -> bytes:
     info = tarfile.TarInfo(member.name)
     info.size, info.mode, info.mtime = size, stat.S_IMODE(member.mode), int(time.time())
-    return info.tobuf(tarfile.GNU_FORMAT, sys.getfilesystemencoding(), "surrogateescape")
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
 def _file(member: Member, path: Path) -> Iterator[bytes]:
@@ -163,7 +162,7 @@ def _parts(name: str) -> list[str]:
 
 def _encodable(name: str) -> bool:
     try:
-        return len(os.fsencode(name)) <= _NAME_BYTES
+        return len(_as_bytes(name)) <= _NAME_BYTES
     except UnicodeEncodeError:
         return False
 
@@ -383,7 +382,21 @@ def _number(field: bytes) -> int:
 
 
 def _text(field: bytes) -> str:
-    return os.fsdecode(field.partition(b"\0")[0])
+    return _as_text(field.partition(b"\0")[0])
+
+
+def _as_text(name: bytes) -> str:
+    """Read a name as UTF-8, there and here, whatever the locale of this process is."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _as_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def local(name: str) -> str:
+    """Write a name as this process has to for a path that has it."""
+    return os.fsdecode(_as_bytes(name))
 
 
 def _checked(size: int) -> int:
@@ -393,7 +406,7 @@ def _checked(size: int) -> int:
 
 
 def _amended(info: _Header, name: str, records: dict[bytes, bytes]) -> _Header:
-    info.name = os.fsdecode(records.get(b"path", b"")) or name or info.name
+    info.name = _as_text(records.get(b"path", b"")) or name or info.name
     if size := records.get(b"size"):
         info.size = _checked(int(size[:20]) if size.isdigit() else -1)
     if _SPARSE in records:
@@ -437,12 +450,13 @@ class _Place:
     def __init__(self) -> None:
         self._at: tuple[Path, list[str]] | None = None
         self._directory = -1
-        self._name = ""
+        self._name = b""
         self._file = -1
 
     def open(self, destination: Path, parts: list[str], mode: int) -> None:
         """Create the file. Raises _NameTakenError, or OSError where the name is not to blame."""
-        *above, self._name = parts
+        *above, last = parts
+        self._name = _as_bytes(last)
         if self._at != (destination, above):
             self._leave()
             self._directory = os.open(destination, _DIRECTORY)
@@ -476,8 +490,8 @@ class _Place:
     def _enter(self, above: list[str]) -> None:
         for part in above:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(part, 0o700, dir_fd=self._directory)
-            below = os.open(part, _DIRECTORY, dir_fd=self._directory)
+                os.mkdir(_as_bytes(part), 0o700, dir_fd=self._directory)
+            below = os.open(_as_bytes(part), _DIRECTORY, dir_fd=self._directory)
             os.close(self._directory)
             self._directory = below
 

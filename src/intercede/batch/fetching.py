@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from intercede.batch.archive import ArchiveError, Unpacker
+from intercede.batch.archive import ArchiveError, Unpacker, local
 from intercede.batch.aside import aside
 from intercede.batch.framing import Answer, Streams
 from intercede.batch.layout import Job
@@ -203,7 +203,7 @@ class Parcel:
             stdout=place / "stdout" if "stdout" in names else None,
             stderr=place / "stderr" if "stderr" in names else None,
             log=place / "log" if "log" in names else None,
-            files={name.removeprefix("files/"): place / name for name in files},
+            files={name.removeprefix("files/"): place / local(name) for name in files},
             missing=self._missing(job, [*came, *(its for name, its in captured.items() if its and name in names)]),
         )
 

@@ -1,8 +1,9 @@
 """The commands, their options and their exit codes. An error of intercede is one message on stderr and exit code 2."""
 
 import asyncio
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +36,9 @@ app = typer.Typer(
 def main() -> int:
     """Run the command line and return its exit code."""
     warnings.showwarning = _show_warning
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)  # of a file's, not of any stream
+    if reconfigure is not None:  # as on stderr, what the locale has no letters for is written as an escape
+        reconfigure(errors="backslashreplace")
     try:
         app()
     except (IntercedeError, OSError) as error:

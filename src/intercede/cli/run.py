@@ -45,10 +45,12 @@ def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec
     Raises:
         InvalidSpecError: The command cannot be one.
     """
+    # What an ASCII locale has no letters for arrives as surrogates, each a byte: it is taken for UTF-8.
+    arguments = [each.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") for each in command[1:]]
     try:
         return SubmissionSpec(
             executable=command[0],
-            arguments=tuple(command[1:]),
+            arguments=tuple(arguments),
             outputs=OutputSpec(include_unlisted=output is not None),
             tag=f"intercede-run-{secrets.token_hex(8)}",
         )

@@ -289,7 +289,8 @@ class Suite:
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
-                terminalreporter.write_line("\n\n".join(texts))
+                for line in "\n\n".join(texts).split("\n"):  # pytest escapes all of what the locale has no letters for
+                    terminalreporter.write_line(line)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:

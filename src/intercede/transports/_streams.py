@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,13 +14,13 @@ T = TypeVar("T")
 
 
 def encoded(argv: Sequence[str]) -> list[bytes]:
-    """Return a command's words as bytes.
+    """Return a command's words as bytes: UTF-8, whatever the locale here is.
 
     Raises:
         InvalidSpecError: There are none, or one holds what no argument can (a NUL, a lone surrogate).
     """
     try:
-        words = [os.fsencode(argument) for argument in argv]
+        words = [argument.encode("utf-8", "surrogateescape") for argument in argv]
     except UnicodeEncodeError as error:
         raise InvalidSpecError(f"an argument is no text: {error}", field="argv", value=argv) from None
     if not words:

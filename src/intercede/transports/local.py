@@ -149,7 +149,9 @@ async def _run(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: By
 def _not_started(name: bytes, error: OSError) -> CommandResult:
     """Tell it as a shell would: 127 for what is not there, 126 for what cannot be executed."""
     if error.errno in _NOTHING_LEFT:
-        raise TransportError(f"no process could be started for {os.fsdecode(name)!r}: {error.strerror}") from error
+        raise TransportError(
+            f"no process could be started for {name.decode(errors='replace')!r}: {error.strerror}"
+        ) from error
     message = name + b": " + str(error.strerror).encode() + b"\n"
     return CommandResult(returncode=127 if error.errno == errno.ENOENT else 126, stderr=message)
 
