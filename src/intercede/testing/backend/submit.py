@@ -574,7 +574,7 @@ async def check_stdin(context: Context) -> None:
     title="What is submitted from inside of a job has none of that job's own variables.",
     level=SHOULD,
     capability="output",
-    depends=("IC-SUBMIT-05", "IC-OUTPUT-01", "IC-HANDLE-05"),
+    depends=("IC-SUBMIT-05", "IC-OUTPUT-03", "IC-HANDLE-05"),
     seconds=90,
     look_at=(
         "The environment that submitting hands on, or that the resource's own commands read: inside of a job it holds what "
@@ -587,21 +587,22 @@ async def check_nested(context: Context) -> None:
     """Let two jobs show their variables; submit another one with those that only the first has, and look for them there."""
     async with context.opened() as backend:
         outer = await _variables_of(context, backend, await _start_outer(context, backend))
-        other = await _variables_of(context, backend, await started(context, backend, context.sh(_SHOW)))
+        other = await _variables_of(context, backend, await started(context, backend, _showing(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
         if not own:
             return
         inner = await _variables_of(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
-            again = await _variables_of(context, backend, await started(context, backend, context.sh(_SHOW)))
+            again = await _variables_of(context, backend, await started(context, backend, _showing(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside of another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
 
 
-_SHOW = "uname -n; env"
-"""A script that tells the name of its machine, and its variables."""
+def _showing(context: Context, **fields: object) -> SubmissionSpec:
+    """Describe a job that writes the name of its machine and its variables to a file: what is in stdout, a finding shows."""
+    return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
 
 async def _variables_of(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
@@ -611,8 +612,8 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
     """
     await finished(context, backend, handles)
     (output,) = await fetched(context, backend, handles)
-    lines = read(output.stdout, "stdout").decode(errors="replace").splitlines()
-    context.expect(lines, expected="what `uname -n; env` writes to be in stdout", observed="nothing")
+    lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
+    context.expect(lines, expected="what `uname -n` and `env` write to be in a file", observed="nothing")
     pairs = [line.partition("=") for line in lines[1:]]
     return {
         name: value
@@ -625,16 +626,16 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
 async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
     """Start a job that asks for more than others, unless that cannot be had."""
     try:
-        return await started(context, backend, context.sh(_SHOW, resources={"memory_mb": 256, "wall_time_s": 600}))
+        return await started(context, backend, _showing(context, resources={"memory_mb": 256, "wall_time_s": 600}))
     except (UnsupportedSpecError, ResourceError):
-        return await started(context, backend, context.sh(_SHOW))
+        return await started(context, backend, _showing(context))
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
     """Start a job from a process that has these variables. They may be secret, so they are in no argument."""
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
-    spec = context.sh(_SHOW).model_dump_json()
+    spec = _showing(context).model_dump_json()
     told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
     handles = told_handles([told])
     context.remember(handles)
