@@ -87,6 +87,7 @@ OTHERS = (
     Crossing("pytest-socket", "--disable-socket", NONE, NONE),
     Crossing("typeguard", "--typeguard-packages=intercede_fake"),
     Crossing("typeguard", "--typeguard-packages=intercede,intercede_fake"),
+    Crossing("pytest-beartype", "--beartype-packages=intercede_fake"),
     Crossing("uvloop", lines=("import uvloop", "uvloop.install()")),
     Crossing(
         "freezegun",
