@@ -78,7 +78,7 @@ OTHERS = (
     Crossing("pytest-run-parallel", "--parallel-threads=2"),
     Crossing("pytest-random-order", "--random-order"),
     Crossing("pytest-instafail", "--instafail"),
-    Crossing("pytest-forked", "--forked"),
+    Crossing("pytest-forked", "--forked", NONE, NONE),  # 1.7.5 loses every report of pytest 9.2: findings/
     Crossing("pytest-repeat", "--count=2", NONE, NONE),
     Crossing("pytest-flakefinder", "--flake-finder --flake-runs=2", NONE, NONE),
     Crossing("pytest-benchmark", "--benchmark-only", NONE, NONE),

@@ -282,5 +282,7 @@ def test_who_hands_the_name_on_or_compares_it_later_is_right(right: type, tmp_pa
 
 def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
     """It cannot be told from a kill, so the message names the command, and the advice what to record."""
-    with pytest.raises(CheckFailed, match=r"it calls 'plainq show 17\.0' where the queue lists nothing"):
+    with pytest.raises(
+        CheckFailed, match=r"it runs 'plainq show 17\.0', though its queue lists this number under another name"
+    ):
         looks.experiment(LooksElsewhere, tmp_path)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -922,3 +923,18 @@ def pytest_runtest_makereport(call):
 
     assert outcome.code == 1, outcome
     assert "failed" in outcome.lines
+
+
+@pytest.mark.slow
+@pytest.mark.needs("mount", "unshare")
+def test_the_first_process_of_a_container_fails_no_right_backend(tmp_path: Path) -> None:
+    """It is the parent of every job that detaches itself, and leaves none of them behind itself; it says what it cannot see."""
+    command = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "pytest", "-q")
+    subject = json.dumps({"transport": "local", "scheduler": "direct"})
+    ended = subprocess.run(
+        [*command, "-p", "no:cacheprovider", f"--intercede-backend={subject}", "intercede/life"],
+        cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stdout
+    assert "docker run --init" in ended.stdout

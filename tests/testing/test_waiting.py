@@ -214,6 +214,6 @@ def test_a_door_that_several_loops_use_lets_all_in() -> None:
 
     for _ in range(2):
         refused: list[bool] = []
-        asyncio.run(enter_all())
+        asyncio.run(enter_all())  # a loop of its own each: that is the point
 
     assert (inside, most < 20) == (0, True)

@@ -177,7 +177,7 @@ def _written(handle: JobHandle, output: JobOutput) -> Iterator[str]:
     streams = {name: _ends(path) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))}
     spoken = {name: text for name, text in streams.items() if text}
     partly = "" if output.ok else f" (fetched in part: {output.reason})"
-    yield f"job {handle.job} wrote{partly}{':' if spoken else ' nothing'}"
+    yield f"job {handle.job} wrote{partly}:" if spoken else f"job {handle.job}: its stdout and stderr are empty{partly}"
     yield from (f"  {name}{text}" for name, text in spoken.items())
 
 

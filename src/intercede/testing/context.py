@@ -317,8 +317,19 @@ class Context:
         within: float = _VERB_SECONDS,
     ) -> CommandResult:
         """Run a command over a transport."""
-        asked = f"{shown(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
+        asked = _run_asked(argv, stdin, stdout)
         return await self._ask("run", asked, lambda: transport.run(argv, stdin=stdin, stdout=stdout), within=within)
+
+    async def run_unbounded(
+        self,
+        transport: Transport,
+        argv: Sequence[str],
+        *,
+        stdin: AsyncIterable[bytes] | None = None,
+        stdout: ByteSink | None = None,
+    ) -> CommandResult:
+        """Run a command over a transport for as long as it likes: a bounded run would end whatever the subject does."""
+        return await self.noted("run", _run_asked(argv, stdin, stdout), transport.run(argv, stdin=stdin, stdout=stdout))
 
     # Waiting for jobs
 
@@ -474,6 +485,10 @@ async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
     return await answer
+
+
+def _run_asked(argv: Sequence[str], stdin: object, stdout: object) -> str:
+    return f"{shown(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
 
 
 def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:

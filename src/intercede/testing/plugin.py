@@ -484,9 +484,10 @@ def _path_of(config: pytest.Config, given: str | None) -> str | None:
 
 
 def _may_share(config: pytest.Config) -> bool:
-    """Whether checks may share the waiting: not where each must be one at a time, in a debugger or until the first red."""
+    """Whether checks may share the waiting: not if each must be one at a time, in a debugger, until the first red, or in a fork."""
     option = config.option
-    return not (hasattr(config, "workerinput") or option.usepdb or option.maxfail or getattr(option, "stepwise", False))
+    alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
+    return not (hasattr(config, "workerinput") or alone)
 
 
 def _report_directory(config: pytest.Config) -> Path | None:

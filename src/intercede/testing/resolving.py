@@ -172,5 +172,19 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
         refusal=None if refusal is None else scrub(refusal),
-        warnings=tuple(map(scrub, [*subject.registry.problems(), *cast("Iterable[str]", answer.get("warnings", ()))])),
+        warnings=tuple(
+            map(
+                scrub,
+                [*_surroundings(), *subject.registry.problems(), *cast("Iterable[str]", answer.get("warnings", ()))],
+            )
+        ),
     )
+
+
+def _surroundings() -> list[str]:
+    """Say what the checks cannot see because of where this process runs."""
+    adopts = "this process is number 1, as in a container without an init, and the parent of every job that detaches itself: "
+    unseen = (
+        "IC-LIFE-07 does not count the child processes that a subject leaves. It does below an init (docker run --init)"
+    )
+    return [adopts + unseen] if os.getpid() == 1 else []

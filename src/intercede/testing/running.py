@@ -424,7 +424,10 @@ class Inspection:
             finding.state,
             seconds,
             shown.message,
-            red_text(clause, shown, calls=calls, outputs=found.outputs, left=found.left),
+            # A scheduler is asked in child processes, whose calls are no more than the finding says.
+            red_text(
+                clause, shown, calls=() if clause.role == "scheduler" else calls, outputs=found.outputs, left=found.left
+            ),
             again=self._again(clause),
             expected=shown.expected,
             observed=shown.observed,

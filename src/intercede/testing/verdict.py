@@ -296,14 +296,21 @@ class Report:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
                 ran = musts - len(self.missing)
                 known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
-                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}"
+                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}{self._weak}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_to})" if self.lost_to else ""
                 missing = self.lost
                 return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_listed(missing)}{lost}"
 
+    @property
+    def _weak(self) -> str:
+        """The red SHOULD, in parentheses: they decide nothing, and are to be seen."""
+        weak = [each for each in self.red if self.clauses[each].level is Level.SHOULD]
+        return f" (red SHOULD: {', '.join(weak)})" if weak else ""
+
     def _tally(self) -> str:
         parts = [f"{len(self.good(each))}/{len(self.counted(each))} {each}" for each in Level]
+        parts[-1] += self._weak
         if self._known:
             parts.append(f"known to fail: {', '.join(self._known)}")
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]

@@ -25,7 +25,8 @@ def belongings() -> Mapping[str, int]:
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
-        "child processes": sum(parent == os.getpid() for parent in _parents().values()),
+        # The first process of a container is the parent of whatever detached itself, too.
+        "child processes": sum(parent == os.getpid() != 1 for parent in _parents().values()),
     }
 
 

@@ -374,10 +374,11 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     handles = await started(context, backend, payload, copies)
     await finished(context, backend, handles)
     statuses, outputs = await stood(context, backend, handles), await fetched(context, backend, handles)
-    for copy, (code, status, output) in enumerate(zip(_COPIES, statuses, outputs, strict=True)):
-        mixed = status.exit_code != code and read(output.stdout, "stdout") == f"{code}".encode()
-        expected = f"copy {copy}, whose own stdout says that it exits with {code}, to be told so"
-        context.expect(not mixed, expected=expected, observed=living(status))
+    wrote = [read(output.stdout, "stdout") == f"{code}".encode() for code, output in zip(_COPIES, outputs, strict=True)]
+    told = [status.exit_code for status in statuses]
+    expected = f"copies 0, 1, 2 to have ended with {_COPIES}, which each wrote to its own stdout"
+    mixed = any(there and code != other for there, code, other in zip(wrote, _COPIES, told, strict=True))
+    context.expect(not mixed, expected=expected, observed=told)
 
 
 async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence[JobHandle], codes: list[int]) -> None:

@@ -66,9 +66,10 @@ async def check_copies(context: Context) -> None:
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     look_at=(
-        "shlex.quote around everything that is not yours, once for each shell that will read it; a queue that you cannot "
-        "quote is refused with UnsupportedSpecError. In sh: double quotes around every variable, `while read -r id` instead "
-        "of `for id in $(cat)`, no eval. Text in a here-document ends at its delimiter; quote that, or use printf."
+        "In sh: double quotes around every variable, no eval, and instead of `for id in $(cat ...)` this: `while read -r id; do ... "
+        '</dev/null; done <"$IC_IDS"`, or a command that reads its stdin takes the other ids. In Python: shlex.quote around '
+        "everything that is not yours, once for each shell that will read it; a queue that you cannot quote is refused with "
+        "UnsupportedSpecError. Text in a here-document ends at its delimiter; quote that, or use printf."
     ),
 )
 async def check_data_is_data(context: Context) -> None:
@@ -78,15 +79,15 @@ async def check_data_is_data(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-04",
-    title="A command that failed raises SchedulerError; it is never an empty answer.",
+    title="A command that failed raises SchedulerError, whatever it printed; it is never an empty answer.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     look_at=(
-        "A parser that does not look at `returncode`: an outage then reads as 'no job is there', and every job as lost. "
-        "A code that your command also ends with where all is well belongs into a recording, with the stdout that shows it; "
-        "or the fragment itself tells both apart. Outages that are reported with exit code 0 are seen by recordings only."
+        "A parser that does not look at `returncode`, or only if stdout is empty: an outage then reads as 'no job is there', or "
+        "half a list as the whole, and jobs as lost. If your command ends with this code though all is well, record that answer, "
+        "or have the script tell both apart. The kit sees outages that are reported with exit code 0 in recordings only."
     ),
 )
 async def check_outages(context: Context) -> None:
@@ -214,12 +215,12 @@ async def check_names(context: Context) -> None:
     look_at=(
         "A kill_script that ends whoever has the number now. List first, as status_script does, and end what is listed under "
         "its own name; or let the queue's command have the name as well as the number. A list_script whose listing is of all "
-        "jobs: give the queue the stamp, or compare it. If it looks by a command whose answer no recording shows, that "
-        "cannot be seen: print that answer, and record it."
+        "jobs: give the queue the stamp, or compare it. The kit has the answers that "
+        "your recordings hold: if kill_script lists by another command, print its answer, so that it is recorded."
     ),
 )
 async def check_looks(context: Context) -> None:
-    """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
+    """Run kill_script and list_script while the queue lists those numbers under their own names, under others, and not at all."""
     await _experiment(context, "looks")
 
 

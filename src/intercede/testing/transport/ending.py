@@ -99,7 +99,7 @@ async def check_cancelling(context: Context) -> None:
     async with context.connected() as transport:
         for moment in _MOMENTS:
             sink = Taken()
-            run = begin(transport.run(_long(context), stdout=sink))
+            run = begin(context.run_unbounded(transport, _long(context), stdout=sink))
             await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancelled(context, run, when)
@@ -121,9 +121,10 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-28"),
     seconds=120,
     look_at=(
-        "A feeder or reader task whose exception nobody asks for. An ExceptionGroup around it: raise the first inside. An "
-        "`except OSError` that is for the pipe and takes the iterator's own with it. Waiting for a command that nobody "
-        "feeds or reads any more: end it first."
+        "An `except`, of OSError or more, around the iteration and the write: it takes the iterator's own exception, a "
+        "BrokenPipeError too, for the pipe's; keep only the write in it. A feeder or reader task whose exception is never "
+        "awaited. An ExceptionGroup around it: raise the first inside. Waiting for a command before it is ended, though it "
+        "waits for its input."
     ),
 )
 async def check_failures(context: Context) -> None:
@@ -134,11 +135,11 @@ async def check_failures(context: Context) -> None:
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
-            failing = transport.run(_long(context), stdout=Failing(error))
+            failing = context.run_unbounded(transport, _long(context), stdout=Failing(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
-            failing = transport.run(_long(context), stdin=_breaking(error))
+            failing = context.run_unbounded(transport, _long(context), stdin=_breaking(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
-            failing = transport.run(["cat"], stdin=_breaking(error), stdout=Taken())
+            failing = context.run_unbounded(transport, ["cat"], stdin=_breaking(error), stdout=Taken())
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
@@ -163,8 +164,9 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     seconds=180,
     look_at=(
         "Killing the client (ssh, docker exec) need not end the command on the other side. Killing the command's own process "
-        "leaves its children: start it in a session of its own (start_new_session=True, setsid) and signal the group. A "
-        "command that went on could write into files that somebody else works with by then."
+        "leaves its children: signal at least its group there, which a session of its own (setsid) makes. IC-TRANSPORT-30 "
+        "asks for all of its descendants, so look for these at once. A command that went on could write into files that "
+        "somebody else works with by then."
     ),
 )
 async def check_end_there(context: Context) -> None:
@@ -183,7 +185,7 @@ async def check_end_there(context: Context) -> None:
 
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
-    run = begin(transport.run(sh(_BEATS, place), stdout=sink))
+    run = begin(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
     await first(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 
@@ -253,7 +255,7 @@ async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
     async with context.connected() as transport, directory(context, transport) as place:
         sink = Taken()
-        run = begin(transport.run(sh(_LEAVERS, place), stdout=sink))
+        run = begin(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
         await first(context, run, sink.begun.wait())
         await _cancelled(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}

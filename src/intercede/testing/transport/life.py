@@ -192,7 +192,7 @@ async def _use(context: Context, transport: Transport) -> None:
     with suppress(_Full):
         await ran(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
-    run = begin(transport.run(sh("echo begun; exec sleep 5"), stdout=sink))
+    run = begin(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
     await first(context, run, sink.begun.wait())
     run.cancel()
     await Patience(10 * context.scale).settle({run})

@@ -89,7 +89,7 @@ def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) 
     if observed == expected:
         return
     if expected.startswith(observed):
-        came = f"the first {len(observed)} of them: the rest is missing" if observed else "none of them"
+        came = f"the first {len(observed)} of them: the rest is missing" if observed else "no byte"
         raise CheckFailed(f"{len(expected)} bytes {what}", came)
     pairs = zip(expected, observed, strict=False)
     shorter = min(len(expected), len(observed))

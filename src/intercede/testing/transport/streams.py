@@ -141,18 +141,19 @@ class _Next:
     level=MUST,
     depends=("IC-TRANSPORT-03",),
     look_at=(
-        "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. An "
-        "iterable has __aiter__ only, so say `async for`, not __anext__, and its iterator need not have aclose. The pipe is closed at the end, not before all "
+        "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. Any "
+        "iterable will do, so its iterator need not have aclose. The pipe is closed at the end, not before all "
         "of it is written."
     ),
 )
 async def check_stdin(context: Context) -> None:
-    """Send every byte, nothing, and much at once through `cat`."""
+    """Send pieces of all 256 bytes, of none, and of some MiB through `cat`, in one stdin; then a stdin of no pieces."""
     async with context.connected() as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
         whole = b"".join(given)
         result = await ran(context, transport, ["cat"], stdin=_Bare(given))
-        expect_bytes(context, "to come back from `cat`", whole, result.stdout)
+        sizes = ", ".join(f"{len(each)}" for each in given)
+        expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
         result = await ran(context, transport, ["cat"], stdin=pieces())
         expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
 

@@ -406,7 +406,7 @@ class CopiesOverTheFormer(FakeBackend):
     """What is fetched again is copied over what is there."""
 
     caught_by = "IC-OUTPUT-17"
-    seen = "expected as after the first fetch: {"
+    seen = "files/stale': b'of a former fetch'"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         former = _files(dest)

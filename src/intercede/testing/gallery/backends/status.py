@@ -251,7 +251,7 @@ class LooksAtTheNextCopy(FakeBackend):
     """A resource that counts from 1 is asked for one copy too far, if there is one."""
 
     caught_by = "IC-STATUS-11"
-    seen = "expected copy 0, whose own stdout says that it exits with 3, to be told so"
+    seen = "expected copies 0, 1, 2 to have ended with"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         told = await super().status(handles)

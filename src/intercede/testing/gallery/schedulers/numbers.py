@@ -38,7 +38,7 @@ class KillsByNumber(PlainQueue):
     """Ends whoever has the number now, and looks afterwards."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "it calls 'plainq kill 17.0' where the queue lists nothing"
+    seen = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
 
     def kill_script(self) -> str:
         ending = 'while read -r id; do plainq kill "${id%%@*}" </dev/null; done <"$IC_IDS"'
@@ -49,7 +49,7 @@ class KillsWhatIsThere(PlainQueue):
     """Looks before it kills: whether the number is there, whoever has it."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "it calls 'plainq kill 17.0' where the queue answers"
+    seen = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
 
     def kill_script(self) -> str:
         look = 'plainq list | while read -r number _; do grep -q -e "^$number@" "$IC_IDS" || continue'

@@ -150,7 +150,7 @@ class EndsAtAnEmptyPiece(Plain):
     """Takes an empty piece for the end of stdin."""
 
     caught_by = "IC-TRANSPORT-24"
-    seen = "observed none of them"
+    seen = "observed no byte"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         if data:

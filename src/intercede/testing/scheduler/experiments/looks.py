@@ -63,11 +63,12 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
     theirs = {
         each: swap_marks(each, set(live.values())) for each in listings if any(mark in each for mark in live.values())
     }
-    blind = {"": ending("")}
+    blind: dict[str, _Calls] = {}
     for own, other in theirs.items():
         blind[other] = ending(other)
         if ending(own) != blind[other]:
             return
+    blind[""] = ending("")
     looks = {
         _strip_numbers(call)
         for name in ("status_script", "list_script")
@@ -77,11 +78,15 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
     for listing, calls in blind.items():
         for call in calls:
             job = next((job for job, mark in live.items() if _uses_number(call, job, mark)), None)
-            told = f"where the queue answers {shown(listing)}" if listing else "where the queue lists nothing"
+            told = (
+                f"its queue lists this number under another name, {shown(listing)}"
+                if listing
+                else "its queue lists no job"
+            )
             expect(
                 job is None or _strip_numbers(call) in looks,
-                f"kill_script to end job {job} only where the queue lists it under its own name",
-                f"it calls {' '.join(call)!r} {told}",
+                f"kill_script to end job {job} only if the queue lists it under its own name: its number may be another user's by now",
+                f"it runs {' '.join(call)!r}, though {told}",
             )
 
 

@@ -73,7 +73,7 @@ def _plain_queue(scheduler: Scheduler) -> str | None:
 
 def _try_ids(sandbox: Sandbox, texts: dict[str, str]) -> None:
     for name in ("status_script", "kill_script"):
-        _expect_harmless(sandbox, texts[name], f"the ids {' '.join(_IDS)} in $IC_IDS", ids=_IDS, inside=False)
+        _expect_harmless(sandbox, texts[name], f"{name}: the ids {list(_IDS)} in $IC_IDS", ids=_IDS, inside=False)
 
 
 def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
@@ -82,7 +82,7 @@ def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
             text = scheduler.list_script(evil)
         except Exception:  # noqa: BLE001, S112 -- no stamp looks like that: to refuse it is right
             continue
-        _expect_harmless(sandbox, text, f"the stamp {evil!r}", inside=False)
+        _expect_harmless(sandbox, text, f"list_script: the stamp {evil!r}", inside=False)
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
     def attempt(queue: str) -> None:
         text = script(scheduler, "submit_script", batch(3, queue=queue))
         if text is not None:
-            calls = _expect_harmless(sandbox, text, f"the queue {queue!r}", inside=True)
+            calls = _expect_harmless(sandbox, text, f"submit_script: the queue {queue!r}", inside=True)
             same = usual != again or _shape(calls) == usual
             expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {shown(usual)}"
             expect(same, expected, f"with the queue {queue!r}: {shown(calls)}")
@@ -123,7 +123,7 @@ def _try_names(sandbox: Sandbox, scheduler: Scheduler) -> None:
         carried = {"carry_shared": (evil,), "carry_copy": (f"{evil}{{index}}",), "returns": (f"r{evil}",)}
         text = script(scheduler, "submit_script", batch(2).model_copy(update=carried))
         if text is not None:
-            _expect_harmless(sandbox, text, f"the carried name {evil!r}", inside=True)
+            _expect_harmless(sandbox, text, f"submit_script: the carried name {evil!r}", inside=True)
 
 
 def _expect_harmless(
