@@ -9,7 +9,7 @@
 
 mkdir "$tmp/project" && cd "$tmp/project"
 echo 'def test_it(): pass' >test_it.py
-ran() { pytest -q --forked "$@" 2>&1 | grep -E -o 'EXITED with status [0-9]|[0-9]+ (passed|failed)' | sort -u; }
+ran() { pytest -q --forked 2>&1 | grep -E -o 'EXITED with status [0-9]|[0-9]+ (passed|failed)' | sort -u; }
 
 expected "1 passed"
 with_pip pytest-forked==1.7.5 pytest==8.4.2
