@@ -268,28 +268,35 @@ import os, signal, sys, time
 from intercede.testing.signals import interrupt_on_end
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-try:
-    with interrupt_on_end():
+signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1:] else signal.default_int_handler)
+with interrupt_on_end():
+    try:
         os.kill(os.getpid(), signal.SIGHUP)
         print("ignored", flush=True)
         time.sleep(60)
-except KeyboardInterrupt:
-    time.sleep(0.3)  # time for the second
-    print("interrupted once", signal.getsignal(signal.SIGTERM).name)
+    except KeyboardInterrupt:
+        sys.stdin.read()
+        print("interrupted once")
+print(signal.getsignal(signal.SIGTERM).name)
 """
 
 
-def test_what_timeout_sends_twice_interrupts_once() -> None:
-    """timeout(1) sends TERM to its child, and then to the child's group. What was ignored stays so, and a default comes back."""
+@pytest.mark.parametrize("ignoring", [(), ("INT",)], ids=str)
+def test_what_timeout_sends_twice_interrupts_once(ignoring: tuple[str, ...]) -> None:
+    """timeout(1) sends TERM to its child, and then to the child's group. What was ignored stays so, and a default comes back.
+
+    What a shell starts with & ignores INT, and is interrupted by TERM all the same.
+    """
+    command = [sys.executable, "-c", LISTENER, *ignoring]
     listening = subprocess.Popen(
-        [sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert listening.stdout is not None
-    with listening, listening.stdout as said:
-        assert said.readline() == "ignored\n"
+    with listening:
+        assert listening.stdout.readline() == "ignored\n"
         os.kill(listening.pid, signal.SIGTERM)
         os.killpg(listening.pid, signal.SIGTERM)
-        assert said.read() == "interrupted once SIG_DFL\n"
+        assert listening.communicate(timeout=30)[0] == "interrupted once\nSIG_DFL\n"
 
 
 @pytest.mark.slow

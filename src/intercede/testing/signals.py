@@ -17,17 +17,21 @@ _ONE_SIGNAL = 0.5
 
 @contextmanager
 def interrupt_on_end() -> Generator[None]:
-    """Send SIGINT to this process if it gets one of the signals that would end it at once.
+    """Do what Ctrl-C does if this process gets one of the signals that would end it at once.
 
     A signal that is ignored, as HUP is under nohup(1), or handled already, is left alone. Outside of the main thread nothing
     can be handled, so nothing is.
     """
     last = [-_ONE_SIGNAL]
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if time.monotonic() - last[0] >= _ONE_SIGNAL:
-            last[0] = time.monotonic()
-            signal.raise_signal(signal.SIGINT)
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - last[0] < _ONE_SIGNAL:
+            return
+        last[0] = time.monotonic()
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # a shell has what it starts with & ignore INT
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
 
     in_main = threading.current_thread() is threading.main_thread()
     ours = [each for each in _ENDING if in_main and signal.getsignal(each) is signal.SIG_DFL]
