@@ -164,6 +164,8 @@ def _died(child: Child) -> str:
 def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
     plugins, scrub = subject.plugins(), scrubber(subject.whole)
     refusal = cast("str | None", answer.get("refusal"))
+    seen = cast("Iterable[str]", answer.get("warnings", ()))
+    warned = [*_surroundings(), *subject.registry.problems(), *seen]
     return Facts(
         id=subject.id,
         config=cast("Mapping[str, object] | str", _thawed(subject.whole)),
@@ -172,12 +174,7 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
         capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
         refusal=None if refusal is None else scrub(refusal),
-        warnings=tuple(
-            map(
-                scrub,
-                [*_surroundings(), *subject.registry.problems(), *cast("Iterable[str]", answer.get("warnings", ()))],
-            )
-        ),
+        warnings=tuple(map(scrub, warned)),
     )
 
 
