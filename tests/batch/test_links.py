@@ -72,7 +72,7 @@ def put(links: Path, script: str) -> None:
 
 def opened(tmp_path: Path, scheduler: DirectScheduler) -> BatchBackend:
     """Return a backend, not entered."""
-    return BatchBackend(LocalTransport(), scheduler, root=str(tmp_path / "root"), poll_floor=0)
+    return BatchBackend(LocalTransport(), scheduler, root=str(tmp_path / "root"), min_poll_interval=0)
 
 
 async def told_twice(backend: BatchBackend, scheduler: Cancelled) -> list[list[JobStatus]]:

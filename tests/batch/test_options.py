@@ -9,7 +9,7 @@ from intercede.contract.errors import ConfigError, PluginContractError
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
 
-NUMBERS = ["max_bytes", "max_files", "max_seconds", "poll_floor", "commands_in_flight"]
+NUMBERS = ["max_bytes", "max_files", "max_seconds", "min_poll_interval", "commands_in_flight"]
 
 
 class Narrow(LocalTransport):
@@ -31,7 +31,7 @@ class Patient(DirectScheduler):
         super().__init__()
         self._hint = hint
 
-    def poll_floor(self) -> float:
+    def min_poll_interval(self) -> float:
         """Say it."""
         return self._hint
 
@@ -78,10 +78,10 @@ def test_a_hint_that_is_no_method_is_refused() -> None:
 
 @pytest.mark.parametrize("hint", [-0.1, math.inf, math.nan])
 def test_a_schedulers_hint_without_sense_is_refused(hint: float) -> None:
-    """A floor that is never over would let status look once."""
+    """An infinite minimum interval is refused: status would only ever look once."""
     with pytest.raises(PluginContractError) as caught:
         BatchBackend(LocalTransport(), Patient(hint))
-    assert "poll_floor" in caught.value.violations[0]
+    assert "min_poll_interval" in caught.value.violations[0]
 
 
 def test_a_scheduler_that_stages_files_itself_is_refused() -> None:

@@ -77,8 +77,8 @@ async def test_cancelling_one_does_not_cancel_the_others() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_floor_makes_callers_wait() -> None:
-    """The second command begins no earlier than the floor after the first."""
+async def test_the_minimum_interval_makes_callers_wait() -> None:
+    """The second command begins no earlier than the minimum interval after the first."""
     far = Far()
     far.go.set()
     polls = Polls(far.ask, 0.1)
@@ -90,7 +90,7 @@ async def test_the_floor_makes_callers_wait() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_floor_lies_between_listings() -> None:
+async def test_the_minimum_interval_counts_between_listings() -> None:
     """A command for which nothing had to be listed makes nobody wait."""
     far = Far()
     far.go.set()

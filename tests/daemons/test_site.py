@@ -16,7 +16,7 @@ PLUGIN = Path(__file__).parents[2] / "fixtures" / "site-slurm"
 BACKEND: dict[str, object] = {
     "transport": {"type": "ssh", "host": "grid", "ssh_config": "{ssh_config}"},
     "scheduler": {"type": "slurm", "account": "site"},
-    "batch": {"poll_floor": 0.2},
+    "batch": {"min_poll_interval": 0.2},
 }
 
 

@@ -86,7 +86,7 @@ class Life:
 @asynccontextmanager
 async def living(host: Host, *arguments: str) -> AsyncGenerator[Life]:
     """Give a backend over a host's Slurm; purge what it has run."""
-    backend = BatchBackend(Login(host), SlurmScheduler(arguments), poll_floor=0.3)
+    backend = BatchBackend(Login(host), SlurmScheduler(arguments), min_poll_interval=0.3)
     async with backend:
         life = Life(host, backend)
         try:

@@ -90,10 +90,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def test_it_is_a_scheduler() -> None:
-    """The gate's protocol, no floor, nothing staged."""
+    """The scheduler satisfies the gate's protocol, needs no poll interval, and stages no files."""
     scheduler = DirectScheduler()
     assert isinstance(scheduler, Scheduler)
-    assert (scheduler.poll_floor(), scheduler.stages_own_files()) == (0.0, False)
+    assert (scheduler.min_poll_interval(), scheduler.stages_own_files()) == (0.0, False)
 
 
 def test_options_without_sense_are_refused() -> None:

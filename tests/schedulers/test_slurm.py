@@ -167,12 +167,12 @@ def called(told: Mapping[str, T]) -> dict[str, T]:
 
 
 def test_it_is_a_scheduler_that_must_not_be_asked_too_often() -> None:
-    """The gate's protocol, one file system, and the floor that is assumed of every scheduler."""
+    """The scheduler satisfies the gate's protocol, uses one file system, and has the default poll interval."""
     scheduler = SlurmScheduler()
 
     assert isinstance(scheduler, Scheduler)
     assert not scheduler.stages_own_files()
-    assert not hasattr(scheduler, "poll_floor")
+    assert not hasattr(scheduler, "min_poll_interval")
 
 
 @pytest.mark.parametrize(

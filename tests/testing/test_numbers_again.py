@@ -35,7 +35,7 @@ def plainq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
 def over(scheduler: type, tmp_path: Path) -> BatchBackend:
     """Make a backend of a scheduler of the gallery."""
     made: Scheduler = scheduler()
-    return BatchBackend(registry.transport("intercede:local"), made, root=str(tmp_path / "root"), poll_floor=0)
+    return BatchBackend(registry.transport("intercede:local"), made, root=str(tmp_path / "root"), min_poll_interval=0)
 
 
 async def seen_after_a_restart(backend: BatchBackend, plainq: Ask) -> tuple[JobState, str]:

@@ -17,7 +17,7 @@ class Intercede(Peer):
     """A backend, asked as often as the peers are."""
 
     def __init__(self, transport: object) -> None:
-        table = {"transport": transport, "scheduler": "slurm", "batch": {"poll_floor": 0}}
+        table = {"transport": transport, "scheduler": "slurm", "batch": {"min_poll_interval": 0}}
         self._backend = cast("BatchBackend", registry.backend(table))  # what any such table makes
         self._handles: list[JobHandle] = []
 

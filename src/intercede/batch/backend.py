@@ -52,7 +52,7 @@ __all__ = ["BatchBackend"]
 V = TypeVar("V")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _DISCARD = "frame purged purge\nsweep"
-_FLOOR = 5.0
+_MIN_POLL_INTERVAL = 5.0
 _IN_FLIGHT = 8
 _MOST_SHOWN = 65536
 _MARKED = 480
@@ -74,7 +74,7 @@ class BatchBackend:
         max_bytes: The most that ``fetch_output`` takes of one job, in bytes.
         max_files: The same in files.
         max_seconds: The most that packing may take there, for one ``fetch_output``.
-        poll_floor: Seconds between two looks of ``status``. None: what the scheduler says, else 5.
+        min_poll_interval: Minimum number of seconds between two queue listings. None: the scheduler's own value, else 5.
         commands_in_flight: How many commands may be out at once. None: what the transport says, else 8.
 
     Raises:
@@ -91,7 +91,7 @@ class BatchBackend:
         max_bytes: int = 2**34,
         max_files: int = 10**6,
         max_seconds: int = 3600,
-        poll_floor: float | None = None,
+        min_poll_interval: float | None = None,
         commands_in_flight: int | None = None,
     ) -> None:
         if root is not None and (not root.strip("/") or "\0" in root or "\n" in root):
@@ -121,7 +121,9 @@ class BatchBackend:
             within("max_files", max_files, 0, MOST, int),
             within("max_seconds", max_seconds, 1, LONGEST, int),
         )
-        self._floor = hinted(scheduler, "poll_floor", poll_floor, _FLOOR, 0, LONGEST, float)
+        self._min_poll_interval = hinted(
+            scheduler, "min_poll_interval", min_poll_interval, _MIN_POLL_INTERVAL, 0, LONGEST, float
+        )
         self._in_flight = hinted(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT, 1, MOST, int)
         self._doubtful: set[str] = set()
         self._opened: _Opened | None = None
@@ -171,7 +173,7 @@ class BatchBackend:
             )
         self._resource, shell.root = self._given or lines[0], lines[1]
         station = Station(shell, self._scheduler)
-        return _Opened(shell, station, Polls(self._polled, self._floor))
+        return _Opened(shell, station, Polls(self._polled, self._min_poll_interval))
 
     def _station(self) -> Station:
         return self._now_open().station

@@ -1,7 +1,7 @@
 """Polls that callers share: many may ask at once, and one command answers them.
 
-An answer is shared only among those who asked before its command began, so nobody is told the past. The floor makes
-callers wait, and never answers for the resource.
+An answer is shared only among those who asked before its command began, so nobody is told the past. The minimum
+interval makes callers wait; it never answers for the resource.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ class Polls:
 
     Args:
         ask: The command; returns the answer, and whether the scheduler was asked for it.
-        floor: Seconds between the beginnings of two commands, the first of which asked the scheduler.
+        min_interval: Minimum number of seconds between the starts of two commands, if the first asked the scheduler.
     """
 
-    def __init__(self, ask: _Ask, floor: float) -> None:
+    def __init__(self, ask: _Ask, min_interval: float) -> None:
         self._ask = ask
-        self._floor = floor
+        self._min_interval = min_interval
         self._begun: float | None = None
         self._one_at_a_time = asyncio.Lock()
         self._next: _Round | None = None
@@ -91,7 +91,7 @@ class Polls:
         async with self._one_at_a_time:
             now = asyncio.get_running_loop().time
             if self._begun is not None:
-                await asyncio.sleep(max(0.0, self._begun + self._floor - now()))
+                await asyncio.sleep(max(0.0, self._begun + self._min_interval - now()))
             before, self._begun = self._begun, now()
             if self._next is round_:
                 self._next = None  # who asks from now on waits for the next one

@@ -72,8 +72,8 @@ class Scheduler(Protocol):
     business: it unsets those that would change what is submitted or answered. ``result`` is the fragment's own exit code,
     stdout and stderr, without whatever a login shell added.
 
-    An object of a class with a method ``poll_floor() -> float`` tells how many seconds must lie between two of its
-    status listings; 5 are assumed.
+    An object of a class with a method ``min_poll_interval() -> float`` gives the minimum number of seconds
+    between two of its status listings; the default is 5.
     """
 
     @abstractmethod

@@ -72,7 +72,7 @@ class DirectScheduler:
         self._slots = slots
         self._grace = grace_s
 
-    def poll_floor(self) -> float:
+    def min_poll_interval(self) -> float:
         """Looking costs nobody anything."""
         return 0.0
 

@@ -279,7 +279,7 @@ class Site:
         config = {
             "transport": way or self.way(),
             "scheduler": scheduler,
-            "batch": {"poll_floor": 0.1, **(batch or {})},
+            "batch": {"min_poll_interval": 0.1, **(batch or {})},
         }
         async with FileCredentials(private_key=self.key) as credentials:
             backend = registry.backend(config, credentials=credentials)

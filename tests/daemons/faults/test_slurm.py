@@ -384,7 +384,7 @@ from intercede.contract import Resources, SubmissionSpec
 SCRIPT = "env | grep -E '^(SLURM|PMI)' | sort; srun --quiet true && echo step"
 
 async def main():
-    config = {"transport": "local", "scheduler": "slurm", "batch": {"poll_floor": 0.2}}
+    config = {"transport": "local", "scheduler": "slurm", "batch": {"min_poll_interval": 0.2}}
     async with registry.backend(config) as backend:
         spec = SubmissionSpec(executable="sh", arguments=("-c", SCRIPT), resources=Resources(memory_mb=50))
         handle = (await backend.submit(spec)).handles[0]
