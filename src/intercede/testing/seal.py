@@ -5,6 +5,8 @@ No sandbox: who wants to can do this where nobody looks. It is for what happens 
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter, is_not  # by name: a subject may replace what the module holds
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 __all__ = ["Seal"]
@@ -14,6 +16,24 @@ _OTHERS = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
 """What makes a function do something else, and leaves it the same object."""
+_inside = attrgetter(*_INSIDE)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An object of ours and attributes that it had. It is compared after each check, so without a loop of Python's."""
+
+    label: str
+    owner: object
+    values: Mapping[str, object]
+
+    def is_broken(self) -> bool:
+        """Return whether an attribute is another object now, or is gone."""
+        return any(map(is_not, map(vars(self.owner).get, self.values), self.values.values()))
+
+    def find_replaced(self) -> list[str]:
+        """Return the names of those."""
+        return [name for name, value in self.values.items() if vars(self.owner).get(name) is not value]
 
 
 class Seal:
@@ -27,31 +47,45 @@ class Seal:
         modules = {name: module for name, module in sys.modules.items() if _is_ours(name)}
         classes = dict(_classes(modules))
         whole = [*modules.items(), *besides.items()]
-        self._kept = [(label, owner, *each) for label, owner in whole for each in list(vars(owner).items())]
-        self._kept += [(label, owner, *each) for label, owner in classes.items() for each in _methods(owner)]
-        functions = [(f"{label}.{name}", each) for label, _, name, each in self._kept if isinstance(each, FunctionType)]
-        self._kept += [(label, each, name, getattr(each, name)) for label, each in functions for name in _INSIDE]
+        self._kept = [_Kept(label, owner, vars(owner).copy()) for label, owner in whole]
+        self._kept += [_Kept(label, owner, dict(_methods(owner))) for label, owner in classes.items()]
+        self._functions = [
+            (f"{kept.label}.{name}", each, _inside(each))
+            for kept in self._kept
+            for name, each in kept.values.items()
+            if isinstance(each, FunctionType)
+        ]
         self._classes = {label: (owner, {name for name, _ in _methods(owner)}) for label, owner in classes.items()}
 
     def mend(self) -> list[str]:
         """Put back what was replaced since, take out methods that were added, and return the names of both."""
-        broken = [each for each in self._kept if _held(each[1], each[2]) is not each[3]]
-        for _, owner, name, value in broken:
-            put = (
-                setattr if isinstance(owner, type | ModuleType | FunctionType) else object.__setattr__
-            )  # it may be frozen
-            put(owner, name, value)
-        return [*(f"{label}.{name}" for label, _, name, _ in broken), *self._taken_out()]
+        return [*self._restore_attributes(), *self._restore_functions(), *self._taken_out()]
+
+    def _restore_attributes(self) -> list[str]:
+        broken = [(kept, name) for kept in self._kept if kept.is_broken() for name in kept.find_replaced()]
+        for kept, name in broken:
+            # A module and a class take it; another owner may be frozen.
+            put = setattr if isinstance(kept.owner, type | ModuleType) else object.__setattr__
+            put(kept.owner, name, kept.values[name])
+        return [f"{kept.label}.{name}" for kept, name in broken]
+
+    def _restore_functions(self) -> list[str]:
+        broken = [
+            (label, function, name, value)
+            for label, function, values in self._functions
+            if any(map(is_not, _inside(function), values))
+            for name, now, value in zip(_INSIDE, _inside(function), values, strict=True)
+            if now is not value
+        ]
+        for _, function, name, value in broken:
+            setattr(function, name, value)
+        return [f"{label}.{name}" for label, _, name, _ in broken]
 
     def _taken_out(self) -> Iterable[str]:
         for label, (owner, names) in self._classes.items():
             for name in {name for name, _ in _methods(owner)} - names:
                 delattr(owner, name)
                 yield f"{label}.{name}"
-
-
-def _held(owner: object, name: str) -> object:
-    return getattr(owner, name, None) if isinstance(owner, FunctionType) else vars(owner).get(name)
 
 
 def _methods(owner: type) -> list[tuple[str, object]]:

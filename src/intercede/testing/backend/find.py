@@ -5,6 +5,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,7 @@ _PARTS = (0.2, 0.5, 0.8, 0.95)
 _TRIES = 10
 """So many are cancelled, at most, until one has started two jobs and not told of them."""
 _COPIES, _SEVERAL = 3, 5
+_CANCELLED = "the jobs of a cancelled submit"
 _LATER = 0.5
 """Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
 
@@ -239,34 +241,103 @@ async def check_purged_jobs(context: Context) -> None:
 async def check_cancelled_submits(context: Context) -> None:
     """Cancel submits early, late and in between; find their jobs, wait for them, and find the same afterwards."""
     async with context.opened() as backend:
-        began = time.monotonic()
-        handles = await started(context, backend, context.sh("exit 0"), _SEVERAL)
-        took = time.monotonic() - began
-        await finished(context, backend, handles)
-        early, late, was_between = 0.0, took, False
-        for number in range(_TRIES):
-            seconds = _PARTS[number] * took if number < len(_PARTS) else (early + late) / 2
-            ran = context.tmp / str(number)
-            ran.mkdir()
-            # Where the payload sees our directory, it says that it ran. A redirection that fails ends a subshell only.
-            spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
-            told = await _cancelled(context, backend, spec, seconds)
-            found = await _expect_all_found(context, backend, str(spec.tag), told, ran)
-            if told is None and len(found) > 1:  # so one has started, whatever became of the others
-                was_between = True
-            elif told is None:
-                early = min(max(early, seconds), late)
-            else:
-                late = min(late, seconds)
-                early = min(early, late / 2)
-            if was_between and number + 1 >= len(_PARTS):
-                return
+        cancelled = await _cancel_until_in_between(context, backend)
+        await asyncio.sleep(_LATER)
+        for each in cancelled:
+            await _expect_found(context, backend, each.tag, each.found, f"{_CANCELLED}, asked a second time")
+            count = len(os.listdir(each.ran))  # noqa: PTH208 -- a count of names, no paths
+            expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
+            observed = f"find tells {len(each.found)}: {shown(each.found)}"
+            context.expect(count <= len(each.found), expected=expected, observed=observed)
 
 
-async def _cancelled(
+@dataclass(frozen=True)
+class _Cancelled:
+    """A submit that was cancelled.
+
+    Attributes:
+        tag: Its tag.
+        told: Its handles, if it had ended before; else None.
+        found: The jobs that find reported for its tag.
+        ran: The directory in which each payload that ran has left a file.
+    """
+
+    tag: str
+    told: list[JobHandle] | None
+    found: list[JobHandle]
+    ran: Path
+
+    @property
+    def was_in_between(self) -> bool:
+        """Whether one job at least had started before the last one was: two were, and no handle was returned."""
+        return self.told is None and len(self.found) > 1
+
+
+@dataclass
+class _Moment:
+    """Chooses when to cancel: at parts of the time that a submit takes, then between too early and too late."""
+
+    took: float
+    early: float = 0.0
+    late: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.late = self.took
+
+    def choose(self, number: int) -> float:
+        """Return after how many seconds to cancel this one."""
+        return _PARTS[number] * self.took if number < len(_PARTS) else (self.early + self.late) / 2
+
+    def learn(self, seconds: float, *, ended: bool) -> None:
+        """Note that a submit had ended by then, or that it had not started two jobs."""
+        if ended:
+            self.late = min(self.late, seconds)
+            self.early = min(self.early, self.late / 2)
+        else:
+            self.early = min(max(self.early, seconds), self.late)
+
+
+async def _cancel_until_in_between(context: Context, backend: JobBackend) -> list[_Cancelled]:
+    """Cancel as many submits as there are parts, and more until one was cancelled in between; find their jobs."""
+    moment, cancelled = _Moment(await _time_a_submit(context, backend)), list[_Cancelled]()
+    for number in range(_TRIES):
+        seconds = moment.choose(number)
+        cancelled.append(each := await _cancel(context, backend, seconds, context.tmp / str(number)))
+        if not each.was_in_between:
+            moment.learn(seconds, ended=each.told is not None)
+        if number + 1 >= len(_PARTS) and any(each.was_in_between for each in cancelled):
+            break
+    return cancelled
+
+
+async def _time_a_submit(context: Context, backend: JobBackend) -> float:
+    """Return the seconds that a submit takes."""
+    began = time.monotonic()
+    handles = await started(context, backend, context.sh("exit 0"), _SEVERAL)
+    took = time.monotonic() - began
+    await finished(context, backend, handles)
+    return took
+
+
+async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Path) -> _Cancelled:
+    """Cancel a submit after so many seconds, find its jobs, as many as had started, and wait until they end."""
+    ran.mkdir()  # noqa: ASYNC240 -- one directory of our own
+    # If the payload sees our directory, it leaves a file. A redirection that fails ends a subshell only.
+    spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
+    told = await _submit_for(context, backend, spec, seconds)
+    found = await _found(context, backend, str(spec.tag))
+    _expect_same(found, list(dict.fromkeys(found)) if told is None else told, _CANCELLED)
+    for handle in found:
+        status = await seen(context, backend, handle, JobState.UNKNOWN)
+        expected = "what find tells of a cancelled submit to be jobs that were started, and end"
+        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
+    return _Cancelled(str(spec.tag), told, found, ran)
+
+
+async def _submit_for(
     context: Context, backend: JobBackend, spec: SubmissionSpec, seconds: float
 ) -> list[JobHandle] | None:
-    """Cancel a submit after so long; return the handles where it had ended before."""
+    """Cancel a submit after so many seconds; return the handles if it had ended before."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
     task = asyncio.ensure_future(submitted(context, backend, spec, copies))
     await asyncio.wait({task}, timeout=seconds)
@@ -275,22 +346,3 @@ async def _cancelled(
     if isinstance(ending, CheckFailed):
         raise ending
     return list(ending.handles.values()) if isinstance(ending, Submission) else None
-
-
-async def _expect_all_found(
-    context: Context, backend: JobBackend, tag: str, told: list[JobHandle] | None, ran: Path
-) -> list[JobHandle]:
-    """Expect jobs that are there, as many as have run at least, and no others a little later. Return them."""
-    found = await _found(context, backend, tag)
-    wanted = list(dict.fromkeys(found)) if told is None else told
-    _expect_same(found, wanted, "the jobs of a cancelled submit")
-    for handle in found:
-        status = await seen(context, backend, handle, JobState.UNKNOWN)
-        expected = "what find tells of a cancelled submit to be jobs that were started, and end"
-        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
-    await asyncio.sleep(_LATER)
-    await _expect_found(context, backend, tag, found, "the same jobs of a cancelled submit, asked a second time")
-    count = len(os.listdir(ran))  # noqa: PTH208 -- a count of names, no paths
-    expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
-    context.expect(count <= len(found), expected=expected, observed=f"find tells {len(found)}: {shown(found)}")
-    return found

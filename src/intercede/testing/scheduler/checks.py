@@ -224,6 +224,24 @@ async def check_looks(context: Context) -> None:
     await _experiment(context, "looks")
 
 
+@clause(
+    "IC-SCHEDULER-12",
+    title="A queue that is asked for is handed on, or refused: it is never dropped.",
+    level=MUST,
+    seconds=_ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    look_at=(
+        "submit_script reads `batch.resources.queue` nowhere, or only if there is one copy. Hand it to the command that "
+        "submits, quoted (shlex.quote). If the scheduler has no queues, raise UnsupportedSpecError: a job that runs in "
+        "another queue than its user asked for may be charged, delayed or ended without a word."
+    ),
+)
+async def check_queues(context: Context) -> None:
+    """Compare the fragments that submit to no queue, to one, and to another, for one copy and for three."""
+    await _experiment(context, "queues")
+
+
 async def _experiment(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:
     """Do an experiment in a child process, and return what it tells.
 

@@ -192,9 +192,8 @@ class FakeBackend:
             raise
 
     async def _each(self, handles: Collection[JobHandle], work: Callable[[JobHandle], R]) -> dict[JobHandle, R]:
-        if self._thread is None:
-            raise NotOpenError("use the backend inside `async with backend:`")
-        return {handle: await self._do(work, handle) for handle in each_handle(handles)}
+        every = each_handle(handles)
+        return await self._do(lambda: {handle: work(handle) for handle in every})
 
     def _prepare(self) -> None:
         try:
