@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "forkserver": set(),
     "batch": {"contract"},
     "registry": {"contract", "plugin", "discovery", "batch", "config", "redaction", "forkserver"},
-    "config": {"contract", "redaction"},
+    "config": {"contract", "plugin", "redaction"},
     "redaction": {"contract"},
     "credentials": {"contract"},
     "transports": {"contract"},

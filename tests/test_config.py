@@ -68,7 +68,7 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
         (
             "[backend.cern]\ntype = 'x'",
             "backend",
-            "backend is no section, did you mean 'backends'?; the sections are backends, transports, schedulers, prefer",
+            "backend is no section; did you mean 'backends'?; the sections are backends, schedulers, transports, prefer",
         ),
         ("transports = 3", "transports", "transports must be a table"),
         (
@@ -83,7 +83,7 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
         ),
         ("prefer = []", "prefer", "prefer must be a table"),
         ("[prefer]\ntransports = 'acme'", "prefer.transports", "must be a table"),
-        ("[prefer]\ntransport.ssh = 'acme'", "prefer.transport", "names no group, did you mean 'transports'?"),
+        ("[prefer]\ntransport.ssh = 'acme'", "prefer.transport", "names no group; did you mean 'transports'?"),
         ("[prefer]\nssh = 'acme'", "prefer.ssh", "names no group"),
         ("[prefer]\n'transports:s h' = 'acme'", "prefer.transports:s h", "has a name that nothing can have"),
         ("[prefer]\ntransports.'' = 'acme'", "prefer.transports:", "has a name that nothing can have"),

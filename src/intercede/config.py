@@ -19,24 +19,21 @@ No file is searched for: one is named by an option, by ``INTERCEDE_CONFIG``, or 
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
 from intercede.contract.errors import ConfigError
+from intercede.plugin import GROUPS, is_name, nearest
 
 __all__ = ["Configuration", "as_given", "load"]
 
 Table = Mapping[str, object]
 
-_GROUPS = ("backends", "transports", "schedulers")
-_SECTIONS = (*_GROUPS, "prefer")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SECTIONS = (*GROUPS, "prefer")
 _EXAMPLE = '{"transport": "local", "scheduler": "direct"}'
 _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
@@ -99,7 +96,12 @@ def load(path: str | os.PathLike[str]) -> Configuration:
     for section, value in document.items():
         if section not in _SECTIONS:
             raise _wrong(
-                file, section, value, f"is no section{_nearest(section)}", ", ".join(_SECTIONS), "the sections are"
+                file,
+                section,
+                value,
+                f"is no section{nearest(section, _SECTIONS)}",
+                ", ".join(_SECTIONS),
+                "the sections are",
             )
     return Configuration(
         path=file,
@@ -122,7 +124,7 @@ def _document(file: Path) -> Table:
 def _tables(file: Path, section: str, document: Table) -> Mapping[str, Table]:
     tables = _mapping(file, section, document.get(section, {}))
     for name in tables:
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise _wrong(file, f"{section}.{name}", tables[name], "has a name that nothing can have", _LETTERS)
     return MappingProxyType({name: _mapping(file, f"{section}.{name}", table) for name, table in tables.items()})
 
@@ -131,16 +133,20 @@ def _prefer(file: Path, value: object) -> Mapping[str, str]:
     """Read both ``transports.ssh = "acme"`` and ``"transports:ssh" = "acme"``."""
     pins: dict[str, str] = {}
     for key, given in _mapping(file, "prefer", value).items():
-        names = _mapping(file, f"prefer.{key}", given) if key in _GROUPS else {key: given}
+        names = _mapping(file, f"prefer.{key}", given) if key in GROUPS else {key: given}
         for name, distribution in names.items():
-            pin = f"{key}:{name}" if key in _GROUPS else name
-            if pin.partition(":")[0] not in _GROUPS or ":" not in pin:
+            pin = f"{key}:{name}" if key in GROUPS else name
+            if pin.partition(":")[0] not in GROUPS or ":" not in pin:
                 raise _wrong(
-                    file, f"prefer.{key}", given, f"names no group{_nearest(pin)}", 'transports.NAME = "DISTRIBUTION"'
+                    file,
+                    f"prefer.{key}",
+                    given,
+                    f"names no group{nearest(pin, _SECTIONS)}",
+                    'transports.NAME = "DISTRIBUTION"',
                 )
-            if not _NAME.fullmatch(pin.partition(":")[2]):
+            if not is_name(pin.partition(":")[2]):
                 raise _wrong(file, f"prefer.{pin}", distribution, "has a name that nothing can have", _LETTERS)
-            if not isinstance(distribution, str) or not _NAME.fullmatch(distribution):
+            if not isinstance(distribution, str) or not is_name(distribution):
                 raise _wrong(
                     file, f"prefer.{pin}", distribution, "must name a distribution", "a distribution's name, quoted"
                 )
@@ -166,8 +172,3 @@ def _wrong(  # noqa: PLR0917 -- each is a part of one sentence
         expected=expected,
         where=str(file),
     )
-
-
-def _nearest(word: str) -> str:
-    found = get_close_matches(word, _SECTIONS, n=1)
-    return f", did you mean {found[0]!r}?" if found else ""
