@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import intercede
 from intercede import discovery
 from intercede.discovery import entries, scan, strays
-from intercede.plugin import Plugin, fold, how_to_install, is_name
+from intercede.plugin import Plugin, canonicalize_name, how_to_install, is_name
 from intercede.registry.precedence import pins
 
 HOME = Path(intercede.__file__).parents[1]
@@ -539,8 +539,8 @@ def test_what_is_well_formed_reads_as_importlib_metadata_reads_it(declared: dict
 @given(st.text("aB1-_.", max_size=12))
 def test_names_fold_as_pep_503_says(name: str) -> None:
     """The rule written without regular expressions is that of PEP 503, and folding twice changes nothing."""
-    assert fold(name) == re.sub(r"[-_.]+", "-", name).lower()
-    assert fold(fold(name)) == fold(name)
+    assert canonicalize_name(name) == re.sub(r"[-_.]+", "-", name).lower()
+    assert canonicalize_name(canonicalize_name(name)) == canonicalize_name(name)
 
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
@@ -641,7 +641,7 @@ def test_what_counts_is_what_pip_counts(tmp_path: Path) -> None:
     )
 
     assert sorted({each.distribution for each in found(tmp_path)}) == sorted(
-        fold(each["name"]) for each in json.loads(listed.stdout)
+        canonicalize_name(each["name"]) for each in json.loads(listed.stdout)
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from intercede.plugin import GROUPS, OURS, Plugin, fold, how_to_install, is_name, nearest
+from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, nearest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if not TYPE_CHECKING:
@@ -350,9 +350,9 @@ def _split(directory: str) -> tuple[str, str]:
     stem, _, kind = directory.rpartition(".")
     if kind.lower() == "egg-info":  # name[-version[-python]]
         name, _, tail = stem.partition("-")
-        return fold(name), tail.partition("-")[0]
+        return canonicalize_name(name), tail.partition("-")[0]
     name, dash, version = stem.rpartition("-")
-    return (fold(name), version) if dash else (fold(version), "")
+    return (canonicalize_name(name), version) if dash else (canonicalize_name(version), "")
 
 
 def _entry_points(directory: str, problems: list[str]) -> bytes:
@@ -448,7 +448,7 @@ def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
     if not name:
         raise ValueError("its metadata has no name")
     return _Metadata(
-        distribution=fold(name),
+        distribution=canonicalize_name(name),
         version=distribution.version or "",
         root=root,
         location=str(getattr(distribution, "_path", root)).rstrip("/"),  # as pip asks for it: nothing public tells

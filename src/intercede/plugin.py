@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 else:
     Status, Never = str, None  # for whoever evaluates annotations, as typing.get_type_hints does
 
-__all__ = ["GROUPS", "OURS", "Plugin", "fold", "how_to_install", "is_name", "nearest"]
+__all__ = ["GROUPS", "OURS", "Plugin", "canonicalize_name", "how_to_install", "is_name", "nearest"]
 
 GROUPS = ("backends", "schedulers", "transports")
 """The groups, each an entry-point group ``intercede.<group>``."""
@@ -109,8 +109,8 @@ class Plugin:
         return f"Plugin({', '.join(f'{field}={value!r}' for field, value in vars(self).items())})"
 
 
-def fold(name: str) -> str:
-    """Write a distribution's name as PEP 503 does: ``My._Plug`` is ``my-plug``."""
+def canonicalize_name(name: str) -> str:
+    """Return a distribution's name in the form of PEP 503: ``My._Plug`` becomes ``my-plug``."""
     name = name.lower().replace("_", "-").replace(".", "-")
     while "--" in name:
         name = name.replace("--", "-")

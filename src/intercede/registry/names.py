@@ -5,7 +5,7 @@ import sys
 
 from intercede import discovery
 from intercede.contract.errors import PluginDeniedError, PluginNotFoundError
-from intercede.plugin import GROUPS, Plugin, fold, is_name, nearest
+from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, nearest
 from intercede.registry.precedence import (
     POLICY,
     PREFER,
@@ -175,14 +175,14 @@ class Names:
         """Decide ``DISTRIBUTION:NAME``: that distribution's entry, whatever the pins, if it counts at all."""
         written, _, plain = name.partition(":")
         plugins = self.explain(group, plain).plugins if is_name(plain) else ()
-        own = [each for each in plugins if each.distribution == fold(written)]
+        own = [each for each in plugins if each.distribution == canonicalize_name(written)]
         counting = [each for each in own if each.status not in {"denied", "ignored", "malformed"}]
         return Explanation(
             group,
             name,
             winner=counting[0] if counting else None,
             plugins=plugins,
-            steps=(f"a qualified name means the entry of {fold(written)} itself, whatever the pins",),
+            steps=(f"a qualified name means the entry of {canonicalize_name(written)} itself, whatever the pins",),
             error=None if counting else self._unqualified(group, name, plugins, own),
         )
 
@@ -197,11 +197,11 @@ class Names:
         who = ", ".join(sorted({each.distribution for each in plugins}))
         instead = f"it is provided by {who}" if who else f"nothing does{nearest(plain, self.available(group))}"
         return PluginNotFoundError(
-            f"{fold(written)} does not provide {_asked(group, plain)}; {instead}"
+            f"{canonicalize_name(written)} does not provide {_asked(group, plain)}; {instead}"
             + "".join(f"; {problem}" for problem in self._problems),
             group=group,
             name=plain,
-            distribution=fold(written),
+            distribution=canonicalize_name(written),
         )
 
     def _fail(self, explanation: Explanation) -> "Never":

@@ -13,7 +13,7 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
-from intercede.plugin import GROUPS, Plugin, fold, is_name, nearest
+from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, nearest
 
 __all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "pin", "pins"]
 
@@ -27,7 +27,7 @@ class Pin:
     def __init__(self, group: str, name: str, distribution: str, source: str) -> None:
         self.group = group
         self.name = name
-        self.distribution = fold(distribution)
+        self.distribution = canonicalize_name(distribution)
         self.source = source
 
     def __str__(self) -> str:
@@ -170,7 +170,7 @@ def allowed(text: str) -> frozenset[str] | None:
             expected="allow:DISTRIBUTION,DISTRIBUTION",
             where=POLICY,
         )
-    return frozenset(map(fold, listed))
+    return frozenset(map(canonicalize_name, listed))
 
 
 def decide(
