@@ -157,7 +157,7 @@ def test_a_plugin_is_read_only_and_compares_by_value(tmp_path: Path) -> None:
 
     assert one == other
     assert len({one, other}) == 1
-    assert one.judged("denied", "because") != one
+    assert one.with_status("denied", "because") != one
     assert "status='active'" in repr(one)
     with pytest.raises(AttributeError, match="read-only"):
         one.name = "x"

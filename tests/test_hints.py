@@ -31,4 +31,4 @@ def test_the_types_of_what_is_made_are_those_of_the_contract() -> None:
     """And no stand-ins."""
     assert typing.get_type_hints(registry.backend)["return"] is contract.JobBackend
     assert typing.get_type_hints(registry.transport)["credentials"] == contract.CredentialProvider | None
-    assert typing.get_type_hints(Plugin.judged)["return"] is Plugin
+    assert typing.get_type_hints(Plugin.with_status)["return"] is Plugin

@@ -65,7 +65,7 @@ def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
         problems += [sentence for each in counting for sentence in each.strays()]
     for metadata in foreign:
         reason = f"calls itself intercede, but does not lie beside the running one in {_HOME}"
-        plugins += [plugin.judged("ignored", reason) for plugin in metadata.plugins()]
+        plugins += [plugin.with_status("ignored", reason) for plugin in metadata.plugins()]
     return sorted(plugins, key=_order), sorted(dict.fromkeys(problems))
 
 
@@ -76,7 +76,7 @@ def _order(plugin: Plugin) -> tuple[str, str, str, str, str]:
 def _unless_covering(plugin: Plugin, metadata: _Metadata, covered: set[tuple[str, str]]) -> Plugin:
     if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in covered:
         return plugin
-    return plugin.judged(
+    return plugin.with_status(
         "ignored",
         "lies in the working directory only, and what lies there never covers a built-in: "
         f"install {plugin.distribution} to use it",
@@ -205,7 +205,9 @@ def _candidates(copies: list[_Metadata], *, builtin: bool = False) -> list[Plugi
     version = plugins[0].version if len({plugin.version for plugin in plugins}) == 1 else ""
     reason = f"its two directories of metadata differ about it. {_doubled(copies)}"
     return [
-        plugin.judged(plugin.status, plugin.reason, version) if entry in agreed else plugin.judged("ignored", reason)
+        plugin.with_status(plugin.status, plugin.reason, version)
+        if entry in agreed
+        else plugin.with_status("ignored", reason)
         for entry, plugin in {_entry_of(each): each for each in reversed(plugins)}.items()
     ]
 

@@ -68,12 +68,12 @@ class Plugin:
             reason=reason,
         )
 
-    def judged(self, status: "Status", reason: str, version: str | None = None) -> "Plugin":
-        """Return the same candidate with another status and the reason for it, and another version where one is given."""
-        judged = Plugin.__new__(Plugin)
+    def with_status(self, status: "Status", reason: str, version: str | None = None) -> "Plugin":
+        """Return a copy with another status and the reason for it, and another version if one is given."""
+        copy = Plugin.__new__(Plugin)
         version = self.version if version is None else version
-        judged.__dict__.update(vars(self), status=status, reason=reason, version=version)
-        return judged
+        copy.__dict__.update(vars(self), status=status, reason=reason, version=version)
+        return copy
 
     @property
     def provider(self) -> str:

@@ -287,4 +287,4 @@ def _marked_if_stale(plugin: Plugin) -> Plugin:
     if running == plugin.version or package not in sys.modules:
         return plugin
     stale = f"restart needed: the code of {running} is loaded, {plugin.version} is installed"
-    return plugin.judged(plugin.status, f"{plugin.reason}; {stale}")
+    return plugin.with_status(plugin.status, f"{plugin.reason}; {stale}")

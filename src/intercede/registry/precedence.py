@@ -197,7 +197,7 @@ def _admitted(plugin: Plugin, policy: frozenset[str] | None) -> Plugin:
     if plugin.status != "active" or plugin.builtin or policy is None or plugin.distribution in policy:
         return plugin
     entry = ",".join(sorted(policy | {plugin.distribution}))
-    return plugin.judged("denied", f"the policy does not list it; to let it in: {POLICY}=allow:{entry}")
+    return plugin.with_status("denied", f"the policy does not list it; to let it in: {POLICY}=allow:{entry}")
 
 
 class _Case:
@@ -222,17 +222,19 @@ class _Case:
             return self.only(min(self.rivals, key=lambda each: each.distribution), steps)
         steps += ["2. the one distribution other than intercede: there is none"]
         if self.builtin is not None:
-            winner = self.builtin.judged("active", "the built-in, and nothing covers it")
+            winner = self.builtin.with_status("active", "the built-in, and nothing covers it")
             return self.won(winner, [*steps, "3. the built-in: it applies"])
         return self.lost(self.counting, [*steps, "3. the built-in: there is none"], self.nobody())
 
     def pinned(self, chosen: Pin) -> Explanation:
         winner = next((each for each in self.counting if each.distribution == chosen.distribution), None)
         if winner is not None:
-            return self.won(winner.judged("pinned", f"chosen by the pin {chosen}"), [f"1. a pin: {chosen} applies"])
+            return self.won(
+                winner.with_status("pinned", f"chosen by the pin {chosen}"), [f"1. a pin: {chosen} applies"]
+            )
         steps = [f"1. a pin: {chosen} matches nothing, which is an error, never ignored"]
         missing = f"the pin {chosen} names another, which is not there"
-        judged = [each.judged("shadowed", f"{missing}; to choose this one: {each.pin}") for each in self.counting]
+        judged = [each.with_status("shadowed", f"{missing}; to choose this one: {each.pin}") for each in self.counting]
         return self.lost(judged, steps, self.wrong(chosen))
 
     def wrong(self, chosen: Pin) -> PluginPinError:
@@ -251,7 +253,7 @@ class _Case:
         names = " and ".join(sorted(each.distribution for each in self.rivals))
         several = [*steps, f"2. the one distribution other than intercede: there are several, {names}"]
         judged = [
-            each.judged(
+            each.with_status(
                 "ambiguous" if each in self.rivals else "shadowed",
                 f"provided by {names}, and nothing decides; to choose this one: {each.pin}",
             )
@@ -271,7 +273,7 @@ class _Case:
         if self.builtin is not None:
             why += f"; it covers the built-in, which {self.builtin.pin} restores"
         fired = f"2. the one distribution other than intercede: {winner.distribution} applies"
-        return self.won(winner.judged("active", why), [*steps, fired])
+        return self.won(winner.with_status("active", why), [*steps, fired])
 
     def nobody(self) -> PluginError:
         """Say why the candidates that there are do not count."""
@@ -305,5 +307,5 @@ def _behind(plugin: Plugin, winner: Plugin) -> Plugin:
     if plugin.distribution == winner.distribution:
         return winner
     if plugin.target == winner.target:
-        return plugin.judged("shadowed", f"the same target as {winner.distribution}'s, so nothing is lost")
-    return plugin.judged("shadowed", f"by {described(winner)}; to choose this one: {plugin.pin}")
+        return plugin.with_status("shadowed", f"the same target as {winner.distribution}'s, so nothing is lost")
+    return plugin.with_status("shadowed", f"by {described(winner)}; to choose this one: {plugin.pin}")
