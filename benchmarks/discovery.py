@@ -45,12 +45,12 @@ LOADED = "import sys; before = set(sys.modules); import intercede; print(*sorted
 AFTERWARDS = """
 import timeit
 from intercede.registry import Registry
-from intercede.registry.gate import violations
+from intercede.registry.gate import find_violations
 registry = Registry()
 made = registry.transport("local")
 count = 2000
 print(min(timeit.repeat(lambda: registry.resolve("transports", "local"), number=count, repeat=5)) / count * 1e6)
-print(min(timeit.repeat(lambda: violations(made, "transports"), number=count, repeat=5)) / count * 1e6)
+print(min(timeit.repeat(lambda: find_violations(made, "transports"), number=count, repeat=5)) / count * 1e6)
 """
 
 

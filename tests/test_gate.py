@@ -13,7 +13,7 @@ import pytest
 from intercede.contract.backend import CAPABILITIES, Cancellable, JobBackend, Submitter, capabilities
 from intercede.contract.job import JobHandle, JobOutput, JobStatus, OpOutcome, Submission, SubmissionSpec
 from intercede.contract.transport import Transport
-from intercede.registry.gate import violations, violations_of_class
+from intercede.registry.gate import find_class_violations, find_violations
 
 
 class Right:
@@ -112,7 +112,7 @@ def plain(name: str, member: object) -> object:
 )
 def test_what_has_the_shape_passes_and_isinstance_agrees(backend: object) -> None:
     """Right implementations that differ all pass, and consumers can narrow with isinstance."""
-    assert violations(backend, "backends") == ()
+    assert find_violations(backend, "backends") == ()
     assert isinstance(backend, JobBackend)
     claimed = capabilities(backend)
     assert all(isinstance(backend, protocol) == (name in claimed) for name, protocol in CAPABILITIES.items())
@@ -122,12 +122,14 @@ def test_a_missing_verb_is_told_with_the_contracts_signature() -> None:
     """The sentence says what to write."""
     missing = type("Bare", (), {"__aenter__": Right.__aenter__, "__aexit__": Right.__aexit__, "submit": Right.submit})
 
-    assert violations(missing(), "backends") == ("status is missing: the contract has async def status(self, handles)",)
+    assert find_violations(missing(), "backends") == (
+        "status is missing: the contract has async def status(self, handles)",
+    )
 
 
 def test_all_violations_are_told_at_once() -> None:
     """An author who has written nothing sees the whole contract."""
-    told = violations(object(), "backends")
+    told = find_violations(object(), "backends")
 
     assert [each.split()[0] for each in told] == ["__aenter__", "__aexit__", "submit", "status"]
     assert "async def submit(self, spec, copies=1)" in told[2]
@@ -135,10 +137,10 @@ def test_all_violations_are_told_at_once() -> None:
 
 def test_none_is_a_missing_essential_and_an_unclaimed_capability() -> None:
     """An essential verb cannot be taken back."""
-    assert violations(plain("submit", None), "backends") == (
+    assert find_violations(plain("submit", None), "backends") == (
         "submit is missing: the contract has async def submit(self, spec, copies=1)",
     )
-    assert violations(plain("kill", None), "backends") == ()
+    assert find_violations(plain("kill", None), "backends") == ()
 
 
 def _sync(self: object, handles: object) -> dict[str, str]:
@@ -156,7 +158,7 @@ async def _generator(self: object, handles: object) -> object:
 )
 def test_a_verb_that_cannot_be_awaited_is_refused_with_the_advice(member: object) -> None:
     """Else the user meets it in the night, as 'object dict can't be used in await expression'."""
-    (told,) = violations(plain("status", member), "backends")
+    (told,) = find_violations(plain("status", member), "backends")
 
     assert told == "status is not async: write async def; the contract has async def status(self, handles)"
 
@@ -169,8 +171,8 @@ def test_an_async_function_where_nobody_awaits_is_refused() -> None:
             return False
 
     assert (
-        "stages_own_files is async, and nobody awaits it: write def; the contract has def stages_own_files(self)"
-    ) in violations(Eager(), "schedulers")
+        "stages_own_files is async, but is never awaited: write def; the contract has def stages_own_files(self)"
+    ) in find_violations(Eager(), "schedulers")
 
 
 async def _renamed(self: object, job: object, copies: object = 1) -> None: ...
@@ -197,7 +199,7 @@ async def _positional(self: object, spec: object, copies: object = 1, /) -> None
 )
 def test_a_signature_that_the_contract_cannot_call_is_shown_beside_the_contracts(member: object, says: str) -> None:
     """By position and by keyword, with and without what is optional: as consumers call."""
-    (told,) = violations(plain("submit", member), "backends")
+    (told,) = find_violations(plain("submit", member), "backends")
 
     assert says in told
     assert told.endswith("; the contract has async def submit(self, spec, copies=1)")
@@ -214,7 +216,7 @@ def test_keyword_only_parameters_are_called_by_keyword() -> None:
 
         async def run(self, argv: object, stdin: object = None, stdout: object = None) -> object: ...
 
-    assert violations(Shell(), "transports") == ()
+    assert find_violations(Shell(), "transports") == ()
     assert isinstance(Shell(), Transport)
 
 
@@ -231,27 +233,27 @@ def test_keyword_only_parameters_are_called_by_keyword() -> None:
 )
 def test_a_keyword_that_is_missing_is_named(run: object, says: str) -> None:
     """Whoever misspelt it reads which one, not how it was called."""
-    (told,) = [each for each in violations(SimpleNamespace(run=run), "transports") if each.startswith("run")]
+    (told,) = [each for each in find_violations(SimpleNamespace(run=run), "transports") if each.startswith("run")]
 
     assert told.startswith(says)
 
 
 def test_half_a_capability_is_told_with_the_way_out() -> None:
     """A claimed capability must be right in whole, or be taken back."""
-    (told,) = violations(plain("kill", _sync), "backends")
+    (told,) = find_violations(plain("kill", _sync), "backends")
     assert told.startswith("kill is not async: write async def")
     assert told.endswith("or set kill = None, so that Cancellable is not claimed")
 
-    (told,) = violations(plain("kill", "yes"), "backends")
+    (told,) = find_violations(plain("kill", "yes"), "backends")
     assert told.startswith("kill is not callable, it is str")
 
 
 def test_the_protocols_own_function_is_no_implementation() -> None:
     """Inheriting a protocol gives its methods, which do nothing."""
-    (told,) = violations(plain("kill", Cancellable.kill), "backends")
+    (told,) = find_violations(plain("kill", Cancellable.kill), "backends")
     assert told.startswith("kill is the protocol's own, which does nothing: implement async def kill(self, handles)")
 
-    (told,) = violations(plain("submit", Submitter.submit), "backends")
+    (told,) = find_violations(plain("submit", Submitter.submit), "backends")
     assert told.startswith("submit is the protocol's own")
 
 
@@ -265,7 +267,7 @@ class Proxy:
 @pytest.mark.parametrize("subject", [Proxy(), Mock(), AsyncMock()], ids=["proxy", "mock", "async mock"])
 def test_members_are_looked_up_statically(subject: object) -> None:
     """A bare proxy and an unspecified mock have every name, and so none that counts, on every Python."""
-    assert "submit is missing: the contract has async def submit(self, spec, copies=1)" in violations(
+    assert "submit is missing: the contract has async def submit(self, spec, copies=1)" in find_violations(
         subject, "backends"
     )
 
@@ -274,7 +276,7 @@ def test_entering_is_looked_up_on_the_type() -> None:
     """``async with`` asks the type, so what lies on the object alone does not help."""
     bare = SimpleNamespace(**{name: getattr(Right(), name) for name in ("submit", "status", "__aenter__", "__aexit__")})
 
-    assert [each.split()[0] for each in violations(bare, "backends")] == ["__aenter__", "__aexit__"]
+    assert [each.split()[0] for each in find_violations(bare, "backends")] == ["__aenter__", "__aexit__"]
 
 
 def test_a_property_that_raises_is_a_violation() -> None:
@@ -283,14 +285,16 @@ def test_a_property_that_raises_is_a_violation() -> None:
     def broken(self: object) -> object:
         raise RuntimeError("no such thing")
 
-    assert violations(plain("status", property(broken)), "backends") == (
+    assert find_violations(plain("status", property(broken)), "backends") == (
         "status cannot be read: RuntimeError: no such thing",
     )
 
 
 def test_a_class_is_no_object() -> None:
     """A class has every method, as functions: the target must return an instance."""
-    assert violations(Right, "backends") == ("it is the class Right, not an object: let the target return an instance",)
+    assert find_violations(Right, "backends") == (
+        "it is the class Right, not an object: let the target return an instance",
+    )
 
 
 def test_a_coroutine_is_no_object_and_is_closed() -> None:
@@ -299,17 +303,17 @@ def test_a_coroutine_is_no_object_and_is_closed() -> None:
     async def factory() -> Right:
         return Right()
 
-    (told,) = violations(factory(), "backends")
+    (told,) = find_violations(factory(), "backends")
 
     assert "write it with def, not async def" in told
 
 
 def test_a_class_tells_what_its_objects_will_lack() -> None:
     """What cannot be made without options is judged by its class, as far as that goes."""
-    assert violations_of_class(Whole, "backends") == ()
-    assert violations_of_class(type("P", (Right,), {"status": property(_call)}), "backends") == ()
-    assert violations_of_class(type("S", (Right,), {"status": staticmethod(Call())}), "backends") == ()
-    (told,) = violations_of_class(type("W", (Right,), {"status": _sync}), "backends")
+    assert find_class_violations(Whole, "backends") == ()
+    assert find_class_violations(type("P", (Right,), {"status": property(_call)}), "backends") == ()
+    assert find_class_violations(type("S", (Right,), {"status": staticmethod(Call())}), "backends") == ()
+    (told,) = find_class_violations(type("W", (Right,), {"status": _sync}), "backends")
     assert told.startswith("status is not async")
 
 
@@ -319,7 +323,7 @@ def test_a_signature_that_cannot_be_read_passes() -> None:
     class Opaque(Call):
         __signature__ = "none"
 
-    assert violations(with_member("status", Opaque()), "backends") == ()
+    assert find_violations(with_member("status", Opaque()), "backends") == ()
 
 
 def test_a_wrapper_of_itself_is_not_async() -> None:
@@ -329,4 +333,4 @@ def test_a_wrapper_of_itself_is_not_async() -> None:
 
     vars(circle)["__wrapped__"] = circle
 
-    assert "status is not async" in violations(with_member("status", circle), "backends")[0]
+    assert "status is not async" in find_violations(with_member("status", circle), "backends")[0]

@@ -1,7 +1,7 @@
-"""The gate: whether an object has the contract's shape, and all that is wrong with it at once.
+"""The gate: checks that an object has the shape that the contract asks for, and reports every violation at once.
 
-``isinstance`` against a protocol looks for names alone. It passes a class instead of an instance, a sync method
-where the contract awaits, a wrong signature. What passes here passes ``isinstance``, which consumers narrow with.
+``isinstance`` with a protocol compares names only. It accepts a class instead of an instance, a sync method that the
+contract awaits, and a wrong signature. An object that passes the gate also passes ``isinstance``, which callers use.
 """
 
 import inspect
@@ -13,60 +13,60 @@ from intercede.contract.backend import CAPABILITIES, JobBackend
 from intercede.contract.scheduler import Scheduler
 from intercede.contract.transport import Transport
 
-__all__ = ["PROTOCOLS", "violations", "violations_of_class"]
+__all__ = ["PROTOCOLS", "find_class_violations", "find_violations"]
 
 PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {"backends": JobBackend, "schedulers": Scheduler, "transports": Transport}
 )
 """The essential verbs of each group, by its name."""
 
-_Function = Callable[..., object]
+_Method = Callable[..., object]
 _ABSENT = object()
 
 
-def violations(subject: object, group: str) -> tuple[str, ...]:
-    """List how an object falls short of its contract, a sentence each; nothing where it does not.
+def find_violations(subject: object, group: str) -> tuple[str, ...]:
+    """Return the violations of the contract by an object, one sentence each; empty if there are none.
 
-    Members are looked up statically, as isinstance does from Python 3.12 on, so every version agrees: a bare
-    ``__getattr__`` proxy does not pass.
+    Members are looked up statically, as isinstance does since Python 3.12, so that all versions agree. A proxy that
+    has nothing but ``__getattr__`` does not pass.
 
     Args:
-        subject: What a target returned.
+        subject: The object that a target returned.
         group: ``backends``, ``transports`` or ``schedulers``.
     """
     if inspect.iscoroutine(subject):
-        subject.close()  # else it warns that nobody awaited it
+        subject.close()  # otherwise it warns that it was never awaited
         return ("it is a coroutine: the target must return the object itself, so write it with def, not async def",)
     if isinstance(subject, type):
         return (f"it is the class {subject.__name__}, not an object: let the target return an instance",)
-    return _all(subject, group)
+    return _find_all(subject, group)
 
 
-def violations_of_class(subject: type, group: str) -> tuple[str, ...]:
-    """List how the instances of a class will fall short of the contract, as far as the class tells."""
-    return _all(subject, group)
+def find_class_violations(subject: type, group: str) -> tuple[str, ...]:
+    """Return the violations that instances of a class will have, as far as the class shows them."""
+    return _find_all(subject, group)
 
 
-def _all(subject: object, group: str) -> tuple[str, ...]:
-    found = [_violation(subject, name, wanted) for name, wanted in _members(PROTOCOLS[group])]
+def _find_all(subject: object, group: str) -> tuple[str, ...]:
+    found = [_check_member(subject, name, wanted) for name, wanted in _list_members(PROTOCOLS[group])]
     if group == "backends":
-        found += [sentence for protocol in CAPABILITIES.values() for sentence in _capability(subject, protocol)]
+        found += [sentence for protocol in CAPABILITIES.values() for sentence in _check_capability(subject, protocol)]
     return tuple(filter(None, found))
 
 
-def _capability(subject: object, protocol: type) -> Iterator[str]:
-    """Judge an optional protocol: unclaimed where all of it is absent or None, else all of it must be right."""
-    members = _members(protocol)
+def _check_capability(subject: object, protocol: type) -> Iterator[str]:
+    """Check an optional protocol. It is not declared if all its members are absent or None; otherwise all must be right."""
+    members = _list_members(protocol)
     if any(inspect.getattr_static(subject, name, None) is not None for name, _ in members):
         for name, wanted in members:
-            sentence = _violation(subject, name, wanted)
+            sentence = _check_member(subject, name, wanted)
             if sentence:
                 yield f"{sentence}; or set {name} = None, so that {protocol.__name__} is not claimed"
 
 
 @lru_cache
-def _members(protocol: type) -> tuple[tuple[str, _Function], ...]:
-    """Return what a protocol declares, in its order: its abstract methods and those of its bases."""
+def _list_members(protocol: type) -> tuple[tuple[str, _Method], ...]:
+    """Return the abstract methods of a protocol and of its bases, in the order of their declaration."""
     return tuple(
         (name, member)
         for each in protocol.__mro__
@@ -75,47 +75,47 @@ def _members(protocol: type) -> tuple[tuple[str, _Function], ...]:
     )
 
 
-def _violation(subject: object, name: str, wanted: _Function) -> str:
-    """Say what is wrong with one member, or nothing."""
+def _check_member(subject: object, name: str, wanted: _Method) -> str:
+    """Return the violation by one member, or an empty string."""
     is_class = isinstance(subject, type)
     looked_up = type(subject) if name.startswith("__") and not is_class else subject  # as ``async with`` does
     raw: object = inspect.getattr_static(looked_up, name, _ABSENT)
     if raw is _ABSENT or raw is None:
-        return f"{name} is missing: the contract has {_written(name, wanted)}"
+        return f"{name} is missing: the contract has {_format_method(name, wanted)}"
     if raw is wanted:
-        return f"{name} is the protocol's own, which does nothing: implement {_written(name, wanted)}"
+        return f"{name} is the protocol's own, which does nothing: implement {_format_method(name, wanted)}"
     if isinstance(raw, FunctionType) and (is_class or name not in getattr(subject, "__dict__", ())):
-        return _misfit_of_method(name, raw, wanted)
+        return _check_method(name, raw, wanted)
     if is_class and hasattr(raw, "__get__") and not isinstance(raw, classmethod | staticmethod):
-        return ""  # a property: only an instance can tell
+        return ""  # a property: only an instance has its value
     try:
         member: object = getattr(subject, name)
     except Exception as error:  # noqa: BLE001 -- a property of foreign code
         return f"{name} cannot be read: {type(error).__name__}: {error}"
-    return _misfit(name, member, wanted)
+    return _check_callable(name, member, wanted)
 
 
 @lru_cache(maxsize=1024)
-def _misfit_of_method(name: str, function: FunctionType, wanted: _Function) -> str:
-    """Judge a method once, whatever number of objects have it: reading signatures is what a gate spends its time on."""
-    return _misfit(name, MethodType(function, _ABSENT), wanted)
+def _check_method(name: str, function: FunctionType, wanted: _Method) -> str:
+    """Check a method once for all objects that have it: most of the gate's time goes into reading signatures."""
+    return _check_callable(name, MethodType(function, _ABSENT), wanted)
 
 
-def _misfit(name: str, member: object, wanted: _Function) -> str:
+def _check_callable(name: str, member: object, wanted: _Method) -> str:
     if not callable(member):
-        return f"{name} is not callable, it is {type(member).__name__}: the contract has {_written(name, wanted)}"
+        return f"{name} is not callable, it is {type(member).__name__}: the contract has {_format_method(name, wanted)}"
     awaited = inspect.iscoroutinefunction(wanted)
     if awaited != _is_async(member):
-        advice = "is not async: write async def" if awaited else "is async, and nobody awaits it: write def"
-        return f"{name} {advice}; the contract has {_written(name, wanted)}"
+        advice = "is not async: write async def" if awaited else "is async, but is never awaited: write def"
+        return f"{name} {advice}; the contract has {_format_method(name, wanted)}"
     try:
         signature = inspect.signature(member)
-    except (TypeError, ValueError):  # C code, mostly: what cannot be read passes
+    except (TypeError, ValueError):  # mostly C code: a signature that cannot be read passes
         return ""
-    refusal = next(_refusals(signature, _contract(wanted)), "")
+    refusal = next(_try_calls(signature, _read_signature(wanted)), "")
     if not refusal:
         return ""
-    return f"{name}{_plain(signature)} {refusal}; the contract has {_written(name, wanted)}"
+    return f"{name}{_format_signature(signature)} {refusal}; the contract has {_format_method(name, wanted)}"
 
 
 def _is_async(member: object) -> bool:
@@ -127,8 +127,8 @@ def _is_async(member: object) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call)
 
 
-def _refusals(signature: inspect.Signature, contract: inspect.Signature) -> Iterator[str]:
-    """Try the calls that the contract allows: positions alone, the fewest, and keywords alone."""
+def _try_calls(signature: inspect.Signature, contract: inspect.Signature) -> Iterator[str]:
+    """Try the calls that the contract allows: all by position, the required ones only, and all by keyword."""
     lacking = [each.name for each in contract.parameters.values() if each.kind is each.KEYWORD_ONLY]
     lacking = [name for name in lacking if not _takes_keyword(signature, name)]
     if lacking:
@@ -160,19 +160,19 @@ def _takes_keyword(signature: inspect.Signature, name: str) -> bool:
     return named or any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
 
 
-def _contract(wanted: _Function) -> inspect.Signature:
-    """Return the contract's signature without self."""
+def _read_signature(wanted: _Method) -> inspect.Signature:
+    """Return the signature of a contract's method, without self."""
     signature = inspect.signature(wanted)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-def _written(name: str, wanted: _Function) -> str:
-    prefix = "async def" if inspect.iscoroutinefunction(wanted) else "def"
-    return f"{prefix} {name}{_plain(_contract(wanted), 'self')}"
+def _format_method(name: str, wanted: _Method) -> str:
+    keyword = "async def" if inspect.iscoroutinefunction(wanted) else "def"
+    return f"{keyword} {name}{_format_signature(_read_signature(wanted), 'self')}"
 
 
-def _plain(signature: inspect.Signature, *first: str) -> str:
-    """Write a signature without annotations: what matters here is how to call it."""
+def _format_signature(signature: inspect.Signature, *first: str) -> str:
+    """Format a signature without annotations: what matters is how to call it."""
     bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     text = str(signature.replace(parameters=bare, return_annotation=signature.empty))
     return f"({', '.join([*first, text[1:-1]]).rstrip(', ')})"

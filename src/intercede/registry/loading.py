@@ -9,7 +9,7 @@ from typing import cast
 
 from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
 from intercede.plugin import Plugin, how_to_install
-from intercede.registry.gate import violations, violations_of_class
+from intercede.registry.gate import find_class_violations, find_violations
 from intercede.registry.options import Target
 from intercede.registry.precedence import described
 
@@ -55,7 +55,7 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], ins
         raise
     except BaseException as error:
         raise load_error(plugin, "made", error, instead) from error
-    found = violations(made, plugin.group)
+    found = find_violations(made, plugin.group)
     if found:
         raise _contract_error(plugin, found, instead)
     return made
@@ -64,7 +64,7 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], ins
 def _unmade(target: Target, group: str) -> tuple[str, ...]:
     """Judge a class that Python will not make an object of, because methods of a protocol it inherits are missing."""
     if isinstance(target, type) and getattr(target, "__abstractmethods__", None):
-        return violations_of_class(cast("type[object]", target), group)
+        return find_class_violations(cast("type[object]", target), group)
     return ()
 
 

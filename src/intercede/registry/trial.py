@@ -9,7 +9,7 @@ from typing import IO, cast
 from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
 from intercede.forkserver import ForkServer, ForkServerError
 from intercede.plugin import Plugin
-from intercede.registry.gate import violations_of_class
+from intercede.registry.gate import find_class_violations
 from intercede.registry.loading import construct, imported, load_error
 from intercede.registry.options import Target, needed
 
@@ -88,4 +88,4 @@ def _problems(plugin: Plugin) -> tuple[str, ...]:
 
 def _of_class(target: Target, group: str) -> tuple[str, ...]:
     """Judge a target that cannot be called without options, as far as a class tells."""
-    return violations_of_class(cast("type[object]", target), group) if isinstance(target, type) else ()
+    return find_class_violations(cast("type[object]", target), group) if isinstance(target, type) else ()

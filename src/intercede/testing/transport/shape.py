@@ -1,6 +1,6 @@
 """IC-TRANSPORT: what a transport looks like, and what it answers."""
 
-from intercede.registry.gate import violations
+from intercede.registry.gate import find_violations
 from intercede.testing.clauses import MUST, clause
 from intercede.testing.context import CheckFailed, Context, shown
 from intercede.testing.transport.runs import ran
@@ -22,7 +22,7 @@ async def check_shape(context: Context) -> None:
         transport = context.transport()
     except Exception as error:
         raise CheckFailed("a transport to be made", f"making it raised {shown(error)}") from error
-    found = violations(transport, "transports")
+    found = find_violations(transport, "transports")
     context.expect(not found, expected="an object of a transport's shape", observed="; ".join(found))
 
 
