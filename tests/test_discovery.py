@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import intercede
 from intercede import discovery
-from intercede.discovery import entries, scan, strays
+from intercede.discovery import read_entries, read_unknown_groups, scan
 from intercede.plugin import Plugin, canonicalize_name, how_to_install, is_name
 from intercede.registry.precedence import pins
 
@@ -102,7 +102,7 @@ def test_an_entry_in_a_misspelt_group_is_a_problem(tmp_path: Path, heading: str,
     install(tmp_path, "other-1.dist-info", "[other]\nx = intercede.transports:X\n[intercede]\ny = m:Y\n")
 
     assert [each.name for each in found(tmp_path)] == ["t"]
-    assert problems(tmp_path) == [f"mist 0.1 declares wrong in {heading.strip()!r}, which is no group{says}"]
+    assert problems(tmp_path) == [f"mist 0.1 declares wrong in {heading.strip()!r}, which is not a group{says}"]
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_what_merely_calls_itself_intercede_is_not_built_in(tmp_path: Path) -> N
     assert [(e.builtin, e.status) for e in plugins if e.name == "local"] == [(False, "ignored"), (True, "active")]
     rival = next(each for each in plugins if each.name == "mine")
     assert rival.status == "ignored"
-    assert "does not lie beside the running one" in rival.reason
+    assert "is not beside the running one" in rival.reason
 
 
 def test_an_editable_install_is_recognised_by_its_own_pth_file(tmp_path: Path) -> None:
@@ -517,8 +517,10 @@ def test_importing_it_loads_nothing_slow(module: str) -> None:
 def test_no_bytes_make_reading_raise(data: bytes) -> None:
     """Whatever stands in entry_points.txt is read or malformed; behind a heading of ours as well."""
     for text in (data, b"[intercede.transports]\n" + data):
-        assert all(len(entry) == 4 for entry in entries(text))
-    assert all(heading == "intercede.x" for heading, _ in strays(b"[intercede.x]\n" + data.replace(b"[", b"")))
+        assert all(len(entry) == 4 for entry in read_entries(text))
+    assert all(
+        heading == "intercede.x" for heading, _ in read_unknown_groups(b"[intercede.x]\n" + data.replace(b"[", b""))
+    )
 
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
@@ -530,7 +532,7 @@ def test_what_is_well_formed_reads_as_importlib_metadata_reads_it(declared: dict
     )
     theirs = _Foreign("", text).entry_points
 
-    assert [(name, target) for _, name, target, problem in entries(text.encode()) if not problem] == [
+    assert [(name, target) for _, name, target, problem in read_entries(text.encode()) if not problem] == [
         (each.name, each.value) for each in theirs
     ]
 
@@ -784,7 +786,7 @@ def test_another_project_in_the_same_directory_takes_no_built_in_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two installers that know nothing of each other put both there; the built-ins are those of who declares them."""
-    monkeypatch.setattr(discovery, "_HOME", str(tmp_path))
+    monkeypatch.setattr(discovery, "_RUNNING_FROM", str(tmp_path))
     install(tmp_path, "intercede-0.0.1a1.dist-info", "")
     install(tmp_path, "intercede-0.1.0.dist-info")
 

@@ -263,7 +263,7 @@ def test_what_lies_in_the_working_directory_never_covers_a_built_in(
     assert registry.resolve("transports", "fresh").distribution == "here"
     assert statuses(registry, "transports", "local") == {"here": "ignored", "intercede": "active"}
     registry.prefer("transports", "local", "here")
-    with pytest.raises(PluginPinError, match="it is ignored: lies in the working directory only"):
+    with pytest.raises(PluginPinError, match="it is ignored: found in the working directory only"):
         registry.resolve("transports", "local")
 
 

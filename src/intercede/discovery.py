@@ -1,11 +1,11 @@
-"""What the environment offers: entry points read from metadata, nothing imported.
+"""Find the plugins in the environment: entry points are read from metadata, and nothing is imported.
 
-``importlib.metadata`` would do, at five times the cost, and one bad file of an unrelated distribution makes its
-``entry_points()`` raise for everybody. So ordinary directories are scanned here by hand, each file on its own; zip
-files and foreign finders still go through it, one distribution at a time.
+``importlib.metadata`` costs five times as much, and its ``entry_points()`` raises if one file of an unrelated
+distribution is bad. So this module scans ordinary directories itself, each file separately. Zip files and foreign
+finders still go through ``importlib.metadata``, one distribution at a time.
 
-What counts as a distribution is what pip counts: metadata under a name that a project may have. A directory of any
-other name, one without METADATA beside a whole one, and a second one beside the first are told as problems.
+The same directories count as distributions as for pip: metadata under a name that a project may have. A directory with
+another name, one without METADATA beside a complete one, and a second one beside the first are reported as problems.
 """
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _frozen_importlib_external import PathFinder  # importlib.machinery has it as well, and is slow to load
 
 from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, nearest
 
@@ -20,70 +21,71 @@ TYPE_CHECKING = False  # importing typing for it would cost more than the scan o
 if not TYPE_CHECKING:
     from _collections_abc import Callable, Iterable, Iterator  # collections.abc loads collections
 
-    Distribution = object  # for whoever evaluates annotations, as typing.get_type_hints does
-else:  # typeguard takes the last import of a name for what it is, and knows generators by collections.abc only
+    Distribution = object  # so that typing.get_type_hints can evaluate annotations
+else:  # typeguard uses the last import of a name, and recognizes generators by collections.abc only
     from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import Distribution
 
-__all__ = ["entries", "scan", "strays"]
+__all__ = ["read_entries", "read_unknown_groups", "scan"]
 
-_PREFIX = b"intercede."
-_METADATA = (".dist-info", ".egg-info")
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # what is really a fifo must not stop the scan
+_GROUP_PREFIX = b"intercede."
+_METADATA_SUFFIXES = (".dist-info", ".egg-info")
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a fifo must not block the scan
 _CHUNK = 1 << 16
 _LIMIT = 1 << 20
 
 
 def scan(path: Iterable[object]) -> tuple[list[Plugin], list[str]]:
-    """Read the candidates of every group from the metadata on ``path``, and from foreign finders.
+    """Read the candidates of all groups from the metadata on ``path`` and from foreign finders.
 
-    Raises nothing for what a distribution did wrong: a bad entry is a ``malformed`` candidate. The others are
-    ``active`` as far as discovery can tell, or ``ignored``.
+    An error in a distribution raises nothing: a bad entry becomes a ``malformed`` candidate. The others are ``active``,
+    as far as discovery can decide it, or ``ignored``.
 
     Args:
         path: Directories and zip files, as in ``sys.path``.
 
     Returns:
-        The candidates, sorted, and the problems, a sentence each: a file or a finder that could not be read, metadata
-        that cannot be a distribution's or is there twice, an entry in what begins like a group of ours and is none, and
-        an intercede that is not the running one.
+        The candidates, sorted, and the problems, one sentence each: a file or a finder that could not be read,
+        metadata that is duplicated or has a name that no distribution can have, an entry in an unknown group
+        ``intercede.*``, and an intercede that is not the running one.
     """
     problems: list[str] = []
     found: dict[str, list[_Metadata]] = {}
-    for metadata in _every_metadata(path, problems):
-        if metadata.is_named():
+    for metadata in _find_metadata(path, problems):
+        if metadata.has_valid_name():
             found.setdefault(metadata.distribution, []).append(metadata)
         elif metadata.data:
-            problems.append(_unnamed(metadata))
-    own, foreign = _own(found.pop(OURS, []))
-    plugins = _candidates(_counting(own, problems), builtin=True) if own else []
-    problems += _not_this_one(own, foreign)
-    covered = {(plugin.group, plugin.name) for plugin in plugins}
+            problems.append(_describe_bad_name(metadata))
+    own, foreign = _separate_own(found.pop(OURS, []))
+    plugins = _make_plugins(_select_copies(own, problems), builtin=True) if own else []
+    problems += _describe_impostors(own, foreign)
+    builtins = {(plugin.group, plugin.name) for plugin in plugins}
     for copies in found.values():
-        counting = _counting(copies, problems)
-        plugins += [_unless_covering(plugin, counting[0], covered) for plugin in _candidates(counting)]
-        problems += [sentence for each in counting for sentence in each.strays()]
+        selected = _select_copies(copies, problems)
+        plugins += [_refuse_shadowing(plugin, selected[0], builtins) for plugin in _make_plugins(selected)]
+        problems += [sentence for each in selected for sentence in each.describe_unknown_groups()]
     for metadata in foreign:
-        reason = f"calls itself intercede, but does not lie beside the running one in {_HOME}"
-        plugins += [plugin.with_status("ignored", reason) for plugin in metadata.plugins()]
-    return sorted(plugins, key=_order), sorted(dict.fromkeys(problems))
+        reason = f"is named intercede, but is not beside the running one in {_RUNNING_FROM}"
+        plugins += [plugin.with_status("ignored", reason) for plugin in metadata.make_plugins()]
+    return sorted(plugins, key=_get_sort_key), sorted(dict.fromkeys(problems))
 
 
-def _order(plugin: Plugin) -> tuple[str, str, str, str, str]:
+def _get_sort_key(plugin: Plugin) -> tuple[str, str, str, str, str]:
     return plugin.group, plugin.name, plugin.distribution, plugin.target, plugin.location
 
 
-def _unless_covering(plugin: Plugin, metadata: _Metadata, covered: set[tuple[str, str]]) -> Plugin:
-    if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in covered:
+def _refuse_shadowing(plugin: Plugin, metadata: _Metadata, builtins: set[tuple[str, str]]) -> Plugin:
+    """Ignore a candidate from the working directory if it has the name of a built-in."""
+    if plugin.status != "active" or not metadata.in_working_directory or (plugin.group, plugin.name) not in builtins:
         return plugin
     return plugin.with_status(
         "ignored",
-        "lies in the working directory only, and what lies there never covers a built-in: "
+        "found in the working directory only, where no plugin shadows a built-in: "
         f"install {plugin.distribution} to use it",
     )
 
 
-# Metadata: one directory on the path may hold thousands of these, so only those that may matter become objects.
+# Metadata: a directory on the path may hold thousands, so only relevant ones become objects.
 
 
 class _Metadata:
@@ -103,23 +105,23 @@ class _Metadata:
         self.version = version
         self.root = root  # the directory or zip file on the path
         self.location = location
-        self.data = data  # entry_points.txt, or nothing where it holds nothing of ours
-        self.rank = rank  # in the working directory, index of the root, egg-info, name: the lowest counts
+        self.data = data  # entry_points.txt, or empty if it has no group of ours
+        self.rank = rank  # in the working directory, index of the root, egg-info, name: the lowest wins
         self.in_working_directory = rank[0]
 
-    def is_named(self) -> bool:
-        """Tell whether a distribution may have that name and version. While pip upgrades, ``polite`` is ``~olite``."""
+    def has_valid_name(self) -> bool:
+        """Return whether a distribution can have this name and version. pip upgrades ``polite`` as ``~olite``."""
         version = self.version.replace("+", ".").replace("!", ".")
         return is_name(self.distribution) and self.distribution[-1].isalnum() and (not version or is_name(version))
 
     def is_leftover(self) -> bool:
-        """Tell whether what tells the name and version is missing or empty, as after an interrupted upgrade."""
-        told = any(_is_filled(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO"))
-        return not told and os.path.isdir(self.location)
+        """Return whether METADATA is missing or empty, as after an interrupted upgrade."""
+        is_complete = any(_has_content(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO"))
+        return not is_complete and os.path.isdir(self.location)
 
-    def plugins(self, *, builtin: bool = False) -> list[Plugin]:
-        """Make a candidate of each entry of ours."""
-        version = self._version()
+    def make_plugins(self, *, builtin: bool = False) -> list[Plugin]:
+        """Make a candidate from each entry in our groups."""
+        version = self._find_version()
         return [
             Plugin(
                 group=group,
@@ -132,62 +134,62 @@ class _Metadata:
                 status="malformed" if problem else "active",
                 reason=problem,
             )
-            for group, name, target, problem in entries(self.data)
+            for group, name, target, problem in read_entries(self.data)
         ]
 
-    def described(self) -> str:
-        """Name the distribution with its version, as people write it."""
-        return f"{self.distribution} {self._version()}".rstrip()
+    def describe(self) -> str:
+        """Return the distribution with its version, as people write it."""
+        return f"{self.distribution} {self._find_version()}".rstrip()
 
-    def strays(self) -> list[str]:
-        """Say of each entry in a group that is none of ours, but is called as if it were."""
+    def describe_unknown_groups(self) -> list[str]:
+        """Describe each entry in a group ``intercede.*`` that does not exist, one sentence each."""
         return [
-            f"{self.described()} declares {name} in {heading!r}, which is no group{_nearest_group(heading)}"
-            for heading, name in strays(self.data)
+            f"{self.describe()} declares {name} in {heading!r}, which is not a group{_suggest_group(heading)}"
+            for heading, name in read_unknown_groups(self.data)
         ]
 
-    def _version(self) -> str:
-        return self.version or _version_in(self.location)
+    def _find_version(self) -> str:
+        return self.version or _read_version(self.location)
 
 
-def _is_filled(path: str) -> bool:
+def _has_content(path: str) -> bool:
     try:
         return os.stat(path).st_size > 0
     except OSError:
         return False
 
 
-def _unnamed(metadata: _Metadata) -> str:
+def _describe_bad_name(metadata: _Metadata) -> str:
     return (
-        f"{metadata.location} cannot be a distribution's: {metadata.described()!r} is no name and version of one, so what it "
-        "declares does not count. Installers leave such directories when they are interrupted: remove it"
+        f"{metadata.location} cannot be a distribution's: {metadata.describe()!r} is not a valid name and "
+        "version, so its entries are ignored. An interrupted installer leaves such directories behind: remove it"
     )
 
 
-def _counting(copies: list[_Metadata], problems: list[str]) -> list[_Metadata]:
-    """Choose the copy that counts, the first on the path, and return it with its twins: copies in the same directory.
+def _select_copies(copies: list[_Metadata], problems: list[str]) -> list[_Metadata]:
+    """Return the first copy on the path, with its twins: the copies in the same directory.
 
-    A leftover never counts while there is a real one.
+    A leftover is selected only if there is no complete copy.
     """
     ranked = sorted(copies, key=lambda each: each.rank)
     leftovers = [each for each in ranked if each.is_leftover()]
-    problems += map(_left_over, [each for each in leftovers if each.data])
-    real = [each for each in ranked if each not in leftovers]
-    live = next(iter(real or [each for each in ranked if each.data] or ranked))
-    beside = [each for each in real if each.rank[1] == live.rank[1]]
+    problems += map(_describe_leftover, [each for each in leftovers if each.data])
+    complete = [each for each in ranked if each not in leftovers]
+    first = next(iter(complete or [each for each in ranked if each.data] or ranked))
+    beside = [each for each in complete if each.rank[1] == first.rank[1]]
     if len(beside) > 1:
-        problems.append(_doubled(beside))
-    return [each for each in beside if each.rank[:-1] == live.rank[:-1]] or [live]
+        problems.append(_describe_duplicates(beside))
+    return [each for each in beside if each.rank[:-1] == first.rank[:-1]] or [first]
 
 
-def _left_over(metadata: _Metadata) -> str:
+def _describe_leftover(metadata: _Metadata) -> str:
     return (
-        f"{metadata.location} has no METADATA, so it is a leftover of an installation that was interrupted: "
+        f"{metadata.location} has no METADATA, so an interrupted installation left it behind: "
         f"remove it, and install {metadata.distribution} again"
     )
 
 
-def _doubled(copies: list[_Metadata]) -> str:
+def _describe_duplicates(copies: list[_Metadata]) -> str:
     return (
         f"{copies[0].distribution} has its metadata twice in one directory: "
         f"{' and '.join(each.location for each in copies)}. One is left over: remove it, or remove both and install "
@@ -195,83 +197,88 @@ def _doubled(copies: list[_Metadata]) -> str:
     )
 
 
-def _candidates(copies: list[_Metadata], *, builtin: bool = False) -> list[Plugin]:
-    """Make a candidate of each entry. Of twins that counts on which they agree, for nothing tells which one is left over."""
-    plugins = [plugin for each in copies for plugin in each.plugins(builtin=builtin)]
+def _make_plugins(copies: list[_Metadata], *, builtin: bool = False) -> list[Plugin]:
+    """Make a candidate from each entry. If there are twins, entries that only one of them has are ignored.
+
+    Which of the twins is left over cannot be known.
+    """
+    plugins = [plugin for each in copies for plugin in each.make_plugins(builtin=builtin)]
     if len(copies) == 1 or not plugins:
         return plugins
-    declared = [{_entry_of(plugin) for plugin in each.plugins()} for each in copies]
+    declared = [{_get_entry(plugin) for plugin in each.make_plugins()} for each in copies]
     agreed = declared[0].intersection(*declared[1:])
     version = plugins[0].version if len({plugin.version for plugin in plugins}) == 1 else ""
-    reason = f"its two directories of metadata differ about it. {_doubled(copies)}"
+    reason = f"its two metadata directories disagree about it. {_describe_duplicates(copies)}"
     return [
         plugin.with_status(plugin.status, plugin.reason, version)
         if entry in agreed
         else plugin.with_status("ignored", reason)
-        for entry, plugin in {_entry_of(each): each for each in reversed(plugins)}.items()
+        for entry, plugin in {_get_entry(each): each for each in reversed(plugins)}.items()
     ]
 
 
-def _entry_of(plugin: Plugin) -> tuple[str, str, str]:
+def _get_entry(plugin: Plugin) -> tuple[str, str, str]:
     return plugin.group, plugin.name, plugin.target
 
 
-def _own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
-    """Tell our own metadata from that of other copies, and of others that bear our name."""
-    ours = [each for each in copies if each.data]  # what declares no built-in is another project's
-    own = [each for each in ours if _same(each.root, _HOME)] or [each for each in ours if _leads_home(each)]
+def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
+    """Separate the metadata of the running intercede from that of other copies and of other projects of that name."""
+    ours = [each for each in copies if each.data]  # a project without our built-ins is another one
+    beside = [each for each in ours if _is_same_file(each.root, _RUNNING_FROM)]
+    own = beside or [each for each in ours if _is_editable_install(each)]
     return own, [each for each in copies if each not in own]
 
 
-def _not_this_one(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
-    """Say that our own metadata is missing, and which other ``intercede`` an installer takes for this one."""
+def _describe_impostors(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
+    """Report that our own metadata is missing, and any other ``intercede`` that an installer mistakes for this one."""
     before = [each for each in foreign if not own or each.root == own[0].root or each.rank < own[0].rank]
-    missing = f"the metadata of intercede was not found beside {_HOME}, so it has no built-ins; {_AGAIN}"
-    return [missing] * (not own) + [_other(each) for each in before if not each.is_leftover()]
+    missing = f"the metadata of intercede was not found beside {_RUNNING_FROM}, so it has no built-ins; {_REINSTALL}"
+    return [missing] * (not own) + [_describe_impostor(each) for each in before if not each.is_leftover()]
 
 
-def _other(metadata: _Metadata) -> str:
+def _describe_impostor(metadata: _Metadata) -> str:
     what = "another copy than" if metadata.data else "another project of that name, without a built-in, and not"
     return (
-        f"{metadata.described()} in {metadata.location} is {what} the running one in {_HOME}. A package that depends on "
-        f"'intercede' may have brought it in: 'intercede>=0.1' does not. Uninstall it, and {_AGAIN}"
+        f"{metadata.describe()} in {metadata.location} is {what} the running one in {_RUNNING_FROM}. A package that "
+        f"depends on 'intercede' may have installed it; 'intercede>=0.1' does not. Uninstall it, and {_REINSTALL}"
     )
 
 
-_AGAIN = f"install this one from where it came from, a path or a URL: {how_to_install()}"
+_REINSTALL = f"install this one from where it came from, a path or a URL: {how_to_install()}"
 
 
-_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_RUNNING_FROM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _leads_home(metadata: _Metadata) -> bool:
-    """Whether it is the editable install of the running package: a .pth file of its own names our directory."""
+def _is_editable_install(metadata: _Metadata) -> bool:
+    """Return whether it is the editable install of the running package: one of its .pth files names our directory."""
     try:
-        record = _read(f"{metadata.location}/RECORD").decode("utf-8", "replace")
+        record = _read_file(f"{metadata.location}/RECORD").decode("utf-8", "replace")
         names = [line.partition(",")[0] for line in record.splitlines() if ".pth," in line]
-        lines = [line for name in names for line in _read(f"{metadata.root}/{name}").splitlines()]
-    except (OSError, ValueError):  # the latter: a name that no file has, with a NUL
+        lines = [line for name in names for line in _read_file(f"{metadata.root}/{name}").splitlines()]
+    except (OSError, ValueError):  # ValueError: a name with a NUL
         return False
-    return any(_same(os.path.join(metadata.root, os.fsdecode(line.strip())), _HOME) for line in lines if line.strip())
+    paths = [os.path.join(metadata.root, os.fsdecode(line.strip())) for line in lines if line.strip()]
+    return any(_is_same_file(path, _RUNNING_FROM) for path in paths)
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_file(one: str, other: str) -> bool:
     try:
-        return _identity(one) == _identity(other)
+        return _get_identity(one) == _get_identity(other)
     except (OSError, ValueError):
         return False
 
 
-def _identity(path: str) -> tuple[int, int]:
+def _get_identity(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
-def _version_in(location: str) -> str:
-    """Read the version from the metadata itself, for a directory whose name has none."""
+def _read_version(location: str) -> str:
+    """Read the version from the metadata, for a directory whose name has none."""
     for name in ("METADATA", "PKG-INFO"):
         try:
-            head = _read(f"{location}/{name}").partition(b"\n\n")[0]
+            head = _read_file(f"{location}/{name}").partition(b"\n\n")[0]
         except OSError:
             continue
         for line in head.decode("utf-8", "replace").splitlines():
@@ -283,59 +290,60 @@ def _version_in(location: str) -> str:
 # The path
 
 
-def _every_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
-    """Yield each metadata that holds entries of ours, and each other copy of those distributions."""
+def _find_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
+    """Yield all metadata with entries in our groups, and every other copy of those distributions."""
     listed: list[tuple[str, bool, int, str, bytes]] = []
     rest: list[_Metadata] = []
-    here = _working_directory()
+    here = _identify_working_directory()
     seen: set[tuple[int, int]] = set()
-    directories = [entry for entry in path if isinstance(entry, str)]  # what else lies there, imports skip as well
+    directories = [entry for entry in path if isinstance(entry, str)]  # imports skip other objects as well
     for index, entry in enumerate(directories):
         try:
             root = os.path.abspath(entry)
-            identity = _identity(root)
-            names = [] if identity in seen else _listed(root)
+            identity = _get_identity(root)
+            names = [] if identity in seen else _list_metadata(root)
         except (FileNotFoundError, ValueError):
             continue
         except NotADirectoryError:
-            rest += _through_importlib(_in_file(entry), index, problems)
+            rest += _read_distributions(_find_distributions(None, entry), index, problems)
             continue
         except OSError as error:
             problems.append(f"{entry} cannot be listed: {error.strerror}")
             continue
         seen.add(identity)
-        in_working_directory = identity == here and not _is_site(root)
+        in_working_directory = identity == here and not _is_site_directory(root)
         listed += [
-            (root, in_working_directory, index, name, _entry_points(f"{root}/{name}", problems)) for name in names
+            (root, in_working_directory, index, name, _read_entry_points(f"{root}/{name}", problems)) for name in names
         ]
         if root.lower().endswith(".egg"):
-            rest += _in_egg(root, (in_working_directory, index, True, "EGG-INFO"), problems)
-    for index, finder in enumerate(_foreign_finders(), len(directories)):
-        rest += _through_importlib(finder, index, problems)
-    yield from _that_matter(listed, rest)
+            rest += _read_egg(root, (in_working_directory, index, True, "EGG-INFO"), problems)
+    for index, finder in enumerate(_list_foreign_finders(), len(directories)):
+        rest += _read_distributions(finder, index, problems)
+    yield from _select_relevant(listed, rest)
 
 
-def _listed(root: str) -> list[str]:
-    return sorted(name for name in os.listdir(root) if name.lower().endswith(_METADATA))
+def _list_metadata(root: str) -> list[str]:
+    return sorted(name for name in os.listdir(root) if name.lower().endswith(_METADATA_SUFFIXES))
 
 
-def _in_egg(root: str, rank: tuple[bool, int, bool, str], problems: list[str]) -> list[_Metadata]:
-    """Read the metadata of an egg, a directory whose own name tells its distribution: ``polite-0.1-py3.11.egg``."""
+def _read_egg(root: str, rank: tuple[bool, int, bool, str], problems: list[str]) -> list[_Metadata]:
+    """Read the metadata of an egg, a directory with the distribution in its name: ``polite-0.1-py3.11.egg``."""
     location = f"{root}/EGG-INFO"
     if not os.path.isdir(location):
         return []
-    distribution, version = _split(root.rpartition("/")[2][:-4] + ".egg-info")
-    data = _entry_points(location, problems)
+    distribution, version = _parse_directory_name(root.rpartition("/")[2][:-4] + ".egg-info")
+    data = _read_entry_points(location, problems)
     return [_Metadata(distribution=distribution, version=version, root=root, location=location, data=data, rank=rank)]
 
 
-def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> Iterator[_Metadata]:
-    wanted = {_split(name)[0] for *_, name, data in listed if data} | {each.distribution for each in rest if each.data}
-    wanted.add(OURS)
-    beginnings = tuple({each.partition("-")[0] for each in wanted})  # a quick look spares most names the slow one
+def _select_relevant(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Metadata]) -> Iterator[_Metadata]:
+    wanted = {OURS}
+    wanted |= {_parse_directory_name(name)[0] for *_, name, data in listed if data}
+    wanted |= {each.distribution for each in rest if each.data}
+    beginnings = tuple({each.partition("-")[0] for each in wanted})  # saves parsing most names
     for root, in_working_directory, index, name, data in listed:
-        if name.lower().startswith(beginnings) and _split(name)[0] in wanted:
-            distribution, version = _split(name)
+        if name.lower().startswith(beginnings) and _parse_directory_name(name)[0] in wanted:
+            distribution, version = _parse_directory_name(name)
             yield _Metadata(
                 distribution=distribution,
                 version=version,
@@ -347,8 +355,8 @@ def _that_matter(listed: list[tuple[str, bool, int, str, bytes]], rest: list[_Me
     yield from (each for each in rest if each.distribution in wanted)
 
 
-def _split(directory: str) -> tuple[str, str]:
-    """Tell distribution and version from a directory's name."""
+def _parse_directory_name(directory: str) -> tuple[str, str]:
+    """Return the distribution and the version in a directory's name."""
     stem, _, kind = directory.rpartition(".")
     if kind.lower() == "egg-info":  # name[-version[-python]]
         name, _, tail = stem.partition("-")
@@ -357,20 +365,20 @@ def _split(directory: str) -> tuple[str, str]:
     return (canonicalize_name(name), version) if dash else (canonicalize_name(version), "")
 
 
-def _entry_points(directory: str, problems: list[str]) -> bytes:
-    """Read one entry_points.txt; empty where there is none or where it holds nothing of ours."""
+def _read_entry_points(directory: str, problems: list[str]) -> bytes:
+    """Read one entry_points.txt; empty if there is none, or if it has no group of ours."""
     try:
-        data = _read(f"{directory}/entry_points.txt")
+        data = _read_file(f"{directory}/entry_points.txt")
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
         problems.append(f"{directory}/entry_points.txt cannot be read: {error.strerror or error}")
         return b""
-    return data if _PREFIX in data else b""
+    return data if _GROUP_PREFIX in data else b""
 
 
-def _read(path: str) -> bytes:
-    """Read a small file, at a third of what open() costs."""
+def _read_file(path: str) -> bytes:
+    """Read a small file, at a third of the cost of open()."""
     descriptor = os.open(path, _FLAGS)
     try:
         data = chunk = os.read(descriptor, _CHUNK)
@@ -384,49 +392,40 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _working_directory() -> tuple[int, int] | None:
+def _identify_working_directory() -> tuple[int, int] | None:
     try:
-        return _identity(".")
-    except OSError:  # removed under our feet
+        return _get_identity(".")
+    except OSError:  # it was removed
         return None
 
 
-def _is_site(directory: str) -> bool:
-    """Whether somebody merely stands in a directory where installers put things."""
-    import site  # noqa: PLC0415 -- rarely asked
+def _is_site_directory(directory: str) -> bool:
+    """Return whether installers put packages into a directory: then it may also be the working directory."""
+    import site  # noqa: PLC0415 -- rarely needed
 
-    return any(_same(directory, each) for each in (*site.getsitepackages(), site.getusersitepackages()))
-
-
-# What only importlib.metadata can see
+    return any(_is_same_file(directory, each) for each in (*site.getsitepackages(), site.getusersitepackages()))
 
 
-def _foreign_finders() -> Iterator[Iterable[Distribution]]:
-    from _frozen_importlib_external import PathFinder  # noqa: PLC0415 -- loaded with the interpreter
+# Distributions that only importlib.metadata can find
 
+
+def _list_foreign_finders() -> Iterator[Iterable[Distribution]]:
     for finder in sys.meta_path:
-        find = getattr(finder, "find_distributions", None)
-        backport = type(finder).__module__.partition(".")[0] == "importlib_metadata"  # sees what we have scanned
+        find: Callable[..., Iterable[Distribution]] | None = getattr(finder, "find_distributions", None)
+        backport = type(finder).__module__.partition(".")[0] == "importlib_metadata"  # it finds the same as our scan
         if callable(find) and finder is not PathFinder and not backport:
-            yield _found_by(find)
+            yield _find_distributions(find)
 
 
-def _found_by(find: Callable[..., object]) -> Iterator[Distribution]:
-    from importlib.metadata import DistributionFinder  # noqa: PLC0415 -- 35 ms, for those who have such a finder
-    from typing import cast  # noqa: PLC0415 -- as above
+def _find_distributions(find: Callable[..., Iterable[Distribution]] | None, *path: str) -> Iterator[Distribution]:
+    """Yield the distributions of one finder, or without it those of every finder on a path."""
+    from importlib.metadata import Distribution, DistributionFinder  # noqa: PLC0415 -- 35 ms, and rarely needed
 
-    found = find(DistributionFinder.Context())
-    yield from cast("Iterable[Distribution]", found)
-
-
-def _in_file(entry: str) -> Iterator[Distribution]:
-    from importlib.metadata import distributions  # noqa: PLC0415 -- 35 ms, for those who have such a path
-
-    yield from distributions(path=[entry])
+    yield from find(DistributionFinder.Context()) if find else Distribution.discover(path=list(path))
 
 
-def _through_importlib(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
-    """Read distributions one at a time; what one of them raises is a problem of its own."""
+def _read_distributions(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
+    """Read distributions one at a time, so that an error in one is a problem of that one only."""
     found: list[_Metadata] = []
     remaining = iter(distributions)
     while True:
@@ -438,12 +437,12 @@ def _through_importlib(distributions: Iterable[Distribution], index: int, proble
             problems.append(f"a finder of distributions failed: {type(error).__name__}: {error}")
             return found
         try:
-            found.append(_from_importlib(distribution, index))
+            found.append(_read_distribution(distribution, index))
         except Exception as error:  # noqa: BLE001 -- as above
             problems.append(f"{distribution!r} cannot be read: {type(error).__name__}: {error}")
 
 
-def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
+def _read_distribution(distribution: Distribution, index: int) -> _Metadata:
     root = str(distribution.locate_file("")).rstrip("/")
     data = (distribution.read_text("entry_points.txt") or "").encode()
     name = distribution.metadata["Name"]
@@ -453,8 +452,8 @@ def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
         distribution=canonicalize_name(name),
         version=distribution.version or "",
         root=root,
-        location=str(getattr(distribution, "_path", root)).rstrip("/"),  # as pip asks for it: nothing public tells
-        data=data if _PREFIX in data else b"",
+        location=str(getattr(distribution, "_path", root)).rstrip("/"),  # as pip does: no public attribute has it
+        data=data if _GROUP_PREFIX in data else b"",
         rank=(False, index, False, name),
     )
 
@@ -462,13 +461,13 @@ def _from_importlib(distribution: Distribution, index: int) -> _Metadata:
 # entry_points.txt
 
 
-def entries(data: bytes) -> list[tuple[str, str, str, str]]:
-    """Read the entries of our groups: group, name, target, and what is wrong with it or an empty text.
+def read_entries(data: bytes) -> list[tuple[str, str, str, str]]:
+    """Read the entries in our groups: group, name, target, and the problem with it or an empty string.
 
-    Lines are decoded one by one, so a bad line spoils its own entry and no other.
+    Lines are decoded one at a time, so that a bad line affects its own entry only.
     """
-    groups = {_PREFIX + group.encode(): group for group in GROUPS}
-    read = [(groups[heading], *_entry(line)) for heading, line in _lines(data) if heading in groups]
+    groups = {_GROUP_PREFIX + group.encode(): group for group in GROUPS}
+    read = [(groups[heading], *_parse_entry(line)) for heading, line in _split_lines(data) if heading in groups]
     targets: dict[tuple[str, str], set[str]] = {}
     for group_, name, target, _ in read:
         targets.setdefault((group_, name), set()).add(target)
@@ -478,19 +477,19 @@ def entries(data: bytes) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def strays(data: bytes) -> list[tuple[str, str]]:
-    """Read what stands in groups that begin as ours and are none: group, as it is written, and name."""
-    ours = {_PREFIX + group.encode() for group in GROUPS}
+def read_unknown_groups(data: bytes) -> list[tuple[str, str]]:
+    """Read the entries in groups ``intercede.*`` that do not exist: the group, as written, and the name."""
+    ours = {_GROUP_PREFIX + group.encode() for group in GROUPS}
     found = [
-        (heading.decode("utf-8", "backslashreplace"), _entry(line)[0])
-        for heading, line in _lines(data)
-        if heading.startswith(_PREFIX) and heading not in ours
+        (heading.decode("utf-8", "backslashreplace"), _parse_entry(line)[0])
+        for heading, line in _split_lines(data)
+        if heading.startswith(_GROUP_PREFIX) and heading not in ours
     ]
     return list(dict.fromkeys(found))
 
 
-def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each line that may be an entry, behind the heading that it stands under."""
+def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each line that may be an entry, after the heading above it."""
     heading = b""
     for raw in data.splitlines():
         line = raw.strip()
@@ -502,23 +501,23 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield heading, line
 
 
-def _nearest_group(heading: str) -> str:
-    """Compare what follows the common beginning, for with it everything is near."""
-    begin = _PREFIX.decode()
+def _suggest_group(heading: str) -> str:
+    """Suggest the nearest group. The prefix is left out of the comparison: with it, all groups are near."""
+    begin = _GROUP_PREFIX.decode()
     found = nearest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
     return found or f"; the groups are {', '.join(begin + group for group in GROUPS)}"
 
 
-def _entry(line: bytes) -> tuple[str, str, str]:
-    """Read ``name = module:attribute``: name, target, and what is wrong or an empty text."""
+def _parse_entry(line: bytes) -> tuple[str, str, str]:
+    """Read ``name = module:attribute``: name, target, and the problem with it or an empty string."""
     text = line.decode("utf-8", "backslashreplace")
     name, equals, value = (part.strip() for part in text.partition("="))
-    target = value.partition("[")[0].strip()  # extras are no longer recommended, and say nothing about the object
+    target = value.partition("[")[0].strip()  # extras are deprecated, and do not belong to the object
     module, _, attribute = (part.strip() for part in target.partition(":"))
     if not equals:
         return name, "", f"the line {text!r} has no '=': write NAME = MODULE:ATTRIBUTE"
     if not is_name(name):
-        return name, target, f"the name {name!r} is not made of letters, digits, '.', '_' and '-'"
+        return name, target, f"the name {name!r} may have letters, digits, '.', '_' and '-' only"
     if not _is_dotted(module) or (attribute and not _is_dotted(attribute)):
         return name, target, f"the target {value!r} is not MODULE:ATTRIBUTE"
     return name, f"{module}:{attribute}" if attribute else module, ""

@@ -146,9 +146,7 @@ def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, i
 def test_a_misspelt_group_is_warned_of_and_a_problem(intercede: Command, install: Install) -> None:
     """What stands in a group that is none is told by the list, by --check, and where it is then not found."""
     install("mist", "transport", "wronggroup")
-    told = (
-        "mist 1.0 declares wronggroup in 'intercede.transport', which is no group; did you mean 'intercede.transports'?"
-    )
+    told = "mist 1.0 declares wronggroup in 'intercede.transport', which is not a group; did you mean 'intercede.transports'?"
 
     listed, checked = intercede("plugins"), intercede("plugins", "transports", "--check")
 
