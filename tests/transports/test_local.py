@@ -21,7 +21,7 @@ from tests.sleepers import sleepers
 
 from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
 from intercede.contract.transport import CommandResult, Transport
-from intercede.transports import _family, local
+from intercede.transports import _process_tree, local
 from intercede.transports.local import LocalTransport
 
 ENDLESS = "while :; do sleep 1; done"
@@ -670,7 +670,7 @@ async def test_an_exit_code_that_somebody_else_took(
         monkeypatch.delattr("intercede.transports.local.os.pidfd_open")
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps then
     try:
-        with pytest.raises(TransportError, match="cannot be told") as raised:
+        with pytest.raises(TransportError, match="exit code is lost") as raised:
             await transport.run(["sh", "-c", "exit 7"])
     finally:
         signal.signal(signal.SIGCHLD, old)
@@ -704,7 +704,7 @@ async def test_without_proc_the_group_ends(
     transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a system without one, and as in a container that was given another's: no number of it is believed."""
-    monkeypatch.setattr(_family, "_PROC", tmp_path)
+    monkeypatch.setattr(_process_tree, "_PROC", tmp_path)
     run = asyncio.create_task(transport.run(["env", f"WORD={tmp_path}", "sh", "-c", "sleep 297 & sleep 297"]))
     await until(lambda: len(sleepers(f"WORD={tmp_path}")) == 2)
     start = time.monotonic()
@@ -720,7 +720,7 @@ async def test_a_python_that_cannot_watch_children_is_refused(monkeypatch: pytes
     """PyPy 8.0.1 has neither os.waitid nor os.pidfd_open: it is told on entering, not by an AttributeError of a verb."""
     monkeypatch.delattr(os, "waitid")
     with pytest.raises(
-        ConfigError, match=r"needs os\.waitid, which this cpython does not have: use CPython, on macOS 3.13"
+        ConfigError, match=r"needs os\.waitid, which this cpython does not have: use CPython \(on macOS, 3.13"
     ):
         await LocalTransport().__aenter__()
 

@@ -13,7 +13,7 @@ from tests import nested
 from tests.tools import each_tool, is_installed
 
 from intercede.contract.errors import InvalidSpecError
-from intercede.transports._ssh_command import _FINISH, command_line, exit_code
+from intercede.transports._ssh_command import _FINISH, build_command_line, parse_exit_code
 
 START = 'read -r IC_LINE && eval "$IC_LINE"'
 MARK = "\x02mark"
@@ -31,7 +31,7 @@ def ran(
     shell: tuple[str, ...], argv: list[str], rest: bytes = b"", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
     """What that shell does, given the line and then the rest."""
-    line = command_line(argv, piped=bool(rest), mark=MARK)
+    line = build_command_line(argv, piped=bool(rest), mark=MARK)
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run([*shell, "-c", START], input=line + rest, capture_output=True, env=environment, check=False)
 
@@ -40,7 +40,7 @@ def told(stream: bytes) -> tuple[bytes, int]:
     """What was written, and the code behind the mark."""
     before, _, code = stream.rpartition(MARK.encode())
     assert re.fullmatch(rb" [0-9]+\n", code)
-    return before, exit_code(code)
+    return before, parse_exit_code(code)
 
 
 @every_shell
@@ -118,7 +118,7 @@ def test_the_environment_is_what_it_was(shell: tuple[str, ...]) -> None:
 @settings(max_examples=20)
 def test_a_line_that_is_cut_runs_nothing(shell: tuple[str, ...], share: float) -> None:
     """The connection may be lost within it."""
-    line = command_line(["echo", "ran"], piped=True, mark=MARK)
+    line = build_command_line(["echo", "ran"], piped=True, mark=MARK)
     cut = line[: int(share * len(line))]
     done = subprocess.run([*shell, "-c", START], input=cut, capture_output=True, check=False)
     assert done.stdout == b""
@@ -128,7 +128,7 @@ def test_a_line_that_is_cut_runs_nothing(shell: tuple[str, ...], share: float) -
 def test_what_cannot_be_an_argument(argv: list[str]) -> None:
     """No command at all, a NUL, or what is no text: InvalidSpecError."""
     with pytest.raises(InvalidSpecError) as raised:
-        command_line(argv, piped=False, mark=MARK)
+        build_command_line(argv, piped=False, mark=MARK)
     assert raised.value.field == "argv"
 
 

@@ -1,9 +1,9 @@
-"""One command over one ssh channel: how argv gets there, what comes back, and how it is ended.
+"""One command in one ssh session: how its arguments are sent, how its output comes back, and how it is ended.
 
-An ssh server hands one string to the user's login shell, whichever that is, after its rc files have said whatever they
-say. So that string is the same for every command, and made of characters that no shell takes for anything else. It
-starts a sh, which prints a mark; only then is the command sent, as the first line of stdin, where no login shell sees
-it. When the command has ended another mark follows on both streams, behind all that it wrote, with its exit code.
+An ssh server passes a single string to the user's login shell. That may be any shell, and its rc files may print
+anything first. So this string is the same for every command, and consists of characters that no shell interprets. It
+starts a sh that prints a mark. Only then is the command sent, as the first line of stdin, which the login shell never
+sees. After the command has ended, a second mark with its exit code follows all output on both streams.
 """
 
 import asyncio
@@ -17,234 +17,239 @@ import asyncssh
 
 from intercede.contract.errors import AuthenticationError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded
+from intercede.transports._streams import STDERR_LIMIT, TailBuffer, close_source, encode_argv
 
-__all__ = ["Command", "command_line", "exit_code"]
+__all__ = ["Command", "build_command_line", "parse_exit_code"]
 
-_NOISE_KEPT, _WORDS_KEPT = 4096, 200
-_MOST_CODE = 255
-_FIRST_OF_MARK = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
-"""Bytes that hardly anything ends with: what looks like the beginning of a mark is held back until the next byte."""
+_NOISE_LIMIT, _TAIL_LIMIT = 4096, 200
+_MAX_EXIT_CODE = 255
+_MARK_FIRST_BYTES = "\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19"
+"""Bytes that output rarely ends with: data that looks like the start of a mark is held back until the next byte."""
 _WINDOW = 2**22
-"""So many bytes may be on their way unread: at 100 ms of round trip 40 MB a second. All of them are taken at once:
-asyncssh opens the window anew whenever reading goes on, so that for each small piece taken another window would come."""
-_TINY, _PROD_SECONDS = "tinyssh", 0.02
+"""The number of bytes that may be in transit: 40 MB per second at a round trip of 100 ms. Each read takes all of them:
+asyncssh enlarges the window again whenever reading resumes, so small reads would add another window each."""
+_TINYSSH, _KEEP_READING_SECONDS = "tinyssh", 0.02
 _FINISH_SECONDS = 10.0
 _SIGNAL_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 
 _START = 'exec /bin/sh -c \'echo {0}""{1} $$; echo {0}""{1} $$ >&2; read -r IC_LINE && eval "$IC_LINE"\''
-"""The mark comes in two halves: a login shell that traces what it does would print it whole. ``read`` takes not a byte
-more than its line (POSIX), so the rest of stdin is the command's; it fails where the connection is lost within it."""
+"""The mark is printed in two halves: a login shell that traces its commands prints it whole. ``read`` takes no byte
+beyond its line (POSIX), so the rest of stdin belongs to the command. It fails if the connection is lost within the
+line."""
 
 _LINE = (
     b"unset IC_LINE; trap : HUP INT TERM; exec 3>&2 2>/dev/null; set -- '%(mark)b'; "
     b"(exec 2>&3 3>&-; %(newline)b%(command)b%(stdin)b); "
     b'IC_CODE=$?; echo "$1 $IC_CODE"; echo "$1 $IC_CODE" >&3\n'
 )
-"""What this sh says itself ("Killed") goes nowhere. It outlives a TERM to its group until the command has ended."""
+"""The messages of this sh ("Killed") are discarded. It survives a TERM to its group until the command has ended."""
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = Path(__file__).with_name("_ssh_finish.sh").read_text("utf-8")
-"""Ends a command with what it started, also where its sh leads no process group (dropbear)."""
+"""Ends a command with what it started, even if its sh leads no process group (dropbear)."""
 
 
-def command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
-    """Write the line of sh that runs a command, and then tells its exit code behind the mark.
+def build_command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
+    """Write the line of sh that runs a command, then prints its exit code after the mark.
 
     Raises:
-        InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
+        InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
     """
-    words = encoded(argv)
+    words = encode_argv(argv)
+    # A name that starts with "-" cannot follow exec, which would take it for an option.
+    prefix = b"" if words[0].startswith(b"-") else b"exec "
     return _LINE % {
         b"mark": mark.encode(),
         b"newline": _NEWLINE if any(b"\n" in word for word in words) else b"",
-        b"command": (b"" if words[0].startswith(b"-") else b"exec ") + b" ".join(map(_quoted, words)),  # it has options
+        b"command": prefix + b" ".join(map(_quote, words)),
         b"stdin": b"" if piped else b" </dev/null",
     }
 
 
-def _quoted(word: bytes) -> bytes:
-    """Quote for sh, on one line: a newline stands in $1."""
+def _quote(word: bytes) -> bytes:
+    """Quote a word for sh, on one line: $1 holds a newline."""
     return b"'" + word.replace(b"'", b"'\"'\"'").replace(b"\n", b"'\"$1\"'") + b"'"
 
 
-def exit_code(told: bytes) -> int:
-    """Read the code that a sh told: 128 + n for death by signal n; in ksh93 that is 256 + n, in yash 384 + n."""
-    code = int(told)
-    return code if code <= _MOST_CODE else 128 + code % 128
+def parse_exit_code(digits: bytes) -> int:
+    """Read the code that a sh printed. Death by signal n is 128 + n; ksh93 prints 256 + n for it, yash 384 + n."""
+    code = int(digits)
+    return code if code <= _MAX_EXIT_CODE else 128 + code % 128
 
 
-Another = Callable[[], contextlib.AbstractAsyncContextManager[asyncssh.SSHClientConnection]]
-"""Makes a connection beside the one that a command has."""
+OpenConnection = Callable[[], contextlib.AbstractAsyncContextManager[asyncssh.SSHClientConnection]]
+"""Opens a second connection to the server of a command."""
 
 
 class Command:
-    """A command on a session of its own.
+    """A command in a session of its own.
 
-    ``begin``, ``run``, ``end`` where that did not return, and ``close`` in any case.
+    Call ``begin``, then ``run``; if ``run`` raises, call ``end``. Always call ``close``.
     """
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, another: Another) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, open_connection: OpenConnection) -> None:
         half, other = secrets.token_hex(8), secrets.token_hex(8)
-        self._connection, self._another = connection, another
-        self._prodding: asyncio.Task[None] | None = None
-        self._begin, self._mark = half + other, secrets.choice(_FIRST_OF_MARK) + secrets.token_hex(16)
-        self._half, self._start = half, _START.format(half, other)
+        self._connection, self._open_connection = connection, open_connection
+        self._keeping_reading: asyncio.Task[None] | None = None
+        self._begin, self._mark = half + other, secrets.choice(_MARK_FIRST_BYTES) + secrets.token_hex(16)
+        self._mark_half, self._start = half, _START.format(half, other)
         self._opening: asyncio.Task[asyncssh.SSHClientProcess[bytes]] | None = None
         self._pid: int | None = None
 
     async def begin(self) -> None:
-        """Open the session, and wait until its sh runs. Nothing of the command has been sent by then.
+        """Open the session and wait until its sh runs. Up to that point, no part of the command is sent.
 
         Raises:
             asyncssh.ChannelOpenError: The server allows no more sessions, or is gone.
-            TransportError: The connection is lost, or the login shell ended instead.
+            TransportError: The connection is lost, or the login shell ended early.
         """
-        if _TINY in str(self._connection.get_extra_info("server_version")):
-            self._prodding = asyncio.create_task(self._prod())
-        self._opening = asyncio.create_task(self._session(self._start))
-        process = await asyncio.shield(self._opening)  # a request that nobody waits for would leave a session open
+        if _TINYSSH in str(self._connection.get_extra_info("server_version")):
+            self._keeping_reading = asyncio.create_task(self._keep_server_reading())
+        self._opening = asyncio.create_task(self._open_session(self._start))
+        process = await asyncio.shield(self._opening)  # a cancelled request would leave a session open
         self._stdout = _Stream(process.stdout, self._begin, self._mark)
         self._stderr = _Stream(process.stderr, self._begin, self._mark)
         self._process = process
         try:
-            self._pid = await self._stdout.begun()
+            self._pid = await self._stdout.read_start_mark()
         except TransportError as error:
-            raise TransportError(f"{error}{await self._stderr.last_words()}") from error
+            raise TransportError(f"{error}{await self._stderr.read_to_end()}") from error
 
-    async def _prod(self) -> None:
-        """Have the server read on: tinysshd stops behind each message to ignore, of which asyncssh sends many."""
+    async def _keep_server_reading(self) -> None:
+        """Keep the server reading: tinysshd stops after each SSH_MSG_IGNORE, and asyncssh sends many of them."""
         while not self.is_lost:
             self._connection.send_debug("")
-            await asyncio.sleep(_PROD_SECONDS)
+            await asyncio.sleep(_KEEP_READING_SECONDS)
 
-    async def _session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
-        """Open one, whatever an ssh_config says of terminals and forwarding."""
+    async def _open_session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        """Open a session without terminal or forwarding, whatever an ssh_config says."""
         return await self._connection.create_process(
             command, encoding=None, request_pty=False, x11_forwarding=False, window=_WINDOW
         )
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server, which is there, did not allow the session."""
+        """Return whether the server refused the session although the connection is up."""
         opening = self._opening
         error = opening.exception() if opening is not None and opening.done() and not opening.cancelled() else None
         return isinstance(error, asyncssh.ChannelOpenError) and not self.is_lost
 
     @property
     def has_session(self) -> bool:
-        """Whether the server gave it one."""
+        """Return whether the server has opened the session."""
         opening = self._opening
         return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
 
     @property
     def is_lost(self) -> bool:
-        """Whether its connection is gone."""
+        """Return whether the connection is gone."""
         return self._connection.is_closed()
 
     async def run(
         self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
     ) -> CommandResult:
-        """Send the command, and wait for its end.
+        """Send the command and wait for its end.
 
         Raises:
-            TransportError: The connection is lost, or the command's end cannot be told.
-            Exception: Whatever the sink or the iterator raised. The command goes on then: ``end`` it.
+            TransportError: The connection is lost, or the exit code cannot be read.
+            Exception: Any exception of the sink or the iterator. The command still runs then: call ``end``.
         """
-        taken, said = Kept(), Kept(STDERR_KEPT)
-        line = command_line(argv, piped=stdin is not None, mark=self._mark)
+        stdout_buffer, stderr_buffer = TailBuffer(), TailBuffer(STDERR_LIMIT)
+        line = build_command_line(argv, piped=stdin is not None, mark=self._mark)
         feeder = asyncio.create_task(self._feed(line, stdin))
         readers = [
-            asyncio.create_task(self._stdout.copied(stdout or taken)),
-            asyncio.create_task(self._stderr.copied(said)),
+            asyncio.create_task(self._stdout.copy_to(stdout or stdout_buffer)),
+            asyncio.create_task(self._stderr.copy_to(stderr_buffer)),
         ]
         try:
-            await _all_of(readers, feeder)
+            await _wait_for_readers(readers, feeder)
         finally:
             for task in (feeder, *readers):
                 task.cancel()
             await asyncio.gather(feeder, *readers, return_exceptions=True)
-        return CommandResult(returncode=readers[0].result(), stdout=bytes(taken.data), stderr=bytes(said.data))
+        return CommandResult(
+            returncode=readers[0].result(), stdout=bytes(stdout_buffer.data), stderr=bytes(stderr_buffer.data)
+        )
 
     async def _feed(self, line: bytes, source: AsyncIterable[bytes] | None) -> None:
-        if not await self._written(line) or source is None:
+        if not await self._write(line) or source is None:
             return
         iterator = aiter(source)
         try:
             async for data in iterator:
-                if not await self._written(data):
+                if not await self._write(data):
                     return
-            self._process.stdin.write_eof()  # not when the iterator failed: what was sent would be taken for all
+            self._process.stdin.write_eof()  # not after an error: partial input would look complete
         finally:
-            await close(iterator)
+            await close_source(iterator)
 
-    async def _written(self, data: bytes) -> bool:
-        """Send it; False: nobody reads any more."""
+    async def _write(self, data: bytes) -> bool:
+        """Send the data; return False if the command does not read any more."""
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
         except (OSError, asyncssh.Error):
-            return False  # how it ended, or that the connection is lost, is read from the streams
-        await asyncio.sleep(0)  # an iterator that never waits would hog the loop
+            return False  # the streams tell why: the command has ended, or the connection is lost
+        await asyncio.sleep(0)  # an iterator that never waits would starve the event loop
         return True
 
     async def end(self) -> None:
-        """End the command with what it started, in bounded time; where the connection is lost nobody can."""
+        """End the command and what it started, in bounded time; this is impossible once the connection is lost."""
         if self._pid is None:
-            return  # its sh has nothing to run, and sees the end of stdin
+            return  # its sh has no command to run, and reads the end of stdin
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
             async with asyncio.timeout(_FINISH_SECONDS):
-                await self._finish(self._pid)
+                await self._end_remotely(self._pid)
 
-    async def _finish(self, pid: int) -> None:
-        """Have a sh end it; the server's own signals are not heard everywhere, and say nothing of how it went."""
+    async def _end_remotely(self, pid: int) -> None:
+        """End it with a script: not every server honours ssh's own signals, and none reports their effect."""
         with contextlib.suppress(asyncssh.ChannelOpenError, TransportError, AuthenticationError):
-            if await self._finished(pid):
+            if await self._run_finish_script(pid):
                 return
         self._process.terminate()
         await asyncio.wait({asyncio.ensure_future(self._process.wait_closed())}, timeout=_SIGNAL_SECONDS)
         self._process.kill()
 
-    async def _finished(self, pid: int) -> bool:
+    async def _run_finish_script(self, pid: int) -> bool:
         try:
-            return await _finished(pid, self._half, Command(self._connection, self._another))
+            return await _finish_through(pid, self._mark_half, Command(self._connection, self._open_connection))
         except asyncssh.ChannelOpenError:
             if self.is_lost:
                 raise
-        async with self._another() as connection:  # this one gives no other session now
-            return await _finished(pid, self._half, Command(connection, self._another))
+        async with self._open_connection() as connection:  # this one allows no other session now
+            return await _finish_through(pid, self._mark_half, Command(connection, self._open_connection))
 
     async def close(self) -> None:
-        """Close the session, and wait until the server lets go of it, for a bounded time."""
+        """Close the session, and wait a bounded time until the server has released it."""
         if self._opening is None:
             return
-        self._opening.add_done_callback(_close_late)
+        self._opening.add_done_callback(_close_unused_session)
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 process = await asyncio.shield(self._opening)
                 process.close()
                 await process.wait_closed()
-        if self._prodding is not None:
-            self._prodding.cancel()
+        if self._keeping_reading is not None:
+            self._keeping_reading.cancel()
 
 
-async def _finished(pid: int, word: str, command: Command) -> bool:
+async def _finish_through(pid: int, half: str, command: Command) -> bool:
     try:
         await command.begin()
-        return (await command.run(["sh", "-c", _FINISH, "sh", str(pid), word], None, None)).returncode == 0
+        return (await command.run(["sh", "-c", _FINISH, "sh", str(pid), half], None, None)).returncode == 0
     finally:
         await command.close()
 
 
-def _close_late(opening: "asyncio.Task[asyncssh.SSHClientProcess[bytes]]") -> None:
-    """Close what a server opened when nobody waited any more: it counts as one of those that it allows."""
+def _close_unused_session(opening: "asyncio.Task[asyncssh.SSHClientProcess[bytes]]") -> None:
+    """Close a session that the server opened too late to be used: it counts towards the server's limit."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 
 
-async def _all_of(readers: Sequence[asyncio.Task[int]], feeder: asyncio.Task[None]) -> None:
-    """Wait for the readers; what any of them, the sink or the iterator raises passes at once."""
+async def _wait_for_readers(readers: Sequence[asyncio.Task[int]], feeder: asyncio.Task[None]) -> None:
+    """Wait for the readers; raise at once what a reader, the sink or the iterator raises."""
     waiting: set[asyncio.Task[int] | asyncio.Task[None]] = {feeder, *readers}
     while not waiting.isdisjoint(readers):
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -253,7 +258,7 @@ async def _all_of(readers: Sequence[asyncio.Task[int]], feeder: asyncio.Task[Non
 
 
 class _Stream:
-    """One stream of a command: what lies between the mark that begins it and the one that ends it."""
+    """One output stream of a command: the bytes between the start mark and the end mark."""
 
     def __init__(self, reader: asyncssh.SSHReader[bytes], begin: str, end: str) -> None:
         self._reader = reader
@@ -263,54 +268,53 @@ class _Stream:
         self._buffer = b""
         self._has_begun = False
 
-    async def begun(self) -> int:
-        """Read up to the first mark, and return the process id behind it. What comes before is some shell's noise."""
+    async def read_start_mark(self) -> int:
+        """Read up to the start mark and return the pid after it. Bytes before it are noise from some shell."""
         while not (found := self._begin.search(self._buffer)):
-            self._buffer = self._buffer[-_NOISE_KEPT:] + await self._more()
+            self._buffer = self._buffer[-_NOISE_LIMIT:] + await self._read_more()
         self._buffer = self._buffer[found.end() :]
         self._has_begun = True
         return int(found[1])
 
-    async def copied(self, sink: ByteSink) -> int:
-        """Hand what the command writes to the sink; return the exit code behind the last mark.
+    async def copy_to(self, sink: ByteSink) -> int:
+        """Write the command's output to the sink; return the exit code after the end mark.
 
-        What the command left running may write behind that mark; nobody waits for it.
+        Processes that the command left running may write after that mark; their output is ignored.
         """
         if not self._has_begun:
-            await self.begun()
+            await self.read_start_mark()
         while not (found := self._end.search(self._buffer)):
-            if ready := self._ready():
+            if ready := self._take_ready():
                 await sink.write(ready)
-            self._buffer += await self._more()
+            self._buffer += await self._read_more()
         if found.start():
             await sink.write(self._buffer[: found.start()])
-        return exit_code(found[1])
+        return parse_exit_code(found[1])
 
-    def _ready(self) -> bytes:
-        """Take from the buffer what is no part of the last mark for sure. Its first byte is nowhere else in it."""
+    def _take_ready(self) -> bytes:
+        """Take the bytes that cannot belong to the end mark. The mark's first byte occurs only once in it."""
         at = self._buffer.rfind(self._mark[:1])
         held = at >= 0 and self._mark.startswith(self._buffer[at : at + len(self._mark)])
         end = at if held else len(self._buffer)
         ready, self._buffer = self._buffer[:end], self._buffer[end:]
         return ready
 
-    async def _more(self) -> bytes:
+    async def _read_more(self) -> bytes:
         try:
             data = await self._reader.read(_WINDOW)
         except (asyncssh.Error, OSError) as error:
             raise TransportError(f"the connection was lost while a command ran: {error}") from error
         if not data:
-            raise TransportError(f"the session ended before its command did{self._said}")
+            raise TransportError(f"the session ended before its command{self._quote_tail()}")
         return data
 
-    async def last_words(self) -> str:
-        """Read to the end, which is there: a channel's streams end together. Return what to add to an error."""
+    async def read_to_end(self) -> str:
+        """Read to the end (both streams of a session end together), and return the tail for an error message."""
         with contextlib.suppress(TransportError):
             while True:
-                self._buffer = (self._buffer + await self._more())[-_NOISE_KEPT:]
-        return self._said
+                self._buffer = (self._buffer + await self._read_more())[-_NOISE_LIMIT:]
+        return self._quote_tail()
 
-    @property
-    def _said(self) -> str:
-        said = self._buffer.decode("utf-8", "replace").strip()[-_WORDS_KEPT:]
-        return f"; the last that it said: {said!r}" if said else ""
+    def _quote_tail(self) -> str:
+        tail = self._buffer.decode("utf-8", "replace").strip()[-_TAIL_LIMIT:]
+        return f"; its last output: {tail!r}" if tail else ""

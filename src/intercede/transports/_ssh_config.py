@@ -19,7 +19,7 @@ from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from intercede.contract.errors import ConfigError, TransportError
 from intercede.transports._ssh_trust import Rules
-from intercede.transports._streams import uncancelled
+from intercede.transports._streams import wait_uninterrupted
 
 __all__ = ["Login", "expanded", "read_answer", "run_locally"]
 
@@ -127,7 +127,7 @@ async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
             with contextlib.suppress(ProcessLookupError):
                 if process.returncode is None:  # else its number may be another's
                     os.killpg(process.pid, signal.SIGKILL)
-            await uncancelled(asyncio.ensure_future(process.wait()), _END_SECONDS)
+            await wait_uninterrupted(asyncio.ensure_future(process.wait()), _END_SECONDS)
             raise
         said.seek(max(0, said.seek(0, os.SEEK_END) - _WORDS_KEPT))
         return await process.wait(), stdout, said.read().decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
-"""What transports have in common: arguments as bytes, sinks that keep, sources that are closed, and who cancels whom."""
+"""Helpers that both transports share: encode argv, buffer a stream, close a source, wait through a cancellation."""
 
 import asyncio
 import contextlib
@@ -7,38 +7,38 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from intercede.contract.errors import InvalidSpecError
 
-__all__ = ["STDERR_KEPT", "Kept", "close", "encoded", "is_being_cancelled", "uncancelled"]
+__all__ = ["STDERR_LIMIT", "TailBuffer", "close_source", "encode_argv", "is_being_cancelled", "wait_uninterrupted"]
 
-STDERR_KEPT = 2**20
+STDERR_LIMIT = 2**20
 T = TypeVar("T")
 
 
-def encoded(argv: Sequence[str]) -> list[bytes]:
-    """Return a command's words as bytes: UTF-8, whatever the locale here is.
+def encode_argv(argv: Sequence[str]) -> list[bytes]:
+    """Return the arguments of a command as bytes: always UTF-8, whatever the local locale is.
 
     Raises:
-        InvalidSpecError: There are none, or one holds what no argument can (a NUL, a lone surrogate).
+        InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
     """
     try:
         words = [argument.encode("utf-8", "surrogateescape") for argument in argv]
     except UnicodeEncodeError as error:
-        raise InvalidSpecError(f"an argument is no text: {error}", field="argv", value=argv) from None
+        raise InvalidSpecError(f"an argument is not text: {error}", field="argv", value=argv) from None
     if not words:
-        raise InvalidSpecError("a command needs at least its name, and argv is empty", field="argv", value=argv)
+        raise InvalidSpecError("argv is empty: a command needs at least its name", field="argv", value=argv)
     for word in words:
         if b"\0" in word:
-            raise InvalidSpecError(f"no argument can hold a NUL: {word!r}", field="argv", value=argv)
+            raise InvalidSpecError(f"an argument cannot hold a NUL: {word!r}", field="argv", value=argv)
     return words
 
 
 def is_being_cancelled() -> bool:
-    """Whether somebody cancels the very task that asks, and not only what it waits for."""
+    """Return whether the current task itself is being cancelled, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def uncancelled(future: asyncio.Future[T], seconds: float) -> None:
-    """Wait for it, at most so long, through cancellations: whoever calls this is on the way out already."""
+async def wait_uninterrupted(future: asyncio.Future[T], seconds: float) -> None:
+    """Wait at most this many seconds for the future, and ignore cancellation: the caller is already cleaning up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not future.done() and loop.time() < deadline:
@@ -51,21 +51,21 @@ class _Closable(Protocol):
     async def aclose(self) -> None: ...
 
 
-async def close(source: AsyncIterable[bytes] | None) -> None:
-    """Close an iterator that nobody reads any more, where it can be closed."""
+async def close_source(source: AsyncIterable[bytes] | None) -> None:
+    """Close an iterator that will not be read any more, if it can be closed."""
     if isinstance(source, _Closable):
         await source.aclose()
 
 
-class Kept:
-    """The sink that keeps what it is given, or the last so many bytes of it."""
+class TailBuffer:
+    """A sink that keeps the bytes that it gets: the last ``limit`` bytes, or all of them without a limit."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.data = bytearray()
         self._limit = limit
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Append the next bytes."""
         self.data += data
         if self._limit is not None:
             del self.data[: -self._limit]

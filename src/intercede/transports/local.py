@@ -1,8 +1,9 @@
-"""The transport ``local``: commands run on this machine, as children of this process.
+"""The transport ``local``: runs commands on this machine, as children of this process.
 
-Every command leads a session of its own, so that ending it ends what it started, except what has detached itself: a
-session whose starter has ended (a daemon, a runner). There is no thread and no child watcher: the end of a child is seen through its
-pidfd, or by looking where the system has none. Signal handlers, environment and working directory stay as they are.
+Each command leads its own session, so ending it also ends what it started. The exception is a process that has
+detached itself, that is, a session whose starter has ended (a daemon, a job runner). The transport uses no thread and
+no child watcher: it watches a child through its pidfd, or polls if the system has no pidfds. It does not change signal
+handlers, the environment or the working directory.
 """
 
 import asyncio
@@ -19,33 +20,41 @@ from typing import IO, Self
 
 from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._family import Family
-from intercede.transports._streams import STDERR_KEPT, Kept, close, encoded, is_being_cancelled, uncancelled
+from intercede.transports._process_tree import ProcessTree
+from intercede.transports._streams import (
+    STDERR_LIMIT,
+    TailBuffer,
+    close_source,
+    encode_argv,
+    is_being_cancelled,
+    wait_uninterrupted,
+)
 
 __all__ = ["LocalTransport"]
 
 _CHUNK = 65536
-_STDIN_PIPE = 2**18
-_PIPE_AT_MOST = 2**20
-"""As much as can lie in a pipe, unless root made it larger."""
+_STDIN_PIPE_SIZE = 2**18
+_MAX_PIPE_SIZE = 2**20
+"""The capacity of a pipe at most, unless root has raised the system's limit."""
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _DRAIN_SECONDS = 0.5
-_NOTHING_LEFT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-"""What starting a process fails with for want of resources here; any other errno is about the command."""
+_SHORTAGES = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""The errors of starting a process that mean a shortage on this machine; any other errno is about the command."""
 
 
 class LocalTransport:
-    """Runs commands on this machine. See ``intercede.contract.Transport`` for what that promises.
+    """Runs commands on this machine. See ``intercede.contract.Transport`` for what a transport promises.
 
-    A command is over when its own process is: what it left running in the background is not waited for, and lives on.
-    Such a process may hold stdout or stderr open; what it writes is still taken for half a second after the command's
-    end, then reading stops. Nothing that the command itself wrote is ever lost by that.
+    A command has ended when its own process has ended. Processes that it left in the background are not waited for;
+    they go on. Such a process may hold stdout or stderr open: its output is still read for half a second after the
+    command's end, then reading stops. Output of the command itself is never lost by that.
 
-    Ending a command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, its
-    session and its descendants with theirs, waits at most two seconds for the command itself, sends KILL to what is left
-    until nothing is, and reaps the command. Where there is no /proc that is the process group alone.
+    Ending a command (``run`` is cancelled, the sink or the iterator raises, the transport is left) sends TERM to its
+    process group, its session, and its descendants with their groups and sessions. It waits at most two seconds for
+    the command itself, sends KILL until no process is left, and reaps the command. Without /proc, only the process
+    group is signalled.
     """
 
     def __init__(self) -> None:
@@ -53,15 +62,17 @@ class LocalTransport:
         self._runs: set[asyncio.Task[CommandResult]] = set()
 
     async def __aenter__(self) -> Self:
-        """Make ``run`` available; there is nothing to connect to.
+        """Make ``run`` available; this transport needs no connection.
 
         Raises:
-            ConfigError: This Python cannot watch its children: PyPy 8.0 has no ``os.waitid``, nor CPython before 3.13 on macOS.
+            ConfigError: This Python has no ``os.waitid`` to watch its children with: PyPy 8.0, and CPython before 3.13
+                on macOS.
         """
         if not hasattr(os, "waitid"):
             python = sys.implementation.name
             raise ConfigError(
-                f"the transport 'local' needs os.waitid, which this {python} does not have: use CPython, on macOS 3.13 or newer",
+                f"the transport 'local' needs os.waitid, which this {python} does not have: "
+                "use CPython (on macOS, 3.13 or newer)",
                 field="transport",
                 value=python,
                 expected="a Python with os.waitid",
@@ -91,25 +102,26 @@ class LocalTransport:
         stdin: AsyncIterable[bytes] | None = None,
         stdout: ByteSink | None = None,
     ) -> CommandResult:
-        """Run a command here and wait for its end.
+        """Run a command on this machine and wait for its end.
 
         Args:
-            argv: The command, found on PATH unless it holds a slash, and its arguments.
-            stdin: Streamed to its stdin; None: ``/dev/null``.
-            stdout: Takes its stdout as it comes; None: all of it is in the result.
+            argv: The command and its arguments. A command without a slash is searched for on PATH.
+            stdin: Streamed to the command's stdin; None: ``/dev/null``.
+            stdout: Receives the command's stdout while it runs; None: the result holds all of it.
 
         Returns:
-            How it ended. 127: there is no such command; 126: it cannot be executed; stderr then says why.
+            How the command ended. The code is 127 if it does not exist and 126 if it cannot be executed; stderr then
+            says why.
 
         Raises:
-            NotOpenError: Before entering or after leaving; also when the transport is left while the command runs.
-            InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
-            TransportError: No process can be started now, or somebody else in this process took the exit code.
-            Exception: Whatever the sink or the iterator raised; the command is ended first.
+            NotOpenError: The transport is not entered or was left, before the call or while the command ran.
+            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            TransportError: No process can be started now, or other code in this process took the exit code.
+            Exception: Any exception of the sink or the iterator; the command is ended first.
         """
         if not self._open:
             raise NotOpenError("run was called on a local transport that is not open: use it inside 'async with'")
-        run = asyncio.create_task(_run(encoded(argv), stdin, stdout))
+        run = asyncio.create_task(_run_command(encode_argv(argv), stdin, stdout))
         self._runs.add(run)
         try:
             return await run
@@ -121,43 +133,43 @@ class LocalTransport:
             self._runs.discard(run)
 
 
-async def _run(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None) -> CommandResult:
+async def _run_command(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None) -> CommandResult:
     try:
         command = _Command(argv, piped=stdin is not None)
     except OSError as error:
-        await close(stdin)
-        return _not_started(argv[0], error)
-    taken, said = Kept(), Kept(STDERR_KEPT)
-    over = asyncio.get_running_loop().create_future()
+        await close_source(stdin)
+        return _translate_start_error(argv[0], error)
+    stdout_buffer, stderr_buffer = TailBuffer(), TailBuffer(STDERR_LIMIT)
+    stop_waiting = asyncio.get_running_loop().create_future()
     feeder = asyncio.create_task(_feed(command.stdin, stdin))
     readers = {
-        asyncio.create_task(_read(command.stdout, stdout or taken, over)),
-        asyncio.create_task(_read(command.stderr, said, over)),
+        asyncio.create_task(_read_pipe(command.stdout, stdout or stdout_buffer, stop_waiting)),
+        asyncio.create_task(_read_pipe(command.stderr, stderr_buffer, stop_waiting)),
     }
     try:
-        await _watch(command.exited, {feeder, *readers})
+        await _wait_for_exit(command.exited, {feeder, *readers})
         feeder.cancel()
-        await _drain(feeder, readers, over)
+        await _drain(feeder, readers, stop_waiting)
     except BaseException:
         await _abandon(command, {feeder, *readers})
         raise
     finally:
-        command.close()  # no sooner: TERM is for tidying up, and a closed pipe would end that
-    return CommandResult(returncode=command.reap(), stdout=bytes(taken.data), stderr=bytes(said.data))
+        command.close()  # not earlier: TERM lets a command clean up, and a closed pipe would kill it
+    return CommandResult(returncode=command.reap(), stdout=bytes(stdout_buffer.data), stderr=bytes(stderr_buffer.data))
 
 
-def _not_started(name: bytes, error: OSError) -> CommandResult:
-    """Tell it as a shell would: 127 for what is not there, 126 for what cannot be executed."""
-    if error.errno in _NOTHING_LEFT:
+def _translate_start_error(name: bytes, error: OSError) -> CommandResult:
+    """Return the result that a shell gives: 127 if the command does not exist, 126 if it cannot be executed."""
+    if error.errno in _SHORTAGES:
         raise TransportError(
-            f"no process could be started for {name.decode(errors='replace')!r}: {error.strerror}"
+            f"cannot start a process for {name.decode(errors='replace')!r}: {error.strerror}"
         ) from error
     message = name + b": " + str(error.strerror).encode() + b"\n"
     return CommandResult(returncode=127 if error.errno == errno.ENOENT else 126, stderr=message)
 
 
-async def _watch(exited: asyncio.Future[None], tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for the command's exit; what sink or iterator raise before passes."""
+async def _wait_for_exit(exited: asyncio.Future[None], tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for the command's exit; raise at once what the sink or the iterator raises before that."""
     waiting: set[asyncio.Future[None]] = {exited, *tasks}
     while exited in waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -165,9 +177,11 @@ async def _watch(exited: asyncio.Future[None], tasks: set[asyncio.Task[None]]) -
             one.result()
 
 
-async def _drain(feeder: asyncio.Task[None], readers: set[asyncio.Task[None]], over: asyncio.Future[None]) -> None:
-    """Wait for all of them after the exit; ``over`` tells the readers when to wait for no more."""
-    timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, over.set_result, None)
+async def _drain(
+    feeder: asyncio.Task[None], readers: set[asyncio.Task[None]], stop_waiting: asyncio.Future[None]
+) -> None:
+    """Wait for every task after the exit; after ``stop_waiting`` the readers take only what is left in the pipe."""
+    timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, stop_waiting.set_result, None)
     waiting = {feeder, *readers}
     try:
         while waiting:
@@ -185,7 +199,7 @@ async def _abandon(command: "_Command", tasks: set[asyncio.Task[None]]) -> None:
     try:
         await command.end()
     finally:
-        command.forget()
+        command.reap_later()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -195,44 +209,44 @@ async def _feed(pipe: IO[bytes] | None, source: AsyncIterable[bytes] | None) -> 
     iterator = aiter(source)
     try:
         async for data in iterator:
-            if not await _written(pipe.fileno(), data):
+            if not await _write_all(pipe.fileno(), data):
                 break
-        pipe.close()  # not when the iterator failed: the command would take what it got for all
+        pipe.close()  # not after an error of the iterator: the command would mistake partial input for all of it
     finally:
-        await close(iterator)
+        await close_source(iterator)
 
 
-async def _written(fd: int, data: bytes) -> bool:
-    """Write all of it; False: nobody reads any more."""
+async def _write_all(fd: int, data: bytes) -> bool:
+    """Write all of the data; return False if the reader has closed the pipe."""
     loop = asyncio.get_running_loop()
     rest = memoryview(data)
     try:
-        while rest := _after_write(fd, rest):
-            await _ready(fd, loop.add_writer, loop.remove_writer)
+        while rest := _write_some(fd, rest):
+            await _wait_until_ready(fd, loop.add_writer, loop.remove_writer)
     except BrokenPipeError:
         return False
-    await asyncio.sleep(0)  # a fast reader and an iterator that never waits would hog the loop
+    await asyncio.sleep(0)  # a fast reader with an iterator that never waits would starve the event loop
     return True
 
 
-def _after_write(fd: int, data: memoryview) -> memoryview:
+def _write_some(fd: int, data: memoryview) -> memoryview:
     try:
         return data[os.write(fd, data) :]
     except BlockingIOError:
         return data
 
 
-async def _read(pipe: IO[bytes], sink: ByteSink, over: asyncio.Future[None]) -> None:
-    """Read to the end of file; once it is over, to the bottom of the pipe: it may be refilled for ever."""
+async def _read_pipe(pipe: IO[bytes], sink: ByteSink, stop_waiting: asyncio.Future[None]) -> None:
+    """Read to end of file. After ``stop_waiting``, read only what is in the pipe: a process may refill it for ever."""
     loop = asyncio.get_running_loop()
-    owed = _PIPE_AT_MOST
+    owed = _MAX_PIPE_SIZE
     while owed > 0:
-        await _ready(pipe.fileno(), loop.add_reader, loop.remove_reader, over)
-        last = over.done()
+        await _wait_until_ready(pipe.fileno(), loop.add_reader, loop.remove_reader, stop_waiting)
+        last = stop_waiting.done()
         try:
             data = os.read(pipe.fileno(), _CHUNK)
         except BlockingIOError:
-            return  # over, and nothing there
+            return  # stop_waiting is done, and the pipe is empty
         if not data:
             return
         await sink.write(data)
@@ -240,13 +254,13 @@ async def _read(pipe: IO[bytes], sink: ByteSink, over: asyncio.Future[None]) -> 
             owed -= len(data)
 
 
-async def _ready(
+async def _wait_until_ready(
     fd: int,
     add: Callable[[int, Callable[[], None]], None],
     remove: Callable[[int], bool],
-    over: asyncio.Future[None] | None = None,
+    stop_waiting: asyncio.Future[None] | None = None,
 ) -> None:
-    """Wait until the descriptor is, or it is over. Always by way of the loop, so that a fast peer does not hog it."""
+    """Wait for the descriptor or for ``stop_waiting``; always let the event loop turn, lest a fast peer starves it."""
     ready = asyncio.get_running_loop().create_future()
 
     def wake(_: object = None) -> None:
@@ -254,24 +268,24 @@ async def _ready(
             ready.set_result(None)
 
     add(fd, wake)
-    if over is not None:
-        over.add_done_callback(wake)
+    if stop_waiting is not None:
+        stop_waiting.add_done_callback(wake)
     try:
         await ready
     finally:
         remove(fd)
-        if over is not None:
-            over.remove_done_callback(wake)
+        if stop_waiting is not None:
+            stop_waiting.remove_done_callback(wake)
 
 
 class _Command:
     """A running command, the leader of its session.
 
-    It is reaped last: until then its number cannot be given to another process, so that signals reach its group only.
+    It is reaped last: until then the system cannot reuse its pid, so signals reach its own group only.
     """
 
     def __init__(self, argv: list[bytes], *, piped: bool) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  no shell, and running what was asked for is the purpose
+        self._process = subprocess.Popen(  # noqa: S603 -- no shell; running commands is the purpose
             argv,
             bufsize=0,
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
@@ -279,86 +293,89 @@ class _Command:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        assert self._process.stdout is not None  # noqa: S101  for the type checkers: it was asked for
-        assert self._process.stderr is not None  # noqa: S101  likewise
+        assert self._process.stdout is not None  # noqa: S101 -- for the type checkers: it was requested
+        assert self._process.stderr is not None  # noqa: S101 -- as above
         self.stdin, self.stdout, self.stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        for pipe in self._pipes():
+        for pipe in self._list_pipes():
             os.set_blocking(pipe.fileno(), False)
         if self.stdin is not None:
-            _widen(self.stdin)
+            _enlarge_pipe(self.stdin)
         self.exited = asyncio.get_running_loop().create_future()
-        self._notice_exit()
+        self._watch_exit()
 
-    def _pipes(self) -> list[IO[bytes]]:
+    def _list_pipes(self) -> list[IO[bytes]]:
         return [pipe for pipe in (self.stdin, self.stdout, self.stderr) if pipe is not None]
 
-    def _notice_exit(self) -> None:
+    def _watch_exit(self) -> None:
         try:
             pidfd = os.pidfd_open(self._process.pid)
         except (AttributeError, OSError):
-            self._look()  # not Linux, an old one, or a sandbox that forbids it
+            self._poll_exit()  # not Linux, an old Linux, or a sandbox that forbids pidfd_open
         else:
-            asyncio.get_running_loop().add_reader(pidfd, self._noticed, pidfd)
+            asyncio.get_running_loop().add_reader(pidfd, self._handle_exit, pidfd)
 
-    def _noticed(self, pidfd: int) -> None:
+    def _handle_exit(self, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
         self.exited.set_result(None)
 
-    def _look(self, wait: float = 0.001) -> None:
+    def _poll_exit(self, wait: float = 0.001) -> None:
         if self._has_exited():
             self.exited.set_result(None)
         else:
-            asyncio.get_running_loop().call_later(wait, self._look, min(2 * wait, 0.05))
+            asyncio.get_running_loop().call_later(wait, self._poll_exit, min(2 * wait, 0.05))
 
     def _has_exited(self) -> bool:
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
-            return True  # somebody else has reaped it
+            return True  # other code in this process has reaped it
 
     async def end(self) -> None:
-        """End it with what it started, in bounded time, however often that is cancelled."""
-        await uncancelled(asyncio.ensure_future(self._end()), _TERM_SECONDS + 2 * _KILL_SECONDS)
+        """End the command and what it started, in bounded time, even if this call is cancelled again and again."""
+        await wait_uninterrupted(asyncio.ensure_future(self._end()), _TERM_SECONDS + 2 * _KILL_SECONDS)
 
     async def _end(self) -> None:
-        family = Family(self._process.pid)
-        # All stand still until each was asked: no script goes on because what it waited for was the first to end.
-        await family.hold()
-        await family.reach(signal.SIGTERM, signal.SIGCONT)
+        tree = ProcessTree(self._process.pid)
+        # Stop all of them before TERM: else the first to end would let a waiting script go on to its next line.
+        await tree.suspend()
+        await tree.signal_all(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)
         clock = asyncio.get_running_loop().time
         deadline = clock() + _KILL_SECONDS
-        while await family.reach(signal.SIGSTOP, signal.SIGKILL) and clock() < deadline:  # noqa: ASYNC110 -- no event tells that they are gone
-            await asyncio.sleep(_LOOK_SECONDS)
+        stop_and_kill = (signal.SIGSTOP, signal.SIGKILL)
+        while await tree.signal_all(*stop_and_kill) and clock() < deadline:  # noqa: ASYNC110 -- ends raise no event
+            await asyncio.sleep(_POLL_SECONDS)
         await asyncio.wait({self.exited}, timeout=_KILL_SECONDS)
 
     def close(self) -> None:
-        """Close our ends of its pipes."""
-        for pipe in self._pipes():
+        """Close our ends of the command's pipes."""
+        for pipe in self._list_pipes():
             pipe.close()
 
-    def forget(self) -> None:
-        """Reap it, whatever its code; where not even KILL has ended it yet, as soon as it exits."""
+    def reap_later(self) -> None:
+        """Reap the command and ignore its exit code; if even KILL has not ended it yet, reap it when it exits."""
         if self.exited.done():
             with contextlib.suppress(TransportError):
                 self.reap()
         else:
-            self.exited.add_done_callback(lambda _: self.forget())
+            self.exited.add_done_callback(lambda _: self.reap_later())
 
     def reap(self) -> int:
-        """The exit code, as a shell would tell it, of a command that has exited."""
-        self._process.returncode = 0  # nothing for Popen to wait for any more
+        """Return the exit code of a command that has exited, in the form that a shell reports."""
+        self._process.returncode = 0  # leaves Popen no child to wait for
         try:
             _, status = os.waitpid(self._process.pid, 0)
         except ChildProcessError:
-            message = "how the command ended cannot be told: SIGCHLD is ignored in this process, or its code was taken"
+            message = (
+                "the command's exit code is lost: this process ignores SIGCHLD, or other code in it reaped the command"
+            )
             raise TransportError(message, retryable=False) from None
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
 
-def _widen(pipe: IO[bytes]) -> None:
-    """Fewer turns of the loop for the same bytes: measured, three times as fast. Not everywhere, nor always granted."""
+def _enlarge_pipe(pipe: IO[bytes]) -> None:
+    """Enlarge a pipe, if the system allows it, so that fewer turns of the loop move the same bytes (measured: 3x)."""
     with contextlib.suppress(AttributeError, OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _STDIN_PIPE)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _STDIN_PIPE_SIZE)

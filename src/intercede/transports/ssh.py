@@ -15,9 +15,9 @@ import asyncssh
 from intercede.contract.credentials import CredentialProvider
 from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._ssh_command import Command, command_line
+from intercede.transports._ssh_command import Command, build_command_line
 from intercede.transports._ssh_link import Link, Place, Server
-from intercede.transports._streams import is_being_cancelled, uncancelled
+from intercede.transports._streams import is_being_cancelled, wait_uninterrupted
 
 __all__ = ["SshTransport"]
 
@@ -161,7 +161,7 @@ class SshTransport:
         """
         if not self._open:
             raise NotOpenError("run was called on an ssh transport that is not open: use it inside 'async with'")
-        command_line(argv, piped=stdin is not None, mark="")  # what cannot be said raises before anything starts
+        build_command_line(argv, piped=stdin is not None, mark="")  # what cannot be said raises before anything starts
         run = asyncio.create_task(self._run(argv, stdin, stdout))
         self._runs.add(run)
         try:
@@ -180,7 +180,7 @@ class SshTransport:
         try:
             return await command.run(argv, stdin, stdout)
         except BaseException:
-            await uncancelled(asyncio.ensure_future(command.end()), _END_SECONDS)
+            await wait_uninterrupted(asyncio.ensure_future(command.end()), _END_SECONDS)
             raise
         finally:
             self._let_go(command)
