@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.transports.conftest import new_key, place, refused, say, where, where_ssh_goes, where_we_go
 
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
-from intercede.transports._ssh_config import Login, expanded, read_answer
-from intercede.transports._ssh_proxy import Proxy
+from intercede.transports._ssh_config import Login, expand_tokens, parse_answer
+from intercede.transports._ssh_proxy import ProxyCommand
 from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def test_the_way_is_the_one_of_ssh(
 @pytest.mark.asyncio
 async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     """A way is given up as a ConfigError after so many hops; here a short one counts as too long, since ssh may not end on a circle."""
-    monkeypatch.setattr("intercede.transports._ssh_link._MOST_HOPS", 0)
+    monkeypatch.setattr("intercede.transports._ssh_connection._MAX_HOPS", 0)
     written = config("Host pool", "ProxyJump hop", "Host hop", "ProxyJump other")
     with pytest.raises(ConfigError, match=r"circle"):
         await where(SshTransport("pool", ssh_config=written))
@@ -118,7 +118,7 @@ async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.Monk
 @pytest.mark.asyncio
 async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is no way to the host; its words are no part of the connection."""
-    monkeypatch.setattr("intercede.transports._ssh_link._ATTEMPTS", 1)
+    monkeypatch.setattr("intercede.transports._ssh_connection._ATTEMPTS", 1)
     written = config("ProxyCommand echo no such host as %h >&2")
     with pytest.raises(TransportError, match="no such host as pool"):
         await where(SshTransport("pool", ssh_config=written))
@@ -141,7 +141,7 @@ async def test_a_proxy_command_that_has_ended_is_signalled_no_more(tmp_path: Pat
     A master of ``ssh`` that ControlPersist leaves behind holds stderr open for hours.
     """
     open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, no paths
-    proxy = await Proxy.start(f"sh -c 'sleep 60 >/dev/null & echo $! >{tmp_path}/pid'")
+    proxy = await ProxyCommand.start(f"sh -c 'sleep 60 >/dev/null & echo $! >{tmp_path}/pid'")
     async with asyncio.timeout(10):
         await proxy.has_ended.wait()
     left = int((tmp_path / "pid").read_text())
@@ -273,7 +273,7 @@ async def test_a_client_that_is_not_openssh(
         ("BindInterface lo", "bindinterface lo"),
         ("ProxyUseFdpass yes\nProxyCommand nc %h", "proxyusefdpass yes"),
         ("KexAlgorithms sntrup761x25519-sha512@openssh.com", "asyncssh"),
-        ('UserKnownHostsFile "/a b"', "blank"),
+        ('UserKnownHostsFile "/a b"', "space"),
         ("IdentityFile ${NO_SUCH}", "NO_SUCH"),
         ('KnownHostsCommand /bin/echo "a b"', "quotes"),
         ("KnownHostsCommand /bin/echo %K", "%K"),
@@ -408,7 +408,7 @@ def test_tokens_and_variables(text: str) -> None:
     """Every one is known, or the text is refused; what is no token stands as it is."""
     tokens, variables = {"%": "%", "h": "H", "n": "${a}"}, {"a": "%h", "b": ""}
     try:
-        result = expanded(text, tokens, variables)
+        result = expand_tokens(text, tokens, variables)
     except ValueError:
         assert re.search(r"%(?![%hn])|\$\{(?!a\}|b\})[^}]*\}", text)
     else:
@@ -423,7 +423,7 @@ def test_tokens_and_variables(text: str) -> None:
 def test_the_token_of_the_jump_host(hops: str, token: str) -> None:
     """It is the last hop's host alone (TOKENS of ssh_config(5): ``%j``)."""
     answer = f"user me\nhostname pool\nport 22\nproxyjump {hops}\nidentityfile /keys/%j\n"
-    login = read_answer(answer.encode(), "file", "pool")
+    login = parse_answer(answer.encode(), "file", "pool")
     assert login is not None
     assert login.identities == [f"/keys/{token}"]
 

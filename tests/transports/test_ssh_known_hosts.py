@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from tests.transports.conftest import new_key, refused, where, where_ssh_goes, where_we_go
 
 from intercede.contract.errors import ConfigError, TransportError
-from intercede.transports._ssh_trust import Rules, Trust, read_lines, read_revoked
+from intercede.transports._ssh_host_keys import HostKeyRules, HostKeyVerifier, parse_known_hosts, parse_revoked_keys
 from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ PATTERNS = st.lists(
 @given(st.binary(max_size=200))
 def test_no_file_is_a_crash(text: bytes) -> None:
     """Whatever it holds; what is no line says nothing."""
-    for line in read_lines(b"pool " + text, "file"):
+    for line in parse_known_hosts(b"pool " + text, "file"):
         assert not line.matches("pool")
 
 
@@ -82,7 +82,9 @@ def test_a_line_among_others_is_found(name: str, marker: str, other: bytes, is_h
     """With its marker, key and place, whatever stands around it."""
     line = f"{marker}{hashed(name) if is_hashed else name} {written(KEYS[0])} a comment".encode()
     before = other.replace(b"\n", b" ")
-    found = [each for each in read_lines(before + b"\n" + line + b"\r\n" + other, "file") if each.origin == "file:2"]
+    found = [
+        each for each in parse_known_hosts(before + b"\n" + line + b"\r\n" + other, "file") if each.origin == "file:2"
+    ]
     assert [(each.marker, each.key) for each in found] == [(marker.strip(), KEYS[0].public_data)]
     assert found[0].matches(name if is_hashed else name.upper())
     assert not found[0].matches(f"{name}x")
@@ -95,7 +97,7 @@ def test_patterns_are_those_of_ssh(patterns: list[str]) -> None:
     """Which lines match which names: the same as ``ssh-keygen -F`` finds."""
     lines = [*patterns, *map(hashed, NAMES), "|1|broken|hash", "|2|a|b"]
     text = "".join(f"{names} {written(KEYS[0])}\n" for names in lines)
-    known = list(read_lines(text.encode(), "file"))
+    known = list(parse_known_hosts(text.encode(), "file"))
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(text)
         file.flush()
@@ -172,7 +174,7 @@ async def test_what_is_revoked_in_any_form_is_refused(sshd: Sshd, home: Path) ->
         (home / case).write_text(fill(lines, sshd))
         error = await refused(sshd.transport(known_hosts=str(home / case)))
         assert f"is revoked in {home / case}:" in str(error)
-        assert "somebody else" not in str(error)
+        assert "in place of this host" not in str(error)
     assert not sshd.shown
 
 
@@ -215,9 +217,9 @@ CERTIFICATES = {
     "not yet": (["@cert-authority * {ca}"], "Certificate not yet valid"),
     "other name": (["@cert-authority * {ca}"], "it is for elsewhere"),
     "sha1": (["@cert-authority * {ca}"], "signed with ssh-rsa"),
-    "another authority": (["@cert-authority * {other}"], "somebody else"),
+    "another authority": (["@cert-authority * {other}"], "in place of this host"),
     "authority elsewhere": (["@cert-authority elsewhere {ca}"], "ssh-keyscan"),
-    "a key is no authority": (["127.0.0.1 {ca}"], "somebody else"),
+    "a key is no authority": (["127.0.0.1 {ca}"], "in place of this host"),
     "key known without": (["@cert-authority * {other}", "127.0.0.1 {key}"], "only"),
     "key known beside a bad one": (["@cert-authority * {ca}", "127.0.0.1 {key}"], "only"),
     "authority revoked": (
@@ -264,7 +266,7 @@ async def test_a_certificate_for_nobody(make_sshd: Maker, home: Path) -> None:
     """Is refused, as OpenSSH 10 does; 9.2 takes it for everybody."""
     sshd = make_sshd("only", before=lambda sshd: certify(sshd, "no name", KEYS[0]))
     (home / "known").write_text(f"@cert-authority * {written(KEYS[0])}\n")
-    assert "no host by name" in str(await refused(sshd.transport(known_hosts=str(home / "known"))))
+    assert "no host name" in str(await refused(sshd.transport(known_hosts=str(home / "known"))))
 
 
 # ---- signatures
@@ -273,14 +275,14 @@ async def test_a_certificate_for_nobody(make_sshd: Maker, home: Path) -> None:
 def test_a_key_of_rsa_signs_with_sha2(home: Path) -> None:
     """What it signs with SHA-1 does not hold, unless the configuration allows that."""
     key = asyncssh.generate_private_key("ssh-rsa")  # pyright: ignore[reportUnknownMemberType]  # its keywords
-    lines = list(read_lines(f"pool {written(key)}".encode(), "file"))
+    lines = list(parse_known_hosts(f"pool {written(key)}".encode(), "file"))
 
-    def holds(rules: Rules, algorithm: str) -> bool:
-        trusted = Trust("pool", 22, lines, where="file", rules=rules).verified(key.public_data)
+    def holds(rules: HostKeyRules, algorithm: str) -> bool:
+        trusted = HostKeyVerifier("pool", 22, lines, source="file", rules=rules).verify(key.public_data)
         return trusted.verify(b"data", key.sign(b"data", algorithm.encode()))
 
-    old = Rules(algorithms=["ssh-rsa"])
-    assert [holds(Rules(), name) for name in ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")] == [True, True, False]
+    old = HostKeyRules(algorithms=["ssh-rsa"])
+    assert [holds(HostKeyRules(), name) for name in ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")] == [True, True, False]
     assert [holds(old, name) for name in ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")] == [False, False, True]
 
 
@@ -332,33 +334,42 @@ async def test_a_server_that_signs_with_sha1(old_sshd: int, home: Path, line: st
     assert await where_ssh_goes(str(home / "config"), "127.0.0.1") == expected
     assert await where_we_go(SshTransport("127.0.0.1", ssh_config=str(home / "config"))) == expected
     plain = SshTransport("127.0.0.1", port=old_sshd, known_hosts=str(home / "known"))
-    with pytest.raises(TransportError, match="did not sign as rsa-sha2-256, rsa-sha2-512; SHA-1 is refused") as raised:
+    with pytest.raises(
+        TransportError, match="did not sign with rsa-sha2-256, rsa-sha2-512; SHA-1 is refused"
+    ) as raised:
         await where(plain)
     assert not raised.value.retryable
 
 
 @pytest.mark.parametrize(
     ("rules", "words"),
-    [(Rules(least_rsa_bits=3000), "fewer than 3000 bits"), (Rules(algorithms=["ssh-ed25519"]), "of the kind ssh-rsa")],
+    [
+        (HostKeyRules(min_rsa_bits=3000), "fewer than 3000 bits"),
+        (HostKeyRules(algorithms=["ssh-ed25519"]), "has the type ssh-rsa"),
+    ],
 )
-def test_a_key_that_the_rules_leave_out(rules: Rules, words: str) -> None:
+def test_a_key_that_the_rules_leave_out(rules: HostKeyRules, words: str) -> None:
     """Is refused although it is known: RequiredRSASize, HostKeyAlgorithms."""
     key = asyncssh.generate_private_key("ssh-rsa")  # pyright: ignore[reportUnknownMemberType]  # its keywords
-    trust = Trust("pool", 22, read_lines(f"pool {written(key)}".encode(), "file"), where="file", rules=rules)
+    verifier = HostKeyVerifier(
+        "pool", 22, parse_known_hosts(f"pool {written(key)}".encode(), "file"), source="file", rules=rules
+    )
     with pytest.raises(asyncssh.HostKeyNotVerifiable):
-        trust.verified(key.public_data)
-    assert words in str(trust.verdict)
+        verifier.verify(key.public_data)
+    assert words in str(verifier.problem)
 
 
 def test_known_kinds_of_keys_are_asked_for_first() -> None:
     """A host may have several, of which the file knows one; with an authority certificates come first."""
     key = written(KEYS[0])
-    plain = Trust("pool", 22, read_lines(f"pool {key}".encode(), "file"), where="file")
-    assert plain.algorithms()[0] == "ssh-ed25519"
-    assert plain.algorithms()[-1] == "ssh-rsa"
-    assert set(plain.algorithms()) == {*Rules().algorithms, "ssh-rsa"}
-    by_authority = Trust("pool", 22, read_lines(f"@cert-authority pool {key}".encode(), "file"), where="file")
-    assert by_authority.algorithms()[0].endswith("-cert-v01@openssh.com")
+    plain = HostKeyVerifier("pool", 22, parse_known_hosts(f"pool {key}".encode(), "file"), source="file")
+    assert plain.list_algorithms()[0] == "ssh-ed25519"
+    assert plain.list_algorithms()[-1] == "ssh-rsa"
+    assert set(plain.list_algorithms()) == {*HostKeyRules().algorithms, "ssh-rsa"}
+    by_authority = HostKeyVerifier(
+        "pool", 22, parse_known_hosts(f"@cert-authority pool {key}".encode(), "file"), source="file"
+    )
+    assert by_authority.list_algorithms()[0].endswith("-cert-v01@openssh.com")
 
 
 # ---- what a configuration adds
@@ -411,41 +422,43 @@ async def test_the_files_are_those_of_ssh(sshd: Sshd, home: Path, monkeypatch: p
 def test_an_address_that_has_another_key() -> None:
     """Is refused with CheckHostIP, and otherwise not; this machine's own addresses are not looked up."""
     key, other = (written(each) for each in KEYS[:2])
-    lines = list(read_lines(f"pool {key}\n192.0.2.1 {other}\n127.0.0.1 {other}".encode(), "file"))
+    lines = list(parse_known_hosts(f"pool {key}\n192.0.2.1 {other}\n127.0.0.1 {other}".encode(), "file"))
     for address, is_checked, is_good in (
         ("192.0.2.1", True, False),
         ("192.0.2.1", False, True),
         ("127.0.0.1", True, True),
     ):
-        trust = Trust("pool", 22, lines, where="file")
-        trust.meet(address, is_checked=is_checked)
+        verifier = HostKeyVerifier("pool", 22, lines, source="file")
+        verifier.add_address(address, is_checked=is_checked)
         if is_good:
-            assert trust.verified(KEYS[0].public_data) == KEYS[0].convert_to_public()
+            assert verifier.verify(KEYS[0].public_data) == KEYS[0].convert_to_public()
             continue
         with pytest.raises(asyncssh.HostKeyNotVerifiable):
-            trust.verified(KEYS[0].public_data)
-        assert "CheckHostIP" in str(trust.verdict)
+            verifier.verify(KEYS[0].public_data)
+        assert "CheckHostIP" in str(verifier.problem)
 
 
 @given(st.binary(max_size=60))
 def test_revoked_keys_that_cannot_be_read(text: bytes) -> None:
     """ConfigError: a list of which a part is not read would let in what it revokes."""
     good = f"{written(KEYS[0])}\n".encode()
-    assert read_revoked(b"# stolen\n\n" + good, "file") == [KEYS[0].public_data]
+    assert parse_revoked_keys(b"# stolen\n\n" + good, "file") == [KEYS[0].public_data]
     with contextlib.suppress(ConfigError):
-        keys = read_revoked(good + text, "file")
+        keys = parse_revoked_keys(good + text, "file")
         assert len(keys) == sum(
             bool(line.split()) and not line.lstrip().startswith(b"#") for line in (good + text).split(b"\n")
         )
 
 
-def verdict(text: str, shown: bytes, *, alias: str | None = None, rules: Rules | None = None) -> str | None:
+def verdict(text: str, shown: bytes, *, alias: str | None = None, rules: HostKeyRules | None = None) -> str | None:
     """Return why a key is refused by such a file; None: it is not."""
-    trust = Trust("pool", 22, read_lines(text.encode(), "file"), where="file", alias=alias, rules=rules)
+    verifier = HostKeyVerifier(
+        "pool", 22, parse_known_hosts(text.encode(), "file"), source="file", alias=alias, rules=rules
+    )
     try:
-        trust.verified(shown)
+        verifier.verify(shown)
     except asyncssh.HostKeyNotVerifiable:
-        return trust.verdict
+        return verifier.problem
     return None
 
 
@@ -454,7 +467,10 @@ def test_certificates_and_plain_keys_are_algorithms_of_their_own() -> None:
     certificate = KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
     known = f"pool {written(KEYS[0])}\n"
     by_authority = f"@cert-authority pool {written(KEYS[1])}\n"
-    plain, certified_only = Rules(algorithms=["ssh-ed25519"]), Rules(algorithms=["ssh-ed25519-cert-v01@openssh.com"])
+    plain, certified_only = (
+        HostKeyRules(algorithms=["ssh-ed25519"]),
+        HostKeyRules(algorithms=["ssh-ed25519-cert-v01@openssh.com"]),
+    )
     assert verdict(known, KEYS[0].public_data, rules=plain) is None
     assert "without a certificate" in str(verdict(known, KEYS[0].public_data, rules=certified_only))
     assert verdict(by_authority, certificate.public_data, rules=certified_only) is None
@@ -466,7 +482,7 @@ def test_an_alias_is_looked_up_as_it_is_written() -> None:
     key, certificate = written(KEYS[0]), KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
     assert verdict(f"pool {key}", KEYS[0].public_data, alias="POOL") is None
     assert verdict(f"{hashed('POOL')} {key}", KEYS[0].public_data, alias="POOL") is None
-    assert "is not known" in str(verdict(f"{hashed('pool')} {key}", KEYS[0].public_data, alias="POOL"))
+    assert "is unknown" in str(verdict(f"{hashed('pool')} {key}", KEYS[0].public_data, alias="POOL"))
     revoked = f"POOL {key}\n@revoked {hashed('POOL')} {key}"
     assert "is revoked" in str(verdict(revoked, KEYS[0].public_data, alias="POOL"))
     by_authority = f"@cert-authority pool {written(KEYS[1])}"
@@ -499,5 +515,5 @@ def test_a_key_of_negative_numbers_is_refused() -> None:
 @given(st.text("ab.", max_size=7), st.text("ab.*?", min_size=1, max_size=7))
 def test_stars_stand_for_anything(name: str, pattern: str) -> None:
     """Wherever they are, as in patterns of files."""
-    (line,) = read_lines(f"{pattern} {written(KEYS[0])}".encode(), "file")
+    (line,) = parse_known_hosts(f"{pattern} {written(KEYS[0])}".encode(), "file")
     assert line.matches(name) == fnmatch.fnmatchcase(name, pattern)

@@ -31,7 +31,7 @@ async def test_an_unknown_host(sshd: Sshd, home: Path, known: str) -> None:
 async def test_a_changed_key(sshd: Sshd, make_sshd: Maker, home: Path) -> None:
     """Is no better than an unknown one."""
     (home / "known").write_text(make_sshd("other").known_as("*"))
-    assert "somebody else" in str(await refused(sshd.transport(known_hosts=str(home / "known"))))
+    assert "in place of this host" in str(await refused(sshd.transport(known_hosts=str(home / "known"))))
     assert (sshd.connections, sshd.shown) == (1, [])
 
 

@@ -1,1 +1,1 @@
-"""Ways to reach a machine, one module each. The registry opens them through entry points; nothing imports them."""
+"""Transports, one module each. The registry loads them through entry points, so no module imports them."""

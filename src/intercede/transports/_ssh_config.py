@@ -1,4 +1,4 @@
-"""What OpenSSH's client would do with a configuration file: ``ssh -G`` says it, and no parser of ours guesses."""
+"""Resolves an ssh configuration file by ``ssh -G``, so that OpenSSH's client interprets it and no parser of our own."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from intercede.contract.errors import ConfigError, TransportError
-from intercede.transports._ssh_trust import Rules
+from intercede.transports._ssh_host_keys import HostKeyRules
 from intercede.transports._streams import wait_uninterrupted
 
-__all__ = ["Login", "expanded", "read_answer", "run_locally"]
+__all__ = ["Login", "expand_tokens", "parse_answer", "run_locally"]
 
 _NOT_FOUND = "Could not resolve hostname"
 _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -32,31 +32,31 @@ _KNOWN_HOSTS = (
     "/etc/ssh/ssh_known_hosts",
     "/etc/ssh/ssh_known_hosts2",
 )
-_WORDS_KEPT = 500
+_STDERR_LIMIT = 500
 _END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Login:
-    """One login, resolved. The defaults are those of OpenSSH's client where there is no configuration.
+    """One login with every setting resolved. The defaults are those of OpenSSH's client without a configuration.
 
     Args:
         host: The name or address to connect to.
-        port: And the port.
-        username: None: the user's name here.
-        jump: Hosts to jump over, as ``ssh -J`` takes them.
-        proxy_command: What to run for a way there, by ``$SHELL``.
+        port: The port to connect to.
+        username: The user on the remote host; None: the name of the local user.
+        jump: Jump hosts, as ``ssh -J`` takes them.
+        proxy_command: The command that provides the connection, run by ``$SHELL``.
         alias: The name by which host keys are looked up.
-        known_hosts: The files of host keys, those of which are read that exist.
-        known_hosts_command: A command that prints more of them.
-        revoked_host_keys: Files of keys that no host may show.
-        is_address_checked: Whether the key that is known for the address counts, too.
-        rules: What a host key must be.
-        identities: Files of keys to log in with, those of which count that can be read.
-        certificates: Files of certificates for them; none: those beside them.
-        are_only_identities_shown: Whether of the agent's keys only those count.
-        agent: The agent's socket; "": none.
-        options: What asyncssh is told besides.
+        known_hosts: The files of host keys; missing files are skipped.
+        known_hosts_command: A command that prints more host keys.
+        revoked_host_keys: Files of keys that are refused for every host.
+        check_host_ip: Whether the key must also match the one listed for the address.
+        rules: The requirements for every host key.
+        identities: Files of keys to log in with; unreadable files are skipped.
+        certificates: Files of certificates for these keys; if empty, the certificates next to the keys.
+        identities_only: Whether only these keys of the agent may be offered.
+        agent: The path of the agent's socket; "": no agent.
+        options: Further options for asyncssh.
     """
 
     host: str
@@ -68,155 +68,166 @@ class Login:
     known_hosts: Sequence[str] = _KNOWN_HOSTS
     known_hosts_command: Sequence[str] = ()
     revoked_host_keys: Sequence[str] = ()
-    is_address_checked: bool = False
-    rules: Rules = field(default_factory=Rules)
+    check_host_ip: bool = False
+    rules: HostKeyRules = field(default_factory=HostKeyRules)
     identities: Sequence[str] = tuple(f"~/.ssh/{name}" for name in _IDENTITIES)
     certificates: Sequence[str] = ()
-    are_only_identities_shown: bool = False
+    identities_only: bool = False
     agent: str = field(default_factory=lambda: os.environ.get("SSH_AUTH_SOCK", ""))
     options: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @classmethod
     async def resolve(cls, file: str, host: str, port: int | None, username: str | None) -> "Login":
-        """Ask ``ssh -F FILE -G HOST``, which runs what ``Match exec`` says, as ``ssh`` itself does.
+        """Ask ``ssh -F FILE -G HOST``. Like ``ssh`` itself, it runs the commands of ``Match exec``.
 
         Raises:
-            ConfigError: There is no OpenSSH client, it refuses the configuration, or asks for what we cannot do.
-            TransportError: It cannot find the host that the configuration wants found.
+            ConfigError: OpenSSH's client is not installed, it rejects the configuration, or the configuration needs
+                something that this transport does not support.
+            TransportError: The configuration needs a host name to be resolved, and that fails.
         """
         ssh = shutil.which("ssh")
         if ssh is None:
-            raise _refused(file, "is resolved by OpenSSH's client, and there is no `ssh` on PATH", "it to be installed")
+            raise _build_config_error(
+                file, "needs OpenSSH's client to resolve it, and there is no `ssh` on PATH", "an installed `ssh`"
+            )
         port_words = [] if port is None else ["-p", str(port)]
         user_words = [] if username is None else ["-l", username]
-        # ControlPath makes ssh say what %C is, and is no use to us otherwise.
+        # The option makes ssh print the value of %C; ControlPath itself is not used.
         command = [ssh, "-G", "-F", file, "-o", "ControlPath=%C", *port_words, *user_words, "--", host]
-        code, answer, said = await run_locally(command)
-        if code == 0 and (resolved := read_answer(answer, file, host)) is not None:
+        code, answer, stderr = await run_locally(command)
+        if code == 0 and (resolved := parse_answer(answer, file, host)) is not None:
             return resolved
-        words = said or f"exit code {code}"
+        words = stderr or f"exit code {code}"
         if _NOT_FOUND in words:
             raise TransportError(f"{host}: {words}")
-        raise _refused(file, f"cannot be read: `ssh -G` says: {words}", "a configuration file of OpenSSH's client")
+        raise _build_config_error(
+            file, f"cannot be read: `ssh -G` reports: {words}", "a configuration file of OpenSSH's client"
+        )
 
 
-def _refused(file: str, why: str, expected: str) -> ConfigError:
+def _build_config_error(file: str, why: str, expected: str) -> ConfigError:
     return ConfigError(f"the ssh configuration {file} {why}", field="ssh_config", value=file, expected=expected)
 
 
 async def run_locally(command: Sequence[str]) -> tuple[int, bytes, str]:
-    """Run it here without stdin; return its exit code, its stdout, and the last that it said on stderr.
+    """Run a command on this machine without stdin; return its exit code, its stdout, and the end of its stderr.
 
-    It is ended with all that it started if nobody waits any more. What it leaves running may hold stderr open: that is
-    a file, so that nobody waits for it.
+    If the call is cancelled, the command is killed with everything that it started. A process that the command leaves
+    running may hold stderr open. So stderr is a file, and the call does not wait for such a process.
 
     Raises:
-        OSError: It cannot be run.
+        OSError: The command cannot be run.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             start_new_session=True,
         )
         try:
             stdout, _ = await process.communicate()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
-                if process.returncode is None:  # else its number may be another's
+                if process.returncode is None:  # after its end, the pid may belong to another process
                     os.killpg(process.pid, signal.SIGKILL)
             await wait_uninterrupted(asyncio.ensure_future(process.wait()), _END_SECONDS)
             raise
-        said.seek(max(0, said.seek(0, os.SEEK_END) - _WORDS_KEPT))
-        return await process.wait(), stdout, said.read().decode("utf-8", "replace").strip()
+        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _STDERR_LIMIT))
+        return await process.wait(), stdout, stderr.read().decode("utf-8", "replace").strip()
 
 
-def read_answer(answer: bytes, file: str, asked: str) -> Login | None:
-    """Read what ``ssh -G`` said of the host that was asked for; None: it is no such answer.
+def parse_answer(output: bytes, file: str, asked: str) -> Login | None:
+    """Parse the output of ``ssh -G`` for this host; return None if it is not such output.
 
     Raises:
-        ConfigError: It wants what we cannot do.
+        ConfigError: The configuration needs something that this transport does not support.
     """
-    said = _Said(answer, file)
-    host, port, user = (said.one(keyword) for keyword in ("hostname", "port", "user"))
+    answer = _Answer(output, file)
+    host, port, user = (answer.get_one(keyword) for keyword in ("hostname", "port", "user"))
     if not host or not port.isdigit() or not user:
         return None
-    tokens = _tokens(said, asked)
-    said.refuse("bindinterface")
-    proxy_command = said.one("proxycommand") or None
+    tokens = _list_tokens(answer, asked)
+    answer.refuse("bindinterface")
+    proxy_command = answer.get_one("proxycommand") or None
     if proxy_command is not None:
-        said.refuse("proxyusefdpass", unless="no")
+        answer.refuse("proxyusefdpass", unless="no")
     try:
         return Login(
             host=host,
             port=int(port),
             username=user,
-            jump=[expanded(hop, _only(tokens, "hknpr"), {}) for hop in said.words("proxyjump", ",")],
-            proxy_command=proxy_command and expanded(proxy_command, _only(tokens, "hknpr"), {}),
-            alias=said.one("hostkeyalias") or None,
-            known_hosts=[*said.files("userknownhostsfile"), *said.files("globalknownhostsfile")],
-            known_hosts_command=_known_hosts_command(said, tokens),
-            revoked_host_keys=said.files("revokedhostkeys"),
-            is_address_checked=said.is_set("checkhostip") and proxy_command is None and not said.one("proxyjump"),
-            rules=_rules(said),
-            identities=_identity_files(said.many("identityfile"), tokens),
-            certificates=_identity_files(said.many("certificatefile"), tokens),
-            are_only_identities_shown=said.is_set("identitiesonly"),
-            agent=_agent(said.one("identityagent")),
-            options=_options(said),
+            jump=[
+                expand_tokens(hop, _select_tokens(tokens, "hknpr"), {}) for hop in answer.get_words("proxyjump", ",")
+            ],
+            proxy_command=proxy_command and expand_tokens(proxy_command, _select_tokens(tokens, "hknpr"), {}),
+            alias=answer.get_one("hostkeyalias") or None,
+            known_hosts=[*answer.get_files("userknownhostsfile"), *answer.get_files("globalknownhostsfile")],
+            known_hosts_command=_parse_known_hosts_command(answer, tokens),
+            revoked_host_keys=answer.get_files("revokedhostkeys"),
+            check_host_ip=answer.is_set("checkhostip") and proxy_command is None and not answer.get_one("proxyjump"),
+            rules=_read_rules(answer),
+            identities=_expand_identity_files(answer.get_all("identityfile"), tokens),
+            certificates=_expand_identity_files(answer.get_all("certificatefile"), tokens),
+            identities_only=answer.is_set("identitiesonly"),
+            agent=_find_agent_socket(answer.get_one("identityagent")),
+            options=_list_asyncssh_options(answer),
         )
     except ValueError as error:
-        raise _refused(file, f"cannot be honoured for {asked}: {error}", "what ssh accepts") from error
+        raise _build_config_error(file, f"cannot be honoured for {asked}: {error}", "what ssh accepts") from error
 
 
-class _Said:
-    """The lines of an answer: a keyword in small letters, a blank, and the rest of the line."""
+class _Answer:
+    """The lines of ``ssh -G``'s output: a keyword in lower case, a space, and the value."""
 
-    def __init__(self, answer: bytes, file: str) -> None:
+    def __init__(self, output: bytes, file: str) -> None:
         self._file = file
         self._lines: dict[str, list[str]] = {}
-        for line in os.fsdecode(answer).split("\n"):
+        for line in os.fsdecode(output).split("\n"):
             keyword, _, value = line.partition(" ")
             self._lines.setdefault(keyword.lower(), []).append(value.strip())
 
-    def many(self, keyword: str) -> list[str]:
-        """Return what every line of that keyword says."""
+    def get_all(self, keyword: str) -> list[str]:
+        """Return the value of every line with this keyword."""
         return self._lines.get(keyword, [])
 
-    def one(self, keyword: str) -> str:
-        """Return what its only line says; "": there is none."""
-        values = self.many(keyword)
-        if len(values) > 1:  # a value with a newline, from a variable, would say what it likes
-            raise _refused(self._file, f"has more than one {keyword}", "values on one line")
+    def get_one(self, keyword: str) -> str:
+        """Return the value of the only line with this keyword; "" without such a line."""
+        values = self.get_all(keyword)
+        if len(values) > 1:  # the value of a variable may hold a newline, and so forge a line
+            raise _build_config_error(self._file, f"has more than one {keyword}", "values on one line")
         return values[0] if values else ""
 
-    def words(self, keyword: str, separator: str | None = None) -> list[str]:
-        """Return what stands in its only line; nothing for ``none``."""
-        words = [each for each in self.one(keyword).split(separator) if each]
+    def get_words(self, keyword: str, separator: str | None = None) -> list[str]:
+        """Return the words of the keyword's only line; empty for ``none``."""
+        words = [each for each in self.get_one(keyword).split(separator) if each]
         return [] if words == ["none"] else words
 
     def is_set(self, keyword: str) -> bool:
-        """Whether it says something other than no."""
-        return self.one(keyword).lower() not in {"", "no", "false", "none"}
+        """Return whether the value is something other than no."""
+        return self.get_one(keyword).lower() not in {"", "no", "false", "none"}
 
-    def files(self, keyword: str) -> list[str]:
-        """Return the files that it names. Blanks in names cannot be told from those between them."""
-        files = [_in_home(name) for name in self.words(keyword)]
+    def get_files(self, keyword: str) -> list[str]:
+        """Return the files that the keyword names. ``ssh -G`` does not quote them, so names with spaces are refused."""
+        files = [_expand_home(name) for name in self.get_words(keyword)]
         if len(files) > 1 and not all(map(os.path.isabs, files)):
-            raise _refused(self._file, f"has a {keyword} with a blank: {' '.join(files)}", "names without blanks")
+            raise _build_config_error(
+                self._file, f"has a {keyword} with a space: {' '.join(files)}", "names without spaces"
+            )
         return files
 
     def refuse(self, keyword: str, unless: str = "none") -> None:
-        """Refuse the configuration where it says anything else."""
-        value = self.one(keyword)
+        """Refuse the configuration if the keyword has any other value."""
+        value = self.get_one(keyword)
         if value.lower() not in {"", unless}:
-            raise _refused(self._file, f"says {keyword} {value}, which we cannot do", f"none, or {keyword} {unless}")
+            raise _build_config_error(
+                self._file, f"has {keyword} {value}, which is not supported", f"none, or {keyword} {unless}"
+            )
 
 
-def _in_home(name: str) -> str:
-    """Expand ``~`` as OpenSSH does, from the user database, whatever HOME says."""
+def _expand_home(name: str) -> str:
+    """Expand ``~`` as OpenSSH does: from the user database, and not from HOME."""
     user, slash, rest = name.partition("/")
     if not user.startswith("~"):
         return name
@@ -227,55 +238,55 @@ def _in_home(name: str) -> str:
     return entry.pw_dir + slash + rest
 
 
-def _tokens(said: _Said, asked: str) -> dict[str, str]:
-    """Return what stands for ``%h`` and so on: see TOKENS in ssh_config(5)."""
+def _list_tokens(answer: _Answer, asked: str) -> dict[str, str]:
+    """Return the values of ``%h`` and so on: see TOKENS in ssh_config(5)."""
     user, here = pwd.getpwuid(os.getuid()), socket.gethostname()
-    jump = said.words("proxyjump", ",")
+    jump = answer.get_words("proxyjump", ",")
     return {
         "%": "%",
-        "C": said.one("controlpath"),
+        "C": answer.get_one("controlpath"),
         "d": user.pw_dir,
-        "h": said.one("hostname"),
+        "h": answer.get_one("hostname"),
         "i": str(user.pw_uid),
         "j": re.sub(":[0-9]+$", "", jump[-1].rpartition("@")[2]).strip("[]") if jump else "",
-        "k": said.one("hostkeyalias") or asked,
+        "k": answer.get_one("hostkeyalias") or asked,
         "L": here.partition(".")[0],
         "l": here,
         "n": asked,
-        "p": said.one("port"),
-        "r": said.one("user"),
+        "p": answer.get_one("port"),
+        "r": answer.get_one("user"),
         "u": user.pw_name,
     }
 
 
-def _only(tokens: Mapping[str, str], names: str) -> dict[str, str]:
+def _select_tokens(tokens: Mapping[str, str], names: str) -> dict[str, str]:
     return {name: tokens[name] for name in "%" + names}
 
 
-def expanded(text: str, tokens: Mapping[str, str], variables: Mapping[str, str] | None = None) -> str:
-    """Expand ``%x`` from the tokens, and ``${NAME}`` from the environment or the given variables (``{}``: not at all).
+def expand_tokens(text: str, tokens: Mapping[str, str], variables: Mapping[str, str] | None = None) -> str:
+    """Expand ``%x`` from the tokens, and ``${NAME}`` from the environment or the given variables (``{}``: none).
 
     Raises:
-        ValueError: There is no such token or variable.
+        ValueError: A token or a variable is unknown.
     """
     known = os.environ if variables is None else variables
     pattern = re.compile("%(.?)" if variables == {} else r"%(.?)|\$\{([^}]*)\}", re.DOTALL)
 
-    def value(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         token, variable = match.group(1), match.groups()[-1]
         found = tokens.get(token) if token is not None else known.get(variable)
         if found is None:
-            raise ValueError(f"nothing stands for {match[0]}")  # a command may hold a password, so it is not repeated
+            raise ValueError(f"{match[0]} is unknown")  # the command is not repeated: it may hold a password
         return found
 
-    return pattern.sub(value, text)
+    return pattern.sub(replace, text)
 
 
-def _identity_files(names: Sequence[str], tokens: Mapping[str, str]) -> list[str]:
-    return [expanded(_in_home(name), tokens) for name in names if name.lower() != "none"]
+def _expand_identity_files(names: Sequence[str], tokens: Mapping[str, str]) -> list[str]:
+    return [expand_tokens(_expand_home(name), tokens) for name in names if name.lower() != "none"]
 
 
-def _agent(named: str) -> str:
+def _find_agent_socket(named: str) -> str:
     """Return the agent's socket: a path, ``none``, ``SSH_AUTH_SOCK``, or ``$NAME``."""
     if named.lower() == "none":
         return ""
@@ -283,42 +294,42 @@ def _agent(named: str) -> str:
         return os.environ.get("SSH_AUTH_SOCK", "")
     if named.startswith("$") and not named.startswith("${"):
         return os.environ.get(named[1:], "")
-    return _in_home(named)
+    return _expand_home(named)
 
 
-def _known_hosts_command(said: _Said, tokens: Mapping[str, str]) -> list[str]:
-    """Return its words. It is run before a key is seen, so it cannot have what the key would tell it."""
-    words = said.one("knownhostscommand").split()
+def _parse_known_hosts_command(answer: _Answer, tokens: Mapping[str, str]) -> list[str]:
+    """Return the words of the command. It runs before the server presents a key, so tokens of the key are refused."""
+    words = answer.get_one("knownhostscommand").split()
     if not words:
         return []
     if not words[0].startswith("/"):
-        raise ValueError(f"KnownHostsCommand {words[0]} is no absolute path, which ssh wants")
-    if said.is_set("checkhostip"):
-        raise ValueError("we ask KnownHostsCommand about names only, and CheckHostIP wants addresses, too")
-    if set(said.one("knownhostscommand")) & set("\"'\\"):
-        raise ValueError("we cannot read the quotes of KnownHostsCommand")
-    host, port = said.one("hostkeyalias") or tokens["h"], tokens["p"]
-    name = host if port == "22" or said.one("hostkeyalias") else f"[{host}]:{port}"
+        raise ValueError(f"KnownHostsCommand {words[0]} is not an absolute path, which ssh requires")
+    if answer.is_set("checkhostip"):
+        raise ValueError("KnownHostsCommand is asked about names only, and CheckHostIP needs addresses as well")
+    if set(answer.get_one("knownhostscommand")) & set("\"'\\"):
+        raise ValueError("quotes in KnownHostsCommand are not supported")
+    host, port = answer.get_one("hostkeyalias") or tokens["h"], tokens["p"]
+    name = host if port == "22" or answer.get_one("hostkeyalias") else f"[{host}]:{port}"
     tokens = {**tokens, "H": name, "I": "HOSTNAME"}
-    return [words[0], *(expanded(word, tokens) for word in words[1:])]
+    return [words[0], *(expand_tokens(word, tokens) for word in words[1:])]
 
 
-def _rules(said: _Said) -> Rules:
+def _read_rules(answer: _Answer) -> HostKeyRules:
     known = {*get_public_key_algs(), *get_certificate_algs()}
-    default = Rules()
-    return Rules(
-        algorithms=_supported(said, "hostkeyalgorithms", known) or default.algorithms,
-        authority_algorithms=said.words("casignaturealgorithms", ",") or default.authority_algorithms,
-        least_rsa_bits=int(said.one("requiredrsasize") or default.least_rsa_bits),
+    default = HostKeyRules()
+    return HostKeyRules(
+        algorithms=_select_supported(answer, "hostkeyalgorithms", known) or default.algorithms,
+        authority_algorithms=answer.get_words("casignaturealgorithms", ",") or default.authority_algorithms,
+        min_rsa_bits=int(answer.get_one("requiredrsasize") or default.min_rsa_bits),
     )
 
 
-def _supported(said: _Said, keyword: str, known: Collection[bytes]) -> list[str]:
-    """Return those of the algorithms that asyncssh has as well."""
-    wanted = said.words(keyword, ",")
+def _select_supported(answer: _Answer, keyword: str, known: Collection[bytes]) -> list[str]:
+    """Return those of the algorithms that asyncssh supports."""
+    wanted = answer.get_words(keyword, ",")
     supported = [name for name in wanted if name.encode("utf-8", "surrogateescape") in known]
     if wanted and not supported:
-        raise ValueError(f"asyncssh has none of the {keyword} {','.join(wanted)}")
+        raise ValueError(f"asyncssh supports none of the {keyword} {','.join(wanted)}")
     return supported
 
 
@@ -339,22 +350,22 @@ _SWITCHES = {
 }
 
 
-def _options(said: _Said) -> dict[str, object]:
-    """Return what asyncssh calls what is left of it."""
-    options: dict[str, object] = {name: said.is_set(keyword) for keyword, name in _SWITCHES.items()}
+def _list_asyncssh_options(answer: _Answer) -> dict[str, object]:
+    """Return the remaining settings as options of asyncssh."""
+    options: dict[str, object] = {name: answer.is_set(keyword) for keyword, name in _SWITCHES.items()}
     for keyword, (name, known) in _ALGORITHMS.items():
-        if supported := _supported(said, keyword, known()):
+        if supported := _select_supported(answer, keyword, known()):
             options[name] = supported
-    options["compression_algs"] = ["zlib@openssh.com", "none"] if said.is_set("compression") else ["none"]
-    options["family"] = _FAMILIES[said.one("addressfamily") or "any"]
-    if address := said.one("bindaddress"):
+    options["compression_algs"] = ["zlib@openssh.com", "none"] if answer.is_set("compression") else ["none"]
+    options["family"] = _FAMILIES[answer.get_one("addressfamily") or "any"]
+    if address := answer.get_one("bindaddress"):
         options["local_addr"] = (address, 0)
-    if methods := said.one("preferredauthentications"):
+    if methods := answer.get_one("preferredauthentications"):
         options["preferred_auth"] = methods
-    limit, seconds, *_ = (*said.words("rekeylimit"), "0", "0")
+    limit, seconds, *_ = (*answer.get_words("rekeylimit"), "0", "0")
     options |= {name: int(text) for name, text in (("rekey_bytes", limit), ("rekey_seconds", seconds)) if int(text)}
-    if variables := said.many("setenv"):
+    if variables := answer.get_all("setenv"):
         options["env"] = variables
-    if patterns := said.many("sendenv"):
+    if patterns := answer.get_all("sendenv"):
         options["send_env"] = patterns
     return options

@@ -1,14 +1,15 @@
-# sh -c ... sh PID WORD: end what the sh of this number runs, which has this word among its arguments, with all that it
-# started: TERM to each, KILL to what is left when that sh has ended, or after two seconds, until nothing is. Fails where
-# there is none. Of kill every sh understands this much. shellcheck shell=sh
+# sh -c ... sh PID WORD: end the command of the sh with this pid and WORD among its arguments, and what it started.
+# Sends TERM to each process, waits at most two seconds for that sh, then sends KILL until no process is left. Fails if
+# there is no such sh. Every sh supports these uses of kill. shellcheck shell=sh
 exec >/dev/null 2>&1
-case $(command -v kill) in kill) ;; *) exit 1 ;; esac # procps' (4.0.2) takes -1234 for -1: every process of the user
+case $(command -v kill) in kill) ;; *) exit 1 ;; esac # procps' kill (4.0.2) reads -1234 as -1: every process
 
-# Reads a line for each process that is known, PID:START, and for each that is there, /proc/PID. A process belongs to the
-# command where it, its parent, or the leader of its group or session does. Writes all that do, together with leaders
-# that have ended, and whom to signal: a process, or -GROUP where all of it belongs, those that started others before those.
+# Reads one line per known process, PID:START, and one per existing process, /proc/PID. A process belongs to the command
+# if the process itself, its parent, or the leader of its group or session does. Prints PID:START for each process that
+# belongs to it and for leaders that have ended. Then prints the targets to signal, parents first: a pid, or -GROUP if
+# the whole group belongs to the command.
 # shellcheck disable=SC2016 # awk's
-kinship='
+tree_awk='
 /:/ { split($0, part, ":"); known[part[1]] = part[2]; next }
 {
     pid = substr($0, 7)
@@ -17,7 +18,7 @@ kinship='
     close($0 "/stat")
     sub(/^.*\) /, "", text)
     count = split(text, field, " ")
-    if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) next # -1 would be everybody
+    if (pid == 1 || count < 20 || (field[1] ~ /[ZX]/ && field[18] < 2)) next # kill -1 would signal everything
     parent[pid] = field[2]; group[pid] = field[3]; session[pid] = field[4]; start[pid] = field[20]
     state[pid] = field[1]
 }
@@ -25,86 +26,97 @@ function belongs(pid) {
     return pid in known || parent[pid] in known || group[pid] in known || session[pid] in known
 }
 function depth(pid,  steps) {
-    for (steps = 0; parent[pid] in ours && steps < 100; steps++) pid = parent[pid]
+    for (steps = 0; parent[pid] in member && steps < 100; steps++) pid = parent[pid]
     return steps
 }
-function reached(who, steps) {
-    if (!(who in whom) || steps < whom[who]) whom[who] = steps
+function add_target(target, steps) {
+    if (!(target in distance) || steps < distance[target]) distance[target] = steps
     if (steps > deepest) deepest = steps
 }
 END {
     for (pid in known) if (pid in start) {
         if (known[pid] == "" || known[pid] == start[pid]) known[pid] = start[pid]
-        else delete known[pid] # a number that was given again
+        else delete known[pid] # the pid belongs to another process now
     }
     do {
         more = 0
-        for (pid in start) if (!(pid in ours) && belongs(pid)) { ours[pid] = 1; known[pid] = start[pid]; more = 1 }
+        for (pid in start) if (!(pid in member) && belongs(pid)) { member[pid] = 1; known[pid] = start[pid]; more = 1 }
     } while (more)
-    for (pid in ours) {
-        told[pid] = 1
-        if (state[pid] !~ /[Tt]/) moves = 1
-        if (group[pid] in known) { told[group[pid]] = 1; reached("-" group[pid], depth(pid)) } else reached(pid, depth(pid))
-        if (session[pid] in known) told[session[pid]] = 1
+    for (pid in member) {
+        report[pid] = 1
+        if (state[pid] !~ /[Tt]/) running = 1
+        if (group[pid] in known) { report[group[pid]] = 1; add_target("-" group[pid], depth(pid)) }
+        else add_target(pid, depth(pid))
+        if (session[pid] in known) report[session[pid]] = 1
     }
-    for (pid in told) print pid ":" known[pid]
-    for (steps = 0; steps <= deepest; steps++) for (who in whom) if (whom[who] == steps) print who
-    if (moves) print "moves"
+    for (pid in report) print pid ":" known[pid]
+    for (steps = 0; steps <= deepest; steps++) for (target in distance) if (distance[target] == steps) print target
+    if (running) print "running"
     print "."
 }'
 
-# sees: whether there is a /proc of the pid namespace that we are in. NSpid has more than one number where it is not.
-sees() {
+# has_proc: succeeds if /proc shows the pid namespace of this process. Otherwise NSpid has more than one number.
+has_proc() {
     while read -r key _ below && [ "$key" != NSpid: ]; do below=''; done </proc/self/status || return
     [ -z "$below" ]
 }
 
-# survey: sets known anew; left, whom a signal reaches; upwards, the same from the last to the first; moves, where some do not
-# stand still. Where nothing tells of processes that is the group, and alone is set.
+# list_processes: sets these variables:
+#   known       the processes to look for next time
+#   targets     what to signal, parents first
+#   reversed    the same, children first
+#   running     not empty if some process is not stopped
+#   group_only  not empty if processes cannot be listed: then the group is the only target
 # shellcheck disable=SC2086,SC2046 # numbers, to be split
-survey() {
+list_processes() {
     set -- .
-    ! sees || set -- $(printf '%s\n' $known /proc/[0-9]* | LC_ALL=C awk "$kinship") . # a name may be no text here
+    # LC_ALL=C: the name of a process may be invalid text in the locale.
+    ! has_proc || set -- $(printf '%s\n' $known /proc/[0-9]* | LC_ALL=C awk "$tree_awk") .
     if [ $# = 1 ]; then
-        left=-$leader upwards=-$leader alone=yes
+        targets=-$leader reversed=-$leader group_only=yes
         return
     fi
-    known='' left='' upwards='' moves=''
+    known='' targets='' reversed='' running=''
     for each; do
-        case $each in *:*) known="$known $each" ;; moves) moves=yes ;; [!.]*) left="$left $each" upwards="$each $upwards" ;; esac
+        case $each in
+            *:*) known="$known $each" ;;
+            running) running=yes ;;
+            [!.]*) targets="$targets $each" reversed="$each $reversed" ;;
+        esac
     done
 }
 
-# reach SIGNAL WHOM...: send it, and tell whether anything of it is ours to signal.
-reach() {
-    reached='' signal=$1
+# send SIGNAL TARGET...: send the signal; fails if no target may be signalled.
+send() {
+    sent='' signal=$1
     shift
     for each; do
-        kill "-$signal" "$each" && reached=yes
+        kill "-$signal" "$each" && sent=yes
     done
-    [ -n "$reached" ]
+    [ -n "$sent" ]
 }
 
-case $1 in '' | 0* | 1 | *[!0-9]*) exit 1 ;; esac # -1 would be everybody
-# hold: have all of it stand still. Until a process does, TERM may end it at once.
+case $1 in '' | 0* | 1 | *[!0-9]*) exit 1 ;; esac # kill -1 would signal everything
+# stop_all: stop every process. A process that is not stopped yet may die of TERM at once.
 # shellcheck disable=SC2086 # numbers, to be split
-hold() {
-    survey
+stop_all() {
+    list_processes
     for look in 1 2 3 4 5 6 7 8; do
-        reach STOP $left
-        [ -z "$alone" ] || return 0
-        survey
-        [ -n "$moves" ] || return 0
+        send STOP $targets
+        [ -z "$group_only" ] || return 0
+        list_processes
+        [ -n "$running" ] || return 0
     done
 }
 
-leader=$1 known=$1: alone='' moves=''
-! sees || grep -F -e "$2" "/proc/$1/cmdline" || exit
-hold # until each was asked: no script goes on to its next line because what it waited for was the first to end
+leader=$1 known=$1: group_only='' running=''
+! has_proc || grep -F -e "$2" "/proc/$1/cmdline" || exit
+stop_all # before TERM: otherwise the first process to end would let a waiting script go on to its next line
 # shellcheck disable=SC2086 # numbers, to be split
 {
-    reach TERM $left || exit
-    reach CONT $upwards # Linux sends HUP to a group that stands still when the last parent that it has in its session ends
+    send TERM $targets || exit
+    # Children first: Linux sends HUP to a stopped group when the last parent that it has in its session ends.
+    send CONT $reversed
 }
 count=0
 while [ "$count" -lt 20 ] && kill -0 "$leader"; do
@@ -113,7 +125,7 @@ while [ "$count" -lt 20 ] && kill -0 "$leader"; do
 done
 count=0
 # shellcheck disable=SC2086 # numbers, to be split
-while [ "$count" -lt 20 ] && survey && reach STOP $left && reach KILL $upwards && [ -z "$alone" ]; do
+while [ "$count" -lt 20 ] && list_processes && send STOP $targets && send KILL $reversed && [ -z "$group_only" ]; do
     count=$((count + 1))
     sleep 0.1 || sleep 1
 done

@@ -1,4 +1,4 @@
-"""What is shown to a server to be let in: what a provider of credentials answers, or what ``ssh`` would show."""
+"""Prepares the keys and passwords for a login: the answer of a credential provider, or the keys that ``ssh`` offers."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,16 @@ import asyncssh
 from intercede.contract.credentials import CredentialSet, Password, PrivateKey
 from intercede.transports._ssh_config import Login
 
-__all__ = ["show", "show_own"]
+__all__ = ["build_auth_options", "offer_own_keys"]
 
 _AGENT_SECONDS = 5.0
 _Key = asyncssh.SSHKey | asyncssh.SSHKeyPair
-_Shown = _Key | tuple[_Key, asyncssh.SSHCertificate]
+_ClientKey = _Key | tuple[_Key, asyncssh.SSHCertificate]
 _UNREADABLE = (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError)
 
 
-def show(credentials: CredentialSet) -> dict[str, object]:
-    """Return what asyncssh is told. Decrypting a key takes long on purpose, so this runs in a thread.
+def build_auth_options(credentials: CredentialSet) -> dict[str, object]:
+    """Return the options for asyncssh. Call it in a thread: decrypting a key is slow by design.
 
     Raises:
         asyncssh.KeyImportError, asyncssh.KeyEncryptionError: The key cannot be read.
@@ -28,39 +28,41 @@ def show(credentials: CredentialSet) -> dict[str, object]:
     key, password = credentials.first(PrivateKey), credentials.first(Password)
     username = next((each.username for each in (key, password) if each is not None and each.username), None)
     return {
-        "client_keys": None if key is None else [_key_pair(key)],
-        "password": None if password is None else password.password.get_secret_value,  # called: no frame holds it
+        "client_keys": None if key is None else [_import_key_pair(key)],
+        "password": None if password is None else password.password.get_secret_value,  # a function: no frame holds it
         "gss_auth": False,
         **({} if username is None else {"username": username}),
     }
 
 
-def _key_pair(credential: PrivateKey) -> object:
+def _import_key_pair(credential: PrivateKey) -> object:
     passphrase = None if credential.passphrase is None else credential.passphrase.get_secret_value()
     key = asyncssh.import_private_key(credential.key.get_secret_value(), passphrase)
     return key if credential.certificate is None else (key, asyncssh.import_certificate(credential.certificate))
 
 
 @contextlib.asynccontextmanager
-async def show_own(login: Login) -> AsyncGenerator[dict[str, object]]:
-    """Yield what asyncssh is told of the user's own keys, in the order of ``ssh``; the agent is there meanwhile.
+async def offer_own_keys(login: Login) -> AsyncGenerator[dict[str, object]]:
+    """Yield asyncssh's options for the user's own keys, in the order of ``ssh``; the agent stays connected meanwhile.
 
-    Keys of the agent that are configured come first, then its others, then those of files. What cannot be read,
-    for lack of the file or of its passphrase, is left out.
+    The agent's keys that are configured come first, then its other keys, then those from files. A key is skipped if
+    its file does not exist or needs a passphrase.
     """
-    identities = await asyncio.to_thread(_read, login)
-    async with _agent_keys(login.agent) as agent:
+    identities = await asyncio.to_thread(_read_identities, login)
+    async with _open_agent_keys(login.agent) as agent:
         held = {pair.public_data: pair for pair in agent}
         known = {identity.public: identity for identity in identities if identity.public}
-        keys: list[_Shown] = [known[public].shown_with(held[public]) for public in known if public in held]
-        if not login.are_only_identities_shown:
+        keys: list[_ClientKey] = [known[public].attach_certificate(held[public]) for public in known if public in held]
+        if not login.identities_only:
             keys += [pair for public, pair in held.items() if public not in known]
-        keys += [each.shown_with(each.key) for each in identities if each.key is not None and each.public not in held]
+        keys += [
+            each.attach_certificate(each.key) for each in identities if each.key is not None and each.public not in held
+        ]
         yield {"client_keys": keys or None}
 
 
 @contextlib.asynccontextmanager
-async def _agent_keys(path: str) -> AsyncGenerator[Sequence[asyncssh.SSHKeyPair]]:
+async def _open_agent_keys(path: str) -> AsyncGenerator[Sequence[asyncssh.SSHKeyPair]]:
     async with contextlib.AsyncExitStack() as stack:
         keys: Sequence[asyncssh.SSHKeyPair] = ()
         if path:
@@ -73,23 +75,24 @@ async def _agent_keys(path: str) -> AsyncGenerator[Sequence[asyncssh.SSHKeyPair]
 
 @dataclass(frozen=True)
 class _Identity:
-    """What a configured file is: a key, or only the public half of one; and its certificate."""
+    """The content of a configured identity file: a key, or only its public half; and its certificate."""
 
     key: asyncssh.SSHKey | None
     public: bytes
     certificate: asyncssh.SSHCertificate | None
 
-    def shown_with(self, key: _Key) -> _Shown:
+    def attach_certificate(self, key: _Key) -> _ClientKey:
+        """Return the key together with the identity's certificate, if there is one."""
         return key if self.certificate is None else (key, self.certificate)
 
 
-def _read(login: Login) -> list[_Identity]:
-    given = {each.key.public_data: each for each in map(_certificate, login.certificates) if each is not None}
-    files = [file for file in map(os.path.expanduser, login.identities) if file[:1] != "~"]  # no home is known: no keys
-    return [_identity(file, given if login.certificates else None) for file in files]
+def _read_identities(login: Login) -> list[_Identity]:
+    given = {each.key.public_data: each for each in map(_read_certificate, login.certificates) if each is not None}
+    files = [file for file in map(os.path.expanduser, login.identities) if file[:1] != "~"]  # skip an unknown home
+    return [_read_identity(file, given if login.certificates else None) for file in files]
 
 
-def _identity(file: str, given: Mapping[bytes, asyncssh.SSHCertificate] | None) -> _Identity:
+def _read_identity(file: str, given: Mapping[bytes, asyncssh.SSHCertificate] | None) -> _Identity:
     key: asyncssh.SSHKey | None = None
     with contextlib.suppress(*_UNREADABLE):
         key = asyncssh.read_private_key(file)
@@ -97,12 +100,12 @@ def _identity(file: str, given: Mapping[bytes, asyncssh.SSHCertificate] | None) 
     for name in (f"{file}.pub", file):
         with contextlib.suppress(*_UNREADABLE):
             public = public or asyncssh.read_public_key(name).public_data
-    certificate = _certificate(f"{file}-cert.pub") if given is None else given.get(public)
+    certificate = _read_certificate(f"{file}-cert.pub") if given is None else given.get(public)
     fits = certificate is not None and certificate.key.public_data == public
     return _Identity(key, public, certificate if fits else None)
 
 
-def _certificate(file: str) -> asyncssh.SSHCertificate | None:
+def _read_certificate(file: str) -> asyncssh.SSHCertificate | None:
     with contextlib.suppress(*_UNREADABLE):
         return asyncssh.read_certificate(file)
     return None

@@ -1,4 +1,4 @@
-"""A command that is the way to a server (ProxyCommand): what is written to it arrives there."""
+"""Connects to a server through the stdin and stdout of a command (ProxyCommand)."""
 
 import asyncio
 import contextlib
@@ -8,37 +8,37 @@ import socket
 from functools import partial
 from typing import Self, cast
 
-__all__ = ["Proxy"]
+__all__ = ["ProxyCommand"]
 
-_WORDS_KEPT = 500
+_STDERR_LIMIT = 500
 _END_SECONDS = 1.0
 
 
-class Proxy(asyncio.SubprocessProtocol):
-    """Runs while the connection lasts. ``socket`` is our end of it; ``has_ended`` is set when it is over."""
+class ProxyCommand(asyncio.SubprocessProtocol):
+    """A command that runs as long as the connection. ``socket`` is our end; ``has_ended`` is set at its end."""
 
-    def __init__(self, ours: socket.socket) -> None:
-        self.socket = ours
-        self._said = b""
-        self._has_said_all, self.has_ended = asyncio.Event(), asyncio.Event()
+    def __init__(self, local_end: socket.socket) -> None:
+        self.socket = local_end
+        self._stderr = b""
+        self._stderr_closed, self.has_ended = asyncio.Event(), asyncio.Event()
 
     @classmethod
     async def start(cls, command: str) -> Self:
-        """Run it as ``ssh`` does, by ``$SHELL`` and in its stead.
+        """Start the command as ``ssh`` does: by ``$SHELL``, which it replaces.
 
         Raises:
-            OSError: There is no such shell.
+            OSError: The shell does not exist.
         """
-        ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as stack:
-            stack.callback(ours.close)
+        local_end, remote_end = socket.socketpair()
+        with remote_end, contextlib.ExitStack() as stack:
+            stack.callback(local_end.close)
             _, proxy = await asyncio.get_running_loop().subprocess_exec(
-                partial(cls, ours),
+                partial(cls, local_end),
                 os.environ.get("SHELL") or "/bin/sh",
                 "-c",
                 f"exec {command}",
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdin=remote_end.fileno(),
+                stdout=remote_end.fileno(),
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
@@ -46,39 +46,39 @@ class Proxy(asyncio.SubprocessProtocol):
         return proxy
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It runs."""
+        """Keep the transport: the command runs."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 -- it has but one
-        """Take what it says on stderr, lest it waits for somebody to."""
-        self._said = (self._said + data)[-_WORDS_KEPT:]
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 -- only stderr is a pipe
+        """Keep the end of stderr; reading it also keeps the command from blocking."""
+        self._stderr = (self._stderr + data)[-_STDERR_LIMIT:]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 -- as above
-        """It has said all."""
-        self._has_said_all.set()
+        """Note that stderr is complete."""
+        self._stderr_closed.set()
 
     def process_exited(self) -> None:
-        """It has ended by itself, or was ended. Its number may be another's from now on."""
+        """Note that the command has ended. From now on its pid may belong to another process."""
         self.has_ended.set()
 
-    async def last_words(self) -> str:
-        """Return what it said on stderr by its end, for which this waits a moment."""
-        await _within(_END_SECONDS, self._has_said_all)
-        return self._said.decode("utf-8", "replace").strip()
+    async def read_stderr(self) -> str:
+        """Return the end of the command's stderr; wait a second at most for the rest of it."""
+        await _wait_briefly(_END_SECONDS, self._stderr_closed)
+        return self._stderr.decode("utf-8", "replace").strip()
 
     async def end(self) -> None:
-        """End it with all that it started, in bounded time; what it left in the background when it ended lives on."""
+        """End the command and what it started, in bounded time. After its own end, its background processes go on."""
         self.socket.close()
         try:
             for number in () if self.has_ended.is_set() else (signal.SIGHUP, signal.SIGKILL):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._transport.get_pid(), number)
-                await _within(_END_SECONDS, self.has_ended)
+                await _wait_briefly(_END_SECONDS, self.has_ended)
         finally:
-            self._transport.close()  # what lives on may hold stderr open
+            self._transport.close()  # a background process may hold stderr open
 
 
-async def _within(seconds: float, event: asyncio.Event) -> None:
+async def _wait_briefly(seconds: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

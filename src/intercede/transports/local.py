@@ -87,7 +87,7 @@ class LocalTransport:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End every command that still runs; each such ``run`` raises NotOpenError."""
+        """End every running command, whose ``run`` raises NotOpenError."""
         self._open = False
         runs, self._runs = self._runs, set()
         for run in runs:

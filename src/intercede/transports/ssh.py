@@ -1,7 +1,7 @@
-"""The transport ``ssh``: commands on another machine, over one connection that all of them share.
+"""The transport ``ssh``: runs commands on a remote host, all of them over one shared connection.
 
-There it needs a POSIX sh and nothing else, whatever the user's login shell is. Host keys are always verified. Needs
-the extra ``ssh``.
+The remote host needs a POSIX sh and nothing else; the user's login shell may be any shell. Host keys are always
+verified. The transport needs the extra ``ssh``.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from intercede.contract.credentials import CredentialProvider
 from intercede.contract.errors import ConfigError, NotOpenError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 from intercede.transports._ssh_command import Command, build_command_line
-from intercede.transports._ssh_link import Link, Place, Server
+from intercede.transports._ssh_connection import Connection, Endpoint, Server
 from intercede.transports._streams import is_being_cancelled, wait_uninterrupted
 
 __all__ = ["SshTransport"]
@@ -24,40 +24,42 @@ __all__ = ["SshTransport"]
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _WITHHELD_SECONDS = 60.0
 _END_SECONDS = 20.0
-"""More than ending a command takes, which bounds itself."""
-_MOST = 10**6
+"""An upper bound for ending a command, which has shorter bounds of its own."""
+_LIMIT = 10**6
 
 
 class SshTransport:
-    """Runs commands over ssh. See ``intercede.contract.Transport`` for what that promises.
+    """Runs commands over ssh. See ``intercede.contract.Transport`` for what a transport promises.
 
-    Without a provider of credentials it logs in as ``ssh`` does: with the agent and the user's own keys. With one, it
-    shows what that answers and nothing else.
+    Without a credential provider it logs in as ``ssh`` does, with the agent and the user's own keys. With a provider,
+    it uses only the credentials that the provider returns.
 
-    A connection that is lost is made again when the next command is to run. A command that was running by then raises
-    TransportError: how it ended cannot be told. One of which nothing was sent yet is begun anew.
+    If the connection is lost, the next command opens a new one. A command that was running raises TransportError,
+    because its exit code is lost. A command that was not sent yet is started on the new connection.
 
-    A command is over when its own process is: what it left running in the background lives on, unheard. Ending a
-    command (cancelling ``run``, an exception of sink or iterator, leaving) sends TERM to its process group, its session
-    and its descendants with theirs, waits at most two seconds for the command itself, and sends KILL to what is left
-    until nothing is. What has detached itself, a session whose starter has ended, lives on. Where there is no /proc or
-    no awk that is the process group alone.
+    A command has ended when its own process has ended. Processes that it left in the background go on, and their
+    output is ignored. Ending a command (``run`` is cancelled, the sink or the iterator raises, the transport is left)
+    sends TERM to its process group, its session, and its descendants with their groups and sessions. It waits at most
+    two seconds for the command itself, and sends KILL until no process is left. A process that has detached itself, a
+    session whose starter has ended, goes on. Without /proc or awk, only the process group is signalled.
 
     Args:
-        host: The login host; where ``ssh_config`` is given, an alias from there will do.
-        port: None: 22, or what the configuration says.
-        username: None: what the credentials or the configuration say, else the user's name here.
-        jump: Hosts to jump over, the nearest first, each ``[user@]host[:port]``. Their keys are verified, too.
-        known_hosts: The only file of host keys. None: those that ``ssh`` reads.
-        ssh_config: A configuration file to follow as ``ssh -F`` does, ``~/.ssh/config`` for instance: OpenSSH's client
+        host: The login host, or an alias from ``ssh_config``.
+        port: None: 22, or the configured port.
+        username: None: the name from the credentials or the configuration, else the local user's name.
+        jump: Jump hosts, the nearest first, each ``[user@]host[:port]``. Their host keys are verified as well.
+        known_hosts: The only file of host keys to read. None: the files that ``ssh`` reads.
+        ssh_config: A configuration file, such as ``~/.ssh/config``, to follow as ``ssh -F`` does: OpenSSH's client
             resolves it. None: no configuration.
-        connect_s: Seconds that connecting may take, retries included, and then each login shell until a command begins.
-        keepalive_s: Seconds of silence after which the server is asked whether it is there; after three more it is lost.
-        sessions: How many commands may run at once. Where the server allows fewer, fewer do.
-        credentials: Who answers for credentials.
+        connect_s: Seconds that connecting may take, retries included; and seconds that a login shell may take until
+            a command begins.
+        keepalive_s: Seconds of silence after which the server is asked for a sign of life. The connection is lost
+            after three more such periods.
+        sessions: The maximum number of commands at once. If the server allows fewer, fewer run.
+        credentials: The credential provider.
 
     Raises:
-        ConfigError: An option has no sense.
+        ConfigError: An option is invalid.
     """
 
     def __init__(
@@ -75,42 +77,43 @@ class SshTransport:
         credentials: CredentialProvider | None = None,
     ) -> None:
         self._host = host
-        self._link = Link(
+        self._connection = Connection(
             Server(
-                place=Place.read(host, "host").but(port, username),
-                jump=tuple(Place.read(each, "jump") for each in jump),
+                endpoint=Endpoint.parse(host, "host").override(port, username),
+                jump=tuple(Endpoint.parse(each, "jump") for each in jump),
                 known_hosts=known_hosts,
-                ssh_config=ssh_config and _path(ssh_config),
-                connect_s=_positive("connect_s", connect_s),
-                keepalive_s=_positive("keepalive_s", keepalive_s),
+                ssh_config=ssh_config and _expand_path(ssh_config),
+                connect_s=_check_positive("connect_s", connect_s),
+                keepalive_s=_check_positive("keepalive_s", keepalive_s),
             ),
             credentials,
         )
         self._connect_s = connect_s
-        self._most = int(_positive("sessions", int(sessions)))
-        self._sessions = _Sessions(self._most)
+        self._max_sessions = int(_check_positive("sessions", int(sessions)))
+        self._sessions = _SessionLimit(self._max_sessions)
         self._open = False
         self._runs: set[asyncio.Task[CommandResult]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._commands: set[Command] = set()
 
     def commands_in_flight(self) -> int:
-        """As many as there may be sessions."""
-        return self._most
+        """Return the maximum number of sessions."""
+        return self._max_sessions
 
     async def __aenter__(self) -> Self:
         """Connect.
 
         Raises:
-            TransportError: The host, or one on the way, cannot be reached, or its key is not the one that is known.
-            AuthenticationError: It does not let us in.
-            ConfigError: The configuration file cannot be read, there is no ``ssh`` to read it, or it wants what we cannot do.
+            TransportError: The host or a jump host cannot be reached, or its host key is not the known one.
+            AuthenticationError: A host refuses the login.
+            ConfigError: The configuration file cannot be read, ``ssh`` is not installed to resolve it, or it asks for
+                something that this transport does not support.
         """
-        self._sessions = _Sessions(self._most)
+        self._sessions = _SessionLimit(self._max_sessions)
         try:
-            await self._link.connection()
+            await self._connection.connect()
         except BaseException:
-            await self._link.close()  # whoever is cancelled on the way in never leaves
+            await self._connection.close()  # __aexit__ is not called when entering fails
             raise
         self._open = True
         return self
@@ -122,7 +125,7 @@ class SshTransport:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End every command that still runs (each such ``run`` raises NotOpenError), and hang up."""
+        """End every running command, whose ``run`` raises NotOpenError, and close the connection."""
         self._open = False
         runs, self._runs = self._runs, set()
         for run in runs:
@@ -133,7 +136,7 @@ class SshTransport:
                     await asyncio.wait(tasks)
         finally:
             self._sessions.close()
-            await self._link.close()
+            await self._connection.close()
 
     async def run(
         self,
@@ -142,26 +145,27 @@ class SshTransport:
         stdin: AsyncIterable[bytes] | None = None,
         stdout: ByteSink | None = None,
     ) -> CommandResult:
-        """Run a command there and wait for its end.
+        """Run a command on the remote host and wait for its end.
 
         Args:
-            argv: The command, found on PATH there unless it holds a slash, and its arguments.
-            stdin: Streamed to its stdin; None: ``/dev/null``.
-            stdout: Takes its stdout as it comes; None: all of it is in the result.
+            argv: The command and its arguments. A command without a slash is searched for on the remote PATH.
+            stdin: Streamed to the command's stdin; None: ``/dev/null``.
+            stdout: Receives the command's stdout while it runs; None: the result holds all of it.
 
         Returns:
-            How it ended. 127: there is no such command; 126: it cannot be executed; stderr then says why.
+            How the command ended. The code is 127 if it does not exist and 126 if it cannot be executed; stderr then
+            says why.
 
         Raises:
-            NotOpenError: Before entering or after leaving; also when the transport is left while the command runs.
-            InvalidSpecError: argv is empty, or holds what no argument can (a NUL, a lone surrogate).
-            TransportError: No connection, or it was lost while the command ran.
-            AuthenticationError: A new connection was needed, and the server did not let us in.
-            Exception: Whatever the sink or the iterator raised; the command is ended first.
+            NotOpenError: The transport is not entered or was left, before the call or while the command ran.
+            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            TransportError: There is no connection, or it was lost while the command ran.
+            AuthenticationError: A new connection was needed, and the server refused the login.
+            Exception: Any exception of the sink or the iterator; the command is ended first.
         """
         if not self._open:
             raise NotOpenError("run was called on an ssh transport that is not open: use it inside 'async with'")
-        build_command_line(argv, piped=stdin is not None, mark="")  # what cannot be said raises before anything starts
+        build_command_line(argv, piped=stdin is not None, mark="")  # raises for an invalid argv before anything starts
         run = asyncio.create_task(self._run(argv, stdin, stdout))
         self._runs.add(run)
         try:
@@ -176,115 +180,115 @@ class SshTransport:
     async def _run(
         self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
     ) -> CommandResult:
-        command = await self._begun()
+        command = await self._begin_command()
         try:
             return await command.run(argv, stdin, stdout)
         except BaseException:
             await wait_uninterrupted(asyncio.ensure_future(command.end()), _END_SECONDS)
             raise
         finally:
-            self._let_go(command)
+            self._release(command)
 
-    async def _begun(self) -> Command:
-        """Return a session whose sh waits for its command. Nothing was sent yet, so what fails may be tried again."""
+    async def _begin_command(self) -> Command:
+        """Return a session whose sh waits for its command. A failure may be retried: no part of the command is sent."""
         clock = asyncio.get_running_loop().time
-        left, wait = self._connect_s, _FIRST_WAIT  # what it waits for other commands to end does not count
-        refusals = 0  # although no other command runs
+        left, wait = self._connect_s, _FIRST_WAIT  # waiting for other commands to end does not count
+        refusals = 0  # the number of refusals in a row while no other command runs
         while True:
-            command = await self._session()
+            command = await self._take_session()
             is_alone = all(each is command or each.is_lost for each in self._commands)
             began = clock()
             try:
                 async with asyncio.timeout(left):
                     await command.begin()
             except (asyncssh.Error, OSError, TransportError) as error:
-                self._let_go(command)
+                self._release(command)
                 left -= clock() - began + wait
                 if left <= 0 or not (command.is_refused or command.is_lost):
-                    raise TransportError(f"{self._host}: no command could be begun: {_why(error, command)}") from error
+                    raise TransportError(f"{self._host}: cannot begin a command: {_explain(error, command)}") from error
                 refusals = refusals + 1 if command.is_refused and is_alone else 0
-                if refusals > 1:  # once may be too soon after the last one
-                    self._link.renew()
+                if refusals > 1:  # the first refusal may only come too soon after the last session
+                    self._connection.renew()
             except BaseException:
-                self._let_go(command)
+                self._release(command)
                 raise
             else:
-                self._link.has_served = True
+                self._connection.has_served = True
                 return command
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    async def _session(self) -> Command:
-        await self._sessions.take()
+    async def _take_session(self) -> Command:
+        await self._sessions.acquire()
         try:
-            connection = await self._link.connection()
+            connection = await self._connection.connect()
         except BaseException:
-            self._sessions.give()
+            self._sessions.release()
             raise
-        command = Command(connection, self._link.another)
+        command = Command(connection, self._connection.open_another)
         self._commands.add(command)
         return command
 
-    def _let_go(self, command: Command) -> None:
-        """Close its session. Another one may be opened when the server has let go of it, no sooner."""
+    def _release(self, command: Command) -> None:
+        """Close the session of a command. A new one may be opened once the server has released it, and not before."""
         closing = asyncio.create_task(command.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         closing.add_done_callback(lambda _: self._commands.discard(command))
-        closing.add_done_callback(lambda _: self._sessions.give(refused=command.is_refused))
+        closing.add_done_callback(lambda _: self._sessions.release(refused=command.is_refused))
 
 
-class _Sessions:
-    """How many there may be at once. Where the server refused one there is one fewer, for a while."""
+class _SessionLimit:
+    """Limits the number of open sessions. After a refusal by the server the limit is one lower for a minute."""
 
-    def __init__(self, most: int) -> None:
-        self._free = asyncio.Semaphore(most)
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._free = asyncio.Semaphore(limit)
+        self._limit = limit
         self._withheld: list[asyncio.TimerHandle] = []
 
-    async def take(self) -> None:
-        """Wait for one."""
+    async def acquire(self) -> None:
+        """Wait for a free session."""
         await self._free.acquire()
 
-    def give(self, *, refused: bool = False) -> None:
-        """Give it back: at once, or later where it was refused, unless it is the last one."""
-        if refused and len(self._withheld) + 1 < self._most:
-            self._withheld.append(asyncio.get_running_loop().call_later(_WITHHELD_SECONDS, self._again))
+    def release(self, *, refused: bool = False) -> None:
+        """Return a session: at once, or a minute after a refusal. One session always remains."""
+        if refused and len(self._withheld) + 1 < self._limit:
+            self._withheld.append(asyncio.get_running_loop().call_later(_WITHHELD_SECONDS, self._restore))
         else:
             self._free.release()
 
-    def _again(self) -> None:
+    def _restore(self) -> None:
         self._withheld.pop(0)
         self._free.release()
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel the timers."""
         for timer in self._withheld:
             timer.cancel()
 
 
-def _why(error: Exception, command: Command) -> str:
+def _explain(error: Exception, command: Command) -> str:
     if isinstance(error, TimeoutError) and not command.has_session:
-        return "the server did not answer in time whether it gives a session"
+        return "the server did not answer the request for a session in time"
     if isinstance(error, TimeoutError):
-        return "its login shell did not get so far in time; does an rc file wait for input?"
+        return "its login shell did not start the command in time; does an rc file wait for input?"
     return str(error) or type(error).__name__
 
 
-def _path(ssh_config: str) -> str:
+def _expand_path(ssh_config: str) -> str:
     try:
         return str(Path(ssh_config).expanduser().absolute())
     except RuntimeError as error:  # there is no such user
         raise ConfigError(
-            f"the home of ssh_config {ssh_config!r} cannot be told: {error}",
+            f"cannot find the home directory in ssh_config {ssh_config!r}: {error}",
             field="ssh_config",
             value=ssh_config,
             expected="a path to a configuration file",
         ) from None
 
 
-def _positive(field: str, value: float) -> float:
-    if isinstance(value, bool) or not 0 < value < _MOST:
-        expected = f"a number above 0 and below {_MOST}"
+def _check_positive(field: str, value: float) -> float:
+    if isinstance(value, bool) or not 0 < value < _LIMIT:
+        expected = f"a number above 0 and below {_LIMIT}"
         raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
     return value
