@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import cast
 
 from intercede.contract.errors import ConfigError
-from intercede.plugin import GROUPS, is_name, nearest
+from intercede.plugin import GROUPS, is_name, suggest
 
 __all__ = ["Configuration", "as_given", "load"]
 
@@ -99,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Configuration:
                 file,
                 section,
                 value,
-                f"is no section{nearest(section, _SECTIONS)}",
+                f"is no section{suggest(section, _SECTIONS)}",
                 ", ".join(_SECTIONS),
                 "the sections are",
             )
@@ -141,7 +141,7 @@ def _prefer(file: Path, value: object) -> Mapping[str, str]:
                     file,
                     f"prefer.{key}",
                     given,
-                    f"names no group{nearest(pin, _SECTIONS)}",
+                    f"names no group{suggest(pin, _SECTIONS)}",
                     'transports.NAME = "DISTRIBUTION"',
                 )
             if not is_name(pin.partition(":")[2]):

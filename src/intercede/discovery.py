@@ -15,7 +15,7 @@ import os
 import sys
 from _frozen_importlib_external import PathFinder  # importlib.machinery has it as well, and is slow to load
 
-from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, nearest
+from intercede.plugin import GROUPS, OURS, Plugin, canonicalize_name, how_to_install, is_name, suggest
 
 TYPE_CHECKING = False  # importing typing for it would cost more than the scan of a small environment
 if not TYPE_CHECKING:
@@ -504,7 +504,7 @@ def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _suggest_group(heading: str) -> str:
     """Suggest the nearest group. The prefix is left out of the comparison: with it, all groups are near."""
     begin = _GROUP_PREFIX.decode()
-    found = nearest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
+    found = suggest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
     return found or f"; the groups are {', '.join(begin + group for group in GROUPS)}"
 
 

@@ -1,4 +1,4 @@
-"""A candidate for a name, and how names are written. Standard library only, nothing slow."""
+"""A candidate for a name, and the rules for names. Imports nothing slow, and nothing else of intercede."""
 
 from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
     Status = Literal["active", "pinned", "shadowed", "ambiguous", "denied", "ignored", "malformed"]
 else:
-    Status, Never = str, None  # for whoever evaluates annotations, as typing.get_type_hints does
+    Status, Never = str, None  # so that typing.get_type_hints can evaluate annotations
 
-__all__ = ["GROUPS", "OURS", "Plugin", "canonicalize_name", "how_to_install", "is_name", "nearest"]
+__all__ = ["GROUPS", "OURS", "Plugin", "canonicalize_name", "how_to_install", "is_name", "suggest"]
 
 GROUPS = ("backends", "schedulers", "transports")
 """The groups, each an entry-point group ``intercede.<group>``."""
@@ -19,9 +19,9 @@ OURS = "intercede"
 
 
 class Plugin:
-    """One candidate for one name: an entry point, who brings it, and what the rule made of it. Read-only.
+    """One candidate for one name: an entry point, its distribution, and its status under the rule. Read-only.
 
-    ``vars(plugin)`` holds exactly the fields below, all of them basic types.
+    ``vars(plugin)`` has exactly the fields below, all of basic types.
     """
 
     group: str
@@ -31,17 +31,17 @@ class Plugin:
     target: str
     """The entry point's value, ``module:attribute``."""
     distribution: str
-    """The distribution that brings it, as PEP 503 writes names."""
+    """The distribution that provides it, in the form of PEP 503."""
     version: str
-    """Its version, as its metadata has it; empty where that says none."""
+    """The version in its metadata; empty if there is none."""
     location: str
-    """Where its metadata lies."""
+    """The path of its metadata."""
     builtin: bool
-    """Whether its metadata lies beside the running intercede."""
+    """Whether its metadata is beside the running intercede."""
     status: "Status"
     """``active`` ``pinned`` ``shadowed`` ``ambiguous`` ``denied`` ``ignored`` ``malformed``."""
     reason: str
-    """Why it has that status, a sentence."""
+    """The reason for that status, one sentence."""
 
     def __init__(
         self,
@@ -82,12 +82,12 @@ class Plugin:
 
     @property
     def pin(self) -> str:
-        """What chooses this candidate, to be typed as it is."""
+        """The environment variable that chooses this candidate, ready to be typed."""
         return f"INTERCEDE_PREFER={self.group}:{self.name}={self.distribution}"
 
     @property
-    def facts(self) -> dict[str, str]:
-        """What errors about it carry as attributes."""
+    def error_attributes(self) -> dict[str, str]:
+        """The attributes of an error about this candidate."""
         return {
             "group": self.group,
             "name": self.name,
@@ -118,18 +118,18 @@ def canonicalize_name(name: str) -> str:
 
 
 def how_to_install(extra: str = "") -> str:
-    """Write the command that installs intercede: on a public index that name is another project's, so it says where from."""
+    """Return the command that installs intercede. It has a path, because on the public index the name is another project's."""
     return f'pip install "intercede{f"[{extra}]" if extra else ""} @ file:///path/to/intercede"'
 
 
 def is_name(text: str) -> bool:
-    """Tell whether this can name a plugin: ``[A-Za-z0-9][A-Za-z0-9._-]*``."""
+    """Return whether a text is a valid name of a plugin: ``[A-Za-z0-9][A-Za-z0-9._-]*``."""
     return text.isascii() and text[:1].isalnum() and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
 
 
-def nearest(word: str, words: "Iterable[str]") -> str:
-    """Say ``; did you mean 'x'?`` where one of the words is near enough, else nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- loads re and collections: for errors only
+def suggest(word: str, words: "Iterable[str]") -> str:
+    """Return ``; did you mean 'x'?`` if one of the words is near enough, otherwise an empty string."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- it loads re and collections, and only errors need it
 
     found = get_close_matches(word, list(words), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""

@@ -13,7 +13,7 @@ from _collections_abc import Mapping  # collections.abc is the same, and would l
 
 from intercede import contract
 from intercede.contract.errors import ConfigError, IntercedeError, PluginDeniedError
-from intercede.plugin import GROUPS, Plugin, nearest
+from intercede.plugin import GROUPS, Plugin, suggest
 from intercede.registry.names import Names, PluginShadowWarning, note_running
 from intercede.registry.precedence import Explanation, described
 
@@ -312,7 +312,7 @@ def _neither(table: "Mapping[str, object]", where: str) -> ConfigError:
     elif keys:
         field, what = lone[keys[0]], f"is missing beside {keys[0]}"
     else:
-        field, what = "type", f"is missing{nearest('type', table) or nearest('transport', table)}"
+        field, what = "type", f"is missing{suggest('type', table) or suggest('transport', table)}"
     forms = '{"type": NAME, ...} or {"transport": NAME, "scheduler": NAME, ...}'
     return _wrong(field, table.get(field), what, forms, where)
 
@@ -322,7 +322,7 @@ def _untrusted(plugin: Plugin) -> PluginDeniedError:
         f"{described(plugin)} covers the built-in {plugin.group}:{plugin.name} by being installed alone, so it is "
         f"handed no credentials. If it is meant to have them: {plugin.pin}; to restore the built-in: "
         f"INTERCEDE_PREFER={plugin.group}:{plugin.name}=intercede",
-        **plugin.facts,
+        **plugin.error_attributes,
     )
 
 

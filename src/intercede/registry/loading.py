@@ -73,7 +73,7 @@ def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "
     return PluginLoadError(
         f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
         f"{described(plugin)}; {_mended(plugin, cause)}{_or(instead)}",
-        **plugin.facts,
+        **plugin.error_attributes,
     )
 
 
@@ -89,7 +89,7 @@ def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> Plu
         f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {described(plugin)}"
         f"{', ' if instead else ''}{_or(instead).removeprefix(', or ')}"
     )
-    return PluginContractError("\n  ".join([heading, *found]), violations=found, **plugin.facts)
+    return PluginContractError("\n  ".join([heading, *found]), violations=found, **plugin.error_attributes)
 
 
 def _or(instead: str) -> str:

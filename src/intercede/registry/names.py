@@ -5,7 +5,7 @@ import sys
 
 from intercede import discovery
 from intercede.contract.errors import PluginDeniedError, PluginNotFoundError
-from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, nearest
+from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, suggest
 from intercede.registry.precedence import (
     POLICY,
     PREFER,
@@ -193,9 +193,9 @@ class Names:
         if own:
             kind = PluginDeniedError if own[0].status == "denied" else PluginNotFoundError
             why = f"does not count, it is {own[0].status}: {own[0].reason}"
-            return kind(f"{group}:{plain} of {described(own[0])} {why}", **own[0].facts)
+            return kind(f"{group}:{plain} of {described(own[0])} {why}", **own[0].error_attributes)
         who = ", ".join(sorted({each.distribution for each in plugins}))
-        instead = f"it is provided by {who}" if who else f"nothing does{nearest(plain, self.available(group))}"
+        instead = f"it is provided by {who}" if who else f"nothing does{suggest(plain, self.available(group))}"
         return PluginNotFoundError(
             f"{canonicalize_name(written)} does not provide {_asked(group, plain)}; {instead}"
             + "".join(f"; {problem}" for problem in self._problems),
@@ -215,7 +215,7 @@ class Names:
         configuration = self._configuration()
         tables = sorted(configuration.tables(group)) if configuration else []
         raise PluginNotFoundError(
-            f"nothing provides {_asked(group, name)}{nearest(name, [*tables, *names])}; there are: {', '.join(names) or 'none'}"
+            f"nothing provides {_asked(group, name)}{suggest(name, [*tables, *names])}; there are: {', '.join(names) or 'none'}"
             + (f"; tables of {configuration.path}: {', '.join(tables)}" if configuration and tables else "")
             + self._instead_of(group, name)
             + "".join(f"; {problem}" for problem in self._problems)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from intercede.contract.errors import ConfigError
-from intercede.plugin import nearest
+from intercede.plugin import suggest
 
 __all__ = ["Target", "bind", "needed", "placed", "split", "takes_credentials"]
 
@@ -61,7 +61,7 @@ def bind(
     for name in given:
         _refuse_credentials(name, prefix, where)
         if name not in parameters and not _takes_any(target):
-            raise _unknown(name, nearest(name, parameters), ", ".join(parameters), where, prefix)
+            raise _unknown(name, suggest(name, parameters), ", ".join(parameters), where, prefix)
     for name in needed(target):
         if name in parameters and name not in given:
             raise ConfigError(
@@ -192,7 +192,7 @@ def _unowned(
         flat = {role: [option for option in known if option != CREDENTIALS] for role, known in takers.items()}
         every = {**{f"the {role}": known for role, known in flat.items()}, 'under "batch"': batch}
         options = "; ".join(f"{whose}: {', '.join(known) or 'none'}" for whose, known in every.items())
-        near = nearest(name, [option for known in flat.values() for option in known]) or nearest(name, batch)
+        near = suggest(name, [option for known in flat.values() for option in known]) or suggest(name, batch)
         return _unknown(name, near, options, where)
     return ConfigError(
         f"{name} cannot be placed, in {where}: {what}; write it where it belongs, as {nested}",

@@ -13,7 +13,7 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
-from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, nearest
+from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, suggest
 
 __all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "pin", "pins"]
 
@@ -93,7 +93,7 @@ def known_group(group: str, place: str = "") -> str:
     if group in GROUPS:
         return group
     raise ConfigError(
-        f"{place}there is no group {group!r}{nearest(group, GROUPS)}; the groups are {', '.join(GROUPS)}",
+        f"{place}there is no group {group!r}{suggest(group, GROUPS)}; the groups are {', '.join(GROUPS)}",
         field="group",
         value=group,
         expected=", ".join(GROUPS),
