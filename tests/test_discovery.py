@@ -19,7 +19,7 @@ import intercede
 from intercede import discovery
 from intercede.discovery import read_entries, read_unknown_groups, scan
 from intercede.plugin import Plugin, canonicalize_name, how_to_install, is_name
-from intercede.registry.precedence import pins
+from intercede.registry.precedence import parse_pins
 
 HOME = Path(intercede.__file__).parents[1]
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,10}", fullmatch=True)
@@ -405,7 +405,7 @@ def test_without_our_metadata_it_says_so(tmp_path: Path) -> None:
 # The working directory
 
 
-def test_the_working_directory_adds_names_and_covers_no_built_in(
+def test_the_working_directory_adds_names_and_shadows_no_built_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Metadata in the working directory may bring something new; over a built-in it is ignored."""
@@ -620,7 +620,7 @@ def test_each_pin_that_is_offered_is_taken(stem: str, kind: str) -> None:
     assert len(plugins) + len(told) == 1
     for each in plugins:
         entry = each.pin.removeprefix("INTERCEDE_PREFER=")
-        assert pins(entry)["transports", "t"].distribution == each.distribution
+        assert parse_pins(entry)["transports", "t"].distribution == each.distribution
 
 
 def test_what_counts_is_what_pip_counts(tmp_path: Path) -> None:
@@ -772,7 +772,7 @@ def test_another_project_of_our_name_is_a_problem(tmp_path: Path) -> None:
     assert [each.partition(" ")[0] for each in both] == ["intercede", "the"]
 
 
-def test_an_unfinished_upgrade_of_ours_covers_no_built_in(tmp_path: Path) -> None:
+def test_an_unfinished_upgrade_of_ours_shadows_no_built_in(tmp_path: Path) -> None:
     """``~ntercede`` declares what we declare; it is no rival of the built-ins."""
     install(tmp_path, "~ntercede-0.1.0.dist-info", "[intercede.transports]\nlocal = intercede.old:Local\n")
 

@@ -28,7 +28,7 @@ from intercede.contract.errors import (
     PluginPinError,
 )
 from intercede.registry import Plugin, PluginShadowWarning, Registry, names
-from intercede.registry.precedence import Pin, allowed, pins
+from intercede.registry.precedence import Pin, parse_pins, parse_policy
 
 TRANSPORT = '''
 import typing
@@ -135,7 +135,7 @@ def given_to(made: object) -> dict[str, object]:
 # The rule
 
 
-def test_the_built_in_is_meant_where_nobody_covers_it(site: Site) -> None:
+def test_the_built_in_is_meant_if_nothing_shadows_it(site: Site) -> None:
     """Step 3 of the rule."""
     registry = Registry()
 
@@ -153,7 +153,7 @@ def test_the_one_other_distribution_is_meant(site: Site) -> None:
         assert Registry().resolve("transports", "rsh").distribution == "acme"
 
 
-def test_covering_a_built_in_is_warned_of_once_a_name_and_process(site: Site) -> None:
+def test_shadowing_a_built_in_is_warned_of_once_a_name_and_process(site: Site) -> None:
     """Step 2 of the rule: the warning says who, which version, where, and the line that restores the built-in."""
     metadata = site.install("acme-intercede", "0.3", transports__local="T", schedulers__direct="S")
     registry = Registry()
@@ -184,7 +184,7 @@ def test_enumerating_and_explaining_warn_of_nothing(site: Site) -> None:
         reasons = {each.distribution: each.reason for each in registry.plugins() if each.name == "local"}
         explained = str(registry.explain("transports", "local"))
 
-    assert "covers the built-in, which INTERCEDE_PREFER=transports:local=intercede restores" in reasons["acme"]
+    assert "shadows the built-in, which INTERCEDE_PREFER=transports:local=intercede restores" in reasons["acme"]
     assert "by acme 1.0 in " in reasons["intercede"]
     assert "2. the one distribution other than intercede: acme applies" in explained
     assert "So it means mod_acme:T of acme 1.0" in explained
@@ -251,7 +251,7 @@ def test_malformed_and_ignored_candidates_do_not_count(site: Site, monkeypatch: 
     assert statuses(registry, "transports", "local") == {"acme": "malformed", "intercede": "active"}
 
 
-def test_what_lies_in_the_working_directory_never_covers_a_built_in(
+def test_what_lies_in_the_working_directory_never_shadows_a_built_in(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even pinned; it may add a name."""
@@ -263,7 +263,7 @@ def test_what_lies_in_the_working_directory_never_covers_a_built_in(
     assert registry.resolve("transports", "fresh").distribution == "here"
     assert statuses(registry, "transports", "local") == {"here": "ignored", "intercede": "active"}
     registry.prefer("transports", "local", "here")
-    with pytest.raises(PluginPinError, match="it is ignored: found in the working directory only"):
+    with pytest.raises(PluginPinError, match="is ignored: found in the working directory only"):
         registry.resolve("transports", "local")
 
 
@@ -336,7 +336,7 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
         registry.resolve("transports", "rsh")
     assert caught.value.pin == "transports:rsh=nobody (INTERCEDE_PREFER)"
     assert caught.value.distribution == "nobody"
-    assert str(caught.value).endswith("What would do: INTERCEDE_PREFER=transports:rsh=acme")
+    assert str(caught.value).endswith("To choose another: INTERCEDE_PREFER=transports:rsh=acme")
     assert statuses(registry, "transports", "rsh") == {"acme": "shadowed"}
     with pytest.raises(PluginPinError, match="remove the pin"):
         registry.resolve("transports", "nothing")
@@ -346,14 +346,14 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("transports:rsh", "reads GROUP:NAME=DISTRIBUTION"),
-        ("rsh=acme", "reads GROUP:NAME=DISTRIBUTION"),
+        ("transports:rsh", "is invalid; expected GROUP:NAME=DISTRIBUTION"),
+        ("rsh=acme", "is invalid; expected GROUP:NAME=DISTRIBUTION"),
         (
             "transport:rsh=acme",
-            "INTERCEDE_PREFER: 'transport:rsh=acme': there is no group 'transport'; did you mean 'transports'?",
+            "INTERCEDE_PREFER: 'transport:rsh=acme': there is no group 'transport'; the groups are backends, ",
         ),
-        ("transports:s h=acme", "'s h' cannot be a name"),
-        ("transports:rsh=", "'' cannot be a distribution"),
+        ("transports:s h=acme", "'s h' is not a valid name in INTERCEDE_PREFER"),
+        ("transports:rsh=", "'' is not a valid distribution"),
         ("transports:rsh=a,transports:rsh=b", "contradicts transports:rsh=a"),
     ],
 )
@@ -375,7 +375,7 @@ def test_prefer_refuses_what_can_be_no_pin(site: Site) -> None:
     """Code that pins is told at once."""
     with pytest.raises(ConfigError, match="no group 'nothing'; the groups are backends, schedulers, transports"):
         Registry().prefer("nothing", "rsh", "acme")
-    with pytest.raises(ConfigError, match="cannot be a distribution"):
+    with pytest.raises(ConfigError, match="not a valid distribution"):
         Registry().prefer("transports", "rsh", "acme:rsh")
 
 
@@ -388,7 +388,7 @@ def test_pins_read_as_they_are_written(written: dict[tuple[str, str], str]) -> N
     """What a person may write is read as it is meant."""
     text = ",".join(f"{group}:{name}={distribution}" for (group, name), distribution in written.items())
 
-    assert {key: each.distribution for key, each in pins(text).items()} == {
+    assert {key: each.distribution for key, each in parse_pins(text).items()} == {
         (group, name): Pin(group, name, distribution, "").distribution
         for (group, name), distribution in written.items()
     }
@@ -398,7 +398,7 @@ def test_pins_read_as_they_are_written(written: dict[tuple[str, str], str]) -> N
 @given(st.text(max_size=30) | st.text("transports:=, ab", max_size=30))
 def test_no_text_makes_reading_pins_or_the_policy_raise_anything_else(text: str) -> None:
     """Any text is read, or refused with a ConfigError that names the variable or the part."""
-    for read in (pins, allowed):
+    for read in (parse_pins, parse_policy):
         try:
             read(text)
         except ConfigError as error:
@@ -471,7 +471,7 @@ def test_an_unknown_name_is_answered_with_the_names_there_are(site: Site) -> Non
     assert {"local", "only"} <= set(caught.value.available)
     with pytest.raises(PluginNotFoundError, match="the group transports has that name"):
         registry.resolve("backends", "only")
-    with pytest.raises(ConfigError, match="no group 'transport'; did you mean 'transports'"):
+    with pytest.raises(ConfigError, match=r"no group 'transport'; the groups are .*; did you mean 'transports'"):
         registry.resolve("transport", "local")
     with pytest.raises(ConfigError):
         registry.plugins("nothing")
@@ -971,7 +971,7 @@ def test_credentials_are_handed_to_a_parameter_of_that_name(site: Site) -> None:
 
 @pytest.mark.filterwarnings("ignore::intercede.registry.PluginShadowWarning")
 def test_nobody_gets_credentials_by_being_installed(site: Site) -> None:
-    """What covers a built-in gets them only when a person said so: by a pin, or by its qualified name."""
+    """What shadows a built-in gets them only when a person said so: by a pin, or by its qualified name."""
     site.install("acme", code=TRANSPORT, transports__local="Keyed")
     registry = Registry()
 

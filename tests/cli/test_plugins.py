@@ -41,8 +41,8 @@ def test_json_is_a_list_of_objects_with_the_documented_keys(intercede: Command) 
     assert listed[0]["builtin"] is True
 
 
-def test_the_table_shows_who_covers_whom(intercede: Command, install: Install) -> None:
-    """A candidate that covers a built-in is active, and the built-in is shown as shadowed, with the pin."""
+def test_the_table_shows_who_shadows_whom(intercede: Command, install: Install) -> None:
+    """A candidate that shadows a built-in is active, and the built-in is shown as shadowed, with the pin."""
     install("acme-local", "transports", "local")
 
     lines = intercede("plugins", "transports").stdout.splitlines()

@@ -31,7 +31,7 @@ def installed(client: Client) -> Path:
     return place
 
 
-def test_a_site_covers_slurm(client: Client, grid: Host, installed: Path) -> None:
+def test_a_site_shadows_slurm(client: Client, grid: Host, installed: Path) -> None:
     """Shadowed by a package that wraps it, slurm stays conformant over ssh, and every job names the site's account."""
     for entity in (["account", "site", "Cluster=itest"], ["user", "griduser", "Account=site"]):
         grid.run("sacctmgr", "--immediate", "add", *entity, user="root")

@@ -275,13 +275,13 @@ def plain(environment: Callable[[str], Environment], tmp_path: Path) -> Environm
 
 @pytest.fixture
 def shadowed(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with a plugin that covers the built-in transport."""
+    """Return intercede with a plugin that shadows the built-in transport."""
     return environment("shadowed").moved(tmp_path)
 
 
 @pytest.fixture
 def rivals(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with two plugins that cover the built-in transport."""
+    """Return intercede with two plugins that shadow the built-in transport."""
     return environment("rivals").moved(tmp_path)
 
 

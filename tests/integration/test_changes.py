@@ -92,8 +92,8 @@ print(json.dumps([[each.status, each.version] for each in plugins] + [intercede_
         assert told == [["active", "0.1"], str(project / "src" / "intercede_fake" / "__init__.py")]
 
 
-def test_an_editable_plugin_may_cover_a_built_in(new_environment: EnvironmentMaker, tmp_path: Path) -> None:
-    """An editable plugin covers a built-in with the rights of any installed one, also from its own directory."""
+def test_an_editable_plugin_may_shadow_a_built_in(new_environment: EnvironmentMaker, tmp_path: Path) -> None:
+    """An editable plugin shadows a built-in with the rights of any installed one, also from its own directory."""
     environment = new_environment()
     project = tmp_path / "project"
     shutil.copytree(FIXTURES / "site-local", project, ignore=shutil.ignore_patterns("__pycache__"))

@@ -208,7 +208,7 @@ def test_a_plugin_in_a_zip_file_is_found_and_works(rivals: Environment, tmp_path
 
 @pytest.fixture
 def rogue(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> Environment:
-    """Return the environment, used from a directory with metadata that covers a built-in and adds a name."""
+    """Return the environment, used from a directory with metadata that shadows a built-in and adds a name."""
     entries = "[intercede.transports]\nlocal = rogue:Transport\nrogue = rogue:Transport\n"
     write_metadata(tmp_path / "here", "rogue", "6.6", entries)
     (tmp_path / "here" / "asked.py").write_text(RESOLVE)
@@ -226,8 +226,8 @@ def test_the_working_directory_may_add_a_name(rogue: Environment, how: str) -> N
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_the_working_directory_never_covers_a_built_in(rogue: Environment, how: str) -> None:
-    """It never covers a built-in: without a pin the built-in stays, and a pin for it matches nothing."""
+def test_the_working_directory_never_shadows_a_built_in(rogue: Environment, how: str) -> None:
+    """It never shadows a built-in: without a pin the built-in stays, and a pin for it matches nothing."""
     done = rogue.run(*HOW[how], "transports", "local")
     assert (json.loads(done.stdout), done.stderr) == ("intercede", "")
     pinned = rogue.run(*HOW[how], "transports", "local", INTERCEDE_PREFER="transports:local=rogue")

@@ -118,7 +118,7 @@ def test_a_backend_that_cannot_be_imported_gets_a_verdict(broken: Environment) -
 
 
 def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> None:
-    """Under -W error a covering plugin is named in the header, and the check runs through it."""
+    """Under -W error a shadowing plugin is named in the header, and the check runs through it."""
     subject = '{"transport": "local", "scheduler": "direct"}'
     one = ONE.replace("[fake]", "[local+direct]")
     done, last = kit(shadowed, f"--intercede-backend={subject}", "-W", "error", one)

@@ -75,7 +75,7 @@ def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
 
 
 def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment) -> None:
-    """It covers the built-in, with one warning: which distribution, version, place, and the line that restores."""
+    """It shadows the built-in, with one warning: which distribution, version, place, and the line that restores."""
     answers, warnings = resolved(shadowed, "transports/local", "transports/local", "transports/local")
     assert answers == ["intercede-site-local"] * 3
     ((category, message),) = warnings
@@ -85,7 +85,7 @@ def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment)
 
 
 def test_a_wrap_counts_what_runs_through_it(shadowed: Environment, tmp_path: Path) -> None:
-    """A job that ran over the covered name went through the wrapping plugin, and on to the built-in."""
+    """A job that ran over the shadowed name went through the wrapping plugin, and on to the built-in."""
     done = shadowed.run("-c", JOB, INTERCEDE_SITE_LOCAL_COUNT=str(tmp_path / "count"))
     assert json.loads(done.stdout) == "DONE", done.stderr
     assert set((tmp_path / "count").read_text().split()) == {"run"}
@@ -103,7 +103,7 @@ def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path)
 
 
 def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> None:
-    """DISTRIBUTION:NAME means that distribution's entry, however it is spelt, whatever covers or pins the name."""
+    """DISTRIBUTION:NAME means that distribution's entry, however it is spelt, whatever shadows or pins the name."""
     names = ("intercede:local", "intercede-site-local:local", "Intercede_Site.Local:local")
     expected = ["LocalTransport", "CountingTransport", "CountingTransport"]
     for pin in ("", "transports:local=intercede", "transports:local=intercede-site-local"):
@@ -112,7 +112,7 @@ def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> Non
 
 
 def test_both_stay_visible(shadowed: Environment) -> None:
-    """The enumeration shows the winner and the covered one, and who shadows whom."""
+    """The enumeration shows the winner and the shadowed one, and who shadows whom."""
     told = shadowed.plugins()
     statuses = {each["distribution"]: each["status"] for each in told if each["name"] == "local"}
     assert statuses == {"intercede": "shadowed", "intercede-site-local": "active"}

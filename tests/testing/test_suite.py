@@ -364,7 +364,7 @@ def test_named_subjects_their_ids_and_reports(run: Pytest, tmp_path: Path) -> No
 
 
 def test_a_shadow_is_told_in_the_header(run: Pytest, tmp_path: Path) -> None:
-    """What covers a built-in is named with its pin, and -W error makes no error of it."""
+    """What shadows a built-in is named with its pin, and -W error makes no error of it."""
     shadow = tmp_path / "installed" / "shadow-2.dist-info"
     shadow.mkdir(parents=True)
     (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: shadow\nVersion: 2\n")

@@ -15,7 +15,7 @@ from intercede import contract
 from intercede.contract.errors import ConfigError, IntercedeError, PluginDeniedError
 from intercede.plugin import GROUPS, Plugin, suggest
 from intercede.registry.names import Names, PluginShadowWarning, note_running
-from intercede.registry.precedence import Explanation, described
+from intercede.registry.precedence import Explanation, describe
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Registry(Names):
             PluginNotFoundError: Nothing bears the name.
             PluginAmbiguousError: Several distributions do, and no pin decides.
             PluginPinError: The pin for it matches nothing.
-            PluginDeniedError: Policy keeps it out, or it covers a built-in and would get credentials unpinned.
+            PluginDeniedError: Policy keeps it out, or it shadows a built-in and would get credentials unpinned.
             PluginLoadError: Importing or making it failed.
             PluginContractError: It has not the contract's shape.
         """
@@ -204,8 +204,8 @@ class Registry(Names):
             )
         plugin = self.resolve(group, name)
         options = {key: value for key, value in table.items() if key != "type"}
-        covers = self.explain(group, name).covered is not None
-        return _Chosen(plugin, self._loaded(plugin), options, where=where, prefix=prefix, covers=covers)
+        shadows = self.explain(group, name).shadowed_builtin is not None
+        return _Chosen(plugin, self._loaded(plugin), options, where=where, prefix=prefix, shadows=shadows)
 
     def _loaded(self, plugin: Plugin) -> "Target":
         """Import a target. What failed stays failed until refresh(): a half-imported module is no second try.
@@ -237,7 +237,7 @@ class Registry(Names):
         plugin = chosen.plugin
         options = bind(chosen.target, chosen.options, where=chosen.where, prefix=chosen.prefix, flat=chosen.flat)
         if credentials is not None and takes_credentials(chosen.target):
-            if chosen.covers:
+            if chosen.shadows:
                 raise _untrusted(plugin)
             options["credentials"] = credentials
         elif "credentials" in needed(chosen.target):
@@ -258,7 +258,7 @@ class _Chosen:
     """One half of a configuration, decided and imported, before it is called."""
 
     def __init__(
-        self, plugin: Plugin, target: "Target", options: dict[str, object], *, where: str, prefix: str, covers: bool
+        self, plugin: Plugin, target: "Target", options: dict[str, object], *, where: str, prefix: str, shadows: bool
     ) -> None:
         self.plugin = plugin
         self.target = target
@@ -266,7 +266,7 @@ class _Chosen:
         self.flat: dict[str, object] = {}
         self.where = where
         self.prefix = prefix
-        self.covers = covers  # a built-in, and no person said that it should
+        self.shadows = shadows  # a built-in, and no person said that it should
 
     @property
     def options(self) -> dict[str, object]:
@@ -319,7 +319,7 @@ def _neither(table: "Mapping[str, object]", where: str) -> ConfigError:
 
 def _untrusted(plugin: Plugin) -> PluginDeniedError:
     return PluginDeniedError(
-        f"{described(plugin)} covers the built-in {plugin.group}:{plugin.name} by being installed alone, so it is "
+        f"{describe(plugin)} shadows the built-in {plugin.group}:{plugin.name} by being installed alone, so it is "
         f"handed no credentials. If it is meant to have them: {plugin.pin}; to restore the built-in: "
         f"INTERCEDE_PREFER={plugin.group}:{plugin.name}=intercede",
         **plugin.error_attributes,

@@ -11,7 +11,7 @@ from intercede.contract.errors import ConfigError, PluginContractError, PluginLo
 from intercede.plugin import Plugin, how_to_install
 from intercede.registry.gate import find_class_violations, find_violations
 from intercede.registry.options import Target
-from intercede.registry.precedence import described
+from intercede.registry.precedence import describe
 
 __all__ = ["construct", "imported", "load_error"]
 
@@ -72,7 +72,7 @@ def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "
     """Say that a candidate could not be imported or made, and what would restore the name."""
     return PluginLoadError(
         f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
-        f"{described(plugin)}; {_mended(plugin, cause)}{_or(instead)}",
+        f"{describe(plugin)}; {_mended(plugin, cause)}{_or(instead)}",
         **plugin.error_attributes,
     )
 
@@ -86,7 +86,7 @@ def _mended(plugin: Plugin, cause: BaseException) -> str:
 
 def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> PluginContractError:
     heading = (
-        f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {described(plugin)}"
+        f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {describe(plugin)}"
         f"{', ' if instead else ''}{_or(instead).removeprefix(', or ')}"
     )
     return PluginContractError("\n  ".join([heading, *found]), violations=found, **plugin.error_attributes)

@@ -11,12 +11,12 @@ from intercede.registry.precedence import (
     PREFER,
     Explanation,
     Pin,
-    allowed,
+    check_group,
     decide,
-    described,
-    known_group,
-    pin,
-    pins,
+    describe,
+    make_pin,
+    parse_pins,
+    parse_policy,
 )
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
@@ -36,7 +36,7 @@ _running: dict[tuple[str, str], str] = {}  # distribution and package -> the ver
 
 
 class PluginShadowWarning(UserWarning):
-    """A distribution covers a built-in by being installed alone. A pin for the name accepts or refuses it."""
+    """A distribution shadows a built-in because it is installed. A pin for the name accepts or rejects it."""
 
 
 class Names:
@@ -72,13 +72,13 @@ class Names:
             PluginDeniedError: Policy keeps it out.
 
         Warns:
-            PluginShadowWarning: It covers a built-in and nobody pinned it; once a name and process.
+            PluginShadowWarning: It shadows a built-in and nobody pinned it; once a name and process.
         """
         explanation = self.explain(group, name)
         if explanation.winner is None:
             self._fail(explanation)
-        if explanation.covered is not None:
-            _warn(explanation.winner, explanation.covered)
+        if explanation.shadowed_builtin is not None:
+            _warn(explanation.winner, explanation.shadowed_builtin)
         return explanation.winner
 
     def plugins(self, group: str | None = None) -> tuple[Plugin, ...]:
@@ -87,7 +87,7 @@ class Names:
         Raises:
             ConfigError: As ``resolve``.
         """
-        group = group if group is None else known_group(group)
+        group = group if group is None else check_group(group)
         names = sorted(key for key in self._snapshot() if group in {None, key[0]})
         return tuple(plugin for key in names for plugin in self.explain(*key).plugins)
 
@@ -108,7 +108,7 @@ class Names:
             self._decided_for = setting
         known = self._decided.get((group, name))
         if known is None:
-            decided = self._qualified(group, name) if ":" in name else self._decide(known_group(group), name, *setting)
+            decided = self._qualified(group, name) if ":" in name else self._decide(check_group(group), name, *setting)
             known = self._decided[group, name] = decided
         return known
 
@@ -118,7 +118,7 @@ class Names:
         Raises:
             ConfigError: No such group, or name or distribution cannot be one. Whether it is there, resolving tells.
         """
-        self._pins[group, name] = pin(group, name, distribution, "registry.prefer")
+        self._pins[group, name] = make_pin(group, name, distribution, "registry.prefer")
         self._decided.clear()
 
     def refresh(self) -> None:
@@ -144,9 +144,9 @@ class Names:
             name,
             self._snapshot().get((group, name), ()),
             chosen=self._pins.get((group, name))
-            or pins(preferred).get((group, name))
+            or parse_pins(preferred).get((group, name))
             or self._configured_pin(group, name),
-            policy=allowed(policy),
+            policy=parse_policy(policy),
         )
         explanation.plugins = tuple(map(_marked_if_stale, explanation.plugins))
         explanation.winner = explanation.winner and _marked_if_stale(explanation.winner)
@@ -166,7 +166,7 @@ class Names:
         configuration = self._configuration()
         distribution = configuration and configuration.prefer.get(f"{group}:{name}")
         return (
-            pin(group, name, distribution, f"[prefer] of {configuration.path}")
+            make_pin(group, name, distribution, f"[prefer] of {configuration.path}")
             if configuration and distribution
             else None
         )
@@ -192,8 +192,8 @@ class Names:
         written, _, plain = name.partition(":")
         if own:
             kind = PluginDeniedError if own[0].status == "denied" else PluginNotFoundError
-            why = f"does not count, it is {own[0].status}: {own[0].reason}"
-            return kind(f"{group}:{plain} of {described(own[0])} {why}", **own[0].error_attributes)
+            why = f"is {own[0].status}: {own[0].reason}"
+            return kind(f"{group}:{plain} of {describe(own[0])} {why}", **own[0].error_attributes)
         who = ", ".join(sorted({each.distribution for each in plugins}))
         instead = f"it is provided by {who}" if who else f"nothing does{suggest(plain, self.available(group))}"
         return PluginNotFoundError(
@@ -259,7 +259,7 @@ def _warn(winner: Plugin, builtin: Plugin) -> None:
     import warnings  # noqa: PLC0415 -- for those who are warned
 
     warnings.warn(
-        f"{winner.group}:{winner.name} is {winner.target} of {described(winner)}, which covers the built-in. "
+        f"{winner.group}:{winner.name} is {winner.target} of {describe(winner)}, which shadows the built-in. "
         f"To keep it, without this warning: {winner.pin}; to restore the built-in: {builtin.pin}",
         PluginShadowWarning,
         stacklevel=_level_outside(),

@@ -1,6 +1,6 @@
-"""From the candidates of a name to the one that it means, and why: pins, policy, and the rule.
+"""Choose one of the candidates for a name, and explain the choice: pins, policy, and the rule of precedence.
 
-The rule rests on no order of files, installs, versions or letters, because none of them is the same on two machines.
+The rule depends on no order of files, installations, versions or letters: none of them is the same on two machines.
 """
 
 from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
@@ -15,14 +15,15 @@ from intercede.contract.errors import (
 )
 from intercede.plugin import GROUPS, Plugin, canonicalize_name, is_name, suggest
 
-__all__ = ["Explanation", "Pin", "allowed", "decide", "described", "known_group", "pin", "pins"]
+__all__ = ["Explanation", "Pin", "check_group", "decide", "describe", "make_pin", "parse_pins", "parse_policy"]
 
 POLICY = "INTERCEDE_PLUGINS"
 PREFER = "INTERCEDE_PREFER"
+_EXPECTED_PIN = f"GROUP:NAME=DISTRIBUTION, for example {PREFER}=transports:ssh=acme-intercede"
 
 
 class Pin:
-    """A decision made by a person: this name means that distribution's."""
+    """A decision of the user: which distribution provides a name."""
 
     def __init__(self, group: str, name: str, distribution: str, source: str) -> None:
         self.group = group
@@ -35,7 +36,7 @@ class Pin:
 
 
 class Explanation:
-    """How a name is decided: ``str()`` of it prints the rule's steps, with the one that fired."""
+    """How a name was resolved. ``str()`` returns the steps of the rule up to the one that applied."""
 
     def __init__(
         self,
@@ -50,17 +51,17 @@ class Explanation:
         self.group = group
         self.name = name
         self.winner = winner
-        """What the name means; None where it means nothing."""
+        """The candidate that the name means; None if it cannot be resolved."""
         self.plugins = plugins
-        """Every candidate, judged."""
+        """All candidates, each with its status."""
         self.steps = steps
-        """The rule's steps up to the one that fired, a sentence each."""
+        """The steps of the rule up to the one that applied, one sentence each."""
         self.error = error
-        """What resolving the name raises, where there is no winner."""
+        """The error that resolving the name raises; None if there is a winner."""
 
     @property
-    def covered(self) -> Plugin | None:
-        """The built-in that the winner covers although nobody pinned it or named its distribution, where it does."""
+    def shadowed_builtin(self) -> Plugin | None:
+        """The built-in that the winner shadows without a pin or a qualified name; None if there is none."""
         if self.winner is None or self.winner.builtin or self.winner.status == "pinned" or ":" in self.name:
             return None
         return next((each for each in self.plugins if each.builtin and each.target != self.winner.target), None)
@@ -70,22 +71,22 @@ class Explanation:
         if self.winner is None:
             lines += ["So it cannot be resolved."]
         else:
-            lines += [f"So it means {self.winner.target} of {described(self.winner)}."]
-        lines += [f"    {each.status:<9} {described(each)}: {each.reason}" for each in self.plugins]
+            lines += [f"So it means {self.winner.target} of {describe(self.winner)}."]
+        lines += [f"    {each.status:<9} {describe(each)}: {each.reason}" for each in self.plugins]
         return "\n".join(lines)
 
 
-def described(plugin: Plugin) -> str:
-    """Name a candidate's provider and where it lies."""
+def describe(plugin: Plugin) -> str:
+    """Return a candidate's distribution, version and path."""
     return f"{plugin.provider}{', the built-in,' if plugin.builtin else ''} in {plugin.location}"
 
 
-def known_group(group: str, place: str = "") -> str:
-    """Return the group.
+def check_group(group: str, place: str = "") -> str:
+    """Return the group, if it is one.
 
     Args:
-        group: What may be one.
-        place: What the error says first, where the group was not asked for by itself.
+        group: The name of a group.
+        place: The beginning of the error, if the group is a part of something else.
 
     Raises:
         ConfigError: There is no such group.
@@ -93,24 +94,24 @@ def known_group(group: str, place: str = "") -> str:
     if group in GROUPS:
         return group
     raise ConfigError(
-        f"{place}there is no group {group!r}{suggest(group, GROUPS)}; the groups are {', '.join(GROUPS)}",
+        f"{place}there is no group {group!r}; the groups are {', '.join(GROUPS)}{suggest(group, GROUPS)}",
         field="group",
         value=group,
         expected=", ".join(GROUPS),
     )
 
 
-def pin(group: str, name: str, distribution: str, source: str) -> Pin:
+def make_pin(group: str, name: str, distribution: str, source: str) -> Pin:
     """Make a pin.
 
     Raises:
-        ConfigError: There is no such group, or name or distribution cannot be one.
+        ConfigError: There is no such group, or the name or the distribution is invalid.
     """
-    known_group(group, f"{source}: {f'{group}:{name}={distribution}'!r}: ")
+    check_group(group, f"{source}: {f'{group}:{name}={distribution}'!r}: ")
     for field, text in (("name", name), ("distribution", distribution)):
         if not is_name(text):
             raise ConfigError(
-                f"{text!r} cannot be a {field}, in {source}: a pin reads GROUP:NAME=DISTRIBUTION, "
+                f"{text!r} is not a valid {field} in {source}; a pin has the form GROUP:NAME=DISTRIBUTION, "
                 f"for example {PREFER}=transports:ssh=acme-intercede",
                 field=field,
                 value=text,
@@ -120,29 +121,27 @@ def pin(group: str, name: str, distribution: str, source: str) -> Pin:
     return Pin(group, name, distribution, source)
 
 
-def pins(text: str, source: str = PREFER) -> dict[tuple[str, str], Pin]:
-    """Read ``transports:ssh=acme-intercede,schedulers:slurm=intercede``.
+def parse_pins(text: str, source: str = PREFER) -> dict[tuple[str, str], Pin]:
+    """Parse pins: ``transports:ssh=acme-intercede,schedulers:slurm=intercede``.
 
     Raises:
-        ConfigError: An entry does not read like that, names no group, or contradicts another.
+        ConfigError: An entry has another form, names an unknown group, or contradicts another entry.
     """
     read: dict[tuple[str, str], Pin] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, equals, distribution = (part.strip() for part in entry.partition("="))
         group, colon, name = (part.strip() for part in name.partition(":"))
         if not equals or not colon:
-            raise _bad_entry(source, entry, "reads GROUP:NAME=DISTRIBUTION")
-        made = pin(group, name, distribution, source)
+            raise _make_entry_error(source, entry, f"is invalid; expected {_EXPECTED_PIN}")
+        made = make_pin(group, name, distribution, source)
         if read.setdefault((group, name), made).distribution != made.distribution:
-            raise _bad_entry(source, entry, f"contradicts {read[group, name]}: keep one of them")
+            raise _make_entry_error(source, entry, f"contradicts {read[group, name]}: keep one of them")
     return read
 
 
-def _bad_entry(source: str, entry: str, what: str) -> ConfigError:
+def _make_entry_error(source: str, entry: str, problem: str) -> ConfigError:
     return ConfigError(
-        f"{source}: {entry!r} is wrong: an entry {what}, for example {PREFER}=transports:ssh=acme-intercede"
-        if what.startswith("reads")
-        else f"{source}: {entry!r} {what}",
+        f"{source}: {entry!r} {problem}",
         field=source,
         value=entry,
         expected="GROUP:NAME=DISTRIBUTION, separated by commas",
@@ -150,11 +149,11 @@ def _bad_entry(source: str, entry: str, what: str) -> ConfigError:
     )
 
 
-def allowed(text: str) -> frozenset[str] | None:
-    """Read the policy ``allow:acme-intercede,other``: the distributions let in beside the built-ins; None: all.
+def parse_policy(text: str) -> frozenset[str] | None:
+    """Parse the policy ``allow:acme-intercede,other``: the distributions allowed besides the built-ins; None allows all.
 
     Raises:
-        ConfigError: It reads otherwise: what is meant to keep plugins out must not let them in by a typing error.
+        ConfigError: It has another form: a typing error must not let in the plugins that a policy keeps out.
     """
     text = text.strip()
     if not text:
@@ -163,8 +162,8 @@ def allowed(text: str) -> frozenset[str] | None:
     listed = [name.strip() for name in names.split(",") if name.strip()]
     if word.strip() != "allow" or not colon or not all(map(is_name, listed)):
         raise ConfigError(
-            f"{POLICY}={text!r} is not understood: write {POLICY}=allow:acme-intercede,other, "
-            f"{POLICY}=allow: for the built-ins alone, or unset it for all",
+            f"{POLICY}={text!r} is invalid: write {POLICY}=allow:acme-intercede,other, "
+            f"{POLICY}=allow: for the built-ins only, or unset it to allow all",
             field=POLICY,
             value=text,
             expected="allow:DISTRIBUTION,DISTRIBUTION",
@@ -181,131 +180,131 @@ def decide(
     chosen: Pin | None = None,
     policy: frozenset[str] | None = None,
 ) -> Explanation:
-    """Apply the rule to the candidates of one name. Raises nothing: the outcome holds what resolving it raises.
+    """Apply the rule to the candidates of one name. Raises nothing: the explanation has the error, if there is one.
 
     Args:
         group: The group.
         name: The name, unqualified.
-        candidates: What discovery found for it.
-        chosen: The pin for it, if there is one.
-        policy: The distributions let in beside the built-ins; None: all.
+        candidates: The candidates that discovery found.
+        chosen: The pin for the name, if there is one.
+        policy: The distributions allowed besides the built-ins; None allows all.
     """
-    return _Case(group, name, [_admitted(each, policy) for each in candidates]).decided(chosen)
+    return _Case(group, name, [_apply_policy(each, policy) for each in candidates]).decide(chosen)
 
 
-def _admitted(plugin: Plugin, policy: frozenset[str] | None) -> Plugin:
+def _apply_policy(plugin: Plugin, policy: frozenset[str] | None) -> Plugin:
     if plugin.status != "active" or plugin.builtin or policy is None or plugin.distribution in policy:
         return plugin
     entry = ",".join(sorted(policy | {plugin.distribution}))
-    return plugin.with_status("denied", f"the policy does not list it; to let it in: {POLICY}=allow:{entry}")
+    return plugin.with_status("denied", f"the policy does not list it; to allow it: {POLICY}=allow:{entry}")
 
 
 class _Case:
-    """One name to be decided."""
+    """The candidates for one name, before one of them is chosen."""
 
     def __init__(self, group: str, name: str, plugins: list[Plugin]) -> None:
         self.group = group
         self.name = name
-        self.counting = [each for each in plugins if each.status == "active"]
-        self.aside = [each for each in plugins if each.status != "active"]
-        self.builtin = next((each for each in self.counting if each.builtin), None)
-        others = [each for each in self.counting if not each.builtin]
+        self.eligible = [each for each in plugins if each.status == "active"]
+        self.ineligible = [each for each in plugins if each.status != "active"]
+        self.builtin = next((each for each in self.eligible if each.builtin), None)
+        others = [each for each in self.eligible if not each.builtin]
         self.rivals = [each for each in others if self.builtin is None or each.target != self.builtin.target]
 
-    def decided(self, chosen: Pin | None) -> Explanation:
+    def decide(self, chosen: Pin | None) -> Explanation:
         if chosen is not None:
-            return self.pinned(chosen)
+            return self.apply_pin(chosen)
         steps = ["1. a pin: there is none"]
         if len({each.target for each in self.rivals}) > 1:
-            return self.ambiguous(steps)
+            return self.report_ambiguity(steps)
         if self.rivals:
-            return self.only(min(self.rivals, key=lambda each: each.distribution), steps)
+            return self.choose(min(self.rivals, key=lambda each: each.distribution), steps)
         steps += ["2. the one distribution other than intercede: there is none"]
         if self.builtin is not None:
-            winner = self.builtin.with_status("active", "the built-in, and nothing covers it")
-            return self.won(winner, [*steps, "3. the built-in: it applies"])
-        return self.lost(self.counting, [*steps, "3. the built-in: there is none"], self.nobody())
+            winner = self.builtin.with_status("active", "the built-in, and nothing shadows it")
+            return self.accept(winner, [*steps, "3. the built-in: it applies"])
+        return self.reject(self.eligible, [*steps, "3. the built-in: there is none"], self.make_error())
 
-    def pinned(self, chosen: Pin) -> Explanation:
-        winner = next((each for each in self.counting if each.distribution == chosen.distribution), None)
+    def apply_pin(self, chosen: Pin) -> Explanation:
+        winner = next((each for each in self.eligible if each.distribution == chosen.distribution), None)
         if winner is not None:
-            return self.won(
+            return self.accept(
                 winner.with_status("pinned", f"chosen by the pin {chosen}"), [f"1. a pin: {chosen} applies"]
             )
         steps = [f"1. a pin: {chosen} matches nothing, which is an error, never ignored"]
-        missing = f"the pin {chosen} names another, which is not there"
-        judged = [each.with_status("shadowed", f"{missing}; to choose this one: {each.pin}") for each in self.counting]
-        return self.lost(judged, steps, self.wrong(chosen))
+        missing = f"the pin {chosen} names another distribution, which does not provide it"
+        judged = [each.with_status("shadowed", f"{missing}; to choose this one: {each.pin}") for each in self.eligible]
+        return self.reject(judged, steps, self.make_pin_error(chosen))
 
-    def wrong(self, chosen: Pin) -> PluginPinError:
-        options = " or ".join(each.pin for each in self.counting)
+    def make_pin_error(self, chosen: Pin) -> PluginPinError:
+        options = " or ".join(each.pin for each in self.eligible)
         return PluginPinError(
             f"the pin {chosen} matches nothing: {chosen.distribution} does not provide {self.group}:{self.name}. "
-            + "".join(f"{described(each)} does not count, it is {each.status}: {each.reason}. " for each in self.aside)
-            + (f"What would do: {options}" if options else "Nothing else provides it either: remove the pin"),
+            + "".join(f"{describe(each)} is {each.status}: {each.reason}. " for each in self.ineligible)
+            + (f"To choose another: {options}" if options else "No other distribution provides it: remove the pin"),
             group=self.group,
             name=self.name,
             distribution=chosen.distribution,
             pin=str(chosen),
         )
 
-    def ambiguous(self, steps: list[str]) -> Explanation:
+    def report_ambiguity(self, steps: list[str]) -> Explanation:
         names = " and ".join(sorted(each.distribution for each in self.rivals))
         several = [*steps, f"2. the one distribution other than intercede: there are several, {names}"]
         judged = [
             each.with_status(
                 "ambiguous" if each in self.rivals else "shadowed",
-                f"provided by {names}, and nothing decides; to choose this one: {each.pin}",
+                f"provided by {names}, and no pin decides; to choose this one: {each.pin}",
             )
-            for each in self.counting
+            for each in self.eligible
         ]
-        lines = [f"  {each.pin}  ({each.target} of {described(each)})" for each in self.counting]
+        lines = [f"  {each.pin}  ({each.target} of {describe(each)})" for each in self.eligible]
         error = PluginAmbiguousError(
-            "\n".join([f"{self.group}:{self.name} is provided by {names}, and nothing decides. Choose one:", *lines]),
+            "\n".join([f"{self.group}:{self.name} is provided by {names}, and no pin decides. Choose one:", *lines]),
             group=self.group,
             name=self.name,
-            pins=tuple(each.pin.partition("=")[2] for each in self.counting),
+            pins=tuple(each.pin.partition("=")[2] for each in self.eligible),
         )
-        return self.lost(judged, several, error)
+        return self.reject(judged, several, error)
 
-    def only(self, winner: Plugin, steps: list[str]) -> Explanation:
-        why = "the one distribution other than intercede that provides the name"
+    def choose(self, winner: Plugin, steps: list[str]) -> Explanation:
+        why = "the only distribution other than intercede that provides the name"
         if self.builtin is not None:
-            why += f"; it covers the built-in, which {self.builtin.pin} restores"
+            why += f"; it shadows the built-in, which {self.builtin.pin} restores"
         fired = f"2. the one distribution other than intercede: {winner.distribution} applies"
-        return self.won(winner.with_status("active", why), [*steps, fired])
+        return self.accept(winner.with_status("active", why), [*steps, fired])
 
-    def nobody(self) -> PluginError:
-        """Say why the candidates that there are do not count."""
-        reasons = [f"{described(each)} declares it, but is {each.status}: {each.reason}" for each in self.aside]
-        denied = bool(self.aside) and all(each.status == "denied" for each in self.aside)
+    def make_error(self) -> PluginError:
+        """Return the error that says why no candidate is eligible."""
+        reasons = [f"{describe(each)} declares it, but is {each.status}: {each.reason}" for each in self.ineligible]
+        denied = bool(self.ineligible) and all(each.status == "denied" for each in self.ineligible)
         kind = PluginDeniedError if denied else PluginNotFoundError
-        first = vars(self.aside[0]) if self.aside else {}
+        first = vars(self.ineligible[0]) if self.ineligible else {}
         return kind(
-            f"nothing that counts provides {self.group}:{self.name}. {'. '.join(reasons)}".rstrip(". "),
+            f"no eligible plugin provides {self.group}:{self.name}. {'. '.join(reasons)}".rstrip(". "),
             group=self.group,
             name=self.name,
             **{field: first[field] for field in ("distribution", "version", "target") if first},
         )
 
-    def won(self, winner: Plugin, steps: list[str]) -> Explanation:
-        return self.outcome([_behind(each, winner) for each in self.counting], steps, winner=winner)
+    def accept(self, winner: Plugin, steps: list[str]) -> Explanation:
+        return self.explain([_update_status(each, winner) for each in self.eligible], steps, winner=winner)
 
-    def lost(self, judged: list[Plugin], steps: list[str], error: PluginError) -> Explanation:
-        return self.outcome(judged, steps, error=error)
+    def reject(self, judged: list[Plugin], steps: list[str], error: PluginError) -> Explanation:
+        return self.explain(judged, steps, error=error)
 
-    def outcome(
+    def explain(
         self, judged: list[Plugin], steps: list[str], *, winner: Plugin | None = None, error: PluginError | None = None
     ) -> Explanation:
-        plugins = sorted(judged + self.aside, key=lambda each: (each.distribution, each.location, each.target))
+        plugins = sorted(judged + self.ineligible, key=lambda each: (each.distribution, each.location, each.target))
         return Explanation(
             self.group, self.name, winner=winner, plugins=tuple(plugins), steps=tuple(steps), error=error
         )
 
 
-def _behind(plugin: Plugin, winner: Plugin) -> Plugin:
+def _update_status(plugin: Plugin, winner: Plugin) -> Plugin:
     if plugin.distribution == winner.distribution:
         return winner
     if plugin.target == winner.target:
-        return plugin.with_status("shadowed", f"the same target as {winner.distribution}'s, so nothing is lost")
-    return plugin.with_status("shadowed", f"by {described(winner)}; to choose this one: {plugin.pin}")
+        return plugin.with_status("shadowed", f"it has the same target as {winner.distribution}")
+    return plugin.with_status("shadowed", f"by {describe(winner)}; to choose this one: {plugin.pin}")
