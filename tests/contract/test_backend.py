@@ -67,7 +67,7 @@ def test_nothing_of_the_object_runs() -> None:
 
 
 def test_the_capabilities_are_those_of_the_contract() -> None:
-    """Six names, each with its protocol, in the order in which they are shown."""
+    """Six names, each with its protocol, in the order of reports."""
     assert list(CAPABILITIES) == ["output", "kill", "purge", "load", "find", "diagnostics"]
 
 

@@ -138,7 +138,7 @@ def test_what_is_wrong_is_named(make: Callable[[], BaseModel], field: str) -> No
     ("make", "words"),
     [
         (lambda: JobStatus(state=JobState.FAILED, exit_code=1, signal=9), "must not both be set"),
-        (lambda: OpOutcome(ok=True, reason="running"), "only there"),
+        (lambda: OpOutcome(ok=True, reason="running"), "only then"),
         (lambda: OpOutcome(ok=False), "reason must be given"),
         (lambda: Submission(handles={1: HANDLE}), "cover 0 to"),
         (lambda: Submission(handles={0: HANDLE}, failures={0: CopyFailure(reason="x")}), "disjoint"),
@@ -312,9 +312,9 @@ def test_handles_are_read_once_each_in_their_order() -> None:
         (Submission(handles={0: HANDLE}).handles, r"write submission\.handles\.values\(\)"),
         ({0: HANDLE}, r"write submission\.handles\.values\(\)"),
         (HANDLE, r"write \[handle\]"),
-        ([0, "x", HANDLE], "not one of int, str: give what submit or find returned"),
-        ([HANDLE.model_dump()], "not one of dict: give what submit or find returned, or JobHandle"),
-        (HANDLE.job, "not one of str"),
+        ([0, "x", HANDLE], "not of int, str: pass those that submit or find returned"),
+        ([HANDLE.model_dump()], "not of dict: pass those that submit or find returned, or JobHandle"),
+        (HANDLE.job, "not of str"),
         (None, "NoneType"),
     ],
 )

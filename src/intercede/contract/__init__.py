@@ -1,8 +1,7 @@
 """The contract, version 1.0: what a plugin implements and a consumer calls.
 
-A plugin's author needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``.
-The names are loaded when they are first asked for, so that reading metadata or raising an error does not pay
-for pydantic.
+A plugin needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``.
+Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
@@ -84,14 +83,14 @@ __all__ = [
     "each_handle",
 ]
 
-_FLOOR = ("errors", "job", "credentials", "transport", "scheduler", "backend")  # each imports those before it only
+_MODULES = ("errors", "job", "credentials", "transport", "scheduler", "backend")  # each imports only earlier ones
 
 
 def __getattr__(name: str) -> object:
-    """Load a name of the contract when it is first asked for."""
-    from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+    """Load a name of the contract when it is first used."""
+    from importlib import import_module  # noqa: PLC0415 -- not before a name is used
 
-    for noun in _FLOOR if name in __all__ else ():
+    for noun in _MODULES if name in __all__ else ():
         module = import_module(f"{__name__}.{noun}")
         if name in module.__all__:
             value: object = getattr(module, name)
@@ -101,5 +100,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the names that are loaded when they are first asked for, too."""
+    """List all names, even those that are not loaded yet."""
     return sorted({*globals(), *__all__})

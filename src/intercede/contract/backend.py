@@ -1,8 +1,9 @@
 """A backend runs jobs on one resource. Submitting and monitoring are essential; the rest are capabilities.
 
-Every verb takes many and answers for each: ``each_handle(handles)`` reads them, and refuses with a TypeError what callers
-give by mistake. A whole operation's failure raises; what can succeed for one job and fail for another is in the mapping. A verb awaited before entering, or after leaving, raises NotOpenError, also with an
-empty list.
+Every verb takes many handles and answers for each. ``each_handle(handles)`` reads them, and raises a TypeError for
+common mistakes of callers. If the operation fails as a whole, the verb raises. If it can succeed for one job and fail
+for another, the mapping has an answer for each. A verb that is awaited before entering or after leaving raises
+NotOpenError, even for an empty list.
 """
 
 from abc import abstractmethod
@@ -46,24 +47,25 @@ class Submitter(Protocol):
 
     @abstractmethod
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start every copy of a payload, without waiting for any.
+        """Start every copy of a payload, without waiting for any to end.
 
-        The caller's files are read before it returns. Whatever is raised other than InvalidSpecError and
-        UnsupportedSpecError, CancelledError included, may have started jobs: ``find(spec.tag)`` returns exactly those.
-        Without a tag they cannot be found, so whoever may cancel gives a tag.
+        The caller's files are read before it returns. After any exception but InvalidSpecError and
+        UnsupportedSpecError, CancelledError included, jobs may have started: ``find(spec.tag)`` returns exactly those.
+        They cannot be found without a tag, so set one if you may cancel.
 
         Args:
-            spec: What to run.
-            copies: How many, or one CopyVars for each; copy i gets the variables and secrets of ``copies[i]``.
+            spec: The payload to run.
+            copies: The number of copies, or one CopyVars per copy; copy i gets the variables and secrets of
+                ``copies[i]``.
 
         Returns:
-            A handle or a failure for each copy. Where none could be started it raises instead.
+            A handle or a failure for each copy. If no copy could be started, it raises instead.
 
         Raises:
             InvalidSpecError: The request itself is wrong: copies < 1, an empty sequence, a missing local input.
-            UnsupportedSpecError: This backend cannot do it.
-            LimitError: The resource's submission limit is reached; none was started.
-            ResourceError: The resource failed, or the way to it.
+            UnsupportedSpecError: This backend cannot run it.
+            LimitError: The resource's submission limit is reached; no copy was started.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -71,21 +73,21 @@ class Submitter(Protocol):
 
 @runtime_checkable
 class Monitor(Protocol):
-    """Tells where jobs are."""
+    """Reports the states of jobs."""
 
     @abstractmethod
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell where each job is. Asking changes nothing.
+        """Return the state of each job, without changing any.
 
         Args:
             handles: Any number, in any order; duplicates collapse.
 
         Returns:
-            Exactly the handles that were asked. Unknown, purged and foreign ones are UNKNOWN, never dropped. A final
-            state does not change, except to UNKNOWN once purged or past the resource's retention.
+            A status for exactly these handles. Unknown, purged and foreign ones are UNKNOWN, never dropped. A final
+            state can only change to UNKNOWN: once purged, or after the resource's retention time.
 
         Raises:
-            ResourceError: The resource failed, or the way to it: nothing is known of any.
+            ResourceError: The resource or the connection to it failed, so no state is known.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -93,19 +95,19 @@ class Monitor(Protocol):
 
 @runtime_checkable
 class JobBackend(Submitter, Monitor, Protocol):
-    """What every backend is: the registry's gate. Nobody inherits it; whatever has its methods is one.
+    """The protocol that the registry requires of every backend. A backend need not inherit this class.
 
-    Constructing connects nowhere, starts no process or thread and writes no file; entering may. Any number of verbs
-    may be awaited at once; two instances do not disturb each other; a cancelled verb ends in bounded time and leaves
-    the instance usable.
+    Constructing it opens no connection, starts no process or thread and writes no file; entering it may. Any number of
+    verbs may be awaited at once. Two instances do not disturb each other. A cancelled verb ends in bounded time and
+    leaves the instance usable.
     """
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Connect, where there is something to connect. Returns the object itself.
+        """Connect, if a connection is needed. Returns the object itself.
 
         Raises:
-            ResourceError: The resource cannot be reached, or does not let us in.
+            ResourceError: The resource cannot be reached, or refuses the login.
         """
         ...
 
@@ -117,31 +119,31 @@ class JobBackend(Submitter, Monitor, Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close everything that entering or a verb opened; jobs go on. Leaving twice is fine."""
+        """Close everything that entering or a verb has opened; jobs go on. Leaving twice is allowed."""
         ...
 
 
 @runtime_checkable
 class OutputRetriever(Protocol):
-    """Brings back what jobs wrote."""
+    """Fetches the output of jobs."""
 
     @abstractmethod
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Fetch what finished jobs wrote, each into a directory of its own under ``dest``.
+        """Fetch the output of each finished job into a directory of its own under ``dest``.
 
-        That directory is built aside and renamed into place. Fetching again replaces it and touches nothing else;
-        links, devices, sockets and fifos are left out, and no path leads out of ``dest``.
+        That directory is built under a temporary name and renamed at the end. Fetching again replaces it and nothing
+        else. Links, devices, sockets and fifos are left out, and no path leads out of ``dest``.
 
         Args:
             handles: Any number; duplicates collapse.
-            dest: A local directory, made where it is missing.
+            dest: A local directory, created if it is missing.
 
         Returns:
-            Exactly the handles that were asked. An unfinished, unknown or foreign job is not ok, alone; fetching an
-            unfinished one later gives all.
+            An output for exactly these handles. An unfinished, unknown or foreign job is not ok, and does not affect
+            the others; fetching an unfinished one later returns all of its output.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             OSError: ``dest`` cannot be written.
             NotOpenError: Before entering or after leaving.
         """
@@ -154,19 +156,20 @@ class Cancellable(Protocol):
 
     @abstractmethod
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """See to it that each job ends. Ok once the resource accepted; the state follows.
+        """Make each job end. The outcome is ok once the resource has accepted; the state changes later.
 
-        A job ends with all that it started, in whatever process group or session, as far as the resource knows it.
+        A job ends together with everything that it started, in any process group or session, as far as the resource
+        knows of it.
 
         Args:
             handles: Any number; duplicates collapse.
 
         Returns:
-            Exactly the handles that were asked. A finished or already killed one is ok; an unknown, purged or foreign
+            An outcome for exactly these handles. A finished or already killed job is ok; an unknown, purged or foreign
             one is not.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -174,21 +177,21 @@ class Cancellable(Protocol):
 
 @runtime_checkable
 class Purgeable(Protocol):
-    """Removes what jobs left on the resource."""
+    """Removes the files and records of jobs from the resource."""
 
     @abstractmethod
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """See to it that nothing of each job is left there.
+        """Remove every trace of each job from the resource.
 
         Args:
             handles: Any number; duplicates collapse.
 
         Returns:
-            Exactly the handles that were asked. Unknown of this resource is ok, a foreign one is not; one that is
-            QUEUED, HELD or RUNNING is refused (``running``) and lives on.
+            An outcome for exactly these handles. An unknown job of this resource is ok, a foreign one is not. A job
+            that is QUEUED, HELD or RUNNING is refused (``running``) and goes on.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -196,14 +199,14 @@ class Purgeable(Protocol):
 
 @runtime_checkable
 class LoadReporter(Protocol):
-    """Tells how much of ours is there."""
+    """Counts the user's jobs on the resource."""
 
     @abstractmethod
     async def counts(self) -> JobCounts:
-        """Count the jobs submitted through this resource by this user with intercede.
+        """Count the jobs that this user has submitted to this resource with intercede.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -211,17 +214,17 @@ class LoadReporter(Protocol):
 
 @runtime_checkable
 class LiveDiagnostics(Protocol):
-    """Shows what a running job has written."""
+    """Returns the output of running jobs."""
 
     @abstractmethod
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Return the output so far of each job. Repeatable, changes nothing.
+        """Return the output of each job so far. It can be repeated and changes nothing.
 
         Returns:
-            Exactly the handles that were asked; empty text for what has written nothing or is not known.
+            An answer for exactly these handles; the text is empty if a job has written nothing or is unknown.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -229,14 +232,14 @@ class LiveDiagnostics(Protocol):
 
 @runtime_checkable
 class Findable(Protocol):
-    """Finds jobs again, from any process."""
+    """Finds jobs by their tag, from any process."""
 
     @abstractmethod
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Return every job of every submission with that tag, each once; purged ones are gone.
+        """Return every job of every submission with this tag, each once; purged jobs are not found.
 
         Raises:
-            ResourceError: The resource failed, or the way to it.
+            ResourceError: The resource or the connection to it failed.
             NotOpenError: Before entering or after leaving.
         """
         ...
@@ -254,7 +257,7 @@ CAPABILITIES: Mapping[Capability, type] = MappingProxyType(
         "diagnostics": LiveDiagnostics,
     }
 )
-"""Each capability's name and its protocol, in the order in which they are shown."""
+"""Each capability's name and its protocol, in the order of reports."""
 
 _VERBS: Mapping[Capability, str] = MappingProxyType(
     {
@@ -269,10 +272,10 @@ _VERBS: Mapping[Capability, str] = MappingProxyType(
 
 
 def capabilities(backend: object) -> frozenset[Capability]:
-    """Tell which capabilities an object claims: their verb is there, is not None, and is not the protocol's own.
+    """Return the capabilities that an object claims: its verb exists, is not None, and is not the protocol's own.
 
-    Members are looked up statically, so nothing of the object runs. ``isinstance`` narrows to the same protocols for
-    type checkers; it looks at the class first, so a verb that is None on the object alone is seen only here.
+    Members are looked up statically, so no code of the object runs. ``isinstance`` narrows to the same protocols for
+    type checkers. It looks at the class first, so only this function sees a verb that is None on the object alone.
     """
     return frozenset(name for name, protocol in CAPABILITIES.items() if _claims(backend, protocol, _VERBS[name]))
 

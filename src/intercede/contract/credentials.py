@@ -1,6 +1,6 @@
-"""What a transport or a backend shows to be let in. Asked for when needed, typed, expiring, never an option.
+"""Credentials for transports and backends: requested when they are needed, typed, expiring, and never an option.
 
-Secrets are pydantic's secret types: no repr, log or error shows them.
+Secrets have pydantic's secret types: no repr, log or error shows them.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ CredentialKind = Literal["password", "private_key", "certificate", "token"]
 
 class _Credential(_Data):
     expires: AwareDatetime | None = None
-    """When it stops working; None: not known to."""
+    """The time at which the credential becomes invalid; None: no known time."""
 
 
 class Password(_Credential):
@@ -43,18 +43,18 @@ class Password(_Credential):
 
 
 class PrivateKey(_Credential):
-    """A private key, as OpenSSH's or PEM text."""
+    """A private key in OpenSSH's format or as PEM."""
 
     kind: Literal["private_key"] = "private_key"
     username: Name | None = None
     key: SecretBytes
     passphrase: SecretBytes | None = None
     certificate: bytes | None = None
-    """The OpenSSH certificate that goes with it."""
+    """The OpenSSH certificate for this key."""
 
 
 class Certificate(_Credential):
-    """An X.509 certificate chain with its key, a proxy for instance, as PEM."""
+    """An X.509 certificate chain with its key, such as a proxy, as PEM."""
 
     kind: Literal["certificate"] = "certificate"
     chain: bytes
@@ -73,18 +73,18 @@ _C = TypeVar("_C", Password, PrivateKey, Certificate, Token)
 
 
 class CredentialNeed(_Data):
-    """What is asked of a provider."""
+    """A request to a provider."""
 
     resource: Name
-    """Which resource: a host name, an endpoint."""
+    """The resource that needs the credential: a host name or an endpoint."""
     kinds: tuple[CredentialKind, ...] = Field(min_length=1)
-    """What would do, the preferred first."""
+    """The acceptable kinds, in order of preference."""
     scopes: tuple[Name, ...] = ()
-    """For tokens: what it must allow."""
+    """For a token: the permissions that it must grant."""
 
 
 class CredentialSet(_Data):
-    """What a provider answers: one or more credentials, the preferred first."""
+    """A provider's answer: one or more credentials, in order of preference."""
 
     credentials: tuple[Credential, ...] = Field(min_length=1)
 
@@ -94,17 +94,17 @@ class CredentialSet(_Data):
 
     @property
     def expires(self) -> AwareDatetime | None:
-        """When the first of them stops working; None: none is known to."""
+        """The earliest time at which one of them becomes invalid; None: no known time."""
         return min((each.expires for each in self.credentials if each.expires is not None), default=None)
 
 
 @runtime_checkable
 class CredentialProvider(Protocol):
-    """Answers for credentials; an async context manager that its caller owns, so plugins never enter or leave it."""
+    """Provides credentials. It is an async context manager owned by the caller, so plugins never enter or leave it."""
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Open whatever it asks: an agent, a token service."""
+        """Open the provider's own sources, such as an agent or a token service."""
         ...
 
     @abstractmethod
@@ -115,29 +115,29 @@ class CredentialProvider(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close it and forget what was handed out."""
+        """Close the sources and forget the credentials that were returned."""
         ...
 
     @abstractmethod
     async def get(self, need: CredentialNeed) -> CredentialSet:
-        """Answer with what would do, valid now. Asked again when one is near its expiry.
+        """Return acceptable credentials that are valid now. Callers ask again when one is near its expiry.
 
         Raises:
-            AuthenticationError: There is none.
+            AuthenticationError: The provider has no acceptable credential.
             NotOpenError: Before entering or after leaving.
         """
         ...
 
 
 class FreshCredentials:
-    """What a provider answers to one need, kept until it is near its expiry.
+    """Keeps a provider's answer to one need until it is near its expiry.
 
-    For plugins: however many verbs ask at once, the provider is asked once.
+    This is for plugins: many verbs may ask at once, and the provider is asked only once.
 
     Args:
-        provider: Whom to ask.
-        need: What for.
-        margin_s: Seconds before its expiry from which on an answer is not handed out any more.
+        provider: The provider to ask.
+        need: The credentials that are needed.
+        margin_s: The answer is not used during the last ``margin_s`` seconds before its expiry.
     """
 
     def __init__(self, provider: CredentialProvider, need: CredentialNeed, margin_s: float = 60.0) -> None:
@@ -148,35 +148,35 @@ class FreshCredentials:
         self._asking: asyncio.Task[CredentialSet] | None = None
 
     async def get(self) -> CredentialSet:
-        """Return credentials that work for some time yet.
+        """Return credentials that stay valid for at least ``margin_s`` seconds.
 
         Raises:
-            AuthenticationError: There are none.
+            AuthenticationError: The provider has no acceptable credential.
             NotOpenError: The provider is not open.
         """
         if self._kept is not None and not self._is_stale(self._kept):
             return self._kept
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
-            self._asking.add_done_callback(self._asked)
+            self._asking.add_done_callback(self._finish_asking)
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> CredentialSet:
         self._kept = await self._provider.get(self._need)
         return self._kept
 
-    def _asked(self, task: "asyncio.Task[CredentialSet]") -> None:
+    def _finish_asking(self, task: "asyncio.Task[CredentialSet]") -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # whoever waits has it; nobody may
+            task.exception()  # a waiting caller gets it; without one, asyncio must not warn about it
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is an answer from before: its provider may have a newer one by now."""
+        """True if there is an earlier answer. The provider may have a newer one by now."""
         return self._kept is not None
 
     def forget(self) -> None:
-        """Ask again next time: what was answered did not let us in."""
+        """Drop the answer, because it did not permit a login; ``get`` asks again next time."""
         self._kept = None
 
     def _is_stale(self, kept: CredentialSet) -> bool:

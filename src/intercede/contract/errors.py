@@ -3,25 +3,25 @@
 ::
 
     IntercedeError
-      ConfigError                    the data that names or configures something is wrong
-      PluginError                    a name could not become a working object
-        PluginNotFoundError            nothing bears that name
-        PluginAmbiguousError           several distributions do, and nothing decides
-        PluginPinError                 a pin names what is not there
-        PluginDeniedError              policy refuses it
-        PluginLoadError                importing or constructing it failed
-        PluginContractError            it came up, and does not have the contract's shape
-      InvalidSpecError               the request itself is wrong: nothing started
-      UnsupportedSpecError           this backend cannot do that: nothing started
-      NotOpenError                   a verb before entering or after leaving
-      ResourceError                  the resource, or the way to it, failed; says whether to try again
-        TransportError                 the way there: connection lost, command could not be started
-        AuthenticationError            we were not let in
-        SchedulerError                 the scheduler refused or could not answer
-        LimitError                     the resource's own submission limit: try again later
+      ConfigError                    the data that names or configures an object is wrong
+      PluginError                    a name did not lead to a working object
+        PluginNotFoundError            no plugin has that name
+        PluginAmbiguousError           several distributions provide it, and no pin decides
+        PluginPinError                 a pin names a distribution that does not provide the name
+        PluginDeniedError              policy refuses the plugin
+        PluginLoadError                importing or constructing the plugin failed
+        PluginContractError            the object does not have the shape that the contract requires
+      InvalidSpecError               the request itself is wrong: no job was started
+      UnsupportedSpecError           this backend cannot do that: no job was started
+      NotOpenError                   a verb was called before entering or after leaving
+      ResourceError                  the resource or the connection to it failed; says whether to try again
+        TransportError                 the connection failed, or a command could not be started
+        AuthenticationError            the login was refused
+        SchedulerError                 the scheduler refused, or its answer is unusable
+        LimitError                     the resource's own submission limit is reached: try again later
 
-One positional string, the rest as keywords, which become attributes: what the message tells a person, the
-attributes tell a program. Every error survives pickling with its attributes.
+An error takes one positional string, for people, and keywords, which become attributes with the same facts for
+programs. Every error survives pickling with its attributes.
 """
 
 __all__ = [
@@ -46,11 +46,11 @@ __all__ = [
 
 
 class IntercedeError(Exception):
-    """The root: whatever intercede raises on purpose.
+    """The root of all errors that intercede raises on purpose.
 
     Args:
-        message: What was asked, what exists, what to do.
-        attributes: The same for programs; each becomes an attribute.
+        message: The request, the facts, and what to do.
+        attributes: The same facts for programs; each becomes an attribute.
     """
 
     def __init__(self, message: str = "", **attributes: object) -> None:
@@ -62,32 +62,32 @@ class ConfigError(IntercedeError):
     """Data is wrong: an unknown option, a wrong type, both or neither of type and transport with scheduler."""
 
     field: str | None = None
-    """The key that is wrong, dotted where it is nested."""
+    """The wrong key; a nested one is dotted."""
     value: object = None
-    """What was given there."""
+    """The value of that key."""
     expected: str | None = None
-    """What would do."""
+    """A description of valid values."""
     where: str | None = None
-    """The file or the argument that held it."""
+    """The file or the argument that held the key."""
 
 
 class PluginError(IntercedeError):
-    """A name could not become a working object."""
+    """A name did not lead to a working object."""
 
     group: str | None = None
     """``backends``, ``transports`` or ``schedulers``."""
     name: str | None = None
-    """The name that was asked for."""
+    """The requested name."""
     distribution: str | None = None
-    """The distribution that provides it, where one is known."""
+    """The distribution that provides it, if it is known."""
     version: str | None = None
-    """Its version."""
+    """The version of the distribution."""
     target: str | None = None
-    """Its entry point's value, ``module:attribute``."""
+    """The value of the entry point, ``module:attribute``."""
 
 
 class PluginNotFoundError(PluginError):
-    """Nothing bears that name. The message lists the names there are and the nearest."""
+    """No plugin has that name. The message lists the existing names and the most similar ones."""
 
     available: tuple[str, ...] = ()
     """Every name of that group."""
@@ -97,47 +97,47 @@ class PluginAmbiguousError(PluginError):
     """Several distributions provide the name and no pin decides. The message lists each with its pin."""
 
     pins: tuple[str, ...] = ()
-    """For each candidate, the ``INTERCEDE_PREFER`` entry that would choose it."""
+    """For each candidate, the ``INTERCEDE_PREFER`` entry that chooses it."""
 
 
 class PluginPinError(PluginError):
     """A pin names a distribution that does not provide the name."""
 
     pin: str | None = None
-    """The pin as it was written, and where."""
+    """The pin in its original form, and its source."""
 
 
 class PluginDeniedError(PluginError):
-    """Policy refuses the plugin, or refuses to hand it credentials before it is pinned."""
+    """Policy refuses the plugin, or refuses to pass credentials to it before it is pinned."""
 
 
 class PluginLoadError(PluginError):
-    """Importing or constructing the plugin failed, in whatever way. ``__cause__`` is what it raised."""
+    """Importing or constructing the plugin failed, for any reason. ``__cause__`` is the exception that it raised."""
 
 
 class PluginContractError(PluginError):
-    """The object came up and does not have the contract's shape. All violations are listed at once."""
+    """The object does not have the shape that the contract requires. All violations are listed at once."""
 
     violations: tuple[str, ...] = ()
     """One sentence each."""
 
 
 class InvalidSpecError(IntercedeError):
-    """The request itself is wrong, for any backend: ``copies`` < 1, a missing local input. Nothing started."""
+    """The request itself is wrong, for any backend: ``copies`` < 1, a missing local input. No job was started."""
 
     field: str | None = None
-    """The part of the request that is wrong."""
+    """The wrong part of the request."""
     value: object = None
-    """What was given there."""
+    """The value of that part."""
 
 
 class UnsupportedSpecError(IntercedeError):
-    """This backend cannot do what the request asks for. Nothing started."""
+    """This backend cannot do what the request asks for. No job was started."""
 
     field: str | None = None
-    """The part of the request that it cannot honour."""
+    """The part of the request that this backend cannot honour."""
     value: object = None
-    """What was given there."""
+    """The value of that part."""
 
 
 class NotOpenError(IntercedeError):
@@ -145,36 +145,36 @@ class NotOpenError(IntercedeError):
 
 
 class ResourceError(IntercedeError):
-    """The resource failed, or the way to it.
+    """The resource failed, or the connection to it.
 
-    ``retryable`` is True where the same call may succeed later with nothing changed on our side.
+    ``retryable`` is True if the same call may succeed later without any change on our side.
     """
 
     retryable: bool = False
 
 
 class TransportError(ResourceError):
-    """The way there failed: no connection, a lost connection, a command that could not be started."""
+    """The connection failed: none could be made, it was lost, or a command could not be started."""
 
     retryable: bool = True
 
 
 class AuthenticationError(ResourceError):
-    """We were not let in. Trying again with the same credentials makes no sense."""
+    """The login was refused. Trying again with the same credentials does not help."""
 
 
 class SchedulerError(ResourceError):
-    """The scheduler refused, or its answer cannot be understood. ``retryable`` is True for an outage."""
+    """The scheduler refused, or its answer is unusable. ``retryable`` is True for an outage."""
 
     refused: bool = False
-    """True where a submission was refused as a whole, for certain: nothing of it can have started or will."""
+    """True if the scheduler has certainly refused the submission as a whole: no job has started or will start."""
     returncode: int | None = None
-    """The exit code of its command."""
+    """The exit code of the scheduler's command."""
     stderr: str | None = None
-    """The last lines that it wrote to stderr."""
+    """The last lines that the command wrote to stderr."""
 
 
 class LimitError(ResourceError):
-    """The resource's own limit on submissions is reached: wait for jobs to end, then try again."""
+    """The resource's own submission limit is reached: wait for jobs to end, then try again."""
 
     retryable: bool = True

@@ -1,11 +1,12 @@
-"""The words all roles share: what is asked for, how a job is named, and what came of it.
+"""The data that all roles share: what a job needs, how it is named, and how it ended.
 
 **job**: the resource's job (a Slurm task, an ARC activity), never a workload manager's. **copy**: one of the N jobs
-of one submission. **sandbox**: the files a job reads and writes in its own working directory. **resource**: what one
-configured backend talks to. **tag**: the consumer's token on a submission; several submissions may share one.
+of one submission. **sandbox**: the files a job reads and writes in its own working directory. **resource**: the
+system that one configured backend talks to. **tag**: the caller's token on a submission; several submissions may
+share one.
 
-Every type is frozen, refuses unknown fields, takes keywords only, copies its mappings into read-only ones, and
-raises pydantic's ``ValidationError``, a ``ValueError``, which names the field and never shows the value.
+Every type is frozen, refuses unknown fields, takes keyword arguments only, copies its mappings into read-only ones,
+and raises pydantic's ``ValidationError``, a ``ValueError``, which names the field and never shows the value.
 """
 
 import re
@@ -55,8 +56,8 @@ __all__ = [
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Pydantic reads the entry points of every distribution when the first model is made, and raises for one unrelated bad
-# file; only once, so it does that here, and a neighbour's bad file harms nobody.
+# When the first model is made, pydantic reads the entry points of every installed distribution, and raises if one
+# unrelated file is bad. It does so only once, so it happens here, and the error is ignored.
 with suppress(Exception):
     TypeAdapter(object)
 
@@ -64,7 +65,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _ReadOnly(Mapping[K, V]):
-    """A mapping that nobody can change: hashable where its values are, picklable, shown as a dict."""
+    """A read-only mapping: hashable if its values are, picklable, shown as a dict."""
 
     __slots__ = ("_items",)
 
@@ -87,83 +88,83 @@ class _ReadOnly(Mapping[K, V]):
         return repr(self._items)
 
 
-def _plain(value: Mapping[K, V], handler: object) -> object:
+def _serialize_read_only(value: Mapping[K, V], handler: object) -> object:
     """Serialize a read-only mapping as the dict that it holds."""
     assert callable(handler)  # noqa: S101 -- pydantic's serializer, for the type checkers
     return handler(dict(value))
 
 
-ReadOnly = Annotated[Mapping[K, V], AfterValidator(_ReadOnly), WrapSerializer(_plain)]
-"""A mapping copied on the way in."""
+ReadOnly = Annotated[Mapping[K, V], AfterValidator(_ReadOnly), WrapSerializer(_serialize_read_only)]
+"""A mapping that is copied when the object is made."""
 
 
-def _without_nul(text: str) -> str:
+def _refuse_nul(text: str) -> str:
     if "\0" in text:
-        raise ValueError("holds a NUL, which no argument, value or name can carry")
+        raise ValueError("holds a NUL, which no argument, value or name may hold")
     return text
 
 
-def _carriable(text: str) -> str:
+def _check_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("holds a lone surrogate, which is no text: decode what it came from as UTF-8") from None
-    return _without_nul(text)
+        raise ValueError("holds a lone surrogate, which is not text: decode the original bytes as UTF-8") from None
+    return _refuse_nul(text)
 
 
-def _contained(name: str) -> str:
+def _check_relative_path(name: str) -> str:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or str(path) != name:
         raise ValueError("must be a plain relative path that stays inside the working directory, like 'data/in.txt'")
     return name
 
 
-def _file_name(name: str) -> str:
+def _check_file_name(name: str) -> str:
     if "/" in name:
         raise ValueError("must be a file name without '/'")
     return name
 
 
-def _pattern(pattern: str) -> str:
+def _check_pattern(pattern: str) -> str:
     if pattern.startswith("/") or not {"", ".", ".."}.isdisjoint(pattern.split("/")):
         raise ValueError("must be a plain relative pattern inside the working directory, like 'logs/*.txt' or 'logs'")
     return pattern
 
 
-def _url(text: str) -> str:
+def _check_url(text: str) -> str:
     if not _URL.match(text):
         raise ValueError("must be a URL, like 'https://host/path'")
     return text
 
 
-Text = Annotated[str, AfterValidator(_carriable)]
+Text = Annotated[str, AfterValidator(_check_text)]
 """Any text without NUL."""
-Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_carriable)]
+Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_text)]
 """Text that is not empty."""
-RelativePath = Annotated[Name, AfterValidator(_contained)]
+RelativePath = Annotated[Name, AfterValidator(_check_relative_path)]
 """A POSIX path inside the working directory."""
-FileName = Annotated[RelativePath, AfterValidator(_file_name)]
+FileName = Annotated[RelativePath, AfterValidator(_check_file_name)]
 """One component of such a path."""
-Url = Annotated[Text, AfterValidator(_url)]
+Url = Annotated[Text, AfterValidator(_check_url)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Environment = ReadOnly[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")], Text]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_carriable)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_text)]
 
 
-def _local(path: str | Path) -> str | Path:
-    _without_nul(str(path))
+def _check_local(path: str | Path) -> str | Path:
+    _refuse_nul(str(path))
     if not str(path):
         raise ValueError("is empty: name a program or a local file")
     return path
 
 
-def _keep_path(path: str | Path) -> str:
-    """Write a Path so that reading it back still means a local file: a bare name would mean PATH."""
+def _write_path(path: str | Path) -> str:
+    """Write a Path so that reading it back gives a local file: a bare name would be searched for on PATH."""
     return f"./{path}" if isinstance(path, Path) and "/" not in str(path) else str(path)
 
 
-LocalOrName = Annotated[str | Path, AfterValidator(_local), PlainSerializer(_keep_path)]
+LocalOrName = Annotated[str | Path, AfterValidator(_check_local), PlainSerializer(_write_path)]
 
 
 class _Data(BaseModel):
@@ -171,7 +172,7 @@ class _Data(BaseModel):
 
 
 class Resources(_Data):
-    """What one copy asks of the resource. All but ``queue`` are requests: honoured, refused, or ignored."""
+    """The resources that one copy requests. All but ``queue`` are requests: honoured, refused, or ignored."""
 
     cpus: Positive = 1
     """Cores."""
@@ -180,93 +181,93 @@ class Resources(_Data):
     wall_time_s: Positive | None = None
     """Seconds that the copy may run."""
     gpus: Count = 0
-    """Accelerators, of whatever kind the resource has."""
+    """Accelerators, of any kind that the resource has."""
     queue: Name | None = None
-    """Queue or partition. Kept or refused, never dropped."""
+    """Queue or partition. It is used or refused, never dropped."""
 
 
 class FileRef(_Data):
     """A file that every copy finds in its working directory."""
 
     name: RelativePath
-    """Where it lies in the working directory."""
+    """The file's path in the working directory."""
     source: LocalOrName
-    """A local path, read before ``submit`` returns; or a URL, which the resource fetches, or the backend refuses."""
+    """A local path, read before ``submit`` returns; or a URL, which the resource fetches or the backend refuses."""
 
     @property
     def is_url(self) -> bool:
-        """Whether the resource is to fetch it."""
+        """Return whether the source is a URL, for the resource to fetch."""
         return isinstance(self.source, str) and _URL.match(self.source) is not None
 
 
 class OutputMember(_Data):
-    """Files of the working directory that are wanted afterwards.
+    """Files of the working directory to bring back after the job.
 
-    ``*``, ``?`` and ``[]`` do not cross ``/``, ``**`` does; a leading dot is matched only where it is spelt out; what
-    matches a directory takes all below it. A pattern without a match stands in ``JobOutput.missing``.
+    ``*``, ``?`` and ``[]`` do not match ``/``, ``**`` does. A leading dot must be written out. If a directory matches,
+    everything below it is taken. A pattern without a match is listed in ``JobOutput.missing``.
     """
 
-    pattern: Annotated[Name, AfterValidator(_pattern)]
-    """What to take, relative to the working directory."""
+    pattern: Annotated[Name, AfterValidator(_check_pattern)]
+    """The files to take, relative to the working directory."""
     destination: Url | None = None
-    """None: kept for ``fetch_output``. A URL: the resource uploads it, or the backend refuses."""
+    """None: kept for ``fetch_output``. A URL: the resource uploads the files there, or the backend refuses it."""
 
 
 class OutputSpec(_Data):
-    """Which files come back, besides stdout and stderr."""
+    """The files that come back besides stdout and stderr."""
 
     members: tuple[OutputMember, ...] = ()
     include_unlisted: StrictBool = False
-    """Also take what no member names; never inputs, the executable or secrets."""
+    """Also take files that no member names; never inputs, the executable or secrets."""
 
 
 class ContainerSpec(_Data):
-    """The image that the payload runs in. Kept or refused, never dropped."""
+    """The image that the payload runs in. It is used or refused, never dropped."""
 
     image: Name
-    """As the resource's container runtime spells it."""
+    """The image's name in the form that the resource's container runtime uses."""
 
 
 class CopyVars(_Data):
-    """What one copy has that the others do not."""
+    """The variables and secrets of one copy, which the other copies do not get."""
 
     environment: Environment = Field(default_factory=dict, validate_default=True)
-    """Added to the specification's; wins over it."""
+    """Added to the specification's environment; overrides it."""
     secrets: ReadOnly[FileName, SecretBytes] = Field(default_factory=dict, validate_default=True)
-    """File name -> contents, delivered with mode 0600 into this copy's working directory, and nowhere else."""
+    """File name -> content, written with mode 0600 into this copy's working directory, and nowhere else."""
 
 
 class SubmissionSpec(_Data):
-    """One payload, to be run as one or many copies.
+    """One payload, to run as one copy or many.
 
     stdin is ``/dev/null``. The base environment is the resource's own.
     """
 
     executable: LocalOrName
-    """A name without a slash is found on PATH there. A string with a slash, or any Path, is a local file, staged, and
-    run whatever its mode: with its shebang, or by sh."""
+    """A name without a slash is searched for on the remote PATH. A string with a slash, or any Path, is a local file:
+    it is copied to the resource and run whatever its mode is, with its shebang, or by sh."""
     arguments: tuple[Text, ...] = ()
-    """Arrive byte for byte."""
+    """The arguments, passed on byte for byte."""
     inputs: tuple[FileRef, ...] = ()
-    """Files that every copy finds."""
+    """The files that every copy finds in its working directory."""
     outputs: OutputSpec = OutputSpec()
-    """Files that come back."""
+    """The files that come back."""
     resources: Resources = Resources()
-    """What each copy asks for."""
+    """The resources that each copy requests."""
     environment: Environment = Field(default_factory=dict, validate_default=True)
-    """Added to the resource's own; names match ``[A-Za-z_][A-Za-z0-9_]*``."""
+    """Added to the resource's own environment; names match ``[A-Za-z_][A-Za-z0-9_]*``."""
     container: ContainerSpec | None = None
     """The image to run in."""
     stdout: RelativePath | None = None
-    """The file in the working directory that stdout goes to; None: one of the backend's own."""
+    """The file in the working directory that receives stdout; None: a file of the backend's own."""
     stderr: RelativePath | None = None
     """The same for stderr. Never the same file as stdout."""
     tag: Tag | None = None
-    """What ``find`` knows the submission by. Whoever may cancel a ``submit`` gives one."""
+    """The name by which ``find`` finds the submission. Set one if you may cancel a ``submit``."""
 
     @property
     def staged_executable(self) -> Path | None:
-        """The local file to stage and run, or None where the executable is a name to be found on PATH there."""
+        """Return the local file to copy and run, or None if the executable is a name to find on the remote PATH."""
         local = isinstance(self.executable, Path) or "/" in self.executable
         return Path(self.executable) if local else None
 
@@ -275,27 +276,27 @@ class SubmissionSpec(_Data):
         names = [file.name for file in self.inputs] + [name for name in (self.stdout, self.stderr) if name]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"inputs, stdout and stderr must be different files: {twice} stand twice")
+            raise ValueError(f"inputs, stdout and stderr must be different files, but {twice} occur twice")
         return self
 
 
 class JobHandle(_Data):
-    """The name of one job: hashable, and the same after a JSON round trip, in another process, in another year.
+    """The name of one job: hashable, and unchanged by a JSON round trip, in another process, at any later time.
 
-    At most 512 characters in all; neither part holds a secret.
+    It has at most 512 characters in all; neither part holds a secret.
     """
 
     resource: Name
-    """The same for every instance and process that sees the same jobs."""
+    """The resource's name: the same for every instance and process that sees the same jobs."""
     job: Name
-    """Opaque to callers. To the backend it is data: checked against its own pattern before use, never a path, a pid
-    or an expression. What does not match is ``UNKNOWN(foreign)``."""
+    """Opaque to callers. To the backend it is untrusted data: the backend checks it against its own pattern before use,
+    and never takes it for a path, a pid or an expression. A handle that does not match is ``UNKNOWN(foreign)``."""
 
-    def __hash__(self) -> int:  # written out: type checkers do not see pydantic's, and handles are keys everywhere
+    def __hash__(self) -> int:  # explicit: type checkers do not see pydantic's, and handles are dictionary keys
         return hash((self.resource, self.job))
 
-    def __iter__(self) -> Never:  # a model's own would make of one handle a collection of two wrong ones
-        raise TypeError("one JobHandle was given where a collection of handles is expected: write [handle]")
+    def __iter__(self) -> Never:  # pydantic's own would turn one handle into a collection of two wrong items
+        raise TypeError("expected a collection of handles, not a single JobHandle: write [handle]")
 
     @model_validator(mode="after")
     def _is_short(self) -> Self:
@@ -305,33 +306,33 @@ class JobHandle(_Data):
 
 
 class CopyFailure(_Data):
-    """Why one copy of a submission was not started."""
+    """The reason why one copy of a submission was not started."""
 
     reason: str
     retryable: StrictBool = False
-    """True where submitting this copy again later may succeed."""
+    """True if submitting this copy again later may succeed."""
 
 
 class Submission(_Data):
-    """What became of each copy: exactly one of a handle and a failure."""
+    """The result for each copy: either a handle or a failure."""
 
     handles: ReadOnly[int, JobHandle] = Field(default_factory=dict, validate_default=True)
     """Copy index -> the job that was started."""
     failures: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> why none was."""
+    """Copy index -> the reason why no job was started."""
 
     @model_validator(mode="after")
-    def _answers_for_each_copy(self) -> Self:
+    def _covers_each_copy(self) -> Self:
         if sorted([*self.handles, *self.failures]) != list(range(len(self.handles) + len(self.failures))):
             raise ValueError("handles and failures must be disjoint and together cover 0 to the number of copies")
         return self
 
     def raise_for_failures(self) -> None:
-        """Insist that every copy was started.
+        """Raise unless every copy was started.
 
         Raises:
-            ResourceError: One or more were not. ``failures`` and ``handles`` are this submission's; ``retryable`` is
-                True where every failure is.
+            ResourceError: One or more were not. It has this submission's ``failures`` and ``handles``; ``retryable`` is
+                True if every failure is.
         """
         if self.failures:
             index, failure = min(self.failures.items())
@@ -345,26 +346,26 @@ class Submission(_Data):
 
 
 class JobState(StrEnum):
-    """Where a job is. DONE, FAILED and KILLED are final; UNKNOWN is not."""
+    """The state of a job. DONE, FAILED and KILLED are final; UNKNOWN is not."""
 
     QUEUED = "QUEUED"
-    """Accepted and not yet running: waiting, being configured, staging in."""
+    """The job is accepted and does not run yet: it waits, is being configured, or stages in."""
     HELD = "HELD"
-    """Waiting for somebody to release it, error-held included."""
+    """The job waits for a person to release it; this includes an error hold."""
     RUNNING = "RUNNING"
-    """The payload has started: also suspended, completing, staging out, which ``native`` tells apart."""
+    """The payload has started. This includes suspended, completing and staging out; ``native`` distinguishes them."""
     DONE = "DONE"
-    """Ended with exit code 0. /bin/false cannot get here."""
+    """The payload ended with exit code 0. /bin/false never gets here."""
     FAILED = "FAILED"
-    """Ended in any other way by itself, or could not start. ``reason`` says how."""
+    """The job ended in any other way on its own, or could not start. ``reason`` says how."""
     KILLED = "KILLED"
-    """Ended because somebody asked for it."""
+    """The job ended because a person or program asked for it."""
     UNKNOWN = "UNKNOWN"
-    """Nothing can be said: never ours, purged, or lost. Absence is never success."""
+    """The state is unknown: the job was never ours, or it is purged or lost. Absence is never success."""
 
     @property
     def final(self) -> bool:
-        """Whether the state will not change, except to UNKNOWN once purged or past the resource's retention."""
+        """True if the state can only change to UNKNOWN: once purged, or after the resource's retention time."""
         return self in _FINAL
 
 
@@ -389,61 +390,63 @@ OutcomeReason = Literal["unknown", "foreign", "running", "denied", "other"]
 
 
 class JobStatus(_Data):
-    """Where one job is, and how that is known."""
+    """The state of one job, and the evidence for it."""
 
     state: JobState
     exit_code: Count | None = None
-    """The payload's, where it exited: KILLED, or FAILED by ``timeout``, if it was asked to end. Never set together with ``signal``."""
+    """The payload's exit code, if it exited. A payload that was told to end may exit too: then the state is KILLED, or
+    FAILED by ``timeout``. It is never set together with ``signal``."""
     signal: Positive | None = None
-    """The number of the signal that ended it."""
+    """The number of the signal that ended the job."""
     reason: Reason | None = None
-    """Why it is in this state, in the contract's words."""
+    """The reason for the state, as a word of the contract."""
     native: str | None = None
     """The resource's own word for the state."""
     evidence: str | None = None
-    """Free text: where the verdict came from."""
+    """Free text: where the state was read from."""
 
     @model_validator(mode="after")
-    def _one_ending(self) -> Self:
+    def _has_one_ending(self) -> Self:
         if self.exit_code is not None and self.signal is not None:
             raise ValueError("exit_code and signal must not both be set: a job ends in one way")
         return self
 
 
 class JobOutput(_Data):
-    """What one job wrote, as far as it could be had."""
+    """The output of one job, as far as it could be fetched."""
 
     ok: StrictBool
-    """True where everything that was to come is here, apart from what stands in ``missing``."""
+    """True if everything is here, apart from the names in ``missing``."""
     reason: str | None = None
-    """Why not: a word of ``OpOutcome.reason`` or ``limit``; after a colon, whatever helps."""
+    """The reason why not: a word of ``OpOutcome.reason``, or ``limit``; details may follow after a colon."""
     stdout: Path | None = None
     stderr: Path | None = None
     log: Path | None = None
-    """What the resource itself wrote about the job."""
+    """A log that the resource itself wrote about the job."""
     files: ReadOnly[str, Path] = Field(default_factory=dict, validate_default=True)
     """POSIX name in the working directory -> the file under ``dest``."""
     missing: tuple[str, ...] = ()
-    """Patterns that matched nothing; and by its name what a pattern matched that is a link, a fifo or a device, if that is told."""
+    """Patterns that matched no file. If the backend reports them, also the names of links, fifos and devices that a
+    pattern matched."""
 
 
 class OpOutcome(_Data):
-    """What became of one job of a ``kill`` or a ``purge``."""
+    """The result for one job of a ``kill`` or a ``purge``."""
 
     ok: StrictBool
     reason: OutcomeReason | None = None
-    """Set exactly where ``ok`` is False."""
+    """Set if and only if ``ok`` is False."""
     detail: str | None = None
 
     @model_validator(mode="after")
-    def _says_why_not(self) -> Self:
+    def _has_reason_if_failed(self) -> Self:
         if self.ok != (self.reason is None):
-            raise ValueError("reason must be given where ok is False, and only there")
+            raise ValueError("reason must be given if ok is False, and only then")
         return self
 
 
 class JobCounts(_Data):
-    """Jobs submitted through this resource by this user with intercede, by state."""
+    """The number of jobs that this user submitted to this resource with intercede, by state."""
 
     queued: Count
     """QUEUED or HELD."""
@@ -457,17 +460,17 @@ class Diagnostics(_Data):
 
 
 def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
-    """Turn the ``copies`` of a ``submit`` into one ``CopyVars`` a copy.
+    """Turn the ``copies`` of a ``submit`` into one ``CopyVars`` for each copy.
 
     Raises:
-        InvalidSpecError: Fewer than one copy, or something else than a number and CopyVars.
+        InvalidSpecError: ``copies`` is less than 1, an empty sequence, or holds anything but CopyVars.
     """
     if isinstance(copies, int) and not isinstance(copies, bool):
         expanded: tuple[object, ...] = (CopyVars(),) * copies
     else:
         expanded = tuple(copies) if isinstance(copies, Sequence) else (copies,)
     if not expanded or not all(isinstance(each, CopyVars) for each in expanded):
-        # What was given may hold secrets in the wrong wrapping: only its types are told.
+        # The wrong values may hold secrets, so the error names only their types.
         given = f"of {', '.join(sorted({type(each).__name__ for each in expanded}))}" if expanded else "empty"
         what = copies if isinstance(copies, int) else f"a {type(copies).__name__} {given}"
         raise InvalidSpecError(
@@ -479,22 +482,23 @@ def each_copy(copies: int | Sequence[CopyVars]) -> tuple[CopyVars, ...]:
 
 
 def each_handle(handles: Iterable[JobHandle]) -> tuple[JobHandle, ...]:
-    """Return the handles that a verb was given, each once, in their order.
+    """Return the handles that a verb received, each once, in their order.
 
     Raises:
-        TypeError: Something else was given, such as a submission; the message says what to write.
+        TypeError: The argument is not a collection of handles, but a submission, for instance. The message says what
+            to write instead.
     """
     given: object = handles
     if isinstance(given, Mapping | Submission):
         raise TypeError(
-            "a collection of handles is expected, and those of a submission are keyed by copy: "
+            "expected a collection of handles; those of a submission are the values of a mapping: "
             "write submission.handles.values()"
         )
     each = cast("tuple[object, ...]", tuple(handles))
     wrong = sorted({type(one).__name__ for one in each if not isinstance(one, JobHandle)})
     if wrong:
         raise TypeError(
-            f"a collection of handles is expected, not one of {', '.join(wrong)}: give what submit or find returned, "
-            "or JobHandle(resource=..., job=...) of what was written down"
+            f"expected a collection of handles, not of {', '.join(wrong)}: pass those that submit or find returned, "
+            "or JobHandle(resource=..., job=...) with the values that you stored"
         )
     return tuple(dict.fromkeys(one for one in each if isinstance(one, JobHandle)))

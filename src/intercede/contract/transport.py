@@ -1,7 +1,7 @@
-"""A transport reaches a machine: it runs a command there and streams both ways. That is all of it.
+"""A transport reaches a machine: it runs a command there and streams both ways, and does nothing else.
 
-Files travel as tar through stdin and stdout, so there is no second path. Everything else that a batch system needs
-is made from this by ``intercede.batch``.
+Files travel as tar through stdin and stdout, so there is no second path. ``intercede.batch`` builds everything else
+that a batch system needs on top of this.
 """
 
 from abc import abstractmethod
@@ -17,49 +17,49 @@ __all__ = ["ByteSink", "CommandResult", "Transport"]
 
 
 class CommandResult(_Data):
-    """How a command ended. A command that does not exist is a result too, as a shell would tell it: 127."""
+    """How a command ended. If the command does not exist, the result has code 127, as in a shell."""
 
     returncode: Annotated[int, Field(strict=True, ge=0, le=255)]
-    """Its exit code; 128 + n for death by signal n."""
+    """The exit code; 128 + n for death by signal n."""
     stdout: bytes = b""
-    """All of it; empty where a sink took it."""
+    """All of stdout; empty if a sink received it."""
     stderr: bytes = b""
-    """Its last 1 MiB."""
+    """The last 1 MiB of stderr."""
 
 
 @runtime_checkable
 class ByteSink(Protocol):
-    """Where a command's stdout goes while it runs."""
+    """Receives the stdout of a command while it runs."""
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """Take the next bytes. The command is not read from meanwhile, so a slow sink slows it down.
+        """Take the next bytes. No more output is read until this returns, so a slow sink slows the command down.
 
         Args:
             data: Never empty.
 
         Raises:
-            Exception: Whatever it likes; the command is ended and the exception passes through ``Transport.run``.
+            Exception: Any exception; the command is ended, and ``Transport.run`` raises the same exception.
         """
         ...
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """Runs commands on one machine. Nobody inherits it; whatever has its methods is one.
+    """Runs commands on one machine. Every object with these methods is a transport; it need not inherit this class.
 
-    Constructing connects nowhere, starts nothing and writes nothing; entering may. Leaving twice is fine. Any number
-    of ``run`` may be awaited at once. An object of a class with a method ``commands_in_flight() -> int`` tells how
-    many a caller should have out at most; 8 are assumed.
+    Constructing it opens no connection, starts no process and writes no file; entering it may. Leaving it twice is
+    allowed. Any number of ``run`` calls may be awaited at once. A class may define ``commands_in_flight() -> int``: the
+    maximum number of commands that a caller should run at once; the default is 8.
     """
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Connect, where there is something to connect. Returns the object itself.
+        """Connect, if a connection is needed. Returns the object itself.
 
         Raises:
             TransportError: The machine cannot be reached.
-            AuthenticationError: It does not let us in.
+            AuthenticationError: The machine refuses the login.
         """
         ...
 
@@ -82,25 +82,25 @@ class Transport(Protocol):
         stdin: AsyncIterable[bytes] | None = None,
         stdout: ByteSink | None = None,
     ) -> CommandResult:
-        """Run a command there and wait for its end.
+        """Run a command on the machine and wait for its end.
 
-        It gets no environment, working directory or time limit from here: ``sh -c`` and ``asyncio.timeout`` do that.
-        A command that ends without reading all of stdin is no error: EPIPE is ignored and the iterator closed.
-        Cancelling ends the command, with what it started in whatever process group or session, and returns in bounded
-        time. What has detached itself, a session whose starter has ended, is no part of it and lives on.
+        This sets no environment, working directory or time limit: use ``sh -c`` and ``asyncio.timeout``. A command may
+        end without reading all of stdin: EPIPE is ignored, and the iterator is closed. Cancelling ends the command and
+        what it started, in any process group or session, and returns in bounded time. A process that has detached
+        itself, that is, a session whose starter has ended, does not belong to the command and goes on.
 
         Args:
-            argv: The command and its arguments, at least one; arrives byte for byte, no shell in between.
-            stdin: Streamed to its stdin; None: ``/dev/null``.
-            stdout: Takes its stdout as it comes, in bounded memory; None: all of it is in the result.
+            argv: The command and its arguments, at least one. They are passed on byte for byte, without a shell.
+            stdin: Streamed to the command's stdin; None: ``/dev/null``.
+            stdout: Receives the command's stdout while it runs, in bounded memory; None: the result holds all of it.
 
         Returns:
-            Its exit code (128 + n for death by signal n), stdout, and the last 1 MiB of stderr. A command that does
-            not exist is a non-zero result, never an exception.
+            The exit code (128 + n for death by signal n), stdout, and the last 1 MiB of stderr. A command that does
+            not exist is a result with a non-zero code, never an exception.
 
         Raises:
             NotOpenError: Before entering or after leaving.
-            TransportError: The connection is lost, or the command's end cannot be told.
-            Exception: Whatever the sink or the iterator raised; the command is ended first.
+            TransportError: The connection is lost, or the exit code cannot be read.
+            Exception: Any exception of the sink or the iterator; the command is ended first.
         """
         ...
