@@ -18,7 +18,7 @@ import pytest
 
 from intercede.forkserver import ForkServer, ForkServerError
 from intercede.plugin import Plugin
-from intercede.registry.trial import tried
+from intercede.registry.subprocess_check import check_in_subprocess
 from intercede.testing.child import run_child
 from intercede.testing.subjects import RegistrySubject
 
@@ -393,7 +393,7 @@ def test_a_plugin_that_ends_what_watches_over_it_is_a_problem(tmp_path: Path, mo
         distribution="kills", version="1", location=str(tmp_path), builtin=False,
     )  # fmt: skip
 
-    (problem,) = tried(plugin, 30)
+    (problem,) = check_in_subprocess(plugin, 30)
 
     assert problem.startswith("it was not loaded: what watched over the process has ended")
 

@@ -27,7 +27,7 @@ from intercede.contract.errors import (
     PluginNotFoundError,
     PluginPinError,
 )
-from intercede.registry import Plugin, PluginShadowWarning, Registry, names
+from intercede.registry import Plugin, PluginShadowWarning, Registry, resolver
 from intercede.registry.precedence import Pin, parse_pins, parse_policy
 
 TRANSPORT = '''
@@ -112,8 +112,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A directory at the front of the path, a process that was never warned, and no settings from outside."""
     for variable in ("INTERCEDE_PREFER", "INTERCEDE_PLUGINS", "INTERCEDE_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(names, "_warned", set[tuple[str, str]]())
-    monkeypatch.setattr(names, "_running", dict[tuple[str, str], str]())
+    monkeypatch.setattr(resolver, "_warned", set[tuple[str, str]]())
+    monkeypatch.setattr(resolver, "_running", dict[tuple[str, str], str]())
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     before = set(sys.modules)
     yield Site(tmp_path / "site")
@@ -450,10 +450,10 @@ def test_a_qualified_name_means_that_distributions_entry(site: Site) -> None:
         assert registry.resolve("transports", "ACME:local").distribution == "acme"
         made = registry.transport({"type": "beta:local", "host": "h"})
     assert given_to(made)["host"] == "h"
-    assert "a qualified name means the entry of beta itself" in str(registry.explain("transports", "beta:local"))
+    assert "a qualified name means the entry of beta" in str(registry.explain("transports", "beta:local"))
     with pytest.raises(PluginNotFoundError, match="gamma does not provide transports:local; it is provided by acme"):
         registry.resolve("transports", "gamma:local")
-    with pytest.raises(PluginNotFoundError, match="nothing does; did you mean 'local'"):
+    with pytest.raises(PluginNotFoundError, match="no other does; did you mean 'local'"):
         registry.resolve("transports", "intercede:lokal")
 
 
@@ -660,17 +660,26 @@ def test_a_whole_backend_is_made_from_a_mapping_or_a_name(site: Site) -> None:
 @pytest.mark.parametrize(
     ("config", "field", "says"),
     [
-        ({}, "type", 'what would do: {"type": NAME, ...} or {"transport": NAME, "scheduler": NAME, ...}'),
-        ({"typ": "grid"}, "type", "type is missing; did you mean 'typ'?"),
+        ({}, "type", 'expected {"type": NAME, ...} or {"transport": NAME, "scheduler": NAME, ...}'),
+        ({"typ": "grid"}, "type", "type is missing in the configuration; expected"),
+        ({"typ": "grid"}, "type", "; did you mean 'typ'?"),
         ({"transport": "local"}, "scheduler", "scheduler is missing beside transport"),
         ({"scheduler": "direct"}, "transport", "transport is missing beside scheduler"),
-        ({"type": "grid", "transport": "local"}, "type", "type stands beside transport: keep one form"),
+        (
+            {"type": "grid", "transport": "local"},
+            "type",
+            "type cannot be combined with transport in the configuration; expected",
+        ),
         ({"type": 3}, "type", "type must be a name, not 3"),
         ({"transport": 3, "scheduler": "direct"}, "transport", "transport must be a name or a table, not 3"),
         ({"transport": {}, "scheduler": "direct"}, "transport.type", "transport.type is missing"),
-        ({"type": "grid", "endpont": "x"}, "endpont", "did you mean 'endpoint'?; the options are: endpoint"),
-        ({"type": "grid", "endpoint": 3}, "endpoint", "endpoint = 3 will not do"),
-        ({"type": "grid", "credentials": "x"}, "credentials", "credentials are never data"),
+        ({"type": "grid", "endpont": "x"}, "endpont", "the options are: endpoint; did you mean 'endpoint'?"),
+        ({"type": "grid", "endpoint": 3}, "endpoint", "endpoint = 3 is invalid"),
+        (
+            {"type": "grid", "credentials": "x"},
+            "credentials",
+            "credentials must not be given in the configuration; pass a provider in code: registry.backend(",
+        ),
         ({3: 4}, "backends", "must be a name or a table"),
     ],
 )
@@ -725,7 +734,7 @@ def test_a_missing_option_is_told(site: Site) -> None:
     """Instead of Python's words on missing arguments."""
     site.install("acme", code=TRANSPORT, transports__rsh="Named")
 
-    with pytest.raises(ConfigError, match="host is missing, in the configuration: Named cannot be made without it"):
+    with pytest.raises(ConfigError, match="host is missing in the configuration; Named needs it"):
         Registry().transport("rsh")
 
 
@@ -785,24 +794,45 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
 @pytest.mark.parametrize(
     ("more", "field", "says"),
     [
-        ({"user": "me"}, "user", "both the transport and the scheduler take it"),
-        ({"user": "me"}, "user", 'where it belongs, as "transport": {"type": ..., "user": ...}'),
-        ({"anything": 1}, "anything", "anything is no option, in the configuration; the options are: the transport: "),
+        (
+            {"user": "me"},
+            "user",
+            "user is ambiguous in the configuration; both the transport and the scheduler have it: write",
+        ),
+        ({"user": "me"}, "user", 'have it: write "transport": {"type": ..., "user": ...}'),
+        (
+            {"anything": 1},
+            "anything",
+            "anything is not an option in the configuration; the options are: the transport: ",
+        ),
         (
             {"max_files": 1},
             "max_files",
-            'it is the BatchBackend\'s; write it where it belongs, as "batch": {"max_files": 1}',
+            'misplaced in the configuration; it belongs to BatchBackend: write "batch": {"max_files": 1}',
         ),
-        ({"max_file": 1}, "max_file", "max_file is no option, in the configuration; did you mean 'max_files'?"),
+        ({"max_file": 1}, "max_file", "max_file is not an option in the configuration; the options are: "),
+        ({"max_file": 1}, "max_file", "; did you mean 'max_files'?"),
         ({"prot": 1}, "prot", "did you mean 'port'?"),
-        ({"port": "x"}, "port", "port = 'x' will not do"),
-        ({"credentials": 1}, "credentials", "credentials are never data"),
-        ({"batch": {"rot": 1}}, "batch.rot", "did you mean 'root'?; the options are: root, max_files"),
-        ({"batch": {"transport": "x"}}, "batch.transport", "is no option"),
+        ({"port": "x"}, "port", "port = 'x' is invalid"),
+        (
+            {"credentials": 1},
+            "credentials",
+            "credentials must not be given in the configuration; pass a provider in code: registry.backend(",
+        ),
+        ({"batch": {"rot": 1}}, "batch.rot", "the options are: root, max_files; did you mean 'root'?"),
+        ({"batch": {"transport": "x"}}, "batch.transport", "is not an option"),
         ({"batch": 3}, "batch", "must be a name or a table"),
-        ({"transport": {"type": "rsh", "port": "x"}}, "transport.port", "transport.port = 'x' will not do"),
-        ({"transport": {"type": "rsh", "port": 1}, "port": 2}, "port", "port stands twice"),
-        ({"transport": {"type": "rsh", "credentials": 1}}, "transport.credentials", "credentials are never data"),
+        ({"transport": {"type": "rsh", "port": "x"}}, "transport.port", "transport.port = 'x' is invalid"),
+        (
+            {"transport": {"type": "rsh", "port": 1}, "port": 2},
+            "port",
+            "port is given twice in the configuration; keep this one or transport.port",
+        ),
+        (
+            {"transport": {"type": "rsh", "credentials": 1}},
+            "transport.credentials",
+            "credentials must not be given in the configuration; pass a provider in code: registry.backend(",
+        ),
         ({"transport": "greedy", "colour": 1}, "colour", 'under "batch": root, max_files'),
     ],
 )
@@ -820,9 +850,9 @@ def test_options_without_one_owner_are_refused_with_the_nested_form(
 @pytest.mark.parametrize(
     ("config", "field", "says"),
     [
-        ({"scheduler": {"type": "direct", "slots": 0}}, "scheduler.slots", "scheduler.slots = 0 will not do"),
-        ({"scheduler": "direct", "slots": 0}, "slots", "slots = 0 will not do"),
-        ({"scheduler": "direct", "batch": {"max_files": -1}}, "batch.max_files", "batch.max_files = -1 will not do"),
+        ({"scheduler": {"type": "direct", "slots": 0}}, "scheduler.slots", "scheduler.slots = 0 is invalid"),
+        ({"scheduler": "direct", "slots": 0}, "slots", "slots = 0 is invalid"),
+        ({"scheduler": "direct", "batch": {"max_files": -1}}, "batch.max_files", "batch.max_files = -1 is invalid"),
     ],
 )
 def test_what_a_constructor_refuses_is_told_with_its_place(config: dict[str, object], field: str, says: str) -> None:
@@ -830,7 +860,7 @@ def test_what_a_constructor_refuses_is_told_with_its_place(config: dict[str, obj
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "local", **config})
 
-    assert str(caught.value).startswith(f"{says}, in the configuration: ")
+    assert str(caught.value).startswith(f"{says} in the configuration: ")
     assert (caught.value.field, caught.value.where) == (field, "the configuration")
     assert str(caught.value.expected) in str(caught.value)
 
@@ -845,9 +875,9 @@ def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site
     site.install("acme", code=code, transports__either="either", schedulers__wraps="wraps")
     registry = Registry()
 
-    with pytest.raises(ConfigError, match=r"^the table will not do, in the configuration: host or alias is needed$"):
+    with pytest.raises(ConfigError, match=r"^the table is invalid in the configuration: host or alias is needed$"):
         registry.transport("either")
-    with pytest.raises(ConfigError, match=r"^slots = 0 will not do, in the configuration: slots must be"):
+    with pytest.raises(ConfigError, match=r"^slots = 0 is invalid in the configuration: slots must be"):
         registry.scheduler("wraps")
     (plugin,) = [each for each in registry.plugins("transports") if each.name == "either"]
     assert registry.check(plugin) == ()
@@ -856,9 +886,13 @@ def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site
 @pytest.mark.parametrize(
     ("group", "name", "says"),
     [
-        ("backends", "nope", 'a transport and a scheduler make one: {"transport": "local", "scheduler": "direct"}'),
-        ("backends", "", "nothing provides backends:'' (the name is empty); there are: "),
-        ("transports", "", "nothing provides transports:'' (the name is empty); there are: local"),
+        (
+            "backends",
+            "nope",
+            'a transport and a scheduler make a backend: {"transport": "local", "scheduler": "direct"}',
+        ),
+        ("backends", "", "no plugin provides backends:'' (the name is empty); the names are: "),
+        ("transports", "", "no plugin provides transports:'' (the name is empty); the names are: local"),
         ("transports", "intercede:", "intercede does not provide transports:'' (the name is empty)"),
         ("backends", "rsh", 'has that name: write {"transport": "rsh", "scheduler": "direct"}'),
         ("transports", "direct", 'has that name: write {"transport": "local", "scheduler": "direct"}'),
@@ -897,7 +931,9 @@ def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path)
     assert vars(registry.backend("grid"))["endpoint"] == "mine"
     assert vars(registry.backend({"type": "grid"}))["endpoint"] == "nowhere"
     assert given_to(registry.transport("rsh"))["port"] == 23
-    with pytest.raises(PluginNotFoundError, match=r"did you mean 'cern'.*; tables of .*: bad, both, cern, grid"):
+    with pytest.raises(
+        PluginNotFoundError, match=r"the tables of .* are: bad, both, cern, grid.*; did you mean 'cern'"
+    ):
         registry.backend("cerm")
     with pytest.raises(ConfigError) as caught:
         registry.backend("bad")
@@ -934,7 +970,7 @@ def test_a_partial_and_a_dataclass_are_targets_too(site: Site) -> None:
     assert given_to(registry.transport({"type": "wild", "port": "3"}))["port"] == "3"
     with pytest.raises(ConfigError, match="host is missing"):
         registry.transport({"type": "data"})
-    with pytest.raises(ConfigError, match="port = 'x' will not do"):
+    with pytest.raises(ConfigError, match="port = 'x' is invalid"):
         registry.transport({"type": "near", "port": "x"})
 
 
@@ -1112,13 +1148,13 @@ HUSH = "Tr0ub4dor&3"
 @pytest.mark.parametrize(
     ("config", "field", "says"),
     [
-        ({"password": HUSH}, "password", "a secret never is one; hand a provider over in code, registry.backend("),
-        ({"api_token": HUSH}, "api_token", "a secret never is one"),
-        ({"pasword": HUSH}, "pasword", "pasword is no option"),
-        ({"transport": {"type": "local", "password": HUSH}}, "transport.password", "a secret never is one"),
-        ({"batch": {"secret": HUSH}}, "batch.secret", "a secret never is one"),
-        ({"slots": {"password": HUSH}}, "slots", "slots = {'password': '***'} will not do"),
-        ({"slots": f"https://me:{HUSH}@host"}, "slots", "slots = 'https://***@host' will not do"),
+        ({"password": HUSH}, "password", "a secret is never an option; pass a provider in code: registry.backend("),
+        ({"api_token": HUSH}, "api_token", "a secret is never an option"),
+        ({"pasword": HUSH}, "pasword", "pasword is not an option"),
+        ({"transport": {"type": "local", "password": HUSH}}, "transport.password", "a secret is never an option"),
+        ({"batch": {"secret": HUSH}}, "batch.secret", "a secret is never an option"),
+        ({"slots": {"password": HUSH}}, "slots", "slots = {'password': '***'} is invalid"),
+        ({"slots": f"https://me:{HUSH}@host"}, "slots", "slots = 'https://***@host' is invalid"),
         ({"transport": {"type": {"password": HUSH}}}, "transport.type", "transport.type must be a name"),
         ({"transport": [{"password": HUSH}]}, "transport", "transport must be a name or a table"),
     ],
@@ -1163,10 +1199,9 @@ def test_a_misspelt_option_gets_one_piece_of_advice() -> None:
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "ssh", "scheduler": "direct", "hots": "login.example.org"})
 
-    assert str(caught.value).startswith(
-        "hots is no option, in the configuration; did you mean 'host'?; the options are: "
-    )
+    assert str(caught.value).startswith("hots is not an option in the configuration; the options are: ")
     assert "the scheduler: slots" in str(caught.value)
+    assert str(caught.value).endswith("; did you mean 'host'?")
     assert "credentials" not in str(caught.value)  # they are no data
     assert "write" not in str(caught.value)
 

@@ -118,7 +118,7 @@ def canonicalize_name(name: str) -> str:
 
 
 def how_to_install(extra: str = "") -> str:
-    """Return the command that installs intercede. It has a path, because on the public index the name is another project's."""
+    """Return the command that installs intercede, with a path: on the public index the name is another project's."""
     return f'pip install "intercede{f"[{extra}]" if extra else ""} @ file:///path/to/intercede"'
 
 

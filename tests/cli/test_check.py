@@ -60,7 +60,7 @@ def test_reports_that_cannot_be_written_are_told_before_anything_starts(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nope"], "nothing provides backends:nope"),
+        (["nope"], "no plugin provides backends:nope"),
         (["fake", "--only", "IC-SUBMIT-99"], "is one of these meant: IC-SUBMIT-"),
         (["fake", "--timeout-scale", "soon"], "--timeout-scale must be a number above 0, or auto"),
         (["fake", "--known", "nowhere.toml"], "nowhere.toml"),

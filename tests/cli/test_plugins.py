@@ -76,7 +76,7 @@ def test_why_of_a_qualified_name(intercede: Command) -> None:
     [
         (("transport",), ("backends, schedulers, transports", "did you mean 'transports'")),
         (("--why", "transport", "local"), ("backends, schedulers, transports", "did you mean 'transports'")),
-        (("--why", "transports", "locla"), ("there are: local", "did you mean 'local'")),
+        (("--why", "transports", "locla"), ("the names are: local", "did you mean 'local'")),
         (("--why", "transports", "intercede:locla"), ("did you mean 'local'",)),
     ],
 )

@@ -394,7 +394,7 @@ def test_a_mistake_in_a_table_is_told_with_its_place(run: Pytest, tmp_path: Path
     missing = run("--intercede-backend=cernn", "--intercede-config=sites.toml")
 
     assert (mistaken.code, missing.code) == (4, 4)
-    assert f"blue is no option, in {tmp_path}/sites.toml [backends.cern]" in mistaken.text
+    assert f"blue is not an option in {tmp_path}/sites.toml [backends.cern]" in mistaken.text
     assert missing.text.count(f"tables of {tmp_path}/sites.toml") == 1
 
 

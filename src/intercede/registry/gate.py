@@ -55,7 +55,7 @@ def _find_all(subject: object, group: str) -> tuple[str, ...]:
 
 
 def _check_capability(subject: object, protocol: type) -> Iterator[str]:
-    """Check an optional protocol. It is not declared if all its members are absent or None; otherwise all must be right."""
+    """Check an optional protocol. If all its members are absent or None it is not declared; else all must be right."""
     members = _list_members(protocol)
     if any(inspect.getattr_static(subject, name, None) is not None for name, _ in members):
         for name, wanted in members:

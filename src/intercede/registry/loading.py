@@ -1,6 +1,6 @@
-"""From a candidate to its object: import the target, call it, let the gate judge what came.
+"""Make an object from a candidate: import the target, call it, and gate the result.
 
-What a plugin raises here, ``SystemExit`` included, is the failure of that one name and stops nobody else.
+Any exception of a plugin, ``SystemExit`` included, fails that name only.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from intercede.registry.gate import find_class_violations, find_violations
 from intercede.registry.options import Target
 from intercede.registry.precedence import describe
 
-__all__ = ["construct", "imported", "load_error"]
+__all__ = ["construct", "import_target", "make_load_error"]
 
 
-def imported(plugin: Plugin) -> Target:
+def import_target(plugin: Plugin) -> Target:
     """Import a candidate's target.
 
     Raises:
-        BaseException: Whatever importing it raises.
-        TypeError: It is there and cannot be called.
+        BaseException: Anything that the import raises.
+        TypeError: The target cannot be called.
     """
     module, _, attribute = plugin.target.partition(":")
     target: object = import_module(module)
@@ -32,65 +32,65 @@ def imported(plugin: Plugin) -> Target:
     return target
 
 
-def construct(plugin: Plugin, target: Target, options: Mapping[str, object], instead: str = "") -> object:
-    """Call a target with its options, and return what the gate lets in.
+def construct(plugin: Plugin, target: Target, options: Mapping[str, object], other_pins: str = "") -> object:
+    """Call a target with its options, and return the object if it passes the gate.
 
     Args:
         plugin: The candidate.
-        target: Its target, imported.
-        options: Its keyword arguments.
-        instead: The pins that would choose another candidate, for the errors.
+        target: Its imported target.
+        options: The keyword arguments.
+        other_pins: The pins that choose another candidate, for the errors.
 
     Raises:
-        ConfigError: It says that an option will not do.
-        PluginLoadError: It raised something else.
-        PluginContractError: What came does not have the contract's shape.
+        ConfigError: The target reports an invalid option.
+        PluginLoadError: The target raised another error.
+        PluginContractError: The object does not have the contract's shape.
     """
-    missing = _unmade(target, plugin.group)
+    missing = _find_abstract_violations(target, plugin.group)
     if missing:
-        raise _contract_error(plugin, missing, instead)
+        raise _make_contract_error(plugin, missing, other_pins)
     try:
         made = target(**options)
     except (KeyboardInterrupt, ConfigError):
         raise
     except BaseException as error:
-        raise load_error(plugin, "made", error, instead) from error
+        raise make_load_error(plugin, "made", error, other_pins) from error
     found = find_violations(made, plugin.group)
     if found:
-        raise _contract_error(plugin, found, instead)
+        raise _make_contract_error(plugin, found, other_pins)
     return made
 
 
-def _unmade(target: Target, group: str) -> tuple[str, ...]:
-    """Judge a class that Python will not make an object of, because methods of a protocol it inherits are missing."""
+def _find_abstract_violations(target: Target, group: str) -> tuple[str, ...]:
+    """Return the violations of a class that Python cannot instantiate: it inherits a protocol and lacks its methods."""
     if isinstance(target, type) and getattr(target, "__abstractmethods__", None):
         return find_class_violations(cast("type[object]", target), group)
     return ()
 
 
-def load_error(plugin: Plugin, what: str, cause: BaseException, instead: str = "") -> PluginLoadError:
-    """Say that a candidate could not be imported or made, and what would restore the name."""
+def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins: str = "") -> PluginLoadError:
+    """Return the error for a candidate that could not be imported or made, with the pins that restore the name."""
     return PluginLoadError(
-        f"{plugin.group}:{plugin.name} could not be {what}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
-        f"{describe(plugin)}; {_mended(plugin, cause)}{_or(instead)}",
+        f"{plugin.group}:{plugin.name} could not be {step}: {type(cause).__name__}: {cause}. It is {plugin.target} of "
+        f"{describe(plugin)}; {_advise(plugin, cause)}{_offer(other_pins)}",
         **plugin.error_attributes,
     )
 
 
-def _mended(plugin: Plugin, cause: BaseException) -> str:
-    """What to do about it. A built-in that lacks a library has an extra of its own name."""
+def _advise(plugin: Plugin, cause: BaseException) -> str:
+    """Return what to do. A built-in that lacks a library has an extra with its name."""
     if plugin.builtin and isinstance(cause, ModuleNotFoundError):
         return f"install its extra from where this intercede came from, a path or a URL: {how_to_install(plugin.name)}"
     return f"repair or uninstall {plugin.distribution}"
 
 
-def _contract_error(plugin: Plugin, found: tuple[str, ...], instead: str) -> PluginContractError:
+def _make_contract_error(plugin: Plugin, found: tuple[str, ...], other_pins: str) -> PluginContractError:
     heading = (
         f"{plugin.group}:{plugin.name} does not keep the contract: {plugin.target} of {describe(plugin)}"
-        f"{', ' if instead else ''}{_or(instead).removeprefix(', or ')}"
+        f"{', ' if other_pins else ''}{_offer(other_pins).removeprefix(', or ')}"
     )
     return PluginContractError("\n  ".join([heading, *found]), violations=found, **plugin.error_attributes)
 
 
-def _or(instead: str) -> str:
-    return f", or choose another: {instead}" if instead else ""
+def _offer(other_pins: str) -> str:
+    return f", or choose another: {other_pins}" if other_pins else ""

@@ -1,244 +1,227 @@
-"""Options: which a target takes, whose a flat one is, and their values in the right type.
+"""Options: which of them a target has, which target an option belongs to, and their values in the right types.
 
-A target's own signature and annotations are the schema: there is nothing to declare.
+The signature and the annotations of a target are the schema: there is nothing to declare.
 """
 
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
-from typing import cast
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from intercede.contract.errors import ConfigError
+from intercede.location import Location, hide_secret
 from intercede.plugin import suggest
+from intercede.redaction import is_telling
 
-__all__ = ["Target", "bind", "needed", "placed", "split", "takes_credentials"]
+__all__ = ["Options", "Target", "bind", "find_required", "read_options", "split_options", "takes_credentials"]
 
 Target = Callable[..., object]
-"""What an entry point leads to: a class, a factory, a partial."""
+"""The object that an entry point names: a class, a factory, a partial."""
 
 CREDENTIALS = "credentials"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def takes_credentials(target: Target) -> bool:
-    """Tell whether a target has a parameter named ``credentials``: it is then handed the provider."""
-    return CREDENTIALS in _parameters(target)
+@dataclass(frozen=True)
+class Options:
+    """Options as data, and the place where they are written."""
+
+    values: Mapping[str, object]
+    location: Location
+
+    def without(self, *names: str) -> "Options":
+        """Return the other options."""
+        return replace(self, values={name: value for name, value in self.values.items() if name not in names})
+
+    def add_unprefixed(self, others: Mapping[str, object]) -> "Options":
+        """Return these options, and others that are written beside their table instead of in it.
+
+        Raises:
+            ConfigError: One of them is written in both places.
+        """
+        location = replace(self.location, unprefixed=frozenset(others))
+        for name in sorted(set(self.values) & set(others)):
+            problem, advice = "is given twice", f"keep this one or {self.location.qualify(name)}"
+            raise location.make_error(name, problem, value=others[name], expected="one of them", advice=advice)
+        return Options({**self.values, **others}, location)
 
 
-def needed(target: Target) -> tuple[str, ...]:
-    """Return the options without which a target cannot be called, ``credentials`` included."""
-    return tuple(name for name, each in _parameters(target).items() if each.default is each.empty)
-
-
-def bind(
-    target: Target,
-    given: Mapping[str, object],
-    *,
-    where: str,
-    prefix: str = "",
-    flat: Collection[str] = (),
-    reserved: Collection[str] = (),
-) -> dict[str, object]:
-    """Return the keyword arguments to call a target with, each value in its annotation's type.
-
-    An annotation that cannot be resolved or modelled is not validated.
+def read_options(given: object, option: str, location: Location) -> Options:
+    """Return data as options.
 
     Args:
-        target: What will be called.
-        given: The options as data.
-        where: The file or argument that held them, for errors.
-        prefix: What stands before an option's name in errors: ``transport.``
-        flat: The options that were given without that prefix.
-        reserved: Parameters that are no options.
+        given: The data.
+        option: The name of the table, for the error.
+        location: The place where it is written.
+
+    Raises:
+        ConfigError: It is not a table with names as its keys.
+    """
+    value: object = given
+    if isinstance(given, Mapping):
+        table = typing.cast("Mapping[str, object]", given)
+        if all(isinstance(typing.cast("object", key), str) for key in table):
+            return Options(table, location)
+    raise location.make_error(
+        option, f"must be a name or a table, not {value!r},", value=value, expected='{"type": NAME, ...}'
+    )
+
+
+def takes_credentials(target: Target) -> bool:
+    """Return whether a target has a parameter named ``credentials``: it then receives the provider."""
+    return CREDENTIALS in _list_parameters(target)
+
+
+def find_required(target: Target) -> tuple[str, ...]:
+    """Return the options without which a target cannot be called, ``credentials`` included."""
+    return tuple(name for name, each in _list_parameters(target).items() if each.default is each.empty)
+
+
+def bind(target: Target, options: Options) -> dict[str, object]:
+    """Return the keyword arguments for a call of a target, each value in the type of its annotation.
+
+    An annotation that cannot be resolved or modelled is not validated.
 
     Raises:
         ConfigError: An option is unknown, missing, of the wrong type, or ``credentials``.
     """
-    parameters = {name: each for name, each in _parameters(target).items() if name not in {*reserved, CREDENTIALS}}
-    for name in given:
-        _refuse_credentials(name, prefix, where)
+    location = options.location
+    parameters = {name: each for name, each in _list_parameters(target).items() if name != CREDENTIALS}
+    for name in options.values:
+        _refuse_credentials(name, location)
         if name not in parameters and not _takes_any(target):
-            raise _unknown(name, suggest(name, parameters), ", ".join(parameters), where, prefix)
-    for name in needed(target):
-        if name in parameters and name not in given:
-            raise ConfigError(
-                f"{prefix}{name} is missing, in {where}: {_shown(target)} cannot be made without it",
-                field=prefix + name,
-                expected="a value",
-                where=where,
-            )
+            raise _make_unknown_error(name, ", ".join(parameters), suggest(name, parameters), location)
+    for name in find_required(target):
+        if name in parameters and name not in options.values:
+            advice = f"{_get_name(target)} needs it"
+            raise location.make_error(name, "is missing", value=None, expected="a value", advice=advice)
     return {
-        name: _validated(target, parameters[name], value, name if name in flat else prefix + name, where)
-        if name in parameters
-        else value
-        for name, value in given.items()
+        name: _validate(target, parameters[name], value, location) if name in parameters else value
+        for name, value in options.values.items()
     }
 
 
-def placed(error: ConfigError, *, where: str, prefix: str = "", flat: Collection[str] = ()) -> ConfigError:
-    """Return what a target says of its options, with the place where they stand, as ``bind`` would say it.
-
-    Args:
-        error: What it raised. One that names its place already is returned as it is.
-        where: The file or argument that held the options.
-        prefix: What stands before an option's name in errors: ``transport.``
-        flat: The options that were given without that prefix.
-    """
-    if error.where is not None:
-        return error
-    field = prefix.rstrip(".") if error.field is None else error.field if error.field in flat else prefix + error.field
-    given = _without_secrets(field, error.value)
-    value = "" if given is None else f" = {given!r}"
-    return ConfigError(
-        f"{field or 'the table'}{value} will not do, in {where}: {error}",
-        field=field or None,
-        value=given,
-        expected=error.expected,
-        where=where,
-    )
-
-
-def split(
-    given: Mapping[str, object], transport: Target, scheduler: Target, batch: Target, *, where: str
+def split_options(
+    options: Options, transport: Target, scheduler: Target, batch: Target
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """Tell the transport's options from the scheduler's, for the flat form: whichever has a parameter of that name.
+    """Divide options between a transport and a scheduler: each belongs to the one that has a parameter of its name.
 
-    What composes the two takes none in this form; ``batch`` is there for the error to say so.
+    ``batch`` composes the two. Its own options cannot be written here: the error says where.
 
     Raises:
-        ConfigError: Both have one, or neither has.
+        ConfigError: Both have a parameter of that name, or neither has.
     """
-    takers = {"transport": _parameters(transport), "scheduler": _parameters(scheduler)}
+    takers = {"transport": _list_parameters(transport), "scheduler": _list_parameters(scheduler)}
     parts: dict[str, dict[str, object]] = {"transport": {}, "scheduler": {}}
-    for name, value in given.items():
-        _refuse_credentials(name, "", where)
+    for name, value in options.values.items():
+        _refuse_credentials(name, options.location)
         owners = [role for role, parameters in takers.items() if name in parameters]
         if len(owners) != 1:
-            composing = [option for option in _parameters(batch) if option not in takers]
-            raise _unowned(name, value, takers, composing, where)
+            composing = [option for option in _list_parameters(batch) if option not in takers]
+            raise _make_owner_error(name, value, takers, composing, options.location)
         parts[owners[0]][name] = value
     return parts["transport"], parts["scheduler"]
 
 
-def _parameters(target: Target) -> dict[str, inspect.Parameter]:
-    signature = _signature(target)
-    named = signature.parameters.values() if signature else ()
+def _list_parameters(target: Target) -> dict[str, inspect.Parameter]:
+    signature = _read_signature(target)
+    named: Iterable[inspect.Parameter] = signature.parameters.values() if signature else ()
     return {each.name: each for each in named if each.kind in _NAMED}
 
 
 def _takes_any(target: Target) -> bool:
-    signature = _signature(target)
+    signature = _read_signature(target)
     return signature is None or any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
 
 
-def _signature(target: Target) -> inspect.Signature | None:
+def _read_signature(target: Target) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # C code, mostly: it is called with what is given
+    except (TypeError, ValueError):  # mostly C code: it is called with the options as they are
         return None
 
 
-def _without_secrets(field: str, value: object) -> object:
-    """Return an option's value as errors may show it."""
-    from intercede.redaction import redacted  # noqa: PLC0415 -- for errors only
-
-    return cast("dict[str, object]", redacted({field: value}))[field]
-
-
-def _shown(target: Target) -> str:
+def _get_name(target: Target) -> str:
     return str(getattr(target, "__qualname__", None) or repr(target))
 
 
 _PROVIDER = "registry.backend(config, credentials=provider)"
-_HAND_OVER = f"hand a provider over in code, {_PROVIDER}, for example intercede.credentials.FileCredentials"
+_HAND_OVER = f"pass a provider in code: {_PROVIDER}, for example with intercede.credentials.FileCredentials"
 
 
-def _refuse_credentials(name: str, prefix: str, where: str) -> None:
+def _refuse_credentials(name: str, location: Location) -> None:
     if name == CREDENTIALS:
-        raise ConfigError(
-            f"{prefix}credentials in {where}: credentials are never data; {_HAND_OVER}",
-            field=prefix + name,
-            expected=_PROVIDER,
-            where=where,
-        )
+        raise location.make_error(name, "must not be given", value=None, expected=_PROVIDER, advice=_HAND_OVER)
 
 
-def _unknown(name: str, near: str, options: str, where: str, prefix: str = "") -> ConfigError:
-    """Refuse an option that nothing takes. Its value is not repeated: it may be a secret, under a misspelt name."""
-    from intercede.redaction import is_telling  # noqa: PLC0415 -- for errors only
-
+def _make_unknown_error(name: str, options: str, near: str, location: Location) -> ConfigError:
+    """Refuse an unknown option. Its value is not shown: it may be a secret with a misspelt name."""
     is_secret = not near and is_telling(name)
-    why = f": a secret never is one; {_HAND_OVER}" if is_secret else f"{near}; the options are: {options or 'none'}"
-    return ConfigError(
-        f"{prefix}{name} is no option, in {where}{why}",
-        field=prefix + name,
-        expected=_PROVIDER if is_secret else options or "none",
-        where=where,
+    advice = (
+        f"a secret is never an option; {_HAND_OVER}" if is_secret else f"the options are: {options or 'none'}{near}"
     )
+    expected = _PROVIDER if is_secret else options or "none"
+    return location.make_error(name, "is not an option", value=None, expected=expected, advice=advice)
 
 
-def _unowned(
-    name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], where: str
+def _make_owner_error(
+    name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], location: Location
 ) -> ConfigError:
-    """Refuse a flat option that both parts take, or none."""
+    """Refuse an option that belongs to both parts, or to neither."""
     if all(name in parameters for parameters in takers.values()):
-        what, nested = "both the transport and the scheduler take it", f'"transport": {{"type": ..., "{name}": ...}}'
-    elif name in batch:
-        what, nested = "it is the BatchBackend's", f'"batch": {{"{name}": {value!r}}}'
-    else:
-        flat = {role: [option for option in known if option != CREDENTIALS] for role, known in takers.items()}
-        every = {**{f"the {role}": known for role, known in flat.items()}, 'under "batch"': batch}
-        options = "; ".join(f"{whose}: {', '.join(known) or 'none'}" for whose, known in every.items())
-        near = suggest(name, [option for known in flat.values() for option in known]) or suggest(name, batch)
-        return _unknown(name, near, options, where)
-    return ConfigError(
-        f"{name} cannot be placed, in {where}: {what}; write it where it belongs, as {nested}",
-        field=name,
-        value=value,
-        expected=nested,
-        where=where,
-    )
+        nested = f'"transport": {{"type": ..., "{name}": ...}}'
+        advice = f"both the transport and the scheduler have it: write {nested}"
+        return location.make_error(name, "is ambiguous", value=value, expected=nested, advice=advice)
+    if name in batch:
+        nested = f'"batch": {{"{name}": {value!r}}}'
+        advice = f"it belongs to BatchBackend: write {nested}"
+        return location.make_error(name, "is misplaced", value=value, expected=nested, advice=advice)
+    parts = {f"the {role}": [each for each in names if each != CREDENTIALS] for role, names in takers.items()}
+    known = {**parts, 'under "batch"': batch}
+    options = "; ".join(f"{owner}: {', '.join(names) or 'none'}" for owner, names in known.items())
+    near = suggest(name, [each for names in parts.values() for each in names]) or suggest(name, batch)
+    return _make_unknown_error(name, options, near, location)
 
 
-def _validated(target: Target, parameter: inspect.Parameter, value: object, field: str, where: str) -> object:
-    from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415 -- only where there are options
-
+def _validate(target: Target, parameter: inspect.Parameter, value: object, location: Location) -> object:
     try:
-        adapter: TypeAdapter[object] = TypeAdapter(_annotation(target, parameter))
-    except Exception:  # noqa: BLE001 -- whatever a stranger's annotation raises, it is not validated, never refused
+        adapter: TypeAdapter[object] = TypeAdapter(_resolve_annotation(target, parameter))
+    except Exception:  # noqa: BLE001 -- an annotation of foreign code: whatever it raises, the value is not validated
         return value
     try:
-        return adapter.validate_python(value, strict=isinstance(value, bool) or None)  # else True would do for 1
+        return adapter.validate_python(value, strict=isinstance(value, bool) or None)  # otherwise True is valid as 1
     except PydanticUserError:  # a model that is not fully defined
         return value
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, (field, *first["loc"])))
-        given = _without_secrets(field, value)
+        field = location.qualify(parameter.name)
+        given = hide_secret(field, value)
         raise ConfigError(
-            f"{place} = {given!r} will not do, in {where}: {first['msg']}",
+            f"{'.'.join(map(str, (field, *first['loc'])))} = {given!r} is invalid in {location.source}: {first['msg']}",
             field=field,
             value=given,
             expected=first["msg"],
-            where=where,
+            where=location.source,
         ) from None
 
 
-def _annotation(target: Target, parameter: inspect.Parameter) -> type[object]:
-    """Resolve one parameter's annotation where its target was written."""
+def _resolve_annotation(target: Target, parameter: inspect.Parameter) -> type[object]:
+    """Resolve the annotation of one parameter with the names of the target's module."""
     if parameter.annotation is parameter.empty:
         return object
     holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    hints = typing.get_type_hints(holder, _names_around(target), include_extras=True)
+    hints = typing.get_type_hints(holder, _collect_names(target), include_extras=True)
     return typing.cast("type[object]", hints[parameter.name])
 
 
-def _names_around(target: Target) -> dict[str, object]:
+def _collect_names(target: Target) -> dict[str, object]:
     if isinstance(target, partial):
-        return _names_around(target.func)
+        return _collect_names(target.func)
     function = getattr(target, "__init__", None) if isinstance(target, type) else inspect.unwrap(target)
     module = sys.modules.get(getattr(target, "__module__", ""))
     return {**getattr(module, "__dict__", {}), **getattr(function, "__globals__", {})}

@@ -150,7 +150,7 @@ def _make_entry_error(source: str, entry: str, problem: str) -> ConfigError:
 
 
 def parse_policy(text: str) -> frozenset[str] | None:
-    """Parse the policy ``allow:acme-intercede,other``: the distributions allowed besides the built-ins; None allows all.
+    """Parse the policy ``allow:acme-intercede,other``: the distributions beside the built-ins; None allows all.
 
     Raises:
         ConfigError: It has another form: a typing error must not let in the plugins that a policy keeps out.

@@ -1,0 +1,68 @@
+"""The place where options are written, and the errors that name it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from intercede.contract.errors import ConfigError
+
+__all__ = ["Location", "hide_secret"]
+
+
+@dataclass(frozen=True)
+class Location:
+    """The place of some options: a file and its table, or an argument. Every error about them names it."""
+
+    source: str
+    """The file and its table, or the argument, as errors name it."""
+    prefix: str = ""
+    """What errors write before an option's name: ``transport.``"""
+    unprefixed: frozenset[str] = frozenset()
+    """The options that are written without that prefix."""
+
+    def qualify(self, option: str) -> str:
+        """Return an option's name as it is written here."""
+        return option if option in self.unprefixed else self.prefix + option
+
+    def make_error(self, option: str, problem: str, *, value: object, expected: str, advice: str = "") -> ConfigError:
+        """Return an error about one option.
+
+        Args:
+            option: The option, without the prefix.
+            problem: What is wrong with it, such as ``is missing``.
+            value: The value that was given. What may be secret in it is hidden.
+            expected: The values that are valid.
+            advice: What to do, if the message needs more than ``expected``.
+        """
+        field = self.qualify(option)
+        return ConfigError(
+            f"{field or 'the table'} {problem} in {self.source}; {advice or f'expected {expected}'}",
+            field=field or None,
+            value=hide_secret(field, value),
+            expected=expected,
+            where=self.source,
+        )
+
+    def complete(self, error: ConfigError) -> ConfigError:
+        """Return an error that a target raised about its options, with the place where they are written.
+
+        An error that names its place already is returned unchanged.
+        """
+        if error.where is not None:
+            return error
+        field = self.prefix.rstrip(".") if error.field is None else self.qualify(error.field)
+        value = hide_secret(field, error.value)
+        shown = "" if value is None else f" = {value!r}"
+        return ConfigError(
+            f"{field or 'the table'}{shown} is invalid in {self.source}: {error}",
+            field=field or None,
+            value=value,
+            expected=error.expected,
+            where=self.source,
+        )
+
+
+def hide_secret(field: str, value: object) -> object:
+    """Return an option's value as errors may show it."""
+    from intercede.redaction import redacted  # noqa: PLC0415 -- loads pydantic, and only errors need it
+
+    return cast("dict[str, object]", redacted({field: value}))[field]

@@ -1,0 +1,208 @@
+"""Make objects from configurations: resolve the names, import the targets, check the options, and gate the results."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+from intercede import contract
+from intercede.contract.backend import JobBackend
+from intercede.contract.errors import ConfigError, IntercedeError, PluginDeniedError
+from intercede.contract.scheduler import Scheduler
+from intercede.contract.transport import Transport
+from intercede.location import Location
+from intercede.plugin import GROUPS, Plugin, suggest
+from intercede.redaction import keep_secrets
+from intercede.registry.loading import construct, import_target, make_load_error
+from intercede.registry.options import (
+    Options,
+    Target,
+    bind,
+    find_required,
+    read_options,
+    split_options,
+    takes_credentials,
+)
+from intercede.registry.precedence import describe
+from intercede.registry.resolver import Resolver, note_running
+
+__all__ = ["Factory"]
+
+Credentials = contract.CredentialProvider | None
+
+_IN_CODE = Location("the configuration")
+"""The place of a configuration that is given as an argument."""
+
+
+@dataclass(frozen=True)
+class _LoadedPlugin:
+    """The plugin that a name means, with its target."""
+
+    plugin: Plugin
+    target: Target
+    shadows_builtin: bool
+    """Whether it replaces a built-in without a decision of the user."""
+
+
+class Factory:
+    """Makes the objects of one registry. It remembers which imports failed."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._failures: dict[Plugin, BaseException] = {}
+
+    def make_backend(self, config: object, credentials: Credentials) -> JobBackend:
+        """Make a backend, whole or composed."""
+        made = self._make("backends", config, credentials)
+        assert isinstance(made, JobBackend)  # noqa: S101 -- for type checkers: the gate has checked it
+        return made
+
+    def make_transport(self, config: object, credentials: Credentials) -> Transport:
+        """Make a transport."""
+        made = self._make("transports", config, credentials)
+        assert isinstance(made, Transport)  # noqa: S101 -- as above
+        return made
+
+    def make_scheduler(self, config: object) -> Scheduler:
+        """Make a scheduler."""
+        made = self._make("schedulers", config, None)
+        assert isinstance(made, Scheduler)  # noqa: S101 -- as above
+        return made
+
+    def _make(self, group: str, config: object, credentials: Credentials) -> object:
+        """Make an object of a group. Errors do not show what may be secret in the configuration."""
+        try:
+            table = self._find_table(group, config)
+            parts = {"transport", "scheduler"} & set(table.values) if group == "backends" else set[str]()
+            if not parts and ("type" in table.values or group != "backends"):
+                return self._construct(self._load(group, table), table.without("type"), credentials)
+            if len(parts) > 1 and "type" not in table.values:
+                return self._compose(table, credentials)
+            raise _make_form_error(table)
+        except IntercedeError as error:
+            read = self._resolver.configuration
+            tables = [read.tables(each) for each in GROUPS] if read else []
+            keep_secrets(error, tables if isinstance(config, str) else [config, *tables])
+            raise
+
+    def _find_table(self, group: str, config: object) -> Options:
+        """Return the table that a configuration is or names."""
+        if isinstance(config, str):
+            return self._look_up(group, config, _IN_CODE)
+        return read_options(config, group, _IN_CODE)
+
+    def _find_part(self, role: str, table: Options) -> Options:
+        """Return the table that the key ``transport`` or ``scheduler`` has or names."""
+        given = table.values[role]
+        if isinstance(given, str):
+            part = self._look_up(f"{role}s", given, table.location)
+        else:
+            part = read_options(given, role, table.location)
+        return replace(part, location=Location(part.location.source, f"{role}."))
+
+    def _look_up(self, group: str, name: str, location: Location) -> Options:
+        """Return the table of that name in the configuration file, or else the registered name, without options."""
+        configuration = self._resolver.read_configuration()
+        table = configuration.tables(group).get(name) if configuration else None
+        if configuration is None or table is None:
+            return Options({"type": name}, location)
+        return Options(table, Location(f"{configuration.path} [{group}.{name}]"))
+
+    def _compose(self, table: Options, credentials: Credentials) -> object:
+        """Make a BatchBackend of a transport and a scheduler."""
+        from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio, which not every object needs
+
+        transport_table, scheduler_table = self._find_part("transport", table), self._find_part("scheduler", table)
+        transport, scheduler = self._load("transports", transport_table), self._load("schedulers", scheduler_table)
+        batch = read_options(table.values.get("batch", {}), "batch", table.location)
+        beside = table.without("transport", "scheduler", "batch")
+        for_transport, for_scheduler = split_options(beside, transport.target, scheduler.target, BatchBackend)
+        target: Target = partial(
+            cast("Target", BatchBackend),  # the options are checked by name and type at run time
+            self._construct(transport, transport_table.without("type").add_unprefixed(for_transport), credentials),
+            self._construct(scheduler, scheduler_table.without("type").add_unprefixed(for_scheduler), None),
+        )
+        batch = replace(batch, location=Location(batch.location.source, "batch."))
+        arguments = bind(target, batch)
+        try:
+            return target(**arguments)
+        except ConfigError as error:
+            raise batch.location.complete(error) from error
+
+    def _load(self, group: str, table: Options) -> _LoadedPlugin:
+        """Resolve the name under ``type``, and import its target."""
+        name = table.values.get("type")
+        if not isinstance(name, str):
+            problem = "is missing" if name is None else f"must be a name, not {name!r},"
+            expected = f'{{"type": NAME}} with one of {", ".join(self._resolver.list_available(group))}'
+            raise table.location.make_error("type", problem, value=name, expected=expected)
+        plugin = self._resolver.resolve(group, name)
+        shadowed = self._resolver.explain(group, name).shadowed_builtin
+        return _LoadedPlugin(plugin, self._import(plugin), shadowed is not None)
+
+    def _import(self, plugin: Plugin) -> Target:
+        """Import a target. An import that failed is not tried again: a second one would find a half-imported module.
+
+        A call that failed is tried again, because it depends on options and credentials.
+        """
+        if plugin not in self._failures:
+            try:
+                return import_target(plugin)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- SystemExit as well: a broken plugin breaks one name only
+                self._failures[plugin] = error
+            finally:
+                note_running(plugin)
+        cause = self._failures[plugin]
+        raise make_load_error(plugin, "imported", cause, self._list_other_pins(plugin)) from cause
+
+    def _list_other_pins(self, plugin: Plugin) -> str:
+        others = [
+            each for each in self._resolver.explain(plugin.group, plugin.name).plugins if each.status == "shadowed"
+        ]
+        return " or ".join(each.pin for each in others if each.target != plugin.target)
+
+    def _construct(self, loaded: _LoadedPlugin, options: Options, credentials: Credentials) -> object:
+        """Call a target with its options, and gate the object."""
+        plugin, target, location = loaded.plugin, loaded.target, options.location
+        arguments = bind(target, options)
+        if credentials is not None and takes_credentials(target):
+            if loaded.shadows_builtin:
+                raise _make_trust_error(plugin)
+            arguments["credentials"] = credentials
+        elif "credentials" in find_required(target):
+            call = f"registry.{plugin.group.removesuffix('s')}(config, credentials=provider)"
+            advice = f"{plugin.name} needs them: {call}"
+            raise location.make_error("credentials", "are missing", value=None, expected=call, advice=advice)
+        try:
+            return construct(plugin, target, arguments, self._list_other_pins(plugin))
+        except ConfigError as error:
+            raise location.complete(error) from error
+
+
+def _make_form_error(table: Options) -> ConfigError:
+    """Refuse a table that is neither a whole backend nor a composed one."""
+    keys = [key for key in ("type", "transport", "scheduler") if key in table.values]
+    lone = {"transport": "scheduler", "scheduler": "transport"}
+    near = ""
+    if "type" in keys:
+        field, problem = "type", f"cannot be combined with {' and '.join(keys[1:])}"
+    elif keys:
+        field, problem = lone[keys[0]], f"is missing beside {keys[0]}"
+    else:
+        field, problem = "type", "is missing"
+        near = suggest("type", table.values) or suggest("transport", table.values)
+    expected = '{"type": NAME, ...} or {"transport": NAME, "scheduler": NAME, ...}'
+    value = table.values.get(field)
+    return table.location.make_error(
+        field, problem, value=value, expected=expected, advice=f"expected {expected}{near}"
+    )
+
+
+def _make_trust_error(plugin: Plugin) -> PluginDeniedError:
+    return PluginDeniedError(
+        f"{describe(plugin)} shadows the built-in {plugin.group}:{plugin.name} because it is installed, so it does not "
+        f"receive credentials. To hand them over: {plugin.pin}; to restore the built-in: "
+        f"INTERCEDE_PREFER={plugin.group}:{plugin.name}=intercede",
+        **plugin.error_attributes,
+    )

@@ -1,0 +1,91 @@
+"""Load and gate a candidate in a child process, where it can do no harm and ends in time."""
+
+import json
+import os
+import tempfile
+from math import ceil
+from typing import IO, cast
+
+from intercede.contract.errors import ConfigError, PluginContractError, PluginLoadError
+from intercede.forkserver import ForkServer, ForkServerError
+from intercede.plugin import Plugin
+from intercede.registry.gate import find_class_violations
+from intercede.registry.loading import construct, import_target, make_load_error
+from intercede.registry.options import Target, find_required
+
+__all__ = ["check_in_subprocess"]
+
+_SERVER = ForkServer(__name__)
+_SOURCE = """
+import signal
+signal.alarm(seconds)  # the parent may have ended
+from intercede.registry.subprocess_check import _run_child
+_run_child(fields)
+"""
+_ANSWER = 3
+"""The descriptor of the answer, in the child."""
+
+
+def check_in_subprocess(plugin: Plugin, seconds: float) -> tuple[str, ...]:
+    """Load and gate a candidate in a child process, and return the problems, one sentence each.
+
+    The child and all that it started are killed at its end, or after ``seconds``.
+    """
+    with tempfile.TemporaryFile() as answer:
+        try:
+            code = _start_and_wait(plugin, seconds, answer)
+        except TimeoutError:
+            return (f"it was not loaded within {seconds:g} s: importing or making it hangs",)
+        except ForkServerError as error:
+            return (f"it was not loaded: {error}",)
+        return _parse_answer(answer, code)
+
+
+def _start_and_wait(plugin: Plugin, seconds: float, answer: IO[bytes]) -> int:
+    """Let a child write its answer, and return its exit code."""
+    given = {"fields": json.dumps(vars(plugin)), "seconds": ceil(seconds) + 1}
+    child = _SERVER.start(_SOURCE, given, {_ANSWER: answer.fileno()})
+    try:
+        return child.wait(seconds)
+    finally:
+        child.close()
+
+
+def _parse_answer(answer: IO[bytes], code: int) -> tuple[str, ...]:
+    answer.seek(0)
+    text = answer.read()
+    try:
+        problems = cast("object", json.loads(text))
+    except ValueError:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return (f"loading it ended the process, with {how}",)
+    return tuple(map(str, cast("list[object]", problems)))
+
+
+def _run_child(fields: str) -> None:
+    """Write the problems of a candidate to a descriptor, and exit before anything of the plugin can hang."""
+    os.write(_ANSWER, json.dumps(_find_problems(Plugin(**json.loads(fields)))).encode())
+    os._exit(0)
+
+
+def _find_problems(plugin: Plugin) -> tuple[str, ...]:
+    try:
+        target = import_target(plugin)
+    except BaseException as error:  # noqa: BLE001 -- KeyboardInterrupt as well: here only the plugin raises it
+        return (str(make_load_error(plugin, "imported", error)),)
+    if find_required(target):
+        return _check_class(target, plugin.group)
+    try:
+        construct(plugin, target, {})
+    except ConfigError:  # it needs options that its signature does not require
+        return _check_class(target, plugin.group)
+    except PluginContractError as error:
+        return error.violations
+    except PluginLoadError as error:
+        return (str(error),)
+    return ()
+
+
+def _check_class(target: Target, group: str) -> tuple[str, ...]:
+    """Check a target that cannot be called without options, as far as its class shows."""
+    return find_class_violations(cast("type[object]", target), group) if isinstance(target, type) else ()
