@@ -1,4 +1,4 @@
-"""Credentials that lie in files."""
+"""Tests of the provider that reads credentials from files."""
 
 import os
 from pathlib import Path
@@ -26,39 +26,41 @@ CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 KEY = b"-----BEGIN RSA PRIVATE KEY-----\nhush\n-----END RSA PRIVATE KEY-----\n"
 
 
-def written(path: Path, data: bytes, mode: int = 0o600) -> Path:
-    """Return a file of that content and mode."""
+def write_file(path: Path, data: bytes, mode: int = 0o600) -> Path:
+    """Write a file with this content and mode, and return its path."""
     path.write_bytes(data)
     path.chmod(mode)
     return path
 
 
-async def got(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, ...]:
-    """Return what it answers."""
+async def get_credentials(provider: FileCredentials, *kinds: CredentialKind) -> tuple[Credential, ...]:
+    """Return the credentials that the provider returns for these kinds."""
     async with provider as opened:
         return (await opened.get(CredentialNeed(resource="host", kinds=kinds))).credentials
 
 
 def test_it_is_a_provider(tmp_path: Path) -> None:
-    """The registry takes it for what the contract describes."""
+    """The registry accepts the provider as the contract describes it."""
     assert isinstance(FileCredentials(resources=["host"], token=tmp_path / "token"), CredentialProvider)
 
 
 @pytest.mark.asyncio
 async def test_each_kind_is_read(tmp_path: Path) -> None:
-    """A key with its passphrase and certificate, a password, a token and a proxy come as the contract's types."""
+    """A key with passphrase and certificate, a password, a token and a proxy are read into the contract's types."""
     provider = FileCredentials(
         username="me",
         resources=["host"],
-        private_key=written(tmp_path / "key", b"the key\n"),
-        passphrase=written(tmp_path / "phrase", b" a phrase \n"),
-        ssh_certificate=written(tmp_path / "cert", b"the certificate", 0o644),
-        password=written(tmp_path / "password", b"word\r\n"),
-        token=written(tmp_path / "token", b"tok"),
-        certificate=written(tmp_path / "proxy", CERTIFICATE + KEY + CERTIFICATE),
+        private_key=write_file(tmp_path / "key", b"the key\n"),
+        passphrase=write_file(tmp_path / "phrase", b" a phrase \n"),
+        ssh_certificate=write_file(tmp_path / "cert", b"the certificate", 0o644),
+        password=write_file(tmp_path / "password", b"word\r\n"),
+        token=write_file(tmp_path / "token", b"tok"),
+        certificate=write_file(tmp_path / "proxy", CERTIFICATE + KEY + CERTIFICATE),
     )
 
-    key, password, token, certificate = await got(provider, "private_key", "password", "token", "certificate")
+    key, password, token, certificate = await get_credentials(
+        provider, "private_key", "password", "token", "certificate"
+    )
 
     assert isinstance(key, PrivateKey)
     assert isinstance(password, Password)
@@ -73,79 +75,83 @@ async def test_each_kind_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
-    """The order is that of the need, and what there is no file for is left out."""
+async def test_credentials_come_in_the_order_of_the_request(tmp_path: Path) -> None:
+    """Credentials are returned in the order of the request; kinds without a file are left out."""
     provider = FileCredentials(
-        resources=["host"], token=written(tmp_path / "t", b"t"), password=written(tmp_path / "p", b"p")
+        resources=["host"], token=write_file(tmp_path / "t", b"t"), password=write_file(tmp_path / "p", b"p")
     )
 
-    assert [each.kind for each in (await got(provider, "certificate", "password", "token"))] == ["password", "token"]
+    assert [each.kind for each in (await get_credentials(provider, "certificate", "password", "token"))] == [
+        "password",
+        "token",
+    ]
 
 
 @pytest.mark.asyncio
 async def test_none_of_the_kinds_is_an_error(tmp_path: Path) -> None:
-    """Who asks for what is not there is told what is."""
+    """A request for kinds without a file raises an error that names the available kinds."""
     provider = FileCredentials(resources=["host"], token=tmp_path / "token")
 
     with pytest.raises(
-        AuthenticationError, match="host asks for private_key or password, and for it there is none: token"
+        AuthenticationError,
+        match="host needs private_key or password; none of these credentials is for it: token",
     ):
-        await got(provider, "private_key", "password")
+        await get_credentials(provider, "private_key", "password")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
 async def test_a_secret_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
-    """A file of secrets is its owner's alone; the error says how to make it so, and shows nothing of it."""
-    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"hush", mode))
+    """A secret file that other users may read is refused; the error names the fix and shows no secret."""
+    provider = FileCredentials(resources=["host"], token=write_file(tmp_path / "token", b"hush", mode))
 
     with pytest.raises(AuthenticationError, match="chmod 600") as raised:
-        await got(provider, "token")
+        await get_credentials(provider, "token")
 
     assert "hush" not in str(raised.value)
 
 
 @pytest.mark.asyncio
-async def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """No file, a directory, a fifo, bytes that are no text, a proxy without a key: an error that names the file."""
+async def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    """The error for a missing file, a directory, a fifo, invalid text or a proxy without key names the file."""
     os.mkfifo(tmp_path / "fifo", 0o600)
-    written(tmp_path / "bytes", b"\xff")
+    write_file(tmp_path / "bytes", b"\xff")
 
     for name in (".", "fifo", "bytes", "nothing"):
         with pytest.raises(AuthenticationError, match=str(tmp_path / name)):
-            await got(FileCredentials(resources=["host"], token=tmp_path / name), "token")
+            await get_credentials(FileCredentials(resources=["host"], token=tmp_path / name), "token")
     with pytest.raises(AuthenticationError, match="a certificate and a private key"):
-        await got(FileCredentials(certificate=written(tmp_path / "proxy", CERTIFICATE)), "certificate")
+        await get_credentials(FileCredentials(certificate=write_file(tmp_path / "proxy", CERTIFICATE)), "certificate")
 
 
 @pytest.mark.asyncio
-async def test_who_is_shown_a_password_is_named(tmp_path: Path) -> None:
-    """A jump host, or whoever else asks, gets a key's signature, and never the password of another host."""
-    key, word = written(tmp_path / "key", b"k"), written(tmp_path / "word", b"w")
+async def test_a_password_is_only_for_the_named_resources(tmp_path: Path) -> None:
+    """A jump host or any other host may get a key's signature, but never the password of another host."""
+    key, word = write_file(tmp_path / "key", b"k"), write_file(tmp_path / "word", b"w")
 
-    (shown,) = await got(
+    (shown,) = await get_credentials(
         FileCredentials(resources=["another"], private_key=key, password=word), "private_key", "password"
     )
 
     assert shown.kind == "private_key"
-    with pytest.raises(ConfigError, match="password is of no use without resources"):
+    with pytest.raises(ConfigError, match="password is useless without resources"):
         FileCredentials(private_key=key, password=word)
 
 
 @pytest.mark.asyncio
 async def test_a_file_may_be_replaced(tmp_path: Path) -> None:
-    """A renewed token is seen the next time."""
-    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"old"))
-    old = await got(provider, "token")
-    written(tmp_path / "token", b"new")
+    """A replaced token file is read on the next request."""
+    provider = FileCredentials(resources=["host"], token=write_file(tmp_path / "token", b"old"))
+    old = await get_credentials(provider, "token")
+    write_file(tmp_path / "token", b"new")
 
-    assert old != (await got(provider, "token"))
+    assert old != (await get_credentials(provider, "token"))
 
 
 @pytest.mark.asyncio
 async def test_only_while_open(tmp_path: Path) -> None:
-    """Before entering and after leaving nothing is answered."""
-    provider = FileCredentials(resources=["host"], token=written(tmp_path / "token", b"t"))
+    """The provider raises NotOpenError before it is entered and after it was left."""
+    provider = FileCredentials(resources=["host"], token=write_file(tmp_path / "token", b"t"))
     need = CredentialNeed(resource="host", kinds=("token",))
     with pytest.raises(NotOpenError):
         await provider.get(need)
@@ -155,23 +161,23 @@ async def test_only_while_open(tmp_path: Path) -> None:
         await provider.get(need)
 
 
-def test_files_that_are_of_no_use_are_refused() -> None:
-    """Nothing at all, or what belongs to a file that is not named, is a ConfigError before anything is read."""
-    with pytest.raises(ConfigError, match="no file"):
+def test_useless_files_are_refused() -> None:
+    """No file, or a file that needs another one, is a ConfigError before anything is read."""
+    with pytest.raises(ConfigError, match="no credential file"):
         FileCredentials(username="me")
-    with pytest.raises(ConfigError, match="passphrase is of no use without private_key"):
+    with pytest.raises(ConfigError, match="passphrase is useless without private_key"):
         FileCredentials(passphrase="p", certificate="c")  # noqa: S106 -- the name of a file
-    with pytest.raises(ConfigError, match="certificate_key is of no use without certificate"):
+    with pytest.raises(ConfigError, match="certificate_key is useless without certificate"):
         FileCredentials(certificate_key="k", private_key="p")
 
 
 @pytest.mark.asyncio
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=40))
-async def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
-    """Whatever a password is made of: only the line's end, if there is one, is no part of it."""
-    path = written(tmp_path_factory.mktemp("word") / "password", word.encode() + b"\n")
+async def test_a_password_is_read_unchanged(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
+    """Any password is read unchanged; only a newline at the end does not belong to it."""
+    path = write_file(tmp_path_factory.mktemp("word") / "password", word.encode() + b"\n")
 
-    (password,) = await got(FileCredentials(resources=["host"], password=path), "password")
+    (password,) = await get_credentials(FileCredentials(resources=["host"], password=path), "password")
 
     assert isinstance(password, Password)
     assert password.password.get_secret_value() == word
@@ -182,10 +188,10 @@ async def test_a_word_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory,
     "secret",
     ["Tr0ub4dor&3", "aGVsbG8/d29ybGQ=", "-----BEGIN KEY-----\nMIIE\n", "x" * 5000, "x" * 300 + "/x", "nul\0/x"],
 )
-async def test_a_secret_in_the_place_of_its_file_is_not_repeated(secret: str) -> None:
-    """Who gives the password itself learns that a file is wanted; neither the error nor its cause shows it."""
+async def test_a_secret_passed_instead_of_a_file_is_not_repeated(secret: str) -> None:
+    """A password that is passed as a path is refused; neither the error nor its cause repeats it."""
     async with FileCredentials(password=secret, resources=["r"]) as provider:
-        with pytest.raises(AuthenticationError, match="give the path of a file that holds it") as caught:
+        with pytest.raises(AuthenticationError, match="pass the path of a file that holds the secret") as caught:
             await provider.get(CredentialNeed(resource="r", kinds=("password",)))
     assert secret not in f"{caught.value!r} {vars(caught.value)} {caught.value.__cause__!r}"
 

@@ -1,4 +1,4 @@
-"""The console command ``intercede``, also ``python -m intercede``. Without the extra ``cli`` it says what to install."""
+"""The console command ``intercede``, and ``python -m intercede``. It reports how to install a missing extra."""
 
 import sys
 
@@ -10,7 +10,7 @@ def main() -> int:
     """Run the command line and return its exit code; 2 if the extra ``cli`` is not installed, 130 after Ctrl-C."""
     try:
         return _run()
-    except KeyboardInterrupt:  # in the first second, while libraries are loaded
+    except KeyboardInterrupt:  # during the first second, while libraries load
         return _INTERRUPTED
 
 
@@ -21,11 +21,11 @@ def _run() -> int:
         library = str(missing.name).partition(".")[0]
         if library not in _EXTRA:
             raise
-        from intercede.plugin import how_to_install  # noqa: PLC0415 -- Ctrl-C is ours from main() on: nothing before it
+        from intercede.plugin import how_to_install  # noqa: PLC0415 -- imports come after main() can catch Ctrl-C
 
         print(
-            f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from where this "
-            f"intercede came from, a path or a URL: {how_to_install('cli')}",
+            f"intercede: the command line needs {library}, which is not installed. Install the extra 'cli' from the "
+            f"path or the URL of this intercede: {how_to_install('cli')}",
             file=sys.stderr,
         )
         return 2

@@ -1,4 +1,4 @@
-"""Credentials that lie in files: the provider that ships with intercede.
+"""Reads credentials from files: the provider that is part of intercede.
 
 ::
 
@@ -35,30 +35,30 @@ __all__ = ["FileCredentials"]
 
 _BEARER: frozenset[CredentialKind] = frozenset({"password", "token"})
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_MOST = 2**20
-"""No credential is longer; a wrong path may be."""
+_MAX_SIZE = 2**20
+"""The maximum size in bytes of a credential file; a larger file is probably the wrong one."""
 
 
 class FileCredentials:
-    """Answers with what lies in files, to whatever resource asks. They are read each time, so they may be replaced.
+    """Provides credentials from files. It reads them on every request, so they may be replaced at any time.
 
-    A file that holds a secret must be a regular one that nobody but its owner may read or write, as ``ssh`` demands.
-    Passwords, passphrases and tokens end before the line's end, if there is one.
+    A file that holds a secret must be a regular file that only its owner may read or write, as ``ssh`` requires. A
+    newline at the end of a password, a passphrase or a token does not belong to it.
 
     Args:
-        username: Whose key or password it is. None: the resource's configuration says.
-        resources: Which hosts or endpoints may be shown a password or a token; needed where there is one, since whoever is
-            shown it has it. Jump hosts are asked for on their own.
-        private_key: For ssh, as OpenSSH or PEM text.
-        passphrase: What that key is encrypted with.
-        ssh_certificate: The OpenSSH certificate that goes with that key; no secret.
-        password: A password.
-        token: A bearer token.
-        certificate: An X.509 chain, or a proxy, as PEM.
-        certificate_key: Its key. None: it lies in the same file, as in a proxy.
+        username: The user of the key or the password. None: the user from the resource's configuration.
+        resources: The hosts or endpoints that may receive a password or a token; required with either, since every
+            host that receives it knows it from then on. A jump host counts as a host of its own.
+        private_key: A file with a key for ssh, in OpenSSH's format or as PEM.
+        passphrase: A file with the passphrase of that key.
+        ssh_certificate: A file with the OpenSSH certificate for that key; it is not secret.
+        password: A file with a password.
+        token: A file with a bearer token.
+        certificate: A file with an X.509 chain or a proxy, as PEM.
+        certificate_key: A file with the key of the chain. None: the key is in the same file, as in a proxy.
 
     Raises:
-        ConfigError: No file is named, or one that is of no use without another.
+        ConfigError: No file is named, or a file is useless without another one.
     """
 
     def __init__(
@@ -74,27 +74,27 @@ class FileCredentials:
         certificate: str | os.PathLike[str] | None = None,
         certificate_key: str | os.PathLike[str] | None = None,
     ) -> None:
-        _needs("passphrase", passphrase, "private_key", private_key)
-        _needs("ssh_certificate", ssh_certificate, "private_key", private_key)
-        _needs("certificate_key", certificate_key, "certificate", certificate)
+        _require_companion("passphrase", passphrase, "private_key", private_key)
+        _require_companion("ssh_certificate", ssh_certificate, "private_key", private_key)
+        _require_companion("certificate_key", certificate_key, "certificate", certificate)
         for field, given in (("password", password), ("token", token)):
-            _needs(field, given, "resources", resources or None)
+            _require_companion(field, given, "resources", resources or None)
         self._open = False
         self._resources = frozenset(resources)
         self._readers: dict[CredentialKind, Callable[[], Credential]] = {}
         if private_key is not None:
             self._readers["private_key"] = partial(
-                _private_key, username, Path(private_key), _path(passphrase), _path(ssh_certificate)
+                _read_private_key, username, Path(private_key), _make_path(passphrase), _make_path(ssh_certificate)
             )
         if password is not None:
-            self._readers["password"] = partial(_password, username, Path(password))
+            self._readers["password"] = partial(_read_password, username, Path(password))
         if token is not None:
-            self._readers["token"] = partial(_token, Path(token))
+            self._readers["token"] = partial(_read_token, Path(token))
         if certificate is not None:
-            self._readers["certificate"] = partial(_x509, Path(certificate), Path(certificate_key or certificate))
+            self._readers["certificate"] = partial(_read_x509, Path(certificate), Path(certificate_key or certificate))
         if not self._readers:
             expected = "private_key, password, token or certificate"
-            raise ConfigError(f"no file of credentials is named; what would do: {expected}", expected=expected)
+            raise ConfigError(f"no credential file is named; expected {expected}", expected=expected)
 
     async def __aenter__(self) -> Self:
         """Make ``get`` available."""
@@ -108,122 +108,127 @@ class FileCredentials:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Answer no more. Nothing was kept."""
+        """Make ``get`` unavailable. No secret was kept."""
         self._open = False
 
     async def get(self, need: CredentialNeed) -> CredentialSet:
-        """Read what would do, in the order in which it is asked for.
+        """Read the acceptable credentials, in the order of the request.
 
         Raises:
-            AuthenticationError: There is no file of these kinds, it cannot be read, or others may read it.
+            AuthenticationError: There is no file of these kinds, a file cannot be read, or other users may read it.
             NotOpenError: Before entering or after leaving.
         """
         if not self._open:
             raise NotOpenError("get was called on credentials that are not open: use them inside 'async with'")
         readers = [
-            self._readers[kind] for kind in need.kinds if kind in self._readers and self._may(kind, need.resource)
+            self._readers[kind]
+            for kind in need.kinds
+            if kind in self._readers and self._is_allowed(kind, need.resource)
         ]
         if not readers:
-            there = " and ".join(self._readers)
+            available = " and ".join(self._readers)
             raise AuthenticationError(
-                f"{need.resource} asks for {' or '.join(need.kinds)}, and for it there is none: {there}"
+                f"{need.resource} needs {' or '.join(need.kinds)}; none of these credentials is for it: {available}"
             )
         return await asyncio.to_thread(lambda: CredentialSet(credentials=tuple(read() for read in readers)))
 
-    def _may(self, kind: CredentialKind, resource: str) -> bool:
-        """Whether it may be shown: a key signs, and a certificate is public, but who sees a password or a token has it."""
+    def _is_allowed(self, kind: CredentialKind, resource: str) -> bool:
+        """Return whether the resource may get it: it would learn a password or a token, but no key."""
         return kind not in _BEARER or resource in self._resources
 
 
-def _private_key(username: str | None, key: Path, passphrase: Path | None, certificate: Path | None) -> PrivateKey:
+def _read_private_key(username: str | None, key: Path, passphrase: Path | None, certificate: Path | None) -> PrivateKey:
     return PrivateKey(
         username=username,
-        key=SecretBytes(_secret(key)),
-        passphrase=None if passphrase is None else SecretBytes(_line(passphrase).encode()),
-        certificate=None if certificate is None else _read(certificate),
+        key=SecretBytes(_read_secret(key)),
+        passphrase=None if passphrase is None else SecretBytes(_read_line(passphrase).encode()),
+        certificate=None if certificate is None else _read_file(certificate),
     )
 
 
-def _password(username: str | None, path: Path) -> Password:
-    return Password(username=username, password=SecretStr(_line(path)))
+def _read_password(username: str | None, path: Path) -> Password:
+    return Password(username=username, password=SecretStr(_read_line(path)))
 
 
-def _token(path: Path) -> Token:
-    return Token(token=SecretStr(_line(path)))
+def _read_token(path: Path) -> Token:
+    return Token(token=SecretStr(_read_line(path)))
 
 
-def _x509(chain: Path, key: Path) -> Certificate:
-    """Read a chain and its key, apart even where one file holds both: the chain is shown, the key never."""
-    chain_pem = _secret(chain) if chain == key else _read(chain)
-    certificates, keys = _blocks(chain_pem, b"CERTIFICATE"), _blocks(_secret(key), b"PRIVATE KEY")
+def _read_x509(chain: Path, key: Path) -> Certificate:
+    """Read a chain and its key. They are kept apart, even if one file holds both: only the chain is ever sent."""
+    chain_pem = _read_secret(chain) if chain == key else _read_file(chain)
+    certificates, keys = (
+        _find_pem_blocks(chain_pem, b"CERTIFICATE"),
+        _find_pem_blocks(_read_secret(key), b"PRIVATE KEY"),
+    )
     if not certificates or not keys:
         raise AuthenticationError(f"{chain} and {key} must hold a certificate and a private key, as PEM")
     return Certificate(chain=certificates, key=SecretBytes(keys))
 
 
-def _blocks(pem: bytes, kind: bytes) -> bytes:
+def _find_pem_blocks(pem: bytes, kind: bytes) -> bytes:
     found = re.finditer(rb"-----BEGIN ([A-Z0-9 ]*)-----\r?\n.*?-----END \1-----\r?\n?", pem, re.DOTALL)
     return b"".join(block[0] for block in found if block[1].endswith(kind))
 
 
-def _line(path: Path) -> str:
+def _read_line(path: Path) -> str:
     try:
-        return _secret(path).decode().removesuffix("\n").removesuffix("\r")
+        return _read_secret(path).decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise AuthenticationError(f"{path} must hold text, in UTF-8") from None
+        raise AuthenticationError(f"{path} must hold UTF-8 text") from None
 
 
-def _secret(path: Path) -> bytes:
-    """Read a file that nobody else may read.
+def _read_secret(path: Path) -> bytes:
+    """Read a file that only its owner may read.
 
     Raises:
-        AuthenticationError: Others may, it is no regular file, or it cannot be read.
+        AuthenticationError: Other users may read it, it is not a regular file, or it cannot be read.
     """
-    return _read(path, is_secret=True)
+    return _read_file(path, is_secret=True)
 
 
-def _read(path: Path, *, is_secret: bool = False) -> bytes:
+def _read_file(path: Path, *, is_secret: bool = False) -> bytes:
     try:
         path = path.expanduser()
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
         with os.fdopen(descriptor, "rb") as file:
-            _check(path, os.fstat(descriptor), is_secret=is_secret)
+            _check_file(path, os.fstat(descriptor), is_secret=is_secret)
             return file.read()
     except PermissionError as error:
-        raise AuthenticationError(f"{path} cannot be read: {error}") from error
-    except (OSError, RuntimeError, ValueError) as error:  # the latter two: no such user's home, a NUL
+        raise AuthenticationError(f"cannot read {path}: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a NUL
         if path.parent != Path() and _is_directory(path.parent):
-            raise AuthenticationError(f"{path} cannot be read: {error}") from error
+            raise AuthenticationError(f"cannot read {path}: {error}") from error
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise AuthenticationError(
-            f"a file of credentials cannot be read: {why}. Its name is not repeated, for it may be the secret itself: give "
-            "the path of a file that holds it, with a directory"
+            f"cannot read a credential file: {why}. Its name is not repeated, because it may be the secret itself: "
+            "pass the path of a file that holds the secret, with a directory"
         ) from None
 
 
 def _is_directory(path: Path) -> bool:
-    """Unlike ``Path.is_dir`` before Python 3.14, raise nothing: the error would repeat the path."""
+    """Never raises, unlike ``Path.is_dir`` before Python 3.14: the error would repeat the path."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
         return False
 
 
-def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
+def _check_file(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AuthenticationError(f"{path} is no regular file")
-    if status.st_size > _MOST:
-        raise AuthenticationError(f"{path} has {status.st_size} bytes, which no credential has")
+        raise AuthenticationError(f"{path} is not a regular file")
+    if status.st_size > _MAX_SIZE:
+        raise AuthenticationError(f"{path} has {status.st_size} bytes: no credential is that large")
     if is_secret and (status.st_mode & _OTHERS or status.st_uid not in {os.geteuid(), 0}):
         raise AuthenticationError(
-            f"{path} holds a secret, and others may use it: it must be ours, and chmod 600 {shlex.quote(str(path))}"
+            f"{path} holds a secret, and other users may use it: own it, and chmod 600 {shlex.quote(str(path))}"
         )
 
 
-def _path(given: str | os.PathLike[str] | None) -> Path | None:
+def _make_path(given: str | os.PathLike[str] | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _needs(field: str, value: object, other: str, its: object) -> None:
-    if value is not None and its is None:  # it is not repeated: it may be the secret itself, in the place of its file
-        raise ConfigError(f"{field} is of no use without {other}", field=field, expected=f"{other} as well")
+def _require_companion(field: str, value: object, other: str, its: object) -> None:
+    if value is not None and its is None:  # the value is not repeated: it may be the secret itself
+        raise ConfigError(f"{field} is useless without {other}", field=field, expected=f"{other} as well")

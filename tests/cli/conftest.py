@@ -1,4 +1,4 @@
-"""The command line as its users start it: a process, with a home of its own."""
+"""Fixtures that run the command line as a process with a home directory of its own."""
 
 import os
 import subprocess
@@ -16,16 +16,16 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Return the variables of a user who set none of ours."""
+    """Return the environment of a user who has set no variable of intercede."""
     home = tmp_path / "home"
     home.mkdir()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("INTERCEDE_")}
-    return ours | {"HOME": str(home)}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("INTERCEDE_")}
+    return variables | {"HOME": str(home)}
 
 
 @pytest.fixture
 def intercede(tmp_path: Path, environment: dict[str, str], run_module: "RunModule") -> Command:
-    """Return a function that runs ``intercede`` with arguments, and variables as keywords."""
+    """Return a function that runs ``intercede`` with these arguments, and with keywords as variables."""
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return run_module("intercede", *arguments, directory=tmp_path, variables=environment | variables)

@@ -1,4 +1,4 @@
-"""``intercede check``: the conformance suite without pytest."""
+"""Tests of ``intercede check``, which runs the conformance suite without pytest."""
 
 import json
 import os
@@ -16,12 +16,12 @@ LOCAL = '{"transport": "local", "scheduler": "direct"}'
 
 @pytest.fixture
 def state(tmp_path: Path) -> dict[str, str]:
-    """Return the variable that gives jobs a place of their own."""
+    """Return the variable that gives the jobs a directory of their own."""
     return {"XDG_STATE_HOME": str(tmp_path / "state")}
 
 
 def test_the_verdict_is_the_last_line_and_the_exit_code(intercede: Command, state: dict[str, str]) -> None:
-    """What was selected is PARTIAL; a letter a check stands on stderr."""
+    """The verdict on a selection of clauses is PARTIAL; stderr shows a letter for each check."""
     ended = intercede("check", "fake", "--only", "shape", "--only", "IC-SUBMIT-01", **state)
 
     assert ended.returncode == 0, ended
@@ -29,8 +29,8 @@ def test_the_verdict_is_the_last_line_and_the_exit_code(intercede: Command, stat
     assert ended.stderr.strip(".\n") == ""
 
 
-def test_a_red_one_says_everything(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
-    """Exit code 1, the clause, what was expected and seen, and the command that does it again; it works."""
+def test_a_failure_is_reported_in_full(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
+    """A failure gives code 1, and is printed with its clause, its error and the command that repeats it."""
     config = json.dumps({"type": "fake", "state": str(tmp_path / "nowhere" / "x")})
     (tmp_path / "nowhere").write_text("a file where a directory must be")
 
@@ -43,10 +43,10 @@ def test_a_red_one_says_everything(intercede: Command, state: dict[str, str], tm
     assert "NOT CONFORMANT: fix IC-LIFE-02" in ended.stdout.splitlines()[-1]
 
 
-def test_reports_that_cannot_be_written_are_told_before_anything_starts(
+def test_a_report_that_cannot_be_written_stops_the_run(
     intercede: Command, state: dict[str, str], tmp_path: Path
 ) -> None:
-    """What writes the page is an extra: an hour's run must not end with its absence."""
+    """If the library that writes the page is missing, the command fails before the first check."""
     (tmp_path / "lacking").mkdir()
     (tmp_path / "lacking" / "jinja2.py").write_text("raise ImportError('not here', name='jinja2')")
 
@@ -61,16 +61,16 @@ def test_reports_that_cannot_be_written_are_told_before_anything_starts(
     ("arguments", "words"),
     [
         (["nope"], "no plugin provides backends:nope"),
-        (["fake", "--only", "IC-SUBMIT-99"], "is one of these meant: IC-SUBMIT-"),
+        (["fake", "--only", "IC-SUBMIT-99"], "did you mean IC-SUBMIT-"),
         (["fake", "--timeout-scale", "soon"], "--timeout-scale must be a number above 0, or auto"),
         (["fake", "--known", "nowhere.toml"], "nowhere.toml"),
         (["fake", "--jobs", "1"], "is too few"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_starts(
+def test_a_wrong_argument_is_one_message(
     intercede: Command, state: dict[str, str], arguments: list[str], words: str
 ) -> None:
-    """One message and exit code 2."""
+    """A wrong argument is one message and exit code 2 before the first check."""
     ended = intercede("check", *arguments, **state)
 
     assert ended.returncode == 2, ended
@@ -79,7 +79,7 @@ def test_what_cannot_be_done_is_told_before_anything_starts(
 
 
 def test_transports_schedulers_and_reports(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
-    """The role is an option; reports land where they are asked for."""
+    """An option selects the role, and the reports are written to the given directory."""
     transport = intercede(
         "check", "local", "--role", "transport", "--only", "IC-TRANSPORT-01", "--report", "r", **state
     )
@@ -91,7 +91,7 @@ def test_transports_schedulers_and_reports(intercede: Command, state: dict[str, 
 
 
 def test_known_failures_are_rewritten(intercede: Command, state: dict[str, str], tmp_path: Path) -> None:
-    """What passes is red, and goes."""
+    """A known failure that passes is an error, and is removed from the file."""
     known = tmp_path / "known.toml"
     known.write_text('[[known]]\nclause = "IC-SHAPE-01"\nreason = "r"\nsymptom = "stays"\nuntil = 2999-01-01\n')
 
@@ -102,8 +102,8 @@ def test_known_failures_are_rewritten(intercede: Command, state: dict[str, str],
     assert "IC-SHAPE-01" not in known.read_text()
 
 
-def test_a_terminal_shows_how_far_it_is(state: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
-    """A bar while it runs, and the verdict stays."""
+def test_a_terminal_shows_the_progress(state: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
+    """A terminal shows a bar during the run, and stdout ends with the verdict."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "intercede", "check", LOCAL, "--only", "shape"]
     with os.fdopen(leader, "rb", buffering=0) as terminal:
@@ -125,10 +125,10 @@ def test_a_terminal_shows_how_far_it_is(state: dict[str, str], environment: dict
     assert ended.stdout.decode().splitlines()[-1].startswith("intercede: local+direct: PARTIAL, ")
 
 
-def test_what_a_subject_prints_is_kept_off_the_terminal(
+def test_the_output_of_a_subject_is_kept_off_the_terminal(
     intercede: Command, state: dict[str, str], tmp_path: Path
 ) -> None:
-    """It may hold secrets and orders: where something is red its end is shown, scrubbed, each line with a margin."""
+    """After a failure, the end of the subject's output is shown with a margin and without secrets."""
     metadata = tmp_path / "site" / "loud-1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1\n")

@@ -1,4 +1,4 @@
-"""The console command itself."""
+"""Tests of the console command itself."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
-    """Where a library of the extra is missing, one sentence names it and how to get it, and the code is 2."""
+def test_a_missing_extra_is_reported(missing: str) -> None:
+    """If a library of the extra is missing, one sentence names it and the way to install it; the code is 2."""
     program = f"import sys; sys.modules[{missing!r}] = None; from intercede.__main__ import main; sys.exit(main())"
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -28,7 +28,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
 
 
 def test_an_import_error_of_our_own_is_not_hidden() -> None:
-    """A module that is missing for another reason is not taken for the extra."""
+    """A module of our own that is missing is not reported as a missing extra."""
     program = "import sys; sys.modules['intercede.cli.run'] = None; from intercede.__main__ import main; main()"
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -38,12 +38,12 @@ def test_an_import_error_of_our_own_is_not_hidden() -> None:
 
 
 def test_the_version_is_the_distributions(intercede: Command) -> None:
-    """``intercede --version`` prints the version that is installed."""
+    """``intercede --version`` prints the installed version."""
     assert intercede("--version").stdout == f"intercede {version('intercede')}\n"
 
 
-def test_a_misspelt_command_is_answered_with_the_nearest(intercede: Command) -> None:
-    """A wrong word is a usage error that names the right one."""
+def test_a_misspelt_command_gets_a_suggestion(intercede: Command) -> None:
+    """A misspelt command is a usage error that suggests the right one."""
     ended = intercede("plugin")
 
     assert ended.returncode == 2
@@ -54,8 +54,8 @@ def test_a_misspelt_command_is_answered_with_the_nearest(intercede: Command) -> 
     "started_as", [["-m", "intercede"], ["-c", "from intercede.__main__ import main; raise SystemExit(main())"]]
 )
 def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(tmp_path: Path, started_as: list[str]) -> None:
-    """The first second goes by in imports; an interrupt there ends with 130, as later, and says nothing."""
-    # Many short sleeps: a signal just before a long one would be seen when that is over.
+    """An interrupt during the imports ends with code 130, as later, and prints no traceback."""
+    # Many short sleeps: a signal just before a long one would be handled only after it.
     (tmp_path / "typer.py").write_text(
         "import time\nprint('loading', flush=True)\nfor _ in range(3000):\n    time.sleep(0.02)\n"
     )

@@ -1,4 +1,4 @@
-"""``intercede plugins``: every candidate, which one counts, and why."""
+"""Tests of ``intercede plugins``, which lists the candidates, the active one, and the reason."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ KEYS = ["builtin", "distribution", "group", "location", "name", "reason", "statu
 
 @pytest.fixture
 def install(tmp_path: Path, environment: dict[str, str]) -> Install:
-    """Return a function that puts a distribution on the path: its metadata, and a module of the same name."""
+    """Return a function that installs a distribution on the path: its metadata and a module of the same name."""
     site = tmp_path / "site"
     site.mkdir()
     environment["PYTHONPATH"] = str(site)
@@ -33,7 +33,7 @@ def install(tmp_path: Path, environment: dict[str, str]) -> Install:
 
 
 def test_json_is_a_list_of_objects_with_the_documented_keys(intercede: Command) -> None:
-    """Programs get exactly the fields of a Plugin."""
+    """Each object of the JSON list has exactly the fields of a Plugin."""
     listed = json.loads(intercede("plugins", "schedulers", "--json").stdout)
 
     assert all(sorted(each) == KEYS for each in listed)
@@ -41,8 +41,8 @@ def test_json_is_a_list_of_objects_with_the_documented_keys(intercede: Command) 
     assert listed[0]["builtin"] is True
 
 
-def test_the_table_shows_who_shadows_whom(intercede: Command, install: Install) -> None:
-    """A candidate that shadows a built-in is active, and the built-in is shown as shadowed, with the pin."""
+def test_the_table_shows_a_shadowed_built_in(intercede: Command, install: Install) -> None:
+    """A plugin that shadows a built-in is active; the built-in is listed as shadowed, with the pin that selects it."""
     install("acme-local", "transports", "local")
 
     lines = intercede("plugins", "transports").stdout.splitlines()
@@ -56,7 +56,7 @@ def test_the_table_shows_who_shadows_whom(intercede: Command, install: Install) 
 
 
 def test_why_prints_the_steps_of_the_rule(intercede: Command, install: Install) -> None:
-    """The step that fired stands last, and a pin fires first."""
+    """The step that applied is printed last, and a pin applies first."""
     install("acme-local", "transports", "local")
     pin = "transports:local=intercede"
 
@@ -67,7 +67,7 @@ def test_why_prints_the_steps_of_the_rule(intercede: Command, install: Install) 
 
 
 def test_why_of_a_qualified_name(intercede: Command) -> None:
-    """A name with its distribution means that distribution's entry."""
+    """A name with its distribution selects the entry of that distribution."""
     assert "LocalTransport of intercede" in intercede("plugins", "--why", "transports", "intercede:local").stdout
 
 
@@ -80,10 +80,10 @@ def test_why_of_a_qualified_name(intercede: Command) -> None:
         (("--why", "transports", "intercede:locla"), ("did you mean 'local'",)),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(
+def test_an_unknown_group_or_name_gets_a_suggestion(
     intercede: Command, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    """An unknown group or name gets the ones there are and the nearest, and the code 2."""
+    """An unknown group or name lists the existing ones with a suggestion; the code is 2."""
     ended = intercede("plugins", *arguments)
 
     assert ended.returncode == 2
@@ -92,7 +92,7 @@ def test_what_is_not_there_is_answered_with_what_is(
 
 
 def test_check_finds_no_fault_with_the_built_ins(intercede: Command) -> None:
-    """What comes with intercede loads and passes the gate."""
+    """Every built-in plugin loads and passes the gate."""
     ended = intercede("plugins", "transports", "--check")
 
     assert (ended.returncode, ended.stdout) == (0, "no problems\n")
@@ -106,8 +106,8 @@ def test_check_finds_no_fault_with_the_built_ins(intercede: Command) -> None:
         ("def make():\n    return object()", "run"),
     ],
 )
-def test_check_names_what_is_wrong_a_line_each(intercede: Command, install: Install, code: str, word: str) -> None:
-    """A plugin that raises, exits or returns the wrong thing is a line with distribution, version and cause."""
+def test_check_reports_each_problem_on_a_line(intercede: Command, install: Install, code: str, word: str) -> None:
+    """A plugin that raises, exits or returns a wrong object is one line with distribution, version and cause."""
     install("acme", "transports", "near", code)
 
     ended = intercede("plugins", "transports", "--check")
@@ -119,8 +119,8 @@ def test_check_names_what_is_wrong_a_line_each(intercede: Command, install: Inst
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-def test_check_names_what_cannot_be_decided(intercede: Command, install: Install) -> None:
-    """Two that provide one name are a problem of that name, and the line holds both pins."""
+def test_check_reports_an_ambiguous_name(intercede: Command, install: Install) -> None:
+    """Two distributions that provide one name are a problem of that name; the line has both pins."""
     for distribution in ("acme", "rival"):
         install(distribution, "transports", "near", "def make(): ...")
 
@@ -131,8 +131,8 @@ def test_check_names_what_cannot_be_decided(intercede: Command, install: Install
     assert "INTERCEDE_PREFER=transports:near=rival" in first
 
 
-def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, install: Install) -> None:
-    """An entry that no name can be is listed as malformed beside the others, and is a problem to --check."""
+def test_a_malformed_candidate_harms_no_other(intercede: Command, install: Install) -> None:
+    """An entry with an invalid name is listed as malformed next to the others, and --check reports it."""
     install("acme", "transports", "near/by")
 
     listed = json.loads(intercede("plugins", "transports", "--json").stdout)
@@ -143,18 +143,21 @@ def test_a_malformed_candidate_is_shown_and_spoils_nothing(intercede: Command, i
     assert "near/by" in checked.stdout
 
 
-def test_a_misspelt_group_is_warned_of_and_a_problem(intercede: Command, install: Install) -> None:
-    """What stands in a group that is none is told by the list, by --check, and where it is then not found."""
+def test_a_misspelt_group_is_reported(intercede: Command, install: Install) -> None:
+    """A plugin in a misspelt group is reported by the list, by --check, and by the error that misses the plugin."""
     install("mist", "transport", "wronggroup")
-    told = "mist 1.0 declares wronggroup in 'intercede.transport', which is not a group; did you mean 'intercede.transports'?"
+    warning = (
+        "mist 1.0 declares wronggroup in 'intercede.transport', which is not a group; did you mean "
+        "'intercede.transports'?"
+    )
 
     listed, checked = intercede("plugins"), intercede("plugins", "transports", "--check")
 
     assert listed.returncode == 0
-    assert f"warning: {told}\n" in listed.stderr
-    assert (checked.returncode, checked.stdout) == (1, f"{told}\n")
+    assert f"warning: {warning}\n" in listed.stderr
+    assert (checked.returncode, checked.stdout) == (1, f"{warning}\n")
     for name in ("wronggroup", "mist:wronggroup"):
-        assert told in intercede("plugins", "--why", "transports", name).stderr
+        assert warning in intercede("plugins", "--why", "transports", name).stderr
 
 
 @pytest.mark.parametrize(
@@ -166,24 +169,24 @@ def test_a_misspelt_group_is_warned_of_and_a_problem(intercede: Command, install
         (("transports", "--why", "transports", "local"), "GROUP and --why do not go together"),
     ],
 )
-def test_no_option_is_dropped_without_a_word(intercede: Command, arguments: tuple[str, ...], says: str) -> None:
-    """What cannot be had together is refused."""
+def test_options_that_exclude_each_other_are_refused(intercede: Command, arguments: tuple[str, ...], says: str) -> None:
+    """Options that exclude each other are an error, and none is ignored."""
     ended = intercede("plugins", *arguments)
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert says in ended.stderr
 
 
-def test_a_wrong_pin_is_told_with_where_it_stands(intercede: Command) -> None:
-    """Whoever set a variable long ago reads which one it is."""
+def test_a_wrong_pin_is_reported_with_its_source(intercede: Command) -> None:
+    """The error for a wrong pin names the variable that holds it."""
     ended = intercede("plugins", INTERCEDE_PREFER="transport:local=mysite")
 
     assert ended.returncode == 2
     assert "INTERCEDE_PREFER: 'transport:local=mysite': there is no group 'transport'" in ended.stderr
 
 
-def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: Install) -> None:
-    """What does not print, in a version for instance, is shown as an escape; programs get it as JSON."""
+def test_names_of_plugins_cannot_control_the_terminal(intercede: Command, install: Install) -> None:
+    """Unprintable characters, in a version for instance, are escaped; in JSON as well."""
     metadata = install("odd", "transports", "odd")
     odd = metadata.rename(metadata.with_name("odd.dist-info"))
     (odd / "METADATA").write_text("Name: odd\nVersion: 1.0\x1b]0;owned\x07\n")
@@ -197,15 +200,15 @@ def test_strangers_names_do_not_drive_the_terminal(intercede: Command, install: 
         assert all(each.isprintable() or each == "\n" for each in done.stdout + done.stderr)
 
 
-def test_another_project_of_our_name_is_told(intercede: Command, install: Install) -> None:
-    """The public index has an ``intercede`` that is another project's, without entries: a plugin may have brought it in."""
+def test_another_project_of_our_name_is_reported(intercede: Command, install: Install) -> None:
+    """The public index has another project named ``intercede``; its installation by a plugin is reported."""
     metadata = install("intercede", "transports", "x")
     (metadata / "entry_points.txt").unlink()
-    metadata.with_name("intercede.py").unlink()  # else Python finds that one
+    metadata.with_name("intercede.py").unlink()  # otherwise Python would import it
 
     checked, listed = intercede("plugins", "--check"), intercede("plugins")
 
     assert (checked.returncode, listed.returncode) == (1, 0)
-    for told in (checked.stdout, listed.stderr):
-        assert f"intercede 1.0 in {metadata} is another project of that name" in told
-        assert 'pip install "intercede @ file:///path/to/intercede"' in told
+    for output in (checked.stdout, listed.stderr):
+        assert f"intercede 1.0 in {metadata} is another project of that name" in output
+        assert 'pip install "intercede @ file:///path/to/intercede"' in output

@@ -1,4 +1,4 @@
-"""``intercede run`` with real jobs: what is printed, what is kept, which code it exits with, and how it is interrupted."""
+"""Tests of ``intercede run`` with real jobs: its output, files, exit code and interruption."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from intercede.cli.run import ONE_SIGNAL, ending
+from intercede.cli.run import ONE_SIGNAL, write_kill_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
-BOUND = 30  # seconds for whatever must come
+BOUND = 30  # seconds to wait at most
 
 
 def submissions(environment: dict[str, str]) -> list[Path]:
-    """Return the directories that submissions left under the home directory."""
+    """Return the wrappers that submissions have left under the home directory."""
     return [path for path in Path(environment["HOME"]).rglob("wrapper") if ".trash" not in path.parts]
 
 
@@ -55,12 +55,12 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
     ("script", "code"), [("exit 0", 0), ("exit 1", 1), ("exit 99", 99), ("exit 255", 255), ("kill -9 $$", 137)]
 )
 def test_the_code_is_the_payloads(intercede: Command, script: str, code: int) -> None:
-    """It exits as the payload did, with 128 + n for signal n."""
+    """The exit code is the payload's, or 128 + n for signal n."""
     assert intercede("run", "--", "sh", "-c", script).returncode == code
 
 
 def test_stdout_and_stderr_are_the_payloads(intercede: Command) -> None:
-    """One copy's output comes as it was written, each on its own stream."""
+    """The output of a single copy is printed unchanged, each stream on its own."""
     ended = intercede("run", "--", "sh", "-c", "printf 'a b'; echo oops >&2")
 
     assert ended.stdout == "a b"
@@ -68,12 +68,12 @@ def test_stdout_and_stderr_are_the_payloads(intercede: Command) -> None:
 
 
 def test_arguments_are_the_commands_own(intercede: Command) -> None:
-    """What follows the command belongs to it, options and all, also without the two dashes."""
+    """All words after the command belong to it, options included, even without the two dashes."""
     assert intercede("run", "printf", "%s|", "--copies", "3", "a b").stdout == "--copies|3|a b|"
 
 
-def test_several_copies_are_told_apart(intercede: Command) -> None:
-    """Each line of several copies begins with the copy's index, also one without an end."""
+def test_lines_of_several_copies_are_prefixed(intercede: Command) -> None:
+    """With several copies, each line begins with the copy's index, even a last line without newline."""
     ended = intercede("run", "--copies", "3", "--", "printf", r"one\ntwo")
 
     assert ended.returncode == 0, ended
@@ -81,9 +81,9 @@ def test_several_copies_are_told_apart(intercede: Command) -> None:
 
 
 def test_the_first_failing_copy_gives_the_code(intercede: Command, tmp_path: Path) -> None:
-    """Of several copies, the first by index that did not end with 0 counts, and each of them is named."""
+    """The first copy by index that failed determines the exit code, and each failed copy is named."""
     turn = tmp_path / "turn"
-    script = f'mkdir "{turn}" 2>/dev/null && exit 0; exit 7'  # one of them succeeds, whichever is first
+    script = f'mkdir "{turn}" 2>/dev/null && exit 0; exit 7'  # the first one to get here succeeds
 
     ended = intercede("run", "--copies", "3", "--", "sh", "-c", script)
 
@@ -92,7 +92,7 @@ def test_the_first_failing_copy_gives_the_code(intercede: Command, tmp_path: Pat
 
 
 def test_output_is_kept(intercede: Command, tmp_path: Path) -> None:
-    """With --output each copy has a directory there, with the files that the command made; stdout says where."""
+    """With --output, each copy gets a directory with the files that the command made; stdout names it."""
     ended = intercede("run", "--copies", "2", "--output", "kept", "--", "sh", "-c", "echo hello; echo data > made.txt")
 
     assert re.findall(r"copy (\d): DONE: ", ended.stdout) == ["0", "1"]
@@ -101,8 +101,8 @@ def test_output_is_kept(intercede: Command, tmp_path: Path) -> None:
     assert [(tmp_path / path).read_text() for path in streams] == ["hello\n", "hello\n"]
 
 
-def test_what_was_fetched_is_purged_and_said_to_be(intercede: Command, environment: dict[str, str]) -> None:
-    """Nothing of the jobs is left on the resource once their output is here."""
+def test_fetched_jobs_are_purged_and_reported(intercede: Command, environment: dict[str, str]) -> None:
+    """The jobs leave no file on the resource once their output is fetched."""
     ended = intercede("run", "--copies", "2", "--", "true")
 
     assert "purged 2 jobs" in ended.stderr
@@ -110,14 +110,14 @@ def test_what_was_fetched_is_purged_and_said_to_be(intercede: Command, environme
 
 
 def test_a_local_file_is_staged(intercede: Command, tmp_path: Path) -> None:
-    """A command with a slash is a file of ours, which travels to the job."""
+    """A command with a slash is a local file, which is copied to the job."""
     (tmp_path / "script").write_text("echo from a file\n")
 
     assert intercede("run", "./script").stdout == "from a file\n"
 
 
 def test_a_named_backend_of_the_file(intercede: Command, tmp_path: Path) -> None:
-    """--backend may name a table of the file that --config names."""
+    """--backend may name a table in the file of --config."""
     (tmp_path / "site.toml").write_text('[backends.here]\ntransport = "local"\nscheduler = "direct"\n')
 
     assert intercede("run", "--config", "site.toml", "--backend", "here", "--", "echo", "there").stdout == "there\n"
@@ -140,10 +140,10 @@ def test_a_named_backend_of_the_file(intercede: Command, tmp_path: Path) -> None
         ((), ("COMMAND",)),
     ],
 )
-def test_what_is_wrong_is_one_message(
+def test_a_wrong_argument_is_one_message(
     intercede: Command, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    """An error of intercede or in the options is said in words on stderr, with the code 2 and no traceback."""
+    """An error of intercede or in the options is one message on stderr, with code 2 and no traceback."""
     (tmp_path / "a-file").touch()
 
     ended = intercede("run", *arguments)
@@ -155,9 +155,9 @@ def test_what_is_wrong_is_one_message(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_kills_the_jobs(start: Start, environment: dict[str, str], number: signal.Signals) -> None:
-    """The first signal kills the jobs, brings what they wrote and purges them; the code is 128 + n."""
+    """The first signal kills the jobs, fetches their output and purges them; the code is 128 + n."""
     running = start("--", "sh", "-c", "echo so far; sleep 300", until="RUNNING")
-    await_word(environment, "so far")
+    wait_for_word(environment, "so far")
 
     running.send_signal(number)
     out, err = running.communicate(timeout=BOUND)
@@ -168,8 +168,8 @@ def test_an_interrupt_kills_the_jobs(start: Start, environment: dict[str, str], 
     assert submissions(environment) == []
 
 
-def await_word(environment: dict[str, str], word: str) -> None:
-    """Wait until a job has written something."""
+def wait_for_word(environment: dict[str, str], word: str) -> None:
+    """Wait until a job has written this word."""
     deadline = time.monotonic() + BOUND
     while time.monotonic() < deadline:
         if any(path.read_text() == f"{word}\n" for path in Path(environment["HOME"]).rglob("stdout")):
@@ -178,57 +178,57 @@ def await_word(environment: dict[str, str], word: str) -> None:
     pytest.fail(f"no job wrote {word!r}")
 
 
-def test_a_second_interrupt_gives_up_and_names_what_is_left(start: Start, environment: dict[str, str]) -> None:
-    """Whoever cannot wait for the end of stubborn jobs is told their tag and handles, and the line that ends them."""
+def test_a_second_interrupt_gives_up_and_names_the_jobs(start: Start, environment: dict[str, str]) -> None:
+    """A second signal gives up on stubborn jobs, and prints their tag, handles and a line that kills them."""
     running = start("--", "sh", "-c", "trap '' TERM; echo so far; sleep 20; sleep 20", until="RUNNING")
-    await_word(environment, "so far")
+    wait_for_word(environment, "so far")
 
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
     assert any("killing" in line for line in running.stderr)
-    time.sleep(ONE_SIGNAL)  # the first came before its answer, so from here on another is a second one
+    time.sleep(ONE_SIGNAL)  # later signals count as a second one
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=BOUND)
 
     assert running.returncode == 130
     assert "gave up" in err
     assert re.search(r"with the tag intercede-run-[0-9a-f]{16}", err)
-    *_, told, lead, line = err.splitlines()
-    assert sorted(json.loads(told.partition("copy 0: ")[2])) == ["job", "resource"]
+    *_, handle, lead, line = err.splitlines()
+    assert sorted(json.loads(handle.partition("copy 0: ")[2])) == ["job", "resource"]
     assert lead == "intercede: to end what is left of them, in Python:"
-    assert pasted(line, environment).count("OpOutcome(ok=True") == 1
+    assert run_line(line, environment).count("OpOutcome(ok=True") == 1
 
 
-def pasted(line: str, environment: dict[str, str]) -> str:
-    """Return what a line of Python prints, started as by somebody who pastes it elsewhere."""
+def run_line(line: str, environment: dict[str, str]) -> str:
+    """Run a line of Python in another directory, as a user who pastes it, and return its output."""
     command = [sys.executable, "-W", "error", "-c", line]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=BOUND, check=True, cwd="/")
     assert ended.stderr == ""
     return ended.stdout
 
 
-def test_the_line_that_ends_them_is_for_the_same_backend(
+def test_the_kill_command_uses_the_same_backend(
     tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A named backend of a file, wherever the line is pasted, and one in JSON, quotes, None and all."""
+    """The line works in any directory for a named backend, and for one in JSON with quotes and None."""
     (tmp_path / "it's.toml").write_text('[backends."here"]\ntransport = "local"\nscheduler = "direct"\n')
     monkeypatch.chdir(tmp_path)
     whole = {"transport": "local", "scheduler": {"type": "direct", "slots": None}, "batch": {"resource": 'it\'s "me"'}}
 
-    assert pasted(ending("here", Path("it's.toml"), "no-such-tag"), environment) == "{}\n"
-    assert pasted(ending(whole, None, "no-such-tag"), environment) == "{}\n"
+    assert run_line(write_kill_command("here", Path("it's.toml"), "no-such-tag"), environment) == "{}\n"
+    assert run_line(write_kill_command(whole, None, "no-such-tag"), environment) == "{}\n"
 
 
 def test_a_terminal_gets_a_live_display(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Where stderr is a terminal, one line shows how many are done and is drawn again and again."""
-    ours, theirs = pty.openpty()
+    """On a terminal, stderr shows the number of finished jobs in one line that is redrawn."""
+    controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "intercede", "run", "--copies", "3", "--", "sleep", "0.3"]
     environment |= {"TERM": "xterm", "COLUMNS": "80"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
-    os.close(theirs)
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path, env=environment)
+    os.close(terminal)
 
-    shown = b"".join(iter(lambda: read(ours), b"")).decode()
-    os.close(ours)
+    shown = b"".join(iter(lambda: read(controller), b"")).decode()
+    os.close(controller)
 
     assert process.wait(BOUND) == 0
     assert "3/3" in shown
@@ -237,15 +237,15 @@ def test_a_terminal_gets_a_live_display(tmp_path: Path, environment: dict[str, s
 
 
 def read(terminal: int) -> bytes:
-    """Read from a terminal; its end is an error where the other side is gone."""
+    """Read from a terminal; an error means that the other side is closed."""
     try:
         return os.read(terminal, 4096)
     except OSError:
         return b""
 
 
-def test_the_line_that_ends_jobs_holds_no_secret() -> None:
-    """It is printed, and may land in a log; what is hidden is to be filled in."""
-    line = ending({"type": "grid", "endpoint": "https://ce", "token": "Tr0ub4dor"}, None, "tag")
+def test_the_kill_command_holds_no_secret() -> None:
+    """The printed line hides secrets, because it may end up in a log; the user fills them in."""
+    line = write_kill_command({"type": "grid", "endpoint": "https://ce", "token": "Tr0ub4dor"}, None, "tag")
 
     assert "'endpoint': 'https://ce', 'token': '***'" in line

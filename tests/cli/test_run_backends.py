@@ -1,4 +1,4 @@
-"""``intercede run`` over backends that can do less, or do not keep their word."""
+"""Tests of ``intercede run`` with backends that lack capabilities or fail."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from intercede.cli.run import run, specification
+from intercede.cli.run import build_spec, run
 from intercede.contract import (
     CopyFailure,
     CopyVars,
@@ -34,7 +34,7 @@ HOW_TO_END = "the line of Python"
 
 
 class Core:
-    """Submits and tells what it was given to tell; the last status stands."""
+    """A backend that reports the given statuses one after the other, and repeats the last one."""
 
     def __init__(self, *statuses: JobStatus, failures: Mapping[int, CopyFailure] | None = None) -> None:
         self.statuses = list(statuses)
@@ -50,7 +50,7 @@ class Core:
         pass
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start the copies that it was not told to refuse."""
+        """Start every copy that is not among the failures."""
         assert isinstance(copies, int)
         started = [index for index in range(copies) if index not in self.failures]
         handles = {index: JobHandle(resource="double", job=str(index)) for index in started}
@@ -58,13 +58,13 @@ class Core:
         return Submission(handles=handles, failures=self.failures)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell the next status."""
+        """Return the next status for every job."""
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return dict.fromkeys(handles, status)
 
 
 class Full(Core):
-    """Also brings output, kills and purges; counts what it did."""
+    """A backend that also fetches output, kills and purges, and records what it did."""
 
     output = JobOutput(ok=True)
 
@@ -74,49 +74,49 @@ class Full(Core):
         self.purged: list[JobHandle] = []
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Bring the same output for each."""
+        """Return the same output for each job."""
         return dict.fromkeys(handles, self.output)
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Kill whatever it is asked to."""
+        """Kill every job."""
         self.killed += handles
         self.statuses = [JobStatus(state=JobState.KILLED, signal=15, reason="killed_by_user")]
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Purge whatever it is asked to."""
+        """Purge every job."""
         self.purged += handles
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
 
 class SlowToSubmit(Full):
-    """Is interrupted while it submits: one job was started, and can be found by its tag only."""
+    """A backend that is interrupted while it submits: one job has started, which only its tag finds."""
 
     def __init__(self) -> None:
         super().__init__(RUNNING)
         self.tags: list[str | None] = []
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start one, and never answer."""
+        """Start one job, and never answer."""
         self.tags.append(spec.tag)
         interrupt()
         await asyncio.Event().wait()
         raise AssertionError
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Find the one."""
+        """Return the one job."""
         return [JobHandle(resource="double", job="found")] if tag in self.tags else []
 
 
 def interrupt() -> None:
-    """Send ourselves what Ctrl-C sends."""
+    """Send this process the signal of Ctrl-C."""
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def ends(backend: Core, copies: int = 1) -> int:
-    """Run a command over a backend and return the code."""
-    running = run(backend, specification(["true"], None), copies, None, HOW_TO_END)
-    return asyncio.run(running)  # as the command itself does: what Ctrl-C ends is this
+def run_with(backend: Core, copies: int = 1) -> int:
+    """Run a command with a backend and return the exit code."""
+    running = run(backend, build_spec(["true"], None), copies, None, HOW_TO_END)
+    return asyncio.run(running)  # like the command itself, so that Ctrl-C cancels it
 
 
 @pytest.mark.parametrize(
@@ -129,169 +129,169 @@ def ends(backend: Core, copies: int = 1) -> int:
         (JobStatus(state=JobState.KILLED, reason="killed_by_site"), 1, "killed_by_site"),
     ],
 )
-def test_how_it_ended_is_told(status: JobStatus, code: int, word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What has no code of its own is 1, a signal is 128 + n, and stderr has the contract's word for it."""
-    assert ends(Full(RUNNING, status)) == code
+def test_the_ending_is_reported(status: JobStatus, code: int, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job without exit code gives 1, a signal gives 128 + n, and stderr has the contract's reason."""
+    assert run_with(Full(RUNNING, status)) == code
     assert word in capsys.readouterr().err
 
 
-def test_what_is_unknown_for_now_is_waited_for() -> None:
-    """UNKNOWN without a reason that it stays so is not the end."""
-    assert ends(Full(JobStatus(state=JobState.UNKNOWN), DONE)) == 0
+def test_a_temporary_unknown_is_waited_for() -> None:
+    """UNKNOWN without a permanent reason is not an end."""
+    assert run_with(Full(JobStatus(state=JobState.UNKNOWN), DONE)) == 0
 
 
 class Mixed(Full):
-    """One copy is done at once; nothing is ever known of the other, but for what it was given to tell."""
+    """A backend whose first copy is done at once, while the second has the given statuses."""
 
     def __init__(self, *statuses: JobStatus) -> None:
         super().__init__(*statuses)
         self.fetched: list[str] = []
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell the next status of the second."""
-        told = await super().status(handles)
-        return {handle: DONE if handle.job == "0" else status for handle, status in told.items()}
+        """Return DONE for the first job, and the next status for the others."""
+        statuses = await super().status(handles)
+        return {handle: DONE if handle.job == "0" else status for handle, status in statuses.items()}
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Bring the same output for each."""
+        """Return the same output for each job."""
         self.fetched += [handle.job for handle in handles]
         return await super().fetch_output(handles, dest)
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Find them all."""
+        """Return every job."""
         return self.handles
 
 
-def test_what_stays_unknown_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The code is 1, the others' output is here, nothing that may be running is purged, and how to end it is told."""
+def test_a_lasting_unknown_times_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the timeout the code is 1, the other jobs are fetched, and no job that may run is purged."""
     monkeypatch.setattr("intercede.cli.run.UNKNOWN_FOR", 0.2)
     backend = Mixed(JobStatus(state=JobState.UNKNOWN))
 
-    assert ends(backend, copies=2) == 1
+    assert run_with(backend, copies=2) == 1
     assert backend.fetched == ["0"]
     assert [handle.job for handle in backend.purged] == ["0"]
     err = capsys.readouterr().err
-    assert "nothing is known of 1 job for 0.2 s: gave up waiting" in err
+    assert "1 job UNKNOWN for 0.2 s: timed out" in err
     assert "copy 1: UNKNOWN" in err
     assert "1 job left on the resource" in err
     assert err.endswith(f"in Python:\n{HOW_TO_END}\n")
 
 
-def test_what_is_known_now_and_then_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time counts from the last word of those that have not ended."""
+def test_an_occasional_unknown_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout counts from the last known state of the unfinished jobs."""
     monkeypatch.setattr("intercede.cli.run.UNKNOWN_FOR", 0.2)
     monkeypatch.setattr("intercede.cli.run._FIRST_PAUSE", 0.11)
     monkeypatch.setattr("intercede.cli.run._LONGEST_PAUSE", 0.11)
     unknown = JobStatus(state=JobState.UNKNOWN)
 
-    assert ends(Mixed(unknown, RUNNING, unknown, RUNNING, unknown, RUNNING, DONE), copies=2) == 0
+    assert run_with(Mixed(unknown, RUNNING, unknown, RUNNING, unknown, RUNNING, DONE), copies=2) == 0
 
 
-def test_what_has_ended_is_not_told_how_to_end(capsys: pytest.CaptureFixture[str]) -> None:
-    """Jobs that are done and stay for want of output are named, and that is all."""
+def test_no_kill_command_for_finished_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Finished jobs that stay because of their output are named, without a line that kills them."""
     backend = Mixed(DONE)
     backend.output = JobOutput(ok=False, reason="limit: more than 10 bytes")
 
-    assert ends(backend) == 1
+    assert run_with(backend) == 1
     err = capsys.readouterr().err
     assert "1 job left" in err
     assert HOW_TO_END not in err
 
 
 def test_a_copy_that_was_not_started_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """The others run to their end, and the code is 1."""
+    """If a copy cannot start, the others run to their end, and the code is 1."""
     backend = Core(DONE, failures={1: CopyFailure(reason="the queue is full")})
 
-    assert ends(backend, copies=3) == 1
+    assert run_with(backend, copies=3) == 1
     assert "copy 1 was not started: the queue is full" in capsys.readouterr().err
 
 
 def test_without_output_nothing_is_purged(capsys: pytest.CaptureFixture[str]) -> None:
-    """A backend that cannot bring output back is said to, and its jobs stay, with their handles."""
-    assert ends(Core(DONE)) == 0
+    """Without the capability to fetch output this is reported, and the jobs stay and are named."""
+    assert run_with(Core(DONE)) == 0
     err = capsys.readouterr().err
-    assert "no output" in err
+    assert "cannot fetch output" in err
     assert '"job":"0"' in err
 
 
-def test_output_that_did_not_come_is_not_purged(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the output is not safely here, the job stays, the code is 1, and the handle is named."""
+def test_a_job_without_fetched_output_is_not_purged(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the output cannot be fetched, the job stays, the code is 1, and the handle is named."""
     backend = Full(DONE)
     backend.output = JobOutput(ok=False, reason="limit: more than 10 bytes")
 
-    assert ends(backend) == 1
+    assert run_with(backend) == 1
     assert backend.purged == []
     err = capsys.readouterr().err
     assert "limit: more than 10 bytes" in err
     assert '"job":"0"' in err
 
 
-class Breaks(Full):
-    """Cannot tell a first time."""
+class FailsOnce(Full):
+    """A backend whose first status fails."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(DONE)
         self.errors = [error]
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Raise, then tell."""
+        """Raise the first time, then return the status."""
         if self.errors:
             raise self.errors.pop()
         return await super().status(handles)
 
 
-def test_an_error_on_the_way_names_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    """An error after submitting passes, and the jobs that go on are named."""
+def test_an_error_names_the_jobs_that_are_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error after submitting is raised, and the jobs that go on are named."""
     with pytest.raises(SchedulerError):
-        ends(Breaks(SchedulerError("it answers in riddles")))
+        run_with(FailsOnce(SchedulerError("the answer is unusable")))
     assert json.loads(capsys.readouterr().err.splitlines()[-1].partition("copy 0: ")[2])["job"] == "0"
 
 
-def test_an_error_that_may_pass_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is worth trying again is tried again, and said."""
-    assert ends(Breaks(TransportError("the connection is lost"))) == 0
+def test_a_retryable_error_is_retried(capsys: pytest.CaptureFixture[str]) -> None:
+    """A retryable error is reported, and the status is asked again."""
+    assert run_with(FailsOnce(TransportError("the connection is lost"))) == 0
     assert "the connection is lost; asking again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("error", "doubt"), [(SchedulerError("cut off"), True), (UnsupportedSpecError("no such queue"), False)]
 )
-def test_a_failed_submission_leaves_a_word_where_jobs_may_be(
+def test_a_failed_submission_names_the_tag(
     error: Exception, *, doubt: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The tag is named unless the error says that nothing started."""
+    """A failed submission names the tag, unless the error says that no job has started."""
 
     class CannotSubmit(Full):
         async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
             raise error
 
     with pytest.raises(type(error)):
-        ends(CannotSubmit(DONE))
+        run_with(CannotSubmit(DONE))
     assert ("may have been started with the tag" in capsys.readouterr().err) is doubt
 
 
-def test_interrupted_while_submitting_what_was_started_is_found_and_killed() -> None:
-    """A submission that was cut off is looked for by its tag, and what is found is killed."""
+def test_an_interrupted_submission_is_found_and_killed() -> None:
+    """The jobs of an interrupted submission are found by their tag and killed."""
     backend = SlowToSubmit()
 
-    assert ends(backend) == 130
+    assert run_with(backend) == 130
     assert [handle.job for handle in backend.killed] == ["found"]
 
 
-def test_interrupted_while_submitting_without_find(capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be found is not passed over: the tag is named."""
+def test_an_interrupted_submission_without_find(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the backend cannot find jobs, an interrupted submission names the tag."""
 
     class CannotFind(SlowToSubmit):
         find = None  # type: ignore[assignment] # a capability that is None is not claimed
 
     backend = CannotFind()
 
-    assert ends(backend) == 130
+    assert run_with(backend) == 130
     assert f"may have been started with the tag {backend.tags[0]}" in capsys.readouterr().err
 
 
-def test_interrupted_and_it_cannot_kill(capsys: pytest.CaptureFixture[str]) -> None:
-    """A backend that cannot kill is said to, and the handles of what goes on are named."""
+def test_an_interrupt_without_kill(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the backend cannot kill, this is reported, and the jobs that go on are named."""
 
     class Interrupts(Core):
         async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -299,14 +299,14 @@ def test_interrupted_and_it_cannot_kill(capsys: pytest.CaptureFixture[str]) -> N
             await asyncio.Event().wait()
             raise AssertionError
 
-    assert ends(Interrupts(RUNNING)) == 130
+    assert run_with(Interrupts(RUNNING)) == 130
     err = capsys.readouterr().err
     assert "cannot kill" in err
     assert '"job":"0"' in err
 
 
-def test_a_kill_that_is_refused_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whom the resource did not let us kill is named, with its reason."""
+def test_a_refused_kill_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job that the resource refuses to kill is named, with the reason."""
 
     class Denies(Full):
         async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -319,11 +319,11 @@ def test_a_kill_that_is_refused_is_told(capsys: pytest.CaptureFixture[str]) -> N
             self.killed += handles
             return dict.fromkeys(handles, OpOutcome(ok=False, reason="denied", detail="not yours"))
 
-    assert ends(Denies(RUNNING)) == 130
+    assert run_with(Denies(RUNNING)) == 130
     assert "copy 0 was not killed: denied not yours" in capsys.readouterr().err
 
 
-def test_a_command_that_cannot_be_a_payload_is_refused() -> None:
-    """What the contract does not let through is an error about the command, before anything is opened."""
+def test_an_invalid_payload_is_refused() -> None:
+    """A command that the contract rejects is an error before any backend is opened."""
     with pytest.raises(InvalidSpecError, match="COMMAND"):
-        specification([""], None)
+        build_spec([""], None)

@@ -1,1 +1,1 @@
-"""The command line. Its modules need the extra ``cli``; ``intercede.__main__`` loads them and says so where it is not."""
+"""The command line. Its modules need the extra ``cli``; ``intercede.__main__`` reports a missing extra."""

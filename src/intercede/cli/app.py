@@ -1,4 +1,4 @@
-"""The commands, their options and their exit codes. An error of intercede is one message on stderr and exit code 2."""
+"""The commands, their options and exit codes. An error of intercede is one message on stderr and exit code 2."""
 
 import asyncio
 import sys
@@ -12,9 +12,9 @@ import typer
 import intercede
 from intercede import registry
 from intercede.cli import plugins as listing
-from intercede.cli.run import ending, specification
+from intercede.cli.run import build_spec, write_kill_command
 from intercede.cli.run import run as run_copies
-from intercede.cli.words import say, show
+from intercede.cli.terminal import print_answer, print_message
 from intercede.config import as_given, load
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
@@ -36,23 +36,25 @@ app = typer.Typer(
 def main() -> int:
     """Run the command line and return its exit code."""
     warnings.showwarning = _show_warning
-    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)  # of a file's, not of any stream
-    if reconfigure is not None:  # as on stderr, what the locale has no letters for is written as an escape
+    reconfigure: Callable[..., None] | None = getattr(
+        sys.stdout, "reconfigure", None
+    )  # a replaced stdout may not have it
+    if reconfigure is not None:  # as on stderr: escape the characters that the locale cannot encode
         reconfigure(errors="backslashreplace")
     try:
         app()
     except (IntercedeError, OSError) as error:
-        say(str(error))
+        print_message(str(error))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 2
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"warning: {message}")
+    print_message(f"warning: {message}")
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 -- what typer hands an option's callback
+def _print_version(asked: bool) -> None:  # noqa: FBT001 -- typer passes a bool to the callback
     if asked:
         print(f"intercede {intercede.__version__}")
         raise typer.Exit
@@ -62,7 +64,7 @@ def _version(asked: bool) -> None:  # noqa: FBT001 -- what typer hands an option
 def root(
     *,
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Run jobs through plugins, and look after the plugins."""
@@ -71,55 +73,55 @@ def root(
 @app.command()
 def plugins(
     group: Annotated[
-        str | None, typer.Argument(metavar="[GROUP]", help="backends, transports or schedulers; all without it.")
+        str | None, typer.Argument(metavar="[GROUP]", help="backends, transports or schedulers; default: all.")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Load each in a child process; exit 1 on any problem.")
     ] = False,
     why: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="GROUP NAME", help="The steps of the rule for one name.")
+        tuple[str, str] | None, typer.Option(metavar="GROUP NAME", help="Explain the choice for one name.")
     ] = None,
 ) -> None:
-    """List what is installed for each name, and which one counts."""
+    """List the candidates for each name, and the active one."""
     asked = why is not None
-    _refuse_several({"GROUP": asked and group is not None, "--json": as_json, "--check": check, "--why": asked})
+    _refuse_combinations({"GROUP": asked and group is not None, "--json": as_json, "--check": check, "--why": asked})
     if why is not None:
-        show(listing.why(*why))
+        print_answer(listing.explain_name(*why))
         return
     found = registry.plugins(group)
     if check:
-        problems = listing.problems(found)
-        show("\n".join(problems) or "no problems")
+        problems = listing.find_problems(found)
+        print_answer("\n".join(problems) or "no problems")
         raise typer.Exit(1 if problems else 0)
     for problem in registry.problems():
-        say(f"warning: {problem}")
+        print_message(f"warning: {problem}")
     if as_json:
-        print(listing.as_json(found))
+        print(listing.format_json(found))
     else:
-        show(listing.as_table(found))
+        print_answer(listing.format_table(found))
 
 
 @app.command(short_help="Run copies of a command as jobs.", context_settings={"allow_interspersed_args": False})
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND ARGS...", help="What to run.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND ARGS...", help="The command to run.")],
     *,
     config_file: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Named backends, and pins.")
+        Path | None, typer.Option("--config", metavar="FILE", help="A file with named backends and pins.")
     ] = None,
-    backend: Annotated[str, typer.Option(metavar="NAME|JSON", help="Where to run it.")] = _EMBEDDED,
-    copies: Annotated[int, typer.Option(min=1, metavar="N", help="How many jobs.")] = 1,
+    backend: Annotated[str, typer.Option(metavar="NAME|JSON", help="The backend to run it on.")] = _EMBEDDED,
+    copies: Annotated[int, typer.Option(min=1, metavar="N", help="The number of jobs.")] = 1,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep what they write there.")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep the jobs' output in this directory.")
     ] = None,
 ) -> None:
     """Run copies of a command as jobs, and exit with the payload's code."""
-    spec = specification(command, output)
-    opened = _backend(backend, config_file)
+    spec = build_spec(command, output)
+    opened = _make_backend(backend, config_file)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # before any job is started for nothing
-    how_to_end = ending(as_given(backend, "--backend"), config_file, str(spec.tag))
+        output.mkdir(parents=True, exist_ok=True)  # an error here must come before any job is started
+    how_to_end = write_kill_command(as_given(backend, "--backend"), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
@@ -160,8 +162,8 @@ def check(
             file=None if config_file is None else str(config_file),
             profile=profile,
             require=require or (),
-            ids=checking.matching(only or ()),
-            scale=_scale(scale),
+            ids=checking.select_clauses(only or ()),
+            scale=_parse_scale(scale),
             jobs=jobs,
             repeat=repeat,
             known=None if known is None else str(known),
@@ -172,7 +174,7 @@ def check(
         raise typer.Exit(checking.check(plan, report, update_known=update_known))
 
 
-def _scale(given: str) -> float | Literal["auto"]:
+def _parse_scale(given: str) -> float | Literal["auto"]:
     if given == "auto":
         return "auto"
     try:
@@ -187,7 +189,7 @@ def _scale(given: str) -> float | Literal["auto"]:
         ) from None
 
 
-def _refuse_several(options: Mapping[str, bool]) -> None:
+def _refuse_combinations(options: Mapping[str, bool]) -> None:
     given = [option for option, there in options.items() if there]
     if len(given) > 1:
         one = " or ".join(given)
@@ -196,6 +198,6 @@ def _refuse_several(options: Mapping[str, bool]) -> None:
         )
 
 
-def _backend(chosen: str, file: Path | None) -> JobBackend:
+def _make_backend(chosen: str, file: Path | None) -> JobBackend:
     names = registry.Registry(None if file is None else load(file))
     return names.backend(as_given(chosen, "--backend"))

@@ -1,4 +1,4 @@
-"""``intercede check``: the conformance suite without pytest, with what it does on the screen meanwhile."""
+"""``intercede check``: runs the conformance suite without pytest, and shows its progress."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from intercede.cli.words import plain, say, show
+from intercede.cli.terminal import escape_unprintable, print_answer, print_message
 from intercede.contract.errors import ConfigError
 from intercede.redaction import scrubber
 from intercede.testing import report as reporting
@@ -24,28 +24,28 @@ from intercede.testing.known import write as write_known
 from intercede.testing.plan import Plan
 from intercede.testing.verdict import Facts, Report, Result, State
 
-__all__ = ["check", "matching", "prepare"]
+__all__ = ["check", "prepare", "select_clauses"]
 
-_KEPT = 20_000
-"""So many bytes of what subjects print are kept."""
+_TAIL_LIMIT = 20_000
+"""The number of bytes to keep of the output of subjects."""
 
 
-def matching(only: Sequence[str]) -> list[str]:
-    """Turn clauses and areas, as people write them, into what a plan chooses by: IC-SUBMIT-04, submit.
+def select_clauses(only: Sequence[str]) -> list[str]:
+    """Turn clauses and areas in the form that people write (IC-SUBMIT-04, submit) into the prefixes that a plan uses.
 
     Raises:
-        ConfigError: There is no such clause or area.
+        ConfigError: The clause or area does not exist.
     """
     areas = {each.area for each in CLAUSES.values()}
-    return [_beginning(each, areas) for each in only]
+    return [_find_prefix(each, areas) for each in only]
 
 
-def _beginning(word: str, areas: Collection[str]) -> str:
+def _find_prefix(word: str, areas: Collection[str]) -> str:
     clause, area = CLAUSES.get(word.upper()), word.lower().removeprefix("ic-")
     if clause is None and area not in areas:
         near = get_close_matches(word.upper(), CLAUSES, n=3) or sorted(areas)
         raise ConfigError(
-            f"--only {word}: there is no such clause or area; is one of these meant: {', '.join(near)}?",
+            f"--only {word}: there is no such clause or area; did you mean {', '.join(near)}?",
             field="--only",
             value=word,
         )
@@ -53,11 +53,11 @@ def _beginning(word: str, areas: Collection[str]) -> str:
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory of the reports, and see that they can be written, before any job is started for nothing.
+    """Create the directory for the reports and check that they can be written, before any job is started.
 
     Raises:
-        ConfigError: What writes them is not installed.
-        OSError: The directory cannot be made.
+        ConfigError: A library that writes them is not installed.
+        OSError: The directory cannot be created.
     """
     try:
         reporting.prepare(directory)
@@ -69,44 +69,44 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
     """Run the checks of a plan, show them, and print the verdicts last.
 
     Args:
-        plan: What to do.
-        directory: Where reports go; it is there.
-        update_known: Whether the file of known failures is rewritten.
+        plan: The plan to run.
+        directory: The existing directory for the reports.
+        update_known: Whether to rewrite the file of known failures.
 
     Returns:
-        0 where every verdict is CONFORMANT or PARTIAL, else 1.
+        0 if every verdict is CONFORMANT or PARTIAL, else 1.
 
     Raises:
         OSError: A report, or the file of known failures, cannot be written.
-        KeyboardInterrupt: The user's own; what is left was named on stderr.
+        KeyboardInterrupt: The user interrupted; the jobs that are left are named on stderr.
     """
     started = datetime.now(UTC)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
-        say(line)
+        print_message(line)
     try:
-        with _shown(len(plan.wanted), sys.stderr) as told, _kept_aside() as aside:
-            reports = inspect(plan, told)
+        with _show_progress(len(plan.wanted), sys.stderr) as report_result, _capture_output() as captured:
+            reports = inspect(plan, report_result)
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
-            say(note)
+            print_message(note)
         raise
     for report in reports:
-        print(plain("".join(_lines(report))), end="")
+        print(escape_unprintable("".join(_format_failures(report))), end="")
     if not all(report.verdict.good for report in reports):
-        _show(aside, plan)
+        _print_captured(captured, plan)
     if directory is not None:
         seconds = (datetime.now(UTC) - started).total_seconds()
         made = reporting.Run(started=started, seconds=seconds, scales=plan.scales, jobs=plan.jobs, repeat=plan.repeat)
         reporting.write(reports, directory, made)
     if update_known and plan.known is not None:
-        _rewrite(plan, reports)
+        _rewrite_known(plan, reports)
     for report in reports:
-        show(report.line)
+        print_answer(report.line)
     return 0 if all(report.verdict.good for report in reports) else 1
 
 
-def _lines(report: Report) -> Generator[str]:
-    """Write out what is red, in the contract's order, and what failed as it was known to."""
+def _format_failures(report: Report) -> Generator[str]:
+    """Yield the text of each failure and of each known failure, in the order of the contract."""
     for result in report.results.values():
         if result.state.red:
             yield f"{result.text or result.message}\n\n"
@@ -114,75 +114,75 @@ def _lines(report: Report) -> Generator[str]:
             yield f"{result.clause} {result.state}: {result.message}\n"
 
 
-def _rewrite(plan: Plan, reports: Sequence[Report]) -> None:
+def _rewrite_known(plan: Plan, reports: Sequence[Report]) -> None:
     assert plan.known is not None  # noqa: S101 -- the caller looked
     text = updated(plan.known, {each.facts.id: each.results for each in reports}, CLAUSES, plan.today)
     if text != plan.known.text:
         write_known(plan.known, text)
-        say(f"{plan.known.path} was rewritten; look at it before you keep it")
+        print_message(f"{plan.known.path} was rewritten; look at it before you keep it")
 
 
 class _Tail(io.RawIOBase):
-    """Keeps the end of what is written to it."""
+    """Keeps the last bytes that are written to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept = b""
+        self.tail = b""
 
     def writable(self) -> bool:
-        """Say so."""
+        """Return True: it is writable."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Take it."""
+        """Append the data."""
         new = bytes(data)
-        self.kept = (self.kept + new)[-_KEPT:]
+        self.tail = (self.tail + new)[-_TAIL_LIMIT:]
         return len(new)
 
 
 @contextmanager
-def _kept_aside() -> Generator[_Tail]:
-    """Keep what subjects print off the terminal: it may hold their secrets, and orders to a terminal or a forge."""
+def _capture_output() -> Generator[_Tail]:
+    """Keep the output of subjects off the terminal: it may hold secrets, and commands to a terminal or a CI system."""
     tail = _Tail()
     stream = io.TextIOWrapper(io.BufferedWriter(tail, 1), "utf-8", "backslashreplace", write_through=True)
     with redirect_stdout(stream), redirect_stderr(stream):
         yield tail
 
 
-def _show(aside: _Tail, plan: Plan) -> None:
-    text = aside.kept.decode(errors="replace").rstrip()
+def _print_captured(captured: _Tail, plan: Plan) -> None:
+    text = captured.tail.decode(errors="replace").rstrip()
     for facts in plan.facts:
         text = scrubber(facts.config)(text)
     if text:
-        said = f"printed meanwhile:\n{text}".replace("\n", MARGIN)
-        print(plain(said), file=sys.stderr)
+        said = f"output during the checks:\n{text}".replace("\n", MARGIN)
+        print(escape_unprintable(said), file=sys.stderr)
 
 
 @contextmanager
-def _shown(count: int, where: TextIO) -> Generator[Told]:
-    """Show how far the checks are: a bar on a terminal, a letter a check elsewhere."""
+def _show_progress(count: int, where: TextIO) -> Generator[Told]:
+    """Show the progress of the checks: a bar on a terminal, elsewhere a letter for each check."""
     console = Console(file=where)
     if not console.is_terminal:
-        yield _letters(where)
+        yield _print_letters(where)
         print(file=where)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("checking", total=count)
 
-        def told(facts: Facts, clause: Clause, result: Result) -> None:
+        def report_result(facts: Facts, clause: Clause, result: Result) -> None:
             progress.update(task, advance=1, description=f"{clause.id} {result.state}")
             if result.state.red:
-                line = plain(f"{facts.id} {clause.id} {result.state}: {result.message}")
+                line = escape_unprintable(f"{facts.id} {clause.id} {result.state}: {result.message}")
                 progress.console.print(line, markup=False, highlight=False)
 
-        yield told
+        yield report_result
 
 
-def _letters(where: TextIO) -> Told:
+def _print_letters(where: TextIO) -> Told:
     letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
 
-    def told(_facts: Facts, _clause: Clause, result: Result) -> None:
+    def report_result(_facts: Facts, _clause: Clause, result: Result) -> None:
         print(letters.get(result.state, "F"), end="", file=where, flush=True)
 
-    return told
+    return report_result

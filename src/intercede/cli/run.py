@@ -1,4 +1,4 @@
-"""``intercede run``: a payload and its copies, from the submission to an exit code, with no orphan left unmentioned."""
+"""``intercede run``: runs copies of a payload to their end, and names every job that it leaves behind."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from intercede.cli.words import plain, say
+from intercede.cli.terminal import escape_unprintable, print_message
 from intercede.contract.backend import Cancellable, Findable, JobBackend, OutputRetriever, Purgeable
 from intercede.contract.errors import (
     InvalidSpecError,
@@ -30,22 +30,22 @@ from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, Ou
 from intercede.redaction import redacted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for these reasons stays so: waiting on is of no use
+_GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for one of these reasons is permanent
 ONE_SIGNAL = 0.5
-"""Seconds in which signals count as one: timeout(1) sends its signal to the process, and then to its group."""
+"""Signals within this many seconds count as one: timeout(1) signals the process and then its group."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two polls
-_PATIENCE = (1, 5, 20)  # seconds after an error that may pass by itself; jobs go on meanwhile
+_PATIENCE = (1, 5, 20)  # seconds to wait after a retryable error; the jobs go on
 UNKNOWN_FOR = 60.0
-"""Seconds of nothing but UNKNOWN for whatever has not ended, after which it is not waited for any longer."""
+"""Waiting times out once every unfinished job has been UNKNOWN for this many seconds."""
 
 
-def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec:
-    """Describe the command as a payload, with a tag of its own.
+def build_spec(command: Sequence[str], output: Path | None) -> SubmissionSpec:
+    """Build the specification of the command, with a tag of its own.
 
     Raises:
-        InvalidSpecError: The command cannot be one.
+        InvalidSpecError: The command is not a valid payload.
     """
-    # What an ASCII locale has no letters for arrives as surrogates, each a byte: it is taken for UTF-8.
+    # In an ASCII locale, other bytes arrive as surrogates: decode them as UTF-8.
     arguments = [each.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") for each in command[1:]]
     try:
         return SubmissionSpec(
@@ -56,13 +56,13 @@ def specification(command: Sequence[str], output: Path | None) -> SubmissionSpec
         )
     except ValueError as error:
         words = " ".join(str(error).partition(" [type=")[0].split())
-        raise InvalidSpecError(f"COMMAND {list(command)} cannot be a payload: {words}", field="COMMAND") from None
+        raise InvalidSpecError(f"COMMAND {list(command)} is not a valid payload: {words}", field="COMMAND") from None
 
 
-def ending(config: str | Mapping[str, object], file: Path | None, tag: str) -> str:
-    """Write a line of Python that kills whatever a backend finds by a tag; one line, to be pasted as it is.
+def write_kill_command(config: str | Mapping[str, object], file: Path | None, tag: str) -> str:
+    """Write one line of Python, ready to paste, that kills the jobs that a backend finds by a tag.
 
-    Where the configuration holds what may be a secret, three asterisks stand in its place.
+    Values of the configuration that may be secret are replaced by three asterisks.
     """
     registry = "Registry()" if file is None else f"Registry({str(file.absolute())!r})"
     return (
@@ -73,43 +73,44 @@ def ending(config: str | Mapping[str, object], file: Path | None, tag: str) -> s
 
 
 async def run(backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None, how_to_end: str) -> int:
-    """Run copies of a payload to their end, print what they wrote, and purge them once that is safe.
+    """Run copies of a payload to their end, print their output, and purge them once that is safe.
 
-    INT, TERM and HUP kill the jobs and bring back what they wrote; a second one gives up.
+    INT, TERM and HUP kill the jobs, whose output is still fetched. A second signal gives up.
 
     Args:
         backend: Not yet entered.
-        spec: What to run, with a tag.
-        copies: How many.
-        output: Where to keep what they wrote; None: printed and forgotten.
-        how_to_end: The line of Python that ``ending`` wrote for the same backend and tag.
+        spec: The payload, with a tag.
+        copies: The number of copies.
+        output: The directory for the output; None: the output is printed and not kept.
+        how_to_end: The line of ``write_kill_command`` for the same backend and tag.
 
     Returns:
-        The first exit code by index that is not 0: the payload's, 128 + n for signal n, 1 for whatever has no code,
-        was not waited for any longer, or whose output could not be fetched. 128 + n where this process was
-        interrupted by signal n.
+        The first exit code by copy index that is not 0: the payload's, or 128 + n for signal n, or 1 if the copy has
+        no code, timed out, or its output could not be fetched. 128 + n if signal n interrupted this process.
 
     Raises:
-        IntercedeError: Something failed as a whole. Whatever jobs are left were named on stderr.
+        IntercedeError: An operation failed as a whole. The jobs that are left are named on stderr.
         OSError: ``output`` cannot be written.
     """
     jobs = _Run(backend, spec, copies, output)
     try:
         async with backend:
-            return await jobs.through()
+            return await jobs.run_to_end()
     except asyncio.CancelledError:
         if not jobs.signals:
             raise
-        say("interrupted: gave up" if jobs.leftover or jobs.submitting else "interrupted: nothing is left behind")
-        return jobs.interrupted()
+        print_message(
+            "interrupted: gave up" if jobs.leftover or jobs.submitting else "interrupted: no job is left behind"
+        )
+        return jobs.get_signal_code()
     finally:
-        jobs.name_leftover()
-        if jobs.may_go_on() and isinstance(backend, Findable) and isinstance(backend, Cancellable):
-            say(f"to end what is left of them, in Python:\n{how_to_end}")
+        jobs.report_leftover()
+        if jobs.has_unfinished_jobs() and isinstance(backend, Findable) and isinstance(backend, Cancellable):
+            print_message(f"to end what is left of them, in Python:\n{how_to_end}")
 
 
 class _Run:
-    """One command's way. Each signal cancels what is awaited at that moment."""
+    """The state of one run. Each signal cancels the current wait."""
 
     def __init__(self, backend: JobBackend, spec: SubmissionSpec, copies: int, output: Path | None) -> None:
         self.backend, self.spec, self.copies, self.output = backend, spec, copies, output
@@ -121,43 +122,45 @@ class _Run:
         self.submitting = False
         self.ended: set[int] = set()
 
-    async def through(self) -> int:
-        """Submit, wait, collect; on the first signal kill, wait, collect."""
-        self._listen()
+    async def run_to_end(self) -> int:
+        """Submit, wait, fetch; on the first signal kill, wait, fetch."""
+        self._listen_for_signals()
         try:
             await self._submit()
-            statuses = await self._wait()
+            statuses = await self._wait_for_jobs()
         except asyncio.CancelledError:
             if len(self.signals) != 1:
                 raise
             await self._kill()
-            statuses = await self._wait()
-        self._judge(statuses)
-        await self._collect(statuses)
-        return self.interrupted() or next((code for _, code in sorted(self.codes.items()) if code), 0)
+            statuses = await self._wait_for_jobs()
+        self._record_codes(statuses)
+        await self._fetch_output(statuses)
+        return self.get_signal_code() or next((code for _, code in sorted(self.codes.items()) if code), 0)
 
-    def interrupted(self) -> int:
-        """Return 128 + n for the first signal, 0 where there was none."""
+    def get_signal_code(self) -> int:
+        """Return 128 + n for the first signal, or 0."""
         return 128 + self.signals[0] if self.signals else 0
 
-    def may_go_on(self) -> bool:
-        """Tell whether jobs may be left that have not ended."""
+    def has_unfinished_jobs(self) -> bool:
+        """Return whether unfinished jobs may be left."""
         return self.submitting or not self.leftover.keys() <= self.ended
 
-    def name_leftover(self) -> None:
-        """Say how the jobs that may still be there can be found."""
+    def report_leftover(self) -> None:
+        """Report how to find the jobs that may be left."""
         if self.submitting:
-            say(f"jobs may have been started with the tag {self.spec.tag}")
+            print_message(f"jobs may have been started with the tag {self.spec.tag}")
         elif self.leftover:
-            say(f"{_jobs(len(self.leftover))} left on the resource, with the tag {self.spec.tag}:")
+            print_message(
+                f"{_format_job_count(len(self.leftover))} left on the resource, with the tag {self.spec.tag}:"
+            )
             for index, handle in sorted(self.leftover.items()):
-                say(f"copy {index}: {handle.model_dump_json()}")
+                print_message(f"copy {index}: {handle.model_dump_json()}")
 
-    def _listen(self) -> None:
+    def _listen_for_signals(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- a coroutine runs in a task
 
-        def received(number: int) -> None:
+        def handle_signal(number: int) -> None:
             if time.monotonic() - self.last_signal > ONE_SIGNAL:
                 self.last_signal = time.monotonic()
                 self.signals.append(number)
@@ -165,8 +168,8 @@ class _Run:
 
         for number in (
             each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN
-        ):  # HUP is, under nohup(1)
-            asyncio.get_running_loop().add_signal_handler(number, received, number)
+        ):  # nohup(1) ignores HUP
+            asyncio.get_running_loop().add_signal_handler(number, handle_signal, number)
 
     async def _submit(self) -> None:
         self.submitting = True
@@ -179,91 +182,93 @@ class _Run:
             self.submitting = not error.refused
             raise
         self.submitting = False
-        self._keep(submission.handles)
+        self._set_handles(submission.handles)
         for index, failure in sorted(submission.failures.items()):
-            say(f"copy {index} was not started: {failure.reason}")
+            print_message(f"copy {index} was not started: {failure.reason}")
             self.codes[index] = 1
 
-    def _keep(self, handles: Mapping[int, JobHandle]) -> None:
+    def _set_handles(self, handles: Mapping[int, JobHandle]) -> None:
         self.handles, self.leftover = dict(handles), dict(handles)
 
-    async def _wait(self) -> Mapping[JobHandle, JobStatus]:
+    async def _wait_for_jobs(self) -> Mapping[JobHandle, JobStatus]:
         pause, doubted_since = _FIRST_PAUSE, math.inf
-        with _progress(len(self.handles)) as show:
+        with _show_progress(len(self.handles)) as show:
             while True:
-                statuses = await self._status()
+                statuses = await self._poll()
                 show(statuses.values())
-                going = [status for status in statuses.values() if not _settled(status)]
-                doubted_since = min(doubted_since, time.monotonic()) if _all_unknown(going) else math.inf
-                if not going or self._given_up(len(going), doubted_since):
+                going = [status for status in statuses.values() if not _is_finished(status)]
+                doubted_since = min(doubted_since, time.monotonic()) if _are_all_unknown(going) else math.inf
+                if not going or self._has_timed_out(len(going), doubted_since):
                     return statuses
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _given_up(self, going: int, doubted_since: float) -> bool:
+    def _has_timed_out(self, going: int, doubted_since: float) -> bool:
         late = time.monotonic() - doubted_since >= UNKNOWN_FOR
         if late:
-            say(f"nothing is known of {_jobs(going)} for {UNKNOWN_FOR:g} s: gave up waiting")
+            print_message(f"{_format_job_count(going)} UNKNOWN for {UNKNOWN_FOR:g} s: timed out")
         return late
 
-    async def _status(self) -> Mapping[JobHandle, JobStatus]:
+    async def _poll(self) -> Mapping[JobHandle, JobStatus]:
         for pause in _PATIENCE:
             try:
                 return await self.backend.status(self.handles.values())
             except ResourceError as error:
                 if not error.retryable:
                     raise
-                say(f"{error}; asking again in {pause} s")
+                print_message(f"{error}; asking again in {pause} s")
                 await asyncio.sleep(pause)
         return await self.backend.status(self.handles.values())
 
     async def _kill(self) -> None:
         if self.submitting and isinstance(self.backend, Findable):
-            self._keep(dict(enumerate(await self.backend.find(str(self.spec.tag)))))
+            self._set_handles(dict(enumerate(await self.backend.find(str(self.spec.tag)))))
             self.submitting = False
         if not self.handles:
-            raise asyncio.CancelledError  # before the first job, or they cannot be found: run() says which
+            raise asyncio.CancelledError  # no job has started, or none can be found: run() reports which
         if not isinstance(self.backend, Cancellable):
-            say("interrupted, and this backend cannot kill: the jobs go on")
+            print_message("interrupted, and this backend cannot kill: the jobs go on")
             raise asyncio.CancelledError
-        say(f"interrupted: killing {_jobs(len(self.handles))}; interrupt again to give up")
+        print_message(f"interrupted: killing {_format_job_count(len(self.handles))}; interrupt again to give up")
         outcomes = await self.backend.kill(self.handles.values())
         for index, handle in self.handles.items():
             if not outcomes[handle].ok:
-                say(f"copy {index} was not killed: {outcomes[handle].reason} {outcomes[handle].detail or ''}".rstrip())
+                print_message(
+                    f"copy {index} was not killed: {outcomes[handle].reason} {outcomes[handle].detail or ''}".rstrip()
+                )
 
-    def _judge(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
+    def _record_codes(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
         for index, handle in self.handles.items():
             status = statuses[handle]
-            self.codes[index] = _code(status)
-            if _settled(status):
+            self.codes[index] = _get_exit_code(status)
+            if _is_finished(status):
                 self.ended.add(index)
             if status.state is not JobState.DONE:
-                say(f"copy {index}: {_words(status)}")
+                print_message(f"copy {index}: {_describe(status)}")
 
-    async def _collect(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
+    async def _fetch_output(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
         if not isinstance(self.backend, OutputRetriever):
-            say("this backend brings no output back; nothing was purged")
+            print_message("this backend cannot fetch output; no job was purged")
             return
-        with _destination(self.output) as dest:
+        with _open_destination(self.output) as dest:
             ended = {index: self.handles[index] for index in sorted(self.ended)}
             outputs = await self.backend.fetch_output(ended.values(), dest)
             for index, handle in ended.items():
-                self._deliver(index, statuses[handle], outputs[handle])
+                self._show_output(index, statuses[handle], outputs[handle])
             sys.stdout.flush()
         await self._purge([index for index, handle in ended.items() if outputs[handle].ok])
 
-    def _deliver(self, index: int, status: JobStatus, output: JobOutput) -> None:
+    def _show_output(self, index: int, status: JobStatus, output: JobOutput) -> None:
         if not output.ok:
-            say(f"copy {index}: its output did not come: {output.reason}")
+            print_message(f"copy {index}: its output could not be fetched: {output.reason}")
             self.codes[index] = self.codes[index] or 1
         if self.copies > 1 and self.output is not None:
-            print(plain(f"copy {index}: {status.state}: {output.stdout or '-'} {output.stderr or '-'}"))
+            print(escape_unprintable(f"copy {index}: {status.state}: {output.stdout or '-'} {output.stderr or '-'}"))
             return
         prefix = f"{index}: ".encode() if self.copies > 1 else b""
         for path, stream in ((output.stdout, sys.stdout), (output.stderr, sys.stderr)):
             if path is not None:
-                _print(path, stream.buffer, prefix)
+                _copy_stream(path, stream.buffer, prefix)
 
     async def _purge(self, safe: Sequence[int]) -> None:
         if not safe or not isinstance(self.backend, Purgeable):
@@ -272,24 +277,24 @@ class _Run:
         purged = [index for index in safe if outcomes[self.handles[index]].ok]
         for index in purged:
             del self.leftover[index]
-        say(f"the output is here; purged {_jobs(len(purged))} from the resource")
+        print_message(f"the output is here; purged {_format_job_count(len(purged))} from the resource")
 
 
-def _settled(status: JobStatus) -> bool:
+def _is_finished(status: JobStatus) -> bool:
     return status.state.final or (status.state is JobState.UNKNOWN and status.reason in _GONE)
 
 
-def _all_unknown(statuses: Sequence[JobStatus]) -> bool:
+def _are_all_unknown(statuses: Sequence[JobStatus]) -> bool:
     return all(status.state is JobState.UNKNOWN for status in statuses)
 
 
-def _code(status: JobStatus) -> int:
+def _get_exit_code(status: JobStatus) -> int:
     if status.state is JobState.DONE:
         return 0
     return 128 + status.signal if status.signal else status.exit_code or 1
 
 
-def _words(status: JobStatus) -> str:
+def _describe(status: JobStatus) -> str:
     facts = (
         f"exit code {status.exit_code}" if status.exit_code is not None else None,
         f"signal {status.signal}" if status.signal is not None else None,
@@ -299,16 +304,16 @@ def _words(status: JobStatus) -> str:
     return ", ".join([str(status.state), *(fact for fact in facts if fact)])
 
 
-def _totals(statuses: Iterable[JobStatus]) -> str:
+def _format_totals(statuses: Iterable[JobStatus]) -> str:
     counts = Counter(status.state for status in statuses)
     return ", ".join(f"{counts[state]} {state}" for state in JobState if counts[state]) or "none"
 
 
-def _jobs(number: int) -> str:
+def _format_job_count(number: int) -> str:
     return f"{number} job{'' if number == 1 else 's'}"
 
 
-def _print(path: Path, stream: BinaryIO, prefix: bytes) -> None:
+def _copy_stream(path: Path, stream: BinaryIO, prefix: bytes) -> None:
     with path.open("rb") as written:
         if not prefix:
             shutil.copyfileobj(written, stream)
@@ -317,7 +322,7 @@ def _print(path: Path, stream: BinaryIO, prefix: bytes) -> None:
 
 
 @contextmanager
-def _destination(output: Path | None) -> Generator[Path, None, None]:
+def _open_destination(output: Path | None) -> Generator[Path, None, None]:
     if output is not None:
         yield output
         return
@@ -326,11 +331,11 @@ def _destination(output: Path | None) -> Generator[Path, None, None]:
 
 
 @contextmanager
-def _progress(total: int) -> Generator[Callable[[Iterable[JobStatus]], None], None, None]:
-    """Show where the jobs are: a live line on a terminal, elsewhere a line whenever the numbers change."""
+def _show_progress(total: int) -> Generator[Callable[[Iterable[JobStatus]], None], None, None]:
+    """Show the states of the jobs: in a live line on a terminal, elsewhere in a new line for each change."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines()
+        yield _print_changes()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -338,19 +343,19 @@ def _progress(total: int) -> Generator[Callable[[Iterable[JobStatus]], None], No
 
         def show(statuses: Iterable[JobStatus]) -> None:
             now = list(statuses)
-            progress.update(bar, description=_totals(now), completed=sum(map(_settled, now)))
+            progress.update(bar, description=_format_totals(now), completed=sum(map(_is_finished, now)))
 
         yield show
 
 
-def _lines() -> Callable[[Iterable[JobStatus]], None]:
-    told = ""
+def _print_changes() -> Callable[[Iterable[JobStatus]], None]:
+    last = ""
 
     def show(statuses: Iterable[JobStatus]) -> None:
-        nonlocal told
-        now = _totals(statuses)
-        if now != told:
-            say(now)
-        told = now
+        nonlocal last
+        now = _format_totals(statuses)
+        if now != last:
+            print_message(now)
+        last = now
 
     return show

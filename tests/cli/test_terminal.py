@@ -1,4 +1,4 @@
-"""What the commands say, as a terminal shows it."""
+"""Tests of the output of commands on a terminal."""
 
 import os
 import pty
@@ -10,27 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.cli.words import fitted
+from intercede.cli.terminal import wrap_text
 
 
 @given(st.lists(st.text("ab-.:", min_size=1, max_size=30), min_size=1, max_size=12), st.integers(20, 60))
 def test_lines_are_broken_between_words(words: list[str], width: int) -> None:
-    """No word is broken, none is lost, and a line is too long only where one word is."""
-    shown = fitted(" ".join(words), width)
+    """Wrapping keeps every word whole; a line is too long only if a single word is."""
+    shown = wrap_text(" ".join(words), width)
 
     assert shown.split() == words
     assert all(len(line) <= width or len(line.split()) == 1 for line in shown.split("\n"))
 
 
-def test_what_fits_is_left_as_it_is() -> None:
-    """Columns, blanks and empty lines of a table that fits are kept."""
-    assert fitted("a   b\n\n    c", 10) == "a   b\n\n    c"
+def test_text_that_fits_is_unchanged() -> None:
+    """Columns, spaces and empty lines of a table that fits are kept."""
+    assert wrap_text("a   b\n\n    c", 10) == "a   b\n\n    c"
 
 
 def read(terminal: int) -> str:
-    """Read what is written to a terminal, until nobody has it open any more."""
+    """Read the output of a terminal until every process has closed it."""
     data = b""
-    with os.fdopen(terminal, "rb", buffering=0) as opened, suppress(OSError):  # EIO is how a terminal ends
+    with os.fdopen(terminal, "rb", buffering=0) as opened, suppress(OSError):  # a closed terminal raises EIO
         while some := opened.read(4096):
             data += some
     return data.decode()
@@ -44,12 +44,12 @@ def read(terminal: int) -> str:
     ],
 )
 def test_no_word_is_broken_on_a_narrow_terminal(command: list[str]) -> None:
-    """What follows the checks, as the verdict, and the table of plugins fit into the columns that there are."""
-    ours, theirs = pty.openpty()
+    """The verdict of a check and the table of plugins fit into the columns of the terminal."""
+    controller, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": "60", "TERM": "dumb", "NO_COLOR": "1"}
-    with subprocess.Popen([sys.executable, *command], stdout=theirs, env=environment) as started:
-        os.close(theirs)
-        shown = read(ours).splitlines()
+    with subprocess.Popen([sys.executable, *command], stdout=terminal, env=environment) as started:
+        os.close(terminal)
+        shown = read(controller).splitlines()
     assert started.returncode == 0
 
     assert any("intercede" in line for line in shown)
