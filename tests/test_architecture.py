@@ -1,8 +1,10 @@
 """The house: who may import whom, what each door loads, and what is public."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -215,3 +217,80 @@ def test_a_loop_of_its_own_has_a_reason() -> None:
         if " # " not in lines[node.lineno - 1]
     ]
     assert unsaid == []
+
+
+SCRIPTS = {path.relative_to(SRC / "intercede"): path.read_text() for path in sorted(SRC.rglob("*.sh"))}
+#: What a fragment may use of intercede: the functions, and what they set.
+API = {"ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids", "ic_end", "ic_number", "ic_api"}
+#: Words of the files that batch keeps in a submission's directory; of those only the wrapper is for schedulers.
+PRIVATE_FILES = (
+    r"copies/|finals?\b|natives\b|secrets\b|/exit\b|/work\b|\bsubmitt(?:ing|ed)\b|\bqueuer\b|\bpayload\b|/killed\b"
+)
+
+
+def code_of(text: str) -> str:
+    """Leave comments out."""
+    return re.sub(r"(^|(?<=\s))#.*", "", text, flags=re.MULTILINE)
+
+
+def functions_of(text: str) -> list[str]:
+    """Return the functions that a script defines."""
+    return re.findall(r"^([A-Za-z_]\w*)\(\) \{", text, re.MULTILINE)
+
+
+def scripts_of(folder: str) -> dict[str, str]:
+    """Return the scripts of a part, by their names, without comments."""
+    return {path.name: code_of(text) for path, text in SCRIPTS.items() if path.parts[0] == folder}
+
+
+def test_batch_names_no_scheduler() -> None:
+    """Neither by its name, nor by a command or a variable of its own; nor do its Python modules."""
+    modules = {path.name: path.read_text() for path in MODULES if part_of(path) == "batch"}
+    named = re.compile(
+        r"\b(slurm|condor|pbs|lsf|oar|arc|(SLURM|SBATCH|BSUB|PBS|_CONDOR)_\w*|s(batch|queue|acct|cancel))\b",
+        re.IGNORECASE,
+    )
+
+    assert {
+        name: found[0] for name, text in {**scripts_of("batch"), **modules}.items() if (found := named.search(text))
+    } == {}
+
+
+def test_no_function_is_defined_in_two_scripts_that_can_meet() -> None:
+    """Batch's scripts run in one shell with each other and with a fragment; a scheduler's scripts with each other."""
+    scripts = scripts_of("schedulers")
+    schedulers = {name.partition(".")[0] for name in scripts}
+    families = [{name: text for name, text in scripts.items() if name.startswith(f"{each}.")} for each in schedulers]
+    for family in [scripts_of("batch"), *families]:
+        defined = Counter(name for text in family.values() for name in functions_of(text))
+        assert [name for name, times in defined.items() if times > 1] == []
+
+
+def test_all_functions_of_batch_but_the_api_are_private() -> None:
+    """They begin with _ic_, so that no scheduler's function or command has such a name by accident."""
+    scripts = scripts_of("batch")
+    api = {name for name in functions_of(scripts["api.sh"]) if not name.startswith("_ic_")}
+    others = [name for text in scripts.values() for name in functions_of(text) if name not in api]
+
+    assert api == API - {"ic_end", "ic_number", "ic_api"}
+    assert [name for name in others if not name.startswith("_ic_")] == []
+
+
+@pytest.mark.parametrize("name", scripts_of("schedulers"))
+def test_a_scheduler_s_script_uses_the_api_and_no_file_of_batch_s(name: str) -> None:
+    """As every stranger's: what it names of intercede is documented, it defines none of that, and reads or writes no private file."""
+    text = scripts_of("schedulers")[name]
+    ours = set(re.findall(r"(?<![\w-])_?ic_\w+", text))
+
+    assert ours <= API
+    assert [each for each in functions_of(text) if each in API] == []
+    assert re.findall(PRIVATE_FILES, re.sub(r"\bic_\w+", "", text)) == []
+
+
+def test_the_reference_describes_the_whole_api() -> None:
+    """docs/reference/types.md has a row for each function, and names what they set."""
+    section = (
+        (DOCS / "reference/types.md").read_text().split("### Functions that a fragment may call")[1].split("\n### ")[0]
+    )
+
+    assert {name for name in API if f"`{name}" not in section and f"`${name}" not in section} == set()

@@ -15,7 +15,7 @@ from pydantic import SecretBytes
 from tests.prefixed import Prefixed, variables
 
 from intercede.batch import BatchBackend
-from intercede.batch.shell import text_of
+from intercede.batch.api import text_of
 from intercede.contract.backend import CAPABILITIES, capabilities
 from intercede.contract.errors import (
     ConfigError,
@@ -229,9 +229,9 @@ async def test_variables_of_any_name_change_nothing_but_the_payload(
     site: Site, backend: BatchBackend, tmp_path: Path, own: bool
 ) -> None:
     """Also those that the wrapper uses itself: its redirections, its program, its record."""
-    (tmp_path / "run").write_text('printf %s "$ic_stdout$ic_top$ic_what"; echo err >&2; exit 3\n')
+    (tmp_path / "run").write_text('printf %s "$_ic_stdout$_ic_top$_ic_what"; echo err >&2; exit 3\n')
     names = ["stdout", "stderr", "top", "what", "code", "signal", "attempt", "native", "host", "now", "boot", "command"]
-    environment = {f"ic_{name}": "v" for name in names}
+    environment = {f"_ic_{name}": "v" for name in names}
     spec = SubmissionSpec(executable=tmp_path / "run", environment={} if own else environment)
     handle = (await backend.submit(spec, [CopyVars(environment=environment if own else {})])).handles[0]
     assert (await finish(backend, [handle]))[handle].exit_code == 3

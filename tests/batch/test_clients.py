@@ -12,7 +12,7 @@ from pydantic import SecretBytes
 from tests.prefixed import Prefixed
 
 from intercede.batch import BatchBackend
-from intercede.batch.shell import text_of
+from intercede.batch.api import text_of
 from intercede.contract.errors import LimitError, NotOpenError, SchedulerError, TransportError
 from intercede.contract.job import CopyFailure, CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -507,7 +507,9 @@ async def test_who_asks_while_the_backend_is_left_is_told_so_and_the_transport_i
         await asking
 
 
-QUEUER = "at_hand; process self; printf '%s\\n' \"$machine $process\" >queuer; echo ready; read -r _"
+QUEUER = (
+    "_ic_find_machine; _ic_identify_process self; printf '%s\\n' \"$machine $process\" >queuer; echo ready; read -r _"
+)
 
 
 @pytest.mark.needs("unshare")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import intercede.batch
+from intercede.batch.api import api_of
 from intercede.batch.archive import Member
 from intercede.batch.submission import Package
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
@@ -46,10 +47,12 @@ def shellcheck(text: str, *, ignored: str) -> str:
 @pytest.mark.parametrize("verb", [["settle"], ["kill"], ["purge"], ["find", "counts"], ["diagnostics"], ["fetch"]])
 def test_each_whole_script_is_clean(verb: list[str]) -> None:
     """Put together as it is sent, every variable is assigned somewhere."""
-    parts = ["prelude", "tidy", "records", *verb]
-    given = 'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 anyway=\neach() { "$1" a 0; }'
+    parts = ["prelude", "api", "tidy", "records", *verb]
+    given = (
+        'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 anyway=\n_ic_patterns=\n_ic_each() { "$1" a 0; }'
+    )
     text = "\n".join([given, *((HERE / f"{part}.sh").read_text() for part in parts)])
-    # Sourced: the payload's file, which the next test checks, sets ic_stdout and ic_stderr.
+    # Sourced: the payload's file, which the next test checks, sets _ic_stdout and _ic_stderr.
     assert (
         shellcheck(text, ignored="SC1090,SC1091,SC2034,SC2317,SC2329" + (",SC2154" if "diagnostics" in verb else ""))
         == ""
@@ -73,7 +76,7 @@ def rendered(tmp_path: Path) -> list[Member]:
         stdout="o'o",
     )
     copies = [CopyVars.model_validate({"environment": {"B": "`"}, "secrets": {"k'": b"s"}}) for _ in range(3)]
-    return list(Package(spec, copies, BATCH).members(FRAGMENTS["direct.submit"]))
+    return list(Package(spec, copies, BATCH).members(FRAGMENTS["direct.submit"], api_of(SCHEDULERS["direct"])))
 
 
 def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from tests.tools import each_tool
 
+from intercede.batch.api import text_of
 from intercede.batch.backend import BatchBackend
-from intercede.batch.shell import text_of
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Resources, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
@@ -36,8 +36,8 @@ class Wrapped:
         self.root, self.shell = root, shell
         (root / "wrapper").write_text(text_of("wrapper"))
         command = 'exec sh ../payload </dev/null >"$1" 2>"$2"'
-        functions = f"ic_environment() {{ :; }}\nic_command() {{\n{command}\n}}\n"
-        (root / "payload").write_text(f"ic_stdout=../stdout ic_stderr=../stderr\n{functions}")
+        functions = f"_ic_set_environment() {{ :; }}\n_ic_become() {{\n{command}\n}}\n"
+        (root / "payload").write_text(f"_ic_stdout=../stdout _ic_stderr=../stderr\n{functions}")
 
     def copy(self, index: int) -> Path:
         """Return where a copy lies."""

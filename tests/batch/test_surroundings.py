@@ -19,10 +19,10 @@ class Exporting(DirectScheduler):
     """Hands its tool's environment on to payloads, as batch systems do, and writes down what the tool sees."""
 
     def submit_script(self, batch: Batch) -> str:
-        """Start the runner by `native`."""
-        script = super().submit_script(batch).replace("    setsid setsid sh", "    native setsid setsid sh")
-        assert "native" in script
-        return f"native sh -c {_quoted(f'printf {SEEN} >tool')}\n{script}"
+        """Start the runner by `ic_tool`."""
+        script = super().submit_script(batch).replace("    setsid setsid sh", "    ic_tool setsid setsid sh")
+        assert "ic_tool setsid" in script
+        return f"ic_tool sh -c {_quoted(f'printf {SEEN} >tool')}\n{script}"
 
 
 def _quoted(text: str) -> str:
@@ -31,7 +31,7 @@ def _quoted(text: str) -> str:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("locale", ["C.UTF-8", None])
-async def test_a_native_tool_is_run_plainly_and_payloads_do_not_notice(
+async def test_a_scheduler_s_tool_is_run_plainly_and_payloads_do_not_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str | None
 ) -> None:
     """Neither its options nor its language come from the environment, and that reaches no payload."""

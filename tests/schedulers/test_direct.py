@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intercede.batch.api import api_of, write_program
 from intercede.batch.layout import new_stamp
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
@@ -18,6 +19,7 @@ from intercede.contract.scheduler import Batch, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 
+API = api_of(DirectScheduler())
 STAMP = new_stamp()  # another one in each process: what a copy starts is known by it, on the whole machine
 SECONDS = 60  # a bound, on a loaded machine
 
@@ -40,20 +42,21 @@ class Place:
         self.here = root / STAMP
         self.here.mkdir()
 
-    def run(self, script: str, ids: list[str] | None = None, *, here: bool = False) -> CommandResult:
+    def run(self, script: str, ids: list[str] | None = None, *, here: bool = False, copies: int = 1) -> CommandResult:
         """Run a fragment as a batch backend would."""
+        program = write_program("submit" if here else "status", API, script, copies)
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids or []))
         environment = {**os.environ, "IC_IDS": str(self.root / "ids")}
         cwd = self.here if here else self.root
         result = subprocess.run(
-            ["sh", "-c", script], cwd=cwd, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
+            ["sh", "-c", program], cwd=cwd, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
         )
         return CommandResult(returncode=result.returncode, stdout=result.stdout, stderr=result.stderr)
 
     def start(self, scheduler: DirectScheduler, wrapper: str, submission: Batch) -> list[str]:
         """Start a submission; return its ids."""
         (self.here / "wrapper").write_text(wrapper)
-        result = self.run(scheduler.submit_script(submission), here=True)
+        result = self.run(scheduler.submit_script(submission), here=True, copies=submission.copies)
         return list(scheduler.parse_submit(submission, result).ids.values())
 
     def words(self, scheduler: DirectScheduler, ids: list[str]) -> list[str | None]:

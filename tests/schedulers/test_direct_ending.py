@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests import nested
-from tests.schedulers.test_direct import SECONDS, STAMP, Place, batch, processes, until
+from tests.schedulers.test_direct import API, SECONDS, STAMP, Place, batch, processes, until
 
+from intercede.batch.api import write_program
 from intercede.batch.layout import new_stamp
 from intercede.contract.errors import SchedulerError
 from intercede.contract.job import JobState
@@ -167,8 +168,7 @@ def test_what_a_copy_submits_is_no_part_of_it(place: Place) -> None:
     other.here.mkdir()
     (other.here / "wrapper").write_text(f": >up; exec sleep {LONG}")
     (other.here / "submit").write_text(
-        (Path(__file__).parents[2] / "src/intercede/batch/prelude.sh").read_text()
-        + inner.submit_script(batch(1).model_copy(update={"stamp": new_stamp()}))
+        write_program("submit", API, inner.submit_script(batch(1).model_copy(update={"stamp": new_stamp()})))
     )
     scheduler = DirectScheduler(slots=1, grace_s=0)
     ids = place.start(scheduler, f"(cd inner && sh ./submit); sleep {LONG}", batch(1))
@@ -187,7 +187,7 @@ def elsewhere(place: Place, script: str, ids: list[str], *prefix: str) -> Comman
     (place.root / "ids").write_text("".join(f"{each}\n" for each in ids))
     environment = {**os.environ, "IC_IDS": str(place.root / "ids")}
     result = subprocess.run(
-        [*prefix, "sh", "-c", script],
+        [*prefix, "sh", "-c", write_program("status", API, script)],
         cwd=place.root,
         env=environment,
         capture_output=True,

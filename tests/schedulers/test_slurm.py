@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tools import each_tool, is_installed
 
+from intercede.batch.api import api_of, write_program
 from intercede.contract.errors import ConfigError, LimitError, SchedulerError
 from intercede.contract.job import JobState, JobStatus, Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -28,7 +29,7 @@ from intercede.schedulers.slurm import SlurmScheduler
 T = TypeVar("T")
 STAMP = "a" * 13
 OURS = f"ic-{STAMP}-0"
-PRELUDE = (Path(slurm.__file__).parents[1] / "batch" / "prelude.sh").read_text()
+API = api_of(SlurmScheduler())
 RECORDED = Path(slurm.__file__).parent / "recordings" / "slurm"
 ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
 VERSIONS = sorted(path.parent.name for path in ANSWERS.glob("*/answers.json"))
@@ -101,9 +102,10 @@ class Place:
             "STUBS": str(self.stubs),
             "PATH": f"{self.stubs / 'bin'}:{os.environ['PATH']}",
         }
-        inside = "ic_sbatch()" in fragment
+        inside = "slurm_sbatch()" in fragment
+        program = write_program("submit" if inside else "status", API, fragment)
         ended = subprocess.run(
-            [*self.shell, "-c", f"{PRELUDE}\n{'' if inside else 'plain'}\n{fragment}"],
+            [*self.shell, "-c", program],
             cwd=self.root / stamp if inside else self.root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -967,7 +969,8 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
     """Who queues may be slow: of its later arrays nobody knew, so none is queued."""
     scheduler = SlurmScheduler(max_array_size=2)
     listing = place.stubs / "list"
-    listing.write_text(f"cd {place.root}\nIC_FENCE=yes\n{PRELUDE}\n{scheduler.list_script(STAMP)}")
+    fragment = f"IC_FENCE=yes\n{scheduler.list_script(STAMP)}"
+    listing.write_text(f"cd {place.root}\n{write_program('list', API, fragment)}")
     place.answer("sbatch", f"echo 17; {shlex.join(place.shell)} {listing} >{place.stubs}/told")
     place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from intercede.batch.api import api_of
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
@@ -25,6 +26,7 @@ GOOD: dict[str, object] = {
     "expected": {"17.0": {"state": "RUNNING", "native": "R"}},
 }  # fmt: skip
 
+API = api_of(PlainQueue())
 Make = Callable[..., object]
 
 
@@ -162,28 +164,28 @@ class TestSandbox:
     def test_commands_are_stubs_that_note_their_arguments(self, tmp_path: Path) -> None:
         """Byte for byte, also by their absolute path."""
         text = "sbatch -p 'two words' ''\n/usr/bin/touch made\nshutdown -h \"$(cat \"$IC_IDS\")\""
-        run = sandbox.Sandbox(tmp_path, [text]).run(text, ["17;x"], inside=False)
+        run = sandbox.Sandbox(tmp_path, [text], API).run("status", text, ["17;x"])
         assert run == [["sbatch", "-p", "two words", ""], ["shutdown", "-h", "17;x"]]
         assert (tmp_path / "root/made").exists()
 
     def test_a_syntax_error_is_told(self, tmp_path: Path) -> None:
         """In the shell's words."""
-        place = sandbox.Sandbox(tmp_path, [])
+        place = sandbox.Sandbox(tmp_path, [], API)
         assert place.read("plainq list") == ""
         assert place.read("for") != ""
 
     def test_what_runs_or_writes_the_canary_is_seen(self, tmp_path: Path) -> None:
         """And what expands a pattern."""
-        place = sandbox.Sandbox(tmp_path, ["plainq"])
+        place = sandbox.Sandbox(tmp_path, ["plainq"], API)
         for text in (f"eval '{sandbox.CANARY}'", f"true >{sandbox.CANARY}", "plainq [x]globbed"):
-            assert place.struck(place.run(text, inside=True))
-        assert not place.struck(place.run("plainq '[x]globbed'", inside=True))
+            assert place.struck(place.run("submit", text))
+        assert not place.struck(place.run("submit", "plainq '[x]globbed'"))
 
     def test_a_fragment_that_waits_for_ever_is_ended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Stubs answer nothing, so that it may."""
         monkeypatch.setattr(sandbox, "_SECONDS", 1.0)
-        place = sandbox.Sandbox(tmp_path, ["plainq"])
-        assert place.run("plainq once\nwhile :; do :; done", inside=False) == [["plainq", "once"]]
+        place = sandbox.Sandbox(tmp_path, ["plainq"], API)
+        assert place.run("status", "plainq once\nwhile :; do :; done") == [["plainq", "once"]]
 
 
 class Counted(DirectScheduler):

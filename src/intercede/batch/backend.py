@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from intercede.batch.api import api_of, call, text_of
 from intercede.batch.aside import aside
 from intercede.batch.fetching import Limits, Parcel
 from intercede.batch.framing import Answer
@@ -18,7 +19,7 @@ from intercede.batch.options import LONGEST, MOST, hinted, within
 from intercede.batch.parsing import checked, parsing
 from intercede.batch.polls import Polls
 from intercede.batch.records import FOREIGN, Record
-from intercede.batch.shell import Shell, call, text_of
+from intercede.batch.shell import Shell
 from intercede.batch.station import Look, Station, lines_of, said_of, settling
 from intercede.batch.submission import Package, quoted_tag
 from intercede.contract.errors import (
@@ -51,7 +52,7 @@ __all__ = ["BatchBackend"]
 
 V = TypeVar("V")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
-_DISCARD = "frame purged purge\nsweep"
+_DISCARD = "_ic_frame purged _ic_purge\n_ic_sweep"
 _MIN_POLL_INTERVAL = 5.0
 _IN_FLIGHT = 8
 _MOST_SHOWN = 65536
@@ -113,6 +114,7 @@ class BatchBackend:
             )
         self._transport = transport
         self._scheduler = scheduler
+        self._api = api_of(scheduler)
         self._root = root
         self._given = resource
         self._resource = resource or ""
@@ -158,7 +160,7 @@ class BatchBackend:
                 await self._transport.__aexit__(exc_type, exc, traceback)
 
     async def _open(self) -> "_Opened":
-        shell = Shell(self._transport, self._in_flight)
+        shell = Shell(self._transport, self._in_flight, self._api)
         values = f"root={shlex.quote(self._root or '')}\nresource={secrets.token_hex(8)}"
         answer = await shell.run([values, text_of("enter")])
         frame = answer.frame("enter")
@@ -196,7 +198,7 @@ class BatchBackend:
         package.check()
         fragment = self._scheduler.submit_script(batch)
         try:
-            answer = await opened.shell.unpack(batch.stamp, package.members(fragment))
+            answer = await opened.shell.unpack(batch.stamp, package.members(fragment, self._api))
             _see_that_it_runs(answer, opened.shell.root, spec)
             queued = await aside(len(every), self._queued, batch, answer.frame("answer"))
         except InvalidSpecError:
@@ -274,7 +276,7 @@ class BatchBackend:
         return await self._each(handles, partial(self._killed, self._station()), OpOutcome(ok=False, reason="foreign"))
 
     async def _killed(self, station: Station, jobs: list[Job]) -> dict[Job, OpOutcome]:
-        ending = call("end_copies", self._scheduler.kill_script(), self._scheduler.status_script())
+        ending = call("_ic_end_copies", self._scheduler.kill_script(), self._scheduler.status_script())
         answer = await station.ask(jobs, text_of("kill"), ending)
         look = await station.read(answer)
         if await station.learn(look.unnamed):
@@ -319,8 +321,8 @@ class BatchBackend:
         """Compare the tags there: one command, and more for a submission whose answer was lost."""
         station = self._station()
         doubtful = sorted(self._doubtful)
-        fences = [call("fence", stamp) for stamp in doubtful]
-        search = call("frame", "records", "tagged", quoted_tag(tag), "tell")
+        fences = [call("_ic_fence", stamp) for stamp in doubtful]
+        search = call("_ic_frame", "records", "_ic_call_with_tagged", quoted_tag(tag), "_ic_tell_copies")
         parts = [text_of("find"), "every_id=yes", *fences, search]
         look = await station.read(await station.ask((), *parts, calls=""))
         self._doubtful.difference_update(doubtful)
@@ -337,7 +339,7 @@ class BatchBackend:
         return await self._each(handles, partial(self._shown, self._station()), Diagnostics(text=""))
 
     async def _shown(self, station: Station, jobs: list[Job]) -> dict[Job, Diagnostics]:
-        answer = await station.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "each show")
+        answer = await station.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "_ic_each _ic_show_output")
         names = {job: f"{job.stamp}.{job.copy}" for job in jobs}
         data = {job: answer.frame(name).stdout for job, name in names.items() if name in answer}
         return {job: Diagnostics(text=data.get(job, b"").decode("utf-8", "replace")) for job in jobs}

@@ -1,9 +1,9 @@
 # Every submission and every copy of ours. shellcheck shell=sh
 open_only=yes
-each() {
-    for ic_place in ./*/copies; do
-        [ -d "$ic_place" ] || continue
-        ic_place=${ic_place#./}
-        copies "${ic_place%/copies}" "$1"
+_ic_each() {
+    for _ic_place in ./*/copies; do
+        [ -d "$_ic_place" ] || continue
+        _ic_place=${_ic_place#./}
+        _ic_call_with_copies "${_ic_place%/copies}" "$1"
     done
 }

@@ -1,16 +1,16 @@
 # shellcheck shell=sh
-# show STAMP INDEX...: the end of what each copy wrote, between marks of its own.
-show() {
+# _ic_show_output STAMP INDEX...: the end of what each copy wrote, between marks of its own.
+_ic_show_output() {
     stamp=$1
     shift
     for index; do
-        [ ! -d "./$stamp/copies/$index/work" ] || frame "$stamp.$index" written "./$stamp/copies/$index/work"
+        [ ! -d "./$stamp/copies/$index/work" ] || _ic_frame "$stamp.$index" _ic_print_output "./$stamp/copies/$index/work"
     done
 }
 
-written() {
+_ic_print_output() {
     cd "$1" && . ../../../payload || exit
-    for file in "$ic_stdout" "$ic_stderr"; do
+    for file in "$_ic_stdout" "$_ic_stderr"; do
         [ ! -f "$file" ] || [ ! -s "$file" ] || [ -L "$file" ] || tail -c "$most" "$file"
     done
 }

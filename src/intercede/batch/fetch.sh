@@ -79,28 +79,28 @@ END {
     print "whole" >(ENVIRON["IC_PARCEL"] "/report")
 }'
 
-# clock: sets now, in seconds since whenever.
-clock() {
+# _ic_read_uptime: sets now, in seconds since whenever.
+_ic_read_uptime() {
     { read -r now _ </proc/uptime; } 2>/dev/null || now=$(date +%s)
     now=${now%.*}
 }
 
-# bounded COMMAND...: run it for as long as is left of the time for all of them.
-bounded() {
-    clock
+# _ic_run_bounded COMMAND...: run it for as long as is left of the time for all of them.
+_ic_run_bounded() {
+    _ic_read_uptime
     left=$((deadline - now))
     [ "$left" -gt 0 ] || return 124
-    if [ -n "$timeout" ]; then timeout "$left" "$@"; else watched "$@"; fi
+    if [ -n "$timeout" ]; then timeout "$left" "$@"; else _ic_run_watched "$@"; fi
 }
 
-# timed: sets timeout where there is one that tells how its command ended: toybox's (0.8.8) says 127, more often than not.
-timed() {
+# _ic_find_timeout: sets timeout where there is one that tells how its command ended: toybox's (0.8.8) says 127, more often than not.
+_ic_find_timeout() {
     timeout=
     ! command -v timeout >/dev/null || case $(timeout --version 2>&1) in *toybox*) ;; *) timeout=yes ;; esac
 }
 
-# watched COMMAND...: for where there is none.
-watched() {
+# _ic_run_watched COMMAND...: for where there is none.
+_ic_run_watched() {
     "$@" &
     worker=$!
     {
@@ -117,9 +117,9 @@ watched() {
     return "$1"
 }
 
-# ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies, or for so many
+# _ic_list_ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies, or for so many
 # submissions that their expressions are not too much for each file.
-ended() {
+_ic_list_ended() {
     stamp=$1
     shift
     { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
@@ -136,38 +136,38 @@ ended() {
         places="$places .//$stamp/copies/$index"
         [ -z "$expression" ] || [ ! -d "$here/work" ] || works="$works .//$stamp/copies/$index/work"
         count=$((count + 1))
-        [ "$count" -lt 400 ] || { list && wanted=$expression; }
+        [ "$count" -lt 400 ] || { _ic_list_files && wanted=$expression; }
     done
-    [ "$((${#wanted} + ${#plans}))" -lt 8000 ] || list
+    [ "$((${#wanted} + ${#plans}))" -lt 8000 ] || _ic_list_files
 }
 places='' works='' wanted='' plans='' count=0
 
-# list: what tells most comes first, since it is to be within the limits: what was captured, then the working directories.
-list() {
+# _ic_list_files: what tells most comes first, since it is to be within the limits: what was captured, then the working directories.
+_ic_list_files() {
     printf %s "$plans" >&3 || exit 28 # ENOSPC: what has no plan would be told to be purged
     if [ -n "$places" ]; then
         # shellcheck disable=SC2086 # stamps and numbers, to be split
         printf '0 %s\n' $places
-        walk "$places" "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
-        [ -z "$works" ] || walk "$works" "! -type d ! -type s '(' $wanted ')'"
+        _ic_walk "$places" "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
+        [ -z "$works" ] || _ic_walk "$works" "! -type d ! -type s '(' $wanted ')'"
     fi
     places='' works='' wanted='' plans='' count=0
 }
 
-# walk PLACES WHICH: list the files below places that find takes: what is no file, too, apart from sockets, which tar takes
+# _ic_walk PLACES WHICH: list the files below places that find takes: what is no file, too, apart from sockets, which tar takes
 # for nothing.
-walk() {
-    eval "bounded find $1 $2 -exec stat -c '%s %h.%d.%i %n' {} +"
+_ic_walk() {
+    eval "_ic_run_bounded find $1 $2 -exec stat -c '%s %h.%d.%i %n' {} +"
     code=$?
-    [ "$code" = 0 ] || blame "$code" "$1"
+    [ "$code" = 0 ] || _ic_blame "$code" "$1"
 }
 
-# blame CODE PLACES: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
-blame() {
+# _ic_blame CODE PLACES: a listing is not whole. Tell so of the copies that cannot be walked alone; where all can, of all.
+_ic_blame() {
     printf '0 .//\n'
     blamed=
     for place in $2; do
-        bounded find "$place" >/dev/null 2>&1 || blamed="$blamed $place"
+        _ic_run_bounded find "$place" >/dev/null 2>&1 || blamed="$blamed $place"
     done
     faults=
     for place in ${blamed:-$2}; do
@@ -179,59 +179,59 @@ blame() {
     printf %s "$faults" >>"$parcel/faults" || exit 28
 }
 
-# listed: write the lists. Where a shell gave up on the way they are not whole.
-listed() {
+# _ic_write_lists: write the lists. Where a shell gave up on the way they are not whole.
+_ic_write_lists() {
     : >"$parcel/faults"
-    { each ended 3>"$parcel/plans" && list 3>>"$parcel/plans" && echo whole >"$parcel/walked"; } | awk -v gnu="$gnu" \
+    { _ic_each _ic_list_ended 3>"$parcel/plans" && _ic_list_files 3>>"$parcel/plans" && echo whole >"$parcel/walked"; } | awk -v gnu="$gnu" \
         -v max_bytes="$max_bytes" -v max_files="$max_files" "$keep" || return
-    [ -s "$parcel/walked" ] && whole
+    [ -s "$parcel/walked" ] && _ic_is_whole
 }
 
-# whole: whether the report is, which awk writes last: busybox's does not see that a disk is full.
-whole() {
+# _ic_is_whole: whether the report is, which awk writes last: busybox's does not see that a disk is full.
+_ic_is_whole() {
     [ "$(tail -n 1 "$parcel/report")" = whole ]
 }
 
-plans() {
+_ic_print_plans() {
     cat "$parcel/plans"
 }
 
-report() {
+_ic_print_report() {
     cat "$parcel/report" "$parcel/faults"
 }
 
-# archives: one, where tar takes a list; busybox's may not, and gets some hundreds of names at a time.
-archives() {
+# _ic_send_archives: one, where tar takes a list; busybox's may not, and gets some hundreds of names at a time.
+_ic_send_archives() {
     number=0
     for list in "$parcel"/list.*; do
         [ -e "$list" ] || continue
         if [ -n "$gnu" ]; then
-            frame archive.0 bounded tar --hard-dereference -cf - -T "$list"
+            _ic_frame archive.0 _ic_run_bounded tar --hard-dereference -cf - -T "$list"
         else
-            in_pieces <"$list"
+            _ic_send_in_pieces <"$list"
         fi
     done
 }
 
-in_pieces() {
+_ic_send_in_pieces() {
     set --
     while IFS= read -r name; do
         set -- "$@" "$name"
-        [ $# -lt 300 ] || piece "$@"
+        [ $# -lt 300 ] || _ic_send_piece "$@"
         [ $# -lt 300 ] || set --
     done
-    [ $# = 0 ] || piece "$@"
+    [ $# = 0 ] || _ic_send_piece "$@"
 }
 
 # shellcheck disable=SC2086 # an option or none
-piece() {
-    frame "archive.$number" bounded tar $format -cf - -- "$@"
+_ic_send_piece() {
+    _ic_frame "archive.$number" _ic_run_bounded tar $format -cf - -- "$@"
     number=$((number + 1))
 }
 
-# send: first what is to come, then one archive of all.
-send() {
-    room # where a look before this found some
+# _ic_send: first what is to come, then one archive of all.
+_ic_send() {
+    _ic_find_room # where a look before this found some
     parcel=$lists/.parcel.$mark IC_PARCEL=$lists/.parcel.$mark
     export IC_PARCEL
     mkdir "$parcel" || return
@@ -243,13 +243,13 @@ send() {
     *"GNU tar"*) gnu=1 ;;
     *bsdtar*) format=--format=gnutar ;; # in which it writes no sparse files
     esac
-    timed
-    clock
+    _ic_find_timeout
+    _ic_read_uptime
     deadline=$((now + max_seconds))
-    frame listed listed
-    [ "$ic_code" = 0 ] || return
-    frame plans plans
-    frame report report
-    archives
-    frame sent true
+    _ic_frame listed _ic_write_lists
+    [ "$_ic_code" = 0 ] || return
+    _ic_frame plans _ic_print_plans
+    _ic_frame report _ic_print_report
+    _ic_send_archives
+    _ic_frame sent true
 }

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from intercede.batch.api import text_of
 from intercede.batch.archive import ArchiveError, Unpacker, local
 from intercede.batch.aside import aside
 from intercede.batch.framing import Answer, Streams
 from intercede.batch.layout import Job
 from intercede.batch.selection import Plan
-from intercede.batch.shell import no_room, text_of
+from intercede.batch.shell import no_room
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobOutput
 from intercede.contract.transport import CommandResult
@@ -100,7 +101,7 @@ class Parcel:
         """The part of a script that sends what is over."""
         limits = self._limits
         values = f"max_bytes={limits.bytes}\nmax_files={limits.files}\nmax_seconds={limits.seconds}"
-        return "\n".join([values, text_of("fetch"), "send"])
+        return "\n".join([values, text_of("fetch"), "_ic_send"])
 
     @property
     def streams(self) -> Streams:

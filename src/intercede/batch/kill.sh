@@ -1,25 +1,25 @@
 # shellcheck shell=sh
-# condemn STAMP INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
+# _ic_condemn STAMP INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
 # The first note counts: it tells which ends cannot have come of it.
-condemn() {
+_ic_condemn() {
     stamp=$1
     shift
     for index; do
-        record "$stamp" "$index"
+        _ic_read_copy "$stamp" "$index"
         [ -z "$over" ] || continue
         [ -n "$noted" ] || echo "$ended" >>"./$stamp/copies/$index/killed"
-        native "$stamp" "$index"
+        _ic_find_id "$stamp" "$index"
         [ -z "$id" ] || echo "$id"
     done
 }
 
-# end_copies KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
-end_copies() {
-    room
+# _ic_end_copies KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
+_ic_end_copies() {
+    _ic_find_room
     IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    each condemn >"$IC_IDS"
-    [ ! -s "$IC_IDS" ] || frame kill tools "$1"
+    _ic_each _ic_condemn >"$IC_IDS"
+    [ ! -s "$IC_IDS" ] || _ic_frame kill _ic_run_plainly "$1"
     rm -f "$IC_IDS"
-    look "$2"
+    _ic_look "$2"
 }

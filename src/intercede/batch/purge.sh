@@ -1,82 +1,82 @@
 # shellcheck shell=sh
-# purge: move what is over out of sight, some hundreds a process, and print what is there no more, since now or before. A
+# _ic_purge: move what is over out of sight, some hundreds a process, and print what is there no more, since now or before. A
 # live writer can keep rm from emptying a directory, not mv from renaming it.
-purge() {
+_ic_purge() {
     whole=
     several=0
-    each discard
-    throw_whole
-    each gone
-    flush
+    _ic_each _ic_discard
+    _ic_throw_whole
+    _ic_each _ic_say_gone
+    _ic_flush
 }
 
-# discard STAMP INDEX...: a submission that is over goes whole, together with others. Else its copies go that are over, and
+# _ic_discard STAMP INDEX...: a submission that is over goes whole, together with others. Else its copies go that are over, and
 # the last takes the rest.
-discard() {
+_ic_discard() {
     stamp=$1
     shift
-    present "$stamp"
+    _ic_count_present "$stamp"
     for index; do
-        ! disposable || present=$((present - 1))
+        ! _ic_is_disposable || present=$((present - 1))
     done
     if [ "$present" = 0 ]; then
         [ ! -d "./$stamp" ] || whole="$whole ./$stamp"
         several=$((several + 1))
-        [ "$several" -lt 400 ] || throw_whole
+        [ "$several" -lt 400 ] || _ic_throw_whole
         return
     fi
     batch=
     count=0
     for index; do
-        disposable || continue
+        _ic_is_disposable || continue
         batch="$batch ./$stamp/copies/$index"
         count=$((count + 1))
-        [ "$count" -lt 400 ] || throw_some
+        [ "$count" -lt 400 ] || _ic_throw_some
     done
-    throw_some
-    [ ! -d "./$stamp" ] || queued_left || mv "./$stamp" "./.trash/$stamp.$mark.all"
+    _ic_throw_some
+    [ ! -d "./$stamp" ] || _ic_has_queued || mv "./$stamp" "./.trash/$stamp.$mark.all"
 }
 
-# present STAMP: sets present, how many copies are there.
-present() {
+# _ic_count_present STAMP: sets present, how many copies are there.
+_ic_count_present() {
     set -- "./$1/copies/"*
     [ -e "$1" ] || shift
     present=$#
 }
 
-# disposable: whether the copy is there, and may go.
-disposable() {
-    record "$stamp" "$index"
+# _ic_is_disposable: whether the copy is there, and may go.
+_ic_is_disposable() {
+    _ic_read_copy "$stamp" "$index"
     [ -d "$here" ] && { [ -n "$over" ] || [ -n "$anyway" ]; }
 }
 
-# queued_left: whether a copy is left; one that the scheduler refused has no handle, and goes with the last.
-queued_left() {
+# _ic_has_queued: whether a copy is left; one that the scheduler refused has no handle, and goes with the last.
+_ic_has_queued() {
     for place in "./$stamp/copies/"*; do
         [ -e "$place" ] || continue
-        native "$stamp" "${place##*/}"
+        _ic_find_id "$stamp" "${place##*/}"
         [ -n "$refused" ] || return 0
     done
     return 1
 }
 
 # shellcheck disable=SC2086 # stamps and numbers, to be split
-throw_whole() {
-    [ -z "$whole" ] || throw "./.trash/$mark" $whole
+_ic_throw_whole() {
+    [ -z "$whole" ] || _ic_throw "./.trash/$mark" $whole
     whole=
     several=0
 }
 
 # shellcheck disable=SC2086 # stamps and numbers, to be split
-throw_some() {
-    [ -z "$batch" ] || throw "./.trash/$stamp.$mark" $batch
+_ic_throw_some() {
+    [ -z "$batch" ] || _ic_throw "./.trash/$stamp.$mark" $batch
     batch=
     count=0
 }
 
-# throw TRASH PATH...: another purge may move some of them first, and its sweep may take the place where we put ours. On a
+# _ic_throw TRASH PATH...: another purge may move some of them first, and its sweep may take the place where we put ours. On a
 # full disk there may be no place to put them, and removing is what makes one.
-throw() {
+_ic_throw() {
     trash=$1
     shift
     for try in 1 2 3; do
@@ -86,17 +86,17 @@ throw() {
     done
 }
 
-# gone STAMP INDEX...: print those that are there no more.
-gone() {
+# _ic_say_gone STAMP INDEX...: print those that are there no more.
+_ic_say_gone() {
     stamp=$1
     shift
     for index; do
-        [ -d "./$stamp/copies/$index" ] || say "$stamp $index"
+        [ -d "./$stamp/copies/$index" ] || _ic_say "$stamp $index"
     done
 }
 
-# sweep: what was thrown away, now or when it could not be removed.
-sweep() {
+# _ic_sweep: what was thrown away, now or when it could not be removed.
+_ic_sweep() {
     set -- ./.trash/*
     [ -e "$1" ] || return 0
     rm -rf "$@" 2>/dev/null && return

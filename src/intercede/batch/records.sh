@@ -5,11 +5,11 @@
 # What parts behind this one may set; whatever the environment has under these names.
 open_only='' every_id='' lists=''
 
-# record STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
+# _ic_read_copy STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
 # attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
 # where another end followed. Only a code to which no signal came is over by itself. What lacks its line's end is being
 # written, and does not count yet.
-record() {
+_ic_read_copy() {
     here=./$1/copies/$2
     over=yes killed=- ended=0 noted=
     if [ ! -d "$here" ]; then
@@ -34,33 +34,33 @@ record() {
     { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
 }
 
-# native STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
+# _ic_find_id STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
 # not take it. A submission's are read once.
-native() {
+_ic_find_id() {
     eval "named=\${named_$1-}"
-    [ -n "$named" ] || name "$1"
+    [ -n "$named" ] || _ic_read_ids "$1"
     eval "id=\${id_$1_$2-}"
     refused=
     [ "$id" != ! ] || id='' refused=yes
 }
 
-# name STAMP: read them.
-name() {
+# _ic_read_ids STAMP: read them.
+_ic_read_ids() {
     eval "named_$1=yes"
-    [ ! -f "./$1/natives" ] || remember "$1" <"./$1/natives"
+    [ ! -f "./$1/natives" ] || _ic_remember_ids "$1" <"./$1/natives"
 }
 
-# remember STAMP: read native ids, for as long as this script runs.
-remember() {
-    while read -r ic_index ic_id; do
-        case $ic_index in '' | *[!0-9]*) continue ;; esac
-        eval "id_$1_$ic_index=\$ic_id"
+# _ic_remember_ids STAMP: read native ids, for as long as this script runs.
+_ic_remember_ids() {
+    while read -r _ic_index _ic_id; do
+        case $_ic_index in '' | *[!0-9]*) continue ;; esac
+        eval "id_$1_$_ic_index=\$_ic_id"
     done
 }
 
-# know STAMP LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
+# _ic_note_ids STAMP LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
 # process. Where there is no room for them this script knows them all the same: a job without an id would be lost.
-know() {
+_ic_note_ids() {
     [ -d "./$1" ] || return 0
     case $2 in
     *' '*' '*)
@@ -70,72 +70,66 @@ know() {
     *) printf '%s\n' "$2" >"./$1/natives" && return ;;
     esac
     eval "named_$1=yes"
-    remember "$1" <<EOF
+    _ic_remember_ids "$1" <<EOF
 $2
 EOF
 } 2>/dev/null
 
-# say LINE: print it, together with some others: each printf is a write, and over ssh a packet, which should be none of the
+# _ic_say LINE: print it, together with some others: each printf is a write, and over ssh a packet, which should be none of the
 # small ones. flush: the last of them.
-say() {
-    ic_lines=$ic_lines$1'
+_ic_say() {
+    _ic_lines=$_ic_lines$1'
 '
-    ic_count=$((ic_count + 1))
-    [ "$ic_count" -lt 200 ] || flush
+    _ic_count=$((_ic_count + 1))
+    [ "$_ic_count" -lt 200 ] || _ic_flush
 }
-flush() {
-    printf %s "$ic_lines"
-    ic_lines=
-    ic_count=0
+_ic_flush() {
+    printf %s "$_ic_lines"
+    _ic_lines=
+    _ic_count=0
 }
-ic_lines=
-ic_count=0
+_ic_lines=
+_ic_count=0
 
-# sort_out STAMP INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
+# _ic_sort_out STAMP INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
 # name, and the scheduler's ids for them to 3.
-sort_out() {
+_ic_sort_out() {
     stamp=$1
     shift
     for index; do
-        record "$stamp" "$index"
+        _ic_read_copy "$stamp" "$index"
         if [ -z "$over" ]; then
-            native "$stamp" "$index"
+            _ic_find_id "$stamp" "$index"
             echo "$stamp $index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
             [ -z "$id" ] || echo "$id" >&3 || exit 28
         elif [ -z "$open_only" ]; then
-            say "$stamp $index $killed ? $said"
+            _ic_say "$stamp $index $killed ? $said"
         fi
     done
 }
 
-# tell STAMP INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
-tell() {
+# _ic_tell_copies STAMP INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
+_ic_tell_copies() {
     stamp=$1
     shift
     for index; do
-        tell_of "$stamp" "$index"
+        _ic_tell_copy "$stamp" "$index"
     done
-    flush
+    _ic_flush
 }
 
-tell_of() {
+_ic_tell_copy() {
     id=
-    record "$1" "$2"
+    _ic_read_copy "$1" "$2"
     if [ -z "$over" ] || [ -n "$every_id" ]; then
-        native "$1" "$2"
+        _ic_find_id "$1" "$2"
         [ -z "$refused" ] || said=gone # it never was
     fi
-    say "$1 $2 $killed ${id:-?} $said"
+    _ic_say "$1 $2 $killed ${id:-?} $said"
 }
 
-# tools FRAGMENT: run the scheduler's own text with what would change its tools' answers out of the way.
-tools() {
-    plain
-    eval "$1"
-}
-
-# room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
-room() {
+# _ic_find_room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
+_ic_find_room() {
     [ -z "$lists" ] || return 0
     lists=$root
     trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
@@ -145,25 +139,25 @@ room() {
     lists=$(mktemp -d) || lists=$root
 } 2>/dev/null
 
-# look FRAGMENT: the records that stand; what the scheduler lists of the others; then their records again: a copy that
+# _ic_look FRAGMENT: the records that stand; what the scheduler lists of the others; then their records again: a copy that
 # ends in between is seen by its record, never taken for lost.
-look() {
-    room
+_ic_look() {
+    _ic_find_room
     IC_IDS=$lists/.ids.$mark
     export IC_IDS
-    frame records sorted 3>"$IC_IDS" 4>"$lists/.open.$mark"
-    [ ! -s "$IC_IDS" ] || frame listing tools "$1"
-    [ ! -s "$lists/.open.$mark" ] || frame open again
+    _ic_frame records _ic_sort_all 3>"$IC_IDS" 4>"$lists/.open.$mark"
+    [ ! -s "$IC_IDS" ] || _ic_frame listing _ic_run_plainly "$1"
+    [ ! -s "$lists/.open.$mark" ] || _ic_frame open _ic_tell_open
 }
 
-sorted() {
-    each sort_out
-    flush
+_ic_sort_all() {
+    _ic_each _ic_sort_out
+    _ic_flush
 }
 
-again() {
+_ic_tell_open() {
     while read -r its_stamp its_index; do
-        tell_of "$its_stamp" "$its_index"
+        _ic_tell_copy "$its_stamp" "$its_index"
     done <"$lists/.open.$mark"
-    flush
+    _ic_flush
 }

@@ -1,43 +1,38 @@
-# settle STAMP INDEX VERDICT INDEX VERDICT...: write final verdicts down, and tell what stands. Each is written aside and
+# _ic_settle STAMP INDEX VERDICT INDEX VERDICT...: write final verdicts down, and tell what stands. Each is written aside and
 # linked, all with one process: a link is made only where there is none, so the first wins, and what stands is whole. Some
 # file systems (BeeGFS, AFS) have no links from one directory to another: there each takes a process, within its directory.
 # shellcheck shell=sh
-settle() {
+_ic_settle() {
     stamp=$1 aside=./$1/finals.$mark indices=
     shift
     mkdir "$aside" && { [ -d "./$stamp/finals" ] || mkdir "./$stamp/finals"; }
     while [ $# -gt 0 ]; do
         indices="$indices $1"
-        verdict "$1" "$2"
-        forget "./$stamp/copies/$1"
+        _ic_write_verdict "$1" "$2"
+        ic_forget_secrets "./$stamp" "$1"
         shift 2
     done
     if ! ln "$aside"/* "./$stamp/finals/"; then
         for index in $indices; do
-            [ -e "./$stamp/finals/$index" ] || beside "$index"
+            [ -e "./$stamp/finals/$index" ] || _ic_link_beside "$index"
         done
         rm -f "./$stamp/finals/.$mark."*
     fi
     rm -rf "$aside"
     # shellcheck disable=SC2086 # numbers, to be split
-    tell "$stamp" $indices
+    _ic_tell_copies "$stamp" $indices
 } 2>/dev/null
 
-# verdict INDEX VERDICT: write it aside. A full disk's half of one is removed; so is what a crash left of one.
-verdict() {
+# _ic_write_verdict INDEX VERDICT: write it aside. A full disk's half of one is removed; so is what a crash left of one.
+_ic_write_verdict() {
     printf '%s\n' "$2" >"$aside/$1"
     for its_file in "$aside/$1" "./$stamp/finals/$1"; do
         [ ! -e "$its_file" ] || read -r said <"$its_file" || rm -f "$its_file"
     done
 }
 
-# beside INDEX: link its verdict from a file in the same directory.
-beside() {
+# _ic_link_beside INDEX: link its verdict from a file in the same directory.
+_ic_link_beside() {
     its_file=./$stamp/finals/.$mark.$1
     read -r said <"$aside/$1" && printf '%s\n' "$said" >"$its_file" && ln "$its_file" "./$stamp/finals/$1"
-}
-
-# forget COPY: remove the secrets of one whose wrapper was ended before it could.
-forget() {
-    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
 }

@@ -3,31 +3,19 @@
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterable
-from functools import cache
-from pathlib import Path
 
+from intercede.batch.api import load, text_of
 from intercede.batch.archive import Member, pack
 from intercede.batch.framing import NO_STREAMS, Answer, Streams, new_mark
 from intercede.contract.errors import ResourceError
 from intercede.contract.transport import Transport
 
-__all__ = ["Shell", "call", "no_room", "text_of"]
+__all__ = ["Shell", "no_room"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
 """With ``sh -s`` a child that reads stdin would eat the rest of the script."""
 _PIECE = 65536
 _SAID = 500
-
-
-@cache
-def text_of(name: str) -> str:
-    """Return the text of a script that lies beside this module."""
-    return (Path(__file__).parent / f"{name}.sh").read_text("utf-8")
-
-
-def call(*words: str) -> str:
-    """Write a command of these words, whatever is in them."""
-    return " ".join(shlex.quote(word) for word in words)
 
 
 def no_room(said: bytes = b"") -> ResourceError:
@@ -44,10 +32,16 @@ class Shell:
     """Runs scripts over a transport, so many at a time.
 
     ``root`` is the directory there that scripts start in; empty until it is known.
+
+    Args:
+        transport: How scripts get there.
+        in_flight: How many may run at once.
+        api: The functions that the scheduler's fragments may call.
     """
 
-    def __init__(self, transport: Transport, in_flight: int) -> None:
+    def __init__(self, transport: Transport, in_flight: int, api: str) -> None:
         self._transport = transport
+        self._api = api
         self._turn = asyncio.Semaphore(in_flight)
         self.root = ""
 
@@ -59,7 +53,7 @@ class Shell:
         """
         mark = new_mark()
         start = f"root={shlex.quote(self.root)}\n{text_of('home')}" if self.root else ""
-        script = "\n".join([text_of("prelude"), f"mark={mark}", text_of("tidy"), start, *parts, ""])
+        script = "\n".join([load(self._api, "tidy"), f"mark={mark}", start, *parts, ""])
         return await self._exec(["sh", "-c", _READ], mark, _pieces(script.encode("utf-8", "surrogateescape")), streams)
 
     async def unpack(self, directory: str, members: Iterable[Member]) -> Answer:

@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from intercede.batch.api import call, text_of
 from intercede.batch.aside import aside
 from intercede.batch.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.layout import Job, by_stamp
 from intercede.batch.parsing import checked, expect_ids, parsing
 from intercede.batch.records import Record, read_record, verdict
-from intercede.batch.shell import Shell, call, no_room, text_of
+from intercede.batch.shell import Shell, no_room
 from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -28,7 +29,7 @@ _REFUSED = "!"
 def each(jobs: Iterable[Job]) -> str:
     """Write the shell function that calls a command once a submission, with its indices."""
     calls = [f'"$1" {stamp} {" ".join(map(str, indices))}' for stamp, indices in by_stamp(jobs).items()]
-    return "\n".join(["each() {", *calls, ":", "}"])  # of no job, too, a function
+    return "\n".join(["_ic_each() {", *calls, ":", "}"])  # of no job, too, a function
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Station:
         self._shell = shell
         self._scheduler = scheduler
         self._unwritten: dict[str, Mapping[int, str]] = {}
-        self.look_part = f"look {shlex.quote(scheduler.status_script())}"
+        self.look_part = f"_ic_look {shlex.quote(scheduler.status_script())}"
         """The part of a script that reads records and listing."""
 
     def named(self, stamp: str, queued: Queued) -> None:
@@ -90,14 +91,14 @@ class Station:
         """Run a script about jobs.
 
         Args:
-            jobs: What its function ``each`` goes through.
+            jobs: What its function ``_ic_each`` goes through.
             parts: The script, after records.sh.
             streams: Frames to be handed on as they come.
-            calls: Another text for ``each``.
+            calls: Another text for ``_ic_each``.
         """
         stamps = {job.stamp for job in jobs} & self._unwritten.keys()
         ids = {stamp: self._unwritten[stamp] for stamp in stamps}
-        known = [call("know", stamp, _lines(ids[stamp])) for stamp in stamps]
+        known = [call("_ic_note_ids", stamp, _lines(ids[stamp])) for stamp in stamps]
         answer = await self._shell.run(
             [text_of("records"), *known, each(jobs) if calls is None else calls, *parts], streams
         )
@@ -160,7 +161,7 @@ class Station:
         """
         if not stamps:
             return False
-        calls = [call("submission", stamp) for stamp in sorted(stamps)]
+        calls = [call("_ic_show_submission", stamp) for stamp in sorted(stamps)]
         answer = await self._shell.run([text_of("find"), *calls])
         found = {stamp: self._understood(stamp, answer) for stamp in stamps if f"{stamp}.batch" in answer}
         found |= await self._listed([stamp for stamp, ids in found.items() if ids is None], "yes" if fence else "")
@@ -182,7 +183,7 @@ class Station:
     async def _listed(self, stamps: Collection[str], fence: str) -> dict[str, Mapping[int, str] | None]:
         if not stamps:
             return {}
-        calls = [call("frame", stamp, "tools", self._scheduler.list_script(stamp)) for stamp in stamps]
+        calls = [call("_ic_frame", stamp, "_ic_run_plainly", self._scheduler.list_script(stamp)) for stamp in stamps]
         answer = await self._shell.run([text_of("records"), f"IC_FENCE={fence}", *calls])
         return {stamp: self._found(stamp, answer.frame(stamp)) for stamp in stamps}
 
@@ -196,11 +197,11 @@ class Station:
 def settling(finals: Mapping[Job, JobStatus]) -> str:
     """Write the part of a script that writes verdicts down and tells which stand."""
     calls = [
-        call("settle", stamp, *(word for index in some for word in (str(index), _json(finals[Job(stamp, index)]))))
+        call("_ic_settle", stamp, *(word for index in some for word in (str(index), _json(finals[Job(stamp, index)]))))
         for stamp, indices in by_stamp(finals).items()
         for some in _some(indices)
     ]
-    return "\n".join([text_of("settle"), "settle_all() {", *calls, "}", "frame settled settle_all"])
+    return "\n".join([text_of("settle"), "_ic_settle_all() {", *calls, "}", "_ic_frame settled _ic_settle_all"])
 
 
 def _unwritten(status: JobStatus) -> JobStatus:

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from intercede.batch.api import load, text_of
 from intercede.batch.archive import Member
 from intercede.batch.layout import MOST_COPIES
 from intercede.batch.selection import Plan
-from intercede.batch.shell import text_of
 from intercede.contract.errors import InvalidSpecError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, SubmissionSpec
 from intercede.contract.scheduler import Batch
@@ -82,8 +82,13 @@ class Package:
         _check_places(self.spec, self.copies)
         self._local_files  # noqa: B018 -- looks at each of them
 
-    def members(self, fragment: str) -> Iterator[Member]:
-        """Give the files, ``submit.sh`` last: an archive that was cut starts nothing."""
+    def members(self, fragment: str, api: str) -> Iterator[Member]:
+        """Give the files, ``submit.sh`` last: an archive that was cut starts nothing.
+
+        Args:
+            fragment: The scheduler's, that queues the copies.
+            api: The functions that it may call.
+        """
         if self.spec.tag is not None:
             yield Member("tag", _line(quoted_tag(self.spec.tag)))  # before the wrapper: `find` relies on it
         yield Member("wrapper", text_of("wrapper").encode(), 0o700)
@@ -99,12 +104,12 @@ class Package:
             yield Member(f"inputs/{file.name}", Path(file.source), self._local_files[Path(file.source)].mode)
         for index, copy in enumerate(self.copies):
             yield from _of_copy(f"copies/{index}", copy)
-        yield Member("submit.sh", _bytes(self._submit(fragment)), 0o700)
+        yield Member("submit.sh", _bytes(self._submit(fragment, api)), 0o700)
 
-    def _submit(self, fragment: str) -> str:
+    def _submit(self, fragment: str, api: str) -> str:
         program = f"./bin/{self._staged.name}" if self._staged and self._local_files[self._staged].is_program else ""
         values = f"copies={len(self.copies)}\nfragment={shlex.quote(fragment)}\nprogram={shlex.quote(program)}"
-        return "\n".join([text_of("prelude"), values, text_of("submit")])
+        return "\n".join([load(api, "submit"), values, '_ic_submit "$@"\n'])
 
     @property
     def _staged(self) -> Path | None:
@@ -127,13 +132,13 @@ class Package:
         spec = self.spec
         return "\n".join(
             [
-                f"ic_stdout={shlex.quote(_captured(spec.stdout, 'stdout'))}",
-                f"ic_stderr={shlex.quote(_captured(spec.stderr, 'stderr'))}",
-                "ic_environment() {",
+                f"_ic_stdout={shlex.quote(_captured(spec.stdout, 'stdout'))}",
+                f"_ic_stderr={shlex.quote(_captured(spec.stderr, 'stderr'))}",
+                "_ic_set_environment() {",
                 *_exports(spec.environment),
                 ":",
                 "}",
-                "ic_command() {",
+                "_ic_become() {",
                 f'exec {self._command} </dev/null >"$1" 2>"$2"',
                 "}\n",
             ]

@@ -75,6 +75,7 @@ __all__ = [
     "SubmissionSpec",
     "Submitter",
     "Token",
+    "ToolEnvironment",
     "Transport",
     "TransportError",
     "UnsupportedSpecError",

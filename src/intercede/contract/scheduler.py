@@ -5,9 +5,9 @@ No I/O and no clock: what it wants to know there, its fragments ask there, in PO
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Protocol, Self, runtime_checkable
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from intercede.contract.job import (
     CopyFailure,
@@ -21,7 +21,7 @@ from intercede.contract.job import (
 )
 from intercede.contract.transport import CommandResult
 
-__all__ = ["Batch", "Queued", "Scheduler"]
+__all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
 """What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell; no option of any command.
@@ -57,6 +57,51 @@ class Queued(_Data):
     """Copy index -> why it was not taken, for instance because a limit was reached."""
 
 
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")]
+_Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?\z")]
+"""Nothing else: it becomes a pattern of a remote shell's ``case``."""
+_NEEDED = ("HOME", "IFS", "LC_ALL", "PATH")
+_OURS = ("IC_", "_ic_", "ic_")
+
+
+class ToolEnvironment(_Data):
+    """Which environment variables a scheduler's own tools must not see, because they would change what is submitted or answered.
+
+    Each pattern is a variable's name, or the beginning of one and ``*``. It cannot match HOME, IFS, LC_ALL, PATH, nor a name
+    that begins with ``IC_``, ``ic_`` or ``_ic_``.
+
+    ::
+
+        ToolEnvironment(unset=("PLAINQ_*",), keep=("PLAINQ_ACCOUNT",))
+    """
+
+    unset: tuple[_Pattern, ...] = ()
+    """Unset for every tool."""
+    keep: tuple[_Pattern, ...] = ()
+    """Never unset, although another pattern matches."""
+    job_variable: _Name | None = None
+    """A variable that the scheduler sets inside of a job: a submission from there inherits the outer job's variables."""
+    unset_in_job: tuple[_Pattern, ...] = ()
+    """Unset if ``job_variable`` is set and not empty."""
+
+    @field_validator("unset", "unset_in_job")
+    @classmethod
+    def _spare_what_is_needed(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            stem, star = pattern.removesuffix("*"), pattern.endswith("*")
+            needed = [name for name in _NEEDED if name == stem or (star and name.startswith(stem))]
+            needed += [f"{name}*" for name in _OURS if stem.startswith(name) or (star and name.startswith(stem))]
+            if needed:
+                raise ValueError(f"{pattern!r} would unset {needed[0]}, which fragments need")
+        return patterns
+
+    @model_validator(mode="after")
+    def _know_the_job(self) -> Self:
+        if self.unset_in_job and self.job_variable is None:
+            raise ValueError("unset_in_job needs job_variable: the variable that is set inside of a job")
+        return self
+
+
 @runtime_checkable
 class Scheduler(Protocol):
     """Fragments of POSIX sh to be run there, and what their answers mean. Nobody inherits it.
@@ -66,14 +111,16 @@ class Scheduler(Protocol):
     runs once for each index. The others are about many submissions and run in the directory above; ids come to them in
     the file ``$IC_IDS``, one a line.
 
-    A fragment that submits runs in the environment as it was found, for the payloads' sake. It writes ``native`` before
-    each of the scheduler's own commands (``native sbatch ...``): these then run with ``LC_ALL=C``. The other fragments run
-    like that as a whole. Variables that the scheduler's own commands read (``SBATCH_*`` and the like) are the fragment's
-    business: it unsets those that would change what is submitted or answered. ``result`` is the fragment's own exit code,
-    stdout and stderr, without whatever a login shell added.
+    A fragment that submits runs in the environment as it was found, for the payloads' sake. It writes ``ic_tool`` before
+    each of the scheduler's own commands (``ic_tool sbatch ...``): these then run with ``LC_ALL=C``, and without the variables
+    that ``tool_environment`` names. The other fragments run like that as a whole. Of intercede a fragment may call the
+    functions ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and ``ic_report_ids``, the same in each verb, and nothing
+    else: docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and stderr, without
+    whatever a login shell added.
 
-    An object of a class with a method ``min_poll_interval() -> float`` gives the minimum number of seconds
-    between two of its status listings; the default is 5.
+    An object of a class with a method ``tool_environment() -> ToolEnvironment`` names the variables that its tools must not
+    see; by default there are none. A method ``min_poll_interval() -> float`` gives the minimum number of seconds between two
+    of its status listings; the default is 5.
     """
 
     @abstractmethod

@@ -145,8 +145,3 @@ ask() {
     reach TERM $left
     reach CONT $upwards
 }
-
-# forget COPY: remove the secrets of what cannot do so any more.
-forget() {
-    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
-}

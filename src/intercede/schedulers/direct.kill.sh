@@ -1,17 +1,12 @@
 # Given: grace, ending. shellcheck shell=sh
 known='' these='' count=0
 
-# forget COPY: remove the secrets of what cannot do so any more.
-forget() {
-    [ ! -e "$1/secrets" ] || (cd "$1/work" && . ../secrets)
-}
-
 # withhold: see to it that a copy which has not begun never does. It takes no look at processes, so it works from anywhere.
 withhold() {
     set -C
     if echo killed >"$place/$index"; then
         set +C
-        forget "./$stamp/copies/$index"
+        ic_forget_secrets "./$stamp" "$index"
         return
     fi
     set +C
@@ -35,14 +30,14 @@ halt() {
 end_these() {
     [ -n "$these" ] || return 0
     # shellcheck disable=SC2016 # expanded over there
-    asked=$(setsid setsid sh -c "$ending"'
+    asked=$(setsid setsid sh -c "$ic_api$ending"'
     grace=$1 known=$2 marks=
     for each in $3; do add "$each"; done
     ask
     echo asked
     exec >/dev/null
     outlast
-    for each in $3; do forget "./${each%/*}/copies/${each##*/}"; done
+    for each in $3; do ic_forget_secrets "./${each%/*}" "${each##*/}"; done
 ' sh "$grace" "$known" "$these" </dev/null 2>/dev/null)
     if [ "$asked" != asked ]; then
         printf '%s\n' "no process could be started that ends them" >&2

@@ -26,8 +26,8 @@ identify() {
     start=${20}
 }
 
-# alive PID START: whether that very process is there; a dead one that nobody has reaped yet is not.
-alive() {
+# lives PID START: whether that very process is there; a dead one that nobody has reaped yet is not.
+lives() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
     wanted=$2
     # shellcheck disable=SC2086 # numbers, to be split
@@ -48,7 +48,7 @@ become() {
     [ -z "$wall" ] || read -r began _ </proc/uptime
     echo "$pid $start ${began%.*}" >>"direct/$index"
     if [ -e "direct/$index.kill" ]; then
-        forget "copies/$index" # whoever asked took it for one that is about to start, and leaves that to it
+        ic_forget_secrets . "$index" # whoever asked took it for one that is about to start, and leaves that to it
         exit
     fi
     export IC_COPY="$stamp/$index/" # what it starts has that, too
@@ -104,11 +104,11 @@ clock() {
 # expire: sets first behind the copies that are over.
 expire() {
     read -r pid start began <"direct/$index" || return
-    if [ "$pid" = killed ] || ! alive "$pid" "$start"; then
+    if [ "$pid" = killed ] || ! lives "$pid" "$start"; then
         [ "$first" != "$index" ] || first=$((index + 1))
     elif [ "$now" -ge $((began + wall)) ] && [ ! -e "direct/$index.timeout" ]; then
         true >"direct/$index.timeout"
-        (of "$index"; ask; outlast; forget "copies/$index") &
+        (of "$index"; ask; outlast; ic_forget_secrets . "$index") &
     fi
 } 2>/dev/null
 

@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# exited: whether the copy exited by itself though a signal came to it, its runner being there all the time; sets code. A
+# exited: whether the copy exited by itself though a signal came to it, its runner being there all the time; sets ic_number. A
 # kill's signal is known by the kill's note.
 exited() {
     [ -n "$here" ] && { [ -n "$running" ] || [ -e "$place/ended" ]; } &&
-        read -r what code _ <"./$stamp/copies/$index/exit" && [ "$what" = caught ]
-} 2>/dev/null
+        ic_read_record "./$stamp" "$index" && [ "$ic_end" = caught ]
+}
 
 # tell: print the copy's state; nothing where it is not there.
 tell() {
@@ -23,7 +23,7 @@ tell() {
     elif [ -e "$place/$index.timeout" ]; then
         echo "$id timeout"
     elif exited; then
-        echo "$id exited $code"
+        echo "$id exited $ic_number"
     fi
 }
 

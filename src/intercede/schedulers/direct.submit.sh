@@ -5,7 +5,7 @@ if ! sees; then
     exit 1
 fi
 mkdir direct || exit
-printf '%s\n' "$runner" >direct/runner
+printf '%s\n' "$ic_api" "$runner" >direct/runner
 [ -n "$slots" ] || slots=$(nproc) || slots=1
 slots=$((slots / cpus))
 [ "$slots" -gt 0 ] || slots=1
@@ -26,6 +26,5 @@ index=0
 while [ "$index" -lt "$copies" ]; do
     echo "$index $stamp.$index"
     index=$((index + 1))
-done >natives.tmp
-mv natives.tmp natives
+done | ic_report_ids
 printf 'started\n'

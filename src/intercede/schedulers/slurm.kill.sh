@@ -70,7 +70,7 @@ ours "$answer" | words | while read -r cluster jobs; do
     [ "$cluster" != - ] || cluster=
     set -f
     # shellcheck disable=SC2086 # numbers and brackets, to be split
-    scancel ${cluster:+"--clusters=$cluster"} $jobs </dev/null
+    ic_tool scancel ${cluster:+"--clusters=$cluster"} $jobs </dev/null
 done
 looked || exit
 printf '%s\nintercede: end\n' "$answer"

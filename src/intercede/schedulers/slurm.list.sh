@@ -35,8 +35,8 @@ closed() {
     done
 }
 
-# listed: what squeue has by their names, - for the cluster that is here.
-listed() {
+# list_by_name: what squeue has by their names, - for the cluster that is here.
+list_by_name() {
     names=
     chunks sought || return
     [ -z "$names" ] || asked
@@ -49,7 +49,7 @@ asked() {
     for cluster in ${clusters:--}; do
         printf 'intercede: squeue %s\n' "$cluster"
         [ "$cluster" != - ] || cluster=
-        squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$names" \
+        ic_tool squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=all --name="$names" \
             --format='%F|%j' </dev/null || exit
     done
     names=
@@ -118,7 +118,7 @@ tell() {
 
 if [ -d "./$stamp" ]; then
     [ -z "${IC_FENCE-}" ] || closed || exit
-    answer=$(listed) || exit
+    answer=$(list_by_name) || exit
     rows=$(printf '%s\n' "$answer" | oldest) || exit
     eval "$rows"
     chunks tell || exit

@@ -31,7 +31,7 @@ listed() {
     grouped <"$IC_IDS" | while read -r cluster ids _; do
         printf 'intercede: squeue %s\n' "$cluster"
         [ "$cluster" != - ] || cluster=
-        squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --array --states=all --jobs="$ids" \
+        ic_tool squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --array --states=all --jobs="$ids" \
             --Format='JobArrayID:40|,State:24|,exit_code:12|,Name:40|,Reason:48|' </dev/null || exit
     done
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from intercede.contract.errors import ConfigError
 from intercede.contract.job import JobStatus, OpOutcome, Resources
-from intercede.contract.scheduler import Batch, Queued
+from intercede.contract.scheduler import Batch, Queued, ToolEnvironment
 from intercede.contract.transport import CommandResult
 from intercede.schedulers._slurm_answers import denied, found, job_of, jobs, queued
 from intercede.schedulers._slurm_arguments import objection
@@ -21,6 +21,22 @@ from intercede.schedulers._slurm_arguments import objection
 __all__ = ["SlurmScheduler"]
 
 _MINUTE = 60
+_TOOLS = ToolEnvironment(
+    unset=(
+        "SBATCH_*", "SQUEUE_*", "SACCT_*", "SCANCEL_*", "SCONTROL_*",
+        "SLURM_CLUSTERS", "SLURM_EXIT_ERROR", "SLURM_HINT",
+    ),
+    keep=(
+        "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION", "SBATCH_WCKEY",
+        "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_*",
+    ),
+    job_variable="SLURM_JOB_ID",
+    unset_in_job=(
+        "SLURM_*", "SLURMD_*", "SRUN_*", "PMI_*", "PMI2_*", "PMIX_*",
+        "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
+    ),
+)  # fmt: skip
+"""Kept: who pays, where a job runs, and how the controller is reached."""
 _ENDING = frozenset({"COMPLETING", "CG"})
 
 
@@ -60,17 +76,21 @@ class SlurmScheduler:
         """Slurm's nodes share a file system."""
         return False
 
+    def tool_environment(self) -> ToolEnvironment:
+        """What only chooses who pays and where a job runs is the site's word, and stays."""
+        return _TOOLS
+
     def submit_script(self, batch: Batch) -> str:
         """Write the fragment that calls sbatch, once for each array."""
         clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
         sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
-        return f'ic_sbatch() {{ ic_slurm {shlex.join(sbatch)} "$@"; }}\n{_text("tools")}' + _with(
+        return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _with(
             "submit",
-            ic_stamp=batch.stamp,
-            ic_copies=str(batch.copies),
-            ic_size=str(self._size or ""),
-            ic_clusters=",".join(self._clusters),
-            ic_job=_text("job"),
+            slurm_stamp=batch.stamp,
+            slurm_copies=str(batch.copies),
+            slurm_size=str(self._size or ""),
+            slurm_clusters=",".join(self._clusters),
+            slurm_job=_text("job"),
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
@@ -84,7 +104,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _asking() + _text("look") + _text("status")
+        return _text("look") + _text("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -97,7 +117,7 @@ class SlurmScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
-        return _asking() + _text("look") + _text("kill")
+        return _text("look") + _text("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.
@@ -111,7 +131,7 @@ class SlurmScheduler:
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
-        return _asking() + _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of every array that waits or began.
@@ -152,12 +172,6 @@ def _outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
     if status is not None and (status.state.final or status.native in _ENDING):
         return OpOutcome(ok=True)
     return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)
-
-
-@cache
-def _asking() -> str:
-    """Begin a fragment that starts no payload: none of it needs those variables."""
-    return f"{_text('tools')}ic_forget\n"
 
 
 def _with(name: str, **values: str) -> str:

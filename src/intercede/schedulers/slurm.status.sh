@@ -8,7 +8,7 @@ accounted() {
     [ "$cluster" = - ] || set -- "--clusters=$cluster" "$@"
     set -- sacct --allocations --noheader --parsable2 "$@"
     ! command -v timeout >/dev/null || set -- timeout 10 "$@"
-    "$@" </dev/null 2>&1
+    ic_tool "$@" </dev/null 2>&1
     printf '\nintercede: code %s\n' "$?"
 }
 
@@ -43,7 +43,7 @@ asked_again() {
         printf 'intercede: squeue %s\n' "$cluster"
         name=$cluster
         [ "$cluster" != - ] || cluster=
-        SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
+        ic_tool env SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
             --jobs="$ids" --format='%i|%T|0|%j|%r|' </dev/null || exit
         accounted "$name" --user="$(id -u)" --name="$names" --jobs="$ids" --format=JobID,State,ExitCode,JobName
     done

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from intercede.batch.shell import text_of
+from intercede.batch.api import Verb, api_of, write_program
 from intercede.contract.errors import IntercedeError, ResourceError
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -40,17 +40,17 @@ class _Place:
 
     root: Path
     stamp: str
+    api: str
 
     def __post_init__(self) -> None:
         (self.root / self.stamp).mkdir()
         (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n", "utf-8")
 
-    def run(self, fragment: str, ids: Sequence[str] = (), *, inside: bool = False) -> CommandResult:
+    def run(self, verb: Verb, fragment: str, ids: Sequence[str] = (), copies: int = 1) -> CommandResult:
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
-        way = "" if inside else "plain\n"
         ended = subprocess.run(  # noqa: S603 -- the scheduler's own fragments: to run them is the point
-            ["sh", "-c", f"{text_of('prelude')}\n{way}{fragment}"],  # noqa: S607 -- as a transport finds it
-            cwd=self.root / self.stamp if inside else self.root,
+            ["sh", "-c", write_program(verb, self.api, fragment, copies)],  # noqa: S607 -- as a transport finds it
+            cwd=self.root / self.stamp if verb == "submit" else self.root,
             env={**os.environ, "IC_IDS": str(self.root / "ids")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,7 +68,7 @@ def record(scheduler: Scheduler, queue: str | None = None) -> Iterator[dict[str,
     """
     for copies, killed in ((1, 0), (3, 2)):
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as root:
-            place = _Place(Path(root), "a" + secrets.token_hex(6))
+            place = _Place(Path(root), "a" + secrets.token_hex(6), api_of(scheduler))
             yield from _of_submission(scheduler, place, copies, killed, queue)
 
 
@@ -76,17 +76,17 @@ def _of_submission(
     scheduler: Scheduler, place: _Place, copies: int, killed: int, queue: str | None
 ) -> Iterator[dict[str, object]]:
     batch = Batch(stamp=place.stamp, copies=copies, resources=Resources(queue=queue))
-    result = place.run(scheduler.submit_script(batch), inside=True)
+    result = place.run("submit", scheduler.submit_script(batch), copies=copies)
     queued = scheduler.parse_submit(batch, result)
     plain = batch.model_dump(mode="json", exclude_defaults=True)
     yield _written("submit", result, queued, f"copies: {copies}", batch=plain)
-    listed = place.run(scheduler.list_script(place.stamp))
+    listed = place.run("list", scheduler.list_script(place.stamp))
     yield _written("list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp)
     ids = list(queued.ids.values())
     watched = _watched(scheduler, place, ids)
     yield next(watched)
     if asked := ids[:killed]:
-        ended = place.run(scheduler.kill_script(), asked)
+        ended = place.run("kill", scheduler.kill_script(), asked)
         yield _written("kill", ended, scheduler.parse_kill(asked, ended), f"killed: {killed} of {copies}", ids=asked)
     yield from watched
 
@@ -95,7 +95,7 @@ def _watched(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Iterato
     """Yield each status that differs from the last one, until no job is there that has not ended."""
     end, last = time.monotonic() + _SECONDS, None
     while time.monotonic() < end:
-        result = place.run(scheduler.status_script(), ids)
+        result = place.run("status", scheduler.status_script(), ids)
         told = scheduler.parse_status(ids, result)
         words = {job: (status.state, status.native) for job, status in told.items()}
         if words != last:

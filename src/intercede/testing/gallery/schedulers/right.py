@@ -24,6 +24,7 @@ from intercede.contract import (
     Queued,
     Scheduler,
     SchedulerError,
+    ToolEnvironment,
     UnsupportedSpecError,
 )
 
@@ -46,9 +47,12 @@ class PlainQueue:
     def stages_own_files(self) -> bool:
         return False
 
+    def tool_environment(self) -> ToolEnvironment:
+        return ToolEnvironment(unset=("PLAINQ_*",), keep=("PLAINQ_ACCOUNT",))
+
     def submit_script(self, batch: Batch) -> str:
         words = ["plainq", "submit", f"--name={batch.stamp}", f"--copies={batch.copies}", *self.options(batch)]
-        return f"(trap - HUP INT TERM PIPE; native {' '.join(map(self.quoted, words))} sh ./wrapper)"
+        return f"(trap - HUP INT TERM PIPE; ic_tool {' '.join(map(self.quoted, words))} sh ./wrapper)"
 
     def options(self, batch: Batch) -> Sequence[str]:
         asked = batch.resources

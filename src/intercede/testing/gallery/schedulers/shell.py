@@ -45,7 +45,7 @@ class SplitsTheQueue(PlainQueue):
     seen = "as many arguments"
 
     def submit_script(self, batch: Batch) -> str:
-        return f"queue={self.quoted(batch.resources.queue or 'all')}\nnative plainq submit --queue $queue sh ./wrapper"
+        return f"queue={self.quoted(batch.resources.queue or 'all')}\nic_tool plainq submit --queue $queue sh ./wrapper"
 
 
 class WritesHereDocuments(PlainQueue):
@@ -55,7 +55,7 @@ class WritesHereDocuments(PlainQueue):
     seen = "it ran the command 'icpwned'"
 
     def submit_script(self, batch: Batch) -> str:
-        return f"cat >job <<EOF\nqueue = {batch.resources.queue}\nEOF\nnative plainq submit job"
+        return f"cat >job <<EOF\nqueue = {batch.resources.queue}\nEOF\nic_tool plainq submit job"
 
 
 class EndsHereDocuments(PlainQueue):
@@ -65,7 +65,7 @@ class EndsHereDocuments(PlainQueue):
     seen = "it ran the command 'icpwned'"
 
     def submit_script(self, batch: Batch) -> str:
-        return f"cat >job <<'END_OF_JOB'\nqueue = {batch.resources.queue}\nEND_OF_JOB\nnative plainq submit job"
+        return f"cat >job <<'END_OF_JOB'\nqueue = {batch.resources.queue}\nEND_OF_JOB\nic_tool plainq submit job"
 
 
 class EvaluatesIds(PlainQueue):

@@ -4,7 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
-from intercede.contract.errors import IntercedeError, LimitError, SchedulerError, UnsupportedSpecError
+from intercede.batch.api import api_of
+from intercede.contract.errors import (
+    IntercedeError,
+    LimitError,
+    PluginContractError,
+    SchedulerError,
+    UnsupportedSpecError,
+)
 from intercede.contract.job import CopyFailure, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
@@ -24,6 +31,7 @@ __all__ = [
     "STAMP",
     "answer",
     "answered",
+    "api_for",
     "batch",
     "expect",
     "made",
@@ -56,6 +64,19 @@ def made(part: Callable[[], object]) -> Scheduler:
         return cast("Scheduler", part())
     except BaseException as error:
         raise CheckFailed("a scheduler that can be made", f"making it raised {_named(error)}") from error
+
+
+def api_for(scheduler: Scheduler) -> str:
+    """Return the functions that its fragments may call, as a backend writes them.
+
+    Raises:
+        CheckFailed: Its tool_environment is not what it must be.
+    """
+    try:
+        return api_of(scheduler)
+    except PluginContractError as error:
+        expected = "tool_environment, if there is one, to return a valid ToolEnvironment"
+        raise CheckFailed(expected, str(error)) from error
 
 
 def expect(condition: object, expected: str, observed: object) -> None:

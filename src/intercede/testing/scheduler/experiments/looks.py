@@ -5,16 +5,28 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+from intercede.batch.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.context import shown
-from intercede.testing.scheduler.experiments.asking import STAMP, answered, batch, expect, made, parse, result, script
+from intercede.testing.scheduler.experiments.asking import (
+    STAMP,
+    answered,
+    api_for,
+    batch,
+    expect,
+    made,
+    parse,
+    result,
+    script,
+)
 from intercede.testing.scheduler.experiments.marks import find_mark, find_number, list_submissions, swap_marks
 from intercede.testing.scheduler.experiments.sandbox import Sandbox
 from intercede.testing.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 
 _MOST = 8
 """Recordings that are tried: each takes some shells."""
+_LOOKING: tuple[Verb, ...] = ("status", "list")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
 _Marks = Mapping[str, str]
@@ -25,7 +37,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
     scheduler = made(part)
     texts = {name: script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
-    sandbox = Sandbox(tmp, texts.values())
+    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     known = list_submissions(scheduler)
     lives = filter(None, (_find_live(each, known) for each in answered(scheduler, StatusRecording)))
     for live in islice(lives, _MOST):
@@ -58,7 +70,7 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
     """What differs with the names was chosen by them; what does not, and no look of status is, ends whoever has the number."""
 
     def ending(listing: str) -> _Calls:
-        return sandbox.run(texts["kill_script"], list(live), inside=False, listing=listing)
+        return sandbox.run("kill", texts["kill_script"], list(live), listing=listing)
 
     theirs = {
         each: swap_marks(each, set(live.values())) for each in listings if any(mark in each for mark in live.values())
@@ -71,9 +83,9 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
     blind[""] = ending("")
     looks = {
         _strip_numbers(call)
-        for name in ("status_script", "list_script")
+        for verb in _LOOKING
         for listing in ("", *theirs)
-        for call in sandbox.run(texts[name], list(live), inside=False, listing=listing)
+        for call in sandbox.run(verb, texts[f"{verb}_script"], list(live), listing=listing)
     }
     for listing, calls in blind.items():
         for call in calls:
@@ -112,7 +124,7 @@ def _expect_by_name(
     theirs = swap_marks(recording.stdout, marks)
     if theirs == recording.stdout:
         return
-    calls = sandbox.run(text, inside=False, listing=theirs)
+    calls = sandbox.run("list", text, listing=theirs)
     if any(recording.stamp in word for call in calls for word in call):
         return  # the queue looks
     found = parse(scheduler, "parse_list", result(sandbox.said))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from intercede.batch.shell import text_of
+from intercede.batch.api import Verb, write_program
 from intercede.testing.scheduler.experiments.asking import STAMP
 
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
@@ -34,9 +34,11 @@ class Sandbox:
     Args:
         place: An empty directory.
         texts: Fragments: each word of theirs may be a command, and has a stub.
+        api: The functions that they may call, as ``api_of`` writes them for their scheduler.
     """
 
-    def __init__(self, place: Path, texts: Iterable[str]) -> None:
+    def __init__(self, place: Path, texts: Iterable[str], api: str) -> None:
+        self._api = api
         self._bin, self._root, self._log = place / "bin", place / "root", place / "log"
         self._listing, self._said = place / "listing", place / "said"
         self._bin.mkdir()
@@ -62,13 +64,13 @@ class Sandbox:
         """What the fragment that ran last printed on stdout."""
         return self._said.read_bytes()
 
-    def run(self, text: str, ids: Sequence[str] = (), *, inside: bool, listing: str = "") -> list[list[str]]:
-        """Run a fragment; return the stubs that were called, each with its arguments.
+    def run(self, verb: Verb, text: str, ids: Sequence[str] = (), *, listing: str = "") -> list[list[str]]:
+        """Run a fragment as a backend does, with all that is loaded before it; return the stubs that were called, each with its arguments.
 
         Args:
+            verb: What it is for. One that submits runs in the submission's directory.
             text: The fragment.
             ids: What stands in ``$IC_IDS``.
-            inside: Whether it submits: it then runs in the submission's directory.
             listing: What every stub answers.
         """
         shutil.rmtree(self._root, ignore_errors=True)
@@ -80,12 +82,10 @@ class Sandbox:
         (self._root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
         self._log.write_bytes(b"")
         self._listing.write_text(listing, "utf-8", "surrogateescape")
-        way = "{ :; }" if inside else "plain"
         script = self._bin.parent / "script"
-        fragment = "'" + self._tame(text).replace("'", "'\\''") + "'"
         limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
-        script.write_text(f"{limit}\n{text_of('prelude')}\n{way}\neval {fragment}\n", "utf-8")
-        self._sh([str(script)], here if inside else self._root)
+        script.write_text(f"{limit}\n{write_program(verb, self._api, self._tame(text))}", "utf-8")
+        self._sh([str(script)], here if verb == "submit" else self._root)
         return list(_calls(self._log.read_bytes()))
 
     def struck(self, calls: Sequence[Sequence[str]]) -> str:

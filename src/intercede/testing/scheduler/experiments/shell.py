@@ -8,10 +8,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from intercede.batch.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.context import CheckFailed, shown
-from intercede.testing.scheduler.experiments.asking import STAMP, batch, expect, made, script
+from intercede.testing.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
 from intercede.testing.scheduler.experiments.sandbox import CANARY, GLOBBED, Sandbox
 
 _PLAIN = "icplain"
@@ -26,6 +27,7 @@ _IDS = (
     f"x;{CANARY}", f"x;{CANARY};x", f"@{CANARY}", f";{CANARY};", f"[x]{GLOBBED[1:]}", f"{GLOBBED[:-1]}[d]",
     "[", "x]", "-x", "--x", "..", ".x.y", "x[0-9]", "@x", "x-y_z",
 )  # fmt: skip
+_OF_IDS: tuple[Verb, ...] = ("status", "kill")
 _LARGE = Resources(cpus=10**9, memory_mb=10**12, wall_time_s=10**10, gpus=10**6)
 _SECONDS = 15.0
 _REPRODUCIBLE = settings(
@@ -43,7 +45,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
     scheduler = made(part)
     texts = {name: text for name, text in _fragments(scheduler) if text is not None}
-    sandbox = Sandbox(tmp, texts.values())
+    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     for name, text in texts.items():
         expect(not (said := sandbox.read(text)), f"{name} to write what sh can read", f"{said}\nin\n{text}")
     _try_ids(sandbox, texts)
@@ -72,8 +74,9 @@ def _plain_queue(scheduler: Scheduler) -> str | None:
 
 
 def _try_ids(sandbox: Sandbox, texts: dict[str, str]) -> None:
-    for name in ("status_script", "kill_script"):
-        _expect_harmless(sandbox, texts[name], f"{name}: the ids {list(_IDS)} in $IC_IDS", ids=_IDS, inside=False)
+    for verb in _OF_IDS:
+        what = f"{verb}_script: the ids {list(_IDS)} in $IC_IDS"
+        _expect_harmless(sandbox, verb, texts[f"{verb}_script"], what, ids=_IDS)
 
 
 def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
@@ -82,17 +85,17 @@ def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
             text = scheduler.list_script(evil)
         except Exception:  # noqa: BLE001, S112 -- no stamp looks like that: to refuse it is right
             continue
-        _expect_harmless(sandbox, text, f"list_script: the stamp {evil!r}", inside=False)
+        _expect_harmless(sandbox, "list", text, f"list_script: the stamp {evil!r}")
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
     plain = _plain_queue(scheduler) or ""
-    usual, again = _shape(sandbox.run(plain, inside=True)), _shape(sandbox.run(plain, inside=True))
+    usual, again = _shape(sandbox.run("submit", plain)), _shape(sandbox.run("submit", plain))
 
     def attempt(queue: str) -> None:
         text = script(scheduler, "submit_script", batch(3, queue=queue))
         if text is not None:
-            calls = _expect_harmless(sandbox, text, f"submit_script: the queue {queue!r}", inside=True)
+            calls = _expect_harmless(sandbox, "submit", text, f"submit_script: the queue {queue!r}")
             same = usual != again or _shape(calls) == usual
             expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {shown(usual)}"
             expect(same, expected, f"with the queue {queue!r}: {shown(calls)}")
@@ -123,17 +126,17 @@ def _try_names(sandbox: Sandbox, scheduler: Scheduler) -> None:
         carried = {"carry_shared": (evil,), "carry_copy": (f"{evil}{{index}}",), "returns": (f"r{evil}",)}
         text = script(scheduler, "submit_script", batch(2).model_copy(update=carried))
         if text is not None:
-            _expect_harmless(sandbox, text, f"submit_script: the carried name {evil!r}", inside=True)
+            _expect_harmless(sandbox, "submit", text, f"submit_script: the carried name {evil!r}")
 
 
 def _expect_harmless(
-    sandbox: Sandbox, text: object, what: str, *, ids: Sequence[str] = (), inside: bool
+    sandbox: Sandbox, verb: Verb, text: object, what: str, *, ids: Sequence[str] = ()
 ) -> list[list[str]]:
     if not isinstance(text, str):
         raise CheckFailed("a fragment to be text", shown(text))
     said = sandbox.read(text)
     expect(not said, f"a fragment that sh can read, with {what}", f"{said}\nin\n{text}")
-    calls = sandbox.run(text, ids, inside=inside)
+    calls = sandbox.run(verb, text, ids)
     struck = sandbox.struck(calls)
     expect(not struck, f"{what} to be data for the fragment", f"{struck}; the fragment is\n{text}")
     return calls
