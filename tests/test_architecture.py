@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "forkserver": set(),
     "batch": {"contract"},
     "registry": {"contract", "plugin", "discovery", "batch", "config", "location", "redaction", "forkserver"},
-    "config": {"contract", "plugin", "redaction"},
+    "config": {"contract", "plugin", "location"},
     "location": {"contract", "redaction"},
     "redaction": {"contract"},
     "credentials": {"contract"},

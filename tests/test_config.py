@@ -68,37 +68,37 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
         (
             "[backend.cern]\ntype = 'x'",
             "backend",
-            "backend is no section; did you mean 'backends'?; the sections are backends, schedulers, transports, prefer",
+            "the sections are: backends, schedulers, transports, prefer; did you mean 'backends'?",
         ),
         ("transports = 3", "transports", "transports must be a table"),
         (
             "[transports]\nssh = 'x'",
             "transports.ssh",
-            "transports.ssh must be a table; what would do: [transports.ssh]",
+            "; expected [transports.ssh]",
         ),
         (
             "[transports.'a:b']\ntype = 'x'",
             "transports.a:b",
-            "has a name that nothing can have; what would do: letters",
+            "transports.a:b is not a valid name in ",
         ),
         ("prefer = []", "prefer", "prefer must be a table"),
         ("[prefer]\ntransports = 'acme'", "prefer.transports", "must be a table"),
-        ("[prefer]\ntransport.ssh = 'acme'", "prefer.transport", "names no group; did you mean 'transports'?"),
+        ("[prefer]\ntransport.ssh = 'acme'", "prefer.transport", "; did you mean 'transports'?"),
         ("[prefer]\nssh = 'acme'", "prefer.ssh", "names no group"),
-        ("[prefer]\n'transports:s h' = 'acme'", "prefer.transports:s h", "has a name that nothing can have"),
-        ("[prefer]\ntransports.'' = 'acme'", "prefer.transports:", "has a name that nothing can have"),
+        ("[prefer]\n'transports:s h' = 'acme'", "prefer.transports:s h", "is not a valid name"),
+        ("[prefer]\ntransports.'' = 'acme'", "prefer.transports:", "is not a valid name"),
         ("[prefer]\ntransports.ssh = 3", "prefer.transports:ssh", "must name a distribution"),
         ("[prefer]\n'transports:ssh' = ''", "prefer.transports:ssh", "must name a distribution"),
     ],
 )
 def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: str, says: str) -> None:
-    """Whoever wrote the file is told which line of it to look at, and what would do there."""
+    """The error names the key and the valid values for it."""
     file = written(tmp_path, text)
 
     with pytest.raises(ConfigError) as caught:
         load(file)
 
-    assert str(caught.value).startswith(f"{file}: ")
+    assert f" in {file}; " in str(caught.value)
     assert says in str(caught.value)
     assert (caught.value.field, caught.value.where) == (field, str(file))
     assert caught.value.expected
@@ -120,7 +120,7 @@ def test_what_is_no_toml_is_refused_with_the_line(tmp_path: Path, text: str | by
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """No file is searched for elsewhere."""
-    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")
 
 
@@ -131,6 +131,6 @@ def test_a_configuration_that_is_shown_holds_no_secret(tmp_path: Path) -> None:
     assert "Tr0ub4dor" not in repr(load(file))
 
     file.write_text('[backend.x]\npassword = "Tr0ub4dor"\n')
-    with pytest.raises(ConfigError, match="backend is no section") as caught:
+    with pytest.raises(ConfigError, match="backend is not a section") as caught:
         load(file)
     assert "Tr0ub4dor" not in f"{caught.value!r} {vars(caught.value)}"

@@ -1,4 +1,4 @@
-"""``intercede.toml``: tables that name what is configured, and pins.
+"""Read ``intercede.toml``: named configurations, and pins.
 
 ::
 
@@ -14,7 +14,7 @@
     [prefer]
     transports.ssh = "acme-intercede"
 
-No file is searched for: one is named by an option, by ``INTERCEDE_CONFIG``, or in code.
+No file is searched for: an option, ``INTERCEDE_CONFIG`` or code names it.
 """
 
 import json
@@ -27,9 +27,10 @@ from types import MappingProxyType
 from typing import cast
 
 from intercede.contract.errors import ConfigError
+from intercede.location import Location
 from intercede.plugin import GROUPS, is_name, suggest
 
-__all__ = ["Configuration", "as_given", "load"]
+__all__ = ["Configuration", "load", "parse_config_argument"]
 
 Table = Mapping[str, object]
 
@@ -40,9 +41,9 @@ _LETTERS = "letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration file says. What a table's options must be, its plugin tells when it is made.
+    """The contents of a configuration file. The options in a table are checked when the object is made.
 
-    Its repr shows no table: a secret may stand there by mistake.
+    The repr shows no tables: one may have a secret in it by mistake.
     """
 
     path: Path
@@ -61,26 +62,26 @@ class Configuration:
         return {"backends": self.backends, "transports": self.transports, "schedulers": self.schedulers}[group]
 
 
-def as_given(text: str, where: str) -> str | Mapping[str, object]:
-    """Read what a command line has in place of a configuration: a name stays one, what begins with a brace is JSON.
+def parse_config_argument(text: str, option: str) -> str | Mapping[str, object]:
+    """Parse a configuration on a command line: a text that begins with a brace is JSON, any other is a name.
 
     Args:
-        text: What was given.
-        where: The option that it was given to.
+        text: The argument.
+        option: The option that has the argument.
 
     Raises:
-        ConfigError: It is not. The message does not repeat it: a secret may have come in by mistake.
+        ConfigError: It is not JSON. The message does not show the text: it may have a secret in it by mistake.
     """
     if not text.lstrip().startswith("{"):
         return text
     try:
-        return cast("Mapping[str, object]", json.loads(text))  # what opens with a brace is an object
+        return cast("Mapping[str, object]", json.loads(text))  # a text that begins with a brace is an object
     except ValueError as error:
         raise ConfigError(
-            f"{where}: what begins with a brace is a configuration in JSON, and this one is not JSON: {error}",
-            field=where,
+            f"{option} begins with a brace, so it must be a configuration in JSON: {error}",
+            field=option,
             expected=_EXAMPLE,
-            where=where,
+            where=option,
         ) from None
 
 
@@ -88,87 +89,69 @@ def load(path: str | os.PathLike[str]) -> Configuration:
     """Read a configuration file.
 
     Raises:
-        ConfigError: It cannot be read, is not TOML, or holds a section or a value that does not belong there. The
-            message names the file and the key, as do ``where`` and ``field``.
+        ConfigError: It cannot be read, is not TOML, or has an unknown section or an invalid value. The message names
+            the file and the key, and so do ``where`` and ``field``.
     """
     file = Path(path)
-    document = _document(file)
+    location = Location(str(file))
+    document = _read_document(file)
     for section, value in document.items():
         if section not in _SECTIONS:
-            raise _wrong(
-                file,
-                section,
-                value,
-                f"is no section{suggest(section, _SECTIONS)}",
-                ", ".join(_SECTIONS),
-                "the sections are",
-            )
+            sections = ", ".join(_SECTIONS)
+            advice = f"the sections are: {sections}{suggest(section, _SECTIONS)}"
+            raise location.make_error(section, "is not a section", value=value, expected=sections, advice=advice)
     return Configuration(
         path=file,
-        backends=_tables(file, "backends", document),
-        transports=_tables(file, "transports", document),
-        schedulers=_tables(file, "schedulers", document),
-        prefer=_prefer(file, document.get("prefer", {})),
+        backends=_read_tables(location, "backends", document),
+        transports=_read_tables(location, "transports", document),
+        schedulers=_read_tables(location, "schedulers", document),
+        prefer=_read_pins(location, document.get("prefer", {})),
     )
 
 
-def _document(file: Path) -> Table:
+def _read_document(file: Path) -> Table:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}", where=str(file)) from error
-    except ValueError as error:  # no UTF-8, or no TOML: that error names the line
-        raise ConfigError(f"{file}: is not TOML: {error}", where=str(file)) from error
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", where=str(file)) from error
+    except ValueError as error:  # it is not UTF-8, or not TOML: then the error has the line
+        raise ConfigError(f"{file} is not TOML: {error}", where=str(file)) from error
 
 
-def _tables(file: Path, section: str, document: Table) -> Mapping[str, Table]:
-    tables = _mapping(file, section, document.get(section, {}))
-    for name in tables:
+def _read_tables(location: Location, section: str, document: Table) -> Mapping[str, Table]:
+    tables = _read_table(location, section, document.get(section, {}))
+    for name, table in tables.items():
         if not is_name(name):
-            raise _wrong(file, f"{section}.{name}", tables[name], "has a name that nothing can have", _LETTERS)
-    return MappingProxyType({name: _mapping(file, f"{section}.{name}", table) for name, table in tables.items()})
+            raise location.make_error(f"{section}.{name}", "is not a valid name", value=table, expected=_LETTERS)
+    return MappingProxyType({name: _read_table(location, f"{section}.{name}", table) for name, table in tables.items()})
 
 
-def _prefer(file: Path, value: object) -> Mapping[str, str]:
+def _read_pins(location: Location, value: object) -> Mapping[str, str]:
     """Read both ``transports.ssh = "acme"`` and ``"transports:ssh" = "acme"``."""
     pins: dict[str, str] = {}
-    for key, given in _mapping(file, "prefer", value).items():
-        names = _mapping(file, f"prefer.{key}", given) if key in GROUPS else {key: given}
+    for key, given in _read_table(location, "prefer", value).items():
+        names = _read_table(location, f"prefer.{key}", given) if key in GROUPS else {key: given}
         for name, distribution in names.items():
             pin = f"{key}:{name}" if key in GROUPS else name
-            if pin.partition(":")[0] not in GROUPS or ":" not in pin:
-                raise _wrong(
-                    file,
-                    f"prefer.{key}",
-                    given,
-                    f"names no group{suggest(pin, _SECTIONS)}",
-                    'transports.NAME = "DISTRIBUTION"',
+            group, colon, plain = pin.partition(":")
+            if group not in GROUPS or not colon:
+                expected = 'transports.NAME = "DISTRIBUTION"'
+                advice = f"expected {expected}{suggest(pin, GROUPS)}"
+                raise location.make_error(
+                    f"prefer.{key}", "names no group", value=given, expected=expected, advice=advice
                 )
-            if not is_name(pin.partition(":")[2]):
-                raise _wrong(file, f"prefer.{pin}", distribution, "has a name that nothing can have", _LETTERS)
+            if not is_name(plain):
+                raise location.make_error(f"prefer.{pin}", "is not a valid name", value=distribution, expected=_LETTERS)
             if not isinstance(distribution, str) or not is_name(distribution):
-                raise _wrong(
-                    file, f"prefer.{pin}", distribution, "must name a distribution", "a distribution's name, quoted"
+                expected = "a distribution's name, quoted"
+                raise location.make_error(
+                    f"prefer.{pin}", "must name a distribution", value=distribution, expected=expected
                 )
             pins[pin] = distribution
     return MappingProxyType(pins)
 
 
-def _mapping(file: Path, key: str, value: object) -> Table:
+def _read_table(location: Location, key: str, value: object) -> Table:
     if isinstance(value, dict):
         return MappingProxyType(cast("dict[str, object]", value))
-    raise _wrong(file, key, value, "must be a table", f"[{key}]")
-
-
-def _wrong(  # noqa: PLR0917 -- each is a part of one sentence
-    file: Path, key: str, value: object, what: str, expected: str, lead: str = "what would do:"
-) -> ConfigError:
-    from intercede.redaction import redacted  # noqa: PLC0415 -- for errors only
-
-    return ConfigError(
-        f"{file}: {key} {what}; {lead} {expected}",
-        field=key,
-        value=cast("dict[str, object]", redacted({key: value}))[key],
-        expected=expected,
-        where=str(file),
-    )
+    raise location.make_error(key, "must be a table", value=value, expected=f"[{key}]")

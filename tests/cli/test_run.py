@@ -128,7 +128,7 @@ def test_a_named_backend_of_the_file(intercede: Command, tmp_path: Path) -> None
     [
         (("--backend", "nope", "--", "true"), ("nope",)),
         (("--backend", '{"transport": "local"}', "--", "true"), ("scheduler",)),
-        (("--backend", '{"transport"', "--", "true"), ("this one is not JSON",)),
+        (("--backend", '{"transport"', "--", "true"), ("must be a configuration in JSON",)),
         (("--backend", '{"transport": "local", "scheduler": "direct", "slotz": 1}', "--", "true"), ("slotz", "slots")),
         (("--config", "missing.toml", "--", "true"), ("missing.toml",)),
         (("--copies", "0", "--", "true"), ("--copies",)),

@@ -87,14 +87,14 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
     assert subject.id == "here"
     assert subject.config == {"transport": "near", "scheduler": {"type": "direct", "slots": 3}}
     assert [each.name for each in subject.plugins()] == ["local", "direct"]
-    with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml: here"):
+    with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml are: here"):
         resolve(backends("there"), str(file))
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        (["{"], {}, "this one is not JSON"),
+        (["{"], {}, "must be a configuration in JSON"),
         (['{"transport": "local"}'], {}, "scheduler"),
         (['{"transport": "local", "scheduler": "direct", "slotz": 1}'], {}, "slotz"),
         ([LOCAL], {"require": ["kill,outptu"]}, "'outptu' is no capability"),

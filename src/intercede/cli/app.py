@@ -15,7 +15,7 @@ from intercede.cli import plugins as listing
 from intercede.cli.run import build_spec, write_kill_command
 from intercede.cli.run import run as run_copies
 from intercede.cli.terminal import print_answer, print_message
-from intercede.config import as_given, load
+from intercede.config import load, parse_config_argument
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
 
@@ -121,7 +121,7 @@ def run(
     opened = _make_backend(backend, config_file)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # an error here must come before any job is started
-    how_to_end = write_kill_command(as_given(backend, "--backend"), config_file, str(spec.tag))
+    how_to_end = write_kill_command(parse_config_argument(backend, "--backend"), config_file, str(spec.tag))
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
@@ -200,4 +200,4 @@ def _refuse_combinations(options: Mapping[str, bool]) -> None:
 
 def _make_backend(chosen: str, file: Path | None) -> JobBackend:
     names = registry.Registry(None if file is None else load(file))
-    return names.backend(as_given(chosen, "--backend"))
+    return names.backend(parse_config_argument(chosen, "--backend"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import cast
 
-from intercede.config import as_given
+from intercede.config import parse_config_argument
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
 from intercede.redaction import scrubber
@@ -60,7 +60,7 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
 def _subject(role: Role, argument: str | Mapping[str, object], file: str | None) -> RegistrySubject:
     """Find what an argument means. A transport's id names what runs its jobs, too."""
     beside = "+direct" if role == "transport" else ""
-    given = as_given(argument, f"--intercede-{role}") if isinstance(argument, str) else argument
+    given = parse_config_argument(argument, f"--intercede-{role}") if isinstance(argument, str) else argument
     if not isinstance(given, str):
         return _resolved(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
     tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
