@@ -5,40 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.transports.streams import Sink, Source
 
-from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError, TransportError
-from intercede.contract.transport import CommandResult, Transport
+from intercede.contract.errors import ConfigError, InvalidSpecError, NotOpenError
+from intercede.contract.transport import Transport
 from intercede.transports.ssh import SshTransport
 
 if TYPE_CHECKING:
-    from tests.transports.conftest import Maker, Sshd
+    from tests.transports.conftest import Maker
+    from tests.transports.sshd import Sshd
 
-ENDLESS = "while :; do sleep 1; done"
 MARKS = bytes([2, 3, 4, 5, 6, *range(0x0E, 0x1A)])
-
-
-class Sink:
-    """Takes bytes as told."""
-
-    def __init__(self, act: Callable[[bytes], Awaitable[None]] | None = None) -> None:
-        self.taken = bytearray()
-        self.total = 0
-        self._act = act
-
-    async def write(self, data: bytes) -> None:
-        """Keep the first of them, count all, and act."""
-        assert data
-        self.taken += data[: 2**20 - len(self.taken)]
-        self.total += len(data)
-        if self._act is not None:
-            await self._act(data)
 
 
 class Measuring(Sink):
@@ -58,51 +40,6 @@ class Measuring(Sink):
 def resident() -> int:
     """Return how many bytes of memory this process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-class Source:
-    """An iterator that knows whether it was closed."""
-
-    def __init__(self, chunk: bytes, count: int, *, wait: bool = False) -> None:
-        self.given = 0
-        self.closed = False
-        self._chunk, self._count, self._wait = chunk, count, wait
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while self.given < self._count:
-                self.given += 1
-                yield self._chunk
-            if self._wait:
-                await asyncio.Event().wait()
-        finally:
-            self.closed = True
-
-
-class MineError(Exception):
-    """What no library raises."""
-
-
-def began(sshd: Sshd) -> Callable[[], bool]:
-    """Tell whether a command has written the file ``began``."""
-    return (sshd.home / "began").exists
-
-
-async def start(sshd: Sshd, transport: SshTransport, script: str, **streams: object) -> asyncio.Task[CommandResult]:
-    """Start a script, and wait until it runs."""
-    argv = ["sh", "-c", f"echo > began; {script}"]
-    run = asyncio.create_task(transport.run(argv, **streams))  # type: ignore[arg-type]  # the test knows
-    await sshd.until(began(sshd))
-    return run
-
-
-async def is_cancelled(run: asyncio.Task[CommandResult]) -> float:
-    """Cancel it; return how long it took to end of that."""
-    began = time.monotonic()
-    run.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await run
-    return time.monotonic() - began
 
 
 def test_it_is_a_transport() -> None:
@@ -139,7 +76,7 @@ async def test_what_comes_byte_by_byte(sshd: Sshd, transport: SshTransport) -> N
     async def pieces() -> AsyncIterator[bytes]:
         for byte in MARKS:
             yield bytes([byte, 0])
-            await sshd.until(lambda byte=byte: sink.taken[-2:] == bytes([byte, 0]))  # type: ignore[misc]  # bound now
+            await sshd.wait_until(lambda byte=byte: sink.taken[-2:] == bytes([byte, 0]))  # type: ignore[misc]  # bound now
 
     assert (await transport.run(["cat"], stdin=pieces(), stdout=sink)).returncode == 0
 
@@ -233,166 +170,10 @@ async def test_what_is_left_in_the_background_delays_nothing(sshd: Sshd, transpo
     waits = "until [ -e go ]; do sleep 0.05; done; echo late"
     async with asyncio.timeout(20):
         result = await transport.run(["sh", "-c", f"({waits}) & echo soon; echo err >&2; exit 4"])
-    assert sshd.running()
+    assert sshd.list_processes()
     (sshd.home / "go").touch()
-    await sshd.idle()
+    await sshd.wait_until_idle()
     assert (result.returncode, result.stdout, result.stderr) == (4, b"soon\n", b"err\n")
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(("script", "code"), [("kill -TERM 0", 143), ("kill -INT 0", 130), ("kill -HUP 0", 129)])
-async def test_a_command_that_ends_its_own_group(transport: SshTransport, script: str, code: int) -> None:
-    """Has its code told all the same."""
-    assert (await transport.run(["sh", "-c", f"{script}; sleep 5"])).returncode == code
-
-
-@pytest.mark.asyncio
-async def test_a_killed_group_tells_nothing(transport: SshTransport) -> None:
-    """What ends even our sh there is a TransportError: how the command ended cannot be told."""
-    with pytest.raises(TransportError, match="ended before its command"):
-        await transport.run(["sh", "-c", "kill -KILL 0; sleep 5"])
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("error", [MineError("mine"), BrokenPipeError("mine"), TimeoutError()])
-@pytest.mark.parametrize("where", ["sink", "iterator"])
-async def test_their_exceptions_end_the_command_and_pass(
-    sshd: Sshd, transport: SshTransport, error: BaseException, where: str
-) -> None:
-    """The very object arrives, the command and what it started are gone, and the connection is as good as before."""
-
-    async def fail(_: bytes) -> None:
-        await sshd.until(began(sshd))
-        raise error
-
-    async def failing() -> AsyncIterator[bytes]:
-        yield b"x"
-        await fail(b"")
-
-    argv = ["sh", "-c", "trap '' HUP; echo x; sleep 100 & echo > began; cat; echo > whole; sleep 100"]
-    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
-    with pytest.raises(type(error)) as raised:
-        await transport.run(argv, stdin=stdin, stdout=stdout)
-    assert raised.value is error
-    await sshd.idle()
-
-    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-    assert sshd.connections == 1
-    assert where == "sink" or not (sshd.home / "whole").exists()  # a cut stdin is never taken for all
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("limit", [1000, 1], ids=["sessions", "one session"])
-@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
-async def test_cancelling_ends_the_whole_group(sshd: Sshd, transport: SshTransport, trap: str, limit: int) -> None:
-    """In bounded time; where the server allows no second session to do it with, over another connection."""
-    sshd.sessions_allowed = limit
-    script = f"{trap} (sleep 100; sleep 100) & {ENDLESS}"
-    seconds = await is_cancelled(await start(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
-    await sshd.idle()
-    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-
-    assert seconds < 8
-    assert sshd.connections == (2 if limit == 1 else 1)
-
-
-@pytest.mark.asyncio
-async def test_term_comes_first(sshd: Sshd, transport: SshTransport) -> None:
-    """A command may clean up within the grace."""
-    await is_cancelled(await start(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
-    assert (sshd.home / "clean").exists()
-
-
-@pytest.mark.asyncio
-async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -> None:
-    """Does not leave the command behind."""
-    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
-    while True:
-        run.cancel()
-        done, _ = await asyncio.wait({run}, timeout=0.05)
-        if done:
-            break
-    assert run.cancelled()
-    await sshd.idle()
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("sessions", [1, 8])
-async def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
-    """While its session opens, while it waits for the mark, while it sends: nothing is left, all goes on."""
-    delays = [0.0, *(0.0002 * 1.2**step for step in range(24))]
-    async with sshd.visited(sessions=sessions) as transport:
-        await transport.run(["true"])
-        for delay in delays:
-            run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS], stdin=Source(bytes(65536), 10**9)))
-            await asyncio.sleep(delay)
-            await is_cancelled(run)
-        await sshd.until(lambda: sshd.sessions == 0)
-        await sshd.idle()
-        assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-    assert sshd.connections == 1
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
-async def test_cancelled_before_it_began(sshd: Sshd, transport: SshTransport, when: str) -> None:
-    """Its session is closed as soon as the server has opened it, and the command never runs."""
-    arrived, release = threading.Event(), threading.Event()
-
-    async def stall() -> None:
-        arrived.set()
-        await asyncio.to_thread(release.wait, 20)
-
-    if when == "opening":
-        sshd.before_a_session = stall
-    else:
-        sshd.before_a_command = stall
-    run = asyncio.create_task(transport.run(["sh", "-c", "echo > began"]))
-    await sshd.until(arrived.is_set)
-    assert await is_cancelled(run) < 2
-    release.set()
-    await sshd.until(lambda: sshd.sessions == 0)
-    await sshd.idle()
-    assert not began(sshd)()
-
-
-@pytest.mark.asyncio
-async def test_a_time_limit_is_a_cancellation(sshd: Sshd, transport: SshTransport) -> None:
-    """As the contract advises: asyncio.timeout around the run."""
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await transport.run(["sleep", "100"])
-    await sshd.idle()
-
-
-@pytest.mark.asyncio
-async def test_leaving_ends_what_runs(sshd: Sshd) -> None:
-    """Each such run raises NotOpenError, and nothing of them is left."""
-    transport = sshd.transport()
-    async with transport:
-        runs = [await start(sshd, transport, ENDLESS) for _ in range(3)]
-        runs += [asyncio.create_task(transport.run(["sleep", "100"])) for _ in range(10)]  # some wait for a session
-        await asyncio.sleep(0)
-    ends = await asyncio.gather(*runs, return_exceptions=True)
-    assert {type(end) for end in ends} == {NotOpenError}
-    await sshd.idle()
-    await sshd.until(lambda: sshd.open_connections == 0)
-
-
-@pytest.mark.asyncio
-async def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
-    """Hangs up all the same."""
-    transport = sshd.transport()
-    await transport.__aenter__()
-    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
-    leaving = asyncio.create_task(transport.__aexit__(None, None, None))
-    await asyncio.sleep(0.1)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    await sshd.until(lambda: sshd.open_connections == 0)
-    with pytest.raises(NotOpenError):
-        await run
 
 
 @pytest.mark.asyncio
@@ -427,17 +208,6 @@ def test_again_and_in_another_loop(sshd: Sshd) -> None:
     asyncio.run(main())  # each time a loop
     asyncio.run(main())  # of its own
     assert sshd.connections == 4
-
-
-@pytest.mark.asyncio
-async def test_a_body_that_fails(sshd: Sshd) -> None:
-    """Its exception passes, and everything is closed."""
-    transport = sshd.transport()
-
-    with pytest.raises(MineError):
-        async with transport:
-            raise MineError
-    await sshd.until(lambda: sshd.open_connections == 0)
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,15 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.transports.conftest import new_key, place, refused, say, where, where_ssh_goes, where_we_go
+from tests.transports.sshd import (
+    find_our_destination,
+    find_ssh_destination,
+    format_endpoint,
+    get_refusal,
+    get_server_name,
+    new_key,
+    run_command,
+)
 
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
 from intercede.transports._ssh_config import Login, expand_tokens, parse_answer
@@ -24,7 +32,8 @@ from intercede.transports.ssh import SshTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.transports.conftest import Configured, Sshd
+    from tests.transports.conftest import Configured
+    from tests.transports.sshd import Sshd
 
 pytestmark = pytest.mark.needs("ssh")
 NOWHERE = "/no/such"
@@ -91,19 +100,19 @@ async def test_the_way_is_the_one_of_ssh(
         (home / "parts" / f"{name}.conf").write_text(f"Host pool\n  HostName 127.0.0.1\n  Port {port}\n")
     with (home / ".ssh" / "known_hosts").open("a") as known:
         for sshd in hosts.values():
-            known.write(sshd.known_as(f"[localhost]:{sshd.port}"))
-        known.write(hosts["last"].known_as("alias"))
+            known.write(sshd.write_known_hosts_line(f"[localhost]:{sshd.port}"))
+        known.write(hosts["last"].write_known_hosts_line("alias"))
     if "ProxyCommand" in case and expected == "first":  # it leads elsewhere than its name says
         with (home / ".ssh" / "known_hosts").open("a") as known:
-            known.write(hosts["first"].known_as(f"[127.0.0.1]:{ports['last']}"))
+            known.write(hosts["first"].write_known_hosts_line(f"[127.0.0.1]:{ports['last']}"))
     written = config(*(line.format(**ports, home=home, cat=cat) for line in lines))
-    assert await where_we_go(SshTransport("pool", ssh_config=written)) == expected
-    ours = {name: (sshd.logins, {each.split()[0] for each in sshd.shown}) for name, sshd in hosts.items()}
+    assert await find_our_destination(SshTransport("pool", ssh_config=written)) == expected
+    ours = {name: (sshd.logins, {each.split()[0] for each in sshd.offered}) for name, sshd in hosts.items()}
     for sshd in hosts.values():
         sshd.logins = 0
-        sshd.shown.clear()
-    assert await where_ssh_goes(written, "pool") == expected
-    assert ours == {name: (sshd.logins, {each.split()[0] for each in sshd.shown}) for name, sshd in hosts.items()}
+        sshd.offered.clear()
+    assert await find_ssh_destination(written, "pool") == expected
+    assert ours == {name: (sshd.logins, {each.split()[0] for each in sshd.offered}) for name, sshd in hosts.items()}
 
 
 @pytest.mark.asyncio
@@ -112,7 +121,7 @@ async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.Monk
     monkeypatch.setattr("intercede.transports._ssh_connection._MAX_HOPS", 0)
     written = config("Host pool", "ProxyJump hop", "Host hop", "ProxyJump other")
     with pytest.raises(ConfigError, match=r"circle"):
-        await where(SshTransport("pool", ssh_config=written))
+        await get_server_name(SshTransport("pool", ssh_config=written))
 
 
 @pytest.mark.asyncio
@@ -121,7 +130,7 @@ async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch
     monkeypatch.setattr("intercede.transports._ssh_connection._ATTEMPTS", 1)
     written = config("ProxyCommand echo no such host as %h >&2")
     with pytest.raises(TransportError, match="no such host as pool"):
-        await where(SshTransport("pool", ssh_config=written))
+        await get_server_name(SshTransport("pool", ssh_config=written))
 
 
 @pytest.mark.asyncio
@@ -130,8 +139,8 @@ async def test_a_proxy_command_ends_with_its_connection(hosts: dict[str, Sshd], 
     (home / "proxy").write_text('#!/bin/bash\necho $$ >"$3"; exec 3<>"/dev/tcp/$1/$2"; cat <&3 & cat >&3; sleep 100\n')
     (home / "proxy").chmod(0o700)
     written = config(f"Port {hosts['last'].port}", f"ProxyCommand {home}/proxy %h %p {home}/pid")
-    assert await where(SshTransport("127.0.0.1", ssh_config=written)) == "last"
-    await hosts["last"].until(lambda: not is_group_alive((home / "pid").read_text().strip()))
+    assert await get_server_name(SshTransport("127.0.0.1", ssh_config=written)) == "last"
+    await hosts["last"].wait_until(lambda: not is_group_alive((home / "pid").read_text().strip()))
 
 
 @pytest.mark.asyncio
@@ -168,7 +177,7 @@ def is_group_alive(group: str) -> bool:
 async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured, home: Path) -> None:
     """An alias is found there, with its port, user, key, and known hosts; what is not there is ignored."""
     last = hosts["last"]
-    (home / "known").write_text(last.known_as("alias-of-keys"))
+    (home / "known").write_text(last.write_known_hosts_line("alias-of-keys"))
     (home / ".ssh" / "id_ed25519").rename(home / "key")
     written = config(
         "Host pool",
@@ -183,32 +192,35 @@ async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured
         "  ForwardAgent yes",
         "  ControlMaster auto",
     )
-    assert await where(SshTransport("pool", ssh_config=written)) == "last"
-    assert {shown.split()[0] for shown in last.shown} == {"somebody"}
+    assert await get_server_name(SshTransport("pool", ssh_config=written)) == "last"
+    assert {shown.split()[0] for shown in last.offered} == {"somebody"}
 
 
 @pytest.mark.asyncio
 async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config: Configured) -> None:
     """As they do for ssh."""
     written = config("Host *", "  HostName 127.0.0.1", "  Port 1", "  User somebody")
-    assert await where(SshTransport("pool", port=hosts["last"].port, username="me", ssh_config=written)) == "last"
-    assert {shown.split()[0] for shown in hosts["last"].shown} == {"me"}
+    assert (
+        await get_server_name(SshTransport("pool", port=hosts["last"].port, username="me", ssh_config=written))
+        == "last"
+    )
+    assert {shown.split()[0] for shown in hosts["last"].offered} == {"me"}
 
 
 @pytest.mark.asyncio
 async def test_without_the_option_no_configuration_is_read(hosts: dict[str, Sshd], home: Path) -> None:
     """Not even the user's own."""
     (home / ".ssh" / "config").write_text("Host *\n  Port 1\n")
-    assert await where(SshTransport(place(hosts["last"]))) == "last"
+    assert await get_server_name(SshTransport(format_endpoint(hosts["last"]))) == "last"
 
 
 @pytest.mark.parametrize("jump", [[], ["second"]], ids=["of the configuration", "of the option"])
 @pytest.mark.asyncio
 async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: Configured, jump: list[str]) -> None:
     """Over the ProxyJump of the configuration."""
-    written = config(f"Match originalhost pool\n  ProxyJump {place(hosts['first'])}", "HostName 127.0.0.1")
-    hops = [place(hosts[name]) for name in jump]
-    assert await where(SshTransport("pool", port=hosts["last"].port, jump=hops, ssh_config=written)) == "last"
+    written = config(f"Match originalhost pool\n  ProxyJump {format_endpoint(hosts['first'])}", "HostName 127.0.0.1")
+    hops = [format_endpoint(hosts[name]) for name in jump]
+    assert await get_server_name(SshTransport("pool", port=hosts["last"].port, jump=hops, ssh_config=written)) == "last"
     assert [hosts[name].logins for name in ("first", "second")] == ([0, 1] if jump else [1, 0])
 
 
@@ -220,13 +232,13 @@ async def test_every_host_on_the_way_is_verified(
 ) -> None:
     """One that is not known ends the way; the error names it, and nothing is shown to it."""
     known = home / ".ssh" / "known_hosts"
-    known.write_text("".join(sshd.known_as() for name, sshd in hosts.items() if name != unknown))
-    jump = [place(hosts["first"]), place(hosts["second"])]
+    known.write_text("".join(sshd.write_known_hosts_line() for name, sshd in hosts.items() if name != unknown))
+    jump = [format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
     configured = [f"ProxyJump {','.join(jump)}"] if by == "configuration" else []
     written = config("Host pool", "HostName 127.0.0.1", f"Port {hosts['last'].port}", *configured)
     transport = SshTransport("pool", jump=jump if by == "option" else (), ssh_config=written)
-    assert ("pool" if unknown == "last" else place(hosts[unknown])) in str(await refused(transport))
-    assert not hosts[unknown].shown
+    assert ("pool" if unknown == "last" else format_endpoint(hosts[unknown])) in str(await get_refusal(transport))
+    assert not hosts[unknown].offered
     assert not hosts["last"].commands
 
 
@@ -238,7 +250,7 @@ async def test_a_configuration_that_cannot_be_read(
     """ConfigError, at once."""
     written = NOWHERE if lines is None else config(lines)
     with pytest.raises(ConfigError) as raised:
-        await where(SshTransport(place(hosts["last"]), ssh_config=written))
+        await get_server_name(SshTransport(format_endpoint(hosts["last"]), ssh_config=written))
     assert raised.value.field == "ssh_config"
     assert not hosts["last"].connections
 
@@ -250,7 +262,7 @@ async def test_a_configuration_without_a_client(
     """ConfigError: nobody else reads it as ssh does."""
     monkeypatch.setenv("PATH", NOWHERE)
     with pytest.raises(ConfigError, match="no `ssh` on PATH"):
-        await where(SshTransport(place(hosts["last"]), ssh_config=config()))
+        await get_server_name(SshTransport(format_endpoint(hosts["last"]), ssh_config=config()))
     assert not hosts["last"].connections
 
 
@@ -263,7 +275,7 @@ async def test_a_client_that_is_not_openssh(
     (home / "ssh").chmod(0o700)
     monkeypatch.setenv("PATH", str(home))
     with pytest.raises(ConfigError, match="Ignoring unknown option -G"):
-        await where(SshTransport(place(hosts["last"]), ssh_config=config()))
+        await get_server_name(SshTransport(format_endpoint(hosts["last"]), ssh_config=config()))
     assert not hosts["last"].connections
 
 
@@ -290,7 +302,9 @@ async def test_what_we_cannot_do_is_refused(
     """ConfigError, before anything connects: ``ssh`` would do it."""
     (home / "krl").write_bytes(b"SSHKRL\n\0" + bytes(40))
     with pytest.raises(ConfigError, match=words):
-        await where(SshTransport(place(hosts["last"]), ssh_config=config(line.replace("{home}", str(home)))))
+        await get_server_name(
+            SshTransport(format_endpoint(hosts["last"]), ssh_config=config(line.replace("{home}", str(home))))
+        )
     assert not hosts["last"].connections
 
 
@@ -299,8 +313,8 @@ async def test_a_hanging_match_exec(config: Configured) -> None:
     """Is given up in time, and ends."""
     written = config('Match exec "sleep 123.25"', "Port 1")
     with pytest.raises(TransportError, match="no answer within"):
-        await where(SshTransport("127.0.0.1", ssh_config=written, connect_s=0.2))
-    _, listing, _ = await say("ps", "-eo", "args")
+        await get_server_name(SshTransport("127.0.0.1", ssh_config=written, connect_s=0.2))
+    _, listing, _ = await run_command("ps", "-eo", "args")
     assert "sleep 123.25" not in listing
 
 
@@ -337,7 +351,7 @@ async def test_files_of_keys_are_those_of_ssh(
         *(line.format(home=home) for line in lines), *(f"IdentityFile {name}" for name in names),
     )  # fmt: skip
     login = await Login.resolve(written, "pool", None, None)
-    _, _, said = await say("ssh", "-v", "-F", written, "-o", "BatchMode=yes", "pool", "true")
+    _, _, said = await run_command("ssh", "-v", "-F", written, "-o", "BatchMode=yes", "pool", "true")
     named = dict.fromkeys(re.findall(r"^debug1: identity file (.*) type", said, re.MULTILINE))
     assert [name for name in named if not name.endswith("-cert")] == list(dict.fromkeys(login.identities))
 
@@ -392,14 +406,14 @@ async def test_keys_are_shown_as_ssh_shows_them(
     monkeypatch.setenv("LAST", "t")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
     sshd.user_key = new_key()
-    (home / ".ssh" / "known_hosts").write_text(sshd.known_as())
+    (home / ".ssh" / "known_hosts").write_text(sshd.write_known_hosts_line())
     written = config(*(line.format(home=home, agent=agent) for line in SHOWN[case]))
     with pytest.raises(AuthenticationError):
-        await where(SshTransport("127.0.0.1", port=sshd.port, username="me", ssh_config=written))
-    ours = list(dict.fromkeys(sshd.shown))
-    sshd.shown.clear()
-    assert not await where_ssh_goes(written, "me@127.0.0.1", "-p", str(sshd.port))
-    assert ours == list(dict.fromkeys(sshd.shown))
+        await get_server_name(SshTransport("127.0.0.1", port=sshd.port, username="me", ssh_config=written))
+    ours = list(dict.fromkeys(sshd.offered))
+    sshd.offered.clear()
+    assert not await find_ssh_destination(written, "me@127.0.0.1", "-p", str(sshd.port))
+    assert ours == list(dict.fromkeys(sshd.offered))
     assert bool(ours) == (case != "no keys at all")
 
 

@@ -15,7 +15,7 @@ from intercede.contract.errors import TransportError
 from intercede.contract.transport import CommandResult
 
 if TYPE_CHECKING:
-    from tests.transports.conftest import Sshd, Wire
+    from tests.transports.sshd import Sshd, Wire
 
     from intercede.transports.ssh import SshTransport
 
@@ -53,7 +53,7 @@ def silent() -> Iterator[int]:
 @pytest.mark.asyncio
 async def test_fifty_at_once_share_a_connection(sshd: Sshd) -> None:
     """And no more than the option says run at once."""
-    async with sshd.visited(sessions=8) as transport:
+    async with sshd.open_transport(sessions=8) as transport:
         await echoed(transport)
     assert (sshd.connections, sshd.logins) == (1, 1)
     assert sshd.most_shells <= 8
@@ -72,7 +72,7 @@ async def test_a_lost_connection_is_made_again_once(sshd: Sshd, transport: SshTr
 async def test_a_command_whose_connection_is_lost(sshd: Sshd, transport: SshTransport) -> None:
     """Is a TransportError worth trying again, at once; and the next command works."""
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-    await sshd.until((sshd.home / "began").exists)
+    await sshd.wait_until((sshd.home / "began").exists)
     sshd.hang_up()
     start = time.monotonic()
     with pytest.raises(TransportError, match="lost while a command ran") as raised:
@@ -105,7 +105,7 @@ async def test_a_connection_that_is_cut_anywhere(sshd: Sshd, wire: Wire, counts:
     """Gives the right answer or a TransportError, never hangs, and runs nothing twice."""
     for count in counts:
         wire.cut_in(count)
-        async with sshd.visited(port=wire.port) as transport:
+        async with sshd.open_transport(port=wire.port) as transport:
             lines = sshd.home / f"lines-{count}"
             try:
                 result = await transport.run([*ONCE, str(lines), "x" * 60_000], stdin=data())
@@ -115,7 +115,7 @@ async def test_a_connection_that_is_cut_anywhere(sshd: Sshd, wire: Wire, counts:
                 assert result == CommandResult(returncode=5, stdout=bytes(20_000))
                 assert lines.exists()
             assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
-            await sshd.idle()
+            await sshd.wait_until_idle()
     assert all(lines.read_text() == "\n" for lines in sshd.home.glob("lines-*"))
     assert sshd.connections > len(counts)
 
@@ -124,7 +124,7 @@ async def test_a_connection_that_is_cut_anywhere(sshd: Sshd, wire: Wire, counts:
 async def test_a_server_that_allows_fewer_sessions(sshd: Sshd) -> None:
     """All succeed, and after some refusals no more is tried than it allows."""
     sshd.sessions_allowed = 2
-    async with sshd.visited(sessions=8) as transport:
+    async with sshd.open_transport(sessions=8) as transport:
         await echoed(transport)
     assert 1 <= sshd.refused <= 8
     assert sshd.connections == 1
@@ -134,7 +134,7 @@ async def test_a_server_that_allows_fewer_sessions(sshd: Sshd) -> None:
 async def test_waiting_for_other_commands_is_no_failure(sshd: Sshd) -> None:
     """However long they take, and although the server allows fewer at once than the option."""
     sshd.sessions_allowed = 1
-    async with sshd.visited(sessions=3, connect_s=0.8) as transport:
+    async with sshd.open_transport(sessions=3, connect_s=0.8) as transport:
         ends = await asyncio.gather(*(transport.run(["sleep", "0.45"]) for _ in range(3)))
         assert not any(end.returncode for end in ends)
 
@@ -145,7 +145,7 @@ async def test_a_server_that_allows_no_session(sshd: Sshd) -> None:
     sshd.sessions_allowed = 0
     start = time.monotonic()
     with pytest.raises(TransportError, match="cannot begin a command"):
-        async with sshd.visited(connect_s=0.5) as transport:
+        async with sshd.open_transport(connect_s=0.5) as transport:
             await transport.run(["true"])
     assert time.monotonic() - start < 3
 
@@ -155,7 +155,7 @@ async def test_a_server_that_drops_logins(sshd: Sshd) -> None:
     """As a busy one does: they are tried again, ever more slowly."""
     sshd.to_drop = 3
     start = time.monotonic()
-    async with sshd.visited() as transport:
+    async with sshd.open_transport() as transport:
         await echoed(transport, 3)
     assert sshd.connections == 4
     assert time.monotonic() - start > 0.05 + 0.1 + 0.2
@@ -218,19 +218,19 @@ async def test_cancelled_on_the_way_in(sshd: Sshd, silent: int, when: str) -> No
     """Nothing is left open, and entering later works."""
     transport = sshd.transport(port=silent if when == "connecting" else None)
     entering = asyncio.create_task(transport.__aenter__())
-    await (asyncio.sleep(0.1) if when == "connecting" else sshd.until(lambda: sshd.logins > 0))
+    await (asyncio.sleep(0.1) if when == "connecting" else sshd.wait_until(lambda: sshd.logins > 0))
     entering.cancel()
     await asyncio.wait({entering})
     await transport.__aexit__(None, None, None)
-    await sshd.until(lambda: sshd.open_connections == 0)
+    await sshd.wait_until(lambda: sshd.open_connections == 0)
 
 
 @pytest.mark.asyncio
 async def test_a_server_that_falls_silent(sshd: Sshd, wire: Wire) -> None:
     """Is noticed by whoever waits for a command, and by whoever starts one."""
-    async with sshd.visited(port=wire.port, keepalive_s=0.1, connect_s=0.5) as transport:
+    async with sshd.open_transport(port=wire.port, keepalive_s=0.1, connect_s=0.5) as transport:
         run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-        await sshd.until((sshd.home / "began").exists)
+        await sshd.wait_until((sshd.home / "began").exists)
         wire.is_silent = True
         start = time.monotonic()
         for one in (run, transport.run(["true"])):
@@ -243,7 +243,7 @@ async def test_a_server_that_falls_silent(sshd: Sshd, wire: Wire) -> None:
 @pytest.mark.asyncio
 async def test_a_quiet_command_is_no_silence(sshd: Sshd) -> None:
     """A server that answers is there, however long a command says nothing."""
-    async with sshd.visited(keepalive_s=0.1) as transport:
+    async with sshd.open_transport(keepalive_s=0.1) as transport:
         result = await transport.run(["sleep", "0.7"])
     assert result.returncode == 0
     assert sshd.connections == 1
@@ -269,13 +269,13 @@ async def test_leaving_a_server_that_fell_silent(sshd: Sshd, wire: Wire) -> None
 async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
     """As tinysshd does: each command has a login of its own, one after the other, and one that is cancelled ends."""
     sshd.sessions_a_connection = 1
-    async with sshd.visited(sessions=4) as transport:
+    async with sshd.open_transport(sessions=4) as transport:
         await echoed(transport, 4)
         running = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-        await sshd.until((sshd.home / "began").exists)
+        await sshd.wait_until((sshd.home / "began").exists)
         running.cancel()
         await asyncio.wait({running})
-        await sshd.idle()
+        await sshd.wait_until_idle()
     assert sshd.logins == 6
 
 
@@ -283,8 +283,8 @@ async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
 async def test_a_server_that_does_not_answer_a_session(sshd: Sshd) -> None:
     """The error says so, and blames no rc file."""
     is_over = threading.Event()
-    sshd.before_a_session = lambda: sshd.until(is_over.is_set)
-    async with sshd.visited(connect_s=0.3) as transport:
+    sshd.before_a_session = lambda: sshd.wait_until(is_over.is_set)
+    async with sshd.open_transport(connect_s=0.3) as transport:
         with pytest.raises(TransportError, match="did not answer the request for a session in time"):
             await transport.run(["true"])
         is_over.set()

@@ -29,7 +29,8 @@ from intercede.transports.ssh import SshTransport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.transports.conftest import Maker, Sshd
+    from tests.transports.conftest import Maker
+    from tests.transports.sshd import Sshd
 
 
 PHRASE, WORD = "hush-phrase", "hush-word"
@@ -147,19 +148,19 @@ async def entered(transport: SshTransport) -> None:
 async def test_every_kind_lets_us_in(sshd: Sshd, make: Made) -> None:
     """Under the name that comes with it; the provider is asked for this host, and for what ssh can use."""
     provider = Provider(make(sshd))
-    async with sshd.visited(credentials=provider) as transport:
+    async with sshd.open_transport(credentials=provider) as transport:
         await fine(transport)
     assert isinstance(provider, CredentialProvider)
     assert provider.asked == [CredentialNeed(resource="127.0.0.1", kinds=("private_key", "password"))]
-    assert all(shown.startswith("me ") for shown in sshd.shown)
+    assert all(shown.startswith("me ") for shown in sshd.offered)
 
 
 @pytest.mark.asyncio
 async def test_the_username_of_the_option_wins(sshd: Sshd) -> None:
     """Over the one that comes with the credential."""
-    async with sshd.visited(credentials=Provider(plain(sshd)), username="other") as transport:
+    async with sshd.open_transport(credentials=Provider(plain(sshd)), username="other") as transport:
         await fine(transport)
-    assert {shown.split()[0] for shown in sshd.shown} == {"other"}
+    assert {shown.split()[0] for shown in sshd.offered} == {"other"}
 
 
 @pytest.mark.asyncio
@@ -184,14 +185,14 @@ async def test_what_the_provider_raises_passes(sshd: Sshd, error: Exception) -> 
     with pytest.raises(type(error)) as raised:
         await entered(sshd.transport(credentials=Provider(error)))
     assert raised.value is error
-    assert not sshd.shown
+    assert not sshd.offered
 
 
 @pytest.mark.asyncio
 async def test_it_is_asked_once_for_fifty(sshd: Sshd) -> None:
     """Nor again for a new connection, while what it answered is good."""
     provider = Provider(plain(sshd))
-    async with sshd.visited(credentials=provider) as transport:
+    async with sshd.open_transport(credentials=provider) as transport:
         for _ in range(2):
             await asyncio.gather(*(transport.run(["true"]) for _ in range(25)))
             sshd.hang_up()
@@ -208,7 +209,7 @@ async def test_what_was_replaced_meanwhile_is_asked_for_in_the_same_try(sshd: Ss
     assert isinstance(first, PrivateKey)
     known = sshd.user_key
     sshd.user_key = asyncssh.import_private_key(first.key.get_secret_value())
-    async with sshd.visited(credentials=provider) as transport:
+    async with sshd.open_transport(credentials=provider) as transport:
         await fine(transport)
         sshd.user_key = known
         sshd.hang_up()
@@ -221,7 +222,7 @@ async def test_it_is_asked_again_near_the_expiry(sshd: Sshd) -> None:
     """At the next connection; one that is open needs nothing."""
     soon = datetime.now(UTC) + timedelta(seconds=30)
     provider = Provider(plain(sshd).model_copy(update={"expires": soon}))
-    async with sshd.visited(credentials=provider) as transport:
+    async with sshd.open_transport(credentials=provider) as transport:
         await fine(transport)
         assert len(provider.asked) == 1
         sshd.hang_up()
@@ -235,9 +236,11 @@ async def test_each_host_on_the_way_is_asked_for(make_sshd: Maker, home: Path) -
     first, last = make_sshd("first"), make_sshd("last")
     provider = Provider(plain(first))
     last.user_key = first.user_key
-    (home / "known").write_text(first.known_as(f"[localhost]:{first.port}") + last.known_as())
+    (home / "known").write_text(
+        first.write_known_hosts_line(f"[localhost]:{first.port}") + last.write_known_hosts_line()
+    )
     jump = [f"localhost:{first.port}"]
-    async with last.visited(jump=jump, known_hosts=str(home / "known"), credentials=provider) as transport:
+    async with last.open_transport(jump=jump, known_hosts=str(home / "known"), credentials=provider) as transport:
         await fine(transport)
     assert [need.resource for need in provider.asked] == ["localhost", "127.0.0.1"]
 
@@ -275,8 +278,8 @@ async def test_nothing_else_is_shown(sshd: Sshd, make: Made, agent: list[object]
         await entered(transport)
     except AuthenticationError:
         assert make in (wrong_key, wrong_password)
-    assert sshd.shown
-    assert not any(own in shown for shown in sshd.shown)
+    assert sshd.offered
+    assert not any(own in shown for shown in sshd.offered)
     assert not agent
 
 
@@ -285,7 +288,7 @@ async def test_without_a_provider_it_is_as_for_ssh(sshd: Sshd, agent: list[objec
     """The agent is asked, and the user's own keys are shown."""
     await fine(transport)
     assert agent
-    assert sshd.shown
+    assert sshd.offered
 
 
 @pytest.mark.asyncio
@@ -349,7 +352,7 @@ async def test_a_user_without_a_home_shows_no_keys(sshd: Sshd, monkeypatch: pyte
 
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    for known_hosts in (sshd.known_hosts(), None):
+    for known_hosts in (sshd.write_known_hosts(), None):
         with pytest.raises(IntercedeError):
             async with SshTransport("127.0.0.1", port=sshd.port, username="me", known_hosts=known_hosts):
                 pass

@@ -13,7 +13,7 @@ from tests.tools import each_tool
 from intercede.contract.errors import TransportError
 
 if TYPE_CHECKING:
-    from tests.transports.conftest import Sshd
+    from tests.transports.sshd import Sshd
 
     from intercede.transports.ssh import SshTransport
 
@@ -61,10 +61,10 @@ async def test_every_login_shell_will_do(sshd: Sshd, transport: SshTransport, sh
     sshd.shell = shell
     await talk(transport)
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-    await sshd.until((sshd.home / "began").exists)
+    await sshd.wait_until((sshd.home / "began").exists)
     run.cancel()
     await asyncio.wait({run})
-    await sshd.idle()
+    await sshd.wait_until_idle()
 
 
 @pytest.mark.asyncio
@@ -82,7 +82,7 @@ async def test_a_login_shell_that_reads_gets_nothing(sshd: Sshd, script: str) ->
     says(sshd, script)
     start = time.monotonic()
     with pytest.raises(TransportError, match="does an rc file wait for input"):
-        async with sshd.visited(connect_s=0.5) as transport:
+        async with sshd.open_transport(connect_s=0.5) as transport:
             await transport.run(["cat"], stdin=data())
     assert time.monotonic() - start < 5
     assert not (sshd.home / "taken").exists() or (sshd.home / "taken").read_text() in ("", "\n")
@@ -111,9 +111,9 @@ async def test_a_login_shell_that_starts_another(sshd: Sshd, transport: SshTrans
     """A command is ended even where its sh does not lead the session."""
     says(sshd, 'bash "$@"; exit $?')
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
-    await sshd.until((sshd.home / "began").exists)
+    await sshd.wait_until((sshd.home / "began").exists)
     run.cancel()
     await asyncio.wait({run})
-    await sshd.idle()
+    await sshd.wait_until_idle()
 
     assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"

@@ -6,7 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.transports.conftest import place, refused, where
+from tests.transports.sshd import (
+    format_endpoint,
+    get_refusal,
+    get_server_name,
+)
 
 from intercede.contract.errors import ConfigError
 from intercede.transports.ssh import SshTransport
@@ -14,41 +18,42 @@ from intercede.transports.ssh import SshTransport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.transports.conftest import Maker, Sshd
+    from tests.transports.conftest import Maker
+    from tests.transports.sshd import Sshd
 
 
 @pytest.mark.parametrize("known", ["", "# nobody\n", "elsewhere"], ids=["empty", "comment", "others"])
 @pytest.mark.asyncio
 async def test_an_unknown_host(sshd: Sshd, home: Path, known: str) -> None:
     """Nothing is shown to it, and nothing is tried again; the error says what to do."""
-    (home / "known").write_text(sshd.known_as(known) if known == "elsewhere" else known)
-    error = await refused(sshd.transport(known_hosts=str(home / "known")))
+    (home / "known").write_text(sshd.write_known_hosts_line(known) if known == "elsewhere" else known)
+    error = await get_refusal(sshd.transport(known_hosts=str(home / "known")))
     assert "ssh-keyscan" in str(error)
-    assert (sshd.connections, sshd.shown) == (1, [])
+    assert (sshd.connections, sshd.offered) == (1, [])
 
 
 @pytest.mark.asyncio
 async def test_a_changed_key(sshd: Sshd, make_sshd: Maker, home: Path) -> None:
     """Is no better than an unknown one."""
-    (home / "known").write_text(make_sshd("other").known_as("*"))
-    assert "in place of this host" in str(await refused(sshd.transport(known_hosts=str(home / "known"))))
-    assert (sshd.connections, sshd.shown) == (1, [])
+    (home / "known").write_text(make_sshd("other").write_known_hosts_line("*"))
+    assert "in place of this host" in str(await get_refusal(sshd.transport(known_hosts=str(home / "known"))))
+    assert (sshd.connections, sshd.offered) == (1, [])
 
 
 @pytest.mark.asyncio
 async def test_an_address_is_not_a_name(sshd: Sshd, home: Path) -> None:
     """Whoever has the address of a name for now is not it by having a key that is known for that address."""
-    (home / "known").write_text(sshd.known_as())
-    await refused(sshd.transport(host="localhost", known_hosts=str(home / "known")))
-    (home / "known").write_text(sshd.known_as(f"[localhost]:{sshd.port}"))
-    assert await where(sshd.transport(host="localhost", known_hosts=str(home / "known"))) == "only"
+    (home / "known").write_text(sshd.write_known_hosts_line())
+    await get_refusal(sshd.transport(host="localhost", known_hosts=str(home / "known")))
+    (home / "known").write_text(sshd.write_known_hosts_line(f"[localhost]:{sshd.port}"))
+    assert await get_server_name(sshd.transport(host="localhost", known_hosts=str(home / "known"))) == "only"
 
 
 @pytest.mark.asyncio
 async def test_a_revoked_key(sshd: Sshd, home: Path) -> None:
     """Is refused although the host is known by it."""
-    (home / "known").write_text(sshd.known_as("*") + "@revoked " + sshd.known_as("*"))
-    await refused(sshd.transport(known_hosts=str(home / "known")))
+    (home / "known").write_text(sshd.write_known_hosts_line("*") + "@revoked " + sshd.write_known_hosts_line("*"))
+    await get_refusal(sshd.transport(known_hosts=str(home / "known")))
 
 
 @pytest.mark.asyncio
@@ -56,17 +61,17 @@ async def test_a_key_that_becomes_known(sshd: Sshd, home: Path) -> None:
     """Is good for the next try of the same transport."""
     (home / "known").write_text("")
     transport = sshd.transport(known_hosts=str(home / "known"))
-    await refused(transport)
-    (home / "known").write_text(sshd.known_as())
-    assert await where(transport) == "only"
+    await get_refusal(transport)
+    (home / "known").write_text(sshd.write_known_hosts_line())
+    assert await get_server_name(transport) == "only"
 
 
 @pytest.mark.asyncio
 async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], home: Path) -> None:
     """And where there are none no host is known."""
-    assert await where(SshTransport("127.0.0.1", port=hosts["last"].port)) == "last"
+    assert await get_server_name(SshTransport("127.0.0.1", port=hosts["last"].port)) == "last"
     (home / ".ssh" / "known_hosts").unlink()
-    await refused(SshTransport("127.0.0.1", port=hosts["last"].port))
+    await get_refusal(SshTransport("127.0.0.1", port=hosts["last"].port))
 
 
 @pytest.mark.parametrize("name", ["known", ".ssh", "~no-such-user"], ids=["missing", "directory", "no such user"])
@@ -74,7 +79,7 @@ async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], hom
 async def test_known_hosts_that_cannot_be_read(sshd: Sshd, home: Path, name: str) -> None:
     """ConfigError, at once."""
     with pytest.raises(ConfigError) as raised:
-        await where(sshd.transport(known_hosts=name if name.startswith("~") else str(home / name)))
+        await get_server_name(sshd.transport(known_hosts=name if name.startswith("~") else str(home / name)))
     assert raised.value.field == "known_hosts"
     assert not sshd.connections
 
@@ -83,16 +88,18 @@ async def test_known_hosts_that_cannot_be_read(sshd: Sshd, home: Path, name: str
 @pytest.mark.asyncio
 async def test_jumps(hosts: dict[str, Sshd], names: list[str]) -> None:
     """Each login goes through the one before it, and commands run behind the last."""
-    jump = [f"hopper@{place(hosts[name])}" for name in names]
-    assert await where(SshTransport(place(hosts["last"]), jump=jump)) == "last"
+    jump = [f"hopper@{format_endpoint(hosts[name])}" for name in names]
+    assert await get_server_name(SshTransport(format_endpoint(hosts["last"]), jump=jump)) == "last"
     assert all(hosts[name].logins == 1 and not hosts[name].commands for name in names)
-    assert {shown.split()[0] for shown in hosts["first"].shown} == {"hopper"}
+    assert {shown.split()[0] for shown in hosts["first"].offered} == {"hopper"}
 
 
 @pytest.mark.asyncio
 async def test_a_lost_jump(hosts: dict[str, Sshd]) -> None:
     """The way is made anew, once, and nothing ever runs on a host of the way meanwhile."""
-    transport = SshTransport(place(hosts["last"]), jump=[place(hosts["first"]), place(hosts["second"])])
+    transport = SshTransport(
+        format_endpoint(hosts["last"]), jump=[format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
+    )
 
     async def later(seconds: float) -> bytes:
         await asyncio.sleep(seconds)
@@ -108,9 +115,9 @@ async def test_a_lost_jump(hosts: dict[str, Sshd]) -> None:
 @pytest.mark.asyncio
 async def test_a_way_that_is_left(hosts: dict[str, Sshd]) -> None:
     """Closes every connection of it."""
-    jump = [place(hosts["first"]), place(hosts["second"])]
-    async with SshTransport(place(hosts["last"]), jump=jump) as transport:
+    jump = [format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
+    async with SshTransport(format_endpoint(hosts["last"]), jump=jump) as transport:
         assert [sshd.open_connections for sshd in hosts.values()] == [1, 1, 1]
         await transport.run(["true"])
     for sshd in hosts.values():
-        await sshd.until(lambda sshd=sshd: sshd.open_connections == 0)  # type: ignore[misc]  # bound now
+        await sshd.wait_until(lambda sshd=sshd: sshd.open_connections == 0)  # type: ignore[misc]  # bound now

@@ -1,0 +1,68 @@
+"""Helpers that watch the processes and descriptors of this process, for the tests of the transport ``local``."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+from intercede.transports.local import LocalTransport
+
+ENDLESS = "while :; do sleep 1; done"
+
+
+async def wait_until(condition: Callable[[], bool], within: float = 20) -> None:
+    """Wait for it, and fail when it does not come true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether that process runs; a zombie of somebody else's does not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except FileNotFoundError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def _read_children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+_EARLIER: set[str] = set()
+"""What tests of something else, in the same worker, have left to this process."""
+
+
+def remember_children() -> None:
+    """Remember the children that exist now: ``list_children`` leaves them out from now on."""
+    _EARLIER.clear()
+    _EARLIER.update(_read_children())
+
+
+def list_children() -> set[str]:
+    """The children that this process got since the test began, zombies included."""
+    return _read_children() - _EARLIER
+
+
+def count_descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def has_line(path: Path) -> bool:
+    """Whether a whole line is there."""
+    return path.exists() and path.read_text().endswith("\n")
+
+
+@contextlib.asynccontextmanager
+async def open_transport() -> AsyncGenerator[LocalTransport]:
+    """Enter a transport; an error that the event loop reports fails the test."""
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
+    async with LocalTransport() as entered:
+        yield entered
+    assert not complaints

@@ -1,0 +1,299 @@
+"""Tests of the end of a command of the transport ``local``: by cancellation, by an error, or by leaving."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests import nested
+from tests.sleepers import sleepers
+from tests.transports.local_processes import (
+    ENDLESS,
+    has_line,
+    is_alive,
+    list_children,
+    open_transport,
+    remember_children,
+    wait_until,
+)
+from tests.transports.streams import CustomError, Sink, Source
+
+from intercede.contract.errors import NotOpenError
+from intercede.contract.transport import CommandResult
+from intercede.transports import _process_tree, local
+from intercede.transports.local import LocalTransport
+
+
+@pytest.fixture(autouse=True)
+def _remember_children() -> None:
+    """Remember the children that earlier tests have left, so that a test sees only its own."""
+    remember_children()
+
+
+@pytest_asyncio.fixture
+async def transport() -> AsyncIterator[LocalTransport]:
+    """Return an entered transport; an error that the event loop reports fails the test."""
+    async with open_transport() as entered:
+        yield entered
+
+
+@pytest.fixture
+def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give what ignores TERM less time than it really has: the test would wait it out."""
+    monkeypatch.setattr(local, "_TERM_SECONDS", 0.3)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "error", [CustomError("mine"), BrokenPipeError("mine"), TimeoutError(), asyncio.CancelledError()]
+)
+@pytest.mark.parametrize("where", ["sink", "iterator"])
+async def test_their_exceptions_end_the_command_and_pass(
+    transport: LocalTransport, error: BaseException, where: str, tmp_path: Path
+) -> None:
+    """The very object arrives, after the command and what it started are gone; a cut stdin is never taken for all."""
+    pids = tmp_path / "pids"
+
+    async def fail(_: bytes) -> None:
+        await wait_until(lambda: has_line(pids))
+        raise error
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"x"
+        await fail(b"")
+
+    script = f"trap '' HUP; echo x; sleep 100 & echo $$ $! > '{pids}'; cat; sleep 100"
+    argv = ["sh", "-c", script]
+    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
+    with pytest.raises(type(error)) as raised:
+        await transport.run(argv, stdin=stdin, stdout=stdout)
+    assert raised.value is error or isinstance(error, asyncio.CancelledError)  # asyncio makes a new one of it
+    await wait_until(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()))
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
+async def test_a_cut_stdin_is_never_taken_for_all(transport: LocalTransport, tmp_path: Path) -> None:
+    """When the iterator fails, not even a command that ignores TERM sees an end of file."""
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"half"
+        await wait_until((tmp_path / "began").exists)
+        raise CustomError
+
+    script = f"trap '' TERM; echo > {tmp_path}/began; cat; echo > {tmp_path}/whole"
+    with pytest.raises(CustomError):
+        await transport.run(["sh", "-c", script], stdin=failing())
+    assert not (tmp_path / "whole").exists()
+
+
+@pytest.mark.asyncio
+async def test_a_sink_may_fail_after_the_end(transport: LocalTransport) -> None:
+    """What comes in the last bytes counts as well."""
+
+    async def fail(_: bytes) -> None:
+        await asyncio.sleep(0.2)
+        raise CustomError
+
+    with pytest.raises(CustomError):
+        await transport.run(["echo", "x"], stdout=Sink(fail))
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
+@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
+async def test_cancelling_ends_the_whole_group(transport: LocalTransport, trap: str, tmp_path: Path) -> None:
+    """In bounded time, whatever it ignores; nothing of it is left, and the transport is as good as before."""
+    pids = tmp_path / "pids"
+    script = f"{trap} (sleep 100; sleep 100) & echo $$ $! > '{pids}'; {ENDLESS}"
+    run = asyncio.create_task(transport.run(["sh", "-c", script], stdin=Source(b"x", 1, wait=True)))
+    await wait_until(lambda: has_line(pids))
+    start = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    seconds = time.monotonic() - start
+    await wait_until(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()))
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
+
+    assert seconds < 5
+    assert not list_children()
+
+
+@pytest.mark.asyncio
+async def test_term_comes_first(transport: LocalTransport, tmp_path: Path) -> None:
+    """A command may clean up within the grace."""
+    ready = asyncio.Event()
+
+    async def note(_: bytes) -> None:
+        ready.set()
+
+    script = f"trap 'echo tidying; echo clean > {tmp_path}/it; exit' TERM; echo ready; {ENDLESS}"
+    run = asyncio.create_task(transport.run(["sh", "-c", script], stdout=Sink(note)))
+    await ready.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert (tmp_path / "it").read_text() == "clean\n"
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
+async def test_cancelling_again_and_again(transport: LocalTransport) -> None:
+    """Does not leave the command behind."""
+    ready = asyncio.Event()
+
+    async def note(_: bytes) -> None:
+        ready.set()
+
+    script = f"trap '' TERM; echo ready; {ENDLESS}"
+    run = asyncio.create_task(transport.run(["sh", "-c", script], stdout=Sink(note)))
+    await ready.wait()
+    while not run.done():
+        run.cancel()
+        await asyncio.sleep(0.05)
+    assert run.cancelled()
+    assert not list_children()
+
+
+@pytest.mark.asyncio
+async def test_cancelled_before_it_began(transport: LocalTransport) -> None:
+    """Nothing starts."""
+    run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS]))
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not list_children()
+
+
+@pytest.mark.asyncio
+async def test_a_time_limit_is_a_cancellation(transport: LocalTransport) -> None:
+    """As the contract advises: asyncio.timeout around the run."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await transport.run(["sleep", "100"])
+    assert not list_children()
+
+
+@pytest.mark.asyncio
+async def test_a_daemon_outlives_the_command(transport: LocalTransport, tmp_path: Path) -> None:
+    """What has detached itself, a session whose starter has ended, is not the command any more: cancelling leaves it."""
+    pid = tmp_path / "pid"
+
+    try:
+        script = f"setsid setsid sh -c 'echo $$ > {pid}; exec sleep 100' >/dev/null 2>&1 </dev/null & {ENDLESS}"
+        run = asyncio.create_task(transport.run(["sh", "-c", script]))
+        await wait_until(lambda: has_line(pid))
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert is_alive(int(pid.read_text()))
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.asyncio
+async def test_leaving_ends_what_still_runs() -> None:
+    """Those who wait for it are told; their tasks are not cancelled."""
+    async with LocalTransport() as transport:
+        runs = [asyncio.create_task(transport.run(["sh", "-c", ENDLESS])) for _ in range(3)]
+        await wait_until(lambda: len(list_children()) == 3)
+    assert not list_children()
+    for run in runs:
+        with pytest.raises(NotOpenError, match="was left while 'sh' ran"):
+            await run
+
+
+@pytest.mark.asyncio
+async def test_an_exception_of_the_body_passes() -> None:
+    """And what ran is ended."""
+    runs: list[asyncio.Task[CommandResult]] = []
+
+    async def left() -> None:
+        async with LocalTransport() as transport:
+            runs.append(asyncio.create_task(transport.run(["sleep", "100"])))
+            await wait_until(lambda: bool(list_children()))
+            raise CustomError
+
+    with pytest.raises(CustomError):
+        await left()
+    assert not list_children()
+    with pytest.raises(NotOpenError):
+        await runs[0]
+
+
+def test_interrupting_the_program_ends_the_command() -> None:
+    """Ctrl-C, by way of asyncio.run: no orphan."""
+    program = (
+        "import asyncio; from intercede.transports.local import LocalTransport\n"
+        "class Say:\n"
+        "    async def write(self, data): print(data.decode(), flush=True)\n"
+        "async def main():\n"
+        "    async with LocalTransport() as transport:\n"
+        "        await transport.run(['sh', '-c', 'echo $$; exec sleep 100'], stdout=Say())\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert not is_alive(pid)
+
+
+LEAVERS = {
+    "a group of its own": "timeout 300 sleep 297",  # hermes-agent #94187
+    "a session of its own": "setsid sleep 297 & wait",
+    "a deaf one": "trap '' TERM; timeout 300 setsid sleep 297",
+    "an orphan of the session": "(timeout 300 sleep 297 &); wait; sleep 297",
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("brief_grace")
+@pytest.mark.parametrize("script", LEAVERS.values(), ids=LEAVERS)
+async def test_cancelling_ends_what_left_the_group(transport: LocalTransport, script: str, tmp_path: Path) -> None:
+    """By a group or a session of its own: nothing of it lives when the run has returned."""
+    word = f"WORD={tmp_path}"
+    run = asyncio.create_task(transport.run(["env", word, "sh", "-c", script]))
+    await wait_until(lambda: sleepers(word) != [])
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert sleepers(word) == []
+
+
+@pytest.mark.asyncio
+async def test_without_proc_the_group_ends(
+    transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a system without one, and as in a container that was given another's: no number of it is believed."""
+    monkeypatch.setattr(_process_tree, "_PROC", tmp_path)
+    run = asyncio.create_task(transport.run(["env", f"WORD={tmp_path}", "sh", "-c", "sleep 297 & sleep 297"]))
+    await wait_until(lambda: len(sleepers(f"WORD={tmp_path}")) == 2)
+    start = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert time.monotonic() - start < 4
+    await wait_until(
+        lambda: sleepers(f"WORD={tmp_path}") == []
+    )  # it had KILL, and no look tells when that has been done
+
+
+@pytest.mark.asyncio
+async def test_what_is_asked_to_end_gets_no_signal_but_that(transport: LocalTransport, tmp_path: Path) -> None:
+    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+    nested.write(tmp_path)
+    run = asyncio.create_task(transport.run(["sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path), *nested.COMMAND]))
+    await wait_until(lambda: nested.are_up(tmp_path))
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert nested.told(tmp_path) == {"TERM"}

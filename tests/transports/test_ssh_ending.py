@@ -1,0 +1,211 @@
+"""Tests of the end of a command of the transport ``ssh``: by cancellation, by an error, or by leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.transports.streams import CustomError, Sink, Source
+
+from intercede.contract.errors import NotOpenError, TransportError
+from intercede.contract.transport import CommandResult
+from intercede.transports.ssh import SshTransport
+
+if TYPE_CHECKING:
+    from tests.transports.sshd import Sshd
+
+
+ENDLESS = "while :; do sleep 1; done"
+
+
+def began(sshd: Sshd) -> Callable[[], bool]:
+    """Tell whether a command has written the file ``began``."""
+    return (sshd.home / "began").exists
+
+
+async def start(sshd: Sshd, transport: SshTransport, script: str, **streams: object) -> asyncio.Task[CommandResult]:
+    """Start a script, and wait until it runs."""
+    argv = ["sh", "-c", f"echo > began; {script}"]
+    run = asyncio.create_task(transport.run(argv, **streams))  # type: ignore[arg-type]  # the test knows
+    await sshd.wait_until(began(sshd))
+    return run
+
+
+async def is_cancelled(run: asyncio.Task[CommandResult]) -> float:
+    """Cancel it; return how long it took to end of that."""
+    began = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    return time.monotonic() - began
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("script", "code"), [("kill -TERM 0", 143), ("kill -INT 0", 130), ("kill -HUP 0", 129)])
+async def test_a_command_that_ends_its_own_group(transport: SshTransport, script: str, code: int) -> None:
+    """Has its code told all the same."""
+    assert (await transport.run(["sh", "-c", f"{script}; sleep 5"])).returncode == code
+
+
+@pytest.mark.asyncio
+async def test_a_killed_group_tells_nothing(transport: SshTransport) -> None:
+    """What ends even our sh there is a TransportError: how the command ended cannot be told."""
+    with pytest.raises(TransportError, match="ended before its command"):
+        await transport.run(["sh", "-c", "kill -KILL 0; sleep 5"])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("error", [CustomError("mine"), BrokenPipeError("mine"), TimeoutError()])
+@pytest.mark.parametrize("where", ["sink", "iterator"])
+async def test_their_exceptions_end_the_command_and_pass(
+    sshd: Sshd, transport: SshTransport, error: BaseException, where: str
+) -> None:
+    """The very object arrives, the command and what it started are gone, and the connection is as good as before."""
+
+    async def fail(_: bytes) -> None:
+        await sshd.wait_until(began(sshd))
+        raise error
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"x"
+        await fail(b"")
+
+    argv = ["sh", "-c", "trap '' HUP; echo x; sleep 100 & echo > began; cat; echo > whole; sleep 100"]
+    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
+    with pytest.raises(type(error)) as raised:
+        await transport.run(argv, stdin=stdin, stdout=stdout)
+    assert raised.value is error
+    await sshd.wait_until_idle()
+
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
+    assert sshd.connections == 1
+    assert where == "sink" or not (sshd.home / "whole").exists()  # a cut stdin is never taken for all
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("limit", [1000, 1], ids=["sessions", "one session"])
+@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
+async def test_cancelling_ends_the_whole_group(sshd: Sshd, transport: SshTransport, trap: str, limit: int) -> None:
+    """In bounded time; where the server allows no second session to do it with, over another connection."""
+    sshd.sessions_allowed = limit
+    script = f"{trap} (sleep 100; sleep 100) & {ENDLESS}"
+    seconds = await is_cancelled(await start(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
+    await sshd.wait_until_idle()
+    assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
+
+    assert seconds < 8
+    assert sshd.connections == (2 if limit == 1 else 1)
+
+
+@pytest.mark.asyncio
+async def test_term_comes_first(sshd: Sshd, transport: SshTransport) -> None:
+    """A command may clean up within the grace."""
+    await is_cancelled(await start(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
+    assert (sshd.home / "clean").exists()
+
+
+@pytest.mark.asyncio
+async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -> None:
+    """Does not leave the command behind."""
+    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    while True:
+        run.cancel()
+        done, _ = await asyncio.wait({run}, timeout=0.05)
+        if done:
+            break
+    assert run.cancelled()
+    await sshd.wait_until_idle()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("sessions", [1, 8])
+async def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
+    """While its session opens, while it waits for the mark, while it sends: nothing is left, all goes on."""
+    delays = [0.0, *(0.0002 * 1.2**step for step in range(24))]
+    async with sshd.open_transport(sessions=sessions) as transport:
+        await transport.run(["true"])
+        for delay in delays:
+            run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS], stdin=Source(bytes(65536), 10**9)))
+            await asyncio.sleep(delay)
+            await is_cancelled(run)
+        await sshd.wait_until(lambda: sshd.sessions == 0)
+        await sshd.wait_until_idle()
+        assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
+    assert sshd.connections == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
+async def test_cancelled_before_it_began(sshd: Sshd, transport: SshTransport, when: str) -> None:
+    """Its session is closed as soon as the server has opened it, and the command never runs."""
+    arrived, release = threading.Event(), threading.Event()
+
+    async def stall() -> None:
+        arrived.set()
+        await asyncio.to_thread(release.wait, 20)
+
+    if when == "opening":
+        sshd.before_a_session = stall
+    else:
+        sshd.before_a_command = stall
+    run = asyncio.create_task(transport.run(["sh", "-c", "echo > began"]))
+    await sshd.wait_until(arrived.is_set)
+    assert await is_cancelled(run) < 2
+    release.set()
+    await sshd.wait_until(lambda: sshd.sessions == 0)
+    await sshd.wait_until_idle()
+    assert not began(sshd)()
+
+
+@pytest.mark.asyncio
+async def test_a_time_limit_is_a_cancellation(sshd: Sshd, transport: SshTransport) -> None:
+    """As the contract advises: asyncio.timeout around the run."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await transport.run(["sleep", "100"])
+    await sshd.wait_until_idle()
+
+
+@pytest.mark.asyncio
+async def test_leaving_ends_what_runs(sshd: Sshd) -> None:
+    """Each such run raises NotOpenError, and nothing of them is left."""
+    transport = sshd.transport()
+    async with transport:
+        runs = [await start(sshd, transport, ENDLESS) for _ in range(3)]
+        runs += [asyncio.create_task(transport.run(["sleep", "100"])) for _ in range(10)]  # some wait for a session
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    assert {type(end) for end in ends} == {NotOpenError}
+    await sshd.wait_until_idle()
+    await sshd.wait_until(lambda: sshd.open_connections == 0)
+
+
+@pytest.mark.asyncio
+async def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
+    """Hangs up all the same."""
+    transport = sshd.transport()
+    await transport.__aenter__()
+    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    leaving = asyncio.create_task(transport.__aexit__(None, None, None))
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await sshd.wait_until(lambda: sshd.open_connections == 0)
+    with pytest.raises(NotOpenError):
+        await run
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_fails(sshd: Sshd) -> None:
+    """Its exception passes, and everything is closed."""
+    transport = sshd.transport()
+
+    with pytest.raises(CustomError):
+        async with transport:
+            raise CustomError
+    await sshd.wait_until(lambda: sshd.open_connections == 0)
