@@ -6,10 +6,10 @@ from intercede.discovery import scan
 from intercede.plugin import Plugin
 
 
-def install(
+def write_metadata(
     root: Path, directory: str, entry_points: str | bytes = "[intercede.transports]\nt = m:T\n", metadata: str = "x"
 ) -> Path:
-    """Make a metadata directory; ``metadata`` empty: an interrupted upgrade's leftover."""
+    """Write a metadata directory; with empty ``metadata`` it is what an interrupted upgrade left behind."""
     made = root / directory
     made.mkdir(parents=True)
     if entry_points:
@@ -20,11 +20,11 @@ def install(
     return made
 
 
-def found(*path: Path | str) -> list[Plugin]:
-    """Scan a path, without what is built in."""
+def find_plugins(*path: Path | str) -> list[Plugin]:
+    """Scan a path, and return the candidates that are not built in."""
     return [each for each in scan([str(each) for each in path])[0] if not each.builtin]
 
 
-def problems(*path: Path | str) -> list[str]:
-    """Scan a path for problems, but that intercede itself is not on it."""
+def find_problems(*path: Path | str) -> list[str]:
+    """Scan a path, and return the problems other than the missing metadata of intercede."""
     return [each for each in scan([str(each) for each in path])[1] if not each.startswith("the metadata of intercede")]

@@ -1,4 +1,4 @@
-"""``intercede.toml``: what it may hold, and what is said about anything else."""
+"""``intercede.toml``: its valid contents, and the errors about others."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ transports.ssh = "acme-intercede"
 """
 
 
-def written(directory: Path, text: str | bytes) -> Path:
+def write_config(directory: Path, text: str | bytes) -> Path:
     """Write a configuration file."""
     file = directory / "intercede.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -33,8 +33,8 @@ def written(directory: Path, text: str | bytes) -> Path:
 
 
 def test_tables_and_pins_are_read(tmp_path: Path) -> None:
-    """Tables stay data; pins are read in both ways of writing them."""
-    configuration = load(written(tmp_path, GOOD))
+    """Tables stay data, and pins are read in both forms."""
+    configuration = load(write_config(tmp_path, GOOD))
 
     assert configuration.path == tmp_path / "intercede.toml"
     assert configuration.tables("backends")["cern"] == {
@@ -47,16 +47,16 @@ def test_tables_and_pins_are_read(tmp_path: Path) -> None:
     assert configuration.prefer == {"transports:ssh": "acme-intercede", "schedulers:slurm": "intercede"}
 
 
-def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
-    """A file may be empty."""
-    configuration = load(str(written(tmp_path, "")))
+def test_an_empty_file_is_valid(tmp_path: Path) -> None:
+    """An empty file has no tables and no pins."""
+    configuration = load(str(write_config(tmp_path, "")))
 
     assert (dict(configuration.backends), dict(configuration.prefer)) == ({}, {})
 
 
-def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
-    """Two registries may share a configuration."""
-    configuration = load(written(tmp_path, GOOD))
+def test_a_configuration_is_read_only(tmp_path: Path) -> None:
+    """A configuration cannot be changed, because two registries may share it."""
+    configuration = load(write_config(tmp_path, GOOD))
 
     with pytest.raises(TypeError):
         configuration.backends["cern"] = {}  # type: ignore[index]  # what must not work
@@ -93,7 +93,7 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
 )
 def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: str, says: str) -> None:
     """The error names the key and the valid values for it."""
-    file = written(tmp_path, text)
+    file = write_config(tmp_path, text)
 
     with pytest.raises(ConfigError) as caught:
         load(file)
@@ -108,9 +108,9 @@ def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, field: s
     ("text", "says"),
     [("[backends\n", "is not TOML: "), (b"\xff", "is not TOML: "), ("a = 1\na = 2 2", "at line 2")],
 )
-def test_what_is_no_toml_is_refused_with_the_line(tmp_path: Path, text: str | bytes, says: str) -> None:
-    """The parser's own words are passed on, with the file."""
-    file = written(tmp_path, text)
+def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, text: str | bytes, says: str) -> None:
+    """The parser's message is passed on, with the file."""
+    file = write_config(tmp_path, text)
 
     with pytest.raises(ConfigError, match=says) as caught:
         load(file)
@@ -118,14 +118,14 @@ def test_what_is_no_toml_is_refused_with_the_line(tmp_path: Path, text: str | by
     assert caught.value.where == str(file)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """No file is searched for elsewhere."""
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that is missing is an error, and none is searched for elsewhere."""
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read: No such file"):
         load(tmp_path / "nowhere.toml")
 
 
-def test_a_configuration_that_is_shown_holds_no_secret(tmp_path: Path) -> None:
-    """A secret is no option, and stands there by mistake: neither repr nor an error about the file shows it."""
+def test_no_secret_of_a_configuration_is_shown(tmp_path: Path) -> None:
+    """Neither the repr nor an error about the file shows a secret that is in it by mistake."""
     file = tmp_path / "intercede.toml"
     file.write_text('[backends.x]\npassword = "Tr0ub4dor"\n')
     assert "Tr0ub4dor" not in repr(load(file))

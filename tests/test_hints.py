@@ -11,7 +11,7 @@ from intercede.plugin import Plugin
 
 
 def _functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
-    """Yield the functions of a module, and those of its classes, its own ones also where they are private."""
+    """Yield the functions of a module and the methods of its classes, private ones included."""
     for name, value in vars(module).items():
         if getattr(value, "__module__", "").startswith("intercede."):
             if inspect.isfunction(value) or inspect.ismethod(value):
@@ -22,13 +22,13 @@ def _functions(module: object) -> Iterator[tuple[str, Callable[..., object]]]:
 
 @pytest.mark.parametrize("module", [contract, discovery, registry], ids=lambda module: module.__name__)
 def test_every_annotation_can_be_evaluated(module: object) -> None:
-    """Also those whose types are imported only when they are used."""
+    """Annotations can be evaluated even if their types are imported only at use."""
     for name, function in _functions(module):
         assert typing.get_type_hints(function).keys() <= {*inspect.signature(function).parameters, "return"}, name
 
 
-def test_the_types_of_what_is_made_are_those_of_the_contract() -> None:
-    """And no stand-ins."""
+def test_the_return_types_are_those_of_the_contract() -> None:
+    """The types in the annotations of the registry are those of the contract, not stand-ins."""
     assert typing.get_type_hints(registry.backend)["return"] is contract.JobBackend
     assert typing.get_type_hints(registry.transport)["credentials"] == contract.CredentialProvider | None
     assert typing.get_type_hints(Plugin.with_status)["return"] is Plugin

@@ -12,7 +12,7 @@ from intercede.registry import resolver
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A directory at the front of the path, a process that was never warned, and no settings from outside."""
+    """Return a directory at the front of the path, in a process without warnings so far and without settings."""
     for variable in ("INTERCEDE_PREFER", "INTERCEDE_PLUGINS", "INTERCEDE_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(resolver, "_warned", set[tuple[str, str]]())

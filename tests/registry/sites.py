@@ -65,7 +65,7 @@ class Mute(Grid):
 
 
 class Site:
-    """A directory on the path that distributions are installed into."""
+    """A directory on the path in which tests install distributions."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,15 +83,15 @@ class Site:
             lines.append(f"[intercede.{group}]\n{name} = {target if ':' in target else f'{module}:{target}'}\n")
         (metadata / "entry_points.txt").write_text("".join(lines))
         (self.path / f"{module}.py").write_text(code)
-        invalidate_caches()  # a directory that changes twice within a tick of its clock is else not looked at again
+        invalidate_caches()  # otherwise a second change within one tick of the clock is missed
         return metadata
 
 
-def statuses(registry: Registry, group: str, name: str) -> dict[str, str]:
-    """Tell distribution -> status of a name's candidates."""
+def list_statuses(registry: Registry, group: str, name: str) -> dict[str, str]:
+    """Return the status of each candidate of a name, by distribution."""
     return {each.distribution: each.status for each in registry.plugins(group) if each.name == name}
 
 
-def given_to(made: object) -> dict[str, object]:
-    """Return what one of the doubles above was made with."""
+def get_options(made: object) -> dict[str, object]:
+    """Return the options that a double was made with."""
     return cast("dict[str, object]", vars(made)["given"])

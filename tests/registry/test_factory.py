@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tests.registry.sites import BACKEND, SCHEDULER, TRANSPORT, Site, given_to
+from tests.registry.sites import BACKEND, SCHEDULER, TRANSPORT, Site, get_options
 
 from intercede.contract.credentials import CredentialProvider
 from intercede.contract.errors import (
@@ -17,7 +17,7 @@ from intercede.registry import Registry
 
 
 def test_a_whole_backend_is_made_from_a_mapping_or_a_name(site: Site) -> None:
-    """A name will do where there is nothing to configure."""
+    """A whole backend is made from a mapping, or from a name if it needs no options."""
     site.install("grid", code=BACKEND, backends__grid="Grid")
     registry = Registry()
 
@@ -51,8 +51,10 @@ def test_a_whole_backend_is_made_from_a_mapping_or_a_name(site: Site) -> None:
         ({3: 4}, "backends", "must be a name or a table"),
     ],
 )
-def test_wrong_data_is_told_by_field(site: Site, config: dict[str, object], field: str, says: str) -> None:
-    """What was given, what would do, where."""
+def test_the_error_for_invalid_data_names_the_field(
+    site: Site, config: dict[str, object], field: str, says: str
+) -> None:
+    """The error for invalid data has the field, the valid values and the place."""
     site.install("grid", code=BACKEND, backends__grid="Grid")
 
     with pytest.raises(ConfigError) as caught:
@@ -72,8 +74,8 @@ def test_wrong_data_is_told_by_field(site: Site, config: dict[str, object], fiel
         ({"scheduler": "direct", "batch": {"max_files": -1}}, "batch.max_files", "batch.max_files = -1 is invalid"),
     ],
 )
-def test_what_a_constructor_refuses_is_told_with_its_place(config: dict[str, object], field: str, says: str) -> None:
-    """A value that its annotation lets through and its class does not is the user's affair, and nobody is broken."""
+def test_a_constructor_s_config_error_gets_its_place(config: dict[str, object], field: str, says: str) -> None:
+    """A ConfigError that a constructor raises gets the place of the option, and is not a broken plugin."""
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "local", **config})
 
@@ -82,8 +84,8 @@ def test_what_a_constructor_refuses_is_told_with_its_place(config: dict[str, obj
     assert str(caught.value.expected) in str(caught.value)
 
 
-def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site) -> None:
-    """A factory may judge several options at once, or ask the registry itself."""
+def test_a_config_error_without_a_field_or_with_a_place_is_kept(site: Site) -> None:
+    """A ConfigError without a field gets a place, and one that has a place is passed on unchanged."""
     code = (
         "from intercede import registry\nfrom intercede.contract import ConfigError\n"
         "def either(**options): raise ConfigError('host or alias is needed')\n"
@@ -101,14 +103,14 @@ def test_a_refusal_without_a_field_or_with_its_own_place_is_passed_on(site: Site
 
 
 def test_the_built_ins_compose() -> None:
-    """The embedded default is made from data by the real BatchBackend."""
+    """The default configuration makes a real BatchBackend."""
     made = Registry().backend({"transport": "local", "scheduler": "direct", "batch": {"max_files": 10}})
 
     assert type(made).__name__ == "BatchBackend"
 
 
 def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path) -> None:
-    """A table's name, then a registered name; in a composed backend as well. Errors name the file and the table."""
+    """A name means a table of the configuration first, in a composed backend as well, and errors name the table."""
     site.install("acme", code=TRANSPORT + SCHEDULER + BACKEND, transports__rsh="Site", backends__grid="Grid")
     file = tmp_path / "intercede.toml"
     file.write_text(
@@ -121,7 +123,7 @@ def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path)
     assert vars(registry.backend("cern"))["endpoint"] == "e"
     assert vars(registry.backend("grid"))["endpoint"] == "mine"
     assert vars(registry.backend({"type": "grid"}))["endpoint"] == "nowhere"
-    assert given_to(registry.transport("rsh"))["port"] == 23
+    assert get_options(registry.transport("rsh"))["port"] == 23
     with pytest.raises(
         PluginNotFoundError, match=r"the tables of .* are: bad, both, cern, grid.*; did you mean 'cern'"
     ):
@@ -134,38 +136,38 @@ def test_names_are_first_tables_of_the_configuration(site: Site, tmp_path: Path)
     assert caught.value.where == f"{file} [transports.worse]"
 
 
-def test_a_scheduler_is_made_alone_and_takes_any_option_where_it_says_so(site: Site) -> None:
-    """Its own table, validated where it is annotated."""
+def test_a_scheduler_with_kwargs_takes_any_option(site: Site) -> None:
+    """A scheduler with ``**kwargs`` takes any option; those with annotations are validated."""
     site.install("acme", code=SCHEDULER, schedulers__pbs="Queue")
 
     made = Registry().scheduler({"type": "pbs", "partition": "p", "anything": [1]})
 
-    assert given_to(made) == {"partition": "p", "user": "nobody", "anything": [1]}
+    assert get_options(made) == {"partition": "p", "user": "nobody", "anything": [1]}
 
 
 class Provider:
-    """A provider that nobody asks."""
+    """A provider that is never used."""
 
 
 PROVIDER = cast("CredentialProvider", Provider())
 
 
-def test_credentials_are_handed_to_a_parameter_of_that_name(site: Site) -> None:
-    """And to nothing else; a target that must have them says so in words."""
+def test_credentials_go_to_a_parameter_of_that_name(site: Site) -> None:
+    """Credentials go to a parameter of that name only, and a target that needs them says so."""
     site.install("acme", code=TRANSPORT, transports__a="Keyed", transports__b="Demanding", transports__c="Greedy")
     registry = Registry()
 
     assert vars(registry.transport("a", PROVIDER))["credentials"] is PROVIDER
     assert vars(registry.transport("a"))["credentials"] is None
     assert vars(registry.transport("b", PROVIDER))["credentials"] is PROVIDER
-    assert given_to(registry.transport("c", PROVIDER)) == {}
+    assert get_options(registry.transport("c", PROVIDER)) == {}
     with pytest.raises(ConfigError, match=r"b needs them.*registry.transport\(config, credentials=provider\)"):
         registry.transport("b")
 
 
 @pytest.mark.filterwarnings("ignore::intercede.registry.PluginShadowWarning")
-def test_nobody_gets_credentials_by_being_installed(site: Site) -> None:
-    """What shadows a built-in gets them only when a person said so: by a pin, or by its qualified name."""
+def test_no_plugin_receives_credentials_because_it_is_installed(site: Site) -> None:
+    """A plugin that shadows a built-in receives credentials only if it is pinned or named with its distribution."""
     site.install("acme", code=TRANSPORT, transports__local="Keyed")
     registry = Registry()
 
@@ -196,8 +198,8 @@ HUSH = "Tr0ub4dor&3"
         ({"transport": [{"password": HUSH}]}, "transport", "transport must be a name or a table"),
     ],
 )
-def test_no_error_repeats_a_secret(config: dict[str, object], field: str, says: str) -> None:
-    """A password is no option, in whatever place; neither the message nor an attribute shows it, and no advice writes it down."""
+def test_no_error_shows_a_secret(config: dict[str, object], field: str, says: str) -> None:
+    """Neither the message nor an attribute shows a password, wherever it was written."""
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "local", "scheduler": "direct", **config})
 
@@ -207,8 +209,8 @@ def test_no_error_repeats_a_secret(config: dict[str, object], field: str, says: 
     assert "write it where it belongs" not in str(caught.value)
 
 
-def test_a_plugin_s_own_words_are_told_without_its_secrets(site: Site) -> None:
-    """A stranger's plugin may have a secret for an option, and cite it; what is ours repeats it nowhere."""
+def test_secrets_are_removed_from_a_plugin_s_own_errors(site: Site) -> None:
+    """If a plugin quotes a secret in its error, ours shows it without the secret."""
     code = (
         "from intercede.contract import ConfigError\n"
         "def refuses(*, password): raise ConfigError(f'{password!r} is short', field='password', value=password)\n"
@@ -231,7 +233,7 @@ def test_a_plugin_s_own_words_are_told_without_its_secrets(site: Site) -> None:
         assert "0x1" not in shown
 
 
-def test_a_name_with_a_telling_word_stays_in_the_message() -> None:
-    """Only values of a configuration are hidden, names of plugins never."""
+def test_a_plugin_s_name_with_a_telling_word_is_shown() -> None:
+    """Only values of a configuration are hidden, never the names of plugins."""
     with pytest.raises(PluginNotFoundError, match="transports:token-ring"):
         Registry().transport("token-ring")

@@ -1,4 +1,4 @@
-"""The gate: what has the contract's shape passes, and everything that has not is told at once."""
+"""The gate: right implementations pass, and all violations of others are reported at once."""
 # ruff: noqa: D102 -- the verbs of test doubles say what they do in the contract
 
 import functools
@@ -33,7 +33,7 @@ class Right:
 
 
 class Whole(Right):
-    """A backend with two capabilities, and one that it takes back."""
+    """A backend with two capabilities, and a third that it withdraws."""
 
     async def kill(self, handles: Collection[JobHandle], *, force: bool = False) -> Mapping[JobHandle, OpOutcome]:
         return {}
@@ -45,10 +45,10 @@ class Whole(Right):
 
 
 class Inheriting(Whole, JobBackend, Cancellable):
-    """A backend that inherits the protocols, which nobody needs to."""
+    """A backend that inherits the protocols, which is optional."""
 
 
-def wrapped(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+def decorate(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
     """Decorate as a retry helper does: a plain function that returns what the async one returns."""
 
     @functools.wraps(function)
@@ -59,9 +59,9 @@ def wrapped(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitab
 
 
 class Decorated(Right):
-    """Its verb is wrapped, and says what it wraps."""
+    """A backend with a decorated verb, whose ``__wrapped__`` is the original."""
 
-    status = wrapped(Right.status)  # type: ignore[assignment]  # what decorators do to types
+    status = decorate(Right.status)  # type: ignore[assignment]  # what decorators do to types
 
 
 class Call:
@@ -76,7 +76,7 @@ def _call(self: object) -> Call:
 
 
 class Loose(Right):
-    """Signatures that take anything pass: what they do with it, the kit finds out."""
+    """A backend whose signatures take anything: the kit checks what they do with it."""
 
     async def submit(self, *args: object, **kwargs: object) -> Submission:
         raise NotImplementedError
@@ -89,7 +89,7 @@ def with_member(name: str, member: object) -> object:
     return made
 
 
-def plain(name: str, member: object) -> object:
+def make_backend(name: str, member: object) -> object:
     """Make a right backend of a class with one member replaced."""
     return type("Changed", (Right,), {name: member})()
 
@@ -105,21 +105,21 @@ def plain(name: str, member: object) -> object:
         with_member("status", Call()),
         with_member("status", functools.partial(Right.status, Right())),
         with_member("kill", None),
-        plain("status", staticmethod(Call())),
-        plain("status", property(_call)),
+        make_backend("status", staticmethod(Call())),
+        make_backend("status", property(_call)),
     ],
     ids=lambda backend: type(backend).__name__,
 )
-def test_what_has_the_shape_passes_and_isinstance_agrees(backend: object) -> None:
-    """Right implementations that differ all pass, and consumers can narrow with isinstance."""
+def test_right_implementations_pass_and_isinstance_agrees(backend: object) -> None:
+    """All right implementations pass, and callers can narrow them with isinstance."""
     assert find_violations(backend, "backends") == ()
     assert isinstance(backend, JobBackend)
     claimed = capabilities(backend)
     assert all(isinstance(backend, protocol) == (name in claimed) for name, protocol in CAPABILITIES.items())
 
 
-def test_a_missing_verb_is_told_with_the_contracts_signature() -> None:
-    """The sentence says what to write."""
+def test_a_missing_verb_is_reported_with_the_contract_s_signature() -> None:
+    """The sentence about a missing verb has the signature to write."""
     missing = type("Bare", (), {"__aenter__": Right.__aenter__, "__aexit__": Right.__aexit__, "submit": Right.submit})
 
     assert find_violations(missing(), "backends") == (
@@ -127,7 +127,7 @@ def test_a_missing_verb_is_told_with_the_contracts_signature() -> None:
     )
 
 
-def test_all_violations_are_told_at_once() -> None:
+def test_all_violations_are_reported_at_once() -> None:
     """An author who has written nothing sees the whole contract."""
     told = find_violations(object(), "backends")
 
@@ -135,12 +135,12 @@ def test_all_violations_are_told_at_once() -> None:
     assert "async def submit(self, spec, copies=1)" in told[2]
 
 
-def test_none_is_a_missing_essential_and_an_unclaimed_capability() -> None:
-    """An essential verb cannot be taken back."""
-    assert find_violations(plain("submit", None), "backends") == (
+def test_none_removes_a_capability_but_no_essential_verb() -> None:
+    """None in the place of an essential verb is a violation; in that of a capability it is not."""
+    assert find_violations(make_backend("submit", None), "backends") == (
         "submit is missing: the contract has async def submit(self, spec, copies=1)",
     )
-    assert find_violations(plain("kill", None), "backends") == ()
+    assert find_violations(make_backend("kill", None), "backends") == ()
 
 
 def _sync(self: object, handles: object) -> dict[str, str]:
@@ -157,14 +157,14 @@ async def _generator(self: object, handles: object) -> object:
     ids=["def", "async generator", "partial", "mock"],
 )
 def test_a_verb_that_cannot_be_awaited_is_refused_with_the_advice(member: object) -> None:
-    """Else the user meets it in the night, as 'object dict can't be used in await expression'."""
-    (told,) = find_violations(plain("status", member), "backends")
+    """A verb that cannot be awaited is refused with the advice to write async def."""
+    (told,) = find_violations(make_backend("status", member), "backends")
 
     assert told == "status is not async: write async def; the contract has async def status(self, handles)"
 
 
-def test_an_async_function_where_nobody_awaits_is_refused() -> None:
-    """A scheduler is made of plain functions."""
+def test_an_async_function_in_a_scheduler_is_refused() -> None:
+    """A scheduler has plain functions, so an async one is refused."""
 
     class Eager:
         async def stages_own_files(self) -> bool:
@@ -197,16 +197,16 @@ async def _positional(self: object, spec: object, copies: object = 1, /) -> None
         (_positional, "cannot be called by keyword"),
     ],
 )
-def test_a_signature_that_the_contract_cannot_call_is_shown_beside_the_contracts(member: object, says: str) -> None:
-    """By position and by keyword, with and without what is optional: as consumers call."""
-    (told,) = find_violations(plain("submit", member), "backends")
+def test_a_wrong_signature_is_shown_beside_the_contract_s(member: object, says: str) -> None:
+    """A signature must allow calls by position and by keyword, with and without the optional parameters."""
+    (told,) = find_violations(make_backend("submit", member), "backends")
 
     assert says in told
     assert told.endswith("; the contract has async def submit(self, spec, copies=1)")
 
 
 def test_keyword_only_parameters_are_called_by_keyword() -> None:
-    """A transport's stdin and stdout are keywords; taking them by position as well does no harm."""
+    """A transport's stdin and stdout are keyword parameters; one that also takes them by position passes."""
 
     class Shell:
         async def __aenter__(self) -> Self:
@@ -232,33 +232,33 @@ def test_keyword_only_parameters_are_called_by_keyword() -> None:
     ],
 )
 def test_a_keyword_that_is_missing_is_named(run: object, says: str) -> None:
-    """Whoever misspelt it reads which one, not how it was called."""
+    """The sentence about a missing keyword parameter has its name."""
     (told,) = [each for each in find_violations(SimpleNamespace(run=run), "transports") if each.startswith("run")]
 
     assert told.startswith(says)
 
 
-def test_half_a_capability_is_told_with_the_way_out() -> None:
-    """A claimed capability must be right in whole, or be taken back."""
-    (told,) = find_violations(plain("kill", _sync), "backends")
+def test_half_a_capability_is_reported_with_the_way_out() -> None:
+    """A capability must have all its members, or none; the sentence says how to withdraw it."""
+    (told,) = find_violations(make_backend("kill", _sync), "backends")
     assert told.startswith("kill is not async: write async def")
     assert told.endswith("or set kill = None, so that Cancellable is not claimed")
 
-    (told,) = find_violations(plain("kill", "yes"), "backends")
+    (told,) = find_violations(make_backend("kill", "yes"), "backends")
     assert told.startswith("kill is not callable, it is str")
 
 
-def test_the_protocols_own_function_is_no_implementation() -> None:
-    """Inheriting a protocol gives its methods, which do nothing."""
-    (told,) = find_violations(plain("kill", Cancellable.kill), "backends")
+def test_an_inherited_protocol_method_is_not_an_implementation() -> None:
+    """A class that inherits a protocol has its methods, which do nothing and do not pass."""
+    (told,) = find_violations(make_backend("kill", Cancellable.kill), "backends")
     assert told.startswith("kill is the protocol's own, which does nothing: implement async def kill(self, handles)")
 
-    (told,) = find_violations(plain("submit", Submitter.submit), "backends")
+    (told,) = find_violations(make_backend("submit", Submitter.submit), "backends")
     assert told.startswith("submit is the protocol's own")
 
 
 class Proxy:
-    """Forwards whatever it is asked, so nobody can see what it has."""
+    """Forwards every attribute, so that its own cannot be seen."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(Right(), name)
@@ -266,39 +266,39 @@ class Proxy:
 
 @pytest.mark.parametrize("subject", [Proxy(), Mock(), AsyncMock()], ids=["proxy", "mock", "async mock"])
 def test_members_are_looked_up_statically(subject: object) -> None:
-    """A bare proxy and an unspecified mock have every name, and so none that counts, on every Python."""
+    """A bare proxy and an unspecified mock have every name, so none of them passes on any Python."""
     assert "submit is missing: the contract has async def submit(self, spec, copies=1)" in find_violations(
         subject, "backends"
     )
 
 
 def test_entering_is_looked_up_on_the_type() -> None:
-    """``async with`` asks the type, so what lies on the object alone does not help."""
+    """``async with`` looks at the type, so methods on the object alone do not pass."""
     bare = SimpleNamespace(**{name: getattr(Right(), name) for name in ("submit", "status", "__aenter__", "__aexit__")})
 
     assert [each.split()[0] for each in find_violations(bare, "backends")] == ["__aenter__", "__aexit__"]
 
 
 def test_a_property_that_raises_is_a_violation() -> None:
-    """Foreign code runs when a property is read; what it raises is told, not raised."""
+    """An exception of a property is reported as a violation, not raised."""
 
     def broken(self: object) -> object:
         raise RuntimeError("no such thing")
 
-    assert find_violations(plain("status", property(broken)), "backends") == (
+    assert find_violations(make_backend("status", property(broken)), "backends") == (
         "status cannot be read: RuntimeError: no such thing",
     )
 
 
-def test_a_class_is_no_object() -> None:
-    """A class has every method, as functions: the target must return an instance."""
+def test_a_class_does_not_pass() -> None:
+    """A class has every method as a function, but the target must return an instance."""
     assert find_violations(Right, "backends") == (
         "it is the class Right, not an object: let the target return an instance",
     )
 
 
-def test_a_coroutine_is_no_object_and_is_closed() -> None:
-    """An async factory is refused in words, and leaves no warning of a coroutine that nobody awaited."""
+def test_a_coroutine_does_not_pass_and_is_closed() -> None:
+    """An async factory is refused, without a warning about a coroutine that was never awaited."""
 
     async def factory() -> Right:
         return Right()
@@ -308,8 +308,8 @@ def test_a_coroutine_is_no_object_and_is_closed() -> None:
     assert "write it with def, not async def" in told
 
 
-def test_a_class_tells_what_its_objects_will_lack() -> None:
-    """What cannot be made without options is judged by its class, as far as that goes."""
+def test_a_class_shows_violations_of_its_objects() -> None:
+    """A class that cannot be called without options is checked as far as it shows its members."""
     assert find_class_violations(Whole, "backends") == ()
     assert find_class_violations(type("P", (Right,), {"status": property(_call)}), "backends") == ()
     assert find_class_violations(type("S", (Right,), {"status": staticmethod(Call())}), "backends") == ()
@@ -318,7 +318,7 @@ def test_a_class_tells_what_its_objects_will_lack() -> None:
 
 
 def test_a_signature_that_cannot_be_read_passes() -> None:
-    """What is written in C often has none."""
+    """A callable without a readable signature, such as C code, passes."""
 
     class Opaque(Call):
         __signature__ = "none"
@@ -327,7 +327,7 @@ def test_a_signature_that_cannot_be_read_passes() -> None:
 
 
 def test_a_wrapper_of_itself_is_not_async() -> None:
-    """Following what it wraps would never end."""
+    """A function that wraps itself is reported, and the check ends."""
 
     def circle(handles: object) -> None: ...
 

@@ -1,7 +1,7 @@
 """Loading: what a plugin raises or returns becomes an error of its own name, and of no other."""
 
 import pytest
-from tests.registry.sites import BACKEND, TRANSPORT, Site, given_to
+from tests.registry.sites import BACKEND, TRANSPORT, Site, get_options
 
 from intercede.contract.errors import (
     PluginContractError,
@@ -22,8 +22,8 @@ from intercede.registry import PluginShadowWarning, Registry
         ("def T(): raise ValueError('x')", ValueError),
     ],
 )
-def test_a_broken_plugin_spoils_its_own_name_only(site: Site, code: str, cause: type[BaseException]) -> None:
-    """Whatever it raises becomes one error with distribution, version, target and cause."""
+def test_a_broken_plugin_breaks_its_own_name_only(site: Site, code: str, cause: type[BaseException]) -> None:
+    """Any exception becomes one error with the distribution, version, target and cause; other names work."""
     site.install("bad", "0.9", code=code, transports__bad="T")
     registry = Registry()
 
@@ -44,8 +44,8 @@ def test_a_broken_plugin_spoils_its_own_name_only(site: Site, code: str, cause: 
     registry.transport("local")
 
 
-def test_ctrl_c_is_nobodys_failure(site: Site) -> None:
-    """A person who interrupts is not told that a plugin is broken."""
+def test_ctrl_c_is_not_a_failure_of_the_plugin(site: Site) -> None:
+    """An interruption by the user is not reported as a broken plugin."""
     site.install("slow", code="raise KeyboardInterrupt", transports__slow="T")
     site.install("late", code="def T(): raise KeyboardInterrupt", transports__late="T")
 
@@ -55,7 +55,7 @@ def test_ctrl_c_is_nobodys_failure(site: Site) -> None:
 
 
 def test_a_failed_import_is_remembered_until_refresh(site: Site) -> None:
-    """The second try would meet a half-imported module; after a repair, refresh() tries again."""
+    """An import that failed is not tried again before refresh(), because the module may be half imported."""
     site.install("bad", code="raise OSError('broken')", transports__bad="Site")
     registry = Registry()
     with pytest.raises(PluginLoadError):
@@ -65,11 +65,11 @@ def test_a_failed_import_is_remembered_until_refresh(site: Site) -> None:
     with pytest.raises(PluginLoadError, match="OSError: broken"):
         registry.transport("bad")
     registry.refresh()
-    assert given_to(registry.transport("bad"))["host"] == "here"
+    assert get_options(registry.transport("bad"))["host"] == "here"
 
 
 def test_a_broken_winner_never_falls_back(site: Site) -> None:
-    """Its error names the pin that restores the built-in; nothing is chosen silently."""
+    """If the winner is broken, nothing else is chosen: the error names the pin that restores the built-in."""
     site.install("bad", code="raise OSError", transports__local="T")
 
     with pytest.warns(PluginShadowWarning), pytest.raises(PluginLoadError) as caught:
@@ -78,8 +78,8 @@ def test_a_broken_winner_never_falls_back(site: Site) -> None:
     assert str(caught.value).endswith("choose another: INTERCEDE_PREFER=transports:local=intercede")
 
 
-def test_the_gate_refuses_with_everything_that_is_wrong(site: Site) -> None:
-    """Distribution, version, target, and each violation."""
+def test_the_gate_reports_all_violations(site: Site) -> None:
+    """The gate's error has the distribution, the version, the target and all violations."""
     site.install("half", "2.1", code=BACKEND, backends__half="Mute", transports__half="Mute")
 
     with pytest.raises(PluginContractError) as caught:
@@ -93,8 +93,8 @@ def test_the_gate_refuses_with_everything_that_is_wrong(site: Site) -> None:
         Registry().transport("half")
 
 
-def test_a_class_that_python_will_not_make_is_the_gates_affair(site: Site) -> None:
-    """A class that inherits the protocol and lacks a verb gets the gate's words, not Python's."""
+def test_the_gate_reports_an_abstract_class(site: Site) -> None:
+    """A class that inherits the protocol and lacks a verb is reported by the gate, not by Python's TypeError."""
     code = "from intercede.contract import Transport\nclass T(Transport):\n    async def run(self, argv): ..."
     site.install("abstract", code=code, transports__abstract="T")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Self, cast
 
 import pytest
-from tests.registry.sites import SCHEDULER, TRANSPORT, Site, given_to
+from tests.registry.sites import SCHEDULER, TRANSPORT, Site, get_options
 
 from intercede.contract.errors import (
     ConfigError,
@@ -26,18 +26,18 @@ from intercede.registry import Registry
         ("host", 3, 3),
     ],
 )
-def test_options_take_their_annotations_type(site: Site, option: str, value: object, made: object) -> None:
-    """Text from a file becomes a number; what has no annotation, or none that can be resolved, is not validated."""
+def test_options_get_the_types_of_their_annotations(site: Site, option: str, value: object, made: object) -> None:
+    """Text becomes a number if the annotation says so; without a usable annotation a value is passed as it is."""
     site.install("acme", code=TRANSPORT, transports__rsh="Site")
 
-    assert given_to(Registry().transport({"type": "rsh", option: value}))[option] == made
+    assert get_options(Registry().transport({"type": "rsh", option: value}))[option] == made
 
 
 @pytest.mark.parametrize(
     ("option", "value"), [("port", "abc"), ("port", True), ("user", 3), ("names", "abc"), ("names", [3])]
 )
 def test_a_value_of_another_type_is_refused_by_name(site: Site, option: str, value: object) -> None:
-    """A bool is no int, a text is no list of texts."""
+    """A value of another type is refused with its name: a bool is not an int, and a text is not a list of texts."""
     site.install("acme", code=TRANSPORT, transports__rsh="Site")
 
     with pytest.raises(ConfigError) as caught:
@@ -47,8 +47,8 @@ def test_a_value_of_another_type_is_refused_by_name(site: Site, option: str, val
     assert str(caught.value.expected) in str(caught.value)
 
 
-def test_a_missing_option_is_told(site: Site) -> None:
-    """Instead of Python's words on missing arguments."""
+def test_a_missing_option_is_reported(site: Site) -> None:
+    """The error for a missing option is our own, not Python's about missing arguments."""
     site.install("acme", code=TRANSPORT, transports__rsh="Named")
 
     with pytest.raises(ConfigError, match="host is missing in the configuration; Named needs it"):
@@ -73,7 +73,7 @@ class Composed:
 
 @pytest.fixture
 def composing(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, object]], Composed]:
-    """Compose with a double in BatchBackend's place; return what was made of a configuration."""
+    """Return a function that makes a Composed from a configuration, in the place of a BatchBackend."""
     monkeypatch.setattr("intercede.batch.BatchBackend", Composed, raising=False)
     site.install("acme", code=TRANSPORT + SCHEDULER, transports__rsh="Site", schedulers__pbs="Queue")
     site.install("greedy", code=TRANSPORT, transports__greedy="Greedy")
@@ -81,21 +81,21 @@ def composing(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str
     return lambda config: cast("Composed", registry.backend(config))
 
 
-def test_flat_options_go_to_whichever_has_a_parameter_of_that_name(
+def test_flat_options_go_to_the_part_with_a_parameter_of_that_name(
     composing: Callable[[dict[str, object]], Composed],
 ) -> None:
-    """The short form, with names alone."""
+    """A flat option goes to the part that has a parameter of its name."""
     made = composing(
         {"transport": "rsh", "scheduler": "pbs", "host": "h", "partition": "p", "batch": {"max_files": "7"}}
     )
 
-    assert given_to(made.transport)["host"] == "h"
-    assert given_to(made.scheduler) == {"partition": "p", "user": "nobody"}
+    assert get_options(made.transport)["host"] == "h"
+    assert get_options(made.scheduler) == {"partition": "p", "user": "nobody"}
     assert made.options == (None, 7)
 
 
 def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, object]], Composed]) -> None:
-    """The form for files; what takes any option takes it here."""
+    """Nested options go to their own table, and a target with ``**kwargs`` takes any of them."""
     made = composing(
         {
             "transport": {"type": "rsh", "user": "me"},
@@ -104,8 +104,8 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
         }
     )
 
-    assert (given_to(made.transport)["user"], given_to(made.transport)["port"]) == ("me", 2222)
-    assert given_to(made.scheduler) == {"partition": "all", "user": "you", "anything": 1}
+    assert (get_options(made.transport)["user"], get_options(made.transport)["port"]) == ("me", 2222)
+    assert get_options(made.scheduler) == {"partition": "all", "user": "you", "anything": 1}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_nested_options_belong_to_their_table(composing: Callable[[dict[str, obj
 def test_options_without_one_owner_are_refused_with_the_nested_form(
     composing: Callable[[dict[str, object]], Composed], more: dict[str, object], field: str, says: str
 ) -> None:
-    """Both or neither: nothing is guessed, and ``**kwargs`` takes nothing in the flat form."""
+    """A flat option that both parts have, or neither, is refused; ``**kwargs`` takes none in this form."""
     with pytest.raises(ConfigError) as caught:
         composing({"transport": "rsh", "scheduler": "pbs", **more})
 
@@ -165,7 +165,7 @@ def test_options_without_one_owner_are_refused_with_the_nested_form(
 
 
 def test_a_partial_and_a_dataclass_are_targets_too(site: Site) -> None:
-    """Any callable that takes its options as keywords; annotations count wherever they were written."""
+    """Any callable with keyword parameters is a target, and its annotations are resolved in its own module."""
     code = TRANSPORT + (
         "import functools, dataclasses\n"
         "near = functools.partial(Site, 'near')\n"
@@ -176,26 +176,26 @@ def test_a_partial_and_a_dataclass_are_targets_too(site: Site) -> None:
     site.install("acme", code=code, transports__near="near", transports__data="Data", transports__wild="wild")
     registry = Registry()
 
-    made = given_to(registry.transport({"type": "near", "port": "3"}))
+    made = get_options(registry.transport({"type": "near", "port": "3"}))
     assert (made["host"], made["port"]) == ("near", 3)
     assert vars(registry.transport({"type": "data", "host": "h", "port": "3"})) == {"host": "h", "port": 3}
-    assert given_to(registry.transport({"type": "wild", "port": "3"}))["port"] == "3"
+    assert get_options(registry.transport({"type": "wild", "port": "3"}))["port"] == "3"
     with pytest.raises(ConfigError, match="host is missing"):
         registry.transport({"type": "data"})
     with pytest.raises(ConfigError, match="port = 'x' is invalid"):
         registry.transport({"type": "near", "port": "x"})
 
 
-def test_a_target_whose_signature_cannot_be_read_is_called_with_what_is_given(site: Site) -> None:
-    """What is written in C often has none; what it makes of the options is its own affair."""
+def test_a_target_without_a_readable_signature_gets_all_options(site: Site) -> None:
+    """A target whose signature cannot be read, such as C code, is called with the options as they are."""
     code = TRANSPORT + "class Opaque(Greedy): __signature__ = 'none'"
     site.install("acme", code=code, transports__x="Opaque")
 
-    assert given_to(Registry().transport({"type": "x", "any": 1})) == {"any": 1}
+    assert get_options(Registry().transport({"type": "x", "any": 1})) == {"any": 1}
 
 
 def test_a_misspelt_option_gets_one_piece_of_advice() -> None:
-    """The nearest option, and all that there are: not a place for what is no option."""
+    """The error for a misspelt option lists all options and suggests the nearest, and gives no other advice."""
     with pytest.raises(ConfigError) as caught:
         Registry().backend({"transport": "ssh", "scheduler": "direct", "hots": "login.example.org"})
 

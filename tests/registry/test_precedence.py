@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.registry.sites import Site, statuses
+from tests.registry.sites import Site, list_statuses
 
 from intercede.config import load
 from intercede.contract.errors import (
@@ -20,17 +20,17 @@ from intercede.registry import PluginShadowWarning, Registry
 from intercede.registry.precedence import Pin, parse_pins, parse_policy
 
 
-def test_the_built_in_is_meant_if_nothing_shadows_it(site: Site) -> None:
-    """Step 3 of the rule."""
+def test_a_name_means_the_built_in_if_nothing_shadows_it(site: Site) -> None:
+    """Step 3 of the rule: a name means the built-in if no other distribution provides it."""
     registry = Registry()
 
     assert registry.resolve("transports", "local").builtin
-    assert statuses(registry, "transports", "local") == {"intercede": "active"}
+    assert list_statuses(registry, "transports", "local") == {"intercede": "active"}
     assert "3. the built-in: it applies" in str(registry.explain("transports", "local"))
 
 
-def test_the_one_other_distribution_is_meant(site: Site) -> None:
-    """Step 2 of the rule, without a built-in of that name: no warning, nothing to say."""
+def test_a_name_means_the_only_other_distribution(site: Site) -> None:
+    """Step 2 of the rule: without a built-in of that name, the only distribution wins, and there is no warning."""
     site.install("acme", transports__rsh="T")
 
     with warnings.catch_warnings():
@@ -38,8 +38,8 @@ def test_the_one_other_distribution_is_meant(site: Site) -> None:
         assert Registry().resolve("transports", "rsh").distribution == "acme"
 
 
-def test_shadowing_a_built_in_is_warned_of_once_a_name_and_process(site: Site) -> None:
-    """Step 2 of the rule: the warning says who, which version, where, and the line that restores the built-in."""
+def test_shadowing_a_built_in_warns_once_for_a_name_in_a_process(site: Site) -> None:
+    """A warning names the distribution, its version, its path, and the line that restores the built-in."""
     metadata = site.install("acme-intercede", "0.3", transports__local="T", schedulers__direct="S")
     registry = Registry()
 
@@ -54,13 +54,13 @@ def test_shadowing_a_built_in_is_warned_of_once_a_name_and_process(site: Site) -
     assert "INTERCEDE_PREFER=transports:local=acme-intercede" in message
     assert message.endswith("to restore the built-in: INTERCEDE_PREFER=transports:local=intercede")
     assert warning.filename == __file__
-    assert statuses(registry, "transports", "local") == {"acme-intercede": "active", "intercede": "shadowed"}
+    assert list_statuses(registry, "transports", "local") == {"acme-intercede": "active", "intercede": "shadowed"}
     with pytest.warns(PluginShadowWarning, match="schedulers:direct"):
         registry.resolve("schedulers", "direct")
 
 
-def test_enumerating_and_explaining_warn_of_nothing(site: Site) -> None:
-    """Whoever looks is told by status and reason."""
+def test_listing_and_explaining_do_not_warn(site: Site) -> None:
+    """plugins() and explain() report shadowing by status and reason, without a warning."""
     site.install("acme", transports__local="T")
     registry = Registry()
 
@@ -76,7 +76,7 @@ def test_enumerating_and_explaining_warn_of_nothing(site: Site) -> None:
 
 
 def test_several_others_are_ambiguous_for_that_name_only(site: Site) -> None:
-    """The error lists every candidate with the exact pin for it; other names keep working."""
+    """If several distributions provide a name, the error lists the pin for each, and other names still resolve."""
     site.install("acme", transports__rsh="T", transports__gsi="T")
     site.install("beta", "2", transports__rsh="T")
     registry = Registry()
@@ -88,13 +88,13 @@ def test_several_others_are_ambiguous_for_that_name_only(site: Site) -> None:
     assert (caught.value.group, caught.value.name) == ("transports", "rsh")
     assert "INTERCEDE_PREFER=transports:rsh=beta  (mod_beta:T of beta 2 in " in str(caught.value)
     assert registry.resolve("transports", "gsi").distribution == "acme"
-    assert statuses(registry, "transports", "rsh") == {"acme": "ambiguous", "beta": "ambiguous"}
+    assert list_statuses(registry, "transports", "rsh") == {"acme": "ambiguous", "beta": "ambiguous"}
     assert "there are several, acme and beta" in str(registry.explain("transports", "rsh"))
     assert "So it cannot be resolved." in str(registry.explain("transports", "rsh"))
 
 
 def test_ambiguity_over_a_built_in_offers_the_built_in_too(site: Site) -> None:
-    """Every candidate is a way out."""
+    """The error about an ambiguous name offers the pin for the built-in as well."""
     site.install("acme", transports__local="T")
     site.install("beta", transports__local="T")
 
@@ -105,7 +105,7 @@ def test_ambiguity_over_a_built_in_offers_the_built_in_too(site: Site) -> None:
 
 
 def test_identical_targets_are_no_conflict(site: Site) -> None:
-    """Two distributions that declare the same object, or that of the built-in, decide nothing."""
+    """Two distributions with the same target, or with that of the built-in, do not conflict."""
     builtin = Registry().resolve("transports", "local").target
     site.install("acme", transports__rsh="common:T", transports__local=builtin)
     site.install("beta", transports__rsh="common:T")
@@ -116,37 +116,35 @@ def test_identical_targets_are_no_conflict(site: Site) -> None:
         assert registry.resolve("transports", "rsh").distribution == "acme"
         assert registry.resolve("transports", "local").builtin
 
-    assert statuses(registry, "transports", "rsh") == {"acme": "active", "beta": "shadowed"}
-    assert statuses(registry, "transports", "local") == {"acme": "shadowed", "intercede": "active"}
+    assert list_statuses(registry, "transports", "rsh") == {"acme": "active", "beta": "shadowed"}
+    assert list_statuses(registry, "transports", "local") == {"acme": "shadowed", "intercede": "active"}
 
 
-def test_malformed_and_ignored_candidates_do_not_count(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are shown, and decide nothing; a name that only they provide is not found, with the reason."""
+def test_malformed_and_ignored_candidates_are_not_eligible(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Malformed and ignored candidates are listed, and a name that has no others is not found, with the reason."""
     site.install("acme", transports__local="not a path:!", transports__odd="not a path:!")
     registry = Registry()
 
     assert registry.resolve("transports", "local").builtin
-    assert statuses(registry, "transports", "local") == {"acme": "malformed", "intercede": "active"}
+    assert list_statuses(registry, "transports", "local") == {"acme": "malformed", "intercede": "active"}
     with pytest.raises(PluginNotFoundError, match="declares it, but is malformed: the target") as caught:
         registry.resolve("transports", "odd")
     assert (caught.value.distribution, caught.value.version) == ("acme", "1.0")
 
     monkeypatch.chdir(site.path)
     registry.refresh()
-    assert statuses(registry, "transports", "local") == {"acme": "malformed", "intercede": "active"}
+    assert list_statuses(registry, "transports", "local") == {"acme": "malformed", "intercede": "active"}
 
 
-def test_what_lies_in_the_working_directory_never_shadows_a_built_in(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not even pinned; it may add a name."""
+def test_the_working_directory_never_shadows_a_built_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin in the working directory may add a name, but never shadows a built-in, even if it is pinned."""
     site.install("here", transports__local="T", transports__fresh="T")
     monkeypatch.chdir(site.path)
     registry = Registry()
 
     assert registry.resolve("transports", "local").builtin
     assert registry.resolve("transports", "fresh").distribution == "here"
-    assert statuses(registry, "transports", "local") == {"here": "ignored", "intercede": "active"}
+    assert list_statuses(registry, "transports", "local") == {"here": "ignored", "intercede": "active"}
     registry.prefer("transports", "local", "here")
     with pytest.raises(PluginPinError, match="is ignored: found in the working directory only"):
         registry.resolve("transports", "local")
@@ -156,7 +154,7 @@ def test_what_lies_in_the_working_directory_never_shadows_a_built_in(
 def test_each_kind_of_pin_decides_and_silences_the_warning(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    """Step 1 of the rule, from code, from the environment and from the file that was named."""
+    """Step 1 of the rule: a pin in code, in the environment or in the configuration file decides without a warning."""
     site.install("Acme-Intercede", transports__local="T")
     site.install("beta", transports__local="T")
     file = tmp_path / "intercede.toml"
@@ -174,7 +172,7 @@ def test_each_kind_of_pin_decides_and_silences_the_warning(
         plugin = registry.resolve("transports", "local")
 
     assert (plugin.distribution, plugin.status) == ("acme-intercede", "pinned")
-    assert statuses(registry, "transports", "local") == {
+    assert list_statuses(registry, "transports", "local") == {
         "acme-intercede": "pinned",
         "beta": "shadowed",
         "intercede": "shadowed",
@@ -182,10 +180,10 @@ def test_each_kind_of_pin_decides_and_silences_the_warning(
     assert str(registry.explain("transports", "local")).splitlines()[1].endswith("applies")
 
 
-def test_code_counts_before_the_environment_and_that_before_the_file(
+def test_pins_in_code_go_before_the_environment_and_the_file(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The nearest decision wins, and the environment is read when it changes."""
+    """A pin in code wins over one in the environment, and that over one in the file; changes are seen at once."""
     for name in ("one", "two", "three"):
         site.install(name, transports__rsh="T")
     file = tmp_path / "intercede.toml"
@@ -201,7 +199,7 @@ def test_code_counts_before_the_environment_and_that_before_the_file(
 
 
 def test_a_pin_to_intercede_means_the_built_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line that every warning shows restores the built-in."""
+    """The pin in every warning restores the built-in."""
     site.install("acme", transports__local="T")
     monkeypatch.setenv("INTERCEDE_PREFER", "transports:local=intercede")
 
@@ -209,7 +207,7 @@ def test_a_pin_to_intercede_means_the_built_in(site: Site, monkeypatch: pytest.M
 
 
 def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is never ignored, says what would do, and leaves other names alone."""
+    """A pin that matches nothing is an error that lists the valid pins; other names still resolve."""
     site.install("acme", transports__rsh="T")
     monkeypatch.setenv("INTERCEDE_PREFER", "transports:rsh=nobody,transports:nothing=acme")
     registry = Registry()
@@ -219,7 +217,7 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
     assert caught.value.pin == "transports:rsh=nobody (INTERCEDE_PREFER)"
     assert caught.value.distribution == "nobody"
     assert str(caught.value).endswith("To choose another: INTERCEDE_PREFER=transports:rsh=acme")
-    assert statuses(registry, "transports", "rsh") == {"acme": "shadowed"}
+    assert list_statuses(registry, "transports", "rsh") == {"acme": "shadowed"}
     with pytest.raises(PluginPinError, match="remove the pin"):
         registry.resolve("transports", "nothing")
     assert registry.resolve("transports", "local").builtin
@@ -239,10 +237,8 @@ def test_a_pin_that_matches_nothing_is_an_error_for_that_name(site: Site, monkey
         ("transports:rsh=a,transports:rsh=b", "contradicts transports:rsh=a"),
     ],
 )
-def test_pins_that_cannot_be_read_are_refused(
-    site: Site, monkeypatch: pytest.MonkeyPatch, text: str, says: str
-) -> None:
-    """A typing error in a pin is told, whatever name is asked for."""
+def test_invalid_pins_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch, text: str, says: str) -> None:
+    """An invalid pin in the environment is an error for every name."""
     monkeypatch.setenv("INTERCEDE_PREFER", text)
 
     with pytest.raises(ConfigError, match=r"INTERCEDE_PREFER|transports") as caught:
@@ -253,8 +249,8 @@ def test_pins_that_cannot_be_read_are_refused(
         Registry().plugins()
 
 
-def test_prefer_refuses_what_can_be_no_pin(site: Site) -> None:
-    """Code that pins is told at once."""
+def test_prefer_refuses_an_invalid_pin(site: Site) -> None:
+    """prefer() refuses an unknown group and an invalid distribution at once."""
     with pytest.raises(ConfigError, match="no group 'nothing'; the groups are backends, schedulers, transports"):
         Registry().prefer("nothing", "rsh", "acme")
     with pytest.raises(ConfigError, match="not a valid distribution"):
@@ -266,8 +262,8 @@ WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,6}", fullmatch=True)
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.dictionaries(st.tuples(st.sampled_from(["backends", "schedulers", "transports"]), WORDS), WORDS))
-def test_pins_read_as_they_are_written(written: dict[tuple[str, str], str]) -> None:
-    """What a person may write is read as it is meant."""
+def test_pins_are_parsed_as_they_are_written(written: dict[tuple[str, str], str]) -> None:
+    """Every valid list of pins is parsed into the same groups, names and distributions."""
     text = ",".join(f"{group}:{name}={distribution}" for (group, name), distribution in written.items())
 
     assert {key: each.distribution for key, each in parse_pins(text).items()} == {
@@ -278,8 +274,8 @@ def test_pins_read_as_they_are_written(written: dict[tuple[str, str], str]) -> N
 
 @settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(st.text(max_size=30) | st.text("transports:=, ab", max_size=30))
-def test_no_text_makes_reading_pins_or_the_policy_raise_anything_else(text: str) -> None:
-    """Any text is read, or refused with a ConfigError that names the variable or the part."""
+def test_parsing_pins_and_policies_raises_config_errors_only(text: str) -> None:
+    """Any text is parsed or refused with a ConfigError that has a field."""
     for read in (parse_pins, parse_policy):
         try:
             read(text)
@@ -287,8 +283,10 @@ def test_no_text_makes_reading_pins_or_the_policy_raise_anything_else(text: str)
             assert error.field  # noqa: PT017 -- most texts are refused, some are not
 
 
-def test_the_policy_lets_in_what_it_lists_and_the_built_ins(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is denied stays visible, with the line that lets it in."""
+def test_the_policy_allows_the_built_ins_and_the_distributions_in_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Denied candidates are listed, with the line that allows them."""
     site.install("acme", transports__local="T", transports__rsh="T")
     site.install("beta", transports__rsh="T")
     registry = Registry()
@@ -296,7 +294,7 @@ def test_the_policy_lets_in_what_it_lists_and_the_built_ins(site: Site, monkeypa
 
     assert registry.resolve("transports", "local").builtin
     assert registry.resolve("transports", "rsh").distribution == "beta"
-    assert statuses(registry, "transports", "local") == {"acme": "denied", "intercede": "active"}
+    assert list_statuses(registry, "transports", "local") == {"acme": "denied", "intercede": "active"}
     with pytest.raises(PluginDeniedError, match="INTERCEDE_PLUGINS=allow:acme,beta"):
         registry.resolve("transports", "acme:rsh")
     monkeypatch.setenv("INTERCEDE_PLUGINS", "allow:")
@@ -306,10 +304,8 @@ def test_the_policy_lets_in_what_it_lists_and_the_built_ins(site: Site, monkeypa
 
 
 @pytest.mark.parametrize("text", ["acme", "deny:acme", "allow", "allow:a b"])
-def test_a_policy_that_is_not_understood_lets_nothing_in(
-    site: Site, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    """A typing error must not open what was meant to be shut."""
+def test_an_invalid_policy_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A typing error in the policy is an error, and does not allow all plugins."""
     monkeypatch.setenv("INTERCEDE_PLUGINS", text)
 
     with pytest.raises(ConfigError, match="INTERCEDE_PLUGINS=allow:acme-intercede,other") as caught:

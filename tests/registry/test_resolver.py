@@ -6,7 +6,7 @@ import sys
 import warnings
 
 import pytest
-from tests.registry.sites import TRANSPORT, Site, given_to
+from tests.registry.sites import TRANSPORT, Site, get_options
 
 from intercede.contract.errors import (
     ConfigError,
@@ -18,7 +18,7 @@ from intercede.registry import Plugin, Registry
 
 
 def test_a_qualified_name_means_that_distributions_entry(site: Site) -> None:
-    """In code and in data, without warning, whatever else is installed; so a plugin can wrap what it shadows."""
+    """A qualified name means its distribution's entry, so that a plugin can wrap the one that it shadows."""
     site.install("acme", code=TRANSPORT, transports__local="Site")
     site.install("beta", code=TRANSPORT, transports__local="Site")
     registry = Registry()
@@ -28,7 +28,7 @@ def test_a_qualified_name_means_that_distributions_entry(site: Site) -> None:
         assert registry.resolve("transports", "intercede:local").builtin
         assert registry.resolve("transports", "ACME:local").distribution == "acme"
         made = registry.transport({"type": "beta:local", "host": "h"})
-    assert given_to(made)["host"] == "h"
+    assert get_options(made)["host"] == "h"
     assert "a qualified name means the entry of beta" in str(registry.explain("transports", "beta:local"))
     with pytest.raises(PluginNotFoundError, match="gamma does not provide transports:local; it is provided by acme"):
         registry.resolve("transports", "gamma:local")
@@ -36,8 +36,8 @@ def test_a_qualified_name_means_that_distributions_entry(site: Site) -> None:
         registry.resolve("transports", "intercede:lokal")
 
 
-def test_an_unknown_name_is_answered_with_the_names_there_are(site: Site) -> None:
-    """The nearest first, then all, then where else the name exists."""
+def test_the_error_for_an_unknown_name_lists_the_names(site: Site) -> None:
+    """The error for an unknown name lists all names, suggests the nearest, and names other groups that have it."""
     site.install("acme", backends__grid="T", transports__only="T")
     registry = Registry()
 
@@ -69,8 +69,8 @@ def test_an_unknown_name_is_answered_with_the_names_there_are(site: Site) -> Non
         ("schedulers", "grid", 'the group backends has that name: write {"type": "grid"}'),
     ],
 )
-def test_a_name_that_is_not_there_is_no_dead_end(site: Site, group: str, name: str, says: str) -> None:
-    """The error says what to write instead."""
+def test_the_error_for_an_unknown_name_says_what_to_write(site: Site, group: str, name: str, says: str) -> None:
+    """The error for an unknown name has the configuration to write instead."""
     site.install("acme", transports__rsh="T", backends__grid="B")
 
     with pytest.raises(PluginNotFoundError) as caught:
@@ -79,14 +79,14 @@ def test_a_name_that_is_not_there_is_no_dead_end(site: Site, group: str, name: s
     assert says in str(caught.value)
 
 
-def test_dotted_paths_are_no_names(site: Site) -> None:
-    """Data never chooses code by its import path."""
+def test_dotted_paths_are_not_names(site: Site) -> None:
+    """Data cannot choose code by its import path."""
     with pytest.raises(PluginNotFoundError):
         Registry().transport({"type": "intercede.transports.local:LocalTransport"})
 
 
-def test_one_snapshot_until_refresh(site: Site) -> None:
-    """What is installed or removed meanwhile is seen after refresh(), pins stay."""
+def test_the_snapshot_lasts_until_refresh(site: Site) -> None:
+    """refresh() finds what was installed or removed since, and keeps the pins."""
     registry = Registry()
     registry.prefer("transports", "rsh", "acme")
     registry.plugins()
@@ -105,7 +105,7 @@ def test_one_snapshot_until_refresh(site: Site) -> None:
 
 
 def test_an_upgrade_under_a_running_process_needs_a_restart(site: Site) -> None:
-    """The new version is enumerated, with a word on the code that is still the old one's."""
+    """After an upgrade the new version is listed, with a note that the code of the old one is still loaded."""
     metadata = site.install("acme", "1.0", code=TRANSPORT, transports__rsh="Site")
     registry = Registry()
     registry.transport("rsh")
@@ -119,8 +119,8 @@ def test_an_upgrade_under_a_running_process_needs_a_restart(site: Site) -> None:
     assert registry.resolve("transports", "rsh") == registry.explain("transports", "rsh").winner == plugin
 
 
-def test_enumerating_imports_nothing(site: Site) -> None:
-    """Not the plugins, and nothing of pydantic."""
+def test_listing_imports_nothing(site: Site) -> None:
+    """Listing, explaining and resolving import no plugin and no pydantic."""
     site.install("loud", code="raise SystemExit('imported')", transports__loud="T")
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; from intercede import registry; found = registry.plugins();"
@@ -133,8 +133,8 @@ def test_enumerating_imports_nothing(site: Site) -> None:
     assert done.stdout.split() == ["True", "False", "False"]
 
 
-def test_problems_of_the_environment_are_told(site: Site) -> None:
-    """What could not be read is a sentence, and in the way of nothing."""
+def test_problems_of_the_environment_are_reported(site: Site) -> None:
+    """A file that cannot be read is a problem in one sentence, and the error for an unknown name has it, too."""
     metadata = site.install("acme", transports__rsh="T")
     (metadata / "entry_points.txt").unlink()
     (metadata / "entry_points.txt").mkdir()
@@ -148,8 +148,8 @@ def test_problems_of_the_environment_are_told(site: Site) -> None:
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
-def test_hash_seeds_decide_nothing(site: Site, seed: str) -> None:
-    """Another interpreter enumerates the same, in the same order, with the same reasons."""
+def test_hash_seeds_do_not_change_the_list(site: Site, seed: str) -> None:
+    """Another interpreter lists the same candidates in the same order with the same reasons."""
     for letter in "cab":
         site.install(letter, transports__rsh="T", schedulers__direct="S", backends__same="common:B")
     code = (
@@ -168,7 +168,7 @@ def test_hash_seeds_decide_nothing(site: Site, seed: str) -> None:
 
 
 def test_the_module_is_one_registry(site: Site) -> None:
-    """The functions of the module share a snapshot, and a refresh."""
+    """The functions of the module share one snapshot and one refresh."""
     from intercede import registry  # noqa: PLC0415 -- as users do
 
     site.install("acme", transports__fresh="T")

@@ -10,8 +10,8 @@ from tests.registry.sites import TRANSPORT, Site
 from intercede.registry import Registry
 
 
-def checked(site: Site, code: str, attribute: str = "T", seconds: float = 20) -> tuple[str, ...]:
-    """Check the only transport ``x``."""
+def check_transport(site: Site, code: str, attribute: str = "T", seconds: float = 20) -> tuple[str, ...]:
+    """Install a transport ``x``, and return its problems."""
     site.install("sub", "4.2", code=code, transports__x=attribute)
     registry = Registry()
     (plugin,) = [each for each in registry.plugins("transports") if each.name == "x"]
@@ -31,14 +31,14 @@ def checked(site: Site, code: str, attribute: str = "T", seconds: float = 20) ->
         ("def T(): return 3", "run is missing: the contract has async def run(self, argv, *, stdin=None, stdout=None)"),
     ],
 )
-def test_a_broken_candidate_is_told_from_a_child_process(site: Site, code: str, says: str) -> None:
-    """One clear sentence each; this process loads nothing of it."""
-    assert says in checked(site, code)[-1]
+def test_a_broken_candidate_is_reported_by_a_child_process(site: Site, code: str, says: str) -> None:
+    """A broken candidate is reported in one clear sentence, and this process loads nothing of it."""
+    assert says in check_transport(site, code)[-1]
     assert "mod_sub" not in sys.modules
 
 
-def test_a_candidate_that_hangs_is_given_up(site: Site, tmp_path: Path) -> None:
-    """In bounded time, and with everything that it started."""
+def test_a_candidate_that_hangs_times_out(site: Site, tmp_path: Path) -> None:
+    """A candidate that hangs is killed in bounded time, with all processes that it started."""
     pid = tmp_path / "pid"
     code = (
         "import subprocess, time, pathlib\n"
@@ -47,15 +47,15 @@ def test_a_candidate_that_hangs_is_given_up(site: Site, tmp_path: Path) -> None:
         "time.sleep(600)"
     )
 
-    assert checked(site, code, seconds=5) == ("it was not loaded within 5 s: importing or making it hangs",)
+    assert check_transport(site, code, seconds=5) == ("it was not loaded within 5 s: importing or making it hangs",)
     deadline = time.monotonic() + 30
-    while running(int(pid.read_text())):
+    while is_running(int(pid.read_text())):
         assert time.monotonic() < deadline, "what it started is still there"
         time.sleep(0.01)
 
 
-def running(pid: int) -> bool:
-    """Tell whether a process is there, and not merely dead and waiting to be reaped."""
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -64,19 +64,19 @@ def running(pid: int) -> bool:
 
 @pytest.mark.parametrize("attribute", ["Site", "Named", "Demanding", "factory"])
 def test_a_good_candidate_has_no_problems(site: Site, attribute: str) -> None:
-    """What needs options is judged by its class, or where it is a factory, is let be."""
+    """A candidate that needs options is checked by its class, and a factory that needs them is not checked."""
     code = TRANSPORT + "def factory(host): raise OSError\nimport atexit, time; atexit.register(time.sleep, 600)"
 
-    assert checked(site, code, attribute) == ()
+    assert check_transport(site, code, attribute) == ()
 
 
-def test_a_class_that_needs_options_is_gated_by_the_class(site: Site) -> None:
-    """It cannot be made here, but what it lacks can be seen."""
-    assert checked(site, TRANSPORT + "class T(Named): run = None")[0].startswith("run is missing")
+def test_a_class_that_needs_options_is_checked_by_the_class(site: Site) -> None:
+    """A class that cannot be called without options is checked as far as the class shows its members."""
+    assert check_transport(site, TRANSPORT + "class T(Named): run = None")[0].startswith("run is missing")
 
 
-def test_what_may_not_or_cannot_be_loaded_is_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A denied candidate is no problem, and a malformed one has its reason."""
+def test_denied_and_malformed_candidates_are_not_loaded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A denied candidate has no problems, and a malformed one has its reason as the problem."""
     site.install("acme", code="raise OSError", transports__rsh="T")
     site.install("beta", transports__odd="!:")
     monkeypatch.setenv("INTERCEDE_PLUGINS", "allow:beta")
