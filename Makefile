@@ -90,7 +90,7 @@ matrix: $(READY)
 	$(BIN)/python -m intercede.testing.gallery.matrix --write
 
 docs: $(READY)
-	$(BIN)/python -m intercede.testing.reference > docs/reference/contract.md
+	$(BIN)/python -m intercede.testing.frontends.reference > docs/reference/contract.md
 
 # The pins, anew: the newest versions that fit together on every Python that we support.
 constraints: $(TEST_READY)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from intercede.contract.backend import JobBackend
     from intercede.registry import Registry
-    from intercede.testing.subjects import RegistrySubject
+    from intercede.testing.subjects.subject import RegistrySubject
 
 
 def _with(role: str) -> Callable[[str], tuple[str, str]]:
@@ -128,7 +128,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if config.option.intercede_subjects and not asked:
         raise pytest.UsageError("--intercede-list and --intercede-explain check nothing, and addopts holds one of them")
     _require_this_one()
-    from intercede.testing.plugin import answer
+    from intercede.testing.frontends.pytest_plugin import answer
 
     return answer(config)
 
@@ -141,8 +141,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", "thread_unsafe(reason): not to be run in several threads at once")
         from contextlib import ExitStack
 
-        from intercede.testing.plugin import Suite
-        from intercede.testing.signals import interrupt_on_end
+        from intercede.testing.frontends.pytest_plugin import Suite
+        from intercede.testing.isolation.signals import interrupt_on_end
 
         listening = ExitStack()
         listening.enter_context(interrupt_on_end())
@@ -160,7 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def intercede_registry(pytestconfig: pytest.Config) -> Registry:
     """A fresh registry over the running environment, with the pins of --intercede-config."""
-    from intercede.testing.subjects import fresh_registry
+    from intercede.testing.subjects.subject import fresh_registry
 
     return fresh_registry(pytestconfig.option.intercede_config)
 

@@ -14,7 +14,7 @@ from importlib import import_module
 
 from _pytest.config import default_plugins
 
-from intercede.testing.child import CHILDREN
+from intercede.testing.subjects.child import CHILDREN
 
 PRELOADED = (
     *(f"_pytest.{each}" for each in default_plugins),
@@ -22,8 +22,8 @@ PRELOADED = (
     "intercede.batch",
     "intercede.contract.credentials",
     "intercede.registry.loading",
-    "intercede.testing.calibrating",  # but no clauses: a test has its own
-    "intercede.testing.sharing",
+    "intercede.testing.run.calibrate",  # but no clauses: a test has its own
+    "intercede.testing.run.concurrent",
     "pdb",
     "pydantic",
     "rich.console",

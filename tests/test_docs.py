@@ -27,8 +27,8 @@ from sybil.parsers.markdown import CodeBlockParser
 from intercede.batch import BatchBackend
 from intercede.contract import CAPABILITIES, errors, job
 from intercede.schedulers.direct import DirectScheduler
-from intercede.testing.reference import render
-from intercede.testing.verdict import State, Verdict
+from intercede.testing.frontends.reference import render
+from intercede.testing.model.verdict import State, Verdict
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -19,8 +19,8 @@ import pytest
 from intercede.forkserver import ForkServer, ForkServerError
 from intercede.plugin import Plugin
 from intercede.registry.subprocess_check import check_in_subprocess
-from intercede.testing.child import run_child
-from intercede.testing.subjects import RegistrySubject
+from intercede.testing.subjects.child import run_child
+from intercede.testing.subjects.subject import RegistrySubject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -432,7 +432,7 @@ async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child may stop the keeper, which then kills nobody."""
-    for module in ("intercede.forkserver._PATIENCE", "intercede.testing.child._GRACE"):
+    for module in ("intercede.forkserver._PATIENCE", "intercede.testing.subjects.child._GRACE"):
         monkeypatch.setattr(module, 0.2)
     file = tmp_path / "pid"
     source = f"import os, time; os.kill(os.getppid(), 19); print(os.getppid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"

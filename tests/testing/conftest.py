@@ -2,10 +2,10 @@
 
 import pytest
 
-from intercede.testing import bounded
+from intercede.testing.isolation import timeouts
 
 
 @pytest.fixture(autouse=True)
 def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have bounds be what they say, whatever else this machine does."""
-    monkeypatch.setattr(bounded, "crowding", lambda: 1.0)
+    monkeypatch.setattr(timeouts, "crowding", lambda: 1.0)

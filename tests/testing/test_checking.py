@@ -11,15 +11,18 @@ import pytest
 
 from intercede import registry
 from intercede.contract import ConfigError, JobBackend, PluginNotFoundError
-from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport, finding
-from intercede.testing.calibrating import calibrate
-from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.context import Context
+from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.frontends.plan import Options
 from intercede.testing.gallery.fake import FakeBackend
-from intercede.testing.plan import Options
-from intercede.testing.running import Inspection, run_checks
-from intercede.testing.subjects import FactorySubject
-from intercede.testing.verdict import Facts, Result
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Facts, Result
+from intercede.testing.run import finding
+from intercede.testing.run.calibrate import calibrate
+from intercede.testing.run.context import Context
+from intercede.testing.run.inspection import Inspection
+from intercede.testing.subjects.subject import FactorySubject
 
 SUBMIT = "intercede/submit::IC-SUBMIT-01"
 

@@ -6,7 +6,8 @@ import pytest
 
 from intercede.contract.backend import CAPABILITIES
 from intercede.testing import clauses
-from intercede.testing.clauses import CLAUSES, MUST, Clause, clause
+from intercede.testing.clauses import CLAUSES, clause
+from intercede.testing.model.clause import MUST, Clause
 
 AREAS = [
     "SHAPE",

@@ -1,9 +1,9 @@
 """What a red check says: the calls that an author has to see are there, and no crowd of polls hides them."""
 
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.finding import Finding, red_text
-from intercede.testing.journal import Call
-from intercede.testing.verdict import State
+from intercede.testing.model.calls import Call
+from intercede.testing.model.verdict import State
+from intercede.testing.run.finding import Finding, red_text
 
 FOUND = Finding(State.FAILED, "a", "b")
 

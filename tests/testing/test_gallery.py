@@ -7,11 +7,12 @@ import pytest
 
 from intercede.contract.backend import CAPABILITIES
 from intercede.testing import gallery
-from intercede.testing.clauses import CLAUSES, MUST
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery import matrix
 from intercede.testing.gallery.fake import FakeBackend
-from intercede.testing.running import run_checks
-from intercede.testing.verdict import Facts, Result, State, judge, needs
+from intercede.testing.model.clause import MUST
+from intercede.testing.model.verdict import Facts, Result, State, judge, needs
 
 # Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -25,13 +25,13 @@ from intercede.contract import (
     SubmissionSpec,
     capabilities,
 )
-from intercede.testing.calibrating import calibrate
-from intercede.testing.clauses import MUST, Check, Clause
-from intercede.testing.context import Context
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.fake import FakeBackend
-from intercede.testing.running import run_checks
-from intercede.testing.subjects import FactorySubject
-from intercede.testing.verdict import Facts, State
+from intercede.testing.model.clause import MUST, Clause
+from intercede.testing.model.verdict import Facts, State
+from intercede.testing.run.calibrate import calibrate
+from intercede.testing.run.context import Check, Context
+from intercede.testing.subjects.subject import FactorySubject
 
 JOBS: dict[JobHandle, JobState] = {}
 """What the resource below holds."""
@@ -263,7 +263,7 @@ def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(
 
 LISTENER = """
 import os, signal, sys, time
-from intercede.testing.signals import interrupt_on_end
+from intercede.testing.isolation.signals import interrupt_on_end
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1:] else signal.default_int_handler)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from intercede.contract import CopyVars, JobHandle, JobStatus, OpOutcome, Submission, SubmissionSpec
-from intercede.testing.clauses import CLAUSES, Clause
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery import matrix
 from intercede.testing.gallery.fake import FakeBackend
-from intercede.testing.running import run_checks
-from intercede.testing.verdict import State
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import State
 
 CHECKS = [each for each in CLAUSES.values() if each.role == "backend" and each.area != "life"]
 """IC-LIFE counts on a process to itself; what it has out is small."""

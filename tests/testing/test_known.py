@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from intercede.contract.backend import Capability
 from intercede.contract.errors import ConfigError
-from intercede.testing.clauses import MUST, SHOULD, Clause
-from intercede.testing.context import Context
 from intercede.testing.known import Entry, Known, load, load_for_update, updated, write
 from intercede.testing.known.file import plain
-from intercede.testing.verdict import Facts, Result, State
+from intercede.testing.model.clause import MUST, SHOULD, Clause
+from intercede.testing.model.verdict import Facts, Result, State
+from intercede.testing.run.context import Context
 
 TODAY = date(2026, 6, 15)
 ENTRY = """[[known]]

@@ -14,7 +14,7 @@ from intercede.batch import BatchBackend
 from intercede.contract import JobState, Scheduler, SubmissionSpec
 from intercede.testing import gallery, run_checks
 from intercede.testing.gallery.schedulers import right
-from intercede.testing.verdict import State
+from intercede.testing.model.verdict import State
 
 Ask = Callable[..., str]
 SLEEP = SubmissionSpec(executable="sleep", arguments=("60",))

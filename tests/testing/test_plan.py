@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.plan import node_id, selects, settle
-from intercede.testing.resolving import resolve
-from intercede.testing.subjects import Role
+from intercede.testing.frontends.plan import node_id, selects, settle
+from intercede.testing.model.role import Role
+from intercede.testing.subjects.resolve import resolve
 
 LOCAL = json.dumps({"transport": "local", "scheduler": "direct"})
 

@@ -22,13 +22,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from markdown_it import MarkdownIt
 
 from intercede.testing import gallery, run_checks
-from intercede.testing.clauses import CLAUSES, MUST, Clause
-from intercede.testing.journal import Call
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.model.calls import Call
+from intercede.testing.model.clause import MUST, Clause
+from intercede.testing.model.verdict import Facts, Report, Result, State, judge
 from intercede.testing.report import Run, as_json, explained, listed, properties, write
 from intercede.testing.report.document import how_made
 from intercede.testing.report.schema import keys, schema
 from intercede.testing.report.schema import text as schema_text
-from intercede.testing.verdict import Facts, Report, Result, State, judge
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
 STARTED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)

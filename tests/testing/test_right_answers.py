@@ -8,8 +8,8 @@ import pytest
 
 from intercede import registry
 from intercede.contract import JobBackend
-from intercede.testing.running import run_checks
-from intercede.testing.verdict import State
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.model.verdict import State
 
 
 def wide() -> JobBackend:

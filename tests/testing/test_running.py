@@ -24,12 +24,15 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
-from intercede.testing import bounded, finding, gallery, running, verdict
-from intercede.testing.clauses import MUST, SHOULD, Check, Clause
-from intercede.testing.context import Context
-from intercede.testing.running import run_checks
-from intercede.testing.seal import Seal
-from intercede.testing.verdict import State, Verdict
+from intercede.testing import gallery
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.seal import Seal
+from intercede.testing.model import verdict
+from intercede.testing.model.clause import MUST, SHOULD, Clause
+from intercede.testing.model.verdict import State, Verdict
+from intercede.testing.run import finding, inspection
+from intercede.testing.run.context import Check, Context
 
 JOBS: dict[JobHandle, JobState] = {}
 """What the resource of the subject below holds."""
@@ -426,7 +429,7 @@ def _code() -> None:
 
 
 def _module() -> None:
-    setattr(running, "bounded", SimpleNamespace(**vars(bounded)))  # noqa: B010 -- no module, on purpose
+    setattr(inspection, "timeouts", SimpleNamespace(**vars(timeouts)))  # noqa: B010 -- no module, on purpose
 
 
 def _added() -> None:
@@ -446,14 +449,14 @@ def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
 
 
 ATTACKS: Mapping[str, Callable[[], None]] = {
-    "testing.context.Context.expect": _setting(Context, "expect", _ignored),
-    "testing.context.Context.status": _setting(Context, "status", _ignored),
-    "testing.bounded.within": _setting(bounded, "within", _ignored),
+    "testing.run.context.Context.expect": _setting(Context, "expect", _ignored),
+    "testing.run.context.Context.status": _setting(Context, "status", _ignored),
+    "testing.isolation.timeouts.within": _setting(timeouts, "within", _ignored),
     "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _added,
-    "testing.finding.finding_of.__code__": _code,
-    "testing.running.bounded": _module,
-    "testing.verdict._RED": _judging,
+    "testing.run.finding.finding_of.__code__": _code,
+    "testing.run.inspection.timeouts": _module,
+    "testing.model.verdict._RED": _judging,
     "IC-SUBMIT-01.level": _level,
 }
 

@@ -14,12 +14,12 @@ from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
-from intercede.testing.context import CheckFailed
+from intercede.testing.clauses.scheduler import record
+from intercede.testing.clauses.scheduler.experiments import looks, names, replay, sandbox, words
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, places, read, recorded
 from intercede.testing.gallery.schedulers.right import PlainQueue
-from intercede.testing.scheduler import record
-from intercede.testing.scheduler.experiments import looks, names, replay, sandbox, words
-from intercede.testing.scheduler.recordings import EXAMPLE, places, read, recorded
-from intercede.testing.verdict import State
+from intercede.testing.model.verdict import State
+from intercede.testing.run.context import CheckFailed
 
 GOOD: dict[str, object] = {
     "verb": "status", "ids": ["17.0"], "returncode": 0, "stdout": "17.0 R\n", "stderr": "",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from intercede.testing.sharing import Slots, Together
+from intercede.testing.run.concurrent import Slots, Together
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 

@@ -9,13 +9,14 @@ import pytest
 
 from intercede.contract import CommandResult
 from intercede.testing import gallery
-from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.context import CheckFailed, Context
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.clauses.transport import runs
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.transports.right import Plain
-from intercede.testing.running import run_checks
-from intercede.testing.subjects import FactorySubject
-from intercede.testing.transport import runs
-from intercede.testing.verdict import Report, State
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Report, State
+from intercede.testing.run.context import CheckFailed, Context
+from intercede.testing.subjects.subject import FactorySubject
 
 OURS: Mapping[str, Clause] = {each: clause for each, clause in CLAUSES.items() if clause.role == "transport"}
 

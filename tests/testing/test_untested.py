@@ -5,8 +5,8 @@ import re
 import pytest
 
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.reference import render
-from intercede.testing.untested import UNTESTED
+from intercede.testing.clauses.untested import UNTESTED
+from intercede.testing.frontends.reference import render
 
 
 @pytest.mark.parametrize("sentence", UNTESTED)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intercede.contract.backend import CAPABILITIES, Capability
-from intercede.testing.clauses import MUST, SHOULD, Clause, Level
-from intercede.testing.context import Context
-from intercede.testing.verdict import Facts, Profile, Report, Result, State, Verdict, judge
+from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
+from intercede.testing.model.verdict import Facts, Profile, Report, Result, State, Verdict, judge
+from intercede.testing.run.context import Context
 
 
 async def _check(_: Context) -> None: ...

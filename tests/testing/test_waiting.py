@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import pytest
@@ -16,12 +17,14 @@ from intercede.contract import (
     SubmissionSpec,
     TransportError,
 )
-from intercede.testing.backend.answers import finished, started
-from intercede.testing.clauses import MUST, Check, Clause
-from intercede.testing.context import Context
-from intercede.testing.running import run_checks
-from intercede.testing.verdict import State
-from intercede.testing.waiting import Door, Traffic, Wait
+from intercede.testing.clauses.backend.answers import finished, started
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.gallery.fake import FakeBackend
+from intercede.testing.model.clause import MUST, Clause
+from intercede.testing.model.verdict import State
+from intercede.testing.run.context import Check, Context
+from intercede.testing.run.waiting import Traffic, Wait
+from intercede.testing.subjects.entering import Door
 
 _SECONDS = 0.03
 """How long one job of the queue below takes."""
@@ -111,6 +114,17 @@ def test_a_queue_that_stands_is_red_and_the_options_are_named(check: Check) -> N
     assert "QUEUED" in result.observed
     assert "--intercede-timeout-scale=N" in result.observed
     assert "--intercede-jobs=N" in result.observed
+
+
+def test_time_in_the_queue_is_no_time_of_a_payload() -> None:
+    """A payload that waited in the queue for longer than it takes is seen unfinished all the same."""
+    (result,) = [
+        each
+        for each in run_checks(partial(FakeBackend, queue_seconds=1.0), ["IC-PURGE-02"], scale=0.02).results.values()
+        if each.clause == "IC-PURGE-02"
+    ]
+
+    assert (result.state, result.detail) == (State.PASSED, "")
 
 
 def test_what_is_no_waiting_in_a_queue_that_goes_on_counts() -> None:

@@ -275,7 +275,7 @@ def test_options_with_sense(host: str) -> None:
         ("me:Tr0ub4dor@h:99999", ()),
         ("me:(Tr0ub4dor@h", ()),
         ("me: Tr0ub4dor@h", ()),
-        ("me:Tr0ub4dor@@h", ()),
+        ("me:Tr0ub4dorh", ()),
         ("me:@Tr0ub4dor@-h", ()),
     ],
 )

@@ -16,13 +16,14 @@ from intercede.cli.terminal import escape_unprintable, print_answer, print_messa
 from intercede.contract.errors import ConfigError
 from intercede.redaction import scrubber
 from intercede.testing import report as reporting
-from intercede.testing.checking import Told, inspect
-from intercede.testing.clauses import CLAUSES, Clause
-from intercede.testing.finding import MARGIN
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import Told, inspect
+from intercede.testing.frontends.plan import Plan
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
-from intercede.testing.plan import Plan
-from intercede.testing.verdict import Facts, Report, Result, State
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Facts, Report, Result, State
+from intercede.testing.run.finding import MARGIN
 
 __all__ = ["check", "prepare", "select_clauses"]
 

@@ -13,11 +13,11 @@ The names are loaded when they are first asked for.
 
 TYPE_CHECKING = False  # importing typing for it would cost more than this module
 if TYPE_CHECKING:
-    from intercede.testing.checking import check_backend, check_scheduler, check_transport
-    from intercede.testing.clauses import MUST, SHOULD, Clause, Level, clause
-    from intercede.testing.context import CheckFailed, Context
-    from intercede.testing.running import run_checks
-    from intercede.testing.verdict import Report, Result, State, Verdict
+    from intercede.testing.clauses import clause
+    from intercede.testing.frontends.check import check_backend, check_scheduler, check_transport, run_checks
+    from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
+    from intercede.testing.model.verdict import Report, Result, State, Verdict
+    from intercede.testing.run.context import CheckFailed, Context
 
 __all__ = [
     "MUST",
@@ -37,7 +37,7 @@ __all__ = [
     "run_checks",
 ]
 
-_HOMES = ("clauses", "context", "verdict", "running", "checking")  # the last two load every check
+_HOMES = ("model.clause", "model.verdict", "run.context", "clauses", "frontends.check")  # the last loads every check
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,8 @@
 """A handful of clauses for the tests of the kit's frame: each is red where the subject says so."""
 
 from intercede.contract.backend import Capability
-from intercede.testing.clauses import MUST, SHOULD, Check, Clause, Level
-from intercede.testing.context import Context
+from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
+from intercede.testing.run.context import Check, Context
 
 
 def _check(clause_id: str) -> Check:

@@ -18,7 +18,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
 
-from intercede.testing.subjects import Role
+from intercede.testing.model.role import Role
 
 __all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "seen_in", "wrong"]
 

@@ -20,12 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from intercede.testing.clauses import CLAUSES, MUST, Clause
-from intercede.testing.context import Context
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery import also_red, caught_by, hostile, role_of, wrong
 from intercede.testing.gallery.fake.job import Job
-from intercede.testing.running import run_checks
-from intercede.testing.verdict import Report
+from intercede.testing.model.clause import MUST, Clause
+from intercede.testing.model.verdict import Report
+from intercede.testing.run.context import Context, check_of
 
 __all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
 
@@ -97,7 +98,7 @@ def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
 def _hasty(clause: Clause, scale: float) -> Clause:
     async def check(context: Context) -> None:
         context.scale = scale
-        await clause.check(context)
+        await check_of(clause)(context)
 
     check.__doc__ = clause.check.__doc__
     return replace(clause, check=check, seconds=clause.seconds * scale)

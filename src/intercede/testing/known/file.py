@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import cast
 
 from intercede.contract.errors import ConfigError
-from intercede.testing.clauses import Clause
-from intercede.testing.verdict import Facts, Result, State
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Facts, Result, State
 
 __all__ = ["Entry", "Known", "load", "plain"]
 

@@ -16,9 +16,9 @@ from typing import cast
 
 from intercede.contract.errors import ConfigError
 from intercede.plugin import how_to_install
-from intercede.testing.clauses import Clause, Level
 from intercede.testing.known.file import Entry, Known, load, plain
-from intercede.testing.verdict import Result, State
+from intercede.testing.model.clause import Clause, Level
+from intercede.testing.model.verdict import Result, State
 
 __all__ = ["load_for_update", "updated", "write"]
 

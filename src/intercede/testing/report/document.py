@@ -8,12 +8,12 @@ from typing import Any, cast
 import intercede
 from intercede.contract import VERSION
 from intercede.redaction import redacted
-from intercede.testing.clauses import Clause, Level
-from intercede.testing.journal import Call
+from intercede.testing.clauses.untested import UNTESTED
+from intercede.testing.model.calls import Call
+from intercede.testing.model.clause import Clause, Level
+from intercede.testing.model.verdict import Facts, Report, Result, State
 from intercede.testing.report.plain import plain, plain_text
 from intercede.testing.report.run import Run
-from intercede.testing.untested import UNTESTED
-from intercede.testing.verdict import Facts, Report, Result, State
 
 __all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason", "how_made"]
 

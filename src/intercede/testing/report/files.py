@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 from intercede.plugin import how_to_install
+from intercede.testing.model.verdict import Report
 from intercede.testing.report.badge import badge
 from intercede.testing.report.document import as_json
 from intercede.testing.report.run import Run
 from intercede.testing.report.summary import summary
-from intercede.testing.verdict import Report
 
 __all__ = ["prepare", "write"]
 

@@ -1,8 +1,8 @@
 """What junit and the like are told of a check."""
 
-from intercede.testing.clauses import Clause
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Facts, Result
 from intercede.testing.report.plain import plain_text
-from intercede.testing.verdict import Facts, Result
 
 __all__ = ["properties"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from intercede.testing.clauses import Clause
+from intercede.testing.model.clause import Clause
 
 __all__ = ["explained", "listed"]
 

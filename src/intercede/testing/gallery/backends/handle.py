@@ -64,7 +64,7 @@ class RemembersInTheProcess(_Remembers):
 
     caught_by = "IC-HANDLE-03"
     also = ("IC-FIND-05",)
-    seen = "expected another process to be told FAILED and 3; observed ['UNKNOWN', None]"
+    seen = "expected another process to be told FAILED and 3; observed UNKNOWN and None"
     mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
 
 

@@ -1,0 +1,85 @@
+"""The clauses of the contract, each with the check that tells whether a subject keeps it. Checks are data.
+
+::
+
+    @clause("IC-STATUS-02", title="None asked, none answered.", level=MUST, look_at="an early return for no handles")
+    async def check_nothing(context: Context) -> None:
+        async with context.opened() as backend:
+            answer = await context.status(backend, [])
+            context.expect(not answer, expected="an empty mapping", observed=answer)
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+
+from intercede.contract.backend import Capability
+from intercede.testing.model.clause import Clause, Level
+from intercede.testing.run.context import Check
+
+__all__ = ["CLAUSES", "clause"]
+
+CLAUSES: Mapping[str, Clause]
+"""Every clause by its id, in the contract's order. The checks are imported when it is first asked for."""
+
+_BACKEND = ("SHAPE", "LIFE", "SUBMIT", "HANDLE", "STATUS", "OUTPUT", "KILL", "PURGE", "LOAD", "FIND", "DIAG")
+_AREAS = (*_BACKEND, "TRANSPORT", "SCHEDULER")
+_ROOMS = ("backend", "transport", "scheduler")
+"""The packages beside this file that hold checks: one for each role."""
+_ID = re.compile(rf"IC-({'|'.join(_AREAS)})-\d\d")
+_registered: dict[str, Clause] = {}
+
+
+def clause(
+    clause_id: str,
+    *,
+    title: str,
+    level: Level,
+    capability: Capability | None = None,
+    depends: Iterable[str] = (),
+    alone: bool = False,
+    look_at: str = "",
+    since: str = "1.0",
+    seconds: float = 60,
+    jobs: int = 4,
+) -> Callable[[Check], Check]:
+    """Register a coroutine function as the check of one clause.
+
+    Raises:
+        ValueError: The id is not one of the contract's form, or has a check already.
+    """
+    if not _ID.fullmatch(clause_id) or clause_id in _registered:
+        raise ValueError(f"{clause_id!r} must match {_ID.pattern} and have one check only")
+
+    def register(check: Check) -> Check:
+        _registered[clause_id] = Clause(
+            id=clause_id,
+            title=title,
+            level=level,
+            check=check,
+            capability=capability,
+            depends=tuple(depends),
+            alone=alone,
+            look_at=look_at,
+            since=since,
+            seconds=seconds,
+            jobs=jobs,
+        )
+        return check
+
+    return register
+
+
+def __getattr__(name: str) -> object:
+    """Load the checks when the clauses are first asked for."""
+    if name != "CLAUSES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for room in _ROOMS:
+        package = import_module(f"{__name__}.{room}")
+        for module in iter_modules(package.__path__):
+            import_module(f"{package.__name__}.{module.name}")
+    ordered = sorted(_registered.values(), key=lambda each: (_AREAS.index(each.area.upper()), each.id))
+    globals()["CLAUSES"] = loaded = MappingProxyType({each.id: each for each in ordered})
+    return loaded

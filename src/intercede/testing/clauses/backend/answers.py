@@ -1,0 +1,340 @@
+"""Ask a subject, and read what it answers: what is missing or not of the contract's types is a finding, in words."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+from intercede.testing.isolation.files import contents
+from intercede.testing.model.calls import class_of
+from intercede.testing.run.context import CheckFailed, Context, listed, shown
+from intercede.testing.run.waiting import ADVICE, in_queue
+
+__all__ = [
+    "a",
+    "asked_of",
+    "by_copies",
+    "each",
+    "ended",
+    "fetched",
+    "finished",
+    "foreign",
+    "holds",
+    "killed",
+    "living",
+    "purged",
+    "read",
+    "seen",
+    "started",
+    "stood",
+    "submitted",
+    "told_handles",
+    "told_list",
+    "unknown",
+    "wait_in_queue",
+    "written",
+]
+
+_T = TypeVar("_T")
+
+
+def a(kind: type[_T], value: object, what: str) -> _T:
+    """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
+
+    Only the fields of the contract's own type count: a subclass may have more. Of handles, clauses of their own tell.
+
+    Raises:
+        CheckFailed: It is not.
+    """
+    if not isinstance(value, kind):
+        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {class_of(value)}")
+    if issubclass(kind, BaseModel) and kind not in {Submission, JobHandle}:
+        try:
+            kind.model_validate({name: held for name, held in vars(value).items() if name in kind.model_fields})
+        except ValidationError as error:
+            raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)}: {error}") from error
+    return value
+
+
+def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
+    """Read an answer for these handles, in their order; others may stand in it too.
+
+    Raises:
+        CheckFailed: It is no mapping, one of them is not in it, or what stands there is of another type.
+    """
+    mapping = _mapping(answer, verb)
+    for handle in handles:
+        if handle not in mapping:
+            raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {shown(answer)}")
+    try:
+        found = [mapping[handle] for handle in handles]
+    except KeyError as error:
+        raise CheckFailed(
+            f"what the answer of {verb} says it holds to be there", f"KeyError for {shown(error)}"
+        ) from error
+    return [
+        a(kind, value, f"what {verb} tells of job {handle.job}") for handle, value in zip(handles, found, strict=True)
+    ]
+
+
+def asked_of(answer: object, verb: str) -> list[object]:
+    """Return the keys of an answer, as often as they stand there."""
+    return listed(_mapping(answer, verb))
+
+
+def _mapping(answer: object, verb: str) -> Mapping[object, object]:
+    if not isinstance(answer, Mapping):
+        raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {class_of(answer)}")
+    return cast("Mapping[object, object]", answer)
+
+
+class _Insisting:
+    """Stands before a subject's submit, so that what the context remembers are handles."""
+
+    def __init__(self, backend: JobBackend) -> None:
+        self._backend = backend
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        submission = a(Submission, await self._backend.submit(spec, copies), "the answer of submit")
+        for index, handle in listed(_mapping(submission.handles, "submit, in handles,").items()):
+            a(int, index, "an index in handles")
+            a(JobHandle, handle, f"the handle of copy {index}")
+        _mapping(submission.failures, "submit, in failures,")
+        return submission
+
+
+async def submitted(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> Submission:
+    """Submit, and insist on an answer of the contract's type."""
+    return await context.submit(_Insisting(backend), spec, copies)
+
+
+async def started(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> list[JobHandle]:
+    """Submit, insist that every copy was started, and return their handles in order."""
+    submission = await submitted(context, backend, spec, copies)
+    count = copies if isinstance(copies, int) else len(copies)
+    context.expect(
+        sorted(submission.handles) == list(range(count)),
+        expected=f"{count} copies to be started",
+        observed=f"handles for {sorted(submission.handles)}, failures {shown(submission.failures)}",
+    )
+    return [submission.handles[index] for index in range(count)]
+
+
+async def stood(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
+    """Ask once where jobs are."""
+    return each(JobStatus, await context.status(backend, handles), handles, "status")
+
+
+async def _polled(
+    context: Context,
+    backend: JobBackend,
+    handles: Sequence[JobHandle],
+    enough: Callable[[JobStatus], bool],
+    within: float,
+    *,
+    patient: bool = True,
+) -> dict[JobHandle, JobStatus]:
+    waiting, wait = context.wait(within, patient=patient), 0.005
+    while True:
+        statuses = dict(zip(handles, await stood(context, backend, handles), strict=True))
+        if all(map(enough, statuses.values())) or waiting.is_over(statuses):
+            return statuses
+        await asyncio.sleep(wait)
+        wait = min(1.5 * wait, 0.3)
+
+
+async def finished(
+    context: Context, backend: JobBackend, handles: Sequence[JobHandle], within: float = 30
+) -> dict[JobHandle, JobStatus]:
+    """Poll until every job is final, and insist that it happens within so many seconds, times the scale."""
+    statuses = await _polled(context, backend, handles, lambda each: each.state.final, within)
+    expected = f"every job to be final within {within * context.scale:g} s"
+    for handle, status in statuses.items():
+        observed = f"job {handle.job} is {living(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
+        context.expect(status.state.final, expected=expected, observed=observed)
+    return statuses
+
+
+async def seen(
+    context: Context,
+    backend: JobBackend,
+    handle: JobHandle,
+    *states: JobState,
+    within: float = 30,
+    patient: bool = True,
+) -> JobStatus:
+    """Poll until one of these states, or a final one, is seen, and return what was seen last.
+
+    Time in a queue that goes on counts only where this is not ``patient``.
+    """
+
+    def enough(status: JobStatus) -> bool:
+        return status.state.final or status.state in states
+
+    return (await _polled(context, backend, [handle], enough, within, patient=patient))[handle]
+
+
+async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle, submitted: float) -> float:
+    """Poll until a job has left the queue; return a time of the clock at which it had not begun yet.
+
+    That is when the last look that found it in the queue was begun, or when it was ``submitted``.
+    """
+    waited, looked = submitted, time.monotonic()
+
+    def has_begun(status: JobStatus) -> bool:
+        nonlocal waited, looked
+        if in_queue(status):
+            waited = looked
+        looked = time.monotonic()
+        return not in_queue(status)
+
+    await _polled(context, backend, [handle], has_begun, 30)
+    return waited
+
+
+async def ended(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
+) -> list[JobStatus]:
+    """Submit, wait until every copy is final, and return their statuses in order."""
+    handles = await started(context, backend, spec, copies)
+    statuses = await finished(context, backend, handles)
+    return [statuses[handle] for handle in handles]
+
+
+async def holds(
+    context: Context,
+    backend: JobBackend,
+    spec: SubmissionSpec,
+    copies: int | Sequence[CopyVars] = 1,
+    *,
+    expected: str,
+    codes: Callable[[int], str | None],
+) -> None:
+    """Run a payload that checks what it got and ends with 0 where all is right; ``codes`` puts its others in words."""
+    wrong: list[tuple[int, str]] = []
+    for index, status in enumerate(await ended(context, backend, spec, copies)):
+        meaning = codes(status.exit_code or 0)
+        said = f", by which the payload says: {meaning}" if meaning else ""
+        if status.state is not JobState.DONE:
+            wrong.append((index, f"ended {living(status)}{said}"))
+    context.expect(not wrong, expected=expected, observed=by_copies(wrong))
+
+
+def by_copies(told: Iterable[tuple[int, str]]) -> str:
+    """Write what is told of each copy, and once what is the same of several: ``copies 0, 2 ended FAILED``."""
+    same: dict[str, list[str]] = {}
+    for index, text in told:
+        same.setdefault(text, []).append(str(index))
+    return "; ".join(
+        f"{'copy' if len(each) == 1 else 'copies'} {', '.join(each)} {text}" for text, each in same.items()
+    )
+
+
+async def fetched(
+    context: Context, backend: JobBackend, handles: Sequence[JobHandle], dest: Path | None = None
+) -> list[JobOutput]:
+    """Fetch outputs, in the handles' order."""
+    return each(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
+
+
+def read(path: object, what: str) -> bytes:
+    """Read a file that an answer points at.
+
+    Raises:
+        CheckFailed: It points at nothing that could be read, or at what is no regular file.
+    """
+    if path is None:
+        raise CheckFailed(f"a path to {what}", "None")
+    try:
+        return contents(a(Path, path, f"the path to {what}"))
+    except (OSError, ValueError, TypeError) as error:  # a path with a NUL; one that is none in truth
+        raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
+
+
+async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+    """Kill, and return the outcomes in the handles' order."""
+    return each(OpOutcome, await context.kill(backend, handles), handles, "kill")
+
+
+async def purged(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+    """Purge, and return the outcomes in the handles' order."""
+    return each(OpOutcome, await context.purge(backend, handles), handles, "purge")
+
+
+def written(handle: JobHandle) -> str:
+    """Write a handle as JSON.
+
+    Raises:
+        CheckFailed: It cannot be.
+    """
+    try:
+        return a(str, handle.model_dump_json(include={"resource", "job"}), "a handle's JSON")
+    except ValueError as error:
+        raise CheckFailed("a handle that can be written as JSON", f"{type(error).__name__}: {error}") from error
+
+
+def living(status: JobStatus) -> str:
+    """Write a status in a few words."""
+    told = status.model_dump(exclude={"state"}, exclude_none=True)
+    each = (f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in told.items())
+    return str(status.state) + (f" ({', '.join(each)})" if told else "")
+
+
+def told_list(told: object) -> list[object]:
+    """Insist that a child process told a list.
+
+    Raises:
+        CheckFailed: It told something else.
+    """
+    return cast("list[object]", a(list, told, "what the child process tells"))
+
+
+def told_handles(told: Sequence[object]) -> list[JobHandle]:
+    """Read the handles that a child process told of.
+
+    Raises:
+        CheckFailed: Something else stands there.
+    """
+    try:
+        return [JobHandle.model_validate(each) for each in told]
+    except ValidationError as error:
+        raise CheckFailed("handles from another process", f"{shown(told)}: {error}") from error
+
+
+_TURNED = str.maketrans(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM"
+)
+
+
+def unknown(handle: JobHandle) -> JobHandle:
+    """Make a handle of the same resource and form that names no job: letters turned, numbers far beyond any real one."""
+    turned = "".join("9" if letter.isdigit() else letter for letter in handle.job.translate(_TURNED))
+    if turned.isdigit():
+        turned = turned.rjust(9, "9")
+    return JobHandle(resource=handle.resource, job=turned)
+
+
+def foreign(context: Context, handle: JobHandle) -> list[JobHandle]:
+    """Make handles that are none of this resource's: of another resource, and of forms that no backend gives out."""
+    # Nothing that would do harm where it is taken for a path, a pattern or a pid: no "*", no "-1".
+    malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
+    elsewhere = JobHandle(resource=f"elsewhere-{context.token()}", job=handle.job)
+    return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]

@@ -1,0 +1,222 @@
+"""IC-DIAG: what a job has written so far can be looked at, and looking changes nothing."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    asked_of,
+    each,
+    fetched,
+    finished,
+    foreign,
+    living,
+    purged,
+    read,
+    started,
+    stood,
+    unknown,
+)
+from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_LINES = 40
+_WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1)); done\n'
+"""Writes more than a line or a screen, and less than any window need cut."""
+
+
+def _written(word: str) -> str:
+    return "".join(f"{word} {number}\n" for number in range(_LINES))
+
+
+async def _texts(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[str]:
+    told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+    return [one.text for one in told]
+
+
+async def _first(
+    context: Context,
+    backend: JobBackend,
+    handles: Sequence[JobHandle],
+    enough: Callable[[JobHandle, str], bool],
+    within: float,
+) -> tuple[JobHandle | None, list[str]]:
+    """Look again and again for a job whose text is enough while it has not ended; also return what was seen last."""
+    waiting, wait = context.wait(within), 0.02
+    while True:
+        texts = await _texts(context, backend, handles)
+        statuses = await stood(context, backend, handles)
+        for handle, text, status in zip(handles, texts, statuses, strict=True):
+            if enough(handle, text) and not status.state.final:
+                return handle, texts
+        over = waiting.is_over(dict(zip(handles, statuses, strict=True)))
+        if all(status.state.final for status in statuses) or over:
+            return None, texts
+        await asyncio.sleep(wait)
+        wait = min(1.5 * wait, 0.3)
+
+
+@clause(
+    "IC-DIAG-01",
+    title="Diagnostics tell all that an unfinished job has written to stdout so far, each job's its own.",
+    level=MUST,
+    capability="diagnostics",
+    depends=("IC-STATUS-10", "IC-SUBMIT-06", "IC-SHAPE-05"),
+    seconds=240,
+    look_at=(
+        "Output that shows when the job has ended only: it is spooled on the node, or buffered on the way. A window of a "
+        "line or a screen; a limit of some ten thousand bytes is fine. The array's output where the task's was asked."
+    ),
+)
+async def check_so_far(context: Context) -> None:
+    """Look again and again at two copies that write forty lines and wait: longer each time."""
+    last: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            found, last = await _both(context, backend, seconds)
+            if found is not None:
+                return
+    expected = f"the {_LINES} lines of one of the payloads of {tries(context)} seconds to be told while it goes on"
+    raise CheckFailed(expected, f"last were told {shown(last)}")
+
+
+async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
+    """Look at two copies until all of one is told, then until all of the other is, or both have ended."""
+    words = [context.token(), context.token()]
+    copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
+    handles = await started(context, backend, context.sh(f"{_WRITING}{nap(seconds)}"), copies)
+    found: JobHandle | None = None
+
+    def whole(handle: JobHandle, text: str) -> bool:
+        index = handles.index(handle)
+        expected = f"the text of copy {index} to hold nothing of the other copy's"
+        context.expect(words[1 - index] not in text, expected=expected, observed=text)
+        return _written(words[index]) in text and handle != found
+
+    found, last = await _first(context, backend, handles, whole, 2 * seconds + 30)
+    await _first(context, backend, handles, whole, 2 * seconds + 30)
+    return found, last
+
+
+@clause(
+    "IC-DIAG-02",
+    title="Asking for diagnostics is repeatable, and changes nothing; what is written later is told later.",
+    level=MUST,
+    capability="diagnostics",
+    depends=("IC-DIAG-01", "IC-STATUS-06", "IC-OUTPUT-01"),
+    seconds=240,
+    look_at=(
+        "A reading that empties what it reads: a pipe, a queue, a file that is moved away, an offset that is remembered. "
+        "A signal to the job that makes it flush, or that ends it. A first answer that is kept and told again."
+    ),
+)
+async def check_repeatable(context: Context) -> None:
+    """Look five times at what a job has written, then for one more line, and see it end with its code and output."""
+    word = context.token()
+    wanted, late = _written(word), f"{word} late\n"
+    copies = [CopyVars(environment={"IC_WORD": word})]
+    last: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            script = f'{_WRITING}{nap(seconds)}; echo "$IC_WORD late"; {nap(seconds)}; exit 3'
+            handles = await started(context, backend, context.sh(script), copies)
+            early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
+            looked = early is not None and await _look_again(context, backend, handles, wanted)
+            found, last = await _first(context, backend, handles, lambda _, text: late in text, 2 * seconds + 30)
+            await _expect_unharmed(context, backend, handles[0], wanted + late)
+            if looked and found is not None:
+                return
+    expected = f"what is written later to be told later, while one of the payloads of {tries(context)} seconds goes on"
+    raise CheckFailed(expected, f"last were told {shown(last)}")
+
+
+async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
+    """Look four times more, thrice of them at once; return whether the job goes on: if it has ended, that says nothing."""
+    texts = await _texts(context, backend, handles)
+    for each_texts in await asyncio.gather(*(_texts(context, backend, handles) for _ in range(3))):
+        texts += each_texts
+    (status,) = await stood(context, backend, handles)
+    for number, text in enumerate(texts, start=2):
+        expected = f"all that was told the first time to be told the {number}. time"
+        context.expect(wanted in text or status.state.final, expected=expected, observed=text)
+    return not status.state.final
+
+
+async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:
+    status = (await finished(context, backend, [handle], within=90))[handle]
+    harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+    context.expect(harmless, expected="the job that was looked at to end with 3", observed=living(status))
+    if "output" in context.capabilities:
+        (output,) = await fetched(context, backend, [handle])
+        stdout = read(output.stdout, "stdout").decode(errors="replace")
+        expected = "the whole stdout of the job that was looked at to come"
+        context.expect(stdout == wrote, expected=expected, observed=stdout)
+
+
+@clause(
+    "IC-DIAG-03",
+    title="The answer's keys are exactly the handles asked; what is unknown has an empty text, and spoils nothing.",
+    level=MUST,
+    capability="diagnostics",
+    depends=("IC-DIAG-01", "IC-STATUS-03", "IC-PURGE-01", "IC-PURGE-04"),
+    look_at=(
+        "One exception for the whole call where one job is missing. Handles that are dropped from the answer, or used as "
+        "a path before they were matched against a pattern. None asked means none answered."
+    ),
+)
+async def check_diagnostics_keys(context: Context) -> None:
+    """Ask for one of three jobs, twice in one call, with handles that name none; and for nothing."""
+    async with context.opened() as backend:
+        good, gone, _ = await started(context, backend, context.sh("echo here"), copies=3)
+        strangers = [unknown(good), *foreign(context, good)]
+        if "purge" in context.capabilities:
+            await finished(context, backend, [gone])
+            await purged(context, backend, [gone])
+            strangers.append(gone)
+        answer = await _unraised(context, backend, [*strangers, good, good])
+        *bad, _ = each(Diagnostics, answer, [*strangers, good], "diagnostics")
+        for handle, told in zip(strangers, bad, strict=True):
+            context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
+        keys = asked_of(answer, "diagnostics")
+        exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
+        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
+        nothing = asked_of(await _unraised(context, backend, []), "diagnostics")
+        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+
+
+async def _unraised(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
+    try:
+        return await context.diagnostics(backend, handles)
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed("an answer for every handle", f"diagnostics raised {shown(error)}") from error
+
+
+@clause(
+    "IC-DIAG-04",
+    title="Diagnostics tell what an unfinished job has written to stderr, too.",
+    level=SHOULD,
+    capability="diagnostics",
+    depends=("IC-DIAG-01",),
+    seconds=240,
+    look_at=(
+        "A look at stdout only. Why a job hangs stands on stderr, mostly. Where the resource keeps both apart, tell one "
+        "behind the other."
+    ),
+)
+async def check_stderr_so_far(context: Context) -> None:
+    """Look all the time at a payload that writes to stderr and waits: longer each time."""
+    word = context.token()
+    last: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            handles = await started(context, backend, context.sh(f'echo "$1" >&2; {nap(seconds)}', word))
+            found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
+            if found is not None:
+                return
+            await finished(context, backend, handles, within=seconds + 30)
+    raise CheckFailed(f"{word!r}, written to stderr, to be told while the job goes on", f"last were told {shown(last)}")

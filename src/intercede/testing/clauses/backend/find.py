@@ -1,0 +1,349 @@
+"""IC-FIND: jobs are found again by their tag, all of them and no others."""
+
+import asyncio
+import os
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    a,
+    finished,
+    living,
+    purged,
+    seen,
+    started,
+    submitted,
+    told_handles,
+    told_list,
+)
+from intercede.testing.model.calls import brief
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context, listed, shown
+
+_PARTS = (0.2, 0.5, 0.8, 0.95)
+"""When a submit is cancelled, as parts of the time that one takes."""
+_TRIES = 10
+"""So many are cancelled, at most, until one has started two jobs and not told of them."""
+_COPIES, _SEVERAL = 3, 5
+_LATER = 0.5
+"""Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
+
+_FIND = """
+import asyncio
+
+async def main():
+    async with entered(build) as backend:
+        found = await backend.find(arguments[0])
+    tell([handle.model_dump() for handle in found])
+
+asyncio.run(main())
+"""
+
+
+async def _found(context: Context, backend: JobBackend, tag: str) -> list[JobHandle]:
+    """Ask for the jobs of a tag, and insist on a sequence of handles."""
+    return _handles(await context.find(backend, tag))
+
+
+def _handles(answer: object) -> list[JobHandle]:
+    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
+        expected = "the answer of find to be a sequence of handles"
+        raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
+    return [a(JobHandle, each, "what find tells") for each in listed(cast("Sequence[object]", answer))]
+
+
+async def _expect_found(
+    context: Context, backend: JobBackend, tag: str, handles: Sequence[JobHandle], what: str
+) -> None:
+    """Expect exactly these jobs, each once."""
+    _expect_same(await _found(context, backend, tag), handles, what)
+
+
+def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: str) -> None:
+    """Compare without regard to order, and put the difference in words."""
+    once = dict.fromkeys(found)
+    differing = {
+        "not found": [each for each in wanted if each not in once],
+        "found besides": [each for each in once if each not in wanted],
+        "found more than once": [each for each in once if found.count(each) > 1],
+    }
+    told = "; ".join(f"{which}: {shown(jobs)}" for which, jobs in differing.items() if jobs)
+    if told:
+        raise CheckFailed(f"find to tell {what}, each once", told)
+
+
+@clause(
+    "IC-FIND-01",
+    title="Every job of every submission with a tag is found by it, each once, and no other.",
+    level=MUST,
+    capability="find",
+    depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-HANDLE-01", "IC-HANDLE-04"),
+    look_at=(
+        "A map from tag to one submission: several may share a tag. A tag that is written to the first copy only, or "
+        "looked for among unfinished jobs only. An id that is listed for the array and again for each task."
+    ),
+)
+async def check_every_job(context: Context) -> None:
+    """Submit twice with one tag and once with another; find them right after submit, and when they have ended."""
+    tag, other = f"ic-{context.token()}", f"ic-{context.token()}"
+    async with context.opened() as backend:
+        mine = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
+        mine += await started(context, backend, context.sh("exit 0", tag=tag))
+        theirs = await started(context, backend, context.sh("exit 0", tag=other))
+        for when in ("right after submit", "when they have ended"):
+            await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
+            await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
+            await finished(context, backend, [*mine, *theirs])
+        await _expect_found(context, backend, f"ic-{context.token()}", [], "no job for a tag that none has")
+
+
+@clause(
+    "IC-FIND-02",
+    title="Another instance and another process find the same jobs.",
+    level=MUST,
+    capability="find",
+    depends=("IC-FIND-01", "IC-HANDLE-03", "IC-LIFE-08"),
+    look_at=(
+        "Tags that are remembered on the instance, on the class or in a file of this process. They belong on the "
+        "resource, with the job: whoever looks for jobs after a crash has nothing but the tag."
+    ),
+)
+async def check_from_elsewhere(context: Context) -> None:
+    """Submit here; find through another instance, and in a child process."""
+    tag = f"ic-{context.token()}"
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
+    async with context.opened() as other:
+        await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
+    found = told_handles(told_list(await context.child(_FIND, tag, what="find")))
+    _expect_same(found, handles, "another process the two jobs that this one submitted")
+
+
+def _awkward(word: str) -> Mapping[str, str]:
+    """Return tags that hold a word of this check's own, so that no other run has them, each with what it is."""
+    return {
+        "a plain word": word,
+        "another tag with a letter behind it": f"{word}x",
+        "another tag with a letter before it": f"x{word}",
+        "another tag in capitals": word.upper(),
+        "another tag with blanks around it": f" {word} ",
+        "another tag and a newline": f"{word}\n",
+        "another tag, a newline and a letter": f"{word}\nx",
+        "a glob that matches other tags": f"{word[:-1]}?*",
+        "an expression that matches other tags": f"{word[:-1]}.*|{word}x",
+        "quotes of both kinds": f"'{word}\" '; \"",
+        "what a shell would run": f"$(exit 1)`exit 1`;{word}&|$HOME\\",
+        "separators": f"{word},{word}x:{word}=%_ #\t",
+        "a path": f"../{word}/..",
+        "what looks like an option": f"-{word}",
+        "letters beyond ASCII": f"{word}é漢🙂",
+        "another tag in another encoding of Unicode": unicodedata.normalize("NFD", f"{word}é漢🙂"),
+        "256 characters": f"{word}{'é' * 256}"[:256],
+        "another tag but for its last character": f"{word}{'é' * 256}"[:255] + "x",
+    }
+
+
+_EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
+"""Tags that are not ours, and that would match everything where they are taken for something else than data."""
+
+
+@clause(
+    "IC-FIND-03",
+    title="Tags are data: any text of 1 to 256 characters finds its own jobs and no others.",
+    level=MUST,
+    capability="find",
+    depends=("IC-FIND-01",),
+    jobs=18,
+    look_at=(
+        "Too many: a tag that is given to fnmatch, glob, re, LIKE, grep or a scheduler's filter; compare it by ==, or escape "
+        "it. Too few: a tag that is part of a command line, a file's name or a job's name, where blanks, case, length or "
+        "letters beyond ASCII get lost; write it as hexadecimal or as a hash, and compare the whole of it."
+    ),
+)
+async def check_hostile_tags(context: Context) -> None:
+    """Submit a job with each of the tags that are hard to carry or look alike, and find each."""
+    tags = _awkward(context.token())
+    async with context.opened() as backend:
+        handles = {what: await started(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
+        ours = {handle: what for what, (handle,) in handles.items()}
+        for what, tag in tags.items():
+            found = [ours.get(each, f"another job, {each.job}") for each in await _found(context, backend, tag)]
+            others = [
+                f"{each}{f': {brief(repr(tags[each]), 60)}' if each in tags else ''}" for each in found if each != what
+            ]
+            context.expect(
+                found == [what],
+                expected=f"find({brief(shown(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
+                observed=_told_of(found.count(what), others),
+            )
+        for tag in _EVERYTHING:
+            taken = [ours[each] for each in await _found(context, backend, tag) if each in ours]
+            expected = f"find({shown(tag)}) to return none of the jobs with other tags"
+            context.expect(not taken, expected=expected, observed=f"it returned those of {shown(taken)}")
+        await finished(context, backend, list(ours))
+
+
+def _told_of(times: int, others: Sequence[str]) -> str:
+    mine = {0: "not that one", 1: "that one"}.get(times, f"that one {times} times")
+    return f"it returned {mine}" + (f", and {len(others)} with other tags: {'; '.join(others[:3])}" if others else "")
+
+
+@clause(
+    "IC-FIND-04",
+    title="Purged jobs are not found any more.",
+    level=MUST,
+    capability="find",
+    depends=("IC-FIND-01", "IC-PURGE-01", "IC-PURGE-04", "IC-LIFE-08"),
+    look_at=(
+        "An index of tags that purging does not update; one that it removes with the first copy. What find returns is "
+        "asked for and fetched by its caller."
+    ),
+)
+async def check_purged_jobs(context: Context) -> None:
+    """Purge one of three copies, then all; find the rest. Says nothing where jobs cannot be purged."""
+    if "purge" not in context.capabilities:
+        return
+    tag = f"ic-{context.token()}"
+    async with context.opened() as backend, context.opened() as other:
+        handles = await started(context, backend, context.sh("exit 0", tag=tag), _COPIES)
+        await finished(context, backend, handles)
+        await _expect_found(context, backend, tag, handles, "the three copies of a submission")
+        await purged(context, backend, handles[:1])
+        for instance in (backend, other):
+            await _expect_found(context, instance, tag, handles[1:], "the two copies that were not purged")
+        await purged(context, backend, handles)
+        for instance in (backend, other):
+            await _expect_found(context, instance, tag, [], "no copy, since all were purged")
+
+
+@clause(
+    "IC-FIND-05",
+    title="The jobs that a cancelled submit has started are found, exactly those and each once.",
+    level=MUST,
+    capability="find",
+    depends=("IC-FIND-01", "IC-LIFE-09"),
+    jobs=5,
+    seconds=180,
+    look_at=(
+        "A tag that is written down when submit has ended: write it before anything starts, or hand it over with the job. "
+        "A submit that goes on in a thread or on the resource after it was cancelled: find must wait for it, or prevent "
+        "it. Whoever finds too few submits them again, and they run twice. If there are too many: a list of what is being "
+        "submitted, which a cancelled submit leaves as it is, beside what is found anyway."
+    ),
+)
+async def check_cancelled_submits(context: Context) -> None:
+    """Cancel submits early, late and in between; find their jobs, wait for them, and find the same afterwards."""
+    async with context.opened() as backend:
+        cancelled = await _cancel_until_in_between(context, backend)
+        await asyncio.sleep(_LATER)
+        for each in cancelled:
+            again = "the same jobs of a cancelled submit, asked a second time"
+            await _expect_found(context, backend, each.tag, each.found, again)
+            count = len(os.listdir(each.ran))  # noqa: PTH208 -- a count of names, no paths
+            expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
+            observed = f"find tells {len(each.found)}: {shown(each.found)}"
+            context.expect(count <= len(each.found), expected=expected, observed=observed)
+
+
+@dataclass(frozen=True)
+class _Cancelled:
+    """A submit that was cancelled.
+
+    Attributes:
+        tag: Its tag.
+        told: Its handles, if it had ended before; else None.
+        found: The jobs that find reported for its tag.
+        ran: The directory in which each payload that ran has left a file.
+    """
+
+    tag: str
+    told: list[JobHandle] | None
+    found: list[JobHandle]
+    ran: Path
+
+    @property
+    def was_in_between(self) -> bool:
+        """Whether one job at least had started before the last one was: two were, and no handle was returned."""
+        return self.told is None and len(self.found) > 1
+
+
+@dataclass
+class _Moment:
+    """Chooses when to cancel: at parts of the time that a submit takes, then between too early and too late."""
+
+    took: float
+    early: float = 0.0
+    late: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.late = self.took
+
+    def choose(self, number: int) -> float:
+        """Return after how many seconds to cancel this one."""
+        return _PARTS[number] * self.took if number < len(_PARTS) else (self.early + self.late) / 2
+
+    def learn(self, seconds: float, *, ended: bool) -> None:
+        """Note that a submit had ended by then, or that it had not started two jobs."""
+        if ended:
+            self.late = min(self.late, seconds)
+            self.early = min(self.early, self.late / 2)
+        else:
+            self.early = min(max(self.early, seconds), self.late)
+
+
+async def _cancel_until_in_between(context: Context, backend: JobBackend) -> list[_Cancelled]:
+    """Cancel as many submits as there are parts, and more until one was cancelled in between; find their jobs."""
+    moment, cancelled = _Moment(await _time_a_submit(context, backend)), list[_Cancelled]()
+    for number in range(_TRIES):
+        seconds = moment.choose(number)
+        cancelled.append(each := await _cancel(context, backend, seconds, context.tmp / str(number)))
+        if not each.was_in_between:
+            moment.learn(seconds, ended=each.told is not None)
+        if number + 1 >= len(_PARTS) and any(each.was_in_between for each in cancelled):
+            break
+    return cancelled
+
+
+async def _time_a_submit(context: Context, backend: JobBackend) -> float:
+    """Return the seconds that a submit takes."""
+    began = time.monotonic()
+    handles = await started(context, backend, context.sh("exit 0"), _SEVERAL)
+    took = time.monotonic() - began
+    await finished(context, backend, handles)
+    return took
+
+
+async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Path) -> _Cancelled:
+    """Cancel a submit after so many seconds, find its jobs, as many as had started, and wait until they end."""
+    ran.mkdir()  # noqa: ASYNC240 -- one directory of our own
+    # If the payload sees our directory, it leaves a file. A redirection that fails ends a subshell only.
+    spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
+    told = await _submit_for(context, backend, spec, seconds)
+    found = await _found(context, backend, str(spec.tag))
+    _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
+    for handle in found:
+        status = await seen(context, backend, handle, JobState.UNKNOWN)
+        expected = "what find tells of a cancelled submit to be jobs that were started, and end"
+        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
+    return _Cancelled(str(spec.tag), told, found, ran)
+
+
+async def _submit_for(
+    context: Context, backend: JobBackend, spec: SubmissionSpec, seconds: float
+) -> list[JobHandle] | None:
+    """Cancel a submit after so many seconds; return the handles if it had ended before."""
+    copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
+    task = asyncio.ensure_future(submitted(context, backend, spec, copies))
+    await asyncio.wait({task}, timeout=seconds)
+    task.cancel()
+    (ending,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ending, CheckFailed):
+        raise ending
+    return list(ending.handles.values()) if isinstance(ending, Submission) else None

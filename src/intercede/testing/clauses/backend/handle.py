@@ -1,0 +1,124 @@
+"""IC-HANDLE: what names a job outlives the object that started it."""
+
+from typing import cast
+
+from intercede.contract.job import JobHandle, JobState
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import finished, living, seen, started, told_handles, written
+from intercede.testing.clauses.shared.children import DRIVE, NAME
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, shown
+
+_LONGEST = 512
+
+
+@clause(
+    "IC-HANDLE-01",
+    title="A handle that went through JSON is equal, hashes the same, and names the same job.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "A subclass of JobHandle with more fields, an identity of its own or a reference to a live object. A dictionary "
+        "that is keyed by id(handle). Both strings of a handle must say everything."
+    ),
+)
+async def check_round_trip(context: Context) -> None:
+    """Write a handle as JSON, read it, compare it, and use it."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh("exit 0"))
+        read = JobHandle.model_validate_json(written(handle))
+        same = read == handle and handle == read and hash(read) == hash(handle)
+        context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
+        status = (await finished(context, backend, [read]))[read]
+        expected = "a job asked for by the handle that went through JSON to end DONE"
+        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-HANDLE-02",
+    title="Another instance can drive a job by its handle.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "What submit remembers on the instance instead of on the resource: a dictionary of processes, a map from job to "
+        "native id. A resource name that each instance makes up anew."
+    ),
+)
+async def check_another_instance(context: Context) -> None:
+    """Submit through one instance and leave it; ask another."""
+    async with context.opened() as first:
+        handles = await started(context, first, context.sh("exit 3"))
+    async with context.opened() as second:
+        status = await seen(context, second, handles[0], JobState.UNKNOWN)
+        context.expect(
+            status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
+            expected="another instance to tell that the job FAILED with 3",
+            observed=living(status),
+        )
+
+
+@clause(
+    "IC-HANDLE-03",
+    title="Another process can drive a job by its handle.",
+    level=MUST,
+    depends=("IC-HANDLE-02", "IC-HANDLE-01", "IC-LIFE-02"),
+    look_at=(
+        "State in a module or on a class: it is shared by all instances of one process, and gone with it. Jobs that die "
+        "with the process that started them. A resource name made of a pid or a random number."
+    ),
+)
+async def check_another_process(context: Context) -> None:
+    """Submit here; ask in a child process."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh("exit 3"))
+        told = await context.child(DRIVE, written(handle), what="asking for its status")
+        state, code, evidence = cast("tuple[str, int | None, str]", told)
+        expected = "another process to be told FAILED and 3"
+        observed = f"{state} and {code}, evidence: {evidence or 'none'}"
+        context.expect(state == JobState.FAILED and code == 3, expected=expected, observed=observed)  # noqa: PLR2004 -- the payload's own
+
+
+@clause(
+    "IC-HANDLE-04",
+    title="A handle holds at most 512 characters.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    look_at=(
+        "What is packed into `job`: the specification, a path, the whole answer of a server. Keep that on the resource "
+        "and hand out its id. JobHandle refuses more, unless its validation is bypassed."
+    ),
+)
+async def check_length(context: Context) -> None:
+    """Measure the handles of a submission with long fields."""
+    long = context.token() * 40
+    async with context.opened() as backend:
+        for handle in await started(
+            context, backend, context.sh("exit 0", long, environment={"IC_LONG": long}), copies=2
+        ):
+            length = len(handle.resource) + len(handle.job)
+            context.expect(length <= _LONGEST, expected=f"at most {_LONGEST} characters", observed=f"{length}")
+
+
+@clause(
+    "IC-HANDLE-05",
+    title="Every instance and process calls the resource the same.",
+    level=MUST,
+    depends=("IC-SUBMIT-01", "IC-HANDLE-01", "IC-LIFE-02"),
+    look_at=(
+        "A resource name that holds a pid, a random word, a time, or the working directory: make it "
+        "of what the configuration says about the resource, and of nothing else. Callers compare handles across runs."
+    ),
+)
+async def check_resource_name(context: Context) -> None:
+    """Submit through two instances here and one in a child process, and compare the handles' resources."""
+    tag, names = context.token(), list[str]()
+    context.tags[tag] = None
+    for _ in range(2):
+        async with context.opened() as backend:
+            (handle,) = await started(context, backend, context.sh("exit 0"))
+            names.append(handle.resource)
+    (theirs,) = told_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
+    context.remember([theirs])
+    names.append(theirs.resource)
+    expected = "one name of the resource, in two instances and another process"
+    context.expect(len(set(names)) == 1, expected=expected, observed=f"several names: {shown(names)}")

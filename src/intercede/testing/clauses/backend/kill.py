@@ -1,0 +1,376 @@
+"""IC-KILL: what is killed ends, and nothing else does."""
+
+import asyncio
+from collections.abc import Sequence
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, OpOutcome
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    asked_of,
+    each,
+    finished,
+    foreign,
+    killed,
+    living,
+    purged,
+    seen,
+    started,
+    stood,
+    unknown,
+)
+from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, nap, tries
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_LONG = "exec sleep 60"
+_PATIENCE = 60.0
+"""Seconds that a resource may leave a job between asking it to end and ending it."""
+
+
+@clause(
+    "IC-KILL-01",
+    title="A running job that is killed ends KILLED.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-STATUS-06", "IC-STATUS-10", "IC-SHAPE-01"),
+    look_at=(
+        "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
+        "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
+    ),
+)
+async def check_running_job(context: Context) -> None:
+    """Kill a job that is RUNNING."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(_LONG))
+        await seen(context, backend, handle, JobState.RUNNING)
+        (outcome,) = await killed(context, backend, [handle])
+        context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
+        status = (await finished(context, backend, [handle]))[handle]
+        context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-02",
+    title="A job that is killed right after submit never reaches its last line.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-STATUS-06", "IC-KILL-01", "IC-SUBMIT-03"),
+    seconds=120,
+    look_at=(
+        "A kill that looks for a process or a native id that is not there yet, and says ok all the same. Leave a note "
+        "that the job finds when it starts, or hold the kill until it can be carried out."
+    ),
+)
+async def check_early_kill(context: Context) -> None:
+    """Kill at once payloads that take longer and longer to their last line."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            (handle,) = await started(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
+            (outcome,) = await killed(context, backend, [handle])
+            context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
+            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
+            if status.state is JobState.KILLED:
+                return
+            told.append(living(status))
+    expected = f"one of the payloads of {tries(context)} seconds, killed right after submit, to end KILLED"
+    raise CheckFailed(expected, f"they ended {told}")
+
+
+@clause(
+    "IC-KILL-03",
+    title="Killing a finished job is ok and changes nothing.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-STATUS-08"),
+    look_at=(
+        "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
+        "KILLED: what ended by itself stays as it ended."
+    ),
+)
+async def check_finished_job(context: Context) -> None:
+    """Kill a job that has ended by its exit code, and one that has ended by a signal of its own."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 3"))
+        handles += await started(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
+        before = await finished(context, backend, handles)
+        for outcome in await killed(context, backend, handles):
+            context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
+        for handle, new in zip(handles, await stood(context, backend, handles), strict=True):
+            old = before[handle]
+            unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
+            context.expect(unchanged, expected=f"it to stay as it ended: {living(old)}", observed=living(new))
+
+
+@clause(
+    "IC-KILL-04",
+    title="Killing an unknown, purged or foreign job is not ok, and spoils nothing else.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-02", "IC-KILL-06", "IC-PURGE-01", "IC-PURGE-04", "IC-SUBMIT-02", "IC-SHAPE-05"),
+    look_at=(
+        "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
+        "of each, and match foreign handles against a pattern before anything is asked."
+    ),
+)
+async def check_unknown_jobs(context: Context) -> None:
+    """Kill a running job together with handles that name none."""
+    async with context.opened() as backend:
+        good, gone = await started(context, backend, context.sh(_LONG), copies=2)
+        strangers = [unknown(good), *foreign(context, good)]
+        if "purge" in context.capabilities:
+            await killed(context, backend, [gone])
+            await finished(context, backend, [gone])
+            await purged(context, backend, [gone])
+            strangers.append(gone)
+        try:
+            answer: object = await context.kill(backend, [*strangers, good])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an outcome for every handle", f"kill raised {shown(error)}") from error
+        *bad, fine = each(OpOutcome, answer, [*strangers, good], "kill")
+        for handle, outcome in zip(strangers, bad, strict=True):
+            context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
+        context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
+        status = (await finished(context, backend, [good]))[good]
+        context.expect(status.state is JobState.KILLED, expected="that job to end KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-05",
+    title="Killing twice is fine.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-03", "IC-STATUS-08", "IC-LIFE-10"),
+    look_at=(
+        "The second kill finds no process, or a job that is already being cancelled, and tells so as an error. Whoever "
+        "lost the first answer asks again."
+    ),
+)
+async def check_killing_twice(context: Context) -> None:
+    """Kill a job twice in a row, twice at once, and again when it has ended."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(_LONG))
+        rounds = [await killed(context, backend, handles)]
+        rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
+        await finished(context, backend, handles)
+        rounds.append(await killed(context, backend, handles))
+        for number, (outcome, *_) in enumerate(rounds, start=1):
+            context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
+        (status,) = await stood(context, backend, handles)
+        context.expect(status.state is JobState.KILLED, expected="the job to be KILLED", observed=living(status))
+
+
+@clause(
+    "IC-KILL-06",
+    title="Only the copies asked are killed.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-02", "IC-STATUS-09", "IC-STATUS-11"),
+    seconds=180,
+    look_at=(
+        "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "
+        "all copies. An index that is off by one."
+    ),
+)
+async def check_other_copies(context: Context) -> None:
+    """Kill the middle one of three that take longer and longer, until it has not ended by itself before."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
+            (outcome,) = await killed(context, backend, [handles[1]])
+            context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
+            statuses = await finished(context, backend, handles, within=3 * seconds + 30)
+            for copy in (0, 2):
+                status = statuses[handles[copy]]
+                lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+                expected = f"copy {copy}, which was not killed, to end by itself with 3"
+                context.expect(lived, expected=expected, observed=living(status))
+            if statuses[handles[1]].state is JobState.KILLED:
+                return
+            told.append(living(statuses[handles[1]]))
+    raise CheckFailed(f"the killed copy of payloads of {tries(context)} seconds to end KILLED", f"it ended {told}")
+
+
+@clause(
+    "IC-KILL-07",
+    title="The children of a killed job end, too.",
+    level=SHOULD,
+    capability="kill",
+    depends=("IC-KILL-01",),
+    seconds=90,
+    look_at=(
+        "A signal to the payload's own process only. Start it as the leader of a process group or session, or in a "
+        "cgroup, and kill that."
+    ),
+)
+async def check_children(context: Context) -> None:
+    """Kill a job that waits for a child; let another job look for that child by a word in its arguments."""
+    # `sh -c '...; :'` is forked, not exec'ed.
+    await _expect_gone(context, "sh -c 'sleep 30; :' \"$1\"; :", "the child of a killed job to be gone")
+
+
+async def _expect_gone(context: Context, script: str, expected: str) -> None:
+    """Kill a job that runs this script with a word; let another job look for processes with that word, before and after."""
+    word = context.token()
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(script, word))
+        await seen(context, backend, handle, JobState.RUNNING)
+        await watch(context, backend, word)
+        await killed(context, backend, [handle])
+        await finished(context, backend, [handle])
+        await expect_none_left(context, backend, word, expected)
+
+
+@clause(
+    "IC-KILL-08",
+    title="The answer's keys are exactly the handles asked; where none is asked, nothing is killed.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-06", "IC-SUBMIT-02"),
+    look_at=(
+        "A command that takes no ids for all of the user's jobs, as `condor_rm -all` or a filter that is left empty: "
+        "return before it. Duplicates collapse: use `dict.fromkeys` on the handles."
+    ),
+)
+async def check_kill_keys(context: Context) -> None:
+    """Kill nothing, then one of two jobs, asked for twice; see the other one live."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(_LONG), copies=2)
+        nothing = asked_of(await context.kill(backend, []), "kill")
+        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        keys = asked_of(await context.kill(backend, handles[:1] * 2), "kill")
+        context.expect(
+            keys == handles[:1],
+            expected="one key for one job that was asked for twice",
+            observed=f"keys: {shown(keys)}",
+        )
+        await finished(context, backend, handles[:1])
+        (other,) = await stood(context, backend, handles[1:])
+        expected = "a job that nobody asked to kill to live"
+        context.expect(not other.state.final, expected=expected, observed=living(other))
+
+
+@clause(
+    "IC-KILL-09",
+    title="A killed job that handles the signal, and exits, is KILLED, whatever it exits with.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-06", "IC-SUBMIT-06"),
+    seconds=90,
+    look_at=(
+        "An exit code that counts for more than the kill: programs that save their state catch TERM and exit with 0. Note "
+        "that a kill was asked for before the job ended, or ask the resource why it ended. The code may stand beside KILLED."
+    ),
+)
+async def check_handled_kill(context: Context) -> None:
+    """Kill jobs that wait for it, and exit when a signal tells them to: with 0 and with 3, and with 0 after a second."""
+    endings = ((0, ""), (3, ""), (0, "1"))
+    payload = context.sh(f"{HANDLER}count 60; exit 77")
+    copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
+    async with context.opened() as backend:
+        handles = await started(context, backend, payload, copies)
+        for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
+            await seen(context, backend, handle, JobState.RUNNING)
+            await _give_time(context, backend, [handle])
+            await killed(context, backend, [handle])
+            status = (await finished(context, backend, [handle]))[handle]
+            kept = status.state is JobState.KILLED and status.exit_code in {None, code}
+            handler = f"exits with {code}{' after a second' if seconds else ''}"
+            expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
+            context.expect(kept, expected=expected, observed=living(status))
+
+
+async def _give_time(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+    """Let jobs say that they are ready, where that is told while they run; else give them the time that another one takes.
+
+    No longer: with few slots the other one runs when they have ended.
+    """
+    (control,) = await started(context, backend, context.sh("exit 0"))
+    await seen(context, backend, control, within=5, patient=False)
+    if "diagnostics" in context.capabilities:
+        await _see_ready(context, backend, handles)
+
+
+async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+    patience = Patience(5 * context.scale)
+    while patience.left:
+        try:
+            told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+        except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help
+            return
+        if all(READY in one.text for one in told):
+            return
+        await asyncio.sleep(0.1)
+
+
+@clause(
+    "IC-KILL-10",
+    title="All that a killed job started ends, in whatever process group or session.",
+    level=SHOULD,
+    capability="kill",
+    depends=("IC-KILL-07",),
+    seconds=90,
+    look_at=(
+        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
+        "session. Kill a cgroup, or look for descendants by parent, group and session, again and again until none is left."
+    ),
+)
+async def check_leavers(context: Context) -> None:
+    """Kill a job whose children left its process group and its session; let another job look for them."""
+    await _expect_gone(context, f"{LEAVERS}sleep 60", "all that a killed job started to be gone")
+
+
+@clause(
+    "IC-KILL-11",
+    title="A killed job that ignores the signal ends all the same.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-01", "IC-KILL-06"),
+    seconds=150,
+    look_at=(
+        "TERM, and nothing after it: a program may ignore it, and goes on to its end, as DONE. After a grace send KILL, from "
+        "where it also happens when this process has gone; or use the command of the resource that does so by itself."
+    ),
+)
+async def check_deaf_job(context: Context) -> None:
+    """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120"))
+        await seen(context, backend, handle, JobState.RUNNING)
+        await _give_time(context, backend, [handle])
+        (outcome,) = await killed(context, backend, [handle])
+        context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
+        status = (await finished(context, backend, [handle], within=_PATIENCE))[handle]
+        expected = "a killed job that ignores signals to end KILLED"
+        context.expect(status.state is JobState.KILLED, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-KILL-12",
+    title="A job that is told as KILLED is over.",
+    level=MUST,
+    capability="kill",
+    depends=("IC-KILL-11",),
+    seconds=150,
+    look_at=(
+        "KILLED told because a kill was asked for, or because the resource does not list the job any more, while its process "
+        "lives: whoever waited for the end starts the next job beside it. Tell KILLED when nothing of it is left; until then "
+        "it is RUNNING."
+    ),
+)
+async def check_killed_is_over(context: Context) -> None:
+    """Kill a job that ignores signals; as soon as it is told as KILLED, let another job look for its process."""
+    word = context.token()
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120", word))
+        await seen(context, backend, handle, JobState.RUNNING)
+        await _give_time(context, backend, [handle])
+        await killed(context, backend, [handle])
+        await finished(context, backend, [handle], within=_PATIENCE)
+        await expect_none_left(context, backend, word, "the process of a job that is told as KILLED to be gone")

@@ -1,0 +1,49 @@
+"""Processes that a job has started, as another job sees them."""
+
+import asyncio
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import JobState, SubmissionSpec
+from intercede.testing.clauses.backend.answers import finished, seen, started
+from intercede.testing.run.context import CheckFailed, Context
+
+__all__ = ["expect_none_left", "watch"]
+
+_LOOKS = 10
+"""How often another job looks, at most."""
+
+
+async def watch(context: Context, backend: JobBackend, word: str) -> None:
+    """Let other jobs look for processes with a word until they see more than one, the same number twice.
+
+    None is seen on another node, nor where jobs wait for each other; then there is nothing to be seen afterwards, either.
+    """
+    before = 0
+    for _ in range(_LOOKS):
+        (control,) = await started(context, backend, _describe_look(context, word))
+        status = await seen(context, backend, control, within=5, patient=False)
+        if not status.state.final or (before > 1 and status.exit_code == before):
+            return
+        before = status.exit_code or 0
+        await asyncio.sleep(0.1)
+
+
+async def expect_none_left(context: Context, backend: JobBackend, word: str, expected: str) -> None:
+    """Let other jobs look for processes with a word until there is none.
+
+    Raises:
+        CheckFailed: One is there still.
+    """
+    for _ in range(3):
+        (search,) = await started(context, backend, _describe_look(context, word))
+        status = (await finished(context, backend, [search]))[search]
+        if status.state is JobState.DONE:
+            return
+        await asyncio.sleep(0.2)
+    raise CheckFailed(expected, "another job found it among the processes there")
+
+
+def _describe_look(context: Context, word: str) -> SubmissionSpec:
+    """Describe a job that exits with the number of processes that have a word among their arguments."""
+    finder = f"[{word[0]}]{word[1:]}"  # the brackets keep it from finding itself
+    return context.sh('exit "$(grep -l "$1" /proc/[0-9]*/cmdline 2>/dev/null | wc -l)"', finder)

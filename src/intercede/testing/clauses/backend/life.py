@@ -1,0 +1,352 @@
+"""IC-LIFE: constructing, entering, leaving, cancelling, and what they do to the process around."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from inspect import isawaitable
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import JobHandle, JobState
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import ended, finished, living, started, stood, told_list
+from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
+from intercede.testing.clauses.shared.children import COMPARE, WATCH
+from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_CYCLES, _FIRST = 10, 3
+_LONG = 0.1
+"""Seconds without a turn of the event loop."""
+_SHARES = (1, 0.5, 0.2)
+"""Of the time after which a verb is cancelled: the next one, if it had ended by then."""
+_CANCELLED = 10.0
+"""Seconds in which a cancelled verb must end."""
+
+
+@clause(
+    "IC-LIFE-01",
+    title="Constructing connects nowhere, starts no process or thread, and writes no file.",
+    level=MUST,
+    look_at=(
+        "The constructor: a client that connects, a working directory that is made, a pool or a probing command that is "
+        "started there. Move it to __aenter__, or to the first verb that needs it. Objects are made to be looked at, "
+        "listed and thrown away."
+    ),
+)
+async def check_construction(context: Context) -> None:
+    """Construct twice in a child process, the second time under an audit hook."""
+    seen = await context.child(WATCH, what="constructing it twice")
+    context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
+
+
+@clause(
+    "IC-LIFE-02",
+    title="Entering works, and returns the object itself.",
+    level=MUST,
+    depends=("IC-SHAPE-01",),
+    look_at=(
+        "What entering raised, if it did: nothing else can be seen before it works. Beneath a transport: argv must arrive "
+        "as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and stdout be streamed as they "
+        "are. Else `return self` at the end of __aenter__: without it, `async with ... as backend` gives None. A connection "
+        "or a session that is returned in its place has none of the verbs."
+    ),
+)
+async def check_entering(context: Context) -> None:
+    """Enter, and compare."""
+    backend, entered = await context.let_in(context.build)
+    await context.noted("__aexit__", "", backend.__aexit__(None, None, None))
+    context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
+
+
+@clause(
+    "IC-LIFE-03",
+    title="Leaving twice is fine.",
+    level=MUST,
+    depends=("IC-LIFE-02",),
+    look_at=(
+        "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and "
+        "error paths leave objects that are already closed."
+    ),
+)
+async def check_leaving_twice(context: Context) -> None:
+    """Enter once, leave twice."""
+    async with context.opened() as backend:
+        await backend.__aexit__(None, None, None)
+        try:
+            await backend.__aexit__(None, None, None)
+        except Exception as error:
+            raise CheckFailed("leaving a second time to do nothing", f"it raised {shown(error)}") from error
+
+
+@clause(
+    "IC-LIFE-04",
+    title="A verb before entering raises NotOpenError, also with an empty list.",
+    level=MUST,
+    depends=("IC-SHAPE-02",),
+    look_at=(
+        "An early `return {}` for an empty list that comes before the question whether the object is open. An "
+        "AttributeError or a TypeError from the connection that is not there yet. Ask first, in every verb."
+    ),
+)
+async def check_before_entering(context: Context) -> None:
+    """Await every verb of an object that was never entered."""
+    await expect_not_open(context, context.build(), "before entering")
+
+
+@clause(
+    "IC-LIFE-05",
+    title="A verb after leaving raises NotOpenError, also with an empty list.",
+    level=MUST,
+    depends=("IC-SHAPE-02",),
+    look_at=(
+        "Leaving must be remembered: a flag or a connection set to None in __aexit__. A verb that opens what it needs "
+        "by itself hides that nobody will close it."
+    ),
+)
+async def check_after_leaving(context: Context) -> None:
+    """Await every verb of an object that was left."""
+    async with context.opened() as backend:
+        pass
+    await expect_not_open(context, backend, "after leaving")
+
+
+@clause(
+    "IC-LIFE-06",
+    title="An exception in the body passes through, and everything is closed.",
+    level=MUST,
+    depends=("IC-LIFE-05",),
+    look_at=(
+        "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only "
+        "where there was no exception."
+    ),
+)
+async def check_exception_in_the_body(context: Context) -> None:
+    """Raise in the body, and see what comes out."""
+    raised = RuntimeError("raised by the conformance kit in the body")
+    backend, _ = await context.let_in(context.build)
+    passed: BaseException | None = None
+    try:
+        async with AsyncExitStack() as leaving:
+            leaving.push_async_exit(backend)
+            raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
+    except Exception as error:  # noqa: BLE001 -- which one it is is the finding
+        passed = error
+    context.expect(passed is raised, expected="the body's own exception to pass through", observed=f"{shown(passed)}")
+    await expect_not_open(context, backend, "after an exception in the body")
+
+
+@clause(
+    "IC-LIFE-07",
+    title="Nothing is left behind by leaving: no task, thread, open descriptor or child process.",
+    level=MUST,
+    alone=True,
+    depends=("IC-SUBMIT-01", "IC-STATUS-01"),
+    look_at=(
+        "What entering or a verb started and __aexit__ does not end: background tasks that are not cancelled and "
+        "awaited, executors without shutdown(), pipes and files that are not closed, processes that nobody waits for. "
+        "What counts is the growth from one cycle to the next, so caches and pools of a fixed size are fine."
+    ),
+)
+async def check_nothing_is_left(context: Context) -> None:
+    """Enter, use and leave ten times; compare the third time with the tenth."""
+    before: Mapping[str, int] = {}
+    for cycle in range(1, _CYCLES + 1):
+        async with context.opened() as backend:
+            await stood(context, backend, await started(context, backend, context.sh("exit 0")))
+        before = belongings() if cycle == _FIRST else before
+    grown = await growth(before, 5 * context.scale)
+    context.expect(
+        not grown,
+        expected="as much after ten cycles of entering, submitting and leaving as after three",
+        observed=", ".join(f"{count} more {what}" for what, count in grown.items()),
+    )
+
+
+@clause(
+    "IC-LIFE-08",
+    title="Two instances do not disturb each other.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "State on the class or the module that should be on the instance: a shared connection that the first one to "
+        "leave closes, a mutable default, a lock file. Cleaning up at leaving that takes the other's jobs along."
+    ),
+)
+async def check_two_instances(context: Context) -> None:
+    """Use one while another is entered and left."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"))
+        async with context.opened() as other:
+            await started(context, other, context.sh("exit 0"))
+        try:
+            statuses = await finished(context, backend, handles)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an instance to work after another was left", f"status raised {shown(error)}") from error
+        state = statuses[handles[0]]
+        context.expect(
+            state.state is JobState.DONE,
+            expected="a job to end DONE though another instance was left meanwhile",
+            observed=living(state),
+        )
+
+
+@clause(
+    "IC-LIFE-09",
+    title="A cancelled verb ends in bounded time and leaves the instance usable.",
+    level=MUST,
+    depends=(
+        "IC-STATUS-03",
+        "IC-STATUS-05",
+        "IC-OUTPUT-05",
+        "IC-KILL-03",
+        "IC-PURGE-01",
+        "IC-LOAD-01",
+        "IC-FIND-01",
+        "IC-DIAG-03",
+    ),
+    seconds=120,
+    look_at=(
+        "A lock, or a connection in the middle of an answer, that the cancelled call leaves behind for the next: give it "
+        "back in a `finally`, or hold it by `async with`. `except BaseException` or `except CancelledError` that goes on as "
+        "if nothing had been. Waiting, in a finally, for something that never comes."
+    ),
+)
+async def check_cancelled_verbs(context: Context) -> None:
+    """Cancel each verb at the beginning, in the middle and near the end of the time that it takes."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"))
+        for verb in claimed(context):
+            began = time.monotonic()
+            await asked(context, backend, verb, handles)
+            took = time.monotonic() - began
+            for part in (0, 0.3, 0.7):
+                for share in _SHARES:  # until it has not ended before
+                    seconds = part * took * share
+                    early = await _cancel(context, backend, verb, handles, seconds)
+                    await _expect_usable(context, backend, verb, seconds, handles)
+                    if early:
+                        break
+        status, *_ = await ended(context, backend, context.sh("exit 0"))
+        expected = "a job submitted after cancelled calls to end DONE"
+        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+
+
+async def _cancel(
+    context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
+) -> bool:
+    """Cancel a verb after so long, and return whether it had not ended by then."""
+    # The bare verb: a bounded one would end in time whatever the subject does.
+    bare = _bare(method(backend, verb), harmless(context, verb, handles))
+    task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
+    await asyncio.wait({task}, timeout=seconds)
+    early = task.cancel()
+    await Patience(_CANCELLED * context.scale).settle({task})
+    context.expect(
+        task.done(),
+        expected=f"{verb}, cancelled after {seconds:.3f} s, to end within {_CANCELLED * context.scale:g} s",
+        observed="it goes on",
+    )
+    if not task.cancelled():
+        task.exception()  # whatever it ended with is fine: it ended
+    return early
+
+
+async def _bare(verb: Verb, arguments: Mapping[str, object]) -> None:
+    answer = verb(*arguments.values())
+    if isawaitable(answer):
+        await answer
+
+
+async def _expect_usable(
+    context: Context, backend: JobBackend, verb: str, seconds: float, handles: Sequence[JobHandle]
+) -> None:
+    try:
+        await stood(context, backend, handles)
+    except Exception as error:
+        usable = f"the instance to be usable after a cancelled {verb}, ended {seconds:.3f} s after it began"
+        if isinstance(error, CheckFailed):
+            raise CheckFailed(f"{usable}: {error.expected}", error.observed) from error
+        raise CheckFailed(usable, f"status raised {shown(error)}") from error
+
+
+@clause(
+    "IC-LIFE-10",
+    title="Verbs may run concurrently.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-KILL-03"),
+    look_at=(
+        "One connection, file or buffer that two calls use at once: guard it with a lock that waits, or give each call "
+        "its own. An instance that refuses a second call as busy."
+    ),
+)
+async def check_concurrent_verbs(context: Context) -> None:
+    """Await every verb three times, all at once, on jobs that have ended."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"), copies=2)
+        await finished(context, backend, handles)
+        verbs = [verb for verb in claimed(context) if verb != "purge"] * 3
+        calls = (asked(context, backend, verb, handles) for verb in verbs)
+        answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)
+        for verb, answer in zip(verbs, answers, strict=True):
+            context.expect(
+                not isinstance(answer, BaseException),
+                expected=f"{verb} to work while {len(verbs) - 1} other calls are under way",
+                observed=f"it raised {shown(answer)}",
+            )
+        for status in await stood(context, backend, handles):
+            context.expect(status.state is JobState.DONE, expected="the jobs still to be DONE", observed=living(status))
+
+
+@clause(
+    "IC-LIFE-11",
+    title="The event loop is never blocked for 100 ms.",
+    level=SHOULD,
+    alone=True,
+    depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
+    look_at=(
+        "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing large "
+        "files. Put them into asyncio.to_thread. Everything else in the process stands still meanwhile."
+    ),
+)
+async def check_blocking(context: Context) -> None:
+    """Measure the longest pause of the loop during each verb; only one seen three times counts."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"))
+        for verb in claimed(context):
+            pauses = [await _pause(context, backend, verb, handles)]
+            while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
+                pauses.append(await _pause(context, backend, verb, handles))
+            context.expect(
+                min(pauses) <= _LONG,
+                expected=f"{verb} to let the event loop turn every {1000 * _LONG:g} ms",
+                observed=f"it blocked the loop for {' and '.join(f'{1000 * each:.0f}' for each in pauses)} ms",
+            )
+
+
+async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
+    return await longest_pause(asked(context, backend, verb, handles))
+
+
+@clause(
+    "IC-LIFE-12",
+    title="After leaving, the process is as before: working directory, umask, signal handlers, environment.",
+    level=MUST,
+    depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
+    look_at=(
+        "os.chdir, os.umask, signal.signal and os.environ belong to the whole process. Give a child its own through "
+        "`cwd=`, `env=` and `umask=` of subprocess, and files their mode when they are opened."
+    ),
+)
+async def check_process(context: Context) -> None:
+    """Use every verb in a child process, and compare before entering with after leaving."""
+    tag = context.token()
+    context.tags[tag] = None
+    told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
+    changed = told_list(told)
+    observed = f"changed: {', '.join(map(str, changed))}"
+    context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -1,0 +1,136 @@
+"""IC-LOAD: what is out is counted. Others may submit and end jobs meanwhile, so a count has a lower bound only."""
+
+import asyncio
+from collections.abc import Sequence
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import JobCounts, JobHandle, JobState
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import a, finished, living, seen, started, stood
+from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context
+
+_COPIES = 3
+_WAITING = frozenset({JobState.QUEUED, JobState.HELD})
+
+
+async def _counted(context: Context, backend: JobBackend) -> JobCounts:
+    return a(JobCounts, await context.counts(backend), "the answer of counts")
+
+
+def _all(counts: JobCounts) -> int:
+    return counts.queued + counts.running
+
+
+@clause(
+    "IC-LOAD-01",
+    title="Every unfinished job is counted, whichever instance submitted it.",
+    level=MUST,
+    capability="load",
+    depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-SUBMIT-03", "IC-LIFE-08"),
+    seconds=180,
+    look_at=(
+        "Counting what this instance submitted, instead of what the resource holds of this user's jobs. A job that is "
+        "accepted and not listed yet, or in a state that the count forgets: held, configuring, staging, suspended."
+    ),
+)
+async def check_unfinished_jobs(context: Context) -> None:
+    """Count, through the instance that submitted and another, payloads that take longer and longer."""
+    told: list[str] = []
+    async with context.opened() as backend, context.opened() as other:
+        for seconds in tries(context):
+            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            here, there = await _counted(context, backend), await _counted(context, other)
+            if min(_all(here), _all(there)) >= _COPIES:
+                return
+            told.append(f"{_words(here)}; {_words(there)} by another instance")
+            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+    expected = f"at least {_COPIES} jobs, right after submitting so many payloads of {tries(context)} seconds"
+    raise CheckFailed(expected, f"counted were {', then '.join(told)}")
+
+
+def _words(counts: JobCounts) -> str:
+    return f"{counts.queued} queued and {counts.running} running"
+
+
+@clause(
+    "IC-LOAD-02",
+    title="Jobs are counted by state: QUEUED and HELD ones as queued, RUNNING ones as running.",
+    level=MUST,
+    capability="load",
+    depends=("IC-LOAD-01", "IC-STATUS-10"),
+    seconds=180,
+    look_at=(
+        "counts and status must map the resource's words to states in the same way: let one function serve both. Two "
+        "numbers that were swapped. A held job is queued; a suspended, completing or staging one is running."
+    ),
+)
+async def check_states(context: Context) -> None:
+    """Compare the counts with the states of payloads that take longer and longer, asked before and after."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            first, _ = await _differing(context, backend, handles)
+            status = await seen(context, backend, handles[0], JobState.RUNNING)
+            second, ran = await _differing(context, backend, handles)
+            if ran and not (first or second):
+                return
+            told.append(
+                first or second or f"no job was RUNNING all the time while counts answered, one is {living(status)}"
+            )
+            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+    raise CheckFailed("each job that stays in its state meanwhile to be counted there", "; ".join(told))
+
+
+async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
+    """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
+    before = await stood(context, backend, handles)
+    counts = await _counted(context, backend)
+    after = await stood(context, backend, handles)
+    both = list(zip(before, after, strict=True))
+    waiting = sum(one.state in _WAITING and other.state in _WAITING for one, other in both)
+    running = sum(one.state is other.state is JobState.RUNNING for one, other in both)
+    if counts.queued >= waiting and counts.running >= running:
+        return "", running
+    return f"status told {waiting} queued and {running} running, counts {_words(counts)}", running
+
+
+@clause(
+    "IC-LOAD-03",
+    title="Ended jobs are not counted any more.",
+    level=MUST,
+    capability="load",
+    depends=("IC-LOAD-01",),
+    seconds=180,
+    look_at=(
+        "Counting every job that there is a record of, until it is purged. A number that is kept on the instance and "
+        "only ever raised. Whoever submits by these counts would stop, and never go on."
+    ),
+)
+async def check_ended_jobs(context: Context) -> None:
+    """Count payloads while they are out, and again and again once they have ended, until the count has fallen."""
+    readings: list[int] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            readings.append(_all(await _counted(context, backend)))
+            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+            if await _falls(context, backend, readings):
+                return
+    expected = f"the count to fall, now or then, around the end of {len(tries(context))} times {_COPIES} jobs"
+    raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
+
+
+async def _falls(context: Context, backend: JobBackend, readings: list[int]) -> bool:
+    """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
+    patience = Patience(10 * context.scale)
+    while True:
+        readings.append(_all(await _counted(context, backend)))
+        if readings[-1] < max(readings):
+            return True
+        if not patience.left:
+            return False
+        await asyncio.sleep(0.1)

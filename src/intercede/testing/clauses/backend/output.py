@@ -1,0 +1,585 @@
+"""IC-OUTPUT: what jobs wrote comes back whole, in its place, and nothing else does."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import SecretBytes
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    asked_of,
+    each,
+    fetched,
+    finished,
+    foreign,
+    killed,
+    living,
+    read,
+    seen,
+    started,
+    stood,
+    unknown,
+)
+from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_EVERYTHING = {"outputs": {"include_unlisted": True}}
+
+
+def _members(*patterns: str) -> dict[str, object]:
+    return {"outputs": {"members": [{"pattern": pattern} for pattern in patterns]}}
+
+
+async def _run(
+    context: Context,
+    backend: JobBackend,
+    script: str,
+    fields: Mapping[str, object],
+    copies: int | Sequence[CopyVars] = 1,
+) -> list[JobHandle]:
+    """Run a payload to its end, however it ends."""
+    handles = await started(context, backend, context.sh(script, **fields), copies)
+    await finished(context, backend, handles)
+    return handles
+
+
+async def _output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
+    """Run a payload and fetch what it wrote."""
+    async with context.opened() as backend:
+        handles = await _run(context, backend, script, fields)
+        (output,) = await fetched(context, backend, handles)
+    context.expect(output.ok or not ok, expected="the output of an ended job to be ok", observed=output)
+    return output
+
+
+def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, bytes]) -> None:
+    """Expect exactly these files, with these contents."""
+    context.expect(
+        output.files.keys() == contents.keys(),
+        expected=f"exactly the files {sorted(contents)}",
+        observed=f"{sorted(output.files)}",
+    )
+    for name, content in contents.items():
+        came = read(output.files[name], name)
+        context.expect(came == content, expected=f"{name} to hold {shown(content)}", observed=came)
+
+
+_LOUD = (
+    "printf 'out \\000\\001\\377\\r\\n'; printf 'err \\000\\002\\376\\r\\n' >&2\n"
+    "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' o\n"
+    "dd if=/dev/zero bs=65536 count=4 2>/dev/null | tr '\\000' e >&2\n"
+    "printf 'end of out'; printf 'end of err' >&2\n"
+)
+"""Binary, larger than a pipe, without a newline at the end, and turn by turn."""
+
+
+def _difference(came: bytes, wanted: bytes) -> str:
+    common = next(
+        (at for at, (one, other) in enumerate(zip(came, wanted, strict=False)) if one != other),
+        min(len(came), len(wanted)),
+    )
+    return f"{len(came)} bytes, the same up to byte {common}, then {came[common : common + 40]!r}"
+
+
+@clause(
+    "IC-OUTPUT-01",
+    title="What a job wrote to stdout comes back exact and whole, and nothing else with it.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05",),
+    look_at=(
+        "Text mode, an encoding or universal newlines on the way. A tail where the whole should be. A wrapper's or a "
+        "login shell's own chatter, and stderr, in the same stream."
+    ),
+)
+async def check_stdout(context: Context) -> None:
+    """Write 256 KiB and some awkward bytes."""
+    output = await _output(context, _LOUD, {})
+    wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read(output.stdout, "stdout")
+    expected = f"{len(wanted)} bytes of stdout as they were written"
+    context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
+
+
+@clause(
+    "IC-OUTPUT-02",
+    title="What a job wrote to stderr comes back exact and whole, and apart from stdout.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05",),
+    look_at=(
+        "stderr that is joined with stdout, or that a shell adds its own messages to, like `Killed`: redirect the "
+        "payload's own descriptors, not those of what runs it."
+    ),
+)
+async def check_stderr(context: Context) -> None:
+    """Write 256 KiB and some awkward bytes."""
+    output = await _output(context, _LOUD, {})
+    wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read(output.stderr, "stderr")
+    expected = f"{len(wanted)} bytes of stderr as they were written"
+    context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
+
+
+@clause(
+    "IC-OUTPUT-03",
+    title="Named members and patterns bring what they match, and nothing else.",
+    level=MUST,
+    capability="output",
+    depends=("IC-STATUS-05", "IC-OUTPUT-16"),
+    look_at=(
+        "`*`, `?` and `[]` do not cross `/`, `**` does; a leading dot is matched only where it is spelt out; what matches "
+        "a directory takes all below it. fnmatch crosses `/`, and pathlib's `*` matches a leading dot."
+    ),
+)
+async def check_patterns(context: Context) -> None:
+    """Write files that each pattern takes, and their neighbours that none does."""
+    wanted = ("a.txt", ".dot.cfg", "x1.dat", "named", "dir/one", "dir/deep/two", "tree/a/x.log", "tree/a/b/y.log")
+    others = (".hidden.txt", "sub/b.txt", "x22.dat", "z1.dat", "named.not", "tree/a/x.out", "dirt/one")
+    script = "mkdir -p sub dir/deep tree/a/b dirt\n"
+    script += "".join(f"printf %s '{name}' > '{name}'\n" for name in wanted + others)
+    patterns = ("*.txt", ".dot.*", "[xy]?.dat", "named", "dir", "tree/**/*.log")
+    output = await _output(context, script, _members(*patterns))
+    _expect_files(context, output, {name: name.encode() for name in wanted})
+    context.expect(not output.missing, expected="no pattern to be missing", observed=output.missing)
+
+
+@clause(
+    "IC-OUTPUT-04",
+    title="include_unlisted takes the rest, never stdout, stderr, log, inputs, executable or secrets.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-07", "IC-SUBMIT-09", "IC-SUBMIT-10"),
+    look_at=(
+        "Everything in the working directory but what the backend put there: keep a list of that, or keep its own files "
+        "elsewhere. Without include_unlisted only members come."
+    ),
+)
+async def check_unlisted(context: Context) -> None:
+    """Run the same script with and without it, with inputs, a secret and named streams in the working directory."""
+    source, script = context.tmp / "source", context.tmp / "script"
+    source.write_text("input", "utf-8")
+    script.write_text("mkdir -p sub\necho out; echo err >&2\nprintf listed > listed\nprintf rest > sub/rest\n", "utf-8")
+    for unlisted, wanted in ((False, {"listed"}), (True, {"listed", "sub/rest"})):
+        fields = {
+            "executable": script,
+            "arguments": (),
+            "inputs": [{"name": "data/input", "source": source}, {"name": "input", "source": source}],
+            "stdout": "my.out",
+            "stderr": "my.err",
+            "outputs": {"members": [{"pattern": "listed"}], "include_unlisted": unlisted},
+        }
+        async with context.opened() as backend:
+            handles = await _run(context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})])
+            (output,) = await fetched(context, backend, handles)
+        context.expect(
+            output.ok and set(output.files) == wanted,
+            expected=f"exactly the files {sorted(wanted)} with include_unlisted={unlisted}",
+            observed=f"{sorted(output.files)}, ok={output.ok}",
+        )
+        streams = [read(output.stdout, "stdout"), read(output.stderr, "stderr")]
+        context.expect(streams == [b"out\n", b"err\n"], expected="stdout and stderr where named", observed=streams)
+
+
+@clause(
+    "IC-OUTPUT-05",
+    title="The answer's keys are exactly the handles asked; an unknown one is not ok, alone.",
+    level=MUST,
+    capability="output",
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "One exception for the whole call where one job is missing. Handles that are dropped from the answer. An empty "
+        "list must be answered with nothing."
+    ),
+)
+async def check_output_keys(context: Context) -> None:
+    """Fetch one of two jobs, together with handles that name none."""
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo here", {}, copies=2)
+        strangers = [unknown(handles[0]), *foreign(context, handles[0])]
+        asked = [*strangers, handles[0], handles[0]]
+        answer = await _unraised(context, backend, asked)
+        *bad, good = each(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
+        context.expect(good.ok, expected="the known job to be ok beside unknown ones", observed=good)
+        for handle, output in zip(strangers, bad, strict=True):
+            said = not output.ok and output.reason
+            context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
+        more = set(asked_of(answer, "fetch_output")) - set(asked)
+        context.expect(not more, expected="no other keys than the handles asked", observed=f"also {shown(more)}")
+        nothing = await _unraised(context, backend, [])
+        keys = asked_of(nothing, "fetch_output")
+        context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
+
+
+async def _unraised(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
+    try:
+        return await context.fetch(backend, handles)
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed("an answer for every handle", f"fetch_output raised {shown(error)}") from error
+
+
+def _paths(output: JobOutput) -> list[Path]:
+    optional = (output.stdout, output.stderr, output.log)
+    return [*output.files.values(), *(path for path in optional if path is not None)]
+
+
+@clause(
+    "IC-OUTPUT-06",
+    title="Every path lies under dest, in a directory of its job's own.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05", "IC-SUBMIT-02"),
+    look_at=(
+        "Paths into a cache or into the resource's own directory, which nobody may touch. Files of several jobs side by "
+        "side in dest: the second overwrites the first. Name each job's directory after its handle."
+    ),
+)
+async def check_places(context: Context) -> None:
+    """Fetch two copies that write the same names."""
+    dest = context.tmp / "dest"
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
+        outputs = await fetched(context, backend, handles, dest)
+    homes: list[set[str]] = []
+    for output in outputs:
+        paths = [path.resolve() for path in _paths(output)]
+        outside = [str(path) for path in paths if dest.resolve() not in path.parents]
+        context.expect(paths and not outside, expected="every path to lie under dest", observed=outside or "no path")
+        homes.append({path.relative_to(dest.resolve()).parts[0] for path in paths})
+    context.expect(
+        len(homes[0]) == len(homes[1]) == 1 and homes[0] != homes[1],
+        expected="one directory under dest for each job",
+        observed=f"{sorted(homes[0])} and {sorted(homes[1])}",
+    )
+
+
+def _tree(directory: Path) -> dict[str, bytes | None]:
+    """Return every file below a directory with its content, and every other entry with None."""
+    entries = sorted(directory.rglob("*"))
+    return {
+        str(each.relative_to(directory)): read(each, str(each)) if each.is_file() and not each.is_symlink() else None
+        for each in entries
+    }
+
+
+@clause(
+    "IC-OUTPUT-07",
+    title="Fetching again gives the same, into the same dest too.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
+    look_at=(
+        "Moving instead of copying: the first fetch takes everything away. A directory that exists already and makes the "
+        "second one fail, or land inside the first. Build aside, then replace."
+    ),
+)
+async def check_fetching_again(context: Context) -> None:
+    """Fetch twice into one directory, and once into another."""
+    dest, other = context.tmp / "dest", context.tmp / "other"
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
+        trees: list[dict[str, bytes | None]] = []
+        for where in (dest, dest, other):
+            (output,) = await fetched(context, backend, handles, where)
+            context.expect(output.ok, expected=f"fetch number {len(trees) + 1} to be ok", observed=output)
+            _expect_files(context, output, {"s/x": b"x\n"})
+            trees.append(_tree(where))
+    context.expect(trees[0] == trees[1], expected=f"the same again: {sorted(trees[0])}", observed=sorted(trees[1]))
+    expected = f"the same in another directory: {sorted(trees[0])}"
+    context.expect(trees[0] == trees[2], expected=expected, observed=sorted(trees[2]))
+
+
+@clause(
+    "IC-OUTPUT-08",
+    title="Nothing else in dest is touched.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-06",),
+    look_at=(
+        "Emptying or replacing dest itself. Directories of other jobs that were fetched before. Left-over temporary "
+        "names: what is built aside must be gone at the end."
+    ),
+)
+async def check_rest_of_dest(context: Context) -> None:
+    """Fetch one job, then another, into a directory with files of ours."""
+    dest = context.tmp / "dest"
+    dest.joinpath("ours").mkdir(parents=True)
+    dest.joinpath("ours", "x").write_text("ours", "utf-8")
+    dest.joinpath("x").write_text("ours too", "utf-8")
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
+        for count, handle in enumerate(handles, start=1):
+            before = _tree(dest)
+            await fetched(context, backend, [handle], dest)
+            after = _tree(dest)
+            changed = [name for name, content in before.items() if name not in after or after[name] != content]
+            expected = "what lay in dest to be untouched"
+            context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
+            entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names
+            expected = f"dest to hold our two entries and {count} directories of jobs"
+            context.expect(len(entries) == 2 + count, expected=expected, observed=f"entries: {shown(entries)}")
+
+
+_HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\slash", "#a;b&c", "\x1b[31m", "a:b")
+
+
+@clause(
+    "IC-OUTPUT-09",
+    title="Files with hostile names come through or are refused, job by job; they are never misplaced.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04", "IC-SUBMIT-06"),
+    look_at=(
+        "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: put "
+        "`--` or `./` before them. A name that is skipped in silence: where it cannot come, the output is not ok."
+    ),
+)
+async def check_hostile_names(context: Context) -> None:
+    """Let one copy write files whose content is their name, and another one plain file."""
+    copies = [CopyVars(environment={"IC_NAMES": "hostile"}), CopyVars(environment={"IC_NAMES": "plain"})]
+    script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
+    dest = context.tmp / "dest"
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
+        await finished(context, backend, handles)
+        hostile, plain = await fetched(context, backend, handles, dest)
+    context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
+    _expect_files(context, plain, {"plain": b"plain"})
+    for name, path in hostile.files.items():
+        content = read(path, repr(name))
+        context.expect(content == name.encode(), expected=f"{name!r} to hold its own name", observed=content)
+    if hostile.ok:
+        _expect_files(context, hostile, {name: name.encode() for name in _HOSTILE})
+    else:
+        context.expect(hostile.reason, expected="a reason where hostile names are refused", observed=hostile)
+    context.expect(
+        len(os.listdir(dest)) <= len(handles),  # noqa: PTH208 -- a count of names
+        expected="nothing beside the jobs' directories in dest",
+        observed=sorted(os.listdir(dest)),  # noqa: PTH208 -- names
+    )
+
+
+@clause(
+    "IC-OUTPUT-10",
+    title="Links never lead outside, and are not followed.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
+    look_at=(
+        "`tar -h`, `cp -L`, shutil.copytree and `find -L` follow links: a payload that links to another user's file, or "
+        "to /, gets it fetched. tarfile's extractall makes links under dest that the next member is written through. "
+        "Take regular files only."
+    ),
+)
+async def check_links(context: Context) -> None:
+    """Let the payload make links to a file and a directory outside, to one inside, and to nothing."""
+    script = (
+        "echo real > real; ln -s /etc/passwd passwd; ln -s /etc etc; ln -s real alias; ln -s nowhere dangling\n"
+        "mkdir sub; ln -s ../../.. sub/up; echo kept > sub/kept\n"
+    )
+    dest = context.tmp / "dest"
+    fields = {"outputs": {"members": [{"pattern": "passwd"}, {"pattern": "etc/host*"}], "include_unlisted": True}}
+    async with context.opened() as backend:
+        handles = await _run(context, backend, script, fields)
+        (output,) = await fetched(context, backend, handles, dest)
+    names = sorted(set(output.files) - {"real", "sub/kept"})
+    context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
+    links = [str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_symlink()]
+    context.expect(not links, expected="no link under dest", observed=f"links: {shown(links)}")
+    missing = {"real", "sub/kept"} - set(output.files)
+    context.expect(not missing or not output.ok, expected="the regular files to come", observed=f"no {sorted(missing)}")
+
+
+@clause(
+    "IC-OUTPUT-11",
+    title="Devices, sockets and fifos are left out.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-06",),
+    look_at=(
+        "Opening a fifo waits for its other end for ever; reading a device never ends. Ask what an entry is before "
+        "opening it, and let tar take regular files only."
+    ),
+)
+async def check_special_files(context: Context) -> None:
+    """Let the payload make a fifo, and a device where it may."""
+    script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
+    dest = context.tmp / "dest"
+    async with context.opened() as backend:
+        handles = await _run(context, backend, script, _EVERYTHING)
+        (output,) = await fetched(context, backend, handles, dest)
+    special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
+    context.expect(
+        not special, expected="nothing but files and directories under dest", observed=f"others: {shown(special)}"
+    )
+    _expect_files(context, output, {"real": b"real\n"})
+
+
+@clause(
+    "IC-OUTPUT-12",
+    title="A declared member that is not there stands in `missing`, and the rest arrives.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05",),
+    look_at=(
+        "tar and scp end with an error where one of their operands is missing, and may bring nothing. Match the patterns "
+        "against what is there; what matched nothing is told by its pattern, and the output is still ok."
+    ),
+)
+async def check_missing(context: Context) -> None:
+    """Declare a file and a pattern that will not be there, beside one that will."""
+    output = await _output(context, "echo here > here", _members("not-there", "here", "none-*.txt"), ok=False)
+    context.expect(output.ok, expected="an output without some of its members to be ok", observed=output)
+    _expect_files(context, output, {"here": b"here\n"})
+    context.expect(
+        sorted(output.missing) == ["none-*.txt", "not-there"],
+        expected="['none-*.txt', 'not-there'] in missing",
+        observed=f"{sorted(output.missing)}",
+    )
+
+
+@clause(
+    "IC-OUTPUT-13",
+    title="The output of a failed job comes.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05", "IC-STATUS-06"),
+    look_at=(
+        "A fetch that asks for DONE where it should ask for an ended job, or staging out that a failing payload skips. "
+        "It is the failed job's output that people want to see."
+    ),
+)
+async def check_failed_output(context: Context) -> None:
+    """Fetch what a job wrote before it failed."""
+    output = await _output(context, "echo why; echo x > x; exit 3", _members("x"), ok=False)
+    context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
+    _expect_files(context, output, {"x": b"x\n"})
+    stdout = read(output.stdout, "stdout")
+    context.expect(stdout == b"why\n", expected="its stdout to be b'why\\n'", observed=stdout)
+
+
+@clause(
+    "IC-OUTPUT-14",
+    title="A killed job has an output, with what it wrote until then.",
+    level=SHOULD,
+    capability="output",
+    depends=("IC-OUTPUT-13", "IC-KILL-01"),
+    seconds=120,
+    look_at=(
+        "Staging out that is skipped for killed jobs; buffers that are lost with the process that held them. What was "
+        "written before the end is what tells why somebody had to kill it."
+    ),
+)
+async def check_killed_output(context: Context) -> None:
+    """Kill a job that has written something, giving it longer each time; says nothing where jobs cannot be killed."""
+    if "kill" not in context.capabilities:
+        return
+    came: list[object] = []
+    async with context.opened() as backend:
+        for seconds in (0.0, *tries(context)):
+            (handle,) = await started(context, backend, context.sh("echo before; exec sleep 60"))
+            await seen(context, backend, handle, JobState.RUNNING)
+            await asyncio.sleep(seconds)
+            await killed(context, backend, [handle])
+            await finished(context, backend, [handle])
+            (output,) = await fetched(context, backend, [handle])
+            came.append(output.stdout and read(output.stdout, "stdout"))
+            if came[-1] == b"before\n":
+                return
+    raise CheckFailed("stdout of a killed job to be b'before\\n'", shown(came))
+
+
+@clause(
+    "IC-OUTPUT-15",
+    title="The output of an unfinished job is not ok, and nothing is lost: fetched later, all comes.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-13", "IC-SUBMIT-03", "IC-STATUS-08"),
+    seconds=120,
+    look_at=(
+        "A fetch that takes whatever is there and says ok: its caller believes that this was all. One that moves files "
+        "away from under a running job."
+    ),
+)
+async def check_unfinished(context: Context) -> None:
+    """Fetch from a payload that is still running, and again when it has ended."""
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
+            (handle,) = await started(context, backend, context.sh(script, **_EVERYTHING))
+            await seen(context, backend, handle, JobState.RUNNING)
+            (early,) = await fetched(context, backend, [handle])
+            (status,) = await stood(context, backend, [handle])
+            if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
+                continue  # it ended by itself, too soon to tell
+            observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"
+            context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
+            await finished(context, backend, [handle], within=seconds + 30)
+            (output,) = await fetched(context, backend, [handle])
+            context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
+            _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
+            stdout = read(output.stdout, "stdout")
+            context.expect(stdout == b"one\ntwo\n", expected="all of stdout in the end", observed=stdout)
+            return
+
+
+@clause(
+    "IC-OUTPUT-16",
+    title="Nested directories, empty and binary files come.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-05",),
+    look_at=(
+        "Listings that do not descend. Empty files that are taken for missing ones. Text mode: CR LF, NUL and bytes that "
+        "are no UTF-8 must arrive as they are."
+    ),
+)
+async def check_kinds_of_files(context: Context) -> None:
+    """Write each kind."""
+    script = (
+        "mkdir -p a/b/c; : > empty; : > a/empty; printf '\\000\\377\\r\\n\\n' > a/b/c/binary\n"
+        "dd if=/dev/zero bs=65536 count=16 2>/dev/null > a/large\n"
+    )
+    output = await _output(context, script, _EVERYTHING)
+    contents = {"empty": b"", "a/empty": b"", "a/b/c/binary": b"\0\377\r\n\n", "a/large": bytes(16 << 16)}
+    _expect_files(context, output, contents)
+
+
+@clause(
+    "IC-OUTPUT-17",
+    title="Fetching again replaces the job's directory: nothing of the former one stays.",
+    level=MUST,
+    capability="output",
+    depends=("IC-OUTPUT-07",),
+    look_at=(
+        "Files that are copied over those of the former fetch, or left out if they are there already. Build the new directory "
+        "aside; then rename the old one away, and the new one into its place."
+    ),
+)
+async def check_replacing(context: Context) -> None:
+    """Fetch, change a file and add one, and fetch again."""
+    dest = context.tmp / "dest"
+    async with context.opened() as backend:
+        handles = await _run(context, backend, "echo x > x", _EVERYTHING)
+        (output,) = await fetched(context, backend, handles, dest)
+        _expect_files(context, output, {"x": b"x\n"})
+        before = _tree(dest)
+        output.files["x"].write_bytes(b"another")
+        output.files["x"].with_name("stale").write_bytes(b"of a former fetch")
+        (output,) = await fetched(context, backend, handles, dest)
+    context.expect(output.ok, expected="the second fetch to be ok", observed=output)
+    after = _tree(dest)
+    others = {
+        name: after.get(name, "it is not there")
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
+    expected = (
+        "all below `dest` as after the first fetch, though a file was changed and `stale` was put there meanwhile"
+    )
+    context.expect(not others, expected=expected, observed=others)

@@ -1,0 +1,170 @@
+"""IC-PURGE: nothing is left of what is purged, and nothing else goes."""
+
+import time
+
+from intercede.contract.job import JobState, OpOutcome
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    asked_of,
+    each,
+    fetched,
+    finished,
+    foreign,
+    living,
+    purged,
+    started,
+    stood,
+    unknown,
+    wait_in_queue,
+)
+from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+
+@clause(
+    "IC-PURGE-01",
+    title="A purged job is UNKNOWN and cannot be fetched.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-STATUS-03", "IC-STATUS-05", "IC-LIFE-08", "IC-OUTPUT-05", "IC-SHAPE-05"),
+    look_at=(
+        "What remains after purging: a record in a cache or on the instance, accounting that still knows the job. Nothing "
+        "may bring it back, in this process or in another."
+    ),
+)
+async def check_purged(context: Context) -> None:
+    """Purge an ended job; ask for it here and through another instance."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("echo here"))
+        await finished(context, backend, handles)
+        (outcome,) = await purged(context, backend, handles)
+        context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
+        async with context.opened() as other:
+            told = [*await stood(context, backend, handles), *await stood(context, other, handles)]
+        for status in told:
+            unknown = status.state is JobState.UNKNOWN
+            context.expect(unknown, expected="a purged job to be UNKNOWN", observed=living(status))
+        if "output" in context.capabilities:
+            (output,) = await fetched(context, backend, handles)
+            context.expect(not output.ok, expected="a purged job's output not to be ok", observed=output)
+
+
+@clause(
+    "IC-PURGE-02",
+    title="Purging an unfinished job is refused, and the job lives.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01", "IC-STATUS-06", "IC-STATUS-10"),
+    seconds=120,
+    look_at=(
+        "Removing a directory from under a job that still writes there. Purging is no way to kill: answer "
+        "OpOutcome(ok=False, reason='running') for what is QUEUED, HELD or RUNNING, and do nothing."
+    ),
+)
+async def check_unfinished_job(context: Context) -> None:
+    """Purge payloads that take longer and longer, until one has surely not ended meanwhile."""
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            script, submitted = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3", time.monotonic()
+            (handle,) = await started(context, backend, context.sh(script))
+            waited = await wait_in_queue(context, backend, handle, submitted)
+            (outcome,) = await purged(context, backend, [handle])
+            went_on = time.monotonic() - waited < seconds
+            (status,) = await stood(context, backend, [handle])
+            refused = not outcome.ok and outcome.reason == "running"
+            if not (refused or went_on or status.state is JobState.RUNNING):
+                continue  # it may have ended by itself, too soon to tell
+            expected = "purging an unfinished job not to be ok, for the reason 'running'"
+            context.expect(refused, expected=expected, observed=f"{outcome!r} for a job that is {living(status)}")
+            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
+            lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
+            context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
+            return
+    expected = f"purge to answer while one of the payloads of {tries(context)} seconds goes on"
+    raise CheckFailed(expected, "each had had its time by then")
+
+
+@clause(
+    "IC-PURGE-03",
+    title="Purging twice is fine.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01",),
+    look_at=(
+        "The second purge finds nothing, and tells so as an error. It promises that nothing of the job is left, which is "
+        "so: a job unknown of this resource is ok."
+    ),
+)
+async def check_purging_twice(context: Context) -> None:
+    """Purge an ended job twice, the second time with itself as a duplicate."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"))
+        await finished(context, backend, handles)
+        for number, asked in enumerate((handles, handles * 2), start=1):
+            outcome, *_ = await purged(context, backend, asked)
+            context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
+
+
+@clause(
+    "IC-PURGE-04",
+    title="Purging a copy leaves the other copies alone.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01", "IC-SUBMIT-02", "IC-STATUS-08"),
+    jobs=11,
+    look_at=(
+        "A directory or a record that all copies share: remove it with the last of them only. A name that is the "
+        "beginning of another, as 1 is of 10."
+    ),
+)
+async def check_other_copies(context: Context) -> None:
+    """Purge copy 1 of eleven; ask for the others, and fetch them."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("echo here"), copies=11)
+        await finished(context, backend, handles)
+        await purged(context, backend, [handles[1]])
+        others = [handles[0], *handles[2:]]
+        for handle, status in zip(others, await stood(context, backend, others), strict=True):
+            kept = status.state is JobState.DONE
+            context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
+        if "output" in context.capabilities:
+            for handle, output in zip(others, await fetched(context, backend, others), strict=True):
+                context.expect(output.ok, expected=f"the output of {handle.job} to come still", observed=output)
+
+
+@clause(
+    "IC-PURGE-05",
+    title="The answer's keys are exactly the handles asked; a foreign job is not ok, and spoils nothing.",
+    level=MUST,
+    capability="purge",
+    depends=("IC-PURGE-01", "IC-STATUS-03", "IC-STATUS-08"),
+    look_at=(
+        "`ok` for whatever is not there: a job of another resource may well be there. One exception for the whole call. "
+        "A handle that is used as a path before it was matched against a pattern. None asked means none purged."
+    ),
+)
+async def check_purge_keys(context: Context) -> None:
+    """Purge nothing, then one of two ended jobs together with handles that name none."""
+    async with context.opened() as backend:
+        gone, kept = await started(context, backend, context.sh("exit 0"), copies=2)
+        await finished(context, backend, [gone, kept])
+        nothing = asked_of(await context.purge(backend, []), "purge")
+        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        elsewhere, *malformed = foreign(context, gone)
+        asked = [elsewhere, *malformed, unknown(gone), gone]
+        try:
+            answer: object = await context.purge(backend, [*asked, gone])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an outcome for every handle", f"purge raised {shown(error)}") from error
+        first, *_, last = each(OpOutcome, answer, asked, "purge")
+        context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
+        context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
+        keys = asked_of(answer, "purge")
+        exact = len(keys) == len(asked) and set(keys) == set(asked)
+        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
+        (status,) = await stood(context, backend, [kept])
+        expected = "a job that nobody asked to purge to be DONE still"
+        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))

@@ -1,0 +1,89 @@
+"""Where a secret might be seen on our side: log records, errors, and the processes that descend from this one."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from traceback import format_exception
+
+from intercede.testing.clauses.shared.processes import told_by_descendants
+
+__all__ = ["LOOK", "SEEN", "Watch", "logged", "text_of", "watched"]
+
+# What to look for is read from the secret's own file: it must not stand in grep's arguments either.
+LOOK = """
+env | grep -qFf secret && exit 10
+printf '%s\\n' "$0" "$@" | grep -qFf secret && exit 11
+cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -qFf secret && exit 12
+cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -qFf secret && exit 13
+exit 0
+"""
+"""A payload that looks for what its file `secret` holds, as far as it can see."""
+SEEN = {
+    10: "the secret is in its environment",
+    11: "the secret is among its arguments",
+    12: "the secret is in the argument list of a process there",
+    13: "the secret is in the environment of a process there",
+}
+
+
+class _Records(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(level=logging.NOTSET)
+        self.texts: dict[str, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raised = record.exc_info[1] if record.exc_info else None
+        where = f"of {record.name}, {record.levelname}, written at {record.pathname}:{record.lineno}"
+        text = f"{record.getMessage()} {record.args!r} {text_of(raised) if raised else ''}"
+        self.texts.setdefault(where, []).append(text)
+
+
+@contextmanager
+def logged() -> Generator[dict[str, list[str]]]:
+    """Collect the text of every log record, of every level, by where it was written."""
+    root, handler = logging.getLogger(), _Records()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(1)
+    try:
+        yield handler.texts
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+
+def text_of(error: BaseException) -> str:
+    """Return everything that an error says: message, notes, causes and attributes."""
+    return "".join(format_exception(error)) + repr(vars(error))
+
+
+@dataclass
+class Watch:
+    """What was seen, and in how many looks."""
+
+    seen: list[str] = field(default_factory=list[str])
+    looks: int = 0
+
+
+@asynccontextmanager
+async def watched(secret: bytes) -> AsyncGenerator[Watch]:
+    """Look for a secret in the argument lists and environments of our descendants, again and again."""
+    watch = Watch()
+    task = asyncio.ensure_future(_watch(secret, watch))
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _watch(secret: bytes, watch: Watch) -> None:
+    while True:
+        for pid, told in await asyncio.to_thread(lambda: list(told_by_descendants())):
+            if secret in told:
+                program = told.partition(b"\0")[0].decode(errors="replace")
+                watch.seen.append(f"in the argument list or environment of process {pid}, {program}")
+        watch.looks += 1
+        await asyncio.sleep(0.01)

@@ -1,0 +1,604 @@
+"""IC-STATUS: where each job is, told for each, and told truly."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.errors import UnsupportedSpecError
+from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    asked_of,
+    each,
+    ended,
+    fetched,
+    finished,
+    foreign,
+    living,
+    purged,
+    read,
+    seen,
+    started,
+    stood,
+    submitted,
+    unknown,
+)
+from intercede.testing.clauses.backend.leftovers import expect_none_left
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, nap, tries
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_CODES = (1, 2, 99, 100, 126, 127, 255)
+_AGAIN = 20
+"""More often than an answer that is wrong once in ten times can hide."""
+_LOOKS = 3
+"""How often a job has to have been seen RUNNING, so that a step back can have been seen."""
+_SHORT = 0.5
+"""Seconds that the shortest job takes that is watched."""
+_POLLING = 8.0
+_SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
+_UNLIMITED = 9
+"""What a job exits with that nothing ended at its limit."""
+_COPIES = (3, 4, 5)
+"""What copies exit with."""
+_ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
+
+
+@clause(
+    "IC-STATUS-01",
+    title="The answer's keys are exactly the handles that were asked.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    look_at=(
+        "Handing out everything that the resource listed instead of what was asked. Leaving out what it did not list. "
+        "Keys that are native ids or strings instead of the handles themselves."
+    ),
+)
+async def check_keys(context: Context) -> None:
+    """Ask for two of three copies."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"), copies=3)
+        answer: object = await context.status(backend, handles[:2])
+        each(JobStatus, answer, handles[:2], "status")
+        more = set(asked_of(answer, "status")) - set(handles[:2])
+        context.expect(not more, expected="no other keys than the two handles asked", observed=f"also {shown(more)}")
+
+
+@clause(
+    "IC-STATUS-02",
+    title="None asked, none answered.",
+    level=MUST,
+    depends=("IC-STATUS-01",),
+    look_at=(
+        "A query that lists all jobs where it is given no ids, as squeue and condor_q do. A command line that ends in an "
+        "error without operands."
+    ),
+)
+async def check_none_asked(context: Context) -> None:
+    """Ask for nothing, with a job there."""
+    async with context.opened() as backend:
+        await started(context, backend, context.sh("exit 0"))
+        for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
+            keys = asked_of(await context.status(backend, nothing), "status")
+            context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
+
+
+@clause(
+    "IC-STATUS-03",
+    title="Unknown, purged and foreign handles come back UNKNOWN: never dropped, never raising.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-STATUS-11", "IC-SUBMIT-02", "IC-SHAPE-05"),
+    look_at=(
+        "What the resource does not know must be filled in after asking it. A handle of another resource, or one that "
+        "does not look like those that you give out, is UNKNOWN(foreign) before anything is asked: match `job` against "
+        "a pattern first. One bad handle must not spoil the others."
+    ),
+)
+async def check_unknown_handles(context: Context) -> None:
+    """Ask for a job, for handles that name none, and for a purged one."""
+    async with context.opened() as backend:
+        good, gone = await started(context, backend, context.sh("exit 0"), copies=2)
+        await finished(context, backend, [good, gone])
+        strangers = [unknown(good), *foreign(context, good)]
+        if "purge" in context.capabilities:
+            with suppress(Exception):  # whether purging works, IC-PURGE-01 says
+                await purged(context, backend, [gone])
+            strangers.append(gone)
+        try:
+            told = await stood(context, backend, [*strangers, good])
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(
+                "an answer for every handle, unknown ones too", f"status raised {shown(error)}"
+            ) from error
+        pairs = zip([*strangers, good], told, strict=True)
+        for handle, status in ((one, other) for one, other in pairs if one != gone):  # of that, IC-PURGE-01 tells
+            wanted = JobState.DONE if handle == good else JobState.UNKNOWN
+            expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
+            context.expect(status.state is wanted, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-04",
+    title="Duplicates collapse.",
+    level=MUST,
+    depends=("IC-STATUS-01", "IC-HANDLE-01", "IC-SUBMIT-02"),
+    look_at=(
+        "Zipping handles with the lines of an answer: the resource may tell each job once only. Use `dict.fromkeys` on "
+        "the handles before asking."
+    ),
+)
+async def check_duplicates(context: Context) -> None:
+    """Ask for the same two jobs several times in one call."""
+    async with context.opened() as backend:
+        handles = await started(context, backend, context.sh("exit 0"), copies=2)
+        asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
+        try:
+            answer: object = await context.status(backend, asked)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("duplicates to collapse", f"status raised {shown(error)}") from error
+        each(JobStatus, answer, handles, "status")
+        keys = asked_of(answer, "status")
+        context.expect(
+            len(keys) == len(handles),
+            expected="two keys for two jobs, one asked thrice",
+            observed=f"keys: {shown(keys)}",
+        )
+
+
+@clause(
+    "IC-STATUS-05",
+    title="Exit code 0 is DONE, with exit_code 0.",
+    level=MUST,
+    depends=("IC-STATUS-01",),
+    look_at=(
+        "Which state the end of a job is mapped to, and whether its exit code is read at all: many resources tell it in "
+        "another query than the state. Absence is never success, and 0 is not None."
+    ),
+)
+async def check_success(context: Context) -> None:
+    """Run a payload that succeeds."""
+    async with context.opened() as backend:
+        (status,) = await ended(context, backend, context.sh("exit 0"))
+        good = status.state is JobState.DONE and status.exit_code == 0
+        context.expect(good, expected="DONE with exit_code 0 for a payload that exits 0", observed=living(status))
+
+
+async def _each_started(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
+    """Submit each script by itself: no variable of a copy decides how it ends."""
+    return [handle for each in scripts for handle in await started(context, backend, context.sh(each))]
+
+
+async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
+    """Run each script by itself, and ask for each by itself: no answer holds two jobs that could be mixed up."""
+    handles = await _each_started(context, backend, scripts)
+    return [(await finished(context, backend, [handle]))[handle] for handle in handles]
+
+
+@clause(
+    "IC-STATUS-06",
+    title="Exit code n is FAILED, with exit_code n.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-02"),
+    jobs=7,
+    look_at=(
+        "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
+        "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
+        "A code above 128 is a signal only where one was sent. If the code told is that of an earlier job: an end remembered "
+        "by a number that the next submission uses again."
+    ),
+)
+async def check_failures(context: Context) -> None:
+    """Run a job for each of the codes that get lost, and ask for each by itself."""
+    async with context.opened() as backend:
+        statuses = await _each_ended(context, backend, [f"exit {code}" for code in _CODES])
+    wrong = [
+        f"exit {code} is told as {living(status)}"
+        for code, status in zip(_CODES, statuses, strict=True)
+        if status.state is not JobState.FAILED or status.exit_code != code
+    ]
+    context.expect(not wrong, expected=f"FAILED with the exit codes {_CODES}", observed="; ".join(wrong))
+
+
+@clause(
+    "IC-STATUS-07",
+    title="Death by signal is FAILED, with the signal.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "A shell tells death by signal n as 128 + n, subprocess as -n, waitpid in the lower bits, a wrapper that ends by "
+        "itself as 0. Nobody asked for this end, so it is FAILED, not KILLED."
+    ),
+)
+async def check_signals(context: Context) -> None:
+    """Let jobs kill themselves, and ask for each by itself."""
+    async with context.opened() as backend:
+        statuses = await _each_ended(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
+    wrong = [
+        f"SIG{name} is told as {living(status)}"
+        for (name, number), status in zip(_SIGNALS.items(), statuses, strict=True)
+        if status.state is not JobState.FAILED or (status.signal != number and status.exit_code != 128 + number)
+    ]
+    context.expect(
+        not wrong,
+        expected=f"FAILED with the signal, or with 128 + its number, for {', '.join(_SIGNALS)}",
+        observed="; ".join(wrong),
+    )
+
+
+@clause(
+    "IC-STATUS-08",
+    title="A final state does not change.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-HANDLE-02"),
+    look_at=(
+        "A resource that forgets ended jobs after a while, or at the first time of asking: write the verdict down where "
+        "every process finds it. An exit code that comes from another source the second time."
+    ),
+)
+async def check_final_states_stay(context: Context) -> None:
+    """Ask again for ended jobs, through the same instance and another."""
+    async with context.opened() as backend:
+        handles = await _each_started(context, backend, ["exit 0", "exit 3"])
+        first = [(await finished(context, backend, [handle]))[handle] for handle in handles]
+        again = [await stood(context, backend, handles) for _ in range(_AGAIN)]
+    async with context.opened() as other:
+        again.append(await stood(context, other, handles))
+    for number, statuses in enumerate(again, start=2):
+        for before, after in zip(first, statuses, strict=True):
+            same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
+            expected = f"a job that was {living(before)} to stay so"
+            context.expect(same, expected=expected, observed=f"{living(after)}, the {number}. time it was asked")
+
+
+async def _history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
+    """Return the different statuses, in order, of a job that was seen RUNNING several times, and looked at after its end.
+
+    Jobs take longer and longer until one was: on a busy machine one look may take as long as a short job.
+
+    Args:
+        context: The check's.
+        code: What the job exits with.
+        behind: Seconds for which it is watched after its end.
+    """
+    looks: list[JobStatus] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            script = f"{nap(max(seconds, _SHORT))}; exit {code}"
+            (handle,) = await started(context, backend, context.sh(script))
+            looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
+            running = sum(status.state is JobState.RUNNING for status in looks)
+            if running >= _LOOKS or not _only_went_forward(looks):
+                break
+    return [next(same) for _, same in groupby(looks, key=lambda status: status.state)]
+
+
+def _only_went_forward(looks: Sequence[JobStatus]) -> bool:
+    """Tell whether a job came to its end and stepped back nowhere; what did is a finding, however short it was."""
+    ranks = [_ORDER.get(status.state, 2) for status in looks]
+    return ranks == sorted(ranks) and looks[-1].state.final
+
+
+async def _watch(
+    context: Context, backend: JobBackend, handle: JobHandle, seconds: float, behind: float
+) -> list[JobStatus]:
+    """Return every look at a job: until it has ended and so much time has passed, or so many seconds at most."""
+    begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
+    while True:
+        looks += await stood(context, backend, [handle])
+        now = time.monotonic()
+        ended_at = (ended_at or now) if looks[-1].state.final else 0.0
+        if now - begun > seconds or (ended_at and now - ended_at >= behind):
+            return looks
+        await asyncio.sleep(0.02)
+
+
+@clause(
+    "IC-STATUS-09",
+    title="Nothing follows a final state.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-STATUS-08"),
+    seconds=180,
+    look_at=(
+        "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
+        "source while another still says running. Tell a final state only on evidence that cannot be taken back."
+    ),
+)
+async def check_nothing_follows(context: Context) -> None:
+    """Watch jobs that take longer and longer, until one was seen RUNNING several times, and after its end."""
+    history = await _history(context, 3, behind=0.2)
+    told = [living(status) for status in history]
+    finals = [status for status in history[:-1] if status.state.final]
+    context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
+
+
+@clause(
+    "IC-STATUS-10",
+    title="A running job is RUNNING.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-03"),
+    seconds=120,
+    look_at=(
+        "How the resource's own words are mapped to states. A status that knows submitted and ended only. An answer from "
+        "a cache that is older than the question."
+    ),
+)
+async def check_running(context: Context) -> None:
+    """Look at payloads that take longer and longer, until one is seen RUNNING."""
+    told: list[str] = []
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            (handle,) = await started(context, backend, context.sh(nap(seconds)))
+            status = await seen(context, backend, handle, JobState.RUNNING, within=seconds + 30)
+            if status.state is JobState.RUNNING:
+                return
+            told.append(living(status))
+    raise CheckFailed(
+        f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was; they ended {told}"
+    )
+
+
+@clause(
+    "IC-STATUS-11",
+    title="A mixed batch is told apart, job by job.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-OUTPUT-01"),
+    jobs=5,
+    look_at=(
+        "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
+        "the handles by position: the resource may sort them. An index of copies that is off by one."
+    ),
+)
+async def check_mixed_batch(context: Context) -> None:
+    """Ask for jobs that ended differently: in one call, in another order, and in fifty calls at once; then for copies."""
+    async with context.opened() as backend:
+        handles = await _each_started(context, backend, [f"exit {code}" for code in (0, 4, 0, 5, 6)])
+        await finished(context, backend, handles)
+        turned = handles[::-1]
+        told = [status.exit_code for status in await stood(context, backend, turned)]
+        context.expect(told == [6, 5, 0, 4, 0], expected="the exit codes 6, 5, 0, 4, 0, in this order", observed=told)
+        await _expect_apart(context, backend, handles, [0, 4, 0, 5, 6])
+        if "output" in context.capabilities:
+            await _expect_copies_apart(context, backend)
+
+
+async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
+    """Compare with what copies wrote of themselves. Where both say the same, IC-SUBMIT-06 tells whether it is right."""
+    copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
+    payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
+    handles = await started(context, backend, payload, copies)
+    await finished(context, backend, handles)
+    statuses, outputs = await stood(context, backend, handles), await fetched(context, backend, handles)
+    wrote = [read(output.stdout, "stdout") == f"{code}".encode() for code, output in zip(_COPIES, outputs, strict=True)]
+    told = [status.exit_code for status in statuses]
+    expected = f"copies 0, 1, 2 to have ended with {_COPIES}, which each wrote to its own stdout"
+    mixed = any(there and code != other for there, code, other in zip(wrote, _COPIES, told, strict=True))
+    context.expect(not mixed, expected=expected, observed=told)
+
+
+async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence[JobHandle], codes: list[int]) -> None:
+    """Ask for one job in each of fifty calls at once: what is right alone may mix them up, or refuse so many."""
+    calls = [(handle, code) for handle, code in zip(handles, codes, strict=True)] * 10
+    answers = await asyncio.gather(*(stood(context, backend, [handle]) for handle, _ in calls), return_exceptions=True)
+    for (handle, code), answer in zip(calls, answers, strict=True):
+        expected = f"job {handle.job}, asked for in one of {len(calls)} calls at once, to have ended with {code}"
+        if isinstance(answer, BaseException):
+            raise CheckFailed(expected, f"status raised {shown(answer)}") from answer
+        context.expect(answer[0].exit_code == code, expected=expected, observed=living(answer[0]))
+
+
+@clause(
+    "IC-STATUS-12",
+    title="Polling changes nothing.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-SUBMIT-03"),
+    seconds=120,
+    look_at=(
+        "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
+        "first to ask gets the answer, the second nothing."
+    ),
+)
+async def check_polling(context: Context) -> None:
+    """Poll one of two copies often and at once, and see both end as they should."""
+    async with context.opened() as backend:
+        for copy, status in enumerate(await _often_polled(context, backend)):
+            context.expect(
+                status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
+                expected="both copies to end with 3, the one that was polled and the other",
+                observed=f"copy {copy} {'was polled and' if copy == 0 else 'was not polled and'} ended {living(status)}",
+            )
+
+
+async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus]:
+    """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
+    told: list[JobStatus] = []
+    for seconds in tries(context):
+        handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=2)
+        polled = [await stood(context, backend, handles[:1])]
+        patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
+        for number in range(8):
+            if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- twice in any case
+                polled += await asyncio.gather(*(stood(context, backend, handles[:1]) for _ in range(4)))
+        await finished(context, backend, handles, within=seconds + 30)
+        told = await stood(context, backend, handles)
+        if not polled[-1][0].state.final or any(status.exit_code != 3 for status in told):  # noqa: PLR2004 -- the payload's own
+            break
+    return told
+
+
+@clause(
+    "IC-STATUS-13",
+    title="What cannot start ends FAILED.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-SUBMIT-10"),
+    look_at=(
+        "A launch that fails after the resource accepted the job, and leaves no exit code: it must not stay QUEUED for "
+        "ever, and not be DONE. A program that is not on PATH is 127 from a shell."
+    ),
+)
+async def check_cannot_start(context: Context) -> None:
+    """Submit a program that is nowhere on PATH, and a script whose interpreter is nowhere."""
+    script = context.tmp / "script"
+    script.write_text("#!/intercede/no/such/interpreter\n", "utf-8")
+    async with context.opened() as backend:
+        for executable in (f"intercede-no-such-{context.token()}", script):
+            spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")
+            try:
+                submission = await submitted(context, backend, spec)
+            except UnsupportedSpecError:
+                continue  # it looked beforehand
+            for status in (await finished(context, backend, list(submission.handles.values()))).values():
+                expected = "FAILED for a program that is not there"
+                context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-14",
+    title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
+    level=SHOULD,
+    depends=("IC-STATUS-05", "IC-STATUS-07", "IC-STATUS-09", "IC-SUBMIT-06"),
+    look_at=(
+        "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
+        "accounting only. A job that handles the signal and exits with a code had its time all the same. Ignoring the "
+        "request is fine; ending the job without saying why is not."
+    ),
+)
+async def check_wall_time(context: Context) -> None:
+    """Ask for a second and take longer, with and without a handler. A job that comes to its end was simply not limited."""
+    endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
+    spec = context.sh(f"{HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
+    copies = [
+        CopyVars(environment={"IC_CODE": "" if code is None else f"{code}", "IC_SECONDS": seconds})
+        for code, seconds in endings
+    ]
+    async with context.opened() as backend:
+        try:
+            statuses = await ended(context, backend, spec, copies)
+        except UnsupportedSpecError:
+            return
+        for (code, seconds), status in zip(endings, statuses, strict=True):
+            limited = (
+                status.state is JobState.FAILED and status.reason == "timeout" and status.exit_code in {None, code}
+            )
+            late = " after a second" if seconds else ""
+            handler = "without a handler" if code is None else f"whose handler exits with {code}{late}"
+            expected = f"FAILED (timeout) for a job {handler}, or its own end where limits are not honoured"
+            context.expect(limited or status.exit_code == _UNLIMITED, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-15",
+    title="States go forward only: QUEUED or HELD, then RUNNING, then a final one.",
+    level=SHOULD,
+    depends=("IC-STATUS-09", "IC-STATUS-10"),
+    seconds=180,
+    look_at=(
+        "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues requeue, "
+        "so this is no MUST; but a job that starts once should be seen to start once."
+    ),
+)
+async def check_forward(context: Context) -> None:
+    """Watch jobs that take longer and longer, until one was seen RUNNING several times."""
+    history = await _history(context, 0)
+    ranks = [_ORDER.get(status.state, 2) for status in history]
+    told = " -> ".join(living(status) for status in history)
+    context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
+
+
+@clause(
+    "IC-STATUS-16",
+    title="A handle of another resource is told as foreign.",
+    level=MUST,
+    depends=("IC-STATUS-03",),
+    look_at=(
+        "Compare `handle.resource` with your own before anything is asked, and tell UNKNOWN with the reason `foreign`. "
+        "`lost` would say that a job of yours is gone, and have its caller submit it again."
+    ),
+)
+async def check_foreign_is_told(context: Context) -> None:
+    """Ask for a job's name at another resource."""
+    async with context.opened() as backend:
+        (handle,) = await started(context, backend, context.sh("exit 0"))
+        elsewhere, *_ = foreign(context, handle)
+        (status,) = await stood(context, backend, [elsewhere])
+        told = status.state is JobState.UNKNOWN and status.reason == "foreign"
+        expected = "UNKNOWN (reason=foreign) for a handle of another resource"
+        context.expect(told, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-17",
+    title="A job that signals its own process group, and goes on, ends by its exit code.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-SUBMIT-06"),
+    look_at=(
+        "A wrapper in the payload's process group that dies of the signal, and takes the exit code with it; or one that "
+        "takes the signal for a kill. Scripts end their children by `kill 0`. Catch what can be caught, and ask the resource."
+    ),
+)
+async def check_own_signal(context: Context) -> None:
+    """Let jobs send TERM to their own group, survive it, and exit with 0 and with 3."""
+    codes = (0, 3)
+    payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
+    async with context.opened() as backend:
+        told = await ended(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        for code, status in zip(codes, told, strict=True):
+            state = JobState.FAILED if code else JobState.DONE
+            right = status.state is state and status.exit_code == code
+            expected = f"{state} with exit_code {code} for a job that sent TERM to its own group, and exits with {code}"
+            context.expect(right, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-STATUS-18",
+    title="A job that is told to have had its time is over.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-STATUS-09", "IC-SUBMIT-04"),
+    seconds=150,
+    look_at=(
+        "FAILED (timeout) told because the time has passed, or because TERM was sent, while the process lives: it may ignore "
+        "the signal, and goes on beside whatever is started in its place. Send KILL after a grace, and tell the end when it "
+        "has ended; until then the job is RUNNING."
+    ),
+)
+async def check_timeout_is_over(context: Context) -> None:
+    """Ask for a second, ignore signals for eight; as soon as it is told that it had its time, let another job look for it."""
+    expected = "the process of a job that is told to have had its time to be gone"
+    await _expect_over(context, f"{DEAF}count 8; exit {_UNLIMITED}", 1, expected)
+
+
+async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
+    """Ask for so many seconds for a script with a word; where it is told that it had its time, let another job look for the word."""
+    word = context.token()
+    async with context.opened() as backend:
+        try:
+            (handle,) = await started(context, backend, context.sh(script, word, resources={"wall_time_s": seconds}))
+        except UnsupportedSpecError:
+            return
+        status = (await finished(context, backend, [handle], within=60))[handle]
+        if status.reason == "timeout":
+            await expect_none_left(context, backend, word, expected)
+
+
+@clause(
+    "IC-STATUS-19",
+    title="All that a job started ends when it had its time, in whatever process group or session.",
+    level=SHOULD,
+    depends=("IC-STATUS-18",),
+    seconds=150,
+    look_at=(
+        "A limit that ends one process or one process group: `timeout` makes a group of its own, so do shells with job "
+        "control, and setsid makes a session. Do what a kill does: end a cgroup, or look for descendants by parent, group "
+        "and session, again and again until none is left."
+    ),
+)
+async def check_leavers_had_their_time(context: Context) -> None:
+    """Ask for two seconds, and take longer, with children that left the process group and the session; let another job look for them."""
+    expected = "all that a job started to be gone when it is told to have had its time"
+    await _expect_over(context, f"{LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -1,0 +1,643 @@
+"""IC-SUBMIT: what a payload gets to see, and what submitting promises to its caller."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import SecretBytes
+
+from intercede.contract.backend import JobBackend
+from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
+from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.backend.answers import (
+    by_copies,
+    ended,
+    fetched,
+    finished,
+    holds,
+    living,
+    read,
+    seen,
+    started,
+    submitted,
+    told_handles,
+    written,
+)
+from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, logged, text_of, watched
+from intercede.testing.clauses.shared.children import NEST
+from intercede.testing.clauses.shared.payloads import (
+    AWKWARD,
+    HEX,
+    arguments_are,
+    file_is,
+    hexadecimal,
+    nap,
+    tries,
+    variables_are,
+)
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_LOOKS, _SUBMISSIONS = 3, 4
+"""How often processes have to have been looked at, and in how many submissions at most."""
+
+
+@clause(
+    "IC-SUBMIT-01",
+    title="Submitting N copies answers for copy 0 to N - 1, each with a handle or a failure.",
+    level=MUST,
+    depends=("IC-SHAPE-02",),
+    look_at=(
+        "The keys of Submission.handles and .failures: copy indices from 0, whatever the resource counts from. A copy "
+        "that the resource refused belongs into `failures`, it must not be left out. Where submitting raises, beneath a "
+        "transport: argv must arrive as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and "
+        "stdout be streamed as they are."
+    ),
+)
+async def check_indices(context: Context) -> None:
+    """Submit three copies, and one."""
+    async with context.opened() as backend:
+        for copies in (3, 1):
+            submission = await submitted(context, backend, context.sh("exit 0"), copies)
+            told = sorted([*submission.handles, *submission.failures])
+            context.expect(
+                told == list(range(copies)),
+                expected=f"handles and failures for {list(range(copies))} of {copies} copies",
+                observed=f"handles for {sorted(submission.handles)}, failures for {sorted(submission.failures)}",
+            )
+
+
+@clause(
+    "IC-SUBMIT-02",
+    title="Handles are unique, within a submission and across submissions.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    jobs=6,
+    look_at=(
+        "What `job` is made of: the copy's index alone, a counter that starts again, a time in seconds, the pid of a "
+        "process that ended. Take the resource's own id, or a random one."
+    ),
+)
+async def check_unique(context: Context) -> None:
+    """Submit two copies twice, the second time through another instance."""
+    handles: list[JobHandle] = []
+    for _ in range(2):
+        async with context.opened() as backend:
+            handles += await started(context, backend, context.sh("exit 0"), copies=2)
+            handles += await started(context, backend, context.sh("exit 0"))
+    context.expect(
+        len(set(handles)) == len(handles),
+        expected=f"{len(handles)} different handles for {len(handles)} jobs",
+        observed=[handle.job for handle in handles],
+    )
+
+
+@clause(
+    "IC-SUBMIT-03",
+    title="Submitting does not wait for the job.",
+    level=MUST,
+    depends=("IC-SUBMIT-01",),
+    seconds=120,
+    look_at=(
+        "A submit that awaits the process or polls until the job has started or ended. Whoever submits ten thousand "
+        "jobs wants their handles now, and asks for their states later."
+    ),
+)
+async def check_submit_does_not_wait(context: Context) -> None:
+    """Submit payloads that take longer and longer, until submitting takes less than the payload."""
+    took = 0.0
+    async with context.opened() as backend:
+        for seconds in tries(context):
+            began = time.monotonic()
+            await started(context, backend, context.sh(nap(seconds)))
+            took = time.monotonic() - began
+            if took < seconds:
+                return
+    raise CheckFailed(
+        f"submit to return before payloads of {tries(context)} seconds end", f"it took {took:.1f} s for the last"
+    )
+
+
+@clause(
+    "IC-SUBMIT-04",
+    title="Arguments arrive byte for byte.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "Every shell, template or description language on the way: each needs its own quoting. Single quotes protect "
+        "everything in sh but the single quote itself. `$(...)` eats trailing newlines; `echo` reads backslashes and "
+        "`-n`; joining with blanks loses the empty argument."
+    ),
+)
+async def check_arguments(context: Context) -> None:
+    """Let the payload compare each argument, in hexadecimal, with what it should be."""
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh(arguments_are(AWKWARD), *AWKWARD),
+            expected=f"{len(AWKWARD)} awkward arguments to arrive byte for byte",
+            codes=lambda code: _awkward("argument", code),
+        )
+
+
+def _awkward(what: str, code: int) -> str:
+    if code == 9:  # noqa: PLR2004 -- the script's own, as below
+        return "there are more or fewer of them"
+    if not 0 <= code - 10 < len(AWKWARD):
+        return "none of its own codes, so the script itself did not arrive or could not run"
+    return f"{what} {code - 10}, {shown(AWKWARD[code - 10])}, arrived changed or not at all"
+
+
+@clause(
+    "IC-SUBMIT-05",
+    title="Environment values arrive byte for byte.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "The same as for arguments: quoting for each language on the way. `env` output and `export -p` files are lines, "
+        "and a value may hold a newline. Lists separated by commas or semicolons break at a value that holds one."
+    ),
+)
+async def check_environment(context: Context) -> None:
+    """Let the payload compare each variable, in hexadecimal, with what it should be."""
+    names = [f"IC_V{index}" for index in range(len(AWKWARD))]
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh(variables_are(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
+            expected=f"{len(AWKWARD)} variables with awkward values to arrive byte for byte",
+            codes=lambda code: _awkward("variable", code),
+        )
+
+
+_ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in range(12))
+"""So irregular that a shift, a reversal and the order of 0, 1, 10, 11, 2 all show."""
+
+
+@clause(
+    "IC-SUBMIT-06",
+    title="Copy i gets the variables of copies[i], which win over the specification's.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-STATUS-11", "IC-SUBMIT-02"),
+    jobs=12,
+    look_at=(
+        "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
+        "start at 1. The order in which the two environments are applied: the copy's come last. If each copy got its own, "
+        "status looks at another copy than the handle names."
+    ),
+)
+async def check_variables_of_copies(context: Context) -> None:
+    """Tell each of twelve copies how to end, and see that it is that one which ends so."""
+    copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
+    script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
+    spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
+    async with context.opened() as backend:
+        statuses = await ended(context, backend, spec, copies)
+    wrong = [
+        (index, f"told to exit {_ENDINGS[index]}, ended {living(status)}{_why_so(status.exit_code)}")
+        for index, status in enumerate(statuses)
+        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # what code is told is for IC-STATUS-06
+    ]
+    context.expect(not wrong, expected="each copy to end as its own variable says", observed=by_copies(wrong))
+
+
+def _why_so(code: int | None) -> str:
+    """Put into words what a copy's exit code gives away about the variables that it got."""
+    meaning = {
+        10: "the specification's IC_ALL is not there",
+        11: "there is no IC_END",
+        12: "the specification's IC_END won over the copy's",
+        **{ending: f"copy {index} was told to" for index, ending in enumerate(_ENDINGS) if ending},
+    }
+    return f": {meaning[code]}" if code in meaning else ""
+
+
+@clause(
+    "IC-SUBMIT-07",
+    title="Secrets arrive in their copy's working directory with the exact bytes and mode 0600, and in no other copy.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-06"),
+    look_at=(
+        "Binary content on the way: NUL, bytes that are no UTF-8, a trailing newline. The mode, which a umask, tar or a "
+        "copy may widen: create the file with 0600. Secrets that are staged with what all copies share."
+    ),
+)
+async def check_secrets(context: Context) -> None:
+    """Let each of three copies look at its own secret, and for the others'."""
+    contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
+    copies = [
+        CopyVars(
+            environment={"IC_MINE": f"secret-{index}", "IC_HEX": hexadecimal(content)},
+            secrets={f"secret-{index}": SecretBytes(content)},
+        )
+        for index, content in enumerate(contents)
+    ]
+    script = (
+        f'{HEX}[ -f "$IC_MINE" ] || exit 10\n'
+        '[ "$(hex < "$IC_MINE")" = "$IC_HEX" ] || exit 11\n'
+        'ls -ld "$IC_MINE"; case $(ls -ld "$IC_MINE") in -rw-------*) ;; *) exit 12 ;; esac\n'
+        'for each in secret-*; do [ "$each" = "$IC_MINE" ] || exit 13; done\n'
+    )
+    meaning = {
+        10: "its secret is not in its working directory",
+        11: "its secret's bytes are others",
+        12: "its secret's mode is not 0600 (see what `ls` wrote)",
+        13: "another copy's secret lies there too",
+    }
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh(script),
+            copies,
+            expected="each copy to find its own secret, exact, with mode 0600, and no other",
+            codes=meaning.get,
+        )
+
+
+@clause(
+    "IC-SUBMIT-08",
+    title="A secret is in no environment, argument list, handle, status, error or log record.",
+    level=MUST,
+    alone=True,
+    depends=("IC-SUBMIT-07", "IC-SUBMIT-14"),
+    look_at=(
+        "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of any process: every "
+        "user of a machine can read its argument lists. `get_secret_value()` belongs where the bytes are written, and "
+        "into no message, log call or repr."
+    ),
+)
+async def check_secrecy(context: Context) -> None:
+    """Submit with a secret, fail with one, and look for it on both sides."""
+    secret = f"{context.token()}{context.token()}"
+    copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
+    async with context.opened() as backend:
+        with logged() as records:
+            async with watched(secret.encode()) as watch:
+                handles = await started(context, backend, context.sh(LOOK), copies)
+                while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
+                    handles += await started(context, backend, context.sh(LOOK), copies)
+                last = await finished(context, backend, handles)
+            refused = _refused(context).items()
+            errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
+    told = {
+        "a handle": [repr(handle) + written(handle) for handle in handles],
+        "a status": [repr(status) + status.model_dump_json() for status in last.values()],
+        **{f"an error, that for {what}": [text] for what, text in errors.items()},
+        **{f"a log record {where}": texts for where, texts in records.items()},
+    }
+    leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
+    context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it stands {'; '.join(leaks)}")
+    for status in last.values():
+        observed = f"the payload says: {SEEN.get(status.exit_code or 0, living(status))}"
+        context.expect(status.state is JobState.DONE, expected="the secret to be seen nowhere there", observed=observed)
+
+
+def _refused(context: Context) -> dict[str, dict[str, object]]:
+    """Return what makes a submission fail: as a wrong request, and as an unsupported one."""
+    return {
+        "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
+        "an image that cannot be": {"container": {"image": "intercede.invalid/none"}},
+    }
+
+
+async def _error(context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]) -> str:
+    try:
+        await submitted(context, backend, context.sh("exit 0", **fields), copies)
+    except IntercedeError as error:
+        return text_of(error)
+    return ""
+
+
+@clause(
+    "IC-SUBMIT-09",
+    title="Inputs arrive under their names, in sub-directories too, byte for byte, empty and large.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "Text mode or an encoding on the way. Names that are flattened to their last part. Empty files that are taken "
+        "for missing ones. A buffer's size at which large files end."
+    ),
+)
+async def check_inputs(context: Context) -> None:
+    """Stage four files, and let the payload compare them."""
+    unit, size = bytes(range(0xF8, 0x100)) + b"\x00\r\n\x1a'$\\ ", 1 << 20
+    contents = {
+        "bytes": bytes(range(256)),
+        "data/deep/with blank.txt": b"no newline at the end",
+        "empty": b"",
+        "large": unit * (size // len(unit)),
+    }
+    # od writes a `*` for lines that are the same, so the large file's content is as short as its size is long.
+    script = (
+        HEX
+        + file_is("bytes", contents["bytes"], 10)
+        + file_is("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
+        + "[ -f empty ] && [ ! -s empty ] || exit 12\n"
+        + f'[ "$(wc -c < large)" -eq {size} ] || exit 13\n'
+        + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{hexadecimal(unit)}*' ] || exit 14\n"
+    )
+    meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
+    inputs = [{"name": name, "source": _file(context, content)} for name, content in contents.items()]
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh(script, inputs=inputs),
+            expected="every input to arrive under its name, byte for byte",
+            codes=lambda code: f"{meaning.get(code, 'the script itself')!r} is missing or differs",
+        )
+
+
+def _file(context: Context, content: bytes, mode: int = 0o644) -> Path:
+    """Write a local file with a name that has nothing to do with the one that it gets there."""
+    path = context.tmp / context.token()
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@clause(
+    "IC-SUBMIT-10",
+    title="A local executable of mode 0644 runs, with its shebang, or by sh where it has none.",
+    level=MUST,
+    depends=("IC-STATUS-06",),
+    look_at=(
+        "The mode of the staged file: set it, whatever it was here. A string with a slash is a local file as a Path is. "
+        "What runs a file without a shebang must fall back to sh; what runs one that has a shebang must not bypass it."
+    ),
+)
+async def check_executables(context: Context) -> None:
+    """Run two scripts that end with 7 only where they are run as they should be."""
+    with_shebang = _file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
+    without = _file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
+    async with context.opened() as backend:
+        for what, executable in (("with the shebang /bin/sh -e", with_shebang), ("without a shebang", str(without))):
+            spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.token()}")
+            status, *_ = await ended(context, backend, spec)
+            context.expect(
+                status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
+                expected=f"a file of mode 0644 {what} to run and end with 7",
+                observed=f"{living(status)}; 8 is for a wrong argument, 9 for a shebang that was bypassed",
+            )
+
+
+@clause(
+    "IC-SUBMIT-11",
+    title="The caller's files may be deleted once submit has returned.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SUBMIT-10"),
+    look_at=(
+        "Staging that goes on after submit returned, a link or a mount in place of a copy, a path that the job opens "
+        "when it starts. Read everything before returning."
+    ),
+)
+async def check_files_may_go(context: Context) -> None:
+    """Submit a script and an input, and delete both at once."""
+    source = _file(context, b"here\n")
+    # Where the payload can see the caller's file, it waits until that is gone; not for ever.
+    waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
+    script = _file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
+    fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
+    spec = context.sh("", **fields)
+    async with context.opened() as backend:
+        handles = await started(context, backend, spec)
+        script.unlink()
+        source.unlink()
+        status = (await finished(context, backend, handles))[handles[0]]
+        expected = "a job whose local files were deleted after submit to end DONE"
+        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+
+
+@clause(
+    "IC-SUBMIT-12",
+    title="Each copy has a working directory of its own.",
+    level=MUST,
+    depends=("IC-SUBMIT-06",),
+    look_at=(
+        "Copies that run where the submission's files lie. Make a directory for each, and put what all share there by "
+        "link or copy."
+    ),
+)
+async def check_working_directories(context: Context) -> None:
+    """Let each of three copies leave a file and count those it sees."""
+    copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
+    # Whether they run in a row or side by side, the last to write sees them all.
+    script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh(script),
+            copies,
+            expected="each copy to see the files of no other",
+            codes={10: "files of other copies lie in its directory"}.get,
+        )
+
+
+@clause(
+    "IC-SUBMIT-13",
+    title="What the backend cannot do is refused with UnsupportedSpecError, or never DONE, and nothing is started.",
+    level=MUST,
+    depends=("IC-STATUS-05", "IC-SHAPE-04", "IC-FIND-01"),
+    look_at=(
+        "Fields of the specification that are read nowhere: container, queue, the destination of an output, the URL of an "
+        "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
+        "out weeks later."
+    ),
+)
+async def check_unsupported(context: Context) -> None:
+    """Ask for an image and a queue that cannot be, and for transfers of a scheme that nobody knows."""
+    nowhere = f"intercede-{context.token()}://nowhere.invalid/file"
+    impossible: dict[str, dict[str, object]] = {
+        "an image that cannot be": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
+        "an output to a scheme that nobody knows": {"outputs": {"members": [{"pattern": "x", "destination": nowhere}]}},
+        "an input from a scheme that nobody knows": {"inputs": [{"name": "x", "source": nowhere}]},
+        "a queue that cannot be": {"resources": {"queue": f"intercede-{context.token()}"}},
+    }
+    async with context.opened() as backend:
+        for what, fields in impossible.items():
+            await _expect_refused(context, backend, context.sh(": > x", **fields), what)
+
+
+async def _expect_refused(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
+    expected = f"{what} to be refused with UnsupportedSpecError, or not to end DONE"
+    try:
+        submission = await submitted(context, backend, spec)
+    except UnsupportedSpecError:
+        await _expect_nothing_started(context, backend, spec, what)
+    except ResourceError:
+        pass  # the resource itself refused
+    else:
+        for handle in submission.handles.values():
+            # It may wait for ever for what will never be there, which is no success either.
+            status = await seen(context, backend, handle, JobState.HELD, within=5, patient=False)
+            context.expect(status.state is not JobState.DONE, expected=expected, observed=living(status))
+
+
+async def _expect_nothing_started(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
+    """Nothing bears the tag, where tags can be found."""
+    if "find" in context.capabilities and spec.tag is not None:
+        found = await context.find(backend, spec.tag)
+        context.expect(not found, expected=f"nothing to be started, since {what} was refused", observed=found)
+
+
+@clause(
+    "IC-SUBMIT-14",
+    title="Fewer than one copy, an empty sequence and a missing local file raise InvalidSpecError.",
+    level=MUST,
+    depends=("IC-SUBMIT-01", "IC-SHAPE-04", "IC-FIND-01"),
+    look_at=(
+        "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
+        "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
+    ),
+)
+async def check_invalid(context: Context) -> None:
+    """Submit what nobody could run."""
+    missing = context.tmp / "no-such-file"
+    wrong: Sequence[tuple[str, SubmissionSpec, int | Sequence[CopyVars]]] = (
+        ("0 copies", context.sh("exit 0"), 0),
+        ("-1 copies", context.sh("exit 0"), -1),
+        ("an empty sequence of copies", context.sh("exit 0"), []),
+        ("a missing input", context.sh("exit 0", inputs=[{"name": "x", "source": missing}]), 1),
+        ("a missing executable", SubmissionSpec(executable=missing, tag=f"ic-{context.token()}"), 1),
+    )
+    async with context.opened() as backend:
+        for what, spec, copies in wrong:
+            try:
+                answer: object = await submitted(context, backend, spec, copies)
+            except InvalidSpecError:
+                await _expect_nothing_started(context, backend, spec, what)
+                continue
+            except CheckFailed:
+                raise
+            except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+                answer = error
+            raise CheckFailed(f"InvalidSpecError for {what}", f"{shown(answer)}")
+
+
+@clause(
+    "IC-SUBMIT-15",
+    title="Concurrent submissions each get their own jobs.",
+    level=MUST,
+    depends=("IC-STATUS-06", "IC-STATUS-11", "IC-LIFE-10"),
+    jobs=10,
+    look_at=(
+        "State on the instance that a submit writes and reads again after an await: a current directory, a last id, a "
+        "temporary file of a fixed name. Keep it in local variables."
+    ),
+)
+async def check_concurrent_submissions(context: Context) -> None:
+    """Submit five payloads with different endings at once."""
+    codes = range(3, 8)
+    async with context.opened() as backend:
+        submitted = (started(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
+        handles = await asyncio.gather(*submitted)
+        statuses = await finished(context, backend, [handle for each in handles for handle in each])
+        for code, each in zip(codes, handles, strict=True):
+            told = [statuses[handle].exit_code for handle in each]
+            context.expect(
+                told == [code, code],
+                expected=f"both copies of the submission whose payload exits {code} to tell so",
+                observed=f"they told {told}",
+            )
+
+
+@clause(
+    "IC-SUBMIT-16",
+    title="A payload's stdin is empty.",
+    level=MUST,
+    depends=("IC-STATUS-05",),
+    look_at=(
+        "A stdin that is inherited from what starts the payload: a script that is fed to a shell loses its next lines to "
+        "a payload that reads, and a terminal or a socket never ends. Redirect it from /dev/null."
+    ),
+)
+async def check_stdin(context: Context) -> None:
+    """Let a payload read all that there is."""
+    async with context.opened() as backend:
+        await holds(
+            context,
+            backend,
+            context.sh('[ -z "$(cat)" ] || exit 10'),
+            expected="a payload that reads its stdin to the end to find nothing there",
+            codes={10: "there is something to read"}.get,
+        )
+
+
+@clause(
+    "IC-SUBMIT-17",
+    title="What is submitted from inside of a job has none of that job's own variables.",
+    level=SHOULD,
+    capability="output",
+    depends=("IC-SUBMIT-05", "IC-OUTPUT-03", "IC-HANDLE-05"),
+    seconds=90,
+    look_at=(
+        "The environment that submitting hands on, or that the resource's own commands read: inside of a job it holds what "
+        "the resource set for that one. With an `SLURM_MEM_PER_CPU` of another job srun fails; with another's number a copy "
+        "takes itself for that. Take away what the resource sets for a job before anything is submitted, and set anew what "
+        "is this job's. How the resource is reached and who pays may stay."
+    ),
+)
+async def check_nested(context: Context) -> None:
+    """Let two jobs show their variables; submit another one with those that only the first has, and look for them there."""
+    async with context.opened() as backend:
+        outer = await _variables_of(context, backend, await _start_outer(context, backend))
+        other = await _variables_of(context, backend, await started(context, backend, _showing(context)))
+        own = {name: value for name, value in outer.items() if other.get(name) != value}
+        if not own:
+            return
+        inner = await _variables_of(context, backend, await _start_inside(context, own))
+        same = {name for name in own if inner.get(name) == own[name]}
+        if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
+            again = await _variables_of(context, backend, await started(context, backend, _showing(context)))
+            same -= {name for name in same if again.get(name) == own[name]}
+    expected = "a job that is submitted from inside of another to have none of the variables that only that one has"
+    context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
+
+
+def _showing(context: Context, **fields: object) -> SubmissionSpec:
+    """Describe a job that writes the name of its machine and its variables to a file: what is in stdout, a finding shows."""
+    return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
+
+
+async def _variables_of(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
+    """Return what a job tells of its variables, but for what names a place or a machine, and for those of pytest.
+
+    A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
+    """
+    await finished(context, backend, handles)
+    (output,) = await fetched(context, backend, handles)
+    lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
+    context.expect(lines, expected="what `uname -n` and `env` write to be in a file", observed="nothing")
+    pairs = [line.partition("=") for line in lines[1:]]
+    return {
+        name: value
+        for name, _, value in pairs
+        if value and name.isidentifier() and not name.startswith("PYTEST_")
+        if not value.startswith("/") and lines[0] not in value
+    }
+
+
+async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
+    """Start a job that asks for more than others, unless that cannot be had."""
+    try:
+        return await started(context, backend, _showing(context, resources={"memory_mb": 256, "wall_time_s": 600}))
+    except (UnsupportedSpecError, ResourceError):
+        return await started(context, backend, _showing(context))
+
+
+async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
+    """Start a job from a process that has these variables. They may be secret, so they are in no argument."""
+    file = context.tmp / "variables.json"
+    file.write_text(json.dumps(variables), "utf-8")
+    spec = _showing(context).model_dump_json()
+    told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
+    handles = told_handles([told])
+    context.remember(handles)
+    return handles

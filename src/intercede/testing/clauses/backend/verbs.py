@@ -1,0 +1,94 @@
+"""The contract's verbs, each with arguments that do no harm: what the clauses about every verb call."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import isawaitable
+from types import MappingProxyType
+
+from intercede.contract.backend import Capability, JobBackend
+from intercede.contract.errors import NotOpenError
+from intercede.contract.job import JobHandle, Submission
+from intercede.testing.isolation.timeouts import TookTooLong, within
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+__all__ = ["OPTIONAL", "Verb", "asked", "claimed", "expect_not_open", "harmless", "method"]
+
+Verb = Callable[..., object]
+
+OPTIONAL: Mapping[str, Capability] = MappingProxyType(
+    {
+        "fetch_output": "output",
+        "kill": "kill",
+        "purge": "purge",
+        "counts": "load",
+        "find": "find",
+        "diagnostics": "diagnostics",
+    }
+)
+"""The verb of each capability, in an order in which each still finds something to do."""
+_SECONDS = 20.0
+
+
+def claimed(context: Context) -> list[str]:
+    """Name the essential verbs, and those of every capability that the subject claims."""
+    optional = [verb for verb, capability in OPTIONAL.items() if capability in context.capabilities]
+    return ["submit", "status", *optional]
+
+
+def harmless(context: Context, verb: str, handles: Sequence[JobHandle] = ()) -> dict[str, object]:
+    """Make arguments for a verb, by name and in order. A submitted payload ends at once."""
+    if verb == "submit":
+        spec = context.sh("exit 0")
+        context.tags[str(spec.tag)] = None  # so that what a cancelled one started is found and purged
+        return {"spec": spec, "copies": 1}
+    if verb == "find":
+        return {"tag": context.token()}
+    if verb == "counts":
+        return {}
+    asked_of: dict[str, object] = {"handles": list(handles)}
+    return asked_of | {"dest": context.tmp / context.token()} if verb == "fetch_output" else asked_of
+
+
+def method(backend: JobBackend, verb: str) -> Verb:
+    """Return a verb of a backend.
+
+    Raises:
+        CheckFailed: There is nothing by that name that could be called.
+    """
+    found: object = getattr(backend, verb, None)
+    if not callable(found):
+        raise CheckFailed(f"a method {verb}", f"{verb} is {shown(found)}")
+    return found
+
+
+async def asked(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
+    """Await a verb with harmless arguments, in bounded time. What it starts is remembered.
+
+    Raises:
+        CheckFailed: It cannot be awaited, or does not end.
+    """
+    answer = method(backend, verb)(*harmless(context, verb, handles).values())
+    if not isawaitable(answer):
+        raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
+    try:
+        told = await within(_SECONDS * context.scale, answer)
+    except TookTooLong as late:
+        raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", f"{verb} {late}") from late
+    if isinstance(told, Submission):
+        context.remember(told.handles.values())
+    return told
+
+
+async def expect_not_open(context: Context, backend: JobBackend, when: str) -> None:
+    """Expect every claimed verb to raise NotOpenError, with an empty list as with anything else."""
+    for verb in claimed(context):
+        try:
+            answer = await asked(context, backend, verb)
+        except NotOpenError:
+            continue
+        except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+            answer = error
+        raise CheckFailed(f"{verb} {when} to raise NotOpenError", f"{_outcome(answer)}")
+
+
+def _outcome(answer: object) -> str:
+    return f"it raised {shown(answer)}" if isinstance(answer, Exception) else f"it answered {shown(answer)}"

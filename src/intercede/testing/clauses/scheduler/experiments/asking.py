@@ -1,0 +1,222 @@
+"""Ask a scheduler, and see that it answers in the contract's types, or raises one of the contract's errors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar, cast
+
+from intercede.batch.api import api_of
+from intercede.contract.errors import (
+    IntercedeError,
+    LimitError,
+    PluginContractError,
+    SchedulerError,
+    UnsupportedSpecError,
+)
+from intercede.contract.job import CopyFailure, JobStatus, OpOutcome
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
+from intercede.testing.clauses.scheduler.recordings import (
+    KillRecording,
+    ListRecording,
+    Raises,
+    Recording,
+    StatusRecording,
+    SubmitRecording,
+    recorded,
+)
+from intercede.testing.model.calls import class_of
+from intercede.testing.run.context import CheckFailed, shown
+
+__all__ = [
+    "STAMP",
+    "answer",
+    "answered",
+    "api_for",
+    "batch",
+    "expect",
+    "made",
+    "parse",
+    "question",
+    "questions",
+    "result",
+    "script",
+    "told",
+]
+
+STAMP = "a0123456789ab"
+_REFUSALS: Mapping[str, tuple[type[IntercedeError], ...]] = {
+    "submit_script": (UnsupportedSpecError,),
+    "parse_submit": (SchedulerError, LimitError),
+    "parse_status": (SchedulerError,),
+    "parse_kill": (SchedulerError,),
+    "parse_list": (SchedulerError,),
+}
+_R = TypeVar("_R", bound=Recording)
+
+
+def made(part: Callable[[], object]) -> Scheduler:
+    """Make the scheduler.
+
+    Raises:
+        CheckFailed: It cannot be made.
+    """
+    try:
+        return cast("Scheduler", part())
+    except BaseException as error:
+        raise CheckFailed("a scheduler that can be made", f"making it raised {_named(error)}") from error
+
+
+def api_for(scheduler: Scheduler) -> str:
+    """Return the functions that its fragments may call, as a backend writes them.
+
+    Raises:
+        CheckFailed: Its tool_environment is not what it must be.
+    """
+    try:
+        return api_of(scheduler)
+    except PluginContractError as error:
+        expected = "tool_environment, if there is one, to return a valid ToolEnvironment"
+        raise CheckFailed(expected, str(error)) from error
+
+
+def expect(condition: object, expected: str, observed: object) -> None:
+    """Fail unless the condition holds.
+
+    Raises:
+        CheckFailed: It does not.
+    """
+    if not condition:
+        raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
+
+
+def told(scheduler: Scheduler, method: str, *arguments: object) -> object:
+    """Call a method; return its answer, or the error that the contract has for it.
+
+    Raises:
+        CheckFailed: It raises anything else.
+    """
+    refusals = _REFUSALS.get(method, ())
+    try:
+        return getattr(scheduler, method)(*arguments)
+    except refusals as error:
+        return error
+    except BaseException as error:
+        errors = f" or raise {' or '.join(each.__name__ for each in refusals)}" if refusals else ""
+        asked = ", ".join(map(shown, arguments))
+        raise CheckFailed(
+            f"{method} to answer{errors}, and nothing else", f"{_named(error)} from {method}({asked})"
+        ) from error
+
+
+def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
+    """Ask for a fragment; None where it is refused.
+
+    Raises:
+        CheckFailed: What comes is no text, or none that a shell can be given.
+    """
+    text = told(scheduler, method, *arguments)
+    if isinstance(text, UnsupportedSpecError):
+        return None
+    if not isinstance(text, str) or not _is_script(text):
+        raise CheckFailed(f"text from {method}, that a shell can be given", shown(text))
+    return text
+
+
+def _is_script(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
+    """Ask what an answer means; what comes is of the contract's types, or the error that was raised.
+
+    Raises:
+        CheckFailed: It is neither.
+    """
+    value = told(scheduler, method, *arguments)
+    if isinstance(value, IntercedeError):
+        return value
+    wanted, plain = _TYPES[method]
+    try:
+        return plain(value)
+    except Exception as error:
+        observed = "it" if isinstance(error, _UnfitError) else f"{_named(error)} when it was read, of"
+        raise CheckFailed(f"{wanted} from {method}", f"{observed} {shown(value)}".removeprefix("it ")) from error
+
+
+def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
+    """Return the method that a recording is about, and the arguments that ask what it means."""
+    match recording:
+        case SubmitRecording():
+            return "parse_submit", (recording.batch, recording.result)
+        case StatusRecording() | KillRecording():
+            return f"parse_{recording.verb}", (recording.ids, recording.result)
+        case ListRecording():
+            return "parse_list", (recording.result,)
+
+
+def answer(scheduler: Scheduler, recording: Recording) -> object:
+    """Ask what a recorded answer means; as ``parse``."""
+    method, arguments = question(recording)
+    return parse(scheduler, method, *arguments)
+
+
+def answered(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
+    """Return the recordings of one kind that hold an answer, no error."""
+    mine = [each for each in recorded(scheduler) if isinstance(each, kind)]
+    return [each for each in mine if not isinstance(each.expected, Raises)]
+
+
+def _named(error: BaseException) -> str:
+    return f"{class_of(error)}: {shown(error)}"
+
+
+class _UnfitError(Exception):
+    """Not of the types that it should be of."""
+
+
+def _copied(key: type, value: type, found: object) -> dict[object, object]:
+    """Copy a mapping into one that does nothing of its own when it is looked at."""
+    if not isinstance(found, Mapping):
+        raise _UnfitError
+    copied = dict(cast("Mapping[object, object]", found).items())
+    if not all(isinstance(each, key) and isinstance(said, value) for each, said in copied.items()):
+        raise _UnfitError
+    return copied
+
+
+def _queued(found: object) -> Queued:
+    if not isinstance(found, Queued):
+        raise _UnfitError
+    ids, refused = _copied(int, str, found.ids), _copied(int, CopyFailure, found.refused)
+    return Queued.model_construct(ids=ids, refused=refused)
+
+
+_TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "parse_submit": ("a Queued", _queued),
+    "parse_status": ("a mapping of ids to JobStatus", partial(_copied, str, JobStatus)),
+    "parse_kill": ("a mapping of ids to OpOutcome", partial(_copied, str, OpOutcome)),
+    "parse_list": ("a mapping of copies to ids", partial(_copied, int, str)),
+}
+
+
+def batch(copies: int = 1, **resources: object) -> Batch:
+    """Return a submission."""
+    return Batch.model_validate({"stamp": STAMP, "copies": copies, "resources": resources})
+
+
+def result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:
+    """Return an answer of a fragment."""
+    return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr)
+
+
+def questions(ids: Sequence[str], answered: CommandResult, copies: int = 1) -> list[tuple[str, tuple[object, ...]]]:
+    """Return each parser with the arguments that ask what one answer means."""
+    return [
+        ("parse_submit", (batch(copies), answered)),
+        ("parse_status", (ids, answered)),
+        ("parse_kill", (ids, answered)),
+        ("parse_list", (answered,)),
+    ]

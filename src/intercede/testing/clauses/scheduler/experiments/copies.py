@@ -1,0 +1,41 @@
+"""Whether each copy of a submission is answered for, whatever the command said."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from intercede.contract.scheduler import Queued, Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answered, expect, made, parse
+from intercede.testing.clauses.scheduler.recordings import SubmitRecording
+from intercede.testing.run.context import shown
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Ask what recorded answers mean, as they are, of other numbers of copies, and with lines that are lost."""
+    scheduler = made(part)
+    for each in answered(scheduler, SubmitRecording):
+        for what, asked in _variants(each):
+            _expect_each_copy(scheduler, asked, what)
+
+
+def _variants(recording: SubmitRecording) -> Iterator[tuple[str, SubmitRecording]]:
+    yield "as it was recorded", recording
+    copies = recording.batch.copies
+    for number in {copies - 1, copies + 1, 7 * copies} - {0}:
+        batch = recording.batch.model_copy(update={"copies": number})
+        yield f"where {number} copies were asked for", recording.model_copy(update={"batch": batch})
+    lines = recording.stdout.splitlines(keepends=True)
+    for number in range(min(len(lines), 50)):
+        stdout = "".join([*lines[:number], *lines[number + 1 :]])
+        yield f"without its line {number + 1}", recording.model_copy(update={"stdout": stdout})
+
+
+def _expect_each_copy(scheduler: Scheduler, asked: SubmitRecording, what: str) -> None:
+    copies = asked.batch.copies
+    queued = parse(scheduler, "parse_submit", asked.batch, asked.result)
+    if not isinstance(queued, Queued):
+        return  # it says that it cannot be understood
+    told = f"for the answer {shown(asked.stdout)} {what}: {shown(queued)}"
+    expected = f"parse_submit to answer for each of {copies} copies once, or to raise SchedulerError"
+    expect(sorted([*queued.ids, *queued.refused]) == list(range(copies)), expected, told)
+    unique = len(set(queued.ids.values())) == len(queued.ids)
+    expect(unique, "each copy to have an id of its own, or parse_submit to raise SchedulerError", told)

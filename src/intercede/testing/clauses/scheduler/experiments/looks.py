@@ -1,0 +1,133 @@
+"""Whether a fragment looks whose number it is, before it ends a job or finds one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+from intercede.batch.api import Verb
+from intercede.contract.job import JobState, JobStatus
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import (
+    STAMP,
+    answered,
+    api_for,
+    batch,
+    expect,
+    made,
+    parse,
+    result,
+    script,
+)
+from intercede.testing.clauses.scheduler.experiments.marks import find_mark, find_number, list_submissions, swap_marks
+from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
+from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
+from intercede.testing.run.context import shown
+
+_MOST = 8
+"""Recordings that are tried: each takes some shells."""
+_LOOKING: tuple[Verb, ...] = ("status", "list")
+_LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+_Calls = list[list[str]]
+_Marks = Mapping[str, str]
+"""Id -> what tells it from another one with the same number."""
+
+
+def experiment(part: Callable[[], object], tmp: Path) -> None:
+    """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
+    scheduler = made(part)
+    texts = {name: script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
+    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
+    known = list_submissions(scheduler)
+    lives = filter(None, (_find_live(each, known) for each in answered(scheduler, StatusRecording)))
+    for live in islice(lives, _MOST):
+        _expect_asked_first(sandbox, texts, live, sorted(set(_list_answers(scheduler))))
+    for each in answered(scheduler, ListRecording)[:_MOST]:
+        _expect_by_name(sandbox, scheduler, each, known)
+
+
+def _find_live(recording: StatusRecording, known: Mapping[str, frozenset[str]]) -> _Marks:
+    """Return what has not ended, with its marks."""
+    told = cast("Mapping[str, JobStatus]", recording.expected)
+    live = [job for job in recording.ids if job in told and told[job].state in _LIVE]
+    return {job: mark for job in live if (mark := find_mark(job, known))}
+
+
+_FRAGMENTS: tuple[tuple[str, tuple[object, ...]], ...] = (
+    ("submit_script", (batch(3),)),
+    ("status_script", ()),
+    ("kill_script", ()),
+    ("list_script", (STAMP,)),
+)
+
+
+def _list_answers(scheduler: Scheduler) -> Iterator[str]:
+    for kind in (StatusRecording, KillRecording, ListRecording):
+        yield from (each.stdout for each in answered(scheduler, kind))
+
+
+def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks, listings: Sequence[str]) -> None:
+    """What differs with the names was chosen by them; what does not, and no look of status is, ends whoever has the number."""
+
+    def ending(listing: str) -> _Calls:
+        return sandbox.run("kill", texts["kill_script"], list(live), listing=listing)
+
+    theirs = {
+        each: swap_marks(each, set(live.values())) for each in listings if any(mark in each for mark in live.values())
+    }
+    blind: dict[str, _Calls] = {}
+    for own, other in theirs.items():
+        blind[other] = ending(other)
+        if ending(own) != blind[other]:
+            return
+    blind[""] = ending("")
+    looks = {
+        _strip_numbers(call)
+        for verb in _LOOKING
+        for listing in ("", *theirs)
+        for call in sandbox.run(verb, texts[f"{verb}_script"], list(live), listing=listing)
+    }
+    for listing, calls in blind.items():
+        for call in calls:
+            job = next((job for job, mark in live.items() if _uses_number(call, job, mark)), None)
+            told = (
+                f"its queue lists this number under another name, {shown(listing)}"
+                if listing
+                else "its queue lists no job"
+            )
+            expect(
+                job is None or _strip_numbers(call) in looks,
+                f"kill_script to end job {job} only if the queue lists it under its own name: its number may be another user's by now",
+                f"it runs {' '.join(call)!r}, though {told}",
+            )
+
+
+def _uses_number(call: Sequence[str], job: str, mark: str) -> bool:
+    number = find_number(job, mark)
+    return number is not None and any(number in _split(word) for word in call[1:]) and mark not in " ".join(call)
+
+
+def _split(word: str) -> list[str]:
+    return "".join(letter if letter.isalnum() else " " for letter in word).split()
+
+
+def _strip_numbers(call: Sequence[str]) -> tuple[str, ...]:
+    """Return what a call is without its numbers, so that looks at different jobs are the same."""
+    return tuple(word for word in call if not any(map(str.isdigit, word)))
+
+
+def _expect_by_name(
+    sandbox: Sandbox, scheduler: Scheduler, recording: ListRecording, known: Mapping[str, frozenset[str]]
+) -> None:
+    marks = {mark for job in known.get(recording.stamp, ()) if (mark := find_mark(job, known))}
+    text = script(scheduler, "list_script", recording.stamp) or ""
+    theirs = swap_marks(recording.stdout, marks)
+    if theirs == recording.stdout:
+        return
+    calls = sandbox.run("list", text, listing=theirs)
+    if any(recording.stamp in word for call in calls for word in call):
+        return  # the queue looks
+    found = parse(scheduler, "parse_list", result(sandbox.said))
+    jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
+    expected = f"list_script to find nothing of {recording.stamp} where the queue lists jobs of another name only"
+    expect(not jobs, expected, f"{shown(jobs)}, where the queue answers {shown(theirs)}")

@@ -1,0 +1,66 @@
+"""What of an id tells a job from another one that has the same number, since queues begin to count anew."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from intercede.contract.scheduler import Queued, Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answered
+from intercede.testing.clauses.scheduler.recordings import ListRecording, SubmitRecording
+
+__all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap_marks"]
+
+_WORD = re.compile(r"[A-Za-z0-9]+")
+_LONG, _LONG_NUMBER = 8, 10
+"""Of a word that nobody gives twice by chance, and of a number, such as seconds since 1970."""
+
+
+def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
+    """Return the ids that recordings tell of each submission, by its stamp."""
+    found: dict[str, set[str]] = {}
+    for each in answered(scheduler, SubmitRecording):
+        found.setdefault(each.batch.stamp, set()).update(cast("Queued", each.expected).ids.values())
+    for listing in answered(scheduler, ListRecording):
+        found.setdefault(listing.stamp, set()).update(cast("Mapping[int, str]", listing.expected).values())
+    return {stamp: frozenset(ids) for stamp, ids in found.items()}
+
+
+def find_mark(job: str, known: Mapping[str, frozenset[str]]) -> str | None:
+    """Return the submission's stamp, or a long word that no other submission's ids hold; None: it is a mere number."""
+    stamps = [stamp for stamp, ids in known.items() if stamp in job and (job in ids or not _is_known(job, known))]
+    others = {word for ids in known.values() if job not in ids for each in ids for word in _WORD.findall(each)}
+    words = [word for word in _WORD.findall(job) if _is_long(word) and word not in others]
+    return next(iter([*stamps, *words]), None)
+
+
+def _is_known(job: str, known: Mapping[str, frozenset[str]]) -> bool:
+    return any(job in ids for ids in known.values())
+
+
+def _is_long(word: str) -> bool:
+    return any(map(str.isdigit, word)) and len(word) >= (_LONG_NUMBER if word.isdigit() else _LONG)
+
+
+def find_number(job: str, mark: str) -> str | None:
+    """Return the number that the queue gave, which stands beside the mark; None: there is none."""
+    match = re.search("[0-9]+", job.replace(mark, ""))
+    return match and match[0]
+
+
+def make_another(mark: str) -> str:
+    """Return a mark of the same form: each letter and digit is the next one."""
+    return "".join(map(_next, mark))
+
+
+def swap_marks(text: str, marks: Iterable[str]) -> str:
+    """Return an answer in which other jobs have these numbers: each mark is another."""
+    for mark in sorted(set(marks)):
+        text = text.replace(mark, make_another(mark))
+    return text
+
+
+def _next(letter: str) -> str:
+    for first, last in ("az", "AZ", "09"):
+        if first <= letter <= last:
+            return first if letter == last else chr(ord(letter) + 1)
+    return letter

@@ -1,0 +1,64 @@
+"""Whether a job is known by more than a number, which the queue may give again."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from intercede.contract.job import JobState, JobStatus, OpOutcome
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, expect, made
+from intercede.testing.clauses.scheduler.experiments.marks import find_mark, list_submissions, swap_marks
+from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
+from intercede.testing.run.context import shown
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
+    scheduler = made(part)
+    known = list_submissions(scheduler)
+    for stamp, ids in known.items():
+        for job in sorted(ids):
+            expected = f"an id that holds more than a number, such as the submission's stamp: {job}@{stamp}"
+            expect(find_mark(job, known), expected, f"{job!r}, which another job has as soon as the queue counts anew")
+    abouts: list[StatusRecording | KillRecording] = [
+        *answered(scheduler, StatusRecording),
+        *answered(scheduler, KillRecording),
+    ]
+    for about in abouts:
+        _expect_named(scheduler, about, known)
+    for listing in answered(scheduler, ListRecording):
+        _expect_not_found(scheduler, listing, known)
+
+
+def _expect_named(
+    scheduler: Scheduler, recording: StatusRecording | KillRecording, known: Mapping[str, frozenset[str]]
+) -> None:
+    method = f"parse_{recording.verb}"
+    marks = {job: mark for job in _list_told(recording.expected) if (mark := find_mark(job, known))}
+    for job, mark in marks.items():
+        shows = mark in recording.stdout
+        expected = f"a listing that shows more of job {job} than its number, such as its name: {mark}"
+        expect(shows, expected, f"{method} tells of it by {shown(recording.stdout)}")
+    stdout = swap_marks(recording.stdout, set(marks.values()))
+    told = set(_list_told(answer(scheduler, recording.model_copy(update={"stdout": stdout}))))
+    for job in marks:
+        expected = f"{method} to say nothing of job {job} where its number is listed with another name"
+        expect(job not in told, expected, f"it is told by {shown(stdout)}")
+
+
+def _list_told(answered: object) -> Iterator[str]:
+    """Yield the jobs of which an answer says what only a look at them can tell."""
+    told = cast("Mapping[str, object]", answered if isinstance(answered, Mapping) else {})
+    for job, said in told.items():
+        known = isinstance(said, JobStatus) and said.state is not JobState.UNKNOWN
+        if known or (isinstance(said, OpOutcome) and said.ok):
+            yield job
+
+
+def _expect_not_found(scheduler: Scheduler, recording: ListRecording, known: Mapping[str, frozenset[str]]) -> None:
+    ids = set(cast("Mapping[int, str]", recording.expected).values())
+    stdout = swap_marks(recording.stdout, {mark for job in ids if (mark := find_mark(job, known))})
+    found = answer(scheduler, recording.model_copy(update={"stdout": stdout}))
+    same = ids & set(cast("Mapping[int, str]", found).values()) if isinstance(found, Mapping) else set[str]()
+    expected = f"parse_list not to find the jobs of {recording.stamp} where their numbers are listed with another name"
+    expect(not same, expected, f"{', '.join(sorted(same))} in {shown(stdout)}")

@@ -1,0 +1,60 @@
+"""Whether a command that failed is ever taken for one that had nothing to say."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from intercede.contract.errors import IntercedeError
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import (
+    answer,
+    answered,
+    expect,
+    made,
+    parse,
+    questions,
+    result,
+)
+from intercede.testing.clauses.scheduler.recordings import (
+    KillRecording,
+    ListRecording,
+    Raises,
+    Recording,
+    StatusRecording,
+    recorded,
+)
+from intercede.testing.run.context import shown
+
+_CODES = (1, 2, 126, 127, 137, 143, 255)
+_SAID = (b"", b"sh: 1: not found\n")
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Let every command fail: with nothing on stdout, and with what was recorded there."""
+    scheduler = made(part)
+    ids = next((each.ids for each in answered(scheduler, StatusRecording) if each.ids), ("17",))
+    for code, said in ((code, said) for code in _CODES for said in _SAID):
+        for method, arguments in questions(ids, result(b"", code, said)):
+            if code not in _harmless(scheduler, method):
+                _expect_error(parse(scheduler, method, *arguments), method, code, "nothing")
+    for each in _listings(scheduler):
+        method = f"parse_{each.verb}"
+        for code in set(_CODES) - _harmless(scheduler, method):
+            failed = each.model_copy(update={"returncode": code})
+            _expect_error(answer(scheduler, failed), method, code, shown(each.stdout))
+
+
+def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
+    expected = f"{method} to raise SchedulerError where the command ended with code {code} and said {stdout} on stdout"
+    expect(isinstance(found, IntercedeError), expected, found)
+
+
+def _listings(scheduler: Scheduler) -> Iterator[Recording]:
+    """Yield whole answers; a submission that failed may have been taken in part, and says so."""
+    for kind in (StatusRecording, KillRecording, ListRecording):
+        yield from answered(scheduler, kind)
+
+
+def _harmless(scheduler: Scheduler, method: str) -> set[int]:
+    """Return the codes that are known, from recordings, to come with good answers."""
+    mine = [each for each in recorded(scheduler) if f"parse_{each.verb}" == method]
+    return {each.returncode for each in mine if not isinstance(each.expected, Raises)}

@@ -1,0 +1,170 @@
+"""Whether a scheduler does anything else than turn what it is given into what it answers."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from inspect import getfile
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from pydantic import BaseModel
+
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import (
+    STAMP,
+    batch,
+    expect,
+    made,
+    question,
+    questions,
+    result,
+    told,
+)
+from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, recorded
+from intercede.testing.run.context import CheckFailed, shown
+
+_CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
+_OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""What asks the clock where it is given no more than so many arguments."""
+_SYSTEM = re.compile(
+    "access|getcwdb?|gete?[ug]id|getloadavg|getlogin|getp?pid|getrandom|listdir|l?stat|readlink|scandir|"
+    "sched_getaffinity|times|uname|urandom"
+)
+"""What asks the machine and has no audit event."""
+_AUDITED = ("os.", "socket.", "subprocess.", "shutil.", "glob.", "tempfile.", "pty.", "sqlite3.", "urllib.")
+_LIBRARY = (
+    "<frozen importlib",
+    str(Path(os.__file__).with_name("importlib")),
+    str(Path(os.__file__).with_name("logging")),
+)
+"""What imports and log records do is nobody's answer."""
+_ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__.__code__}
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> object:
+    """Ask everything twice, watched, and tell all answers, to be compared with those of other processes."""
+    watch = _Watch()
+    scheduler = made(part)
+    watch.own = tuple(_homes(scheduler))
+    asked = list(_questions(scheduler))
+    with watch.on():
+        answers = [_answer(scheduler, method, *arguments) for method, arguments in asked]
+    first = [_plain(each) for each in answers]
+    expect(not watch.seen, "no I/O and no clock: text in, text out", f"{'; '.join(dict.fromkeys(watch.seen))}")
+    for (method, arguments), one in zip(asked, first, strict=True):
+        another = _plain(_answer(scheduler, method, *arguments))
+        expect(one == another, f"the same answer from {method}, asked again", f"{shown(one)}, then {shown(another)}")
+    return [[method, one] for (method, _), one in zip(asked, first, strict=True)]
+
+
+def _homes(scheduler: Scheduler) -> Iterator[str]:
+    """Yield where the code lies: what is read there is code."""
+    for each in type(scheduler).__mro__[:-1]:
+        try:
+            yield str(Path(getfile(each)).parent)
+        except (TypeError, OSError):  # a built-in
+            continue
+
+
+def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]:
+    yield from ((method, ()) for method in ("stages_own_files", "status_script", "kill_script"))
+    yield "list_script", (STAMP,)
+    for each in (
+        batch(1),
+        batch(3),
+        batch(1200, cpus=4, memory_mb=3000, wall_time_s=90061, gpus=1),
+        batch(2, queue="q"),
+    ):
+        yield "submit_script", (each,)
+    for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):
+        yield from questions(("17", "a.0"), said, 3)
+    listings = [each for each in recorded(scheduler) if isinstance(each, StatusRecording | KillRecording)]
+    yield from (
+        (f"parse_{each.verb}", (each.ids, result())) for each in listings
+    )  # asked again, it knows their answers
+    yield from map(question, recorded(scheduler))
+
+
+def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
+    """Ask; an error that the contract does not have is an answer, too: whether it may be raised, other clauses say."""
+    try:
+        return told(scheduler, method, *arguments)
+    except CheckFailed as failed:
+        return failed
+
+
+def _plain(value: object) -> str:
+    """Write a stranger's answer the same where it is equal."""
+    try:
+        return _written(value)
+    except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 tells of answers that cannot be read
+        return f"{type(error).__name__} when it was read"
+
+
+def _written(value: object) -> str:
+    """Write it the same for equal values; mappings are equal in whatever order."""
+    if isinstance(value, BaseModel):
+        return f"{type(value).__name__}({_written(dict(value))})"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value).items()
+        return f"{{{', '.join(sorted(f'{_written(key)}: {_written(said)}' for key, said in pairs))}}}"
+    return f"{type(value).__name__}: {value}" if isinstance(value, Exception) else repr(value)
+
+
+class _Watch:
+    """Sees what is done by C functions, and by others through the audit events of the interpreter."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.own: tuple[str, ...] = ()
+        self._watching = False
+        sys.addaudithook(self._hook)
+        for name, fewest in _OF_NOW.items():
+            setattr(time, name, self._counted(getattr(time, name), fewest))
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        self._watching = True
+        sys.setprofile(self._profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            self._watching = False
+
+    def _note(self, what: str, frame: FrameType | None) -> None:
+        while frame is not None and not frame.f_code.co_filename.startswith(_LIBRARY):
+            frame = frame.f_back
+        if self._watching and frame is None:
+            self.seen.append(what)
+
+    def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self._watching and (event == "open" or event.startswith(_AUDITED)):
+            path = os.fsdecode(arguments[0]) if arguments and isinstance(arguments[0], str | bytes) else ""
+            if not path.startswith(self.own):
+                self._note(f"{event} {path or repr(arguments)[:100]}", sys._getframe(1))  # noqa: SLF001 -- who asked
+
+    def _profile(self, frame: FrameType, event: str, function: object) -> None:
+        name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
+        module = getattr(function, "__module__", None)
+        if event == "call" and frame.f_code in _ENVIRONMENT:
+            self._note("a look at os.environ", frame)
+        elif event == "c_call" and (
+            (module == "time" and _CLOCKS.fullmatch(name))
+            or (module == "posix" and _SYSTEM.fullmatch(name))
+            or (isinstance(owner, type) and issubclass(owner, date) and name in {"now", "utcnow", "today"})
+        ):
+            self._note(f"a call of {module or getattr(owner, '__name__', '')}.{name}", frame)
+
+    def _counted(self, function: Callable[..., object], fewest: int) -> Callable[..., object]:
+        def counted(*arguments: object) -> object:
+            if len(arguments) <= fewest:
+                self._note(f"a call of time.{function.__name__}", sys._getframe(1))  # noqa: SLF001 -- who asked
+            return function(*arguments)
+
+        return counted

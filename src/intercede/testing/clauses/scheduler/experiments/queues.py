@@ -1,0 +1,23 @@
+"""Whether the queue that is asked for is part of what is submitted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from intercede.testing.clauses.scheduler.experiments.asking import batch, expect, made, script
+
+_QUEUES = ("long", "short")
+_COPIES = (1, 3)
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Expect a fragment of its own for each queue and for none, of one copy and of several."""
+    scheduler = made(part)
+    for copies in _COPIES:
+        without = script(scheduler, "submit_script", batch(copies))
+        texts = {queue: script(scheduler, "submit_script", batch(copies, queue=queue)) for queue in _QUEUES}
+        written = [text for text in texts.values() if text is not None]
+        expected = f"submit_script to hand the queue on, or to refuse it with UnsupportedSpecError (copies: {copies})"
+        for queue, text in texts.items():
+            expect(text is None or text != without, expected, f"the same fragment for queue {queue!r} as for none")
+        same = f"the same fragment for the queues {' and '.join(map(repr, _QUEUES))}"
+        expect(len(set(written)) == len(written), expected, same)

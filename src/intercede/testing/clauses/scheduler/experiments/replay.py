@@ -1,0 +1,50 @@
+"""What recorded answers mean now."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel
+
+from intercede.contract.errors import ResourceError
+from intercede.contract.scheduler import Queued
+from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, made
+from intercede.testing.clauses.scheduler.recordings import Raises, Recording, recorded
+from intercede.testing.run.context import shown
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Ask each, and compare."""
+    scheduler = made(part)
+    for each in recorded(scheduler):
+        found = answer(scheduler, each)
+        expected = f"{shown(each.expected)} for the recorded {_title(each)}"
+        expect(_same(each.expected, found), expected, found)
+
+
+def _title(recording: Recording) -> str:
+    what = f" ({recording.what})" if recording.what else ""
+    return f"{recording.verb}{what}, exit code {recording.returncode}, stdout {shown(recording.stdout)}"
+
+
+def _same(expected: object, found: object) -> bool:
+    match expected:
+        case Raises():
+            retryable = found.retryable if isinstance(found, ResourceError) else None
+            return type(found).__name__ == expected.raises and expected.retryable in {None, retryable}
+        case Queued():
+            return isinstance(found, Queued) and expected == found
+        case Mapping():
+            wanted, got = cast("Mapping[object, object]", expected), cast("Mapping[object, object]", found)
+            if not isinstance(found, Mapping) or wanted.keys() != got.keys():
+                return False
+            return all(_as_given(wanted[key], got[key]) for key in wanted)
+        case _:
+            return False
+
+
+def _as_given(expected: object, found: object) -> bool:
+    """Compare the fields that the recording gives."""
+    if not isinstance(expected, BaseModel):
+        return expected == found
+    return all(getattr(found, name, None) == getattr(expected, name) for name in expected.model_fields_set)

@@ -1,0 +1,144 @@
+"""Where fragments run without doing anything: every command but harmless tools is a stub that notes how it was called."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from intercede.batch.api import Verb, write_program
+from intercede.testing.clauses.scheduler.experiments.asking import STAMP
+
+__all__ = ["CANARY", "GLOBBED", "Sandbox"]
+
+CANARY = "icpwned"
+"""A command that nothing but data may name."""
+GLOBBED = "xglobbed"
+"""A file in the working directory of every fragment: what expands a pattern hands it on."""
+_HARMLESS = (
+    "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold", "grep",
+    "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd", "rm", "rmdir",
+    "sed", "seq", "sh", "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "uname", "uniq", "wc", "xargs",
+)  # fmt: skip
+_SECONDS = 5.0
+_SAID = 1 << 20
+"""The most that a fragment may print, in bytes."""
+
+
+class Sandbox:
+    """A directory with commands of its own.
+
+    Args:
+        place: An empty directory.
+        texts: Fragments: each word of theirs may be a command, and has a stub.
+        api: The functions that they may call, as ``api_of`` writes them for their scheduler.
+    """
+
+    def __init__(self, place: Path, texts: Iterable[str], api: str) -> None:
+        self._api = api
+        self._bin, self._root, self._log = place / "bin", place / "root", place / "log"
+        self._listing, self._said = place / "listing", place / "said"
+        self._bin.mkdir()
+        for name in _HARMLESS:
+            if found := shutil.which(name):
+                (self._bin / name).symlink_to(found)
+        stub = place / "stub"
+        note = f'{{ printf \'%s\\0\' "$(($# + 1))" "${{0##*/}}" "$@"; }} >>\'{self._log}\''
+        stub.write_text(f"#!/bin/sh\n{note}\n[ ! -s '{self._listing}' ] || cat '{self._listing}'\n", "utf-8")
+        stub.chmod(0o700)
+        for word in {word for text in texts for word in re.findall(r"\w[\w.+-]*", text)} - {*_HARMLESS, CANARY}:
+            if len(word) < 60:  # noqa: PLR2004 -- no command has a longer name, and some file systems refuse it
+                (self._bin / word).symlink_to(stub)
+        (self._bin / CANARY).symlink_to(stub)
+
+    def read(self, text: str) -> str:
+        """Let a shell read a fragment; return what it complains of."""
+        (self._bin.parent / "text").write_text(text, "utf-8")
+        return self._sh(["-n", str(self._bin.parent / "text")], self._bin.parent)
+
+    @property
+    def said(self) -> bytes:
+        """What the fragment that ran last printed on stdout."""
+        return self._said.read_bytes()
+
+    def run(self, verb: Verb, text: str, ids: Sequence[str] = (), *, listing: str = "") -> list[list[str]]:
+        """Run a fragment as a backend does, with all that is loaded before it; return the stubs that were called, each with its arguments.
+
+        Args:
+            verb: What it is for. One that submits runs in the submission's directory.
+            text: The fragment.
+            ids: What stands in ``$IC_IDS``.
+            listing: What every stub answers.
+        """
+        shutil.rmtree(self._root, ignore_errors=True)
+        here = self._root / STAMP
+        here.mkdir(parents=True)
+        (here / "wrapper").write_text("exit 0\n", "utf-8")
+        (here / GLOBBED).touch()
+        (self._root / GLOBBED).touch()
+        (self._root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
+        self._log.write_bytes(b"")
+        self._listing.write_text(listing, "utf-8", "surrogateescape")
+        script = self._bin.parent / "script"
+        limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
+        script.write_text(f"{limit}\n{write_program(verb, self._api, self._tame(text))}", "utf-8")
+        self._sh([str(script)], here if verb == "submit" else self._root)
+        return list(_calls(self._log.read_bytes()))
+
+    def struck(self, calls: Sequence[Sequence[str]]) -> str:
+        """Tell what of the last run shows that data was taken for shell; empty: nothing."""
+        if any(call[0] == CANARY for call in calls):
+            return f"it ran the command {CANARY!r} that stands in there"
+        if any(path.name == CANARY for path in self._root.rglob("*")):
+            return f"it wrote to the file {CANARY!r} that stands in there"
+        globbed = [call for call in calls if any(GLOBBED in word for word in call)]
+        return f"it took a pattern for the file {GLOBBED!r}: {globbed[0]}" if globbed else ""
+
+    def _tame(self, text: str) -> str:
+        """Let absolute paths of commands mean their stubs."""
+
+        def stubbed(found: re.Match[str]) -> str:
+            path = Path(found[0])
+            known = os.access(path, os.X_OK) and path.is_file() and (self._bin / path.name).exists()
+            return str(self._bin / path.name) if known else found[0]
+
+        return re.sub(r"(?<![\w.])(?:/[\w.+-]+)+", stubbed, text)
+
+    def _sh(self, arguments: Sequence[str], cwd: Path) -> str:
+        environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
+        complaint = self._bin.parent / "complaint"
+        with complaint.open("wb") as stderr, self._said.open("wb") as stdout:
+            shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject's own, where they can do nothing
+                [shutil.which("sh") or "/bin/sh", *arguments],
+                cwd=cwd,
+                env={**environment, "TMPDIR": str(self._root)},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+            code = _ended(shell)
+        return complaint.read_text("utf-8", "replace").strip() or f"exit code {code}" if code else ""
+
+
+def _ended(shell: subprocess.Popen[bytes]) -> int:
+    """Wait for a shell, and end what it leaves behind; one that waits for what no stub answers is ended without blame."""
+    try:
+        return shell.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+
+
+def _calls(log: bytes) -> Iterable[list[str]]:
+    words = log.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    while words:
+        count = int(words[0])
+        yield words[1 : count + 1]
+        words = words[count + 1 :]

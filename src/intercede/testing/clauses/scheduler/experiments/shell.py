@@ -1,0 +1,142 @@
+"""Whether data ever becomes shell: fragments run in a sandbox, with text that says everything a shell listens to."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from intercede.batch.api import Verb
+from intercede.contract.job import Resources
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
+from intercede.testing.clauses.scheduler.experiments.sandbox import CANARY, GLOBBED, Sandbox
+from intercede.testing.run.context import CheckFailed, shown
+
+_PLAIN = "icplain"
+_EVIL = (
+    f"; {CANARY} ;", f"\n{CANARY}\n", f"$({CANARY})", f"`{CANARY}`", f"| {CANARY}", f"& {CANARY} &", f"&& {CANARY} #",
+    f"' ; {CANARY} ; '", f'" ; {CANARY} ; "', f"'$({CANARY})'", f'"$({CANARY})"', f"'\"`{CANARY}`\"'", f"\\; {CANARY}",
+    f"\\\n{CANARY}\n", f"> {CANARY}", f"\r{CANARY}", f"}}; {CANARY}; {{", f"'\n{CANARY}\n'", f"\\'; {CANARY} #",
+    "two words", " ", "*", "x*", "~", "-x", "--", "#", "'", '"', "\\", "$HOME", "${IFS}", "$'", "%s", "%n", "{a,b}",
+    "\t", "!", "é", "\N{SNOWMAN}", "(", ")", "<", "=", "\x1b[0m",
+)  # fmt: skip
+_IDS = (
+    f"x;{CANARY}", f"x;{CANARY};x", f"@{CANARY}", f";{CANARY};", f"[x]{GLOBBED[1:]}", f"{GLOBBED[:-1]}[d]",
+    "[", "x]", "-x", "--x", "..", ".x.y", "x[0-9]", "@x", "x-y_z",
+)  # fmt: skip
+_OF_IDS: tuple[Verb, ...] = ("status", "kill")
+_LARGE = Resources(cpus=10**9, memory_mb=10**12, wall_time_s=10**10, gpus=10**6)
+_SECONDS = 15.0
+_REPRODUCIBLE = settings(
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=[Phase.generate],  # each try is a process, and the pieces are short
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def experiment(part: Callable[[], object], tmp: Path) -> None:
+    """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
+    scheduler = made(part)
+    texts = {name: text for name, text in _fragments(scheduler) if text is not None}
+    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
+    for name, text in texts.items():
+        expect(not (said := sandbox.read(text)), f"{name} to write what sh can read", f"{said}\nin\n{text}")
+    _try_ids(sandbox, texts)
+    _try_stamps(sandbox, scheduler)
+    heredocs = tuple(f"\n{word}\n{CANARY}\n" for word in re.findall(r"<<-?\s*['\"\\]?(\w+)", "\n".join(texts.values())))
+    if _plain_queue(scheduler) is not None:
+        _try_queues(sandbox, scheduler, (*_EVIL, *heredocs))
+    if scheduler.stages_own_files():
+        _try_names(sandbox, scheduler)
+
+
+def _fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
+    yield "submit_script", script(scheduler, "submit_script", batch(3))
+    yield "submit_script with a queue", _plain_queue(scheduler)
+    yield (
+        "submit_script with large numbers",
+        script(scheduler, "submit_script", batch(10**6).model_copy(update={"resources": _LARGE})),
+    )
+    yield "status_script", script(scheduler, "status_script")
+    yield "kill_script", script(scheduler, "kill_script")
+    yield "list_script", script(scheduler, "list_script", STAMP)
+
+
+def _plain_queue(scheduler: Scheduler) -> str | None:
+    return script(scheduler, "submit_script", batch(3, queue=_PLAIN))
+
+
+def _try_ids(sandbox: Sandbox, texts: dict[str, str]) -> None:
+    for verb in _OF_IDS:
+        what = f"{verb}_script: the ids {list(_IDS)} in $IC_IDS"
+        _expect_harmless(sandbox, verb, texts[f"{verb}_script"], what, ids=_IDS)
+
+
+def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
+    for evil in _EVIL:
+        try:
+            text = scheduler.list_script(evil)
+        except Exception:  # noqa: BLE001, S112 -- no stamp looks like that: to refuse it is right
+            continue
+        _expect_harmless(sandbox, "list", text, f"list_script: the stamp {evil!r}")
+
+
+def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
+    plain = _plain_queue(scheduler) or ""
+    usual, again = _shape(sandbox.run("submit", plain)), _shape(sandbox.run("submit", plain))
+
+    def attempt(queue: str) -> None:
+        text = script(scheduler, "submit_script", batch(3, queue=queue))
+        if text is not None:
+            calls = _expect_harmless(sandbox, "submit", text, f"submit_script: the queue {queue!r}")
+            same = usual != again or _shape(calls) == usual
+            expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {shown(usual)}"
+            expect(same, expected, f"with the queue {queue!r}: {shown(calls)}")
+
+    for each in evil:
+        attempt(each)
+        attempt(f"x{each}x")
+    end = time.monotonic() + _SECONDS
+    text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
+    pieces = st.lists(st.sampled_from(evil) | text, min_size=2, max_size=6).map("".join).filter(bool)
+
+    @_REPRODUCIBLE
+    @given(pieces)
+    def combined(queue: str) -> None:
+        if time.monotonic() < end:
+            attempt(queue)
+
+    combined()
+
+
+def _shape(calls: Sequence[Sequence[str]]) -> list[str]:
+    """Which commands were called, and with how many arguments."""
+    return [f"{call[0]} with {len(call) - 1}" for call in calls]
+
+
+def _try_names(sandbox: Sandbox, scheduler: Scheduler) -> None:
+    for evil in (each for each in _EVIL if each.strip()):
+        carried = {"carry_shared": (evil,), "carry_copy": (f"{evil}{{index}}",), "returns": (f"r{evil}",)}
+        text = script(scheduler, "submit_script", batch(2).model_copy(update=carried))
+        if text is not None:
+            _expect_harmless(sandbox, "submit", text, f"submit_script: the carried name {evil!r}")
+
+
+def _expect_harmless(
+    sandbox: Sandbox, verb: Verb, text: object, what: str, *, ids: Sequence[str] = ()
+) -> list[list[str]]:
+    if not isinstance(text, str):
+        raise CheckFailed("a fragment to be text", shown(text))
+    said = sandbox.read(text)
+    expect(not said, f"a fragment that sh can read, with {what}", f"{said}\nin\n{text}")
+    calls = sandbox.run(verb, text, ids)
+    struck = sandbox.struck(calls)
+    expect(not struck, f"{what} to be data for the fragment", f"{struck}; the fragment is\n{text}")
+    return calls

@@ -1,0 +1,33 @@
+"""Whether there are recordings, and enough of them for the other experiments."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from intercede.testing.clauses.scheduler.experiments.asking import answered, made
+from intercede.testing.clauses.scheduler.experiments.words import live
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, Recording, SubmitRecording, places, recorded
+from intercede.testing.run.context import CheckFailed
+
+_VERBS = ("submit", "status", "kill", "list")
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Read them, and tell what is lacking."""
+    scheduler = made(part)
+    found = recorded(scheduler)
+    where = " or ".join(f"{place}/*.json" for place in places(scheduler)[:2])
+    if not found:
+        raise CheckFailed(f"recordings in {where}", f"there are none. Record what it really answers:\n{EXAMPLE}")
+    copies = [each.batch.copies for each in answered(scheduler, SubmitRecording)]
+    if lacking := ", ".join(_lacking(found, copies, live_words=any(live(scheduler)))):
+        raise CheckFailed(f"more recordings in {where}", f"there is none of {lacking}; for instance\n{EXAMPLE}")
+
+
+def _lacking(found: Sequence[Recording], copies: Sequence[int], *, live_words: bool) -> Iterator[str]:
+    yield from (verb for verb in _VERBS if verb not in {each.verb for each in found})
+    if 1 not in copies:
+        yield "a submission of one copy that was taken"
+    if not any(each > 1 for each in copies):
+        yield "a submission of several copies that was taken"
+    if not live_words:
+        yield "a job that waits, is held or runs, whose 'native' stands in the stdout"

@@ -1,0 +1,135 @@
+"""What is said of jobs that are not listed, and of answers that are none."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+from intercede.contract.job import OpOutcome
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import (
+    answer,
+    answered,
+    expect,
+    made,
+    parse,
+    questions,
+    result,
+)
+from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, recorded
+from intercede.testing.run.context import CheckFailed, shown
+
+_MOST = 100
+"""Words of one answer that are replaced."""
+_ODD = ("", "\n", "x", "x!", "-1", "9" * 30, "\u0663", "\udcff", "\0", "1.5", "nan", "''")
+_ABOUT_JOBS = ("parse_status", "parse_kill")
+_UNHEALTHY = [
+    HealthCheck.too_slow,
+    HealthCheck.filter_too_much,
+    HealthCheck.data_too_large,
+    HealthCheck.large_base_example,
+]
+_REPRODUCIBLE = settings(
+    max_examples=150,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=_UNHEALTHY,
+)
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with bytes of every kind."""
+    scheduler = made(part)
+    for listing in _listings(scheduler):
+        _expect_only_listed(scheduler, listing)
+    for each in recorded(scheduler):
+        for stdout in _damaged(each.stdout):
+            answer(scheduler, each.model_copy(update={"stdout": stdout}))
+    try:
+        _fuzz(scheduler)
+    except Flaky as error:
+        raise CheckFailed("the same answer to the same text", f"once another: {error}") from error
+
+
+def _listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
+    return [*answered(scheduler, StatusRecording), *answered(scheduler, KillRecording)]
+
+
+def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillRecording) -> None:
+    method = f"parse_{recording.verb}"
+    strangers = [each for each in _strangers(recording) if each not in recording.ids]
+    for ids, kept in (((), ()), (strangers, ()), ((*strangers, *recording.ids), recording.ids)):
+        found = _by_id(parse(scheduler, method, ids, recording.result))
+        odd = [f"{job}: {shown(said)}" for job, said in found.items() if job not in kept]
+        expected = f"{method} to say nothing of jobs that are not listed: {', '.join(strangers[:4])}"
+        observed = f"{', '.join(odd[:4])} in the answer to {shown(recording.stdout)}"
+        expect(not odd, expected if ids else f"{method} to answer for nobody where nobody is asked about", observed)
+    _expect_not_final(scheduler, method, recording.ids)
+
+
+def _by_id(found: object) -> Mapping[str, object]:
+    """What is said of each job; of none where an error was raised."""
+    return cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
+
+
+def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
+    """Nothing at all is listed."""
+    found = _by_id(parse(scheduler, method, ids, result()))
+    if method == "parse_status":
+        expect(not found, "no answer for jobs that are not listed, or SchedulerError, where nothing is", found)
+    ok = [job for job, said in found.items() if isinstance(said, OpOutcome) and said.ok]
+    expect(not ok, "parse_kill to call no kill ok where nothing was answered of the job, or SchedulerError", found)
+
+
+def _strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
+    """Yield ids that resemble listed ones and are none of them."""
+    for job in recording.ids[:10]:
+        for stranger in (job[:-1], f"x{job}", f"{job}x", job[1:]):
+            listed = re.search(rf"(?<![A-Za-z0-9]){re.escape(stranger)}(?![A-Za-z0-9])", recording.stdout)
+            if stranger and not listed:
+                yield stranger
+
+
+def _damaged(text: str) -> Iterator[str]:
+    """Yield a text with one of its words gone, or another in its place."""
+    for word in list(re.finditer(r"\w+|[^\w\s]+", text))[:_MOST]:
+        for odd in _ODD:
+            yield f"{text[: word.start()]}{odd}{text[word.end() :]}"
+
+
+def _fuzz(scheduler: Scheduler) -> None:
+    texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in recorded(scheduler)})
+    ids = sorted({job for each in _listings(scheduler) for job in each.ids})
+
+    @_REPRODUCIBLE
+    @given(_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
+    def feed(stdout: bytes, code: int, copies: int) -> None:
+        for method, arguments in questions(ids, result(stdout, code, stdout[:40]), copies):
+            found = parse(scheduler, method, *arguments)
+            odd = sorted(set(_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
+            expected = f"{method} to answer only for the jobs asked about"
+            expect(not odd, expected, f"{odd} in the answer to {shown(stdout)}")
+
+    feed()
+
+
+def _answers(texts: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Bytes of any kind, and recorded answers that are cut, mixed, and mended with bytes of any kind."""
+    text = st.sampled_from(texts or [b"17 R\n"])
+    line = text.flatmap(lambda whole: st.sampled_from(whole.splitlines(keepends=True) or [b"\n"]))
+    word = text.flatmap(lambda whole: st.sampled_from(re.findall(rb"\w+|\W", whole) or [b" "]))
+    odd = st.sampled_from(
+        [each.encode("utf-8", "surrogateescape") for each in (*_ODD, " ", "\t", "|", ":", "{", "<a>")]
+    )
+    pieces = st.lists(st.one_of(line, word, odd, st.binary(max_size=8)), max_size=12).map(b"".join)
+    return st.one_of(st.binary(max_size=60), pieces, text.flatmap(_beginnings))
+
+
+def _beginnings(text: bytes) -> st.SearchStrategy[bytes]:
+    return st.integers(0, len(text)).map(lambda end: text[:end])

@@ -1,0 +1,77 @@
+"""What a native state that nobody knows is taken for."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from intercede.contract.job import JobState, JobStatus
+from intercede.contract.scheduler import Scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, made
+from intercede.testing.clauses.scheduler.recordings import StatusRecording
+from intercede.testing.run.context import CheckFailed, shown
+
+_MOST = 30
+"""Places in one answer where a word is replaced."""
+
+
+def experiment(part: Callable[[], object], _tmp: Path) -> None:
+    """Replace the words of jobs that wait or run by others, which no scheduler has."""
+    scheduler = made(part)
+    for recording, job, word in live(scheduler):
+        tried = [(fake, _status(scheduler, job, text)) for fake, text in _replaced(recording, word)]
+        if not any(_unknown(status, fake) for fake, status in tried):
+            fake, status = tried[0]
+            raise CheckFailed(
+                f"UNKNOWN with the native word {fake!r} for a job of that state",
+                f"{shown(status)}, where {fake!r} stands for {word!r} in {shown(recording.stdout)}",
+            )
+
+
+def live(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
+    """Yield recordings with a job that has not ended, and its native word, which stands in stdout: each word once."""
+    seen = set[str]()
+    for recording in answered(scheduler, StatusRecording):
+        for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():
+            word = status.native or ""
+            ongoing = status.state in {JobState.QUEUED, JobState.HELD, JobState.RUNNING}
+            if ongoing and word not in seen and _places(recording.stdout, word):
+                seen.add(word)
+                yield recording, job, word
+
+
+def _places(text: str, word: str) -> list[re.Match[str]]:
+    return list(re.finditer(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text)) if word else []
+
+
+def _replaced(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
+    """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
+    places, text = _places(recording.stdout, word)[:_MOST], recording.stdout
+    for fake in _fakes(word):
+        texts = [fake.join(_between(text, places))]
+        texts += [f"{text[: each.start()]}{fake}{text[each.end() :]}" for each in places]
+        for each in texts:
+            yield fake, recording.model_copy(update={"stdout": each})
+
+
+def _between(text: str, places: list[re.Match[str]]) -> list[str]:
+    ends = [0, *(each.end() for each in places)]
+    starts = [*(each.start() for each in places), len(text)]
+    return [text[end:start] for end, start in zip(ends, starts, strict=True)]
+
+
+def _fakes(word: str) -> tuple[str, ...]:
+    """Return words that look like this one; several, since a letter or a number may by chance mean something."""
+    if word.isdecimal():
+        return "97", "83", "71"
+    fakes = ("J", "Y", "V") if len(word) == 1 else ("XYZZY", "QJXV", "ZXJQ")
+    return tuple(map(str.lower, fakes)) if word.islower() else fakes
+
+
+def _status(scheduler: Scheduler, job: str, recording: StatusRecording) -> object:
+    found = answer(scheduler, recording)
+    return cast("Mapping[str, object]", found).get(job, "no answer for it") if isinstance(found, Mapping) else found
+
+
+def _unknown(status: object, word: str) -> bool:
+    return isinstance(status, JobStatus) and status.state is JobState.UNKNOWN and word in (status.native or "")

@@ -1,0 +1,147 @@
+"""Record what a scheduler really answers: ``python -m intercede.testing.clauses.scheduler.record NAME DIRECTORY``.
+
+Run it where the scheduler's commands are. It submits one copy and three, each of which sleeps for some seconds, asks
+for their status until all have gone, kills some, and writes what was answered to ``DIRECTORY/recorded.json``. What each
+recording *expects* is what the parsers said: read it before you ship it.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from intercede.batch.api import Verb, api_of, write_program
+from intercede.contract.errors import IntercedeError, ResourceError
+from intercede.contract.job import Resources
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
+from intercede.testing.subjects.subject import fresh_registry
+
+__all__ = ["main", "record"]
+
+_SECONDS = 120.0
+"""How long jobs may take to go."""
+_PAYLOAD_SECONDS = 4
+_PLAIN: TypeAdapter[object] = TypeAdapter(object)
+
+
+@dataclass
+class _Place:
+    """A root directory with one submission, where fragments run as a batch backend runs them."""
+
+    root: Path
+    stamp: str
+    api: str
+
+    def __post_init__(self) -> None:
+        (self.root / self.stamp).mkdir()
+        (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n", "utf-8")
+
+    def run(self, verb: Verb, fragment: str, ids: Sequence[str] = (), copies: int = 1) -> CommandResult:
+        (self.root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
+        ended = subprocess.run(  # noqa: S603 -- the scheduler's own fragments: to run them is the point
+            ["sh", "-c", write_program(verb, self.api, fragment, copies)],  # noqa: S607 -- as a transport finds it
+            cwd=self.root / self.stamp if verb == "submit" else self.root,
+            env={**os.environ, "IC_IDS": str(self.root / "ids")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        code = ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+        return CommandResult(returncode=code, stdout=ended.stdout, stderr=ended.stderr)
+
+
+def record(scheduler: Scheduler, queue: str | None = None) -> Iterator[dict[str, object]]:
+    """Yield recordings of jobs that are really submitted, from here.
+
+    Raises:
+        IntercedeError: A submission is refused, or an answer is not understood.
+    """
+    for copies, killed in ((1, 0), (3, 2)):
+        with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as root:
+            place = _Place(Path(root), "a" + secrets.token_hex(6), api_of(scheduler))
+            yield from _of_submission(scheduler, place, copies, killed, queue)
+
+
+def _of_submission(
+    scheduler: Scheduler, place: _Place, copies: int, killed: int, queue: str | None
+) -> Iterator[dict[str, object]]:
+    batch = Batch(stamp=place.stamp, copies=copies, resources=Resources(queue=queue))
+    result = place.run("submit", scheduler.submit_script(batch), copies=copies)
+    queued = scheduler.parse_submit(batch, result)
+    plain = batch.model_dump(mode="json", exclude_defaults=True)
+    yield _written("submit", result, queued, f"copies: {copies}", batch=plain)
+    listed = place.run("list", scheduler.list_script(place.stamp))
+    yield _written("list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp)
+    ids = list(queued.ids.values())
+    watched = _watched(scheduler, place, ids)
+    yield next(watched)
+    if asked := ids[:killed]:
+        ended = place.run("kill", scheduler.kill_script(), asked)
+        yield _written("kill", ended, scheduler.parse_kill(asked, ended), f"killed: {killed} of {copies}", ids=asked)
+    yield from watched
+
+
+def _watched(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Iterator[dict[str, object]]:
+    """Yield each status that differs from the last one, until no job is there that has not ended."""
+    end, last = time.monotonic() + _SECONDS, None
+    while time.monotonic() < end:
+        result = place.run("status", scheduler.status_script(), ids)
+        told = scheduler.parse_status(ids, result)
+        words = {job: (status.state, status.native) for job, status in told.items()}
+        if words != last:
+            plain = {job: status.model_copy(update={"evidence": None}) for job, status in told.items()}
+            yield _written("status", result, plain, "then" if last else "right after the submission", ids=list(ids))
+        if all(status.state.final for status in told.values()):
+            return
+        last = words
+        time.sleep(0.5)
+    raise ResourceError(f"jobs of {place.stamp} have not ended within {_SECONDS:g} s: end them by hand")
+
+
+def _written(verb: str, result: CommandResult, meaning: object, what: str, **question: object) -> dict[str, object]:
+    plain = _PLAIN.dump_python(meaning, mode="json", exclude_none=True, exclude_defaults=isinstance(meaning, Queued))
+    return {
+        "what": what,
+        "verb": verb,
+        **question,
+        "returncode": result.returncode,
+        "stdout": result.stdout.decode("utf-8", "surrogateescape"),
+        "stderr": result.stderr.decode("utf-8", "surrogateescape"),
+        "expected": plain,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record, and return the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    parser.add_argument("name", help="the scheduler: a registered name, or a configuration in JSON")
+    parser.add_argument("directory", type=Path, help="where recorded.json is written")
+    parser.add_argument("--queue", help="the queue to submit to")
+    asked = parser.parse_args(arguments)
+    config: object = json.loads(asked.name) if asked.name.startswith("{") else asked.name
+    try:
+        scheduler = fresh_registry().scheduler(config)  # type: ignore[arg-type]  # the registry says what is wrong with it
+        recordings = list(record(scheduler, asked.queue))
+    except IntercedeError as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- a command prints
+        return 1
+    asked.directory.mkdir(parents=True, exist_ok=True)
+    path = asked.directory / "recorded.json"
+    lines = ",\n".join(map(json.dumps, recordings))  # a line each, so that a change is seen for what it is
+    path.write_text(f"[\n{lines}\n]\n", "utf-8")
+    print(f"{path}: {len(recordings)} recordings. Read what they expect before you ship them.")  # noqa: T201 -- as above
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

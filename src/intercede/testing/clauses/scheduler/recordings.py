@@ -1,0 +1,162 @@
+r"""Recordings: what a scheduler really answered once, and what that means. Its author ships them.
+
+They are the ``*.json`` files of a directory ``recordings`` beside the module of the scheduler's class; where several
+schedulers lie in one package, of ``recordings/MODULE``. A class that inherits has those of its base, unless it brings
+its own. Each file holds one recording, or a list of them::
+
+    {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
+     "stdout": "17.0 a0123456789ab R\n", "stderr": "", "what": "of two jobs one is listed", "version": "9.2",
+     "expected": {"17.0@a0123456789ab": {"state": "RUNNING", "native": "R"}}}
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from intercede.contract.job import JobStatus, OpOutcome, _Data
+from intercede.contract.scheduler import Batch, NativeId, Queued, Stamp
+from intercede.contract.transport import CommandResult
+from intercede.testing.run.context import CheckFailed
+
+__all__ = [
+    "EXAMPLE",
+    "KillRecording",
+    "ListRecording",
+    "Raises",
+    "Recording",
+    "StatusRecording",
+    "SubmitRecording",
+    "places",
+    "read",
+    "recorded",
+]
+
+EXAMPLE = """\
+[
+  {"verb": "submit", "batch": {"stamp": "a0123456789ab", "copies": 2, "resources": {}}, "returncode": 0,
+   "stdout": "queued as 17\\n", "stderr": "", "expected": {"ids": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}},
+  {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
+   "stdout": "17.0 a0123456789ab R\\n", "stderr": "",
+   "expected": {"17.0@a0123456789ab": {"state": "RUNNING", "native": "R"}}},
+  {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "", "stderr": "cannot connect to server\\n",
+   "expected": {"raises": "SchedulerError"}},
+  {"verb": "kill", "ids": ["17.0@a0123456789ab"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
+  {"verb": "list", "stamp": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
+   "stderr": "", "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}
+]"""
+
+
+class Raises(_Data):
+    """The parser is to raise."""
+
+    raises: Literal["SchedulerError", "LimitError"]
+    retryable: bool | None = None
+    """What the error is to say; None: anything."""
+
+
+class _Answer(_Data):
+    returncode: Annotated[int, Field(strict=True, ge=0, le=255)]
+    stdout: str
+    stderr: str
+    what: str = ""
+    """What was done when it was recorded, for readers."""
+    version: str = ""
+    """Of the scheduler, for readers."""
+
+    @property
+    def result(self) -> CommandResult:
+        """The fragment's answer, as a parser gets it."""
+        stdout, stderr = (each.encode("utf-8", "surrogateescape") for each in (self.stdout, self.stderr))
+        return CommandResult(returncode=self.returncode, stdout=stdout, stderr=stderr)
+
+
+class SubmitRecording(_Answer):
+    """What the fragment that submits answered."""
+
+    verb: Literal["submit"]
+    batch: Batch
+    expected: Queued | Raises
+
+
+class StatusRecording(_Answer):
+    """What the fragment that lists answered. Of each status the fields that are given count."""
+
+    verb: Literal["status"]
+    ids: tuple[NativeId, ...]
+    expected: Mapping[NativeId, JobStatus] | Raises
+
+
+class KillRecording(_Answer):
+    """What the fragment that kills answered. Of each outcome the fields that are given count."""
+
+    verb: Literal["kill"]
+    ids: tuple[NativeId, ...]
+    expected: Mapping[NativeId, OpOutcome] | Raises
+
+
+class ListRecording(_Answer):
+    """What the fragment that finds a submission answered."""
+
+    verb: Literal["list"]
+    stamp: Stamp
+    expected: Mapping[int, NativeId] | Raises
+
+
+Recording = SubmitRecording | StatusRecording | KillRecording | ListRecording
+
+_ONE: TypeAdapter[Recording] = TypeAdapter(Annotated[Recording, Field(discriminator="verb")])
+
+
+def places(scheduler: object) -> list[Path]:
+    """Return the directories that may hold a scheduler's recordings, the first choice first."""
+    found: list[Path] = []
+    for each in type(scheduler).__mro__:
+        try:
+            file = Path(inspect.getfile(each))
+        except (TypeError, OSError):  # a built-in
+            continue
+        word = file.parent.name if file.stem == "__init__" else file.stem
+        found += [file.parent / "recordings" / word, file.parent / "recordings"]
+    return list(dict.fromkeys(found))
+
+
+def recorded(scheduler: object) -> tuple[Recording, ...]:
+    """Read a scheduler's recordings: those of the first place that has any; none where none has.
+
+    Raises:
+        CheckFailed: A file is not as described above.
+    """
+    for place in places(scheduler):
+        if files := sorted(place.glob("*.json")):
+            return tuple(each for file in files for each in read(file))
+    return ()
+
+
+def read(file: Path) -> Iterator[Recording]:
+    """Read a file's recordings.
+
+    Raises:
+        CheckFailed: It is not as described above.
+    """
+    try:
+        data: object = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # the last: brackets without end
+        raise CheckFailed(f"a recording in {file}", f"it is no JSON: {error}") from error
+    for number, each in enumerate(cast("list[object]", data) if isinstance(data, list) else [data]):
+        try:
+            recording = _ONE.validate_python(each)
+            _ = recording.result  # halves of surrogate pairs are no bytes of anything
+        except ValidationError as error:
+            wrong = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False))
+            raise CheckFailed(f"recording {number} of {file} to be of the described form", wrong) from error
+        except UnicodeEncodeError as error:
+            raise CheckFailed(f"recording {number} of {file} to be text", str(error)) from error
+        yield recording
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc)) or "the recording"

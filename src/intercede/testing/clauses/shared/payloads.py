@@ -1,0 +1,129 @@
+"""Payloads in POSIX sh that look at what they got and say so by their exit code, and values that are hard to carry."""
+
+from collections.abc import Iterable, Sequence
+
+from intercede.testing.run.context import Context
+
+__all__ = [
+    "AWKWARD",
+    "DEAF",
+    "HANDLER",
+    "HEX",
+    "LEAVERS",
+    "READY",
+    "arguments_are",
+    "file_is",
+    "hexadecimal",
+    "nap",
+    "tries",
+    "variables_are",
+]
+
+_TRIES = (0.2, 1, 8, 30)
+
+AWKWARD: tuple[str, ...] = (
+    "",
+    " ",
+    "two  words ",
+    "it's",
+    'say "so"',
+    "$HOME",
+    "${PATH}",
+    "$(id)",
+    "`id`",
+    "*",
+    "?",
+    "[a-z]*",
+    "~",
+    "{a,b}",
+    "a;b&c|d<e>f(g)#h!",
+    "back\\slash\\n",
+    "\\",
+    "%s%d",
+    "line\nline",
+    "trailing newline\n",
+    "\n",
+    "tab\tand\rreturn",
+    "-n",
+    "--",
+    "-rf",
+    "a=b",
+    "ünïcødé 漢字 🙂",
+    "\x01\x1b\x7f",
+    "long " * 2000,
+)
+"""Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
+
+READY = "intercede: ready"
+"""What the two scripts below write once they have set their handlers."""
+
+_SIGNALS = "HUP INT QUIT USR1 USR2 TERM XCPU"
+_COUNT = """\
+count() { ic_n=0; while [ "$ic_n" -lt "$1" ]; do sleep 1; ic_n=$((ic_n + 1)); done; }
+"""
+
+HANDLER = f"""\
+ending() {{ [ -z "$IC_SECONDS" ] || {{ trap '' {_SIGNALS}; sleep "$IC_SECONDS"; }}; exit "$IC_CODE"; }}
+[ -z "$IC_CODE" ] || trap ending {_SIGNALS}
+echo '{READY}'
+{_COUNT}"""
+"""The beginning of a script that exits with ``$IC_CODE``, if that is set, when a signal asks it to end, after ``$IC_SECONDS``.
+
+``count`` sleeps seconds.
+"""
+
+DEAF = f"""\
+trap '' {_SIGNALS}
+echo '{READY}'
+{_COUNT}"""
+"""The beginning of a script that no signal ends that can be ignored, nor what it starts; ``count`` sleeps seconds."""
+
+LEAVERS = """\
+! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
+! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
+"""
+"""The beginning of a script that starts a child which leads a process group of its own, and one which leads a session.
+
+Where there are the tools. Each has the script's first argument, by which it can be found.
+"""
+
+HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
+"""A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""
+
+
+def tries(context: Context) -> list[float]:
+    """Return the seconds that a payload takes in each look at what may merely show late: red after the last only."""
+    return [round(seconds * context.scale, 3) for seconds in _TRIES]
+
+
+def nap(seconds: float) -> str:
+    """Return what sleeps so long, or a second where `sleep` knows whole ones only, as POSIX has it."""
+    return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
+
+
+def hexadecimal(value: str | bytes) -> str:
+    """Write what the function of sh would."""
+    return (value.encode() if isinstance(value, str) else value).hex()
+
+
+def arguments_are(values: Sequence[str]) -> str:
+    """Return a script that ends with 9 where there are more or fewer arguments, with 10 + i where the i-th differs."""
+    lines = [f"[ $# -eq {len(values)} ] || exit 9"]
+    for index, value in enumerate(values):
+        lines.append(f'[ "$(printf %s "$1" | hex)" = "{hexadecimal(value)}" ] || exit {10 + index}')
+        lines.append("shift")
+    return HEX + "\n".join(lines)
+
+
+def variables_are(names: Iterable[str], values: Iterable[str]) -> str:
+    """Return a script that ends with 10 + i where the i-th variable is unset or differs."""
+    lines = [
+        f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{hexadecimal(value)}" ] || exit {10 + index}'
+        for index, (name, value) in enumerate(zip(names, values, strict=True))
+    ]
+    return HEX + "\n".join(lines)
+
+
+def file_is(name: str, content: bytes, otherwise: int) -> str:
+    """Return a line of a script that begins with HEX: it ends with this code where the file is not exactly that."""
+    return f'[ "$(hex < \'{name}\')" = "{hexadecimal(content)}" ] || exit {otherwise}\n'

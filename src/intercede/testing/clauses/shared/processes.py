@@ -1,0 +1,83 @@
+"""What this process holds, how long its loop stood still, and who descends from it: read from /proc, and nothing where there is none."""
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from collections.abc import Awaitable, Iterator, Mapping
+from pathlib import Path
+
+from intercede.testing.isolation.timeouts import Patience
+
+__all__ = ["belongings", "growth", "longest_pause", "told_by_descendants"]
+
+_GROWTH = 4
+"""More than every second of seven cycles, so that a pool that is still filling is no leak."""
+_PROC = Path("/proc")
+
+
+def belongings() -> Mapping[str, int]:
+    """Count what a cycle of entering and leaving may leave behind in this process."""
+    gc.collect()
+    descriptors = Path("/proc/self/fd") if _PROC.joinpath("self").exists() else Path("/dev/fd")
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+        "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
+        # The first process of a container is the parent of whatever detached itself, too.
+        "child processes": sum(parent == os.getpid() != 1 for parent in _parents().values()),
+    }
+
+
+async def growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
+    """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
+    patience = Patience(seconds)
+    while True:
+        grown = {what: count - before.get(what, 0) for what, count in belongings().items()}
+        leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
+        if not leaks or not patience.left:
+            return leaks
+        await asyncio.sleep(0.1)
+
+
+async def longest_pause(awaitable: Awaitable[object]) -> float:
+    """Return the longest time between two turns of the loop until that has ended."""
+    longest, last = 0.0, time.monotonic()
+    task = asyncio.ensure_future(awaitable)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    await task
+    return longest
+
+
+def told_by_descendants() -> Iterator[tuple[int, bytes]]:
+    """Yield the argument list and environment of every process that descends from this one."""
+    parents = _parents()
+    for pid in parents:
+        if os.getpid() in _ancestors(pid, parents):
+            yield pid, _read(pid, "cmdline") + _read(pid, "environ")
+
+
+def _ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+    seen: set[int] = set()
+    while pid in parents and pid not in seen:
+        seen.add(pid)
+        pid = parents[pid]
+        yield pid
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of every process that is there."""
+    pids = [int(each.name) for each in _PROC.glob("[0-9]*")]
+    # The fields after the last parenthesis: a program's name may hold any.
+    fields = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
+    return {pid: int(rest[1]) for pid, rest in fields.items() if len(rest) > 1}
+
+
+def _read(pid: int, what: str) -> bytes:
+    try:
+        return _PROC.joinpath(str(pid), what).read_bytes()
+    except OSError:  # it has ended meanwhile, or is not ours to read
+        return b""

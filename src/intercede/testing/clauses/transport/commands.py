@@ -1,0 +1,178 @@
+"""IC-TRANSPORT: a command arrives as it was asked for, and its end is told as it was."""
+
+import asyncio
+from collections.abc import Mapping
+
+from intercede.contract.transport import CommandResult, Transport
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.shared.payloads import AWKWARD, hexadecimal
+from intercede.testing.clauses.transport.runs import begin, heard, pieces, ran, sh
+from intercede.testing.isolation.timeouts import Ending
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; echo; done"""
+_TELLING = ("two  words ", "$HOME", "it's", "")
+"""Arguments by which most mistakes are recognised."""
+_SHOWN = 5
+_ASKED = 80
+_CODES = (0, 1, 2, 3, 10, 42, 64, 99, 100, 125, 126, 127, 128, 129, 130, 137, 143, 192, 200, 254)
+_SIGNALS: Mapping[str, int] = {"KILL": 9, "ALRM": 14, "TERM": 15}
+_AT_ONCE = 50
+
+
+@clause(
+    "IC-TRANSPORT-01",
+    title="argv arrives byte for byte, without a shell in between.",
+    level=MUST,
+    depends=("IC-TRANSPORT-20",),
+    look_at=(
+        "Where argv becomes one line. `sh -c` and ssh split a line into words again and expand what they find there: "
+        "`shlex.join(argv)` quotes each word for that, `' '.join(argv)` does not, and loses empty ones. A line that goes "
+        "through two shells is quoted twice. `shell=True` has no place in it."
+    ),
+)
+async def check_argv(context: Context) -> None:
+    """Pass awkward arguments to sh, and have it write each in hexadecimal."""
+    async with context.connected() as transport:
+        result = await ran(context, transport, sh(_IN_HEX, *AWKWARD))
+        sent = "".join(f"{hexadecimal(each)}\n" for each in AWKWARD)
+        if result.stdout.decode(errors="replace") == sent:
+            return
+        changed = await _changed(context, transport)
+        context.expect(
+            False,  # noqa: FBT003 -- it is known by now
+            expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
+            observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
+            if changed
+            else f"they do one by one, but sent together to `sh -c`: {heard(result)}, and on stdout {shown(result.stdout)}",
+        )
+
+
+async def _changed(context: Context, transport: Transport) -> list[str]:
+    """Send the arguments one by one, so that a message can tell what becomes of each."""
+    told: list[str] = []
+    for each in (*_TELLING, *(each for each in AWKWARD if each not in _TELLING)):
+        argv = ["printf", "[%s]", each, "end"]
+        result = await ran(context, transport, argv)
+        if result.stdout != f"[{each}][end]".encode():
+            wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
+            why = f" ({heard(result)})" if result.returncode else ""
+            told.append(f"{_cut(shown(argv))} wrote {_cut(wrote)}{why}")
+    return told
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _ASKED else f"{text[:_ASKED]}..."
+
+
+@clause(
+    "IC-TRANSPORT-02",
+    title="Exit codes are told as they were, from 0 to 254; death by signal n as 128 + n.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01",),
+    look_at=(
+        "How the client tells the command's code from its own. Python's subprocess tells a signal as a negative code, and "
+        "128 - code is what is asked for; ssh tells one as 255, so a line for it ends in a shell that says 128 + n by "
+        "itself. A code that is cut to a bool, or checked (`check=True`), is lost."
+    ),
+)
+async def check_codes(context: Context) -> None:
+    """Run commands that end with codes and by signals."""
+    ends = {f"exit {code}": code for code in _CODES}
+    ends |= {f"kill -{name} $$": 128 + number for name, number in _SIGNALS.items()}
+    async with context.connected() as transport:
+        for script, code in ends.items():
+            await _expect_code(context, transport, script, code)
+
+
+async def _expect_code(context: Context, transport: Transport, script: str, code: int) -> None:
+    result = await ran(context, transport, sh(script))
+    context.expect(result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=heard(result))
+
+
+@clause(
+    "IC-TRANSPORT-21",
+    title="Exit code 255 is told, too.",
+    level=SHOULD,
+    depends=("IC-TRANSPORT-02",),
+    look_at=(
+        "ssh says 255 when the connection fails, and when the command ends with 255. Where both can be told apart, by what "
+        "it writes or by a shell there that reports the code, do not raise TransportError for the command's own."
+    ),
+)
+async def check_255(context: Context) -> None:
+    """Run a command that ends with it."""
+    async with context.connected() as transport:
+        await _expect_code(context, transport, "exit 255", 255)
+
+
+@clause(
+    "IC-TRANSPORT-06",
+    title="Fifty runs at once each get their own input, output and code.",
+    level=MUST,
+    depends=("IC-TRANSPORT-02", "IC-TRANSPORT-03", "IC-TRANSPORT-24"),
+    look_at=(
+        "What runs share: a buffer or a result on the instance instead of in the call, one channel without a lock, a limit "
+        "(sshd's MaxSessions is 10, descriptors are 1024) that makes the eleventh fail instead of wait. "
+        "asyncio.Semaphore lets them wait."
+    ),
+    seconds=120,
+)
+async def check_fifty(context: Context) -> None:
+    """Await fifty, each with a word as argument and another as input."""
+    words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
+    async with context.connected() as transport:
+        runs = (begin(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
+        results = await asyncio.gather(*runs)
+    wrong = [told for code, each in enumerate(results) if (told := _wrong(each, code, "".join(words[code]).encode()))]
+    context.expect(
+        not wrong,
+        expected=f"{_AT_ONCE} runs at once each to write its own argument and input, and end with its own code",
+        observed=f"{len(wrong)} did not: {'; '.join(wrong[:_SHOWN])}",
+    )
+
+
+async def _one(context: Context, transport: Transport, code: int, argument: str, text: str) -> CommandResult:
+    script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
+    # One after the other, a second each, is slow, but right.
+    return await ran(
+        context, transport, sh(script, argument, str(code)), stdin=pieces(text.encode()), within=2 * _AT_ONCE
+    )
+
+
+def _wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
+    result = ending.value
+    if result is None:
+        return f"number {code} raised {shown(ending.raised)}"
+    told = result.returncode, result.stdout, result.stderr
+    wanted = code, written, written[: len(written) // 2] + b"\n"
+    return "" if told == wanted else f"number {code} should have ended with {wanted} and answered {shown(told)}"
+
+
+@clause(
+    "IC-TRANSPORT-09",
+    title="A command that does not exist is a result with a code other than 0, not an exception.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01",),
+    look_at=(
+        "FileNotFoundError and PermissionError from starting the process: answer 127, or 126, as a shell does. "
+        "TransportError is for a machine that cannot be reached. The name is a word like any other: unquoted, a shell "
+        "takes what follows `||` in it for a command."
+    ),
+)
+async def check_missing(context: Context) -> None:
+    """Run what is not there, by name, by path, and with a name that a shell could make something of."""
+    word = context.token()
+    async with context.connected() as transport:
+        for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):
+            try:
+                result = await ran(context, transport, [name, "argument"])
+            except CheckFailed:
+                raise
+            except Exception as error:
+                raise CheckFailed(
+                    f"a result for {name!r}, which does not exist", f"run raised {shown(error)}"
+                ) from error
+            expected = f"a code other than 0 for {name!r}, which does not exist"
+            context.expect(result.returncode != 0, expected=expected, observed=heard(result))

@@ -1,0 +1,268 @@
+"""IC-TRANSPORT: how a run ends that is cancelled, or whose sink or iterator fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+
+from intercede.contract.transport import CommandResult, Transport
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.transport.runs import Failing, Run, Taken, begin, directory, first, heard, ran, sh
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_ENDS_WITHIN = 10.0
+"""Seconds in which a run must end."""
+_MOMENTS = (0.0, 0.001, 0.003, 0.01, None)
+"""Seconds after its start at which a run is cancelled; None: once the command has begun."""
+_BEATS = """
+d=$1
+beat() {
+    i=0
+    while [ -d "$d" ] && [ "$i" -lt 300 ]; do
+        echo >> "$d/$1"; i=$((i + 1)); sleep 0.1 || sleep 1
+    done 2>/dev/null
+}
+: > "$d/itself"; : > "$d/child"
+beat child &
+echo begun
+beat itself
+"""
+"""Lets itself and a child of its own grow a file each, until their directory is gone, or for half a minute."""
+_QUIET = """
+i=0
+while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
+"""
+"""Takes the time of eight beats, however slow the machine is there: what has not grown meanwhile does not beat."""
+
+Ending = Callable[[Context, Transport, str], Awaitable[None]]
+
+
+def _long(context: Context) -> list[str]:
+    """Return a command that says so, and takes far longer than its run may last."""
+    return sh('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
+
+
+async def _ended(context: Context, run: Run, when: str) -> None:
+    """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
+    await Patience(_ENDS_WITHIN * context.scale).settle({run})
+    context.expect(
+        run.done(), expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s", observed="it goes on"
+    )
+
+
+def _raised(run: Run) -> BaseException | None:
+    return asyncio.CancelledError() if run.cancelled() else run.result().raised
+
+
+def _outcome(run: Run) -> str:
+    error = _raised(run)
+    return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
+
+
+async def _cancelled(context: Context, run: Run, when: str) -> None:
+    run.cancel()
+    await _ended(context, run, when)
+    context.expect(
+        isinstance(_raised(run), asyncio.CancelledError),
+        expected=f"run, {when}, to raise CancelledError",
+        observed=_outcome(run),
+    )
+
+
+async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
+    try:
+        result = await ran(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
+        observed = shown(result.stdout)
+    except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+        observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
+    context.expect(
+        observed == shown(b"usable\n"),
+        expected=f"the next run to work, {when}",
+        observed=observed,
+    )
+
+
+@clause(
+    "IC-TRANSPORT-07",
+    title="A cancelled run raises CancelledError in bounded time, and the transport stays usable.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05"),
+    seconds=120,
+    look_at=(
+        "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "
+        "a command that nobody has ended. asyncio.create_subprocess_exec, cancelled while it starts, waits for ever in "
+        "Python 3.11: shield it. A lock, or a channel, that the cancelled run leaves behind for the next."
+    ),
+)
+async def check_cancelling(context: Context) -> None:
+    """Cancel runs of a long command as they start, a little later, and when it has begun."""
+    async with context.connected() as transport:
+        for moment in _MOMENTS:
+            sink = Taken()
+            run = begin(context.run_unbounded(transport, _long(context), stdout=sink))
+            await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
+            when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
+            await _cancelled(context, run, when)
+            await _expect_usable(context, transport, f"after one was {when}")
+
+
+async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
+    """Fail after the first piece, at once or when a sink has got something."""
+    yield b"a piece"
+    if after is not None:
+        await after.begun.wait()
+    raise error
+
+
+@clause(
+    "IC-TRANSPORT-08",
+    title="A sink or an iterator that fails ends the run, and its very exception passes.",
+    level=MUST,
+    depends=("IC-TRANSPORT-07", "IC-TRANSPORT-28"),
+    seconds=120,
+    look_at=(
+        "An `except`, of OSError or more, around the iteration and the write: it takes the iterator's own exception, a "
+        "BrokenPipeError too, for the pipe's; keep only the write in it. A feeder or reader task whose exception is never "
+        "awaited. An ExceptionGroup around it: raise the first inside. Waiting for a command before it is ended, though it "
+        "waits for its input."
+    ),
+)
+async def check_failures(context: Context) -> None:
+    """Let a sink fail, and iterators, with errors of several types."""
+    async with context.connected() as transport:
+        for error in (
+            _OfTheKit("raised by the conformance kit"),
+            BrokenPipeError("the kit's own, of no pipe of yours"),
+        ):
+            kind = type(error).__name__.lstrip("_")
+            failing = context.run_unbounded(transport, _long(context), stdout=Failing(error))
+            await _expect_passes(context, failing, error, f"whose sink raises {kind}")
+            failing = context.run_unbounded(transport, _long(context), stdin=_breaking(error))
+            await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
+            failing = context.run_unbounded(transport, ["cat"], stdin=_breaking(error), stdout=Taken())
+            await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
+        await _expect_usable(context, transport, "after a sink and an iterator failed")
+
+
+class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
+    """What a sink or an iterator of the kit's raises."""
+
+
+async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
+    run = begin(running)
+    await _ended(context, run, whose)
+    context.expect(
+        _raised(run) is error, expected=f"run, {whose}, to raise that very {shown(error)}", observed=_outcome(run)
+    )
+
+
+@clause(
+    "IC-TRANSPORT-22",
+    title="What ends a run early ends the command there, with what it started.",
+    level=SHOULD,
+    depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08"),
+    seconds=180,
+    look_at=(
+        "Killing the client (ssh, docker exec) need not end the command on the other side. Killing the command's own process "
+        "leaves its children: signal at least its group there, which a session of its own (setsid) makes. IC-TRANSPORT-30 "
+        "asks for all of its descendants, so look for these at once. A command that went on could write into files that "
+        "somebody else works with by then."
+    ),
+)
+async def check_end_there(context: Context) -> None:
+    """Cancel a run, let its sink fail, and its iterator; see whether its files grow on."""
+    async with context.connected() as transport:
+        for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
+            async with directory(context, transport) as place:
+                await end(context, transport, place)
+                growing = await _growing(context, transport, place, {"itself": "it", "child": "its child"})
+                context.expect(
+                    not growing,
+                    expected=f"a command and its child to be ended by {how}{'' if how == 'cancelling' else ' that raised'}",
+                    observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
+                )
+
+
+async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
+    sink = Taken()
+    run = begin(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
+    await first(context, run, sink.begun.wait())
+    await _cancelled(context, run, "cancelled once its command has begun")
+
+
+async def _by_sink(context: Context, transport: Transport, place: str) -> None:
+    with suppress(_OfTheKit):
+        await ran(context, transport, sh(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
+
+
+async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
+    sink = Taken()
+    with suppress(_OfTheKit):
+        source = _breaking(_OfTheKit(), after=sink)
+        await ran(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+
+
+async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
+    """Return what still beats, once time to end has passed: of these files, what each is called."""
+    patience = Patience(_ENDS_WITHIN * context.scale)
+    before = await _sizes(context, transport, place, names)
+    while True:
+        after = await _sizes(context, transport, place, names, behind=_QUIET)
+        growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
+        if not growing or not patience.left:
+            return growing
+        before = after
+
+
+async def _sizes(
+    context: Context, transport: Transport, place: str, names: Collection[str], behind: str = ""
+) -> list[bytes]:
+    script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
+    result = await ran(context, transport, sh(script, place, *names))
+    told = result.stdout.split()
+    context.expect(
+        len(told) == len(names), expected=f"the sizes of {len(names)} files", observed=f"{told}, {heard(result)}"
+    )
+    return told
+
+
+_LEAVERS = """
+beat='i=0; while [ -d "$1" ] && [ "$i" -lt 300 ]; do echo >>"$1/$2"; i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null'
+begun() { until [ -s "$1" ]; do sleep 0.1 || sleep 1; done 2>/dev/null; }
+: >"$1/group"; : >"$1/session"
+command -v timeout >/dev/null && { timeout 60 sh -c "$beat" sh "$1" group & begun "$1/group"; }
+command -v setsid >/dev/null && { setsid sh -c "$beat" sh "$1" session & begun "$1/session"; }
+echo begun
+wait
+exec sleep 60
+"""
+"""As above: a child that leads a process group of its own, and one that leads a session, where there are the tools."""
+
+
+@clause(
+    "IC-TRANSPORT-30",
+    title="A cancelled run ends all that its command started, in whatever process group or session.",
+    level=SHOULD,
+    depends=("IC-TRANSPORT-22",),
+    seconds=90,
+    look_at=(
+        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
+        "session. Look for descendants by parent, group and session, again and again until none is left. What has detached "
+        "itself, a session whose starter has ended, is no part of the command and has to live on."
+    ),
+)
+async def check_leavers(context: Context) -> None:
+    """Cancel a run whose command has children that left its process group and its session."""
+    async with context.connected() as transport, directory(context, transport) as place:
+        sink = Taken()
+        run = begin(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
+        await first(context, run, sink.begun.wait())
+        await _cancelled(context, run, "cancelled once its command has begun")
+        names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
+        growing = await _growing(context, transport, place, names)
+        context.expect(
+            not growing,
+            expected="all that a command started to be ended by cancelling",
+            observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
+        )

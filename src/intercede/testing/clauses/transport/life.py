@@ -1,0 +1,268 @@
+"""IC-TRANSPORT: constructing, entering and leaving, and what they do to the process around."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, suppress
+
+from intercede.contract.errors import NotOpenError
+from intercede.contract.transport import Transport
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.shared.children import WATCH
+from intercede.testing.clauses.shared.payloads import nap
+from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
+from intercede.testing.clauses.transport.runs import (
+    FILLER,
+    Failing,
+    Taken,
+    begin,
+    counting,
+    expect_bytes,
+    first,
+    pieces,
+    ran,
+    sh,
+)
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+_CYCLES, _FIRST = 10, 3
+_MANY = 100_000
+"""Lines of numbers: 0.6 MB."""
+_LONG = 0.1
+"""Seconds without a turn of the event loop."""
+
+
+@clause(
+    "IC-TRANSPORT-11",
+    title="Constructing connects nowhere, starts nothing and writes nothing.",
+    level=MUST,
+    depends=("IC-TRANSPORT-10",),
+    look_at=(
+        "The constructor: a client that connects, a control socket's directory, a probing command. Move it to __aenter__. "
+        "Objects are made to be looked at, listed and thrown away."
+    ),
+)
+async def check_construction(context: Context) -> None:
+    """Construct twice in a child process, the second time under an audit hook."""
+    seen = await context.child(WATCH, "part", what="constructing it twice")
+    context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
+
+
+@clause(
+    "IC-TRANSPORT-12",
+    title="Entering works, and returns the object itself.",
+    level=MUST,
+    depends=("IC-TRANSPORT-10",),
+    look_at=(
+        "What entering raised, if it did: nothing else can be seen before it works. Else `return self` at the end of "
+        "__aenter__: without it, `async with ... as transport` gives None."
+    ),
+)
+async def check_entering(context: Context) -> None:
+    """Enter, and compare."""
+    transport, entered = await context.let_in(context.transport)
+    await context.noted("__aexit__", "", transport.__aexit__(None, None, None))
+    context.expect(entered is transport, expected="the object itself from entering it", observed=entered)
+
+
+@clause(
+    "IC-TRANSPORT-13",
+    title="Leaving twice is fine.",
+    level=MUST,
+    depends=("IC-TRANSPORT-12",),
+    look_at=(
+        "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and error "
+        "paths leave objects that are already closed."
+    ),
+)
+async def check_leaving_twice(context: Context) -> None:
+    """Enter once, leave twice."""
+    async with context.connected() as transport:
+        await transport.__aexit__(None, None, None)
+        try:
+            await transport.__aexit__(None, None, None)
+        except Exception as error:
+            raise CheckFailed("leaving a second time to do nothing", f"it raised {shown(error)}") from error
+
+
+async def _expect_not_open(context: Context, transport: Transport, when: str) -> None:
+    try:
+        answer = f"it answered {shown(await context.run(transport, ['true']))}"
+    except NotOpenError:
+        return
+    except CheckFailed as late:
+        answer = late.observed
+    except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+        answer = f"it raised {shown(error)}"
+    raise CheckFailed(f"run {when} to raise NotOpenError", answer)
+
+
+@clause(
+    "IC-TRANSPORT-14",
+    title="A run before entering raises NotOpenError.",
+    level=MUST,
+    depends=("IC-TRANSPORT-10",),
+    look_at=(
+        "An AttributeError or a TypeError from the connection that is not there yet. A transport that needs no connection "
+        "still asks first: what works unopened here would not elsewhere, and who composes it must not notice late."
+    ),
+)
+async def check_before_entering(context: Context) -> None:
+    """Run `true` over one that was never entered."""
+    await _expect_not_open(context, context.transport(), "before entering")
+
+
+@clause(
+    "IC-TRANSPORT-15",
+    title="A run after leaving raises NotOpenError.",
+    level=MUST,
+    depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
+    look_at=(
+        "Leaving must be remembered: a flag, or a connection set to None in __aexit__. A run that connects by itself hides "
+        "that nobody will close it."
+    ),
+)
+async def check_after_leaving(context: Context) -> None:
+    """Run `true` over one that was left."""
+    async with context.connected() as transport:
+        pass
+    await _expect_not_open(context, transport, "after leaving")
+
+
+@clause(
+    "IC-TRANSPORT-16",
+    title="An exception in the body passes through, and everything is closed.",
+    level=MUST,
+    depends=("IC-TRANSPORT-15",),
+    look_at=(
+        "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only where "
+        "there was no exception."
+    ),
+)
+async def check_exception_in_the_body(context: Context) -> None:
+    """Raise in the body, and see what comes out."""
+    raised = RuntimeError("raised by the conformance kit in the body")
+    transport, _ = await context.let_in(context.transport)
+    passed: BaseException | None = None
+    try:
+        async with AsyncExitStack() as leaving:
+            leaving.push_async_exit(transport)
+            raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
+    except Exception as error:  # noqa: BLE001 -- which one it is is the finding
+        passed = error
+    context.expect(passed is raised, expected="the body's own exception to pass through", observed=shown(passed))
+    await _expect_not_open(context, transport, "after an exception in the body")
+
+
+@clause(
+    "IC-TRANSPORT-17",
+    title="Nothing is left behind by leaving: no task, thread, open descriptor or child process.",
+    level=MUST,
+    alone=True,
+    depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-09"),
+    look_at=(
+        "Feeders and readers that a run starts and does not await when it is cancelled or its sink fails. Pipes that are not "
+        "closed, processes that nobody waits for, a client that outlives __aexit__. What counts is the growth from one "
+        "cycle to the next, so caches and pools of a fixed size are fine."
+    ),
+)
+async def check_nothing_is_left(context: Context) -> None:
+    """Enter, let runs end in every way, and leave, ten times; compare the third time with the tenth."""
+    before: Mapping[str, int] = {}
+    for cycle in range(1, _CYCLES + 1):
+        async with context.connected() as transport:
+            await _use(context, transport)
+        before = belongings() if cycle == _FIRST else before
+    grown = await growth(before, 5 * context.scale)
+    context.expect(
+        not grown,
+        expected="as much after ten cycles of entering, running and leaving as after three",
+        observed=", ".join(f"{count} more {what}" for what, count in grown.items()),
+    )
+
+
+class _Full(Exception):  # noqa: N818 -- no error of anybody's
+    """Raised by a sink of the kit's."""
+
+
+async def _use(context: Context, transport: Transport) -> None:
+    """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
+    await ran(context, transport, ["cat"], stdin=pieces(FILLER), stdout=Taken())
+    await ran(context, transport, [f"ic-{context.token()}"])
+    with suppress(_Full):
+        await ran(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
+    sink = Taken()
+    run = begin(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
+    await first(context, run, sink.begun.wait())
+    run.cancel()
+    await Patience(10 * context.scale).settle({run})
+
+
+@clause(
+    "IC-TRANSPORT-18",
+    title="Two instances do not disturb each other.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-15", "IC-TRANSPORT-28"),
+    look_at=(
+        "State on the class or the module that should be on the instance: a shared connection that the first one to leave "
+        "closes, a mutable default, one path for every control socket."
+    ),
+)
+async def check_two_instances(context: Context) -> None:
+    """Keep a run of one waiting for its input while another is entered, used and left."""
+    left = asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"before\n"
+        await left.wait()
+        yield b"after\n"
+
+    sink = Taken()
+    async with context.connected() as transport:
+        run = begin(ran(context, transport, ["cat"], stdin=source(), stdout=sink))
+        try:
+            await first(context, run, sink.begun.wait())
+            async with context.connected() as other:
+                result = await ran(context, other, sh("echo other"))
+                expect_bytes(context, "from the other instance", b"other\n", result.stdout)
+        finally:
+            left.set()
+        try:
+            (await run).get()
+            again = await ran(context, transport, sh("echo still"))
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed("an instance to work after another was left", f"run raised {shown(error)}") from error
+        expect_bytes(context, "over an instance while another is used and left", b"before\nafter\n", sink.data)
+        expect_bytes(context, "over it after the other was left", b"still\n", again.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-19",
+    title="The event loop is never blocked for 100 ms.",
+    level=SHOULD,
+    alone=True,
+    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-29"),
+    look_at=(
+        "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Put them into "
+        "asyncio.to_thread. Everything else in the process stands still meanwhile."
+    ),
+)
+async def check_blocking(context: Context) -> None:
+    """Measure the longest pause of the loop while entering, running and leaving; only one seen three times counts."""
+    pauses = [await longest_pause(_cycle(context))]
+    while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
+        pauses.append(await longest_pause(_cycle(context)))
+    context.expect(
+        min(pauses) <= _LONG,
+        expected=f"entering, running and leaving to let the event loop turn every {1000 * _LONG:g} ms",
+        observed=f"they blocked the loop for {' and '.join(f'{1000 * each:.0f}' for each in pauses)} ms",
+    )
+
+
+async def _cycle(context: Context) -> None:
+    async with context.connected() as transport:
+        script = f"cat > /dev/null; {nap(0.3)}; {counting(_MANY)}; {counting(_MANY)} >&2"
+        await ran(context, transport, sh(script), stdin=pieces(FILLER))

@@ -1,0 +1,222 @@
+"""Running commands over a transport, and what they are given and leave: shared by the checks here."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+from intercede.contract.transport import ByteSink, CommandResult, Transport
+from intercede.testing.isolation.timeouts import Ending, Patience, ended
+from intercede.testing.run.context import CheckFailed, Context, shown
+
+__all__ = [
+    "FILLER",
+    "Failing",
+    "Taken",
+    "begin",
+    "counted",
+    "counting",
+    "directory",
+    "expect_bytes",
+    "first",
+    "heard",
+    "pieces",
+    "ran",
+    "sh",
+]
+
+FILLER = bytes(range(256)) * 1024
+"""A piece of 256 KiB."""
+_TRIES = 10
+_SHOWN = 40
+_FIELDS = ("returncode", "stdout", "stderr")
+_BEGINS_WITHIN = 20.0
+
+
+def sh(script: str, *arguments: str) -> list[str]:
+    """Return the argv of a script of POSIX sh."""
+    return ["sh", "-c", script, "sh", *arguments]
+
+
+async def ran(
+    context: Context,
+    transport: Transport,
+    argv: Sequence[str],
+    *,
+    stdin: AsyncIterable[bytes] | None = None,
+    stdout: ByteSink | None = None,
+    within: float = 20.0,
+) -> CommandResult:
+    """Run a command, and look at the answer's types.
+
+    Raises:
+        CheckFailed: It did not answer in time, or not with a CommandResult as the contract has it.
+    """
+    answer: object = await context.run(transport, argv, stdin=stdin, stdout=stdout, within=within)
+    wrong = _misfit(answer)
+    context.expect(
+        not wrong,
+        expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
+        observed=f"{wrong}, for {shown(list(argv))}",
+    )
+    return _plain(answer)  # type: ignore[arg-type]  # the line above tells
+
+
+def _plain(told: CommandResult) -> CommandResult:
+    """Copy it into bytes that do nothing of their own."""
+    stdout, stderr = (bytes(memoryview(each)) for each in (told.stdout, told.stderr))
+    return CommandResult(returncode=told.returncode, stdout=stdout, stderr=stderr)
+
+
+def _misfit(answer: object) -> str:
+    if not isinstance(answer, CommandResult):
+        return f"it answered {shown(answer)}"
+    code, *streams = (getattr(answer, name, None) for name in _FIELDS)
+    if type(code) is not int or not 0 <= code <= 255:  # noqa: PLR2004 -- exit codes are of a byte
+        return f"returncode is {shown(code)}"
+    named = zip(_FIELDS[1:], streams, strict=True)
+    return next((f"{name} is {shown(each)}" for name, each in named if not isinstance(each, bytes)), "")
+
+
+def heard(result: CommandResult) -> str:
+    """Write how a command ended, in a line."""
+    said = result.stderr.decode(errors="backslashreplace").strip()[-300:]
+    return f"exit code {result.returncode}" + (f", and on stderr {said!r}" if said else "")
+
+
+def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) -> None:
+    """Expect these very bytes, and show the first that differ."""
+    if observed == expected:
+        return
+    if expected.startswith(observed):
+        came = f"the first {len(observed)} of them: the rest is missing" if observed else "no byte"
+        raise CheckFailed(f"{len(expected)} bytes {what}", came)
+    pairs = zip(expected, observed, strict=False)
+    shorter = min(len(expected), len(observed))
+    at = next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
+    context.expect(
+        False,  # noqa: FBT003 -- it is known by now
+        expected=f"{len(expected)} bytes {what}, {_at(expected, at)}",
+        observed=f"{len(observed)} bytes, {_at(observed, at)}",
+    )
+
+
+def _at(data: bytes, index: int) -> str:
+    return f"from {index} on {data[index : index + _SHOWN]!r}" if index < len(data) else f"ending at {len(data)}"
+
+
+def counting(last: int) -> str:
+    """Return a command of sh that writes the numbers from 1 on, a line each: nothing can be lost or swapped unseen."""
+    return f"seq 1 {last}"
+
+
+def counted(last: int) -> bytes:
+    """Return what that writes."""
+    return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
+
+
+Run = asyncio.Future[Ending[CommandResult]]
+"""A run that goes on beside the check."""
+
+
+def begin(awaitable: Awaitable[CommandResult]) -> Run:
+    """Let a run begin. Whatever it raises is in its ending: SystemExit, if it left a task, would tear the loop down."""
+    return asyncio.ensure_future(ended(awaitable))
+
+
+async def first(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
+    """Wait until something has happened, or the run is over before.
+
+    Raises:
+        CheckFailed: Neither is within 20 seconds, times ``scale``.
+    """
+    waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
+    both = {cast("asyncio.Future[object]", run), waited}
+    done = await Patience(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
+    waited.cancel()
+    expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
+    context.expect(done, expected=expected, observed="nothing came, and run goes on")
+
+
+async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    """Yield them."""
+    for each in data:
+        yield each
+
+
+class Taken:
+    """A sink that keeps what it is given, and expects its bytes one piece after the other.
+
+    It holds the first piece for as many seconds as it is told, or until another comes beside it.
+    """
+
+    def __init__(self, *, holds: float = 0) -> None:
+        self.pieces: list[object] = []
+        self._holds = holds
+        self._second = asyncio.Event()
+        self.begun = asyncio.Event()
+        """Set once something was written."""
+        self._busy = False
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return b"".join(each for each in self.pieces if isinstance(each, bytes))
+
+    async def write(self, data: bytes) -> None:
+        """Take the next piece, over some turns of the loop."""
+        if self._busy:
+            self._second.set()
+        self._busy = True
+        self.pieces.append(data)
+        if not self.begun.is_set():
+            self.begun.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._second.wait(), self._holds)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._busy = False
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether a piece came while another was taken."""
+        return self._second.is_set()
+
+
+class Failing:
+    """A sink that fails with its first piece."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def write(self, data: bytes) -> None:  # noqa: ARG002 -- it takes none
+        """Fail."""
+        raise self._error
+
+
+@asynccontextmanager
+async def directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
+    """Make a directory where the commands run, which may be another machine, and remove it afterwards."""
+    made = await ran(context, transport, ["mktemp", "-d"])
+    name = made.stdout.decode(errors="replace").removesuffix("\n")
+    if not name.startswith("/"):
+        raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {heard(made)}")
+    try:
+        yield name
+    except BaseException:
+        with suppress(Exception):  # it must not hide what the check found
+            await _remove(context, transport, name)
+        raise
+    await _remove(context, transport, name)
+
+
+async def _remove(context: Context, transport: Transport, name: str) -> None:
+    """Remove it, without a shell: this goes over transports that garble scripts, too.
+
+    What still writes into it may make a try fail, and stops as the directory goes.
+    """
+    for _ in range(_TRIES):
+        removed = await context.run(transport, ["rm", "-rf", name])
+        if getattr(removed, "returncode", 1) == 0:
+            return
+        await asyncio.sleep(0.1)

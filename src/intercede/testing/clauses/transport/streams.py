@@ -1,0 +1,422 @@
+"""IC-TRANSPORT: what goes through a command's three streams, and how much of it lies in memory meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import cast
+
+from intercede.contract.transport import Transport
+from intercede.testing.clauses import clause
+from intercede.testing.clauses.transport.children import INHERIT, PUMP
+from intercede.testing.clauses.transport.runs import (
+    FILLER,
+    Taken,
+    begin,
+    counted,
+    counting,
+    directory,
+    expect_bytes,
+    first,
+    heard,
+    pieces,
+    ran,
+    sh,
+)
+from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.model.clause import MUST
+from intercede.testing.run.context import Context, shown
+
+_BYTES = bytes(range(256))
+_OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
+_HUNDRED = 400 * len(FILLER)
+"""100 MiB."""
+_IN_FLIGHT = 64 * len(FILLER)
+"""16 MiB: far more than pipes and windows hold on the way."""
+_HELD_BACK = 128 * len(FILLER)
+"""32 MiB."""
+_GROWTH_MIB = 64
+_LAST = 2**20
+_MANY = 400_000
+"""Lines of numbers: 2.7 MB."""
+_REPLY = 10.0
+_STILL = 1.0
+"""Seconds without growth after which nothing more is expected."""
+_WAIT_AND_COUNT = """
+echo begun
+i=0
+while [ ! -e "$1/go" ] && [ "$i" -lt 600 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
+wc -c
+"""
+_WRITE_AND_TELL = f"""
+i=0
+while [ "$i" -lt {_HELD_BACK >> 20} ]; do
+    head -c 1048576 /dev/zero
+    i=$((i + 1)); echo "$i" >> "$1/written"
+done
+"""
+
+
+@clause(
+    "IC-TRANSPORT-03",
+    title="stdout and stderr come back apart, exact and whole, whatever bytes they are, and however many.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01",),
+    look_at=(
+        "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
+        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one "
+        "read(n) where it must go on until the end of the file, a limit on what is kept."
+    ),
+)
+async def check_bytes(context: Context) -> None:
+    """Write every byte to both, in other orders, with newlines around; and much to stdout."""
+    back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
+    async with context.connected() as transport:
+        result = await ran(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
+        expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
+        expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
+        result = await ran(context, transport, sh(counting(_MANY)))
+        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-29",
+    title="stderr keeps its last 1 MiB, and is read while stdout is.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "Reading one stream to its end before the other: the command stands still as soon as the other's pipe is full, and "
+        "never ends. Keeping the first MiB, all, or none: drop from the front, as the reason of a failure is at the end."
+    ),
+)
+async def check_last_of_stderr(context: Context) -> None:
+    """Write megabytes to both, to stderr first."""
+    async with context.connected() as transport:
+        result = await ran(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
+        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
+        expect_bytes(context, "on stderr, the last of it", counted(_MANY)[-_LAST:], result.stderr)
+
+
+@clause(
+    "IC-TRANSPORT-23",
+    title="Without stdin a command reads /dev/null.",
+    level=MUST,
+    depends=("IC-TRANSPORT-20",),
+    look_at=(
+        "stdin=None of asyncio's and of subprocess's own functions, which gives the command this process's stdin: say "
+        "DEVNULL. A pipe that is opened and never closed: the command waits for ever. For ssh, `-n`."
+    ),
+)
+async def check_no_stdin(context: Context) -> None:
+    """Run `cat` from a child process with a stdin that holds a line and never ends."""
+    [read] = cast("list[str | None]", await context.child(INHERIT, str(5 * context.scale), what="running `cat`"))
+    observed = "it did not end" if read is None else f"it read {read!r}"
+    context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
+
+
+class _Bare:
+    """An iterable of pieces that is no generator, and whose iterator cannot be closed."""
+
+    def __init__(self, given: Iterable[bytes]) -> None:
+        self._given = given
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Next(iter(self._given))
+
+
+class _Next:
+    def __init__(self, given: Iterator[bytes]) -> None:
+        self._given = given
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for each in self._given:
+            return each
+        raise StopAsyncIteration
+
+
+@clause(
+    "IC-TRANSPORT-24",
+    title="stdin arrives byte for byte, in pieces of any size, from any asynchronous iterable.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. Any "
+        "iterable will do, so its iterator need not have aclose. The pipe is closed at the end, not before all "
+        "of it is written."
+    ),
+)
+async def check_stdin(context: Context) -> None:
+    """Send pieces of all 256 bytes, of none, and of some MiB through `cat`, in one stdin; then a stdin of no pieces."""
+    async with context.connected() as transport:
+        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
+        whole = b"".join(given)
+        result = await ran(context, transport, ["cat"], stdin=_Bare(given))
+        sizes = ", ".join(f"{len(each)}" for each in given)
+        expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
+        result = await ran(context, transport, ["cat"], stdin=pieces())
+        expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-04",
+    title="stdin streams: 100 MB are taken from the iterator as the command reads them, not before.",
+    level=MUST,
+    depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-18", "IC-TRANSPORT-28"),
+    look_at=(
+        "Collecting the iterator (b''.join, communicate()) before the command starts. Writing without `await "
+        "writer.drain()`: all of it then lies in a buffer of this process. An unbounded queue between a feeder and the "
+        "connection."
+    ),
+    seconds=180,
+)
+async def check_stdin_streams(context: Context) -> None:
+    """Send 100 MB to a command that waits for a file before it reads, and see how much is taken meanwhile."""
+    given = 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal given
+        for _ in range(_HUNDRED // len(FILLER)):
+            given += len(FILLER)
+            yield FILLER
+
+    async def taken() -> int:
+        return given
+
+    sink = Taken()
+    async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
+        run = begin(ran(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120))
+        try:
+            await first(context, run, sink.begun.wait())
+            most = await _settled(taken, lambda: _carry(context, other))
+        finally:
+            await ran(context, other, ["touch", f"{place}/go"])
+        result = (await run).get()
+    observed = f"{shown(sink.data)}, {heard(result)}"
+    told = sink.data.decode(errors="replace").split()
+    context.expect(told == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
+    context.expect(
+        most <= _IN_FLIGHT,
+        expected=f"at most {_IN_FLIGHT >> 20} MiB to be taken from the iterator while the command reads nothing",
+        observed=f"at least {most >> 20} MiB of {_HUNDRED >> 20} were taken before it began to read",
+    )
+
+
+async def _settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
+    """Return an amount once it is more than may be in flight, or has not grown for a while.
+
+    A busy machine is slow: in that while another connection has carried as much as would be too much.
+    """
+    last, before = await amount(), -1
+    while before != last <= _IN_FLIGHT:
+        before = last
+        await asyncio.sleep(_STILL)
+        await carry()
+        last = await amount()
+    return last
+
+
+class _Bin:
+    """Takes everything at once, and keeps nothing."""
+
+    async def write(self, data: bytes) -> None:
+        """Take a piece."""
+
+
+async def _carry(context: Context, transport: Transport) -> None:
+    """Send 32 MiB to a command and back."""
+    source = pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
+    await ran(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
+
+
+class _Dialogue:
+    """Says each word once the one before has come back: both the iterable and the sink."""
+
+    def __init__(self, words: list[bytes], patience: float) -> None:
+        self.words, self._patience = words, patience
+        self.answered = 0
+        self.silent: bytes | None = None
+        """The word that nothing came back for in time."""
+        self._news = asyncio.Event()
+        self._heard = b""
+
+    async def write(self, data: bytes) -> None:
+        self._heard += data
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        said = b""
+        for word in self.words:
+            said += word
+            yield word
+            patience = Patience(self._patience)
+            while self._heard != said and patience.left:
+                self._news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), patience.left)
+            if self._heard != said:
+                self.silent = word
+                return
+            self.answered += 1
+
+
+@clause(
+    "IC-TRANSPORT-05",
+    title="stdout streams while stdin does: what a command writes reaches the sink before its input ends.",
+    level=MUST,
+    depends=("IC-TRANSPORT-24", "IC-TRANSPORT-28"),
+    look_at=(
+        "communicate(), or any order of first sending all and then reading all: start the reading, then feed. A reader that "
+        "waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking what there is. A client that "
+        "collects what it is to send. If `true` alone takes as long as this waited, it is the way there that is slow: raise "
+        "--intercede-timeout-scale."
+    ),
+)
+async def check_dialogue(context: Context) -> None:
+    """Send words through `cat`, each when the one before has come back."""
+    talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
+    async with context.connected() as transport:
+        await ran(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
+    context.expect(
+        talk.answered == len(talk.words),
+        expected="`cat` to give back each piece of its input before the next is sent",
+        observed=f"nothing came back for {_REPLY * context.scale:g} s after {shown(talk.silent)}"
+        if talk.silent
+        else f"{talk.answered} of {len(talk.words)} pieces were taken and came back",
+    )
+
+
+@clause(
+    "IC-TRANSPORT-28",
+    title="A sink gets all of stdout, in order, a piece after the other, none empty; the result's stdout is then empty.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03",),
+    look_at=(
+        "`await stdout.write(data)` for each piece as it is read: without await, or as tasks, pieces overlap and change "
+        "places. An empty read is the end of the file, and not written. What the sink took is not kept a second time. "
+        "run returns when the last piece was taken."
+    ),
+)
+async def check_sink(context: Context) -> None:
+    """Write 2.7 MB into a sink that is slow, with its first piece for a second, and nothing into another."""
+    async with context.connected() as transport:
+        for count in (_MANY, 0):
+            sink = Taken(holds=1)
+            result = await ran(context, transport, sh(counting(count)), stdout=sink)
+            odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
+            context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
+            expect_bytes(context, "in the sink when run returns", counted(count), sink.data)
+            context.expect(
+                not sink.overlapped,
+                expected="a write to be awaited before the next",
+                observed="the next write came while one was awaited",
+            )
+            expect_bytes(context, "in the result, as the sink has them", b"", result.stdout)
+
+
+@clause(
+    "IC-TRANSPORT-27",
+    title="A slow sink slows the command down: it is not read from while the sink has not taken the last piece.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03", "IC-TRANSPORT-05", "IC-TRANSPORT-18"),
+    look_at=(
+        "A queue, or a task for each piece, between the reader and the sink. A client that reads on by itself: bound what "
+        "it buffers. A copy of gigabytes to a slow disk otherwise lies in memory."
+    ),
+)
+async def check_slow_sink(context: Context) -> None:
+    """Hold the first piece, and see from another connection how much of 32 MiB the command can write meanwhile."""
+    release = asyncio.Event()
+    count = 0
+
+    class Held(Taken):
+        async def write(self, data: bytes) -> None:
+            nonlocal count
+            count += len(data)
+            self.begun.set()
+            await release.wait()
+
+    sink = Held()
+    async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
+
+        async def written() -> int:
+            result = await ran(context, other, sh('cat "$1/written"', place))
+            return len(result.stdout.split()) << 20
+
+        run = begin(ran(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        try:
+            await first(context, run, sink.begun.wait())
+            most = await _settled(written, lambda: _carry(context, other))
+        finally:
+            release.set()
+        (await run).get()
+    context.expect(
+        most <= _IN_FLIGHT,
+        expected=f"a command to wait with the rest of its {_HELD_BACK >> 20} MiB while the sink holds the first piece",
+        observed=f"it could write {most >> 20} MiB",
+    )
+    context.expect(
+        count == _HELD_BACK, expected=f"{_HELD_BACK} bytes in the sink afterwards", observed=f"{count} bytes"
+    )
+
+
+@clause(
+    "IC-TRANSPORT-26",
+    title="100 MB in and 100 MB out lie in bounded memory.",
+    level=MUST,
+    depends=("IC-TRANSPORT-03", "IC-TRANSPORT-04", "IC-TRANSPORT-05"),
+    look_at=(
+        "What is kept of data that has gone by: a copy for sending again, stdout collected although a sink takes it, a "
+        "bytes object that grows by +=. A window that grows without bound."
+    ),
+    seconds=180,
+)
+async def check_memory(context: Context) -> None:
+    """Send 100 MB through `cat` in a child process, and read from the system how much memory it took at most."""
+    pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
+    told = await context.child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
+    back, grown = cast("list[int]", told)
+    context.expect(back == _HUNDRED, expected=f"{_HUNDRED} bytes to come back", observed=f"{back}")
+    context.expect(
+        grown <= _GROWTH_MIB,
+        expected=f"the process to need at most {_GROWTH_MIB} MiB more for {_HUNDRED >> 20} MiB in and as many out",
+        observed=f"{grown} MiB more",
+    )
+
+
+@clause(
+    "IC-TRANSPORT-25",
+    title="A command that ends without reading its input is no error, and the iterator is closed.",
+    level=MUST,
+    depends=("IC-TRANSPORT-02", "IC-TRANSPORT-04"),
+    look_at=(
+        "BrokenPipeError and ConnectionResetError while writing: stop feeding, and tell how the command ended. Waiting for "
+        "the iterator after the command's end: it may be silent for ever, so cancel the feeder. Close an iterator that has "
+        "aclose, `async with contextlib.aclosing(...)`: it may hold a file open."
+    ),
+)
+async def check_early_exit(context: Context) -> None:
+    """Feed commands that end at once from iterators that do not: one gives without end, one nothing more."""
+    for silent in (False, True):
+        closed = False
+
+        async def endless(*, silent: bool = silent) -> AsyncIterator[bytes]:
+            nonlocal closed
+            try:
+                while True:
+                    yield FILLER
+                    await asyncio.sleep(3600 if silent else 0)
+            finally:
+                closed = True
+
+        source = endless()
+        how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
+        async with context.connected() as transport:
+            result = await ran(context, transport, sh("head -c 10; exit 3"), stdin=source, within=10)
+            context.expect(
+                (result.returncode, result.stdout) == (3, FILLER[:10]),
+                expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
+                observed=f"{heard(result)}, and {shown(result.stdout)}",
+            )
+            context.expect(closed, expected=f"{how} to be closed when run returns", observed="it is still open")

@@ -1,0 +1,1 @@
+"""How a run is asked for: pytest, the command line, a program."""

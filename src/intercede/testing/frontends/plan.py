@@ -1,0 +1,229 @@
+"""What a run of the suite is to do: which checks, of which subjects, for which verdict. Settled before any runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from typing import Literal, TypedDict, Unpack, cast
+
+from intercede.contract.backend import CAPABILITIES, Capability
+from intercede.contract.errors import ConfigError
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.known import Known, load, load_for_update
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.role import Role
+from intercede.testing.model.verdict import Facts, Profile, Result, in_profile
+from intercede.testing.run.calibrate import calibrate
+from intercede.testing.run.inspection import JOBS
+from intercede.testing.subjects.resolve import examine, resolve
+from intercede.testing.subjects.subject import RegistrySubject
+
+__all__ = ["LOOKS", "ROOT", "Options", "Plan", "node_id", "selects", "settle"]
+
+_SCALE = 1e6
+"""More is no bound: a check would take weeks."""
+ROOT = "intercede"
+"""What every node id of the suite begins with."""
+
+
+class Options(TypedDict, total=False):
+    """How subjects are inspected, whoever asks: pytest, the command line or a program."""
+
+    file: str | None
+    """The configuration file with named subjects and [prefer]."""
+    profile: Profile
+    """What the verdict is about; full unless given."""
+    require: Iterable[str]
+    """Capabilities that must be claimed, separated by commas."""
+    ids: Sequence[str]
+    """Node ids, or beginnings of some, that choose among the checks; none: all."""
+    scale: float | Literal["auto"]
+    """Multiplies every bound in time; auto: measured with a job, for each subject."""
+    jobs: int | None
+    """How many jobs of one subject are out at once, at most; None: 128."""
+    repeat: int
+    """How often each check is done."""
+    known: str | None
+    """The file of known failures."""
+    update_known: bool
+    """Whether that file is to be rewritten."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the controller settles and its workers are told."""
+
+    subjects: tuple[RegistrySubject, ...]
+    facts: tuple[Facts, ...]
+    """What is known of each."""
+    profile: Profile
+    required: frozenset[Capability]
+    wanted: frozenset[str]
+    """The node ids of the checks to run."""
+    narrowed: bool
+    """Whether node ids chose among the checks."""
+    scales: Mapping[str, float]
+    """What multiplies the bounds of each subject."""
+    jobs: int = JOBS
+    repeat: int = 1
+    known: Known | None = None
+    today: date = date.min
+    """The day of the run, for what is known until a day."""
+    notes: tuple[str, ...] = ()
+    """What is worth a line before the run."""
+
+    def judged(self, subject_id: str, clause: Clause, result: Result) -> Result:
+        """Tell what a result is in the light of what is known."""
+        return result if self.known is None else self.known.judge(subject_id, clause.id, result, self.today)
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Known failures that match nothing, a sentence each; none where the command line chose among the checks."""
+        return () if self.known is None or self.narrowed else self.known.stale(CLAUSES, self.facts)
+
+
+def node_id(clause: Clause, subject_id: str) -> str:
+    """Return ``intercede/submit::IC-SUBMIT-04[fake]``."""
+    return f"{ROOT}/{clause.area}::{clause.id}[{subject_id}]"
+
+
+def settle(
+    asked: Sequence[tuple[Role, str | Mapping[str, object]]], *, probe: bool = True, **options: Unpack[Options]
+) -> Plan:
+    """Settle what a run is to do.
+
+    Args:
+        asked: The subjects, as the command line has them or as data, each with its role.
+        probe: Whether ``scale="auto"`` may run a job to measure with; otherwise the bounds stay as they are.
+        options: How they are inspected.
+
+    Raises:
+        IntercedeError: A name, a configuration, a capability, an id, a number or the file of known failures is wrong.
+    """
+    profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
+    scale, ids = options.get("scale", 1.0), options.get("ids", ())
+    _check_numbers(scale, repeat)
+    required = _capabilities(options.get("require", ()), profile)
+    known = _known(options.get("known"), update=options.get("update_known", False))
+    subjects = resolve(asked, options.get("file"))
+    facts = examine(subjects, 1.0 if scale == "auto" else scale)
+    inside = [each for each in CLAUSES.values() if in_profile(each, profile)]
+    every = {node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
+    wanted = frozenset(node for each in ids for node in _matching(each, every)) if ids else frozenset(every)
+    jobs = JOBS if jobs is None else jobs
+    _check_jobs(jobs, [every[each] for each in wanted])
+    scales, notes = _scales(scale if probe or scale != "auto" else 1.0, subjects, facts)
+    return Plan(
+        subjects,
+        facts,
+        profile,
+        required,
+        wanted,
+        narrowed=len(wanted) < len(every),
+        scales=scales,
+        jobs=jobs,
+        repeat=repeat,
+        known=known,
+        today=datetime.now(UTC).date(),
+        notes=notes,
+    )
+
+
+def _check_numbers(scale: float | str, repeat: int) -> None:
+    if isinstance(scale, str):
+        if scale != "auto":
+            raise ConfigError(
+                f"--intercede-timeout-scale must be a number above 0, or auto, not {scale!r}", value=scale
+            )
+    elif not 0 < scale < _SCALE:
+        raise ConfigError(f"--intercede-timeout-scale must be above 0 and below {_SCALE:g}, not {scale:g}", value=scale)
+    if repeat < 1:
+        raise ConfigError(f"--intercede-repeat must be at least 1, not {repeat}", value=repeat)
+
+
+def _check_jobs(jobs: int, clauses: Sequence[Clause]) -> None:
+    """Refuse a bound that a check cannot keep, before it breaks it."""
+    most = max((each.jobs for each in clauses), default=1)
+    if jobs < most:
+        many = ", ".join(sorted({each.id for each in clauses if each.jobs > jobs}))
+        raise ConfigError(
+            f"--intercede-jobs={jobs} is too few: {many} need up to {most} jobs at once. Give at least {most}, or leave "
+            "them out by --deselect, which makes the verdict PARTIAL",
+            value=jobs,
+        )
+
+
+def _known(file: str | None, *, update: bool) -> Known | None:
+    if file is None:
+        if update:
+            raise ConfigError("--intercede-update-known rewrites the file of --intercede-known=FILE: name it")
+        return None
+    return load_for_update(file) if update else load(file)
+
+
+def _scales(
+    scale: float | Literal["auto"], subjects: Sequence[RegistrySubject], facts: Sequence[Facts]
+) -> tuple[Mapping[str, float], tuple[str, ...]]:
+    if scale != "auto":
+        return {each.id: scale for each in facts}, ()
+    measured = {of.id: calibrate(each, of) for each, of in zip(subjects, facts, strict=True)}
+    notes = tuple(f"{each}: {note}" for each, (_, note) in measured.items() if note)
+    return {each: found for each, (found, _) in measured.items()}, notes
+
+
+def _capabilities(require: Iterable[str], profile: Profile) -> frozenset[Capability]:
+    known = ", ".join(CAPABILITIES)
+    words: list[str] = []
+    for given in require:
+        words += (found := [word.strip() for word in given.split(",") if word.strip()])
+        if not found:  # as where a variable is empty: nothing would be required
+            raise ConfigError(f"--intercede-require={given} names no capability; there are {known}", value=given)
+    if unknown := [word for word in words if word not in CAPABILITIES]:
+        raise ConfigError(f"--intercede-require: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
+    if words and profile == "core":
+        raise ConfigError(
+            f"--intercede-profile=core checks no capability: with it, --intercede-require={','.join(words)} would prove what "
+            "is claimed, and not that it works. Leave the profile out",
+            value=profile,
+            expected="full",
+        )
+    return frozenset(cast("list[Capability]", words))
+
+
+def _matching(wanted: str, every: Iterable[str]) -> list[str]:
+    stem = wanted.rstrip("/")
+    found = [each for each in every if each == stem or each.startswith((f"{stem}/", f"{stem}::", f"{stem}["))]
+    if not found:
+        near = get_close_matches(wanted, every, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"no check of intercede matches {wanted}{hint}", value=wanted)
+    return found
+
+
+LOOKS = {
+    "collectonly": ("--collect-only", "--collectonly", "--co"),
+    "setuponly": ("--setup-only", "--setuponly"),
+    "setupplan": ("--setup-plan", "--setupplan"),
+    "showfixtures": ("--fixtures", "--funcargs"),
+    "show_fixtures_per_test": ("--fixtures-per-test",),
+    "cacheshow": ("--cache-show",),
+}
+"""The options of pytest that run nothing, by the name of what they set."""
+_SELECTING = (
+    *("--deselect", "--last-failed", "--lf", "--stepwise", "--stepwise-skip", "--sw", "--sw-skip"),
+    *("--stepwise-reset", "--sw-reset"),
+    *(each for spellings in LOOKS.values() for each in spellings),
+)
+
+
+def selects(arguments: Iterable[str]) -> bool:
+    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect; or run none of them."""
+    return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
+
+
+def _short_selects(argument: str) -> bool:
+    """Look into a cluster of short options: ``-xk submit`` selects, ``-rk`` does not."""
+    if not argument.startswith("-") or argument.startswith("--"):
+        return False
+    rest = argument[1:].lstrip("qvsxlhV")
+    return rest[:1] in {"k", "m"}

@@ -1,0 +1,599 @@
+"""The suite inside pytest: collection, outcomes, verdict and exit code. The door registers it when it is asked for."""
+
+from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
+
+import inspect
+import os
+import pickle
+import shlex
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from intercede.contract import VERSION
+from intercede.contract.errors import IntercedeError
+from intercede.redaction import redacted_json
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.collection import SUBJECT, Area, areas
+from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, node_id, selects, settle
+from intercede.testing.isolation.surroundings import disturbance
+from intercede.testing.known import updated
+from intercede.testing.known import write as write_known
+from intercede.testing.model.clause import Clause, Level
+from intercede.testing.model.verdict import Facts, Report, Result, State, judge
+from intercede.testing.report import Run, explained, listed, prepare, properties, write
+from intercede.testing.run.finding import plain
+from intercede.testing.run.inspection import Inspection
+
+__all__ = ["Suite", "_Broken", "_Red", "answer"]
+
+_PLAN = "intercede_plan"
+"""Where a worker finds what the controller settled."""
+_SEEN = "intercede_seen"
+"""Where the controller finds what a worker saw: results, what the user deselected, what the rest was lost to, and what is left behind."""
+_WORKERS_END = 20
+"""Seconds after which pytest-xdist kills its workers, whatever they do. Its own 10 are too few: execnet 2.1 has a worker go on for 5
+before it interrupts it, and kills it after 10 more."""
+_MULTIPLIED = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
+_LONGEST = 300
+"""So much is told of the reason why checks did not run."""
+_OUTCOME = "intercede"
+"""The attribute of a report that holds what became of a check."""
+
+
+def answer(config: pytest.Config) -> int:
+    """Print the clauses, or one of them.
+
+    Raises:
+        UsageError: There is no such clause.
+    """
+    asked = config.option.intercede_explain
+    try:
+        print(explained(CLAUSES, asked) if asked else listed(CLAUSES))  # noqa: T201 -- it is what was asked for
+    except LookupError as error:
+        raise pytest.UsageError(str(error.args[0])) from None
+    return 0
+
+
+class _Red(AssertionError):  # noqa: N818 -- a finding about a subject, and plugins tell failed from broken by this class
+    """A check is red. The text says everything."""
+
+
+class _Broken(Exception):  # noqa: N818 -- as above
+    """The check itself broke, or could not even begin."""
+
+
+_OURS = (_Red, _Broken)
+
+
+class Suite:
+    """The suite in one process of a run: the controller, or one of its workers.
+
+    Raises:
+        UsageError: A name, a configuration, a capability or an id is wrong.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = datetime.now(UTC)
+        ours = _take_our_arguments(config)
+        self.plan = _inherited(config) or _settled(config, list(ours.values()))
+        arguments = config.invocation_params.args
+        self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
+        self._deselected: set[str] = set()
+        self._directory = _report_directory(config)
+        self._inspections = {
+            each.id: Inspection(
+                each,
+                facts,
+                scale=self.plan.scales[each.id],
+                again=self._commands_of(each.id),
+                together=_may_share(config),
+                jobs=self.plan.jobs,
+                repeat=self.plan.repeat,
+                known=partial(self.plan.judged, each.id),
+            )
+            for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
+        }
+        self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
+        self._left: list[str] = []
+        self._lost_to = ""
+        self._complaints: dict[str, int] = {}
+        """What failed behind a check, which it says nothing of, and how often."""
+        self._collected: set[str] = set()
+
+    # Collection
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Append our areas to the session, and collect an area that was emptied: --lf drops what lies in no file."""
+        report = yield
+        if report.passed and isinstance(collector, pytest.Session):
+            report.result.extend(areas(collector, self.plan.wanted, self._run))
+        elif report.passed and isinstance(collector, Area) and not report.result:
+            report.result.extend(collector.collect())
+        if isinstance(collector, Area) and collector.multiplied:
+            self._lost_to = _MULTIPLIED
+        return report
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give every check, and every test that asks for `intercede_backend`, each subject."""
+        if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
+            role = CLAUSES[metafunc.definition.name].role
+            ids = [each.id for each in self.plan.facts if role in each.roles]
+            metafunc.parametrize(SUBJECT, ids, ids=ids)
+        if "intercede_backend" in metafunc.fixturenames:
+            some = [each for each in self.plan.subjects if each.role != "scheduler"]
+            metafunc.parametrize("intercede_backend", some, ids=[each.id for each in some], indirect=True)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """Tell a worker of pytest-xdist what was settled."""
+        told = replace(self.plan, subjects=tuple(replace(each) for each in self.plan.subjects))
+        cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
+        setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKERS_END)  # noqa: B009, B010 -- as above
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
+        ids = [each.nodeid for each in session.items]
+        self._notice_lost(ids)
+        for of, inspection in self._inspections.items():
+            inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Remember what pytest itself left out, as by -k. What somebody else leaves out beside that was not asked for."""
+        caller, ids = _caller(), {each.nodeid for each in items}
+        if caller.startswith("_pytest."):
+            self._deselected |= ids
+        elif not self.plan.wanted.isdisjoint(ids):
+            self._lost_to = f"{caller.partition('.')[0]}, which deselected tests"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Notice in the controller what a worker has not collected."""
+        self._notice_lost(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Hear from a worker what it saw, whatever became of its reports. One that crashed does not say."""
+        told = getattr(node, "workeroutput", {}).get(_SEEN)
+        if told is not None:
+            self._deselected.update(told["deselected"])
+            self._lost_to = told["lost_to"] or self._lost_to
+            self._left += told["left"]
+            for subject, results in told["results"].items():
+                for each in results:
+                    self._keep(subject, Result.of(each))
+
+    def _notice_lost(self, ids: Sequence[str]) -> None:
+        """Notice what is to run and was not collected, and guess who is to blame for it."""
+        self._collected.update(ids)
+        if self.plan.wanted.difference(ids):
+            self._lost_to = self._lost_to or _filter_in(self._config, selected=self._selected)
+
+    def _keep(self, subject: str, result: Result) -> None:
+        """Keep what became of a check: red for good, if it ever was."""
+        results = self._results[subject]
+        earlier = results.get(result.clause)
+        if earlier is None or not earlier.state.red:
+            results[result.clause] = result
+
+    # One check
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Before a test of the user's, end what checks that share the waiting have begun: nothing goes on beside it."""
+        if not isinstance(item.parent, Area):
+            for each in self._inspections.values():
+                each.finish()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put first what needs the process for itself: whatever is asked for first waits for it."""
+        alone = {each.id for each in CLAUSES.values() if each.alone}
+
+        def later(item: pytest.Item) -> bool:
+            return isinstance(item, pytest.Function) and item.originalname not in alone
+
+        ours = [index for index, item in enumerate(items) if isinstance(item.parent, Area)]
+        for index, item in zip(ours, sorted((items[each] for each in ours), key=later), strict=True):
+            items[index] = item
+
+    def _run(self, clause: Clause, subject_id: str) -> None:
+        inspection = self._inspections[subject_id]
+        if clause.id not in inspection.results and (disturbed := disturbance()):
+            raise _Broken(f"not checked: {disturbed}")
+        try:
+            result = inspection.run(clause)
+        except Exception:
+            inspection.results[clause.id] = Result(
+                clause.id, State.ERROR, message="the kit itself broke, please report it"
+            )
+            raise
+        if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
+            pytest.skip(result.message)
+        if result.state.red:
+            raise (_Broken if result.state is State.ERROR else _Red)(result.text)
+
+    def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
+        option = self._config.option
+        parts = ["pytest", *(f"--intercede-{role}={redacted_json(each)}" for role, each in option.intercede_subjects)]
+        parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
+        parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
+        scale = self.plan.scales[subject_id]
+        parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
+        return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
+        report = yield
+        if isinstance(item, pytest.Function) and isinstance(item.parent, Area):
+            inspection, clause = self._inspections[str(item.callspec.params[SUBJECT])], CLAUSES[item.originalname]
+            if call.when == "call":
+                result = inspection.results.get(clause.id)
+                if result is None:
+                    _tell_not_run(report, call, clause)
+                else:
+                    _dress(report, call, clause, result, inspection.facts)
+            report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Take the secrets of the subjects out of what is shown of a warning."""
+        text = said = str(warning_message.message)
+        for each in self._inspections.values():
+            said = each.scrub(said)
+        if said != text:
+            warning_message.message = UserWarning(said)
+
+    # The run
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what is inspected, and what the registry warned of."""
+        lines: list[str] = []
+        for each in self.plan.facts:
+            lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
+            lines += [f"intercede: {warning}" for warning in each.warnings]
+        lines += [f"intercede: {note}" for note in self.plan.notes]
+        return [plain(each) for each in lines]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what became of each check, from this process or a worker."""
+        outcome = getattr(report, _OUTCOME, None)
+        if outcome is not None:
+            self._keep(outcome["subject"], Result.of(outcome["result"]))
+        elif not report.passed and report.nodeid in self.plan.wanted:
+            if report.when == "teardown":
+                said = _reason_of(report)
+                self._complaints[said] = self._complaints.get(said, 0) + 1
+            else:
+                self._lost_to = _loss_of(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
+        results = [each for of in self._results.values() for each in of.values() if each.detail]
+        shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
+        for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
+            if texts:
+                terminalreporter.section(title)
+                for line in "\n\n".join(texts).split("\n"):  # pytest escapes all of what the locale has no letters for
+                    terminalreporter.write_line(line)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:
+        """Settle the report, the exit code, and, after everything else, the verdict."""
+        self._close(session)
+        told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
+        told[_SEEN] = {
+            "results": {each: list(map(_basic, of.values())) for each, of in self._results.items()},
+            "deselected": list(self._deselected),
+            "lost_to": self._lost_to,
+            "left": self._left,
+        }
+        yield
+        status, config = session.exitstatus, self._config
+        if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
+            return
+        self._lost_to = _stop_of(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
+        reports = self._reports()
+        # A look at what there is says nothing that should replace what an earlier run wrote.
+        written = bool(_look(config)) or self._write_all(reports)
+        good = written and all(each.verdict.good for each in reports)
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
+            kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
+            session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
+        for warning in dict.fromkeys(each for facts in self.plan.facts for each in facts.warnings):
+            self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
+        for said, often in self._complaints.items():
+            self._write_line(f"intercede: {_complaint(said, often)}", yellow=True)
+        for each in reports:
+            self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
+
+    def _close(self, session: pytest.Session) -> None:
+        """End what is left of each inspection, unless somebody gives up."""
+        patient, unfinished = True, sum(each.unfinished for each in self._inspections.values())
+        if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
+        for inspection in self._inspections.values():
+            try:
+                patient = inspection.close(patient=patient)
+            except KeyboardInterrupt:
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
+            self._left += inspection.left
+            for result in inspection.results.values():
+                self._keep(inspection.facts.id, result)
+
+    def _write_all(self, reports: Sequence[Report]) -> bool:
+        """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
+        try:
+            if self._directory:
+                write(reports, self._directory, self._made())
+            self._rewrite_known(reports)
+        except (ImportError, OSError) as error:
+            self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
+            return False
+        return True
+
+    def _made(self) -> Run:
+        installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
+        return Run(
+            started=self._started,
+            seconds=(datetime.now(UTC) - self._started).total_seconds(),
+            scales=self.plan.scales,
+            jobs=self.plan.jobs,
+            repeat=self.plan.repeat,
+            pytest=pytest.__version__,
+            plugins={name: version for name, version in installed.items() if name != "intercede"},
+        )
+
+    def _rewrite_known(self, reports: Sequence[Report]) -> None:
+        known = self.plan.known
+        if known is None or not self._config.option.intercede_update_known:
+            return
+        text = updated(known, {each.facts.id: each.results for each in reports}, CLAUSES, self.plan.today)
+        if text != known.text:
+            write_known(known, text)
+            self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)
+
+    def _write_line(self, text: str, **colours: bool) -> None:
+        line = plain(text)
+        reporter = cast("pytest.TerminalReporter | None", self._config.pluginmanager.get_plugin("terminalreporter"))
+        if reporter is not None:
+            writer = self._config.get_terminal_writer()
+            if reporter.isatty:  # which would break it anywhere
+                line = textwrap.fill(line, writer.fullwidth, break_long_words=False, break_on_hyphens=False)
+            writer.line(line, **colours)
+        else:
+            print(line)  # noqa: T201 -- with -p no:terminal nobody else does
+
+    def _reports(self) -> list[Report]:
+        return [
+            judge(
+                facts,
+                CLAUSES,
+                self._results[facts.id],
+                profile=self.plan.profile,
+                selected=self._selected,
+                chosen=self._chosen(facts),
+                required=self.plan.required,
+                lost_to=self._inspections[facts.id].scrub(self._lost_to),
+                stale=() if self._selected else self.plan.stale,
+                unchosen=not _look(self._config)
+                and not any(
+                    node_id(each, facts.id) in self._collected for each in CLAUSES.values() if each.level is Level.MUST
+                ),
+            )
+            for facts in self.plan.facts
+        ]
+
+    def _chosen(self, facts: Facts) -> frozenset[str]:
+        """Return the clauses that the command line left to run, as far as it asks for a run at all."""
+        left = frozenset[str]() if _look(self._config) else self.plan.wanted - self._deselected
+        return frozenset(each.id for each in CLAUSES.values() if node_id(each, facts.id) in left)
+
+
+def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
+    """Take our node ids from the arguments: they lie in no file. Our option counts as one more argument.
+
+    Returns:
+        What was given -> the node id, or the beginning of one, that it means.
+    """
+    ours = {each: node for each in config.args if (node := _node_of(each, config)) is not None}
+    explicit = config.args_source is pytest.Config.ArgsSource.ARGS
+    config.args = [each for each in config.args if each not in ours] if explicit else []
+    return ours
+
+
+def _node_of(argument: str, config: pytest.Config) -> str | None:
+    """Return the node id of ours that an argument means, a clause's id by itself too.
+
+    pytest shows node ids relative to where it was started.
+    """
+    if clause := CLAUSES.get(argument.upper()):
+        argument = f"{ROOT}/{clause.area}::{clause.id}"
+    path, colons, rest = argument.partition("::")
+    here = Path(os.path.normpath(config.invocation_params.dir / path))
+    inside = here.relative_to(config.rootpath) if here.is_relative_to(config.rootpath) else here
+    known = next((each for each in (inside, Path(path)) if each.parts[:1] == (ROOT,)), None)
+    return None if known is None or here.exists() else f"{known.as_posix()}{colons}{rest}"
+
+
+def _stop_of(session: pytest.Session) -> str:
+    """Tell what ended a run early, or let none begin."""
+    if look := _look(session.config):
+        return f"{look} in addopts"
+    if session.shouldfail:
+        return "-x"
+    return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
+
+
+def _look(config: pytest.Config) -> str:
+    """Return the option that lets nothing run; empty: there is none."""
+    return next((names[0] for name, names in LOOKS.items() if getattr(config.option, name, None)), "")
+
+
+def _caller() -> str:
+    """Return the module that called the hook that asks."""
+    frame = sys._getframe(2)  # noqa: SLF001 -- documented, and pytest tells a hook nothing of its caller
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pluggy":
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
+
+
+def _inherited(config: pytest.Config) -> Plan | None:
+    """Return what the controller settled, in a worker of pytest-xdist."""
+    told = getattr(config, "workerinput", {}).get(_PLAN)
+    return cast("Plan", pickle.loads(told)) if told else None  # noqa: S301 -- from our own controller
+
+
+def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
+    option = config.option
+    try:
+        return settle(
+            option.intercede_subjects,
+            probe=not _look(config),
+            file=option.intercede_config,
+            profile=option.intercede_profile,
+            require=option.intercede_require,
+            ids=ids,
+            scale=option.intercede_timeout_scale,
+            repeat=option.intercede_repeat,
+            known=_path_of(config, option.intercede_known),
+            update_known=option.intercede_update_known,
+            jobs=option.intercede_jobs,
+        )
+    except IntercedeError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _path_of(config: pytest.Config, given: str | None) -> str | None:
+    return None if given is None else str(Path(config.invocation_params.dir, given))
+
+
+def _may_share(config: pytest.Config) -> bool:
+    """Whether checks may share the waiting: not if each must be one at a time, in a debugger, until the first red, or in a fork."""
+    option = config.option
+    alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
+    return not (hasattr(config, "workerinput") or alone)
+
+
+def _report_directory(config: pytest.Config) -> Path | None:
+    """Make the directory of --intercede-report now, and see that it can be filled, while an error costs nothing."""
+    if not config.option.intercede_report:
+        return None
+    directory = Path(config.invocation_params.dir, config.option.intercede_report)
+    try:
+        prepare(directory)
+    except (ImportError, OSError) as error:
+        raise pytest.UsageError(f"--intercede-report: {error}") from None
+    return directory
+
+
+def _filter_in(config: pytest.Config, *, selected: bool) -> str:
+    """Guess who filters the checks away, beside a selection of the command line's or without one."""
+    option = config.option
+    if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
+        return "addopts"
+    has_conftest = any(name.endswith("conftest.py") for name, _ in config.pluginmanager.list_name_plugin())
+    return "conftest.py" if has_conftest else "a plugin"
+
+
+def _dress(
+    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: Facts
+) -> None:
+    """Put what became of a check into pytest's terms."""
+    report.user_properties += properties(facts, clause, result)
+    setattr(report, _OUTCOME, {"subject": facts.id, "result": _basic(result)})
+    vars(report).pop("wasxfail", None)
+    if _is_expected(clause, result):
+        report.outcome, report.wasxfail = "skipped", result.message
+    elif result.state in {State.PASSED, State.NOT_APPLICABLE, State.BLOCKED}:
+        report.outcome = "passed" if result.state is State.PASSED else "skipped"
+    else:
+        report.outcome = "failed"
+    if call.excinfo is not None and call.excinfo.errisinstance(_OURS):
+        _show(report, call.excinfo, clause, result.message)
+    elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
+        report.longrepr = f"{ROOT}/{clause.area}", 1, f"Skipped: {result.message}"  # not where the kit says so
+    elif result.detail:
+        report.sections.append(("intercede", result.text))
+
+
+def _basic(result: Result) -> dict[str, object]:
+    """Put a result into basic types."""
+    return {**asdict(result), "state": result.state.value}
+
+
+def _tell_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
+    """Say in pytest's terms that a check was not even begun: somebody skipped it, ended it, or only said that it ran."""
+    if call.excinfo is None:
+        report.outcome = "failed"
+        report.longrepr = (
+            "not checked: a plugin or conftest.py called the test's function in its own way, or not at all"
+        )
+    elif call.excinfo.errisinstance(_Broken):
+        _show(report, call.excinfo, clause, str(call.excinfo.value))
+
+
+def _loss_of(report: pytest.TestReport) -> str:
+    """Tell what kept a check from running."""
+    reason = _reason_of(report).removeprefix("not checked: ")
+    if report.skipped:
+        return f"a skip: {reason}"
+    if report.when == "call":
+        return reason
+    return f"a failing fixture: {reason}" if report.when == "setup" else "a crashed worker"
+
+
+def _reason_of(report: pytest.TestReport) -> str:
+    """Return in a line why a test failed or was skipped."""
+    told = report.longrepr
+    if isinstance(told, tuple):
+        return told[2].removeprefix("Skipped: ")
+    crash = getattr(told, "reprcrash", None)
+    lines = (str(told) if crash is None else str(crash.message)).strip().splitlines()
+    return lines[0][:_LONGEST] if lines else "no reason was given"
+
+
+def _complaint(said: str, often: int) -> str:
+    """Tell of what failed behind checks: it is about this process, and decides nothing about a subject."""
+    times = "once" if often == 1 else f"{often} times"
+    return (
+        f"behind a check a fixture failed, {times}: {said}. That is about this process, where checks share an event loop and its "
+        "thread, and not about the subject: let a fixture that watches for leaks leave out what is marked intercede"
+    )
+
+
+def _is_expected(clause: Clause, result: Result) -> bool:
+    """Whether it is red and decides nothing, so that -x goes on."""
+    return result.state is State.KNOWN or _is_red_should(clause, result)
+
+
+def _is_red_should(clause: Clause, result: Result) -> bool:
+    return result.state is State.FAILED and clause.level is Level.SHOULD
+
+
+def _show(
+    report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
+) -> None:
+    """Show what an exception of ours says instead of the frames of the kit, and the message in the short summary's line."""
+    shown = excinfo.getrepr(style="value")
+    if shown.reprcrash is not None:
+        shown.reprcrash.message = message
+        shown.reprcrash.path = inspect.getfile(clause.check)
+        shown.reprcrash.lineno = clause.check.__code__.co_firstlineno
+    report.longrepr = shown

@@ -1,0 +1,58 @@
+"""The reference of the clauses, as Markdown: ``python -m intercede.testing.frontends.reference > docs/reference/contract.md``."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from intercede.contract import VERSION
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.clauses.untested import UNTESTED
+from intercede.testing.model.clause import Clause
+
+__all__ = ["render"]
+
+_OPENING = f"""\
+# The clauses of the contract, version {VERSION}
+
+Rendered from the clauses themselves by `python -m intercede.testing.frontends.reference`; a test holds both in step. The data
+and the verbs that they speak of stand in [types.md](types.md), what a run makes of them in [kit.md](kit.md).
+
+MUST decides the verdict. SHOULD is shown when red and decides nothing. A clause with a capability applies where the
+backend claims it. While a clause that another one depends on is red, the other is BLOCKED: mend the first one first.
+An id is never renumbered or used again.
+
+What the contract asks for and no check can see stands [at the end](#what-cannot-be-tested-from-outside).
+"""
+
+_UNTESTED = """\
+## What cannot be tested from outside
+
+A run that is CONFORMANT says nothing about these sentences of the contract. A plugin's own tests have to.
+"""
+
+
+def render() -> str:
+    """Write every clause, by area, in the contract's order, and what none is about."""
+    areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
+    lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
+    untested = [f"- {sentence}\n  {why}" for sentence, why in UNTESTED.items()]
+    return "\n".join([_OPENING, *lines, _UNTESTED, *untested]) + "\n"
+
+
+def _area(area: str, clauses: list[Clause]) -> Iterator[str]:
+    capability = clauses[0].capability
+    yield f"## IC-{area.upper()}{f': where `{capability}` is claimed' if capability else ''}\n"
+    for clause in clauses:
+        yield f"### {clause.id} ({clause.level})\n\n{clause.title}\n"
+        yield "\n".join(_notes(clause)) + "\n"
+
+
+def _notes(clause: Clause) -> Iterator[str]:
+    yield f"- What is done: {' '.join((clause.check.__doc__ or '').split())}"
+    yield f"- When it is red: {clause.look_at}"
+    if clause.depends:
+        yield f"- Depends on: {', '.join(clause.depends)}."
+    yield f"- Since: {clause.since}."
+
+
+if __name__ == "__main__":
+    print(render(), end="")  # noqa: T201 -- a command prints

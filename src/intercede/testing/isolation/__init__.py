@@ -1,0 +1,1 @@
+"""What keeps the kit going beside any subject: timeouts, guards of the process, files."""

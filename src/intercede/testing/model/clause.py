@@ -1,0 +1,69 @@
+"""A sentence of the contract, as data."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Never
+
+from intercede.contract.backend import Capability
+from intercede.testing.model.role import Role
+
+__all__ = ["MUST", "SHOULD", "Clause", "Level"]
+
+
+class Level(StrEnum):
+    """How binding a clause is."""
+
+    MUST = "MUST"
+    """One that is red makes the subject NOT CONFORMANT."""
+    SHOULD = "SHOULD"
+    """Shown when red; does not change the verdict."""
+
+
+MUST, SHOULD = Level.MUST, Level.SHOULD
+
+_ROLES: Mapping[str, Role] = {"transport": "transport", "scheduler": "scheduler"}
+"""Areas that are about something else than a backend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clause:
+    """One sentence of the contract and its check."""
+
+    id: str
+    """``IC-SUBMIT-04``. Never renumbered."""
+    title: str
+    """The sentence."""
+    level: Level
+    check: Callable[[Never], Awaitable[None]]
+    """Returns if the clause is kept, and raises if it is not. It takes a Context, of which data knows nothing."""
+    capability: Capability | None = None
+    """Applies only where this is claimed; None: always."""
+    depends: tuple[str, ...] = ()
+    """While one of these is red, a red here says nothing of its own: BLOCKED."""
+    alone: bool = False
+    """Must have the process for itself, so that what leaks or blocks can be attributed."""
+    look_at: str = ""
+    """Where an author looks first when it is red."""
+    since: str = "1.0"
+    """The version of the contract that brought it."""
+    seconds: float = 60
+    """How long the check may take before it is given up."""
+    jobs: int = 4
+    """How many jobs it may have out at once."""
+
+    @cached_property
+    def role(self) -> Role:
+        """What it is about: a backend, a transport or a scheduler."""
+        return _ROLES.get(self.area, "backend")
+
+    @property
+    def done(self) -> str:
+        """What its check says of itself."""
+        return " ".join((self.check.__doc__ or "").split())
+
+    @cached_property
+    def area(self) -> str:
+        """``submit`` for IC-SUBMIT-04."""
+        return self.id.split("-")[1].lower()

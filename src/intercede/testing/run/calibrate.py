@@ -1,0 +1,133 @@
+"""How much slower than a quiet machine a resource is: measured with a few small jobs at once."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import gettempdir
+from typing import cast
+
+from intercede.contract.backend import Capability
+from intercede.redaction import scrubber
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.files import scratch
+from intercede.testing.model.calls import brief
+from intercede.testing.model.verdict import Facts
+from intercede.testing.run.cleanup import SECONDS as _CLEANED
+from intercede.testing.run.cleanup import clean_up, is_owing, left_of
+from intercede.testing.run.context import Context, shown
+from intercede.testing.run.finding import told
+from intercede.testing.subjects.child import run_child
+from intercede.testing.subjects.subject import Subject
+
+__all__ = ["calibrate", "probed", "swept"]
+
+_LONGEST = 1800.0
+"""Seconds that the probe may take: what is slower than that needs a number."""
+_SOURCE = """
+from intercede.testing.run.calibrate import {0}
+tell({0}(subject, arguments))
+"""
+_COPIES, _NAP = 8, 1
+"""So many jobs of so many seconds: where few of them run at once, checks that share the waiting wait for one another."""
+_ORDINARY = 5.0
+"""Seconds from submitting them to seeing their end, but for their own, for which the bounds were made."""
+
+
+def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
+    """Run a few jobs and return what to multiply bounds by, and a sentence on how that was found.
+
+    Never less than 1. A probe that fails says nothing about time, so the bounds stay: the checks will tell what is wrong.
+    It is done in a child process, because nothing watches over this one yet.
+
+    Raises:
+        KeyboardInterrupt: The user's own. The jobs are ended first; a note names what is left.
+    """
+    if facts.refusal is not None or "backend" not in facts.roles:
+        return 1.0, ""
+    scrub = scrubber(facts.config)
+    found, left = _probed_elsewhere(subject, sorted(facts.capabilities))
+    also = f"; {scrub(left)}" if left else ""
+    if isinstance(found, str):
+        return 1.0, f"the probe failed, so bounds stay as they are: {brief(scrub(found))}{also}"
+    scale = max(1.0, round(found / _ORDINARY, 1))
+    jobs = f"{_COPIES} jobs of {_NAP} s at once took {found + _NAP:.1f} s"
+    return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
+
+
+def _probed_elsewhere(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
+    """Have a child process probe; return the seconds that it took, or why it failed, and what is left of its jobs."""
+    arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
+    try:
+        found, left = _child(subject, "probed", arguments)
+    except KeyboardInterrupt as interruption:
+        interruption.add_note(f"jobs to measure with were out, with the tag {arguments[0]}")
+        _, left = _child(subject, "swept", arguments)
+        if left:
+            interruption.add_note(left)
+        raise
+    if left:
+        _, left = _child(subject, "swept", arguments)
+    return found, left
+
+
+def _child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
+    """Do one of the two below in a child process, and return what it returned."""
+    seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
+    with scratch(gettempdir()) as directory:
+        ending = timeouts.run(
+            lambda: run_child(subject, _SOURCE.format(what), arguments, directory, seconds=seconds, jobs=True), seconds
+        )
+    child = ending.value
+    if child is not None and child.told is not None:
+        found, left = cast("tuple[float | str, str]", child.told)
+        return found, left
+    said = f"the process ended with exit code {child.code}: {child.last_words}" if child else shown(ending.raised)
+    return said, f"jobs may be left with the tag {arguments[0]}"
+
+
+def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str]:
+    """Run the jobs here, and end what is left of them.
+
+    Args:
+        subject: Whose they are.
+        arguments: The tag that they get, and the capabilities that the subject claims.
+
+    Returns:
+        The seconds that they took, or why that failed; and what is left of them.
+    """
+    tag, *claimed = arguments
+    with scratch(gettempdir()) as directory:
+        tmp, aside = directory / "probe", directory / "aside"
+        tmp.mkdir()
+        context = _context(subject, tmp, claimed, _LONGEST / _ORDINARY)
+        began = time.monotonic()
+        ending = timeouts.run(lambda: _probe(context, tag), _LONGEST)
+        seconds = max(0.0, time.monotonic() - began - _NAP)
+        context.scale = max(1.0, seconds / _ORDINARY)
+        clean_up(context, aside, evidence=False)
+    return seconds if ending.raised is None else told(ending.raised), _left(context)
+
+
+def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
+    """End what is left of the jobs of a probe that was cut short; arguments and answer are as of ``probed``."""
+    tag, *claimed = arguments
+    with scratch(gettempdir()) as directory:
+        context = _context(subject, directory, claimed, 1.0)
+        context.tags[tag] = None
+        clean_up(context, directory / "aside", evidence=False)
+    return 0.0, _left(context)
+
+
+def _context(subject: Subject, tmp: Path, claimed: Sequence[str], scale: float) -> Context:
+    return Context(subject, tmp, capabilities=frozenset(cast("Sequence[Capability]", claimed)), scale=scale)
+
+
+def _left(context: Context) -> str:
+    return f"jobs may be left: {left_of(context)}" if is_owing(context) else ""
+
+
+async def _probe(context: Context, tag: str) -> None:
+    async with context.opened() as backend:
+        submission = await context.submit(backend, context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
+        await context.finish(backend, list(submission.handles.values()), within=_ORDINARY)

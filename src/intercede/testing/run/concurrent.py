@@ -1,0 +1,182 @@
+"""Checks that share the waiting: all of them on one event loop, which turns only while somebody waits for one.
+
+Between two items nothing of the subject's goes on behind pytest's back: what the user's other tests do to the process is
+no part of an inspection, and what a subject prints or warns of belongs to the item that waits.
+"""
+
+import asyncio
+import queue
+import threading
+from asyncio import wait  # by name, as below: a subject may replace what the modules hold
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Generic, TypeVar
+
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.guard import threads_start, unharmed
+
+__all__ = ["Slots", "Together"]
+
+_T = TypeVar("_T")
+
+_BEAT = 0.05
+_kept: list[object] = []
+"""Loops that could not be ended. Collecting their tasks as garbage would run them once more."""
+
+
+class Slots:
+    """So many jobs may be out at once. Who comes first is served first, so that many are not starved by few."""
+
+    def __init__(self, count: int) -> None:
+        self._free, self._door = asyncio.Semaphore(count), asyncio.Lock()
+
+    async def take(self, count: int) -> None:
+        """Wait until so many are free, and take them."""
+        async with self._door:
+            for _ in range(count):
+                await self._free.acquire()
+
+    def give(self, count: int) -> None:
+        """Put them back."""
+        for _ in range(count):
+            self._free.release()
+
+
+class Together(Generic[_T]):
+    """Runs all of some checks at once, in a thread of its own, while the result of one of them is waited for.
+
+    Args:
+        checks: What to run, by name; each is called on the loop.
+        stall: Seconds without a turn of the loop after which it counts as blocked, and is given up.
+        patience: Seconds without the end of any check after which it is given up, too: each is bounded by itself.
+        cleaning: Seconds that cancelled checks have to clean up.
+    """
+
+    def __init__(
+        self, checks: Mapping[str, Callable[[], Awaitable[_T]]], stall: float, patience: float, cleaning: float
+    ) -> None:
+        self._checks, self._stall, self._patience = checks, stall, patience
+        self._cleaning = cleaning + 2 * timeouts.GRACE
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # nobody can replace its methods
+        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._results: dict[str, _T] = {}
+        self._loop = timeouts.Loop()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
+        self._over = threading.Lock()
+        """Taken while the thread goes on."""
+        self._beat = self._progress = 0.0
+        self._next_beat: asyncio.TimerHandle | None = None
+        self._given_up = False
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it is one of these checks."""
+        return name in self._checks
+
+    def result(self, name: str) -> _T | None:
+        """Wait for the result of one; None where the loop was given up before.
+
+        Raises:
+            KeyboardInterrupt: The user's own.
+        """
+        if name not in self._results and not self._given_up:
+            self._beat = self._progress = monotonic()
+            self._wanted.put(name)
+            with unharmed():
+                if self._thread.ident is None:
+                    self._over.acquire()
+                    threads_start()
+                    self._thread.start()
+                self._wait(name)
+        return self._results.get(name)
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        for name in self._checks:
+            self.result(name)
+
+    def close(self) -> None:
+        """Cancel what is not finished, let it clean up, and end the loop in bounded time.
+
+        Raises:
+            KeyboardInterrupt: The user's own. It goes on, and may be closed again.
+        """
+        self._wanted.put(None)
+        if self._thread.ident is None:
+            self._loop.close()
+        elif not self._given_up:
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._cancel)
+            with unharmed():
+                if self._over.acquire(timeout=self._cleaning * timeouts.crowding() + 2 * timeouts.GRACE):
+                    self._over.release()
+        if not self._loop.is_closed():
+            _kept.append(self._loop)
+
+    def give_up(self) -> None:
+        """Wait for nothing any more."""
+        self._given_up = True
+
+    def _wait(self, name: str) -> None:
+        while True:
+            try:
+                if self._told.get(timeout=_BEAT) == name:  # or of one whose wait was interrupted
+                    return
+            except queue.Empty:
+                if not self._over.locked() or self._is_late():
+                    self._given_up = True
+                    return
+
+    def _is_late(self) -> bool:
+        now, crowded = monotonic(), timeouts.crowding()
+        return now - self._beat > self._stall * crowded or now - self._progress > self._patience * crowded
+
+    def _serve(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._over.release()
+
+    def _run_all(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._turn()
+        except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
+            self._given_up = True
+            _kept.append(error)
+        if self._next_beat is not None:
+            self._next_beat.cancel()  # it stops a loop that was given up, and closing needs one that turns
+        timeouts.close(self._loop)
+
+    def _turn(self) -> None:
+        self._tasks = tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
+        self._pulse()
+        stood = monotonic()
+        while (name := self._wanted.get()) is not None:
+            self._loop.skip(monotonic() - stood)
+            self._loop.run_until_complete(wait({tasks[name]}))
+            if self._given_up:  # it was blocked, and is late
+                return
+            stood = monotonic()
+            self._told.put(name)
+        self._cancel()
+        unfinished = [task for task in tasks.values() if not task.done()]
+        if unfinished:
+            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning * timeouts.crowding()))
+
+    def _cancel(self) -> None:
+        for task in self._tasks.values():
+            if not task.cancelling():
+                task.cancel()
+
+    async def _run(self, name: str) -> None:
+        self._results[name] = await self._checks[name]()
+        self._progress = monotonic()
+
+    def _pulse(self) -> None:
+        if self._given_up:
+            self._loop.stop()
+            return
+        self._beat = monotonic()
+        self._next_beat = self._loop.call_later(_BEAT, self._pulse)

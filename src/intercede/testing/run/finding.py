@@ -1,0 +1,152 @@
+"""What a red check says: whose fault it is, and everything that an author needs to see it."""
+
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from traceback import (  # by name: a subject may replace what the module holds
+    extract_tb,
+    format_exception_only,
+    format_list,
+)
+from types import GetSetDescriptorType
+from typing import cast
+
+import pydantic
+
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.timeouts import TookTooLong
+from intercede.testing.model.calls import Call, brief, class_of
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import State
+from intercede.testing.run.context import CheckFailed
+
+__all__ = ["MARGIN", "Finding", "finding_of", "plain", "red_text", "told"]
+
+_KIT = str(Path(__file__).parents[1])
+_GALLERY = str(Path(_KIT, "gallery"))
+_BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
+_FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
+"""What stands between a check and its subject, and tells nobody anything."""
+_STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
+_DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
+"""The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
+_TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
+"""What reads it, whatever a subject's exception makes of the name."""
+_FIRST_CALLS, _LAST_CALLS, _TOLD_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
+MARGIN = "\n  | "
+"""Before each further line of a stranger's: forges take orders from lines that begin with colons."""
+_MESSAGE = 180
+"""The most characters of what was expected in a message, so that what was observed is never cut off."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a check is red."""
+
+    state: State
+    """FAILED, or ERROR where the check itself broke."""
+    expected: str
+    observed: str
+
+    @property
+    def message(self) -> str:
+        """Both in one line."""
+        expected, observed = brief(self.expected, _MESSAGE), brief(self.observed.partition("\n")[0])
+        return plain(f"expected {expected}; observed {observed}")
+
+
+def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
+    """Tell what it means that the check of a clause raised this; None: nothing, it is green."""
+    if raised is None:
+        return None
+    if isinstance(raised, CheckFailed):
+        return Finding(State.FAILED, str(raised.expected)[:_LONGEST], str(raised.observed)[:_LONGEST])
+    if isinstance(raised, TookTooLong):
+        return Finding(State.FAILED, "the check to end in time", str(raised))
+    whole, text = _frames(raised)
+    observed = f"raised {told(raised)}\n{text}".rstrip()
+    if _is_ours(clause, whole):
+        return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
+    return Finding(State.FAILED, "no exception", observed)
+
+
+def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
+    """Return where an exception was raised, and the text of that: its source is a stranger's, too, and may never end."""
+
+    async def reading() -> tuple[list[traceback.FrameSummary], str]:
+        whole = list(extract_tb(_TRACEBACK.__get__(raised)))
+        return whole, "".join(format_list([each for each in whole if not each.filename.startswith(_FRAME)]))
+
+    return timeouts.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(where that was cannot be told)")
+
+
+def told(raised: BaseException) -> str:
+    """Write an exception, whose own text is a stranger's code, too: it may be endless, or never come."""
+
+    async def telling() -> str:
+        return "".join(format_exception_only(raised))[:_LONGEST]
+
+    text = timeouts.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
+    return brief(text or f"{class_of(raised)}, whose text could not be had")
+
+
+def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
+    """Whether no frame of the subject's lies between the check and what was raised, and no door of ours to it."""
+    check = inspect.getsourcefile(clause.check), clause.check.__name__
+    telling = [each for each in frames if not _is_nobodys(each.filename)]
+    strangers = [each for each in telling if (each.filename, each.name) != check and not _is_the_kits(each.filename)]
+    return not strangers and bool(telling) and not _is_a_door(telling[-1])
+
+
+def _is_a_door(frame: traceback.FrameSummary) -> bool:
+    return frame.filename == _BOUNDS or frame.name in _DOORS
+
+
+def _is_the_kits(file: str) -> bool:
+    return file.startswith(_KIT) and not file.startswith(_GALLERY)
+
+
+def _is_nobodys(file: str) -> bool:
+    # Site-packages may lie below the standard library.
+    return file.startswith(_PYDANTIC) or (file.startswith(_STANDARD) and "site-packages" not in file)
+
+
+def red_text(
+    clause: Clause,
+    finding: Finding,
+    *,
+    calls: Sequence[Call] = (),
+    outputs: str = "",
+    left: str = "",
+) -> str:
+    """Write everything there is to say about a red check."""
+    parts = [
+        f"{clause.id} ({clause.level}): {clause.title}",
+        f"done: {clause.done}" if clause.done else "",
+        f"expected: {finding.expected}",
+        f"observed: {finding.observed}".replace("\n", MARGIN),
+        f"the calls it made:\n{_calls(calls)}" if calls else "",
+        outputs,
+        left,
+        f"look at: {clause.look_at}" if clause.look_at else "",
+    ]
+    return plain("\n".join(part for part in parts if part))
+
+
+def plain(text: str) -> str:
+    """Escape what no terminal and no file takes as text: control characters, and halves of surrogate pairs."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
+def _calls(calls: Sequence[Call]) -> str:
+    """Write the first calls and the last ones. Those in a row that are alike, as of a poll, take one line."""
+    alike = [list(each) for _, each in groupby(calls, lambda call: (call.verb, call.arguments, call.outcome))]
+    lines = [f"  {each[0]}{f' ({len(each)} times in a row)' if len(each) > 1 else ''}" for each in alike]
+    left_out = len(lines) - _FIRST_CALLS - _LAST_CALLS
+    if left_out > 0:
+        lines[_FIRST_CALLS:-_LAST_CALLS] = [f"  ... {left_out} others"]
+    return "\n".join(lines)

@@ -1,0 +1,394 @@
+"""One run of checks on one subject, in one process: one by one or together, and what becomes of each."""
+
+import asyncio
+import os
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from intercede.redaction import scrubber
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.files import remove, scratch
+from intercede.testing.isolation.seal import Seal
+from intercede.testing.model.calls import Call
+from intercede.testing.model.clause import Clause
+from intercede.testing.model.verdict import Facts, Result, State, needs
+from intercede.testing.run.cleanup import SECONDS, Remains, clean_up, clean_up_all, clean_up_here, is_owing, left_of
+from intercede.testing.run.concurrent import Slots, Together
+from intercede.testing.run.context import Context, check_of
+from intercede.testing.run.finding import Finding, finding_of, red_text
+from intercede.testing.run.waiting import Traffic
+from intercede.testing.subjects.entering import Door, Semaphores
+from intercede.testing.subjects.subject import Subject
+
+__all__ = ["JOBS", "Inspection"]
+
+JOBS = 128
+"""How many jobs of one subject are out at once, unless told otherwise."""
+
+
+class Inspection:
+    """The checks of one subject in one process.
+
+    Args:
+        subject: What is inspected.
+        facts: What is known of it.
+        scale: Multiplies every bound in time.
+        again: Returns the command that does a check once more, for the text of a red one.
+        together: Whether checks that need no process for themselves share the waiting: the first that is asked for
+            starts all that are planned. What needs the process for itself comes before.
+        jobs: How many jobs checks that share the waiting have out at once.
+        repeat: How often each check is done.
+        known: Tells what a result means where failures are known.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        facts: Facts,
+        *,
+        scale: float = 1.0,
+        again: Callable[[Clause], str] = lambda _: "",
+        together: bool = False,
+        jobs: int = JOBS,
+        repeat: int = 1,
+        known: Callable[[Clause, Result], Result] = lambda _, result: result,
+    ) -> None:
+        self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
+        self.scrub = scrubber(facts.config)
+        """Takes the secrets of the subject's configuration out of a text."""
+        self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
+        self._broken_at, self._broken = 0.0, list[str]()
+        """When the subject was last seen to have replaced something of the kit, and what."""
+        self.planned: Mapping[str, Clause] = {}
+        """What the whole run is to check, here or in another process. Before one is told red, those among them that it
+        depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
+        self.results: dict[str, Result] = {}
+        self._ahead: dict[str, Result] = {}
+        self._together: list[Together[Result]] = []
+        self._turn = threading.RLock()
+        self._children = Semaphores(os.cpu_count() or 2)  # each is an interpreter that starts
+        self._begun: dict[Context, str] = {}
+        """What checks were given, with the clause's id, as long as anything of it may be left."""
+        self._traffic, self._door = Traffic(), Door()
+        self._interrupted = False
+        self.left: list[str] = []
+        """What is left when all is over, a text for each check."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close it, and add to an interruption what is left all the same."""
+        self.close()
+        if isinstance(error, KeyboardInterrupt):
+            for each in self.left:
+                error.add_note(f"left behind: {each}")
+
+    def run(self, clause: Clause) -> Result:
+        """Check one clause, unless it is known already what must come of it, or what came of it.
+
+        Whoever asks again, from whichever thread, is told the same: no check is run until it is green.
+
+        Raises:
+            KeyboardInterrupt: The user's own. Closing ends what was started.
+        """
+        try:
+            with self._turn:
+                return self.results.get(clause.id) or self._ran(clause)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
+
+    def _ran(self, clause: Clause) -> Result:
+        if self._wants_together and not self._together:
+            self._begin()
+        result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._repeated(clause)
+        result = self._judged(clause, result)
+        if result.state.blocks and self.facts.refusal is None:
+            result = self._blocked(clause, map(self._known, needs(clause, self.planned))) or result
+        self.results[clause.id] = result
+        return result
+
+    def finish(self) -> None:
+        """See to it that nothing of what was begun goes on."""
+        for each in self._together:
+            with _ordinary_warnings():
+                each.finish()
+
+    @property
+    def unfinished(self) -> int:
+        """Of how many checks jobs may be left."""
+        return sum(is_owing(each) for each in self._begun)
+
+    def close(self, *, patient: bool = True) -> bool:
+        """End what was begun and its jobs, in bounded time, and name what is left all the same.
+
+        An interruption has to wait until that is done; a second one ends the waiting.
+
+        Args:
+            patient: Whether anything is waited for.
+
+        Returns:
+            Whether nothing ended the waiting.
+
+        Raises:
+            KeyboardInterrupt: The user's own, where the run was not interrupted before.
+        """
+        before = self._interrupted
+        patient = patient and self._settled()
+        self.left = [f"{of}: jobs may be left: {left_of(each)}" for each, of in self._begun.items() if is_owing(each)]
+        self.left = [self.scrub(each) for each in self.left]
+        if "_where" in vars(self):
+            remove(self._where)
+            self.left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
+        if self._interrupted and not before:
+            raise KeyboardInterrupt
+        return patient
+
+    def _settled(self) -> bool:
+        """End everything, also what was cut short before, and tell whether nobody gave up."""
+        while True:
+            try:
+                for each in self._together:
+                    each.close()
+                owing = [each for each in self._begun if is_owing(each)]
+                if owing:
+                    with scratch(self._where) as directory:
+                        clean_up_all(owing, directory, self.scale)
+            except KeyboardInterrupt:
+                if self._interrupted:
+                    for each in self._together:
+                        each.give_up()
+                    return False
+                self._interrupted = True
+            else:
+                return True
+
+    # What must come of a clause
+
+    def _known(self, clause_id: str) -> Result:
+        if clause_id not in self.results and clause_id in self.planned:
+            self.run(self.planned[clause_id])
+        return self.results.get(clause_id, Result(clause_id))
+
+    def _foregone(self, clause: Clause) -> Result | None:
+        if foreign := self.facts.foreign(clause):
+            return Result(clause.id, State.NOT_APPLICABLE, message=foreign)
+        gate = self.facts.gate
+        if self.facts.refusal is not None:
+            if clause.id != gate:
+                return Result(clause.id, State.BLOCKED, message=f"{gate} is red", blocker=gate)
+            finding = Finding(
+                State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
+            )
+            return self._red(replace(clause, look_at=self._at_the_gate), finding)
+        return self._blocked(clause, (self.results.get(each, Result(each)) for each in needs(clause, self.planned)))
+
+    @property
+    def _at_the_gate(self) -> str:
+        again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
+        return f"The sentence above: it says what kept the subject out; {again}."
+
+    @staticmethod
+    def _blocked(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
+        for each in dependencies:
+            blocker = each.clause if each.state.blocks else each.blocker
+            if blocker is not None:
+                return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
+        return None
+
+    # Checks that share the waiting
+
+    def _begin(self) -> None:
+        """Check what needs the process for itself, and make ready what does not.
+
+        A transport is settled first: over one that garbles what it is told, nothing of a backend's must run.
+        """
+        self._wants_together = False  # what follows is one at a time
+        below = [each for each in self.planned.values() if each.role != "backend"]
+        self._prepare(below)
+        above = [each for each in self.planned.values() if each.role == "backend"]
+        for each in below if above else ():
+            self._known(each.id)
+        self._prepare(above)
+
+    def _prepare(self, clauses: Sequence[Clause]) -> None:
+        applicable = [each for each in clauses if not self._foregone(each)]
+        self._ahead |= {each.id: self._repeated(each) for each in applicable if each.alone}
+        slots = Slots(self._jobs)
+        checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.alone}
+        longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
+        patience = self._repeat * (longest * self.scale + 10 * timeouts.GRACE)
+        stall, cleaning = timeouts.STALL * self.scale, SECONDS * self.scale
+        self._together.append(Together(checks, stall=stall, patience=patience, cleaning=cleaning))
+
+    def _shared(self, clause: Clause) -> Result | None:
+        for each in self._together:
+            if clause.id in each:
+                with _ordinary_warnings():
+                    return each.result(clause.id)
+        return None
+
+    async def _checked_here(self, clause: Clause, slots: Slots) -> Result:
+        """Check on the running loop, beside others."""
+        await slots.take(clause.jobs)
+        try:
+            return self._summed(clause, [await self._one_here(clause) for _ in range(self._repeat)])
+        finally:
+            slots.give(clause.jobs)
+
+    async def _one_here(self, clause: Clause) -> Result:
+        with self._prepared(clause, self._children) as (context, aside):
+            began = time.monotonic()
+            seconds = clause.seconds * context.scale
+            check = timeouts.within(seconds, check_of(clause)(context), lambda: context.queued)
+            finding = finding_of(clause, (await timeouts.ended(check)).raised)
+            seconds = time.monotonic() - began
+            cut_short = _is_cancelled()
+            cleaning = clean_up_here(context, aside, evidence=finding is not None and not cut_short)
+            remains = await timeouts.to_its_end(cleaning)
+            if cut_short:
+                raise asyncio.CancelledError
+            return self._told(clause, finding, seconds, context, remains)
+
+    # Checks one at a time
+
+    def _repeated(self, clause: Clause) -> Result:
+        shared = self._shared(clause)
+        return shared or self._summed(clause, [self._checked(clause) for _ in range(self._repeat)])
+
+    def _summed(self, clause: Clause, results: Sequence[Result]) -> Result:
+        """Tell of a check that was done several times: red if it ever was, with the red one that is excused the least.
+
+        A known failure hides no other one, nor a fault of the kit, whichever of them came first.
+        """
+        reds = [each for each in results if each.state.red]
+        seconds = sum(each.seconds for each in results)
+        told = max(reds, key=lambda each: self._gravity(clause, each)) if reds else results[0]
+        told = replace(told, seconds=seconds, runs=len(results), reds=len(reds))
+        if len(results) == 1 or not reds:
+            return told
+        often = f"red {len(reds)} of {len(results)} times"
+        return replace(told, message=f"{often}: {told.message}", detail=f"{often}\n{told.detail}")
+
+    def _gravity(self, clause: Clause, red: Result) -> int:
+        return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.red)
+
+    def _checked(self, clause: Clause) -> Result:
+        with self._prepared(clause) as (context, aside), _ordinary_warnings():
+            finding, seconds = _timed(clause, context)
+            remains = clean_up(context, aside, evidence=finding is not None)
+            return self._told(clause, finding, seconds, context, remains)
+
+    @contextmanager
+    def _prepared(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
+        """Make what a check is given, and an empty directory for what comes after it."""
+        _ = self._seal, self._where  # made before the subject is
+        with scratch(self._where) as directory:
+            tmp, aside = directory / "check", directory / "aside"
+            tmp.mkdir()
+            claimed = self.facts.capabilities
+            context = Context(
+                self.subject,
+                tmp,
+                capabilities=claimed,
+                scale=self.scale,
+                children=children,
+                traffic=self._traffic if children else None,
+                door=self._door if children else None,
+            )
+            self._begun[context] = clause.id
+            yield context, aside
+
+    def _told(
+        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
+    ) -> Result:
+        """Tell what became of a check, without the secrets of its subject."""
+        scrub = self.scrub
+        calls = tuple(
+            replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
+        )
+        remains = Remains(scrub(remains.outputs), scrub(remains.left))
+        if "find" not in context.capabilities:
+            context.tags.clear()  # nothing can be found by them
+        if not is_owing(context):
+            del self._begun[context]
+        finding = self._unbelievable(context.began) or finding
+        if finding is None:
+            return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
+        return self._red(clause, finding, seconds, calls, remains)
+
+    def _unbelievable(self, began: float) -> Finding | None:
+        """Tell that the subject replaced something of the kit while a check ran, here or in one beside it."""
+        if replaced := self._seal.mend():
+            self._broken_at, self._broken = time.monotonic(), replaced
+        if began > self._broken_at:
+            return None
+        observed = f"the subject replaced {', '.join(self._broken)}: nothing that was seen meanwhile can be believed"
+        return Finding(State.ERROR, "what inspects to stay as it is", observed)
+
+    @cached_property
+    def _where(self) -> Path:
+        """Where the directories of all checks lie, also of those that were given up and still hold theirs."""
+        return Path(tempfile.mkdtemp(prefix="intercede-"))
+
+    @cached_property
+    def _seal(self) -> Seal:
+        return Seal(self.planned)
+
+    def _red(
+        self,
+        clause: Clause,
+        finding: Finding,
+        seconds: float = 0.0,
+        calls: tuple[Call, ...] = (),
+        remains: Remains | None = None,
+    ) -> Result:
+        shown = replace(finding, expected=self.scrub(finding.expected), observed=self.scrub(finding.observed))
+        found = remains or Remains()
+        return Result(
+            clause.id,
+            finding.state,
+            seconds,
+            shown.message,
+            # A scheduler is asked in child processes, whose calls are no more than the finding says.
+            red_text(
+                clause, shown, calls=() if clause.role == "scheduler" else calls, outputs=found.outputs, left=found.left
+            ),
+            again=self._again(clause),
+            expected=shown.expected,
+            observed=shown.observed,
+            calls=calls,
+        )
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task is asked to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
+    began = time.monotonic()
+    stall = max(timeouts.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
+    ending = timeouts.run(lambda: check_of(clause)(context), clause.seconds * context.scale, stall)
+    return finding_of(clause, ending.raised), time.monotonic() - began
+
+
+@contextmanager
+def _ordinary_warnings() -> Generator[None]:
+    """Let nothing that a subject warns of become an exception: `-W error` is about the user's tests, not a contract."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        yield

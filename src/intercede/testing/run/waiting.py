@@ -1,0 +1,68 @@
+"""Waiting for jobs, some of which wait in the queue behind jobs of other checks."""
+
+import time
+from collections.abc import Mapping
+
+from intercede.contract.job import JobHandle, JobState, JobStatus
+from intercede.testing.isolation import timeouts
+
+__all__ = ["ADVICE", "Traffic", "Wait", "in_queue"]
+
+ADVICE = (
+    "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
+    "jobs before it"
+)
+"""What to do about a job that never left the queue."""
+_STANDS = 120.0
+"""Seconds without a job of the run that begins or ends, after which a queue stands still, and time counts again: twice as
+long as the longest payload takes."""
+
+
+def in_queue(status: JobStatus) -> bool:
+    """Whether a job has not begun, and may."""
+    return status.state is JobState.QUEUED or status.state is JobState.HELD
+
+
+class Traffic:
+    """When a job of a run was last seen to go on: to leave the queue, or to end. The checks of a run share one."""
+
+    def __init__(self) -> None:
+        self.moved = float("-inf")
+        self._seen: dict[JobHandle, JobState] = {}
+
+    def watch(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
+        """Take notice of what was told."""
+        for handle, status in statuses.items():
+            if not in_queue(status) and self._seen.get(handle) is not status.state:
+                self._seen[handle] = status.state
+                self.moved = time.monotonic()
+
+
+class Wait:
+    """A wait for some jobs.
+
+    Args:
+        traffic: Of the run.
+        seconds: How long it may take, scaled, without what is spent in the queue.
+        scale: Multiplies the time after which a queue stands still.
+    """
+
+    def __init__(self, traffic: Traffic, seconds: float, scale: float) -> None:
+        self._traffic, self._seconds, self._stands = traffic, seconds, _STANDS * scale
+        self._looked = time.monotonic()
+        self._waited = 0.0
+        self.queued = 0.0
+        """Seconds so far that the jobs spent in a queue that went on."""
+
+    def is_over(self, statuses: Mapping[JobHandle, JobStatus]) -> bool:
+        """Take notice of what was told, and say whether the time is up."""
+        self._traffic.watch(statuses)
+        now = time.monotonic()
+        unfinished = [each for each in statuses.values() if not each.state.final]
+        goes_on = now - self._traffic.moved < self._stands
+        if goes_on and unfinished and all(map(in_queue, unfinished)):
+            self.queued += now - self._looked
+        else:
+            self._waited += now - self._looked
+        self._looked = now
+        return self._waited > self._seconds * timeouts.crowding()

@@ -1,0 +1,188 @@
+"""From what stands on a command line to subjects, and what can be known of them before any check runs.
+
+Names are resolved here, in this process, from metadata. The plugin itself is first loaded in a child process: it may
+hang, exit or crash there.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import gettempdir
+from typing import cast
+
+from intercede.config import parse_config_argument
+from intercede.contract.backend import CAPABILITIES, Capability
+from intercede.contract.errors import IntercedeError
+from intercede.redaction import scrubber
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.files import scratch
+from intercede.testing.model.role import Role
+from intercede.testing.model.verdict import Facts
+from intercede.testing.subjects.child import Child, run_child
+from intercede.testing.subjects.subject import RegistrySubject, loaded
+
+__all__ = ["examine", "resolve"]
+
+_LOAD_SECONDS = 20.0
+_UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
+"""What an id cannot hold: it stands in a node id and in a file's name."""
+
+
+def resolve(
+    asked: Iterable[tuple[Role, str | Mapping[str, object]]], file: str | None = None
+) -> tuple[RegistrySubject, ...]:
+    """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON; or data.
+
+    Equal ones fold; further ones of the same id are ``#2`` and so on.
+
+    Raises:
+        ConfigError: The file or the JSON is wrong.
+        PluginError: A name is not there, ambiguous, denied or wrongly pinned.
+    """
+    file = file or os.environ.get("INTERCEDE_CONFIG") or None
+    file = file and str(Path(file).absolute())  # checks have child processes, which work elsewhere
+    subjects: list[RegistrySubject] = []
+    for role, argument in asked:
+        subject = _subject(role, argument, file)
+        if not any((each.role, _plain(each.config)) == (role, _plain(subject.config)) for each in subjects):
+            alike = sum(each.id.partition("#")[0] == subject.id for each in subjects)
+            numbered = f"{subject.id}#{alike + 1}" if alike else subject.id
+            subjects.append(replace(subject, id=numbered))
+    return tuple(subjects)
+
+
+def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
+    return {"type": config} if isinstance(config, str) else config
+
+
+def _subject(role: Role, argument: str | Mapping[str, object], file: str | None) -> RegistrySubject:
+    """Find what an argument means. A transport's id names what runs its jobs, too."""
+    beside = "+direct" if role == "transport" else ""
+    given = parse_config_argument(argument, f"--intercede-{role}") if isinstance(argument, str) else argument
+    if not isinstance(given, str):
+        return _resolved(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
+    tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
+    if given in tables:
+        config = cast("Mapping[str, object]", _thawed(tables[given]))
+        return _resolved(RegistrySubject(f"{given}{beside}", config, file, table=given, role=role))
+    return _resolved(RegistrySubject(f"{given}{beside}", given, file, role=role))
+
+
+def _resolved(subject: RegistrySubject) -> RegistrySubject:
+    subject.plugins()
+    return replace(subject, id=_UNFIT.sub("_", subject.id))
+
+
+def _id_of(config: Mapping[str, object]) -> str:
+    """Name a configuration by its type, else by its transport and scheduler."""
+    parts = [config["type"]] if "type" in config else [config.get("transport"), config.get("scheduler")]
+    return "+".join(_type_in(part) or "?" for part in parts)
+
+
+def _type_in(part: object) -> str | None:
+    """Return the name that a table or the name itself holds."""
+    inner = cast("Mapping[str, object]", part).get("type") if isinstance(part, Mapping) else part
+    return inner if isinstance(inner, str) else None
+
+
+def _thawed(value: object) -> object:
+    """Copy read-only data into what pickles and is JSON."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(inner) for key, inner in cast("Mapping[str, object]", value).items()}
+    return [_thawed(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
+
+
+# What a child process finds out
+
+
+_EXAMINATION = """
+import warnings
+from intercede.contract import capabilities
+from intercede.contract.errors import ConfigError, PluginContractError, PluginError, PluginLoadError
+answer = {}
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    try:
+        part()
+        answer["capabilities"] = sorted(capabilities(build())) if arguments != ["scheduler"] else []
+    except (PluginLoadError, PluginContractError) as error:
+        answer["refusal"] = str(error)
+    except (ConfigError, PluginError) as error:
+        answer["usage"] = str(error)
+    except BaseException as error:
+        answer["refusal"] = f"building it raised {type(error).__name__}: {error}"
+answer["warnings"] = [str(each.message) for each in caught if each.category.__name__ == "PluginShadowWarning"]
+tell(answer)
+"""
+
+
+def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Facts, ...]:
+    """Load each subject in a child process of its own and tell what it claims, or why it was refused.
+
+    Raises:
+        IntercedeError: Its configuration is wrong.
+    """
+
+    async def all_of_them() -> list[Facts]:
+        return await asyncio.gather(*(_examined(each, seconds) for each in subjects))
+
+    seconds = _LOAD_SECONDS * max(scale, 1.0)  # a fast resource makes no interpreter start faster
+    return tuple(timeouts.run(all_of_them, 2 * seconds).get())
+
+
+async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
+    with scratch(gettempdir()) as directory:
+        try:
+            examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
+            child = await timeouts.within(seconds, examination)
+        except timeouts.TookTooLong:
+            return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
+    answer = _answer(child.told) or {"refusal": _died(child)}
+    if "usage" in answer:
+        raise IntercedeError(scrubber(subject.whole)(str(answer["usage"])))
+    return _facts(subject, answer)
+
+
+def _answer(told: object) -> dict[str, object] | None:
+    """Read what the examination told; None where that is not of its form: the subject may have had its hands in it."""
+    if not isinstance(told, dict):
+        return None
+    answer = cast("dict[str, object]", told)
+    lists = [answer.get(each, []) for each in ("capabilities", "warnings")]
+    texts = [answer.get(each, "") for each in ("refusal", "usage")]
+    flat = [*texts, *(each for some in lists if isinstance(some, list) for each in cast("list[object]", some))]
+    good = all(isinstance(each, list) for each in lists) and all(isinstance(each, str) for each in flat)
+    return answer if good and set(cast("list[str]", lists[0])) <= set(CAPABILITIES) else None
+
+
+def _died(child: Child) -> str:
+    return f"loading it ended the process, with exit code {child.code}: {child.last_words}"
+
+
+def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
+    plugins, scrub = subject.plugins(), scrubber(subject.whole)
+    refusal = cast("str | None", answer.get("refusal"))
+    seen = cast("Iterable[str]", answer.get("warnings", ()))
+    warned = [*_surroundings(), *subject.registry.problems(), *seen]
+    return Facts(
+        id=subject.id,
+        config=cast("Mapping[str, object] | str", _thawed(subject.whole)),
+        name=subject.id,
+        role=subject.role,
+        origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),
+        capabilities=frozenset(cast("Iterable[Capability]", answer.get("capabilities", ()))),
+        refusal=None if refusal is None else scrub(refusal),
+        warnings=tuple(map(scrub, warned)),
+    )
+
+
+def _surroundings() -> list[str]:
+    """Say what the checks cannot see because of where this process runs."""
+    adopts = "this process is number 1, as in a container without an init, and the parent of every job that detaches itself: "
+    unseen = (
+        "IC-LIFE-07 does not count the child processes that a subject leaves. It does below an init (docker run --init)"
+    )
+    return [adopts + unseen] if os.getpid() == 1 else []
