@@ -375,7 +375,10 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     handles = await started(context, backend, payload, copies)
     await finished(context, backend, handles)
     statuses, outputs = await stood(context, backend, handles), await fetched(context, backend, handles)
-    wrote = [read(output.stdout, "stdout") == f"{code}".encode() for code, output in zip(_COPIES, outputs, strict=True)]
+    wrote = [
+        output.stdout is not None and read(output.stdout, "stdout") == f"{code}".encode()
+        for code, output in zip(_COPIES, outputs, strict=True)
+    ]
     told = [status.exit_code for status in statuses]
     expected = f"copies 0, 1, 2 to have ended with {_COPIES}, which each wrote to its own stdout"
     mixed = any(there and code != other for there, code, other in zip(wrote, _COPIES, told, strict=True))
