@@ -1,4 +1,4 @@
-"""Which capabilities an object claims, and what the protocols ask for."""
+"""Tests of capabilities and of the protocols of backends, transports and schedulers."""
 
 import inspect
 from unittest.mock import Mock
@@ -22,24 +22,24 @@ PROTOCOLS = [
 
 
 class OnlyKill:
-    """Claims one capability, withdraws another."""
+    """A backend that claims one capability and withdraws another."""
 
     find = None
 
     async def kill(self, handles: object) -> object:
-        """Exist."""
+        """Exist, so that the capability is claimed."""
         return handles
 
 
 def test_a_capability_is_claimed_by_having_its_verb() -> None:
-    """A verb that is there claims; one that is None, or absent, does not; and isinstance agrees."""
+    """An existing verb claims a capability; a verb that is None or absent does not, and isinstance agrees."""
     assert capabilities(OnlyKill()) == {"kill"}
     assert isinstance(OnlyKill(), Cancellable)
     assert not isinstance(OnlyKill(), Findable)
 
 
 def test_an_instance_can_withdraw_a_capability() -> None:
-    """None on the object counts as much as None on its class."""
+    """A verb that is None on the object withdraws a capability like None on the class."""
     backend = OnlyKill()
     backend.kill = None  # type: ignore[method-assign, assignment]  # as a configured backend does
 
@@ -47,7 +47,7 @@ def test_an_instance_can_withdraw_a_capability() -> None:
 
 
 def test_the_protocols_own_function_claims_nothing() -> None:
-    """Inheriting a capability's protocol is no implementation of it."""
+    """Inheriting a capability's protocol does not claim it."""
 
     class Heir(Cancellable):
         pass
@@ -55,8 +55,8 @@ def test_the_protocols_own_function_claims_nothing() -> None:
     assert capabilities(Heir) == frozenset()
 
 
-def test_nothing_of_the_object_runs() -> None:
-    """Members are looked up statically, so a proxy that answers for everything claims nothing."""
+def test_no_code_of_the_object_runs() -> None:
+    """Members are looked up statically, so a proxy for any attribute claims no capability."""
 
     class Proxy:
         def __getattr__(self, name: str) -> object:
@@ -67,13 +67,13 @@ def test_nothing_of_the_object_runs() -> None:
 
 
 def test_the_capabilities_are_those_of_the_contract() -> None:
-    """Six names, each with its protocol, in the order of reports."""
+    """There are six names, each with its protocol, in the order of reports."""
     assert list(CAPABILITIES) == ["output", "kill", "purge", "load", "find", "diagnostics"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.__name__)
-def test_protocols_hold_abstract_methods_with_a_promise_each(protocol: type) -> None:
-    """A protocol has methods only, all abstract, each with a docstring."""
+def test_protocols_have_documented_abstract_methods(protocol: type) -> None:
+    """A protocol has only abstract methods, each with a docstring."""
     members = {
         name: value
         for cls in protocol.__mro__
@@ -90,6 +90,6 @@ def test_protocols_hold_abstract_methods_with_a_promise_each(protocol: type) -> 
 
 
 @pytest.mark.parametrize("protocol", [JobBackend, Transport, Scheduler])
-def test_the_gates_can_be_asked_of_an_object(protocol: type) -> None:
-    """The three roles are runtime-checkable, and an arbitrary object is none of them."""
+def test_the_protocols_are_runtime_checkable(protocol: type) -> None:
+    """The three roles are runtime-checkable, and an arbitrary object satisfies none of them."""
     assert not isinstance(OnlyKill(), protocol)

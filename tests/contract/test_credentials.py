@@ -1,4 +1,4 @@
-"""What a provider answers: typed, expiring, secret."""
+"""Tests of credentials: they have types, they expire, and they hide their secrets."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,8 +30,8 @@ SET = CredentialSet(
 )
 
 
-def test_a_set_is_asked_by_type() -> None:
-    """First finds the first credential of a type, or tells that there is none."""
+def test_a_set_is_searched_by_type() -> None:
+    """The method first returns the first credential of a type, or None."""
     password = SET.first(Password)
 
     assert password is not None
@@ -40,25 +40,25 @@ def test_a_set_is_asked_by_type() -> None:
 
 
 def test_a_set_expires_with_its_first() -> None:
-    """The set is good until the first of its credentials stops working."""
+    """A set is valid until the earliest expiry of its credentials."""
     assert SET.expires == SOON
     assert CredentialSet(credentials=(Token(token=SecretStr("x")),)).expires is None
 
 
-def test_no_secret_is_shown() -> None:
-    """Neither repr, str nor JSON shows what is secret."""
+def test_secrets_are_hidden() -> None:
+    """No repr, str or JSON shows a secret."""
     assert "hush" not in repr(SET) + str(SET) + SET.model_dump_json()
 
 
 def test_data_chooses_the_type_by_kind() -> None:
-    """A set can be read from data, where kind tells the types apart."""
+    """A set can be read from data, in which kind selects the type."""
     data = {"credentials": [{"kind": "token", "token": "t", "expires": "2030-01-01T00:00:00Z"}]}
 
     assert CredentialSet.model_validate(data).first(Token) == Token(token=SecretStr("t"), expires=SOON)
 
 
 def test_wrong_needs_and_answers_are_refused() -> None:
-    """No kinds, no credentials, and an expiry without a time zone are refused."""
+    """An empty list of kinds or credentials is refused, and so is an expiry without a time zone."""
     with pytest.raises(ValidationError, match="kinds"):
         CredentialNeed(resource="host", kinds=())
     with pytest.raises(ValidationError, match="credentials"):
@@ -71,7 +71,7 @@ NEED = CredentialNeed(resource="host", kinds=("token",))
 
 
 class Provider:
-    """Numbers its answers, each of which is good for so many seconds; the first one fails where it is told to."""
+    """Numbers its answers, which are valid for this many seconds; the first request may raise an error."""
 
     def __init__(self, seconds: float | None = None, error: Exception | None = None) -> None:
         self.needs: list[CredentialNeed] = []
@@ -84,7 +84,7 @@ class Provider:
         pass
 
     async def get(self, need: CredentialNeed) -> CredentialSet:
-        """Take some turns of the loop."""
+        """Answer after some turns of the event loop."""
         self.needs.append(need)
         number = len(self.needs)
         await asyncio.sleep(0.01)
@@ -94,7 +94,7 @@ class Provider:
         return CredentialSet(credentials=(Token(token=SecretStr(str(number)), expires=expires),))
 
 
-async def word(fresh: FreshCredentials) -> str:
+async def read_number(fresh: FreshCredentials) -> str:
     """Return the number of the answer."""
     token = (await fresh.get()).first(Token)
     assert token is not None
@@ -103,49 +103,49 @@ async def word(fresh: FreshCredentials) -> str:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("seconds", [None, 61.0], ids=["for ever", "for a while"])
-async def test_a_good_answer_is_kept(seconds: float | None) -> None:
-    """The provider is asked once, with the need, however many ask at once and later."""
+async def test_a_valid_answer_is_kept(seconds: float | None) -> None:
+    """The provider is asked once, with the need, for any number of requests."""
     provider = Provider(seconds)
     fresh = FreshCredentials(provider, NEED)
-    assert await asyncio.gather(*(word(fresh) for _ in range(20))) == ["1"] * 20
-    assert await word(fresh) == "1"
+    assert await asyncio.gather(*(read_number(fresh) for _ in range(20))) == ["1"] * 20
+    assert await read_number(fresh) == "1"
     assert isinstance(provider, CredentialProvider)
     assert provider.needs == [NEED]
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("seconds", "margin"), [(59.0, 60.0), (-1.0, 0.0), (9.0, 10.0)])
-async def test_an_answer_near_its_expiry_is_not(seconds: float, margin: float) -> None:
-    """It is handed out to whoever asked for it, and the next one asks anew."""
+async def test_an_expiring_answer_is_not_kept(seconds: float, margin: float) -> None:
+    """An answer near its expiry goes only to those that have asked; the next request asks again."""
     fresh = FreshCredentials(Provider(seconds), NEED, margin_s=margin)
-    assert [await word(fresh), await word(fresh)] == ["1", "2"]
+    assert [await read_number(fresh), await read_number(fresh)] == ["1", "2"]
 
 
 @pytest.mark.asyncio
-async def test_what_did_not_let_us_in_is_forgotten() -> None:
-    """The provider is asked again, once."""
+async def test_refused_credentials_are_forgotten() -> None:
+    """After forget, the provider is asked again, once."""
     fresh = FreshCredentials(Provider(), NEED)
-    assert await word(fresh) == "1"
+    assert await read_number(fresh) == "1"
     fresh.forget()
-    assert [await word(fresh), await word(fresh)] == ["2", "2"]
+    assert [await read_number(fresh), await read_number(fresh)] == ["2", "2"]
 
 
 @pytest.mark.asyncio
 async def test_an_error_is_not_kept() -> None:
-    """It passes to whoever asked; the next one asks anew."""
+    """An error goes only to those that have asked; the next request asks again."""
     error = AuthenticationError("none")
     fresh = FreshCredentials(Provider(error=error), NEED)
     with pytest.raises(AuthenticationError) as raised:
-        await word(fresh)
+        await read_number(fresh)
     assert raised.value is error
-    assert await word(fresh) == "2"
+    assert await read_number(fresh) == "2"
 
 
 @pytest.mark.asyncio
-async def test_whoever_gives_up_spoils_nothing_for_the_others() -> None:
-    """One of those who wait is cancelled; the rest have their answer."""
+async def test_a_cancelled_request_harms_no_other() -> None:
+    """If one waiting request is cancelled, the others get their answer."""
     fresh = FreshCredentials(Provider(), NEED)
-    asking = [asyncio.create_task(word(fresh)) for _ in range(3)]
+    asking = [asyncio.create_task(read_number(fresh)) for _ in range(3)]
     await asyncio.sleep(0)
     asking[0].cancel()
     assert len(set(await asyncio.gather(*asking[1:]))) == 1

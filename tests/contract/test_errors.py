@@ -1,4 +1,4 @@
-"""The tree of errors: what each says to people and to programs."""
+"""Tests of the errors: messages for people, attributes for programs."""
 
 import inspect
 import pickle
@@ -14,7 +14,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__]
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_error_takes_a_message_and_attributes(cls: type[IntercedeError]) -> None:
-    """Each is made of one positional string and keywords, and survives pickling with both."""
+    """Each error takes one positional string and keywords, and survives pickling with both."""
     error = cls("what was asked", host="h", retryable=True)
 
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own
@@ -29,13 +29,13 @@ def test_every_error_takes_a_message_and_attributes(cls: type[IntercedeError]) -
     ("cls", "retryable"), [(ResourceError, False), (SchedulerError, False), (TransportError, True), (LimitError, True)]
 )
 def test_an_error_says_whether_to_try_again(cls: type[ResourceError], *, retryable: bool) -> None:
-    """Each kind has its usual answer, and one that is raised can say otherwise."""
+    """Each class has a default for retryable, which an instance can override."""
     assert cls().retryable is retryable
     assert cls(retryable=not retryable).retryable is not retryable
 
 
-def test_the_drawn_tree_is_the_tree() -> None:
-    """The module's docstring draws the classes that there are, each below its own parent."""
+def test_the_documented_tree_is_complete() -> None:
+    """The tree in the module's docstring has every class below its parent."""
     drawn: dict[str, str] = {}
     path: list[tuple[int, str]] = []
     for indent, name in re.findall(r"^( +)(\w+Error)\b", inspect.getdoc(errors) or "", re.MULTILINE):

@@ -1,4 +1,4 @@
-"""The contract's data: validated where it is made, and the same ever after."""
+"""Tests of the contract's data types, which are validated when they are made and never change."""
 
 import pickle
 import subprocess
@@ -40,38 +40,40 @@ names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
 HANDLE = JobHandle(resource="r", job="j")
 
 
-def relative(name: str) -> bool:
-    """Tell a plain contained path in other words than the contract does."""
+def is_contained(name: str) -> bool:
+    """Return whether a name is a plain contained path, in other terms than the contract's code."""
     return all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 @given(text, text)
 def test_a_handle_is_the_same_after_json_and_pickle(resource: str, job: str) -> None:
-    """A handle keeps equality and hash through JSON and pickle, whatever its two strings hold."""
+    """A handle keeps equality and hash through JSON and pickle, for any two strings."""
     if not (resource and job) or len(resource) + len(job) > 512:
         return
     handle = JobHandle(resource=resource, job=job)
 
-    for copy in (JobHandle.model_validate_json(handle.model_dump_json()), pickle.loads(pickle.dumps(handle))):  # noqa: S301 -- our own
+    read = JobHandle.model_validate_json(handle.model_dump_json())
+    unpickled = pickle.loads(pickle.dumps(handle))  # noqa: S301 -- our own
+    for copy in (read, unpickled):
         assert copy == handle
         assert hash(copy) == hash(handle)
 
 
 @pytest.mark.parametrize(("resource", "job"), [("", "j"), ("r", ""), ("r" * 256, "j" * 257), ("r\0", "j")])
-def test_a_handle_that_is_none_is_refused(resource: str, job: str) -> None:
+def test_an_invalid_handle_is_refused(resource: str, job: str) -> None:
     """Empty parts, NUL and more than 512 characters are refused."""
     with pytest.raises(ValidationError):
         JobHandle(resource=resource, job=job)
 
 
-def test_a_handle_of_512_characters_will_do() -> None:
-    """512 characters in all are the most."""
+def test_a_handle_of_512_characters_is_valid() -> None:
+    """A handle may have 512 characters in all."""
     assert len(JobHandle(resource="r" * 256, job="j" * 256).job) == 256
 
 
 @given(st.lists(text), st.dictionaries(names, text))
-def test_arguments_and_environment_are_kept_as_they_are(arguments: list[str], environment: dict[str, str]) -> None:
-    """Whatever has no NUL arrives in the specification unchanged, and survives JSON."""
+def test_arguments_and_environment_are_kept_unchanged(arguments: list[str], environment: dict[str, str]) -> None:
+    """Any text without NUL is kept unchanged in the specification and through JSON."""
     spec = SubmissionSpec(executable="x", arguments=tuple(arguments), environment=environment)
 
     assert spec.arguments == tuple(arguments)
@@ -81,13 +83,13 @@ def test_arguments_and_environment_are_kept_as_they_are(arguments: list[str], en
 
 @given(st.text(st.sampled_from("ab./~ \n"), max_size=8))
 def test_file_names_are_contained(name: str) -> None:
-    """A name is accepted exactly where it is a plain relative path that stays inside."""
+    """A name is accepted if and only if it is a plain relative path that stays inside."""
     try:
         accepted = FileRef(name=name, source="s").name == name
     except ValidationError:
         accepted = False
 
-    assert accepted == relative(name)
+    assert accepted == is_contained(name)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ def test_file_names_are_contained(name: str) -> None:
         (lambda: Queued(ids={0: "1\n"}), "ids"),
     ],
 )
-def test_what_is_wrong_is_named(make: Callable[[], BaseModel], field: str) -> None:
-    """A wrong value is refused where it is made, with the name of its field and without the value itself."""
+def test_an_invalid_field_is_named(make: Callable[[], BaseModel], field: str) -> None:
+    """A wrong value is refused when the object is made; the error has the field's name and not the value."""
     with pytest.raises(ValidationError) as caught:
         make()
 
@@ -150,8 +152,8 @@ def test_what_is_wrong_is_named(make: Callable[[], BaseModel], field: str) -> No
         (lambda: JobHandle(resource="r" * 513, job="j"), "at most 512"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(make: Callable[[], BaseModel], words: str) -> None:
-    """Fields that contradict each other are refused in words."""
+def test_contradicting_fields_are_refused(make: Callable[[], BaseModel], words: str) -> None:
+    """Fields that contradict each other are refused with an explanation."""
     with pytest.raises(ValidationError, match=words):
         make()
 
@@ -173,13 +175,13 @@ def test_an_unknown_field_is_refused() -> None:
     ],
 )
 def test_mappings_are_copied_and_read_only(mapping: object) -> None:
-    """Nobody can change a frozen object through one of its mappings."""
+    """The mappings of a frozen object cannot be changed."""
     with pytest.raises(TypeError, match="does not support item assignment"):
         mapping["x"] = "y"  # type: ignore[index]  # the refusal is the test
 
 
-def test_a_mapping_is_copied_on_the_way_in() -> None:
-    """What happens to the caller's dict later does not reach the specification."""
+def test_a_mapping_is_copied() -> None:
+    """A later change of the caller's dict does not change the specification."""
     given_ = {"A": "1"}
     spec = SubmissionSpec(executable="a", environment=given_)
     given_["A"] = "2"
@@ -200,7 +202,7 @@ def test_equal_objects_are_one_in_a_set_and_through_pickle() -> None:
     [("true", None), ("./run", "run"), ("/bin/true", "/bin/true"), (Path("run"), "run"), ("a/b", "a/b")],
 )
 def test_which_executables_are_local_files(executable: str | Path, staged: str | None) -> None:
-    """A name without a slash is found there; a slash, or any Path, means a local file, also after JSON."""
+    """A name without a slash is found on PATH; a slash, or any Path, means a local file, even after JSON."""
     spec = SubmissionSpec(executable=executable)
     again = SubmissionSpec.model_validate_json(spec.model_dump_json())
 
@@ -232,22 +234,22 @@ def test_three_states_are_final(state: JobState) -> None:
 
 
 @given(st.integers(1, 50))
-def test_a_number_of_copies_is_that_many_without_variables(number: int) -> None:
-    """A number stands for that many copies that differ in nothing."""
+def test_a_number_of_copies_has_no_variables(number: int) -> None:
+    """A number means that many copies without variables of their own."""
     assert each_copy(number) == (CopyVars(),) * number
 
 
 @pytest.mark.parametrize("copies", [0, -1, [], (), True, "ab", [1], None, {}])
-def test_copies_that_are_none_are_refused(copies: object) -> None:
-    """Fewer than one copy, and what is no copy at all, is an InvalidSpecError that names the field."""
+def test_invalid_copies_are_refused(copies: object) -> None:
+    """Fewer than one copy, or a wrong type, is an InvalidSpecError that names the field."""
     with pytest.raises(InvalidSpecError, match="copies must be") as caught:
         each_copy(copies)  # type: ignore[arg-type]  # wrong on purpose
 
     assert caught.value.field == "copies"
 
 
-def test_failures_can_be_insisted_upon() -> None:
-    """raise_for_failures says how many and why, and whether trying again makes sense."""
+def test_raise_for_failures() -> None:
+    """The error of raise_for_failures has the number, a reason, and whether trying again may help."""
     Submission(handles={0: HANDLE}).raise_for_failures()
     failures = {1: CopyFailure(reason="quota", retryable=True), 2: CopyFailure(reason="quota", retryable=True)}
 
@@ -258,7 +260,7 @@ def test_failures_can_be_insisted_upon() -> None:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    """A specification needs an executable only."""
+    """A specification needs only an executable."""
     spec = SubmissionSpec(executable="true")
 
     assert (spec.arguments, spec.inputs, spec.outputs, spec.resources) == ((), (), OutputSpec(), Resources())
@@ -266,8 +268,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert PurePosixPath(str(spec.executable)).name == "true"
 
 
-def test_a_neighbours_bad_metadata_harms_nobody(tmp_path: Path) -> None:
-    """An unrelated distribution whose entry points are no text does not stop the contract from loading."""
+def test_bad_metadata_of_another_distribution_is_ignored(tmp_path: Path) -> None:
+    """The contract loads, even if an unrelated distribution has invalid entry points."""
     metadata = tmp_path / "odd-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
@@ -281,8 +283,8 @@ def test_a_neighbours_bad_metadata_harms_nobody(tmp_path: Path) -> None:
     assert (done.returncode, "JobHandle" in done.stdout, done.stderr) == (0, True, "")
 
 
-def test_a_secret_in_the_wrong_wrapping_is_not_shown() -> None:
-    """Copies that are no CopyVars are told by their types alone: they may hold secrets."""
+def test_copies_of_a_wrong_type_are_not_shown() -> None:
+    """An error about copies that are not CopyVars names only their types: they may hold secrets."""
     with pytest.raises(InvalidSpecError, match="a list of dict") as caught:
         each_copy([{"secrets": {"token": b"hush"}}])  # type: ignore[list-item]  # wrong on purpose
 
@@ -290,7 +292,7 @@ def test_a_secret_in_the_wrong_wrapping_is_not_shown() -> None:
 
 
 def test_one_handle_is_no_collection() -> None:
-    """A verb that is given a handle instead of a list of them says so."""
+    """A verb that gets a handle instead of a list of handles says so."""
     with pytest.raises(TypeError, match=r"write \[handle\]"):
         list(HANDLE)
 
@@ -318,7 +320,7 @@ def test_handles_are_read_once_each_in_their_order() -> None:
         (None, "NoneType"),
     ],
 )
-def test_what_is_no_collection_of_handles_is_answered_with_what_to_write(given: object, says: str) -> None:
-    """Each is what somebody wrote first; none ends in an attribute of an int."""
+def test_a_wrong_collection_of_handles_gets_advice(given: object, says: str) -> None:
+    """A common mistake is a TypeError with the right expression, and not an AttributeError."""
     with pytest.raises(TypeError, match=says):
         each_handle(given)  # type: ignore[arg-type]  # wrong on purpose

@@ -14,27 +14,27 @@ from intercede.transports.ssh import SshTransport
 
 
 class Maker(Protocol):
-    """Starts another server, under a name that its commands find in ``$SSHD``."""
+    """Starts another server, whose commands find its name in ``$SSHD``."""
 
     def __call__(self, name: str, before: Callable[[Sshd], None] | None = None) -> Sshd:
-        """Start it, when ``before`` has made of it what it is to be."""
+        """Start the server after ``before`` has configured it."""
         ...
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
-    """Return a loop that runs in a thread of its own."""
+def server_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop that runs in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield loop
-    asyncio.run_coroutine_threadsafe(_all_ended(), loop).result(20)
+    asyncio.run_coroutine_threadsafe(_cancel_tasks(), loop).result(20)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
 
 
-async def _all_ended() -> None:
+async def _cancel_tasks() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -44,7 +44,7 @@ async def _all_ended() -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the home of a user with a key and no agent."""
+    """Return the home directory of a user with a key and no agent."""
     directory = tmp_path / "home"
     (directory / ".ssh").mkdir(parents=True)
     key = directory / ".ssh" / "id_ed25519"
@@ -56,12 +56,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make_sshd(home: Path, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Maker]:
-    """Return a maker of servers."""
+def make_sshd(home: Path, server_loop: asyncio.AbstractEventLoop) -> Iterator[Maker]:
+    """Yield a function that starts servers."""
     made: list[Sshd] = []
 
     def make(name: str, before: Callable[[Sshd], None] | None = None) -> Sshd:
-        made.append(Sshd(home, elsewhere))
+        made.append(Sshd(home, server_loop))
         made[-1].variables["SSHD"] = name
         if before is not None:
             before(made[-1])
@@ -75,34 +75,34 @@ def make_sshd(home: Path, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Make
 
 @pytest.fixture
 def sshd(make_sshd: Maker) -> Sshd:
-    """Return a server."""
+    """Return a running server."""
     return make_sshd("only")
 
 
 @pytest_asyncio.fixture
 async def transport(sshd: Sshd) -> AsyncIterator[SshTransport]:
-    """Return a transport that has been entered, and leads to that server."""
+    """Yield an entered transport to that server."""
     async with sshd.open_transport() as entered:
         yield entered
 
 
 @pytest.fixture
-def wire(sshd: Sshd, elsewhere: asyncio.AbstractEventLoop) -> Iterator[Wire]:
-    """Return a way to that server."""
-    made = Wire(sshd, elsewhere)
-    asyncio.run_coroutine_threadsafe(made.start(), elsewhere).result(20)
+def wire(sshd: Sshd, server_loop: asyncio.AbstractEventLoop) -> Iterator[Wire]:
+    """Yield a TCP proxy to that server."""
+    made = Wire(sshd, server_loop)
+    asyncio.run_coroutine_threadsafe(made.start(), server_loop).result(20)
     yield made
-    asyncio.run_coroutine_threadsafe(made.stop(), elsewhere).result(20)
+    asyncio.run_coroutine_threadsafe(made.stop(), server_loop).result(20)
 
 
-Configured = Callable[..., str]
+WriteConfig = Callable[..., str]
 
 
 @pytest.fixture
-def config(home: Path) -> Configured:
+def config(home: Path) -> WriteConfig:
     """Return a function that writes an ``ssh_config`` and returns its path.
 
-    Behind its lines stand those of the test's home, which OpenSSH does not take from HOME.
+    The test's lines are followed by those of its home, which OpenSSH does not take from HOME.
     """
 
     def write(*lines: str) -> str:
@@ -116,7 +116,7 @@ def config(home: Path) -> Configured:
 
 @pytest.fixture
 def hosts(make_sshd: Maker, home: Path) -> dict[str, Sshd]:
-    """Return three servers, each of which knows its name, and whose keys are known by default."""
+    """Return three servers that know their names and whose keys are known by default."""
     made = {name: make_sshd(name) for name in ("first", "second", "last")}
     (home / ".ssh" / "known_hosts").write_text("".join(sshd.write_known_hosts_line() for sshd in made.values()))
     return made

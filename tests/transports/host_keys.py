@@ -14,12 +14,12 @@ HOUR = 3600
 
 
 def format_key(key: asyncssh.SSHKey) -> str:
-    """Write the public half as a line of a file does, without a name."""
+    """Return the public key in the format of a known_hosts line, without a name."""
     return key.export_public_key().decode().strip()
 
 
 def hash_name(name: str) -> str:
-    """Hide a name as HashKnownHosts does."""
+    """Hash a name as HashKnownHosts does."""
     salt = b"s" * 20
     digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

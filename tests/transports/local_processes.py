@@ -13,7 +13,7 @@ ENDLESS = "while :; do sleep 1; done"
 
 
 async def wait_until(condition: Callable[[], bool], within: float = 20) -> None:
-    """Wait for it, and fail when it does not come true."""
+    """Wait for the condition, and fail if it does not become true in time."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
@@ -21,7 +21,7 @@ async def wait_until(condition: Callable[[], bool], within: float = 20) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether that process runs; a zombie of somebody else's does not."""
+    """Return whether the process runs; a zombie does not count."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def _read_children() -> set[str]:
 
 
 _EARLIER: set[str] = set()
-"""What tests of something else, in the same worker, have left to this process."""
+"""The children that earlier tests in the same worker have left."""
 
 
 def remember_children() -> None:
@@ -44,17 +44,17 @@ def remember_children() -> None:
 
 
 def list_children() -> set[str]:
-    """The children that this process got since the test began, zombies included."""
+    """Return the children of this process since the test began, zombies included."""
     return _read_children() - _EARLIER
 
 
 def count_descriptors() -> int:
-    """How many this process has open."""
+    """Return the number of open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def has_line(path: Path) -> bool:
-    """Whether a whole line is there."""
+    """Return whether the file holds a complete line."""
     return path.exists() and path.read_text().endswith("\n")
 
 

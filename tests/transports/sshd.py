@@ -34,7 +34,7 @@ _WINDOW = 2**19
 
 
 def new_key() -> asyncssh.SSHKey:
-    """Make a private key."""
+    """Generate a private key."""
     return asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]  # its keywords
 
 
@@ -42,7 +42,7 @@ USER_KEY = new_key()
 
 
 class Sshd:
-    """Lets its user in with one key, and runs each command as sshd does. What it allows may change at any time."""
+    """Accepts logins with one key, and runs each command as sshd does. A test may change its limits at any time."""
 
     def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.home = home
@@ -72,7 +72,7 @@ class Sshd:
         return new_key()
 
     def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._listener = self._run_on_loop(self._listen())
         self.port = self._listener.get_port()
 
@@ -94,7 +94,7 @@ class Sshd:
         return self._logins[-1]
 
     def stop(self) -> None:
-        """Listen no more, hang up, and end what runs here."""
+        """Stop listening, close all connections, and end the commands."""
         self._run_on_loop(self._stop())
 
     async def _stop(self) -> None:
@@ -107,29 +107,29 @@ class Sshd:
             await asyncio.wait(self.serving, timeout=0.1)
 
     def list_processes(self) -> set[int]:
-        """Return the processes that commands have started here, and that have not ended."""
+        """Return the living processes that commands have started on this server."""
         return {pid for pid, state, session in _list_processes() if session in self._leaders and state != "Z"}
 
     async def wait_until_idle(self) -> None:
-        """Wait until no process of a command is left, and fail when that does not come true."""
+        """Wait until no process of a command is left, and fail if that takes too long."""
         await self.wait_until(lambda: not self.list_processes())
 
     async def wait_until(self, condition: Callable[[], bool], within: float = 20) -> None:
-        """Wait for it, and fail when it does not come true."""
+        """Wait for the condition, and fail if it does not become true in time."""
         deadline = time.monotonic() + within
         while not condition():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
 
     def hang_up(self) -> None:
-        """Close every connection that there is."""
+        """Close every open connection."""
         self._run_on_loop(self._hang_up())
 
     async def _hang_up(self) -> None:
         self.drop()
 
     def drop(self) -> None:
-        """The same from within the loop of this server."""
+        """Close every open connection, from the server's own event loop."""
         for connection in list(self._open):
             connection.abort()
 
@@ -137,26 +137,26 @@ class Sshd:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def write_known_hosts(self) -> str:
-        """Write a file that says that every host has this key; return its path."""
+        """Write a file that lists this key for every host; return its path."""
         path = self.home / f"known_hosts-{self.port}"
         path.write_text(self.write_known_hosts_line("*"))
         return str(path)
 
     def write_known_hosts_line(self, name: str | None = None) -> str:
-        """Write the line of a file of known hosts that says that a host of that name has this key."""
+        """Return the known_hosts line that lists this key for a host of this name."""
         return f"{name or f'[127.0.0.1]:{self.port}'} {self.host_key.export_public_key().decode()}"
 
     def transport(
         self, *, host: str = "127.0.0.1", port: int | None = None, known_hosts: str | None = None, **options: object
     ) -> SshTransport:
-        """Make a transport that leads here."""
+        """Make a transport to this server."""
         known = known_hosts or self.write_known_hosts()
         given: dict[str, object] = {"connect_s": 10.0, **options}
-        return SshTransport(host, port=port or self.port, known_hosts=known, **given)  # type: ignore[arg-type]  # the test knows
+        return SshTransport(host, port=port or self.port, known_hosts=known, **given)  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def open_transport(self, **options: object) -> AsyncGenerator[SshTransport]:
-        """Enter a transport that leads here; whatever the loop complains about meanwhile fails the test."""
+        """Enter a transport to this server; an error that the event loop reports fails the test."""
         complaints: list[str] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(str(context)))
         async with self.transport(**options) as transport:  # type: ignore[arg-type]  # as above
@@ -164,7 +164,7 @@ class Sshd:
         assert not complaints
 
     async def run(self, chan: asyncssh.SSHServerChannel[bytes], session: "_Session", command: str) -> None:
-        """Run a command by the login shell, as the leader of a session."""
+        """Run a command in the login shell, as the leader of a session."""
         self.commands.append(command)
         if self.before_a_command is not None:
             await self.before_a_command()
@@ -194,7 +194,7 @@ class Sshd:
                 chan.exit(code)
 
     def open_session(self, login: "_Login") -> "_Session | bool":
-        """Allow a session, or refuse it: as MaxSessions does, and as tinysshd does, which gives no second one ever."""
+        """Allow or refuse a session, like MaxSessions, or like tinysshd with one session per connection."""
         if login.sessions >= self.sessions_allowed or login.sessions_given >= self.sessions_a_connection:
             self.refused += 1
             return False
@@ -202,7 +202,7 @@ class Sshd:
         return _Session(self, login)
 
     def delay_session(self, login: "_Login") -> "Coroutine[None, None, _Session] | None":
-        """Open one later."""
+        """Open a session later, if the test says so."""
         before = self.before_a_session
         if before is None:
             return None
@@ -215,16 +215,16 @@ class Sshd:
 
     @property
     def sessions(self) -> int:
-        """How many there are, on all connections."""
+        """The number of open sessions on all connections."""
         return sum(login.sessions for login in self._logins)
 
     @property
     def open_connections(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return len(self._open)
 
     def add_connection(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Count it, or drop it: as MaxStartups does."""
+        """Count a connection, or drop it as MaxStartups does."""
         self.connections += 1
         self._open.add(connection)
         if self.to_drop:
@@ -232,12 +232,12 @@ class Sshd:
             self._loop.call_soon(connection.abort)
 
     def remove_connection(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Forget it."""
+        """Forget a closed connection."""
         self._open.discard(connection)
 
 
 def _list_processes() -> Iterator[tuple[int, str, int]]:
-    """Yield process id, state and session of every process."""
+    """Yield pid, state and session of every process."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, _, session, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
@@ -245,7 +245,7 @@ def _list_processes() -> Iterator[tuple[int, str, int]]:
 
 
 class _Login(asyncssh.SSHServer):
-    """One connection: who is let in, and to what."""
+    """One connection, with its authentication and its sessions."""
 
     def __init__(self, sshd: Sshd) -> None:
         self._sshd = sshd
@@ -287,7 +287,7 @@ class _Login(asyncssh.SSHServer):
 
 
 class _Session(asyncssh.SSHServerSession[bytes]):
-    """One session: pipes between a channel and a login shell, none of which holds much."""
+    """One session: pipes between a channel and a login shell, with small buffers."""
 
     def __init__(self, sshd: Sshd, login: _Login) -> None:
         self._sshd, self._login = sshd, login
@@ -334,7 +334,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
                 os.killpg(self._shell.pid, _parse_signal(signal))
 
     async def copy_streams(self, shell: asyncio.subprocess.Process) -> None:
-        """Copy both ways, until the shell and all that it started have closed their ends."""
+        """Copy both ways until the shell and its children have closed their ends."""
         self._shell = shell
         assert shell.stdin is not None
         assert shell.stdout is not None
@@ -349,14 +349,14 @@ class _Session(asyncssh.SSHServerSession[bytes]):
                 stdin.write(data)
                 await stdin.drain()
                 self._owed -= len(data)
-                if not self._owed:  # no sooner: asyncssh opens the whole window each time
+                if not self._owed:  # not earlier: asyncssh opens the whole window each time
                     self._chan.resume_reading()
         except OSError:
-            pass  # nobody reads any more
+            pass  # the command does not read any more
         finally:
             stdin.close()
             self._is_fed = False
-            self._chan.resume_reading()  # what comes behind is the end
+            self._chan.resume_reading()  # only the end of stdin follows
 
     async def _copy(self, pipe: asyncio.StreamReader, datatype: int | None) -> None:
         while data := await pipe.read(65536):
@@ -370,7 +370,7 @@ def _parse_signal(name: str) -> int:
 
 
 class Wire:
-    """A TCP connection's way to a server, that can be cut or fall silent."""
+    """A TCP proxy to a server, which a test can cut or silence."""
 
     def __init__(self, sshd: Sshd, loop: asyncio.AbstractEventLoop) -> None:
         self.cut_after: int | None = None
@@ -381,17 +381,17 @@ class Wire:
         self._ends: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Listen no more, and cut."""
+        """Stop listening, and cut every connection."""
         self._server.close()
         self._cut()
 
     def cut_in(self, count: int) -> None:
-        """Cut what there is when so many more bytes have gone either way."""
+        """Cut the connection after this many more bytes in either direction."""
         self._carried, self.cut_after = 0, count
 
     def _cut(self) -> None:
@@ -400,9 +400,9 @@ class Wire:
         self._ends.clear()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, to_there = await asyncio.open_connection("127.0.0.1", self._sshd.port)
-        self._ends |= {writer, to_there}
-        await asyncio.gather(self._carry(reader, to_there), self._carry(there, writer))
+        remote, to_remote = await asyncio.open_connection("127.0.0.1", self._sshd.port)
+        self._ends |= {writer, to_remote}
+        await asyncio.gather(self._carry(reader, to_remote), self._carry(remote, writer))
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -419,18 +419,18 @@ class Wire:
 
 
 def format_endpoint(sshd: Sshd) -> str:
-    """Write where a server is."""
+    """Return the address of a server."""
     return f"127.0.0.1:{sshd.port}"
 
 
 async def get_server_name(transport: SshTransport) -> str:
-    """Return the name of the server on which its commands run."""
+    """Return the name of the server on which the transport runs its commands."""
     async with transport:
         return (await transport.run(["sh", "-c", "echo $SSHD"])).stdout.decode().strip()
 
 
 async def get_refusal(transport: SshTransport) -> TransportError:
-    """Return why it did not come to a login."""
+    """Return the error that refuses the host key."""
     with pytest.raises(TransportError, match=r"host (key|certificate)") as raised:
         await get_server_name(transport)
     assert not raised.value.retryable
@@ -438,7 +438,7 @@ async def get_refusal(transport: SshTransport) -> TransportError:
 
 
 async def run_command(*words: str) -> tuple[int, str, str]:
-    """Run it; return its code, stdout and stderr."""
+    """Run a command; return its code, stdout and stderr."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
@@ -452,13 +452,13 @@ async def run_command(*words: str) -> tuple[int, str, str]:
 
 
 async def find_ssh_destination(written: str, host: str, *words: str) -> str:
-    """Return the name of the server that ``ssh`` comes to; "": none."""
+    """Return the name of the server that ``ssh`` reaches; "" if it fails."""
     _, name, _ = await run_command("ssh", "-F", written, "-o", "BatchMode=yes", *words, host, "echo $SSHD")
     return name
 
 
 async def find_our_destination(transport: SshTransport) -> str:
-    """Return the name of the server that we come to; "": none."""
+    """Return the name of the server that the transport reaches; "" if it fails."""
     try:
         return await get_server_name(transport)
     except (ConfigError, TransportError):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 class Sink:
-    """Takes bytes as told."""
+    """Records the bytes that it gets, and can run a coroutine for each."""
 
     def __init__(self, act: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self.taken = bytearray()
@@ -13,7 +13,7 @@ class Sink:
         self._act = act
 
     async def write(self, data: bytes) -> None:
-        """Keep the first of them, count all, and act."""
+        """Keep the first mebibyte, count all bytes, and run the coroutine."""
         assert data
         self.taken += data[: 2**20 - len(self.taken)]
         self.total += len(data)
@@ -22,7 +22,7 @@ class Sink:
 
 
 class Source:
-    """An iterator that knows whether it was closed."""
+    """An iterator that records whether it was closed."""
 
     def __init__(self, chunk: bytes, count: int, *, wait: bool = False) -> None:
         self.given = 0
@@ -41,4 +41,4 @@ class Source:
 
 
 class CustomError(Exception):
-    """What no library raises."""
+    """An exception that no library raises."""

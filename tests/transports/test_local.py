@@ -1,4 +1,4 @@
-"""The transport ``local``: real commands, both streams, every way to end, and nothing left behind."""
+"""Tests of the transport ``local``: arguments, streams, results, and the resources of this process."""
 
 import asyncio
 import contextlib
@@ -42,8 +42,8 @@ async def transport() -> AsyncIterator[LocalTransport]:
         yield entered
 
 
-def test_it_is_a_transport() -> None:
-    """Structurally, as the registry's gate asks."""
+def test_the_class_is_a_transport() -> None:
+    """The class satisfies the protocol that the registry requires."""
     assert isinstance(LocalTransport(), Transport)
 
 
@@ -51,7 +51,7 @@ def test_it_is_a_transport() -> None:
 @given(arguments=st.lists(st.binary(max_size=40).filter(lambda argument: b"\0" not in argument), max_size=5))
 @settings(max_examples=25, deadline=None)
 async def test_arguments_arrive_byte_for_byte(arguments: list[bytes]) -> None:
-    """Whatever bytes they hold, those that are no text included; no shell looks at them."""
+    """Arguments of any bytes arrive unchanged, invalid text included, because no shell reads them."""
     async with LocalTransport() as transport:
         result = await transport.run(
             ["sh", "-c", 'for a do printf "%s\\0" "$a"; done', "sh", *map(os.fsdecode, arguments)]
@@ -61,8 +61,8 @@ async def test_arguments_arrive_byte_for_byte(arguments: list[bytes]) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("argv", [[], ["true", "a\0b"], ["\0"], ["true", "\ud800"]])
-async def test_what_cannot_be_an_argument(transport: LocalTransport, argv: list[str]) -> None:
-    """No command at all, a NUL, or what is no text: InvalidSpecError, and nothing starts."""
+async def test_an_invalid_argv_is_refused(transport: LocalTransport, argv: list[str]) -> None:
+    """An empty argv, a NUL or a lone surrogate is an InvalidSpecError, and no process starts."""
     with pytest.raises(InvalidSpecError) as raised:
         await transport.run(argv)
     assert raised.value.field == "argv"
@@ -71,33 +71,33 @@ async def test_what_cannot_be_an_argument(transport: LocalTransport, argv: list[
 @pytest.mark.asyncio
 @pytest.mark.parametrize("code", [0, 1, 2, 99, 126, 127, 254, 255])
 async def test_exit_codes(transport: LocalTransport, code: int) -> None:
-    """Come as they are."""
+    """The result has the exit code of the command."""
     assert (await transport.run(["sh", "-c", f"exit {code}"])).returncode == code
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGPIPE, signal.SIGRTMAX])
 async def test_death_by_signal(transport: LocalTransport, number: int) -> None:
-    """Is 128 + n."""
+    """The code is 128 + n for death by signal n."""
     assert (await transport.run(["sh", "-c", f"kill -{int(number)} $$"])).returncode == 128 + number
 
 
 @pytest.mark.asyncio
-async def test_streams_are_apart_and_exact(transport: LocalTransport) -> None:
-    """Each holds all its bytes and none of the other's."""
+async def test_both_streams_are_exact(transport: LocalTransport) -> None:
+    """Each stream holds all of its bytes and no byte of the other stream."""
     result = await transport.run(["sh", "-c", r"printf '\000\377out'; printf '\000\376err' >&2"])
     assert (result.stdout, result.stderr) == (b"\0\xffout", b"\0\xfeerr")
 
 
 @pytest.mark.asyncio
-async def test_without_stdin_there_is_nothing_to_read(transport: LocalTransport) -> None:
-    """It is /dev/null, not ours."""
+async def test_without_stdin_it_is_dev_null(transport: LocalTransport) -> None:
+    """Without stdin, the command reads from /dev/null and not from our own stdin."""
     assert (await transport.run(["readlink", "/proc/self/fd/0"])).stdout == b"/dev/null\n"
 
 
 @pytest.mark.asyncio
-async def test_the_command_sees_what_we_are(transport: LocalTransport) -> None:
-    """Environment, working directory and umask are this process's own; no descriptor but the three is passed on."""
+async def test_the_command_inherits_our_environment(transport: LocalTransport) -> None:
+    """The command has our environment, working directory and umask, and no descriptor but its three streams."""
     other, writing = os.pipe()
     os.set_inheritable(other, True)  # noqa: FBT003  it has no keyword
     result = await transport.run(["sh", "-c", "env -0; pwd; umask; ls /proc/$$/fd"])
@@ -113,8 +113,8 @@ async def test_the_command_sees_what_we_are(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
-async def test_signals_are_not_ignored_there(transport: LocalTransport) -> None:
-    """Python ignores SIGPIPE; a command must not, or pipelines never end."""
+async def test_the_command_ignores_no_signal(transport: LocalTransport) -> None:
+    """Python ignores SIGPIPE; a command does not, or a pipeline would never end."""
     assert (await transport.run(["sh", "-c", "kill -PIPE $$; echo lived"])).stdout == b""
 
 
@@ -132,10 +132,10 @@ async def test_signals_are_not_ignored_there(transport: LocalTransport) -> None:
     ],
     ids=["on PATH", "by path", "directory", "not executable", "below a file", "no program", "long"],
 )
-async def test_what_cannot_be_executed_is_a_result(
+async def test_a_command_that_cannot_run_is_a_result(
     transport: LocalTransport, name: str, code: int, word: bytes, tmp_path: Path
 ) -> None:
-    """127 for what is not there, 126 for what cannot run, a message on stderr, and stdin's iterator is closed."""
+    """The code is 127 for a missing command and 126 for an invalid one; stdin's iterator is closed."""
     (tmp_path / "plain").write_text("x")
     (tmp_path / "garbage").write_bytes(b"\x01\x02")
     (tmp_path / "garbage").chmod(0o755)
@@ -149,14 +149,14 @@ async def test_what_cannot_be_executed_is_a_result(
 
 @pytest.mark.asyncio
 async def test_too_long_an_argument_list(transport: LocalTransport) -> None:
-    """The system's limit is a result as well."""
+    """An argument list that is too long for the system is a result with code 126."""
     result = await transport.run(["true", "x" * 3_000_000])
     assert (result.returncode, result.stderr) == (126, b"true: Argument list too long\n")
 
 
 @pytest.mark.asyncio
-async def test_no_descriptors_left(transport: LocalTransport) -> None:
-    """What fails for want of resources here is a TransportError worth trying again, and the next run works."""
+async def test_a_shortage_of_descriptors(transport: LocalTransport) -> None:
+    """A shortage on this machine is a retryable TransportError, and a later run works."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (count_descriptors(), hard))
     try:
@@ -171,7 +171,7 @@ async def test_no_descriptors_left(transport: LocalTransport) -> None:
 
 @pytest.mark.asyncio
 async def test_both_ways_at_once_in_bounded_memory(transport: LocalTransport) -> None:
-    """100 MB go in and come out meanwhile, byte for byte, and the process grows by a fraction of that."""
+    """A command streams 100 MB in and out at once, byte for byte, in bounded memory."""
     chunk = os.urandom(100_000)
     sink, source = Sink(), Source(chunk, 1000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -185,7 +185,7 @@ async def test_both_ways_at_once_in_bounded_memory(transport: LocalTransport) ->
 
 @pytest.mark.asyncio
 async def test_a_slow_sink_slows_the_command_and_the_iterator(transport: LocalTransport) -> None:
-    """While it takes its time, no more is read than the pipes hold."""
+    """While a sink is slow, only as much is read as the pipes hold."""
     source = Source(bytes(65536), 1000)
     entered, release = asyncio.Event(), asyncio.Event()
 
@@ -208,7 +208,7 @@ async def test_a_slow_sink_slows_the_command_and_the_iterator(transport: LocalTr
 @pytest.mark.asyncio
 @pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20])
 async def test_stderr_keeps_its_last_mebibyte(transport: LocalTransport, size: int) -> None:
-    """All up to that, then the last of it."""
+    """The result has the last mebibyte of stderr, or all of it if it is shorter."""
     script = f"head -c {size - 4} /dev/zero >&2; printf last >&2"
     stderr = (await transport.run(["sh", "-c", script])).stderr
     assert len(stderr) == min(size, 2**20)
@@ -218,7 +218,7 @@ async def test_stderr_keeps_its_last_mebibyte(transport: LocalTransport, size: i
 @pytest.mark.asyncio
 @pytest.mark.parametrize("wait", [False, True], ids=["endless", "waiting"])
 async def test_an_early_exit_closes_the_iterator(transport: LocalTransport, wait: bool) -> None:
-    """A command that reads nothing is no error, whether the iterator goes on or waits."""
+    """A command that does not read its stdin is no error, even if the iterator is endless or waits."""
     source = Source(bytes(65536), 1 if wait else 10**9, wait=wait)
     assert (await transport.run(["true"], stdin=source)).returncode == 0
     assert source.closed
@@ -226,7 +226,7 @@ async def test_an_early_exit_closes_the_iterator(transport: LocalTransport, wait
 
 @pytest.mark.asyncio
 async def test_a_command_that_closes_its_stdin_runs_on(transport: LocalTransport) -> None:
-    """EPIPE ends the feeding only."""
+    """A command that closes its stdin goes on; EPIPE only stops the writing."""
     source = Source(bytes(65536), 10**9)
     result = await transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source)
     assert result.stdout == b"on\n"
@@ -234,8 +234,8 @@ async def test_a_command_that_closes_its_stdin_runs_on(transport: LocalTransport
 
 
 @pytest.mark.asyncio
-async def test_empty_pieces_are_no_end(transport: LocalTransport) -> None:
-    """Nothing is written for them."""
+async def test_empty_chunks_do_not_end_stdin(transport: LocalTransport) -> None:
+    """Empty chunks of stdin are skipped and do not end it."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in (b"", b"a", b"", b"b", b""):
@@ -246,10 +246,8 @@ async def test_empty_pieces_are_no_end(transport: LocalTransport) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("noise", ["sleep 100", "exec yes"], ids=["silent", "chattering"])
-async def test_what_is_left_running_does_not_hold_the_command(
-    transport: LocalTransport, noise: str, tmp_path: Path
-) -> None:
-    """The command is over when its own process is; a child that keeps stdout open lives on, unheard."""
+async def test_a_background_process_is_not_waited_for(transport: LocalTransport, noise: str, tmp_path: Path) -> None:
+    """A command has ended when its own process has, even if a background process keeps stdout open."""
     pid = tmp_path / "pid"
     script = f"({noise}) & echo $! > '{pid}'; echo done >&2"
     start = time.monotonic()
@@ -264,14 +262,14 @@ async def test_what_is_left_running_does_not_hold_the_command(
 
 
 @pytest.mark.asyncio
-async def test_what_a_child_says_soon_after_is_heard(transport: LocalTransport) -> None:
-    """Half a second is left for it, and end of file ends the wait."""
+async def test_late_output_of_a_child_is_read(transport: LocalTransport) -> None:
+    """Output of a background process within half a second is read, and end of file ends the wait."""
     assert (await transport.run(["sh", "-c", "(sleep 0.1; echo late) & echo early"])).stdout == b"early\nlate\n"
 
 
 @pytest.mark.asyncio
 async def test_a_slow_sink_loses_nothing(transport: LocalTransport) -> None:
-    """All that the command wrote arrives, however long after its end, even while a child keeps the pipe open."""
+    """All output of a command reaches a slow sink, even if a background process keeps the pipe open."""
 
     async def slow(_: bytes) -> None:
         await asyncio.sleep(0.4)
@@ -284,7 +282,7 @@ async def test_a_slow_sink_loses_nothing(transport: LocalTransport) -> None:
 
 @pytest.mark.asyncio
 async def test_fifty_at_once(transport: LocalTransport) -> None:
-    """Each gets its own."""
+    """Fifty commands at once each get their own input and output."""
 
     async def one(number: int) -> CommandResult:
         return await transport.run(["cat"], stdin=Source(b"%d\n" % number, 1000))
@@ -294,8 +292,8 @@ async def test_fifty_at_once(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
-async def test_it_must_be_open() -> None:
-    """Before entering and after leaving, run raises NotOpenError; leaving twice and entering again are fine."""
+async def test_run_needs_an_open_transport() -> None:
+    """Outside ``async with``, run raises NotOpenError; leaving twice and entering again are allowed."""
     transport = LocalTransport()
     with pytest.raises(NotOpenError):
         await transport.run(["true"])
@@ -309,8 +307,8 @@ async def test_it_must_be_open() -> None:
 
 
 @pytest.mark.asyncio
-async def test_nothing_grows() -> None:
-    """No task, thread, descriptor or child is left by any way to end; signal handlers are untouched."""
+async def test_no_resource_is_leaked() -> None:
+    """Commands leave no task, thread, descriptor or child, and signal handlers are unchanged."""
 
     def held() -> tuple[int, int, int, int]:
         tasks = len(asyncio.all_tasks())
@@ -336,7 +334,7 @@ async def test_nothing_grows() -> None:
 
 @pytest.mark.asyncio
 async def test_the_loop_is_not_blocked(transport: LocalTransport) -> None:
-    """Not by an iterator that never waits, nor by a command that never stops talking."""
+    """An iterator that never waits and a command that never stops writing do not block the event loop."""
     longest = 0.0
     runs = [
         asyncio.create_task(transport.run(["sh", "-c", "cat >/dev/null"], stdin=Source(bytes(65536), 5000))),
@@ -349,8 +347,8 @@ async def test_the_loop_is_not_blocked(transport: LocalTransport) -> None:
     assert longest < 0.1
 
 
-def test_in_a_thread_of_its_own() -> None:
-    """A loop that is not the main thread's will do: no signal handler is needed."""
+def test_an_event_loop_in_another_thread() -> None:
+    """The transport works in an event loop outside the main thread, since it needs no signal handler."""
     results: list[CommandResult] = []
 
     async def main() -> None:
@@ -365,7 +363,7 @@ def test_in_a_thread_of_its_own() -> None:
 
 @pytest.mark.asyncio
 async def test_without_pidfd(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has none, or a sandbox forbids it, the end is seen all the same."""
+    """Without pidfds, on an old system or in a sandbox, the end of a command is noticed as well."""
 
     def refuse(_pid: int) -> int:
         raise PermissionError
@@ -376,10 +374,10 @@ async def test_without_pidfd(transport: LocalTransport, monkeypatch: pytest.Monk
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("pidfd", [True, False])
-async def test_an_exit_code_that_somebody_else_took(
+async def test_a_lost_exit_code_is_an_error(
     transport: LocalTransport, pidfd: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Is never made up: TransportError says that it cannot be told."""
+    """If other code has reaped the command, run raises TransportError and never invents an exit code."""
     if not pidfd:
         monkeypatch.delattr("intercede.transports.local.os.pidfd_open")
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps then
@@ -392,8 +390,8 @@ async def test_an_exit_code_that_somebody_else_took(
 
 
 @pytest.mark.asyncio
-async def test_a_python_that_cannot_watch_children_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyPy 8.0.1 has neither os.waitid nor os.pidfd_open: it is told on entering, not by an AttributeError of a verb."""
+async def test_a_python_without_waitid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPy 8.0.1 has neither os.waitid nor os.pidfd_open, so entering raises a ConfigError."""
     monkeypatch.delattr(os, "waitid")
     with pytest.raises(
         ConfigError, match=r"needs os\.waitid, which this cpython does not have: use CPython \(on macOS, 3.13"

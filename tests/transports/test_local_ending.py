@@ -44,8 +44,8 @@ async def transport() -> AsyncIterator[LocalTransport]:
 
 
 @pytest.fixture
-def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give what ignores TERM less time than it really has: the test would wait it out."""
+def shorten_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a command gets after TERM, so that the test need not wait for it."""
     monkeypatch.setattr(local, "_TERM_SECONDS", 0.3)
 
 
@@ -54,10 +54,10 @@ def brief_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     "error", [CustomError("mine"), BrokenPipeError("mine"), TimeoutError(), asyncio.CancelledError()]
 )
 @pytest.mark.parametrize("where", ["sink", "iterator"])
-async def test_their_exceptions_end_the_command_and_pass(
+async def test_an_exception_of_a_stream_ends_the_command(
     transport: LocalTransport, error: BaseException, where: str, tmp_path: Path
 ) -> None:
-    """The very object arrives, after the command and what it started are gone; a cut stdin is never taken for all."""
+    """The same exception object is raised after the command and what it started have ended."""
     pids = tmp_path / "pids"
 
     async def fail(_: bytes) -> None:
@@ -78,9 +78,9 @@ async def test_their_exceptions_end_the_command_and_pass(
 
 
 @pytest.mark.asyncio
-@pytest.mark.usefixtures("brief_grace")
-async def test_a_cut_stdin_is_never_taken_for_all(transport: LocalTransport, tmp_path: Path) -> None:
-    """When the iterator fails, not even a command that ignores TERM sees an end of file."""
+@pytest.mark.usefixtures("shorten_grace")
+async def test_partial_stdin_has_no_end_of_file(transport: LocalTransport, tmp_path: Path) -> None:
+    """If the iterator fails, even a command that ignores TERM reads no end of file."""
 
     async def failing() -> AsyncIterator[bytes]:
         yield b"half"
@@ -95,7 +95,7 @@ async def test_a_cut_stdin_is_never_taken_for_all(transport: LocalTransport, tmp
 
 @pytest.mark.asyncio
 async def test_a_sink_may_fail_after_the_end(transport: LocalTransport) -> None:
-    """What comes in the last bytes counts as well."""
+    """An exception of the sink for the last bytes is raised, too."""
 
     async def fail(_: bytes) -> None:
         await asyncio.sleep(0.2)
@@ -106,10 +106,10 @@ async def test_a_sink_may_fail_after_the_end(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.usefixtures("brief_grace")
+@pytest.mark.usefixtures("shorten_grace")
 @pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
 async def test_cancelling_ends_the_whole_group(transport: LocalTransport, trap: str, tmp_path: Path) -> None:
-    """In bounded time, whatever it ignores; nothing of it is left, and the transport is as good as before."""
+    """Cancelling ends a group in bounded time, even if it ignores TERM, and the transport stays usable."""
     pids = tmp_path / "pids"
     script = f"{trap} (sleep 100; sleep 100) & echo $$ $! > '{pids}'; {ENDLESS}"
     run = asyncio.create_task(transport.run(["sh", "-c", script], stdin=Source(b"x", 1, wait=True)))
@@ -128,7 +128,7 @@ async def test_cancelling_ends_the_whole_group(transport: LocalTransport, trap: 
 
 @pytest.mark.asyncio
 async def test_term_comes_first(transport: LocalTransport, tmp_path: Path) -> None:
-    """A command may clean up within the grace."""
+    """A command gets TERM first and has time to clean up."""
     ready = asyncio.Event()
 
     async def note(_: bytes) -> None:
@@ -144,9 +144,9 @@ async def test_term_comes_first(transport: LocalTransport, tmp_path: Path) -> No
 
 
 @pytest.mark.asyncio
-@pytest.mark.usefixtures("brief_grace")
+@pytest.mark.usefixtures("shorten_grace")
 async def test_cancelling_again_and_again(transport: LocalTransport) -> None:
-    """Does not leave the command behind."""
+    """Repeated cancellation does not leave the command behind."""
     ready = asyncio.Event()
 
     async def note(_: bytes) -> None:
@@ -163,8 +163,8 @@ async def test_cancelling_again_and_again(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
-async def test_cancelled_before_it_began(transport: LocalTransport) -> None:
-    """Nothing starts."""
+async def test_a_run_cancelled_before_it_begins(transport: LocalTransport) -> None:
+    """A run that is cancelled at once starts no process."""
     run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS]))
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -174,7 +174,7 @@ async def test_cancelled_before_it_began(transport: LocalTransport) -> None:
 
 @pytest.mark.asyncio
 async def test_a_time_limit_is_a_cancellation(transport: LocalTransport) -> None:
-    """As the contract advises: asyncio.timeout around the run."""
+    """A time limit by asyncio.timeout ends the command, as the contract advises."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await transport.run(["sleep", "100"])
@@ -183,7 +183,7 @@ async def test_a_time_limit_is_a_cancellation(transport: LocalTransport) -> None
 
 @pytest.mark.asyncio
 async def test_a_daemon_outlives_the_command(transport: LocalTransport, tmp_path: Path) -> None:
-    """What has detached itself, a session whose starter has ended, is not the command any more: cancelling leaves it."""
+    """Cancelling spares a process that has detached itself, that is, a session whose starter has ended."""
     pid = tmp_path / "pid"
 
     try:
@@ -199,8 +199,8 @@ async def test_a_daemon_outlives_the_command(transport: LocalTransport, tmp_path
 
 
 @pytest.mark.asyncio
-async def test_leaving_ends_what_still_runs() -> None:
-    """Those who wait for it are told; their tasks are not cancelled."""
+async def test_leaving_ends_running_commands() -> None:
+    """Leaving ends running commands; their callers get NotOpenError and are not cancelled."""
     async with LocalTransport() as transport:
         runs = [asyncio.create_task(transport.run(["sh", "-c", ENDLESS])) for _ in range(3)]
         await wait_until(lambda: len(list_children()) == 3)
@@ -212,7 +212,7 @@ async def test_leaving_ends_what_still_runs() -> None:
 
 @pytest.mark.asyncio
 async def test_an_exception_of_the_body_passes() -> None:
-    """And what ran is ended."""
+    """An exception of the body is raised unchanged, and running commands are ended."""
     runs: list[asyncio.Task[CommandResult]] = []
 
     async def left() -> None:
@@ -229,7 +229,7 @@ async def test_an_exception_of_the_body_passes() -> None:
 
 
 def test_interrupting_the_program_ends_the_command() -> None:
-    """Ctrl-C, by way of asyncio.run: no orphan."""
+    """Ctrl-C in a program of asyncio.run leaves no orphan."""
     program = (
         "import asyncio; from intercede.transports.local import LocalTransport\n"
         "class Say:\n"
@@ -256,10 +256,12 @@ LEAVERS = {
 
 
 @pytest.mark.asyncio
-@pytest.mark.usefixtures("brief_grace")
+@pytest.mark.usefixtures("shorten_grace")
 @pytest.mark.parametrize("script", LEAVERS.values(), ids=LEAVERS)
-async def test_cancelling_ends_what_left_the_group(transport: LocalTransport, script: str, tmp_path: Path) -> None:
-    """By a group or a session of its own: nothing of it lives when the run has returned."""
+async def test_cancelling_ends_processes_outside_the_group(
+    transport: LocalTransport, script: str, tmp_path: Path
+) -> None:
+    """Cancelling also ends processes in a group or session of their own before run returns."""
     word = f"WORD={tmp_path}"
     run = asyncio.create_task(transport.run(["env", word, "sh", "-c", script]))
     await wait_until(lambda: sleepers(word) != [])
@@ -273,7 +275,7 @@ async def test_cancelling_ends_what_left_the_group(transport: LocalTransport, sc
 async def test_without_proc_the_group_ends(
     transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a system without one, and as in a container that was given another's: no number of it is believed."""
+    """Without a /proc of its own pid namespace, the transport trusts no pid and signals the process group."""
     monkeypatch.setattr(_process_tree, "_PROC", tmp_path)
     run = asyncio.create_task(transport.run(["env", f"WORD={tmp_path}", "sh", "-c", "sleep 297 & sleep 297"]))
     await wait_until(lambda: len(sleepers(f"WORD={tmp_path}")) == 2)
@@ -288,8 +290,8 @@ async def test_without_proc_the_group_ends(
 
 
 @pytest.mark.asyncio
-async def test_what_is_asked_to_end_gets_no_signal_but_that(transport: LocalTransport, tmp_path: Path) -> None:
-    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+async def test_ending_sends_only_term(transport: LocalTransport, tmp_path: Path) -> None:
+    """Children continue first: else Linux would send HUP to a stopped group whose last parent ends."""
     nested.write(tmp_path)
     run = asyncio.create_task(transport.run(["sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path), *nested.COMMAND]))
     await wait_until(lambda: nested.are_up(tmp_path))

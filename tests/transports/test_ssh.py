@@ -1,4 +1,4 @@
-"""The transport ``ssh``: real commands over a real connection, both streams, every way to end, nothing left behind."""
+"""Tests of the transport ``ssh``: arguments, streams and options, over a real connection."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 MARKS = bytes([2, 3, 4, 5, 6, *range(0x0E, 0x1A)])
 
 
-class Measuring(Sink):
-    """Takes its time, and sees how this process grows meanwhile."""
+class MeasuringSink(Sink):
+    """A slow sink that measures how the memory of this process grows."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(self._measure)
         self.grown = 0
         self._seconds = seconds
-        self._before = resident()
+        self._before = measure_memory()
 
     async def _measure(self, _: bytes) -> None:
-        self.grown = max(self.grown, resident() - self._before)
+        self.grown = max(self.grown, measure_memory() - self._before)
         await asyncio.sleep(self._seconds)
 
 
-def resident() -> int:
-    """Return how many bytes of memory this process holds."""
+def measure_memory() -> int:
+    """Return the measure_memory memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_it_is_a_transport() -> None:
-    """Structurally, as the registry's gate asks; it tells how many commands it takes at once."""
+def test_the_class_is_a_transport() -> None:
+    """The class satisfies the registry's protocol, and reports the number of commands at once."""
     transport = SshTransport("somewhere", sessions=5)
     assert isinstance(transport, Transport)
     assert transport.commands_in_flight() == 5
@@ -51,8 +51,8 @@ def test_it_is_a_transport() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("argv", [[], ["true", "a\0b"], ["true", "\ud800"]])
-async def test_what_cannot_be_an_argument(sshd: Sshd, transport: SshTransport, argv: list[str]) -> None:
-    """InvalidSpecError, and no session is opened for it."""
+async def test_an_invalid_argv_is_refused(sshd: Sshd, transport: SshTransport, argv: list[str]) -> None:
+    """An invalid argv is an InvalidSpecError, and no session is opened for it."""
     with pytest.raises(InvalidSpecError):
         await transport.run(argv)
     assert not sshd.commands
@@ -60,8 +60,8 @@ async def test_what_cannot_be_an_argument(sshd: Sshd, transport: SshTransport, a
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("last", [b"", b"\n", b"end", *(bytes([byte]) for byte in MARKS), MARKS * 3, MARKS + b"\n"])
-async def test_whatever_a_command_writes_comes(transport: SshTransport, last: bytes, tmp_path: Path) -> None:
-    """Byte for byte on either stream, what looks like the beginning of a mark of ours included."""
+async def test_both_streams_are_exact(transport: SshTransport, last: bytes, tmp_path: Path) -> None:
+    """Both streams arrive byte for byte, even bytes that look like the start of a mark."""
     written = b"\x02" + bytes(range(256)) * 50 + last
     (tmp_path / "it").write_bytes(written)
     result = await transport.run(["sh", "-c", f"cat {tmp_path}/it; cat {tmp_path}/it >&2"])
@@ -69,23 +69,24 @@ async def test_whatever_a_command_writes_comes(transport: SshTransport, last: by
 
 
 @pytest.mark.asyncio
-async def test_what_comes_byte_by_byte(sshd: Sshd, transport: SshTransport) -> None:
-    """Nothing that may begin a mark is kept back for long."""
+async def test_single_bytes_arrive_at_once(sshd: Sshd, transport: SshTransport) -> None:
+    """A byte that may start a mark is passed on as soon as the next byte arrives."""
     sink = Sink()
 
     async def pieces() -> AsyncIterator[bytes]:
         for byte in MARKS:
-            yield bytes([byte, 0])
-            await sshd.wait_until(lambda byte=byte: sink.taken[-2:] == bytes([byte, 0]))  # type: ignore[misc]  # bound now
+            last = bytes([byte, 0])
+            yield last
+            await sshd.wait_until(lambda last=last: sink.taken[-2:] == last)  # type: ignore[misc]  # bound now
 
     assert (await transport.run(["cat"], stdin=pieces(), stdout=sink)).returncode == 0
 
 
 @pytest.mark.asyncio
 async def test_both_ways_at_once_in_bounded_memory(transport: SshTransport) -> None:
-    """20 MB go in and come out meanwhile."""
+    """A command streams 20 MB in and out at once, in bounded memory."""
     chunk = os.urandom(100_000)
-    sink, source = Measuring(0), Source(chunk, 200)
+    sink, source = MeasuringSink(0), Source(chunk, 200)
     result = await transport.run(["cat"], stdin=source, stdout=sink)
     assert (result.returncode, result.stdout, sink.total) == (0, b"", 20_000_000)
     assert sink.taken == (chunk * 11)[: 2**20]
@@ -95,7 +96,7 @@ async def test_both_ways_at_once_in_bounded_memory(transport: SshTransport) -> N
 
 @pytest.mark.asyncio
 async def test_a_slow_sink_slows_the_command_and_the_iterator(transport: SshTransport) -> None:
-    """While it takes its time, no more is read than may be on its way."""
+    """While a sink is slow, only as much is read as may be in transit."""
     source = Source(bytes(65536), 400)
     entered, release = asyncio.Event(), asyncio.Event()
 
@@ -117,8 +118,8 @@ async def test_a_slow_sink_slows_the_command_and_the_iterator(transport: SshTran
 
 @pytest.mark.asyncio
 async def test_a_sink_that_is_slow_throughout(transport: SshTransport) -> None:
-    """What it has not taken yet waits there, not here."""
-    sink = Measuring(0.02)
+    """Output that a slow sink has not taken yet waits on the server and not in this process."""
+    sink = MeasuringSink(0.02)
     argv = ["head", "-c", "100000000", "/dev/zero"]
     await transport.run(argv, stdout=sink)
     assert sink.total == 100_000_000
@@ -128,7 +129,7 @@ async def test_a_sink_that_is_slow_throughout(transport: SshTransport) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("size", [2**20, 2**20 + 1, 3 * 2**20])
 async def test_stderr_keeps_its_last_mebibyte(transport: SshTransport, size: int) -> None:
-    """All up to that, then the last of it."""
+    """The result has the last mebibyte of stderr, or all of it if it is shorter."""
     script = f"head -c {size - 4} /dev/zero >&2; printf last >&2"
     stderr = (await transport.run(["sh", "-c", script])).stderr
     assert len(stderr) == min(size, 2**20)
@@ -138,7 +139,7 @@ async def test_stderr_keeps_its_last_mebibyte(transport: SshTransport, size: int
 @pytest.mark.asyncio
 @pytest.mark.parametrize("wait", [False, True], ids=["endless", "waiting"])
 async def test_an_early_exit_closes_the_iterator(transport: SshTransport, wait: bool) -> None:
-    """A command that reads nothing is no error, whether the iterator goes on or waits."""
+    """A command that does not read its stdin is no error, even if the iterator is endless or waits."""
     source = Source(bytes(65536), 1 if wait else 10**9, wait=wait)
     assert (await transport.run(["true"], stdin=source)).returncode == 0
     assert source.closed
@@ -146,7 +147,7 @@ async def test_an_early_exit_closes_the_iterator(transport: SshTransport, wait: 
 
 @pytest.mark.asyncio
 async def test_a_command_that_closes_its_stdin_runs_on(transport: SshTransport) -> None:
-    """Nobody reads what is sent, and that ends nothing."""
+    """A command that closes its stdin goes on."""
     source = Source(bytes(65536), 300)
     result = await transport.run(["sh", "-c", "exec <&-; sleep 0.3; echo on"], stdin=source)
     assert result.stdout == b"on\n"
@@ -154,8 +155,8 @@ async def test_a_command_that_closes_its_stdin_runs_on(transport: SshTransport) 
 
 
 @pytest.mark.asyncio
-async def test_empty_pieces_are_no_end(transport: SshTransport) -> None:
-    """Nothing is sent for them."""
+async def test_empty_chunks_do_not_end_stdin(transport: SshTransport) -> None:
+    """Empty chunks of stdin are skipped and do not end it."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in (b"", b"a", b"", b"b", b""):
@@ -165,8 +166,8 @@ async def test_empty_pieces_are_no_end(transport: SshTransport) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_is_left_in_the_background_delays_nothing(sshd: Sshd, transport: SshTransport) -> None:
-    """A child that holds both streams open is not waited for, and what it writes later is not heard."""
+async def test_a_background_process_is_not_waited_for(sshd: Sshd, transport: SshTransport) -> None:
+    """A background process that holds both streams open is not waited for, and its later output is ignored."""
     waits = "until [ -e go ]; do sleep 0.05; done; echo late"
     async with asyncio.timeout(20):
         result = await transport.run(["sh", "-c", f"({waits}) & echo soon; echo err >&2; exit 4"])
@@ -177,8 +178,8 @@ async def test_what_is_left_in_the_background_delays_nothing(sshd: Sshd, transpo
 
 
 @pytest.mark.asyncio
-async def test_only_inside(sshd: Sshd) -> None:
-    """Run raises NotOpenError before entering and after leaving; leaving twice is fine."""
+async def test_run_needs_an_open_transport(sshd: Sshd) -> None:
+    """Outside ``async with``, run raises NotOpenError; leaving twice is allowed."""
     transport = sshd.transport()
     with pytest.raises(NotOpenError):
         await transport.run(["true"])
@@ -190,13 +191,13 @@ async def test_only_inside(sshd: Sshd) -> None:
 
 
 def test_constructing_opens_nothing(sshd: Sshd) -> None:
-    """Nor does it read a file or need a loop."""
+    """Constructing opens no connection, reads no file and needs no event loop."""
     SshTransport("127.0.0.1", port=sshd.port, known_hosts="/no/such/file", ssh_config="/no/such/file")
     assert sshd.connections == 0
 
 
-def test_again_and_in_another_loop(sshd: Sshd) -> None:
-    """A transport that was left may be entered again, in whatever loop."""
+def test_entering_again_in_another_loop(sshd: Sshd) -> None:
+    """A transport that was left can be entered again, in any event loop."""
     transport = sshd.transport(sessions=2)
 
     async def main() -> None:
@@ -211,8 +212,8 @@ def test_again_and_in_another_loop(sshd: Sshd) -> None:
 
 
 @pytest.mark.asyncio
-async def test_two_do_not_disturb_each_other(make_sshd: Maker) -> None:
-    """Each runs its commands where it leads."""
+async def test_two_transports_are_independent(make_sshd: Maker) -> None:
+    """Two transports at the same time each run commands on their own server."""
     here, there = make_sshd("here"), make_sshd("there")
     async with here.transport() as one, there.transport() as other:
         runs = [transport.run(["sh", "-c", "echo $SSHD"]) for transport in (one, other) * 5]
@@ -250,8 +251,8 @@ async def test_two_do_not_disturb_each_other(make_sshd: Maker) -> None:
         ("sessions", {"sessions": -1}),
     ],
 )
-def test_options_without_sense(field: str, options: dict[str, object]) -> None:
-    """ConfigError says which, and what would do."""
+def test_invalid_options_are_refused(field: str, options: dict[str, object]) -> None:
+    """An invalid option is a ConfigError with the option's name and a description of valid values."""
     with pytest.raises(ConfigError) as raised:
         SshTransport(**{"host": "somewhere", **options})  # type: ignore[arg-type]  # that is the test
     assert raised.value.field == field
@@ -261,8 +262,8 @@ def test_options_without_sense(field: str, options: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "host", ["host", "user@host:22", "user.name@host", "[::1]:2222", "10.0.0.1", "my_alias-1", "ü.org"]
 )
-def test_options_with_sense(host: str) -> None:
-    """Whatever ssh would take for a place."""
+def test_valid_hosts_are_accepted(host: str) -> None:
+    """Every form of a host that ssh accepts is accepted."""
     assert SshTransport(host).commands_in_flight()
 
 
@@ -279,8 +280,8 @@ def test_options_with_sense(host: str) -> None:
         ("me:@Tr0ub4dor@-h", ()),
     ],
 )
-def test_a_password_in_a_place_is_refused_and_not_repeated(host: str, jump: tuple[str, ...]) -> None:
-    """It is written like that in URLs; it would be shown with each error about the host."""
+def test_a_password_in_a_host_is_refused_and_not_repeated(host: str, jump: tuple[str, ...]) -> None:
+    """URLs may hold a password; it is refused, because every error about the host would show it."""
     with pytest.raises(ConfigError, match="an option must never hold a secret") as caught:
         SshTransport(host, jump=jump)
 
@@ -288,7 +289,7 @@ def test_a_password_in_a_place_is_refused_and_not_repeated(host: str, jump: tupl
 
 
 def test_a_username_that_seems_to_hold_a_password_is_not_repeated() -> None:
-    """If it has no sense otherwise: gateways take names such as ``me@target:SSH:me``."""
+    """A username with a colon is valid for some gateways; an invalid one is refused without repeating it."""
     assert SshTransport("gateway", username="me@target:SSH:me").commands_in_flight()
     with pytest.raises(ConfigError, match="an option must never hold a secret") as caught:
         SshTransport("host", username="me:Tr0ub4dor;")

@@ -1,4 +1,4 @@
-"""The line of sh that runs a command: any argv, byte for byte, in whatever the other side calls sh."""
+"""Tests of the line of sh that runs a command, with several shells, and of the script that ends a command."""
 
 import os
 import re
@@ -27,17 +27,17 @@ hostile = st.sampled_from(
 )
 
 
-def ran(
+def run_line(
     shell: tuple[str, ...], argv: list[str], rest: bytes = b"", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """What that shell does, given the line and then the rest."""
+    """Run the line and then the rest in this shell, and return the result."""
     line = build_command_line(argv, piped=bool(rest), mark=MARK)
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run([*shell, "-c", START], input=line + rest, capture_output=True, env=environment, check=False)
 
 
-def told(stream: bytes) -> tuple[bytes, int]:
-    """What was written, and the code behind the mark."""
+def read_result(stream: bytes) -> tuple[bytes, int]:
+    """Return the output, and the code after the mark."""
     before, _, code = stream.rpartition(MARK.encode())
     assert re.fullmatch(rb" [0-9]+\n", code)
     return before, parse_exit_code(code)
@@ -53,62 +53,62 @@ def test_arguments_arrive_byte_for_byte(
     arguments: list[bytes],
     piped: bool,
 ) -> None:
-    """Whatever bytes they hold, with stdin and without."""
-    done = ran(shell, [*SHOW, *map(os.fsdecode, arguments)], b"rest" if piped else b"")
-    assert told(done.stdout) == (b"".join(argument + b"\0" for argument in arguments), 0)
-    assert told(done.stderr) == (b"", 0)
+    """Arguments of any bytes arrive unchanged, with stdin and without."""
+    done = run_line(shell, [*SHOW, *map(os.fsdecode, arguments)], b"rest" if piped else b"")
+    assert read_result(done.stdout) == (b"".join(argument + b"\0" for argument in arguments), 0)
+    assert read_result(done.stderr) == (b"", 0)
 
 
 @every_shell
 @pytest.mark.parametrize("name", ["-dash", "a b", "new\nline", "it's", "$(x)", "a=b", "-a=b", "\udcff", "if"])
-def test_any_name_is_a_name(shell: tuple[str, ...], name: str, tmp_path: os.PathLike[str]) -> None:
-    """A command is found on PATH under any name that a file may have."""
+def test_any_file_name_can_be_a_command(shell: tuple[str, ...], name: str, tmp_path: os.PathLike[str]) -> None:
+    """A command with any valid file name is found on PATH."""
     program = os.path.join(tmp_path, name)  # noqa: PTH118  a path of any bytes
     with open(program, "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
         file.write('#!/bin/sh\nprintf "<%s>" "$@"\n')
-    done = ran(shell, [name, "x", "-y"], PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (told(done.stdout), done.stderr) == ((b"<x><-y>", 0), MARK.encode() + b" 0\n")
+    done = run_line(shell, [name, "x", "-y"], PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (read_result(done.stdout), done.stderr) == ((b"<x><-y>", 0), MARK.encode() + b" 0\n")
 
 
 @every_shell
 @pytest.mark.parametrize("name", ["no-such-command", "-no-such", "-no=such", "no=such", "/", "./missing", ""])
-def test_what_cannot_be_executed(shell: tuple[str, ...], name: str) -> None:
-    """Is 127 or 126, and stderr says something of it."""
-    done = ran(shell, [name, "argument"])
-    said, code = told(done.stderr)
+def test_a_command_that_cannot_run(shell: tuple[str, ...], name: str) -> None:
+    """A command that cannot run gives 127 or 126 and a message on stderr."""
+    done = run_line(shell, [name, "argument"])
+    said, code = read_result(done.stderr)
     assert code in (126, 127)
     assert said
-    assert told(done.stdout) == (b"", code)
+    assert read_result(done.stdout) == (b"", code)
 
 
 @every_shell
 @pytest.mark.parametrize("script", ["exit 0", "exit 7", "exit 255", "kill -TERM $$", "kill -KILL $$"])
-def test_the_code_stands_behind_the_mark(shell: tuple[str, ...], script: str) -> None:
-    """On both streams, and nothing else does; 128 + n for death by signal."""
+def test_the_code_follows_the_mark(shell: tuple[str, ...], script: str) -> None:
+    """The exit code follows the mark on both streams, and is 128 + n for death by signal."""
     wanted = {"kill -TERM $$": 143, "kill -KILL $$": 137}.get(script) or int(script.split()[1])
-    done = ran(shell, ["sh", "-c", script])
-    assert (told(done.stdout), told(done.stderr)) == ((b"", wanted), (b"", wanted))
+    done = run_line(shell, ["sh", "-c", script])
+    assert (read_result(done.stdout), read_result(done.stderr)) == ((b"", wanted), (b"", wanted))
 
 
 @every_shell
-def test_stdin_is_the_commands_from_the_first_byte(shell: tuple[str, ...]) -> None:
-    """Not a byte of what follows the line is taken by anybody else."""
+def test_stdin_belongs_to_the_command(shell: tuple[str, ...]) -> None:
+    """Every byte after the line reaches the command."""
     rest = bytes(range(256)) * 100
-    assert told(ran(shell, ["cat"], rest).stdout) == (rest, 0)
+    assert read_result(run_line(shell, ["cat"], rest).stdout) == (rest, 0)
 
 
 @every_shell
-def test_without_stdin_there_is_nothing_to_read(shell: tuple[str, ...]) -> None:
-    """It is /dev/null."""
-    assert told(ran(shell, ["readlink", "/proc/self/fd/0"]).stdout) == (b"/dev/null\n", 0)
+def test_without_stdin_it_is_dev_null(shell: tuple[str, ...]) -> None:
+    """Without stdin, the command reads from /dev/null."""
+    assert read_result(run_line(shell, ["readlink", "/proc/self/fd/0"]).stdout) == (b"/dev/null\n", 0)
 
 
 @every_shell
-def test_the_environment_is_what_it_was(shell: tuple[str, ...]) -> None:
-    """None of our variables is in it, not even where the user exports one of that name; and no descriptor is left."""
+def test_the_environment_is_unchanged(shell: tuple[str, ...]) -> None:
+    """The command sees no variable or descriptor of ours, even if the user exports our variable."""
     script = "env -0 | tr '\\n' ' ' | tr '\\0' '\\n' | cut -d= -f1; echo; ls /proc/$$/fd"
-    done = ran(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
-    names, _, descriptors = told(done.stdout)[0].decode().partition("\n\n")
+    done = run_line(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
+    names, _, descriptors = read_result(done.stdout)[0].decode().partition("\n\n")
     assert {"PATH", "HOME"} <= set(names.split()) <= {"PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "A__z", "LOGNAME"}
     assert set(descriptors.split()) <= {"0", "1", "2", "10"}  # a shell may keep one of its own
 
@@ -116,8 +116,8 @@ def test_the_environment_is_what_it_was(shell: tuple[str, ...]) -> None:
 @every_shell
 @given(share=st.floats(0, 1, exclude_max=True))
 @settings(max_examples=20)
-def test_a_line_that_is_cut_runs_nothing(shell: tuple[str, ...], share: float) -> None:
-    """The connection may be lost within it."""
+def test_a_truncated_line_runs_no_command(shell: tuple[str, ...], share: float) -> None:
+    """If the connection is lost within the line, no command runs."""
     line = build_command_line(["echo", "ran"], piped=True, mark=MARK)
     cut = line[: int(share * len(line))]
     done = subprocess.run([*shell, "-c", START], input=cut, capture_output=True, check=False)
@@ -125,8 +125,8 @@ def test_a_line_that_is_cut_runs_nothing(shell: tuple[str, ...], share: float) -
 
 
 @pytest.mark.parametrize("argv", [[], ["true", "a\0b"], ["\0"], ["true", "\ud800"]])
-def test_what_cannot_be_an_argument(argv: list[str]) -> None:
-    """No command at all, a NUL, or what is no text: InvalidSpecError."""
+def test_an_invalid_line_is_refused(argv: list[str]) -> None:
+    """An empty argv, a NUL or a lone surrogate is an InvalidSpecError."""
     with pytest.raises(InvalidSpecError) as raised:
         build_command_line(argv, piped=False, mark=MARK)
     assert raised.value.field == "argv"
@@ -137,8 +137,8 @@ DEAF = "trap '' TERM; timeout 300 sh -c \"trap '' TERM; echo ready; read -r line
 MEEK = "echo ready; read -r line"
 
 
-def groups_of(count: int, script: str) -> list[subprocess.Popen[bytes]]:
-    """Start sessions that do this."""
+def start_sessions(count: int, script: str) -> list[subprocess.Popen[bytes]]:
+    """Start sessions that run this script."""
     pipe = subprocess.PIPE
     groups = [
         subprocess.Popen(["sh", "-c", script, WORD], stdin=pipe, stdout=pipe, start_new_session=True)
@@ -150,10 +150,10 @@ def groups_of(count: int, script: str) -> list[subprocess.Popen[bytes]]:
     return groups
 
 
-def test_every_sh_ends_what_a_command_started() -> None:
-    """A deaf one by KILL, once TERM did nothing for two seconds; where there is none, that is told by a code."""
+def test_every_sh_can_end_a_command() -> None:
+    """The script ends a command with TERM, or KILL after two seconds, and fails if there is no command."""
     shells = [shell for shell in SHELLS if is_installed(shell.split()[0])]
-    groups = groups_of(len(shells), DEAF)
+    groups = start_sessions(len(shells), DEAF)
     argvs = [
         [*shell.split(), "-c", _FINISH, "sh", str(group.pid), WORD] for shell, group in zip(shells, groups, strict=True)
     ]
@@ -164,9 +164,9 @@ def test_every_sh_ends_what_a_command_started() -> None:
     assert 0 not in {subprocess.run(argv, check=False).returncode for argv in argvs}
 
 
-def test_a_process_that_is_not_the_commands_is_left_alone() -> None:
-    """The number may have been given again: a sh of ours has our word among its arguments."""
-    (group,) = groups_of(1, MEEK)
+def test_another_process_is_not_ended() -> None:
+    """A reused pid is recognised, because our sh has a random word among its arguments."""
+    (group,) = start_sessions(1, MEEK)
     assert subprocess.run(["sh", "-c", _FINISH, "sh", str(group.pid), "another"], check=False).returncode != 0
     assert group.poll() is None
     ending = subprocess.Popen(["sh", "-c", _FINISH, "sh", str(group.pid), WORD])
@@ -178,9 +178,9 @@ def test_a_process_that_is_not_the_commands_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "hidden", [["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"], []], ids=["no proc", "no awk"]
 )
-def test_where_nothing_tells_of_processes_the_group_ends(hidden: list[str], tmp_path: Path) -> None:
-    """Without a /proc, or without awk."""
-    (group,) = groups_of(1, MEEK)
+def test_without_proc_or_awk_the_group_ends(hidden: list[str], tmp_path: Path) -> None:
+    """Without /proc or awk, the script ends the process group."""
+    (group,) = start_sessions(1, MEEK)
     for tool in ("sleep", "grep"):
         (tmp_path / tool).symlink_to(f"/bin/{tool}")
     finish = ["sh", "-c", _FINISH, "sh", str(group.pid), WORD]
@@ -191,8 +191,8 @@ def test_where_nothing_tells_of_processes_the_group_ends(hidden: list[str], tmp_
 
 
 @pytest.mark.needs("posh")
-def test_a_sh_without_a_kill_of_its_own_ends_nothing(tmp_path: Path) -> None:
-    """Posh runs a program, and procps' reads -1234 as -1, which is every process of the user: the server is asked instead."""
+def test_a_sh_without_builtin_kill_is_refused(tmp_path: Path) -> None:
+    """Posh runs procps' kill, which reads -1234 as -1, every process of the user, so the script fails."""
     (tmp_path / "kill").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
     (tmp_path / "kill").chmod(0o755)
     argv = ["/bin/posh", "-c", _FINISH, "sh", "999999", WORD]
@@ -201,8 +201,8 @@ def test_a_sh_without_a_kill_of_its_own_ends_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "called").exists()
 
 
-def test_what_is_asked_to_end_gets_no_signal_but_that(tmp_path: Path) -> None:
-    """Linux sends HUP to a group that stands still when its last parent in the session ends: children go on first."""
+def test_ending_sends_only_term(tmp_path: Path) -> None:
+    """Children continue first: else Linux would send HUP to a stopped group whose last parent ends."""
     nested.write(tmp_path)
     words = ["sh", "-c", 'cd "$1" && shift && "$@"; :', WORD, str(tmp_path), *nested.COMMAND]
     group = subprocess.Popen(words, start_new_session=True)
@@ -215,6 +215,6 @@ def test_what_is_asked_to_end_gets_no_signal_but_that(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pid", ["0", "1", "-1", "01", "", "x"])
-def test_what_no_command_can_be_is_not_ended(pid: str) -> None:
-    """0 is our own group, 1 began everything, and -1 is everybody. The word is one that no process has."""
+def test_invalid_pids_are_refused(pid: str) -> None:
+    """The script refuses 0 (our own group), 1 (init) and -1 (every process)."""
     assert subprocess.run(["sh", "-c", _FINISH, "sh", pid, "no process has this"], check=False).returncode == 1

@@ -1,4 +1,4 @@
-"""What a configuration of OpenSSH's client does to the transport ``ssh``: what it does to ``ssh``, or an error."""
+"""Tests of ssh configuration files: the transport ``ssh`` follows them as OpenSSH's ``ssh`` does, or refuses them."""
 
 from __future__ import annotations
 
@@ -32,42 +32,44 @@ from intercede.transports.ssh import SshTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.transports.conftest import Configured
+    from tests.transports.conftest import WriteConfig
     from tests.transports.sshd import Sshd
 
 pytestmark = pytest.mark.needs("ssh")
 NOWHERE = "/no/such"
 
 
-# ---- the way
+# ---- the route
 
 
-WAYS = {
-    "a host behind another": (["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump 127.0.0.1:{first}"], "last"),
-    "a chain": (["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump 127.0.0.1:{first},[127.0.0.1]:{second}"], "last"),
+POOL = ["Host pool", "HostName 127.0.0.1", "Port {last}"]
+ROUTES = {
+    "a host behind another": ([*POOL, "ProxyJump 127.0.0.1:{first}"], "last"),
+    "a chain": ([*POOL, "ProxyJump 127.0.0.1:{first},[127.0.0.1]:{second}"], "last"),
     "paramiko #1907: behind Match final": (
-        ["Host pool", "HostName 127.0.0.1", "Port {last}", "Match final host 127.0.0.1", "ProxyJump hop",
+        [*POOL, "Match final host 127.0.0.1", "ProxyJump hop",
          "Host hop", "HostName localhost", "Port {first}"],
         "last",
     ),
-    "ProxyCommand counts where it comes first": (
-        ["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyCommand {cat} 127.0.0.1 {first}", "ProxyJump 127.0.0.1:{second}"],
+    "ProxyCommand first": (
+        [*POOL, "ProxyCommand {cat} 127.0.0.1 {first}", "ProxyJump 127.0.0.1:{second}"],
         "first",
     ),
-    "ProxyJump counts where it comes first": (
-        ["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump 127.0.0.1:{second}", "ProxyCommand false"],
+    "ProxyJump first": (
+        [*POOL, "ProxyJump 127.0.0.1:{second}", "ProxyCommand false"],
         "last",
     ),
-    "none": (["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump none", "Host *", "ProxyJump 127.0.0.1:{first}"], "last"),
-    "a URI and a comment": (["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump ssh://me@127.0.0.1:{first} # the only way"], "last"),
-    "tokens": (["Host pool", "HostName 127.0.0.1", "Port {last}", "User me", "ProxyJump %r@127.0.0.1:{first}"], "last"),
-    "a hop with a way of its own": (
-        ["Host pool", "HostName 127.0.0.1", "Port {last}", "ProxyJump hop",
+    "none": ([*POOL, "ProxyJump none", "Host *", "ProxyJump 127.0.0.1:{first}"], "last"),
+    "a URI and a comment": ([*POOL, "ProxyJump ssh://me@127.0.0.1:{first} # the only hop"], "last"),
+    "tokens": ([*POOL, "User me", "ProxyJump %r@127.0.0.1:{first}"], "last"),
+    "a hop with a route of its own": (
+        [*POOL, "ProxyJump hop",
          "Host hop", "HostName 127.0.0.1", "Port {second}", "ProxyJump 127.0.0.1:{first}"],
         "last",
     ),
     "Match exec with a token and an equals sign": (
-        ["Host pool", "HostName 127.0.0.1", 'Match exec "test %n:a=b = pool:a=b"', "Port {last}", "Match all", "Port 1"],
+        ["Host pool", "HostName 127.0.0.1", 'Match exec "test %n:a=b = pool:a=b"', "Port {last}",
+         "Match all", "Port 1"],
         "last",
     ),
     "capitals": (["Host POOL pool", "HostName LocalHost", "HostKeyAlias ALIAS", "Port {last}"], "last"),
@@ -77,20 +79,20 @@ WAYS = {
         "last",
     ),
     "files in order": (["Include {home}/parts/*.conf"], "last"),
-    "an identity that is not there": (["Host pool", "HostName 127.0.0.1", "Port {last}", "IdentityFile {home}/none"], "last"),
-    "an agent that is not there": (["Host pool", "HostName 127.0.0.1", "Port {last}", "IdentityAgent $NO_SUCH"], "last"),
-    "what is no configuration": (["Host pool", "HostName 127.0.0.1", "Port {last}", "NoSuchWord yes"], ""),
+    "a missing identity": ([*POOL, "IdentityFile {home}/none"], "last"),
+    "a missing agent": ([*POOL, "IdentityAgent $NO_SUCH"], "last"),
+    "an invalid configuration": ([*POOL, "NoSuchWord yes"], ""),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", WAYS)
+@pytest.mark.parametrize("case", ROUTES)
 @pytest.mark.asyncio
-async def test_the_way_is_the_one_of_ssh(
-    hosts: dict[str, Sshd], config: Configured, home: Path, case: str, monkeypatch: pytest.MonkeyPatch
+async def test_the_route_is_the_one_of_ssh(
+    hosts: dict[str, Sshd], config: WriteConfig, home: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each host of it, in every form in which a configuration names it."""
+    """Every form of a configuration leads over the same hosts as in ``ssh``."""
     monkeypatch.delenv("NO_SUCH", raising=False)
-    lines, expected = WAYS[case]
+    lines, expected = ROUTES[case]
     ports = {name: sshd.port for name, sshd in hosts.items()}
     cat = home / "cat"
     cat.write_text('#!/bin/bash\nexec 3<>"/dev/tcp/$1/$2"; cat <&3 & exec cat >&3\n')
@@ -116,8 +118,8 @@ async def test_the_way_is_the_one_of_ssh(
 
 
 @pytest.mark.asyncio
-async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A way is given up as a ConfigError after so many hops; here a short one counts as too long, since ssh may not end on a circle."""
+async def test_a_circular_route(config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A circular route is a ConfigError; the limit is lowered here, since ``ssh`` may not end on a circle."""
     monkeypatch.setattr("intercede.transports._ssh_connection._MAX_HOPS", 0)
     written = config("Host pool", "ProxyJump hop", "Host hop", "ProxyJump other")
     with pytest.raises(ConfigError, match=r"circle"):
@@ -125,8 +127,8 @@ async def test_a_way_without_an_end(config: Configured, monkeypatch: pytest.Monk
 
 
 @pytest.mark.asyncio
-async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is no way to the host; its words are no part of the connection."""
+async def test_the_stderr_of_a_proxy_command_is_reported(config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a ProxyCommand fails, its stderr is part of the error."""
     monkeypatch.setattr("intercede.transports._ssh_connection._ATTEMPTS", 1)
     written = config("ProxyCommand echo no such host as %h >&2")
     with pytest.raises(TransportError, match="no such host as pool"):
@@ -134,8 +136,10 @@ async def test_what_a_proxy_command_said_is_told(config: Configured, monkeypatch
 
 
 @pytest.mark.asyncio
-async def test_a_proxy_command_ends_with_its_connection(hosts: dict[str, Sshd], config: Configured, home: Path) -> None:
-    """And whatever it started."""
+async def test_a_proxy_command_ends_with_its_connection(
+    hosts: dict[str, Sshd], config: WriteConfig, home: Path
+) -> None:
+    """A ProxyCommand and what it started end together with the connection."""
     (home / "proxy").write_text('#!/bin/bash\necho $$ >"$3"; exec 3<>"/dev/tcp/$1/$2"; cat <&3 & cat >&3; sleep 100\n')
     (home / "proxy").chmod(0o700)
     written = config(f"Port {hosts['last'].port}", f"ProxyCommand {home}/proxy %h %p {home}/pid")
@@ -144,8 +148,8 @@ async def test_a_proxy_command_ends_with_its_connection(hosts: dict[str, Sshd], 
 
 
 @pytest.mark.asyncio
-async def test_a_proxy_command_that_has_ended_is_signalled_no_more(tmp_path: Path) -> None:
-    """Its number may be another's by then, here a process's that it left; that holds nothing of ours open.
+async def test_an_ended_proxy_command_is_not_signalled(tmp_path: Path) -> None:
+    """Its pid may be reused, here by a process that it left; that process holds none of our descriptors.
 
     A master of ``ssh`` that ControlPersist leaves behind holds stderr open for hours.
     """
@@ -165,7 +169,7 @@ async def test_a_proxy_command_that_has_ended_is_signalled_no_more(tmp_path: Pat
 
 
 def is_group_alive(group: str) -> bool:
-    """Whether a process of it runs."""
+    """Return whether a process of the group runs."""
     stats: list[list[str]] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -174,8 +178,8 @@ def is_group_alive(group: str) -> bool:
 
 
 @pytest.mark.asyncio
-async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured, home: Path) -> None:
-    """An alias is found there, with its port, user, key, and known hosts; what is not there is ignored."""
+async def test_the_configuration_file(hosts: dict[str, Sshd], config: WriteConfig, home: Path) -> None:
+    """An alias gets its port, user, key and known hosts from the file; missing files are ignored."""
     last = hosts["last"]
     (home / "known").write_text(last.write_known_hosts_line("alias-of-keys"))
     (home / ".ssh" / "id_ed25519").rename(home / "key")
@@ -197,8 +201,8 @@ async def test_the_configuration_file(hosts: dict[str, Sshd], config: Configured
 
 
 @pytest.mark.asyncio
-async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config: Configured) -> None:
-    """As they do for ssh."""
+async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config: WriteConfig) -> None:
+    """Options override the configuration, as in ``ssh``."""
     written = config("Host *", "  HostName 127.0.0.1", "  Port 1", "  User somebody")
     assert (
         await get_server_name(SshTransport("pool", port=hosts["last"].port, username="me", ssh_config=written))
@@ -209,15 +213,15 @@ async def test_options_win_over_the_configuration(hosts: dict[str, Sshd], config
 
 @pytest.mark.asyncio
 async def test_without_the_option_no_configuration_is_read(hosts: dict[str, Sshd], home: Path) -> None:
-    """Not even the user's own."""
+    """Without the option no configuration is read, not even the user's own."""
     (home / ".ssh" / "config").write_text("Host *\n  Port 1\n")
     assert await get_server_name(SshTransport(format_endpoint(hosts["last"]))) == "last"
 
 
 @pytest.mark.parametrize("jump", [[], ["second"]], ids=["of the configuration", "of the option"])
 @pytest.mark.asyncio
-async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: Configured, jump: list[str]) -> None:
-    """Over the ProxyJump of the configuration."""
+async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: WriteConfig, jump: list[str]) -> None:
+    """The option ``jump`` overrides ProxyJump of the configuration."""
     written = config(f"Match originalhost pool\n  ProxyJump {format_endpoint(hosts['first'])}", "HostName 127.0.0.1")
     hops = [format_endpoint(hosts[name]) for name in jump]
     assert await get_server_name(SshTransport("pool", port=hosts["last"].port, jump=hops, ssh_config=written)) == "last"
@@ -227,10 +231,10 @@ async def test_a_jump_option_wins(hosts: dict[str, Sshd], config: Configured, ju
 @pytest.mark.parametrize("unknown", ["first", "second", "last"])
 @pytest.mark.parametrize("by", ["option", "configuration"])
 @pytest.mark.asyncio
-async def test_every_host_on_the_way_is_verified(
-    hosts: dict[str, Sshd], config: Configured, home: Path, unknown: str, by: str
+async def test_every_jump_host_is_verified(
+    hosts: dict[str, Sshd], config: WriteConfig, home: Path, unknown: str, by: str
 ) -> None:
-    """One that is not known ends the way; the error names it, and nothing is shown to it."""
+    """An unknown jump host ends the route; the error names it, and no credentials are sent to it."""
     known = home / ".ssh" / "known_hosts"
     known.write_text("".join(sshd.write_known_hosts_line() for name, sshd in hosts.items() if name != unknown))
     jump = [format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
@@ -245,9 +249,9 @@ async def test_every_host_on_the_way_is_verified(
 @pytest.mark.parametrize("lines", [None, "Port x", "IdentityFile %z", "Host"], ids=["missing", "port", "token", "host"])
 @pytest.mark.asyncio
 async def test_a_configuration_that_cannot_be_read(
-    hosts: dict[str, Sshd], config: Configured, lines: str | None
+    hosts: dict[str, Sshd], config: WriteConfig, lines: str | None
 ) -> None:
-    """ConfigError, at once."""
+    """An unreadable configuration is a ConfigError at once."""
     written = NOWHERE if lines is None else config(lines)
     with pytest.raises(ConfigError) as raised:
         await get_server_name(SshTransport(format_endpoint(hosts["last"]), ssh_config=written))
@@ -257,9 +261,9 @@ async def test_a_configuration_that_cannot_be_read(
 
 @pytest.mark.asyncio
 async def test_a_configuration_without_a_client(
-    hosts: dict[str, Sshd], config: Configured, monkeypatch: pytest.MonkeyPatch
+    hosts: dict[str, Sshd], config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ConfigError: nobody else reads it as ssh does."""
+    """Without OpenSSH's client a configuration is a ConfigError, because only ``ssh`` can interpret it."""
     monkeypatch.setenv("PATH", NOWHERE)
     with pytest.raises(ConfigError, match="no `ssh` on PATH"):
         await get_server_name(SshTransport(format_endpoint(hosts["last"]), ssh_config=config()))
@@ -268,9 +272,9 @@ async def test_a_configuration_without_a_client(
 
 @pytest.mark.asyncio
 async def test_a_client_that_is_not_openssh(
-    hosts: dict[str, Sshd], config: Configured, home: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: dict[str, Sshd], config: WriteConfig, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ConfigError with its words: dropbear's, which some systems call ``ssh``, ignores ``-G`` and ends well."""
+    """Dropbear's ``ssh`` ignores -G and exits with 0; the ConfigError quotes its output."""
     (home / "ssh").write_text('#!/bin/sh\necho "WARNING: Ignoring unknown option -G" >&2\n')
     (home / "ssh").chmod(0o700)
     monkeypatch.setenv("PATH", str(home))
@@ -296,10 +300,10 @@ async def test_a_client_that_is_not_openssh(
     ],
 )
 @pytest.mark.asyncio
-async def test_what_we_cannot_do_is_refused(
-    hosts: dict[str, Sshd], config: Configured, home: Path, line: str, words: str
+async def test_unsupported_settings_are_refused(
+    hosts: dict[str, Sshd], config: WriteConfig, home: Path, line: str, words: str
 ) -> None:
-    """ConfigError, before anything connects: ``ssh`` would do it."""
+    """A setting that only ``ssh`` supports is a ConfigError before any connection."""
     (home / "krl").write_bytes(b"SSHKRL\n\0" + bytes(40))
     with pytest.raises(ConfigError, match=words):
         await get_server_name(
@@ -309,8 +313,8 @@ async def test_what_we_cannot_do_is_refused(
 
 
 @pytest.mark.asyncio
-async def test_a_hanging_match_exec(config: Configured) -> None:
-    """Is given up in time, and ends."""
+async def test_a_hanging_match_exec(config: WriteConfig) -> None:
+    """A Match exec that hangs times out and is ended."""
     written = config('Match exec "sleep 123.25"', "Port 1")
     with pytest.raises(TransportError, match="no answer within"):
         await get_server_name(SshTransport("127.0.0.1", ssh_config=written, connect_s=0.2))
@@ -319,19 +323,19 @@ async def test_a_hanging_match_exec(config: Configured) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_match_exec_leaves_running_delays_nothing(config: Configured) -> None:
-    """It holds stderr open; ``ssh`` does not wait for that either."""
+async def test_a_background_process_of_match_exec(config: WriteConfig) -> None:
+    """A background process of Match exec holds stderr open, and is not waited for, as in ``ssh``."""
     written = config('Match exec "sleep 5 & true"', "Port 123")
     async with asyncio.timeout(3):
         assert (await Login.resolve(written, "pool", None, None)).port == 123
 
 
-# ---- what is shown
+# ---- the keys
 
 
 @pytest.mark.asyncio
-async def test_a_library_for_smart_cards_is_not_loaded(config: Configured) -> None:
-    """Its keys come from the agent: with credentials nothing else is shown."""
+async def test_a_library_for_smart_cards_is_not_loaded(config: WriteConfig) -> None:
+    """A library for smart cards is not loaded: its keys come from the agent, and with credentials not at all."""
     login = await Login.resolve(config("PKCS11Provider /no/such.so"), "pool", None, None)
     assert "pkcs11_provider" not in login.options
 
@@ -340,10 +344,10 @@ async def test_a_library_for_smart_cards_is_not_loaded(config: Configured) -> No
     "lines", [[], ["IdentityFile none"], ["CertificateFile {home}/%r-cert.pub"]], ids=["few", "none", "certificate"]
 )
 @pytest.mark.asyncio
-async def test_files_of_keys_are_those_of_ssh(
-    sshd: Sshd, config: Configured, home: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+async def test_the_same_key_files_are_used_as_by_ssh(
+    sshd: Sshd, config: WriteConfig, home: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With every token, variables and tildes expanded: as ``ssh -v`` names them."""
+    """Tokens, variables and tildes expand to the files that ``ssh -v`` names."""
     monkeypatch.setenv("KEYS", f"{home}/of a variable")
     names = ["~/.ssh/of_root", "~root/%d", "${KEYS}/%%-%C-%d-%h-%i-%k-%L-%l-%n-%p-%r-%u", '"with a blank/%n"']
     written = config(
@@ -358,7 +362,7 @@ async def test_files_of_keys_are_those_of_ssh(
 
 @pytest_asyncio.fixture
 async def agent(home: Path) -> AsyncIterator[Path]:
-    """Yield the socket of an agent that holds two keys, ``a`` and ``b``, whose public halves lie in the home."""
+    """Yield the socket of an agent with two keys, ``a`` and ``b``; their public halves are in the home directory."""
     for name in "abc":
         key = new_key()
         (home / name).touch(mode=0o600)
@@ -398,10 +402,10 @@ SHOWN = {
 @pytest.mark.needs("ssh-agent")
 @pytest.mark.parametrize("case", SHOWN)
 @pytest.mark.asyncio
-async def test_keys_are_shown_as_ssh_shows_them(
-    sshd: Sshd, config: Configured, home: Path, agent: Path, case: str, monkeypatch: pytest.MonkeyPatch
+async def test_keys_are_offered_in_the_order_of_ssh(
+    sshd: Sshd, config: WriteConfig, home: Path, agent: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same ones in the same order, from the agent and from files, to a server that takes none of them."""
+    """Keys of the agent and from files are offered in the order of ``ssh``."""
     monkeypatch.setenv("AGENT", str(agent))
     monkeypatch.setenv("LAST", "t")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
@@ -419,7 +423,7 @@ async def test_keys_are_shown_as_ssh_shows_them(
 
 @given(st.text("ab%{}$hn", max_size=12))
 def test_tokens_and_variables(text: str) -> None:
-    """Every one is known, or the text is refused; what is no token stands as it is."""
+    """A known token or variable is expanded, an unknown one is refused, and other text is unchanged."""
     tokens, variables = {"%": "%", "h": "H", "n": "${a}"}, {"a": "%h", "b": ""}
     try:
         result = expand_tokens(text, tokens, variables)
@@ -435,7 +439,7 @@ def test_tokens_and_variables(text: str) -> None:
     ("hops", "token"), [("u@[::1]:22", "::1"), ("a,b:33", "b"), ("[::1]", "::1"), ("u@h", "h"), ("none", "")]
 )
 def test_the_token_of_the_jump_host(hops: str, token: str) -> None:
-    """It is the last hop's host alone (TOKENS of ssh_config(5): ``%j``)."""
+    """The token %j is the host of the last hop (TOKENS of ssh_config(5))."""
     answer = f"user me\nhostname pool\nport 22\nproxyjump {hops}\nidentityfile /keys/%j\n"
     login = parse_answer(answer.encode(), "file", "pool")
     assert login is not None
@@ -443,8 +447,8 @@ def test_the_token_of_the_jump_host(hops: str, token: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_password_in_a_command_is_not_repeated(config: Configured) -> None:
-    """Of a ProxyCommand with a token that nothing stands for the error names the token alone."""
+async def test_a_password_in_a_command_is_not_repeated(config: WriteConfig) -> None:
+    """The error for an unknown token in a ProxyCommand names only the token."""
     written = config("ProxyCommand sshpass -p Tr0ub4dor ssh -W %h:%p %i gateway")
     with pytest.raises(ConfigError, match="%i") as caught:
         await Login.resolve(written, "pool", None, None)

@@ -1,4 +1,4 @@
-"""The one connection of the transport ``ssh``: shared by all commands, made again when lost, and never waited for long."""
+"""Tests of the connection of the transport ``ssh``: commands share it, it is opened again, and errors come in time."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 ONCE = ["sh", "-c", 'echo >> "$1"; cat; exit 5', "sh"]
 
 
-async def data() -> AsyncIterator[bytes]:
-    """Give what is to come back."""
+async def read_chunks() -> AsyncIterator[bytes]:
+    """Yield the input that is echoed."""
     for _ in range(4):
         yield bytes(5000)
 
 
-async def echoed(transport: SshTransport, count: int = 50) -> None:
-    """Run so many commands at once, and see that each has its own answer."""
+async def echo_at_once(transport: SshTransport, count: int = 50) -> None:
+    """Run this many commands at once, and check that each gets its own answer."""
     ends = await asyncio.gather(*(transport.run(["echo", str(number)]) for number in range(count)))
     assert [end.stdout for end in ends] == [b"%d\n" % number for number in range(count)]
 
 
-async def failed(transport: SshTransport, within: float) -> TransportError:
-    """Enter it, in vain; return what it said in that time."""
+async def fail_to_enter(transport: SshTransport, within: float) -> TransportError:
+    """Try to enter the transport within this time, and return the error."""
     start = time.monotonic()
     with pytest.raises(TransportError) as raised:
         await transport.__aenter__()
@@ -45,32 +45,32 @@ async def failed(transport: SshTransport, within: float) -> TransportError:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """Return the port of a server that takes connections and never says a word."""
+    """Return the port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.asyncio
 async def test_fifty_at_once_share_a_connection(sshd: Sshd) -> None:
-    """And no more than the option says run at once."""
+    """Fifty commands share one connection, and no more run at once than the option allows."""
     async with sshd.open_transport(sessions=8) as transport:
-        await echoed(transport)
+        await echo_at_once(transport)
     assert (sshd.connections, sshd.logins) == (1, 1)
     assert sshd.most_shells <= 8
 
 
 @pytest.mark.asyncio
-async def test_a_lost_connection_is_made_again_once(sshd: Sshd, transport: SshTransport) -> None:
-    """However many need it at the same time."""
+async def test_a_lost_connection_is_opened_again_once(sshd: Sshd, transport: SshTransport) -> None:
+    """A lost connection is opened again only once for any number of commands."""
     for _ in range(3):
-        await echoed(transport, 20)
+        await echo_at_once(transport, 20)
         sshd.hang_up()
     assert sshd.connections == 3
 
 
 @pytest.mark.asyncio
 async def test_a_command_whose_connection_is_lost(sshd: Sshd, transport: SshTransport) -> None:
-    """Is a TransportError worth trying again, at once; and the next command works."""
+    """A command on a lost connection raises a retryable TransportError at once, and the next command works."""
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
     await sshd.wait_until((sshd.home / "began").exists)
     sshd.hang_up()
@@ -79,14 +79,14 @@ async def test_a_command_whose_connection_is_lost(sshd: Sshd, transport: SshTran
         await run
     assert raised.value.retryable
     seconds = time.monotonic() - start
-    await echoed(transport, 3)
+    await echo_at_once(transport, 3)
 
     assert seconds < 2
 
 
 @pytest.mark.asyncio
-async def test_a_command_that_had_not_begun_is_begun_anew(sshd: Sshd, transport: SshTransport) -> None:
-    """Where the connection is lost before anything was sent, nobody notices, and it runs once."""
+async def test_a_command_that_was_not_sent_is_sent_again(sshd: Sshd, transport: SshTransport) -> None:
+    """If the connection is lost before a command is sent, it runs once on the next connection."""
 
     async def lose() -> None:
         sshd.before_a_command = None
@@ -102,13 +102,13 @@ async def test_a_command_that_had_not_begun_is_begun_anew(sshd: Sshd, transport:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("counts", [range(0, 6000, 500), range(6000, 100_000, 13_000)], ids=["connecting", "running"])
 async def test_a_connection_that_is_cut_anywhere(sshd: Sshd, wire: Wire, counts: range) -> None:
-    """Gives the right answer or a TransportError, never hangs, and runs nothing twice."""
+    """A cut connection gives the right answer or a TransportError, never hangs, and runs no command twice."""
     for count in counts:
         wire.cut_in(count)
         async with sshd.open_transport(port=wire.port) as transport:
             lines = sshd.home / f"lines-{count}"
             try:
-                result = await transport.run([*ONCE, str(lines), "x" * 60_000], stdin=data())
+                result = await transport.run([*ONCE, str(lines), "x" * 60_000], stdin=read_chunks())
             except TransportError:
                 pass
             else:
@@ -122,17 +122,17 @@ async def test_a_connection_that_is_cut_anywhere(sshd: Sshd, wire: Wire, counts:
 
 @pytest.mark.asyncio
 async def test_a_server_that_allows_fewer_sessions(sshd: Sshd) -> None:
-    """All succeed, and after some refusals no more is tried than it allows."""
+    """All commands succeed, and after some refusals the transport opens no more sessions than allowed."""
     sshd.sessions_allowed = 2
     async with sshd.open_transport(sessions=8) as transport:
-        await echoed(transport)
+        await echo_at_once(transport)
     assert 1 <= sshd.refused <= 8
     assert sshd.connections == 1
 
 
 @pytest.mark.asyncio
 async def test_waiting_for_other_commands_is_no_failure(sshd: Sshd) -> None:
-    """However long they take, and although the server allows fewer at once than the option."""
+    """A command waits for others as long as they take, even if the server allows fewer than the option."""
     sshd.sessions_allowed = 1
     async with sshd.open_transport(sessions=3, connect_s=0.8) as transport:
         ends = await asyncio.gather(*(transport.run(["sleep", "0.45"]) for _ in range(3)))
@@ -141,7 +141,7 @@ async def test_waiting_for_other_commands_is_no_failure(sshd: Sshd) -> None:
 
 @pytest.mark.asyncio
 async def test_a_server_that_allows_no_session(sshd: Sshd) -> None:
-    """Is a TransportError in bounded time."""
+    """A server that allows no session is a TransportError in bounded time."""
     sshd.sessions_allowed = 0
     start = time.monotonic()
     with pytest.raises(TransportError, match="cannot begin a command"):
@@ -152,70 +152,70 @@ async def test_a_server_that_allows_no_session(sshd: Sshd) -> None:
 
 @pytest.mark.asyncio
 async def test_a_server_that_drops_logins(sshd: Sshd) -> None:
-    """As a busy one does: they are tried again, ever more slowly."""
+    """Logins that a busy server drops are tried again, with increasing pauses."""
     sshd.to_drop = 3
     start = time.monotonic()
     async with sshd.open_transport() as transport:
-        await echoed(transport, 3)
+        await echo_at_once(transport, 3)
     assert sshd.connections == 4
     assert time.monotonic() - start > 0.05 + 0.1 + 0.2
 
 
 @pytest.mark.asyncio
 async def test_a_server_that_drops_every_login(sshd: Sshd) -> None:
-    """Is given up within the seconds that connecting may take."""
+    """If every login is dropped, connecting times out."""
     sshd.to_drop = 10**6
-    error = await failed(sshd.transport(connect_s=0.5), within=2)
+    error = await fail_to_enter(sshd.transport(connect_s=0.5), within=2)
     assert error.retryable
     assert sshd.connections > 1
 
 
 @pytest.mark.asyncio
-async def test_nobody_listens(sshd: Sshd) -> None:
-    """A TransportError worth trying again says where."""
+async def test_a_port_without_a_server(sshd: Sshd) -> None:
+    """The retryable TransportError for a port without a server names the host and the port."""
     sshd.stop()
-    error = await failed(sshd.transport(connect_s=0.3), within=2)
+    error = await fail_to_enter(sshd.transport(connect_s=0.3), within=2)
     assert error.retryable
     assert f"127.0.0.1:{sshd.port}" in str(error)
 
 
 @pytest.mark.asyncio
 async def test_a_host_that_does_not_exist(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told at once: another try would not help."""
+    """A host that does not exist is an error at once, because trying again would not help."""
 
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    error = await failed(sshd.transport(host="nowhere.invalid"), within=2)
+    error = await fail_to_enter(sshd.transport(host="nowhere.invalid"), within=2)
     assert not error.retryable
     assert "nowhere.invalid" in str(error)
 
 
 @pytest.mark.asyncio
 async def test_a_server_that_never_answers(sshd: Sshd, silent: int) -> None:
-    """Is given up in time, and the error says after how long."""
-    error = await failed(sshd.transport(port=silent, connect_s=0.4), within=2)
+    """A server that never answers times out, and the error says after how many seconds."""
+    error = await fail_to_enter(sshd.transport(port=silent, connect_s=0.4), within=2)
     assert "0.4 s" in str(error)
     assert error.retryable
 
 
 @pytest.mark.asyncio
-async def test_what_is_no_ssh_server(sshd: Sshd) -> None:
-    """Is a TransportError, too."""
+async def test_another_kind_of_server(sshd: Sshd) -> None:
+    """A server of another protocol is a TransportError, too."""
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail ESMTP\r\n" * 2000)
         writer.close()
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        await failed(sshd.transport(port=server.sockets[0].getsockname()[1], connect_s=0.3), within=2)
+        await fail_to_enter(sshd.transport(port=server.sockets[0].getsockname()[1], connect_s=0.3), within=2)
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["connecting", "connected"])
-async def test_cancelled_on_the_way_in(sshd: Sshd, silent: int, when: str) -> None:
-    """Nothing is left open, and entering later works."""
+async def test_a_cancelled_enter(sshd: Sshd, silent: int, when: str) -> None:
+    """Cancelling while entering closes the connection, and entering again works."""
     transport = sshd.transport(port=silent if when == "connecting" else None)
     entering = asyncio.create_task(transport.__aenter__())
     await (asyncio.sleep(0.1) if when == "connecting" else sshd.wait_until(lambda: sshd.logins > 0))
@@ -227,7 +227,7 @@ async def test_cancelled_on_the_way_in(sshd: Sshd, silent: int, when: str) -> No
 
 @pytest.mark.asyncio
 async def test_a_server_that_falls_silent(sshd: Sshd, wire: Wire) -> None:
-    """Is noticed by whoever waits for a command, and by whoever starts one."""
+    """Running and new commands notice a server that falls silent."""
     async with sshd.open_transport(port=wire.port, keepalive_s=0.1, connect_s=0.5) as transport:
         run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
         await sshd.wait_until((sshd.home / "began").exists)
@@ -242,7 +242,7 @@ async def test_a_server_that_falls_silent(sshd: Sshd, wire: Wire) -> None:
 
 @pytest.mark.asyncio
 async def test_a_quiet_command_is_no_silence(sshd: Sshd) -> None:
-    """A server that answers is there, however long a command says nothing."""
+    """A command may be quiet for any time while the server answers."""
     async with sshd.open_transport(keepalive_s=0.1) as transport:
         result = await transport.run(["sleep", "0.7"])
     assert result.returncode == 0
@@ -251,7 +251,7 @@ async def test_a_quiet_command_is_no_silence(sshd: Sshd) -> None:
 
 @pytest.mark.asyncio
 async def test_leaving_a_server_that_fell_silent(sshd: Sshd, wire: Wire) -> None:
-    """Takes a bounded time."""
+    """Leaving a silent server takes bounded time."""
     transport = sshd.transport(port=wire.port, keepalive_s=0.2)
 
     start = time.monotonic()
@@ -266,11 +266,11 @@ async def test_leaving_a_server_that_fell_silent(sshd: Sshd, wire: Wire) -> None
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
-    """As tinysshd does: each command has a login of its own, one after the other, and one that is cancelled ends."""
+async def test_a_server_with_one_session_per_connection(sshd: Sshd) -> None:
+    """On tinysshd each command logs in on its own, one after the other, and a cancelled command ends."""
     sshd.sessions_a_connection = 1
     async with sshd.open_transport(sessions=4) as transport:
-        await echoed(transport, 4)
+        await echo_at_once(transport, 4)
         running = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
         await sshd.wait_until((sshd.home / "began").exists)
         running.cancel()
@@ -280,8 +280,8 @@ async def test_a_server_that_gives_one_session_a_connection(sshd: Sshd) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_does_not_answer_a_session(sshd: Sshd) -> None:
-    """The error says so, and blames no rc file."""
+async def test_a_server_that_does_not_answer_a_session_request(sshd: Sshd) -> None:
+    """The error names the request for a session, and does not blame an rc file."""
     is_over = threading.Event()
     sshd.before_a_session = lambda: sshd.wait_until(is_over.is_set)
     async with sshd.open_transport(connect_s=0.3) as transport:

@@ -1,4 +1,4 @@
-"""The transport ``ssh`` with a real dropbear, whose sh leads no process group."""
+"""Tests of the transport ``ssh`` with a real dropbear, whose sh leads no process group."""
 
 import asyncio
 import os
@@ -24,8 +24,8 @@ PAYLOADS = {
 }
 
 
-def tool(name: str) -> str:
-    """Find it where only root's PATH leads."""
+def find_tool(name: str) -> str:
+    """Return the path of a tool, even if only root's PATH has it."""
     found = shutil.which(name, path=PATH)
     assert found is not None
     return found
@@ -33,11 +33,11 @@ def tool(name: str) -> str:
 
 @pytest.fixture
 def dropbear(home: Path) -> Iterator[int]:
-    """Return the port of a server on loopback. The user's home is another one there: that is where it looks for keys."""
+    """Yield the port of a server on loopback, whose user has another home, in which it looks for keys."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    host_key, keygen = home / "host_key", tool("dropbearkey")
+    host_key, keygen = home / "host_key", find_tool("dropbearkey")
     subprocess.run([keygen, "-t", "ed25519", "-f", str(host_key)], check=True, capture_output=True)
     told = subprocess.run([keygen, "-y", "-f", str(host_key)], check=True, capture_output=True, text=True).stdout
     public = next(line for line in told.splitlines() if line.startswith("ssh-"))
@@ -49,7 +49,7 @@ def dropbear(home: Path) -> Iterator[int]:
     script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
     there = pwd.getpwuid(os.getuid()).pw_dir
     server = [
-        tool("dropbear"),
+        find_tool("dropbear"),
         "-F",
         "-E",
         "-r",
@@ -74,7 +74,7 @@ def dropbear(home: Path) -> Iterator[int]:
 @pytest.mark.needs("dropbear", "mount", "unshare")
 @pytest.mark.asyncio
 async def test_cancelling_ends_a_command_whose_sh_leads_no_group(dropbear: int, home: Path) -> None:
-    """Whatever it started; nothing of another command of the same connection."""
+    """Cancelling ends a command and what it started, but no other command of the same connection."""
     word = f"WORD={home}"
     async with SshTransport("127.0.0.1", port=dropbear) as transport:
         other = asyncio.create_task(transport.run(["env", f"{word}.", "sh", "-c", "sleep 297; :"]))

@@ -22,21 +22,23 @@ if TYPE_CHECKING:
 ENDLESS = "while :; do sleep 1; done"
 
 
-def began(sshd: Sshd) -> Callable[[], bool]:
-    """Tell whether a command has written the file ``began``."""
+def watch_for_start(sshd: Sshd) -> Callable[[], bool]:
+    """Return a function that checks whether a command has created the file ``began``."""
     return (sshd.home / "began").exists
 
 
-async def start(sshd: Sshd, transport: SshTransport, script: str, **streams: object) -> asyncio.Task[CommandResult]:
+async def start_script(
+    sshd: Sshd, transport: SshTransport, script: str, **streams: object
+) -> asyncio.Task[CommandResult]:
     """Start a script, and wait until it runs."""
     argv = ["sh", "-c", f"echo > began; {script}"]
     run = asyncio.create_task(transport.run(argv, **streams))  # type: ignore[arg-type]  # the test knows
-    await sshd.wait_until(began(sshd))
+    await sshd.wait_until(watch_for_start(sshd))
     return run
 
 
-async def is_cancelled(run: asyncio.Task[CommandResult]) -> float:
-    """Cancel it; return how long it took to end of that."""
+async def cancel_and_time(run: asyncio.Task[CommandResult]) -> float:
+    """Cancel the run, and return the seconds until it has ended."""
     began = time.monotonic()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -47,13 +49,13 @@ async def is_cancelled(run: asyncio.Task[CommandResult]) -> float:
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("script", "code"), [("kill -TERM 0", 143), ("kill -INT 0", 130), ("kill -HUP 0", 129)])
 async def test_a_command_that_ends_its_own_group(transport: SshTransport, script: str, code: int) -> None:
-    """Has its code told all the same."""
+    """A command that signals its own process group still has its exit code reported."""
     assert (await transport.run(["sh", "-c", f"{script}; sleep 5"])).returncode == code
 
 
 @pytest.mark.asyncio
-async def test_a_killed_group_tells_nothing(transport: SshTransport) -> None:
-    """What ends even our sh there is a TransportError: how the command ended cannot be told."""
+async def test_a_killed_group_is_an_error(transport: SshTransport) -> None:
+    """If even our remote sh is killed, the exit code is lost, which is a TransportError."""
     with pytest.raises(TransportError, match="ended before its command"):
         await transport.run(["sh", "-c", "kill -KILL 0; sleep 5"])
 
@@ -61,13 +63,13 @@ async def test_a_killed_group_tells_nothing(transport: SshTransport) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("error", [CustomError("mine"), BrokenPipeError("mine"), TimeoutError()])
 @pytest.mark.parametrize("where", ["sink", "iterator"])
-async def test_their_exceptions_end_the_command_and_pass(
+async def test_an_exception_of_a_stream_ends_the_command(
     sshd: Sshd, transport: SshTransport, error: BaseException, where: str
 ) -> None:
-    """The very object arrives, the command and what it started are gone, and the connection is as good as before."""
+    """The same exception object is raised after the command has ended, and the connection stays usable."""
 
     async def fail(_: bytes) -> None:
-        await sshd.wait_until(began(sshd))
+        await sshd.wait_until(watch_for_start(sshd))
         raise error
 
     async def failing() -> AsyncIterator[bytes]:
@@ -90,10 +92,10 @@ async def test_their_exceptions_end_the_command_and_pass(
 @pytest.mark.parametrize("limit", [1000, 1], ids=["sessions", "one session"])
 @pytest.mark.parametrize("trap", ["", "trap '' TERM HUP INT;"], ids=["meek", "deaf"])
 async def test_cancelling_ends_the_whole_group(sshd: Sshd, transport: SshTransport, trap: str, limit: int) -> None:
-    """In bounded time; where the server allows no second session to do it with, over another connection."""
+    """Cancelling ends a group in bounded time, over a second connection if the server allows no second session."""
     sshd.sessions_allowed = limit
     script = f"{trap} (sleep 100; sleep 100) & {ENDLESS}"
-    seconds = await is_cancelled(await start(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
+    seconds = await cancel_and_time(await start_script(sshd, transport, script, stdin=Source(b"x", 1, wait=True)))
     await sshd.wait_until_idle()
     assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
 
@@ -103,15 +105,15 @@ async def test_cancelling_ends_the_whole_group(sshd: Sshd, transport: SshTranspo
 
 @pytest.mark.asyncio
 async def test_term_comes_first(sshd: Sshd, transport: SshTransport) -> None:
-    """A command may clean up within the grace."""
-    await is_cancelled(await start(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
+    """A command gets TERM first and has time to clean up."""
+    await cancel_and_time(await start_script(sshd, transport, f"trap 'sleep 0.3; echo > clean; exit' TERM; {ENDLESS}"))
     assert (sshd.home / "clean").exists()
 
 
 @pytest.mark.asyncio
 async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -> None:
-    """Does not leave the command behind."""
-    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    """Repeated cancellation does not leave the command behind."""
+    run = await start_script(sshd, transport, f"trap '' TERM; {ENDLESS}")
     while True:
         run.cancel()
         done, _ = await asyncio.wait({run}, timeout=0.05)
@@ -123,15 +125,15 @@ async def test_cancelling_again_and_again(sshd: Sshd, transport: SshTransport) -
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("sessions", [1, 8])
-async def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
-    """While its session opens, while it waits for the mark, while it sends: nothing is left, all goes on."""
+async def test_cancelling_at_any_moment(sshd: Sshd, sessions: int) -> None:
+    """A run may be cancelled while it opens, waits or sends; it leaves no process, and other commands go on."""
     delays = [0.0, *(0.0002 * 1.2**step for step in range(24))]
     async with sshd.open_transport(sessions=sessions) as transport:
         await transport.run(["true"])
         for delay in delays:
             run = asyncio.create_task(transport.run(["sh", "-c", ENDLESS], stdin=Source(bytes(65536), 10**9)))
             await asyncio.sleep(delay)
-            await is_cancelled(run)
+            await cancel_and_time(run)
         await sshd.wait_until(lambda: sshd.sessions == 0)
         await sshd.wait_until_idle()
         assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
@@ -140,7 +142,7 @@ async def test_cancelled_at_any_moment(sshd: Sshd, sessions: int) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["opening", "waiting for the mark"])
-async def test_cancelled_before_it_began(sshd: Sshd, transport: SshTransport, when: str) -> None:
+async def test_a_run_cancelled_before_it_begins(sshd: Sshd, transport: SshTransport, when: str) -> None:
     """Its session is closed as soon as the server has opened it, and the command never runs."""
     arrived, release = threading.Event(), threading.Event()
 
@@ -154,16 +156,16 @@ async def test_cancelled_before_it_began(sshd: Sshd, transport: SshTransport, wh
         sshd.before_a_command = stall
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began"]))
     await sshd.wait_until(arrived.is_set)
-    assert await is_cancelled(run) < 2
+    assert await cancel_and_time(run) < 2
     release.set()
     await sshd.wait_until(lambda: sshd.sessions == 0)
     await sshd.wait_until_idle()
-    assert not began(sshd)()
+    assert not watch_for_start(sshd)()
 
 
 @pytest.mark.asyncio
 async def test_a_time_limit_is_a_cancellation(sshd: Sshd, transport: SshTransport) -> None:
-    """As the contract advises: asyncio.timeout around the run."""
+    """A time limit by asyncio.timeout ends the command, as the contract advises."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await transport.run(["sleep", "100"])
@@ -171,11 +173,11 @@ async def test_a_time_limit_is_a_cancellation(sshd: Sshd, transport: SshTranspor
 
 
 @pytest.mark.asyncio
-async def test_leaving_ends_what_runs(sshd: Sshd) -> None:
-    """Each such run raises NotOpenError, and nothing of them is left."""
+async def test_leaving_ends_running_commands(sshd: Sshd) -> None:
+    """Leaving ends running commands, whose callers get NotOpenError, and leaves no process."""
     transport = sshd.transport()
     async with transport:
-        runs = [await start(sshd, transport, ENDLESS) for _ in range(3)]
+        runs = [await start_script(sshd, transport, ENDLESS) for _ in range(3)]
         runs += [asyncio.create_task(transport.run(["sleep", "100"])) for _ in range(10)]  # some wait for a session
         await asyncio.sleep(0)
     ends = await asyncio.gather(*runs, return_exceptions=True)
@@ -185,11 +187,11 @@ async def test_leaving_ends_what_runs(sshd: Sshd) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
-    """Hangs up all the same."""
+async def test_a_cancelled_leave_closes_the_connection(sshd: Sshd) -> None:
+    """A leave that is cancelled closes the connection as well."""
     transport = sshd.transport()
     await transport.__aenter__()
-    run = await start(sshd, transport, f"trap '' TERM; {ENDLESS}")
+    run = await start_script(sshd, transport, f"trap '' TERM; {ENDLESS}")
     leaving = asyncio.create_task(transport.__aexit__(None, None, None))
     await asyncio.sleep(0.1)
     leaving.cancel()
@@ -202,7 +204,7 @@ async def test_a_leave_that_is_cancelled(sshd: Sshd) -> None:
 
 @pytest.mark.asyncio
 async def test_a_body_that_fails(sshd: Sshd) -> None:
-    """Its exception passes, and everything is closed."""
+    """An exception of the body is raised unchanged, and everything is closed."""
     transport = sshd.transport()
 
     with pytest.raises(CustomError):

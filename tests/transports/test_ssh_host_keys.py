@@ -35,8 +35,8 @@ PATTERNS = st.lists(
 
 
 @given(st.binary(max_size=200))
-def test_no_file_is_a_crash(text: bytes) -> None:
-    """Whatever it holds; what is no line says nothing."""
+def test_any_file_can_be_parsed(text: bytes) -> None:
+    """A file of any bytes can be parsed, and an invalid line matches no name."""
     for line in parse_known_hosts(b"pool " + text, "file"):
         assert not line.matches("pool")
 
@@ -48,7 +48,7 @@ def test_no_file_is_a_crash(text: bytes) -> None:
     st.booleans(),
 )
 def test_a_line_among_others_is_found(name: str, marker: str, other: bytes, is_hashed: bool) -> None:
-    """With its marker, key and place, whatever stands around it."""
+    """A line is parsed with its marker, key and origin, whatever the lines around it hold."""
     line = f"{marker}{hash_name(name) if is_hashed else name} {format_key(KEYS[0])} a comment".encode()
     before = other.replace(b"\n", b" ")
     found = [
@@ -62,8 +62,8 @@ def test_a_line_among_others_is_found(name: str, marker: str, other: bytes, is_h
 @pytest.mark.needs("ssh-keygen")
 @settings(max_examples=4)
 @given(st.lists(PATTERNS, min_size=20, max_size=40))
-def test_patterns_are_those_of_ssh(patterns: list[str]) -> None:
-    """Which lines match which names: the same as ``ssh-keygen -F`` finds."""
+def test_patterns_match_as_in_ssh(patterns: list[str]) -> None:
+    """A line matches the same names as in ``ssh-keygen -F``."""
     lines = [*patterns, *map(hash_name, NAMES), "|1|broken|hash", "|2|a|b"]
     text = "".join(f"{names} {format_key(KEYS[0])}\n" for names in lines)
     known = list(parse_known_hosts(text.encode(), "file"))
@@ -78,8 +78,8 @@ def test_patterns_are_those_of_ssh(patterns: list[str]) -> None:
             assert ours == numbers, (name, [lines[int(number) - 1] for number in {*numbers} ^ {*ours}])
 
 
-def test_a_key_of_rsa_signs_with_sha2(home: Path) -> None:
-    """What it signs with SHA-1 does not hold, unless the configuration allows that."""
+def test_an_rsa_key_must_sign_with_sha2(home: Path) -> None:
+    """A signature of an RSA key with SHA-1 is refused, unless the configuration allows it."""
     key = asyncssh.generate_private_key("ssh-rsa")  # pyright: ignore[reportUnknownMemberType]  # its keywords
     lines = list(parse_known_hosts(f"pool {format_key(key)}".encode(), "file"))
 
@@ -99,8 +99,8 @@ def test_a_key_of_rsa_signs_with_sha2(home: Path) -> None:
         (HostKeyRules(algorithms=["ssh-ed25519"]), "has the type ssh-rsa"),
     ],
 )
-def test_a_key_that_the_rules_leave_out(rules: HostKeyRules, words: str) -> None:
-    """Is refused although it is known: RequiredRSASize, HostKeyAlgorithms."""
+def test_a_key_that_the_rules_exclude(rules: HostKeyRules, words: str) -> None:
+    """A known key that RequiredRSASize or HostKeyAlgorithms excludes is refused."""
     key = asyncssh.generate_private_key("ssh-rsa")  # pyright: ignore[reportUnknownMemberType]  # its keywords
     verifier = HostKeyVerifier(
         "pool", 22, parse_known_hosts(f"pool {format_key(key)}".encode(), "file"), source="file", rules=rules
@@ -110,8 +110,8 @@ def test_a_key_that_the_rules_leave_out(rules: HostKeyRules, words: str) -> None
     assert words in str(verifier.problem)
 
 
-def test_known_kinds_of_keys_are_asked_for_first() -> None:
-    """A host may have several, of which the file knows one; with an authority certificates come first."""
+def test_known_types_of_keys_are_requested_first() -> None:
+    """Algorithms of known keys are requested first, or those of certificates if an authority is known."""
     key = format_key(KEYS[0])
     plain = HostKeyVerifier("pool", 22, parse_known_hosts(f"pool {key}".encode(), "file"), source="file")
     assert plain.list_algorithms()[0] == "ssh-ed25519"
@@ -123,8 +123,8 @@ def test_known_kinds_of_keys_are_asked_for_first() -> None:
     assert by_authority.list_algorithms()[0].endswith("-cert-v01@openssh.com")
 
 
-def test_an_address_that_has_another_key() -> None:
-    """Is refused with CheckHostIP, and otherwise not; this machine's own addresses are not looked up."""
+def test_an_address_with_another_key() -> None:
+    """With CheckHostIP, a different key for the address is refused; loopback addresses are not checked."""
     key, other = (format_key(each) for each in KEYS[:2])
     lines = list(parse_known_hosts(f"pool {key}\n192.0.2.1 {other}\n127.0.0.1 {other}".encode(), "file"))
     for address, is_checked, is_good in (
@@ -143,8 +143,8 @@ def test_an_address_that_has_another_key() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_revoked_keys_that_cannot_be_read(text: bytes) -> None:
-    """ConfigError: a list of which a part is not read would let in what it revokes."""
+def test_unreadable_revoked_keys_are_an_error(text: bytes) -> None:
+    """An unreadable list of revoked keys is a ConfigError: reading a part would trust a revoked key."""
     good = f"{format_key(KEYS[0])}\n".encode()
     assert parse_revoked_keys(b"# stolen\n\n" + good, "file") == [KEYS[0].public_data]
     with contextlib.suppress(ConfigError):
@@ -155,7 +155,7 @@ def test_revoked_keys_that_cannot_be_read(text: bytes) -> None:
 
 
 def find_problem(text: str, shown: bytes, *, alias: str | None = None, rules: HostKeyRules | None = None) -> str | None:
-    """Return why a key is refused by such a file; None: it is not."""
+    """Return the reason why such a file refuses a key; None if it is trusted."""
     verifier = HostKeyVerifier(
         "pool", 22, parse_known_hosts(text.encode(), "file"), source="file", alias=alias, rules=rules
     )
@@ -166,8 +166,8 @@ def find_problem(text: str, shown: bytes, *, alias: str | None = None, rules: Ho
     return None
 
 
-def test_certificates_and_plain_keys_are_algorithms_of_their_own() -> None:
-    """HostKeyAlgorithms that has one of them leaves the other out (hostkey_accepted_by_hostkeyalgs of sshconnect.c)."""
+def test_certificates_and_plain_keys_are_separate_algorithms() -> None:
+    """HostKeyAlgorithms allows each on its own (hostkey_accepted_by_hostkeyalgs of sshconnect.c)."""
     certificate = KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
     known = f"pool {format_key(KEYS[0])}\n"
     by_authority = f"@cert-authority pool {format_key(KEYS[1])}\n"
@@ -181,8 +181,8 @@ def test_certificates_and_plain_keys_are_algorithms_of_their_own() -> None:
     assert "with a certificate" in str(find_problem(by_authority, certificate.public_data, rules=plain))
 
 
-def test_an_alias_is_looked_up_as_it_is_written() -> None:
-    """In hashes and certificates its capitals count (host_hash of hostfile.c, sshkey_cert_check_host); in patterns none do."""
+def test_an_alias_is_case_sensitive() -> None:
+    """Case counts in hashes and certificates, not in patterns (host_hash, sshkey_cert_check_host of OpenSSH)."""
     key, certificate = format_key(KEYS[0]), KEYS[1].generate_host_certificate(KEYS[0], "id", principals=["pool"])
     assert find_problem(f"pool {key}", KEYS[0].public_data, alias="POOL") is None
     assert find_problem(f"{hash_name('POOL')} {key}", KEYS[0].public_data, alias="POOL") is None
@@ -193,23 +193,23 @@ def test_an_alias_is_looked_up_as_it_is_written() -> None:
     assert "it is for pool" in str(find_problem(by_authority, certificate.public_data, alias="POOL"))
 
 
-def test_what_is_revoked_is_the_key_whatever_the_line_calls_it() -> None:
-    """A revoked line that names another kind counts all the same: it may say so only about what it forbids."""
+def test_a_revoked_line_may_name_another_type() -> None:
+    """A @revoked line that names another key type revokes the key as well."""
     kind, blob = format_key(KEYS[0]).split()[:2]
     assert "is revoked" in str(find_problem(f"pool {kind} {blob}\n@revoked * another {blob}", KEYS[0].public_data))
     assert find_problem(f"pool {kind} {blob}\n@revoked * another {blob[:-4]}", KEYS[0].public_data) is None
 
 
 @given(st.binary(max_size=100), st.sampled_from(["", " ", "\n"]))
-def test_what_a_host_shows_is_a_key_or_refused(rest: bytes, end: str) -> None:
-    """It is read as bytes, never as the text of a file of keys."""
+def test_an_invalid_host_key_is_refused(rest: bytes, end: str) -> None:
+    """The host's key is parsed as bytes, never as the text of a key file, and refused if it is invalid."""
     kind = f"{format_key(KEYS[0])}{end}".encode()
     shown = len(kind).to_bytes(4, "big") + kind + rest
     assert "cannot be read" in str(find_problem(f"* {format_key(KEYS[0])}", shown))
 
 
-def test_a_key_of_negative_numbers_is_refused() -> None:
-    """Whether a host shows it or a line revokes it: it can be read as no key."""
+def test_a_key_with_negative_numbers_is_invalid() -> None:
+    """A key with negative numbers is invalid, from a host or in a @revoked line."""
     shown = b"".join(len(each).to_bytes(4, "big") + each for each in (b"ssh-rsa", b"\x03", b"\xff" * 256))
     line = f"* ssh-rsa {base64.b64encode(shown).decode()}\n"
     assert "cannot be read" in str(find_problem(line, shown))
@@ -217,7 +217,7 @@ def test_a_key_of_negative_numbers_is_refused() -> None:
 
 
 @given(st.text("ab.", max_size=7), st.text("ab.*?", min_size=1, max_size=7))
-def test_stars_stand_for_anything(name: str, pattern: str) -> None:
-    """Wherever they are, as in patterns of files."""
+def test_stars_match_any_text(name: str, pattern: str) -> None:
+    """Stars match any text, anywhere, as in patterns of files."""
     (line,) = parse_known_hosts(f"{pattern} {format_key(KEYS[0])}".encode(), "file")
     assert line.matches(name) == fnmatch.fnmatchcase(name, pattern)

@@ -1,4 +1,4 @@
-"""What files of known hosts say to the transport ``ssh``: what they say to ``ssh``, in whatever form they say it."""
+"""Tests of known_hosts files with real servers: the transport ``ssh`` trusts the same hosts as OpenSSH's ``ssh``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ STRICTER = {
 
 
 def fill_lines(lines: list[str], sshd: Sshd) -> str:
-    """Write the lines of a case for a server."""
+    """Return the lines of a case for this server."""
     plain, port = "127.0.0.1", f"[127.0.0.1]:{sshd.port}"
     words = {
         "key": format_key(sshd.host_key),
@@ -68,7 +68,7 @@ def fill_lines(lines: list[str], sshd: Sshd) -> str:
 
 
 async def try_logins(sshd: Sshd, home: Path, case: str, lines: list[str]) -> tuple[bool, bool]:
-    """Whether ``ssh`` and we log in by such a file."""
+    """Return whether ``ssh`` and our transport log in with such a file."""
     known, config = home / f"known {case}", home / f"config {case}"
     known.write_text(fill_lines(lines, sshd))
     config.write_text(
@@ -81,15 +81,15 @@ async def try_logins(sshd: Sshd, home: Path, case: str, lines: list[str]) -> tup
 
 @pytest.mark.needs("ssh")
 @pytest.mark.asyncio
-async def test_who_is_let_in_is_whom_ssh_lets_in(sshd: Sshd, home: Path) -> None:
-    """By names, ports, patterns, hashes and markers."""
+async def test_the_same_servers_are_trusted_as_by_ssh(sshd: Sshd, home: Path) -> None:
+    """With names, ports, patterns, hashes and markers, the transport trusts the same servers as ``ssh``."""
     found = await asyncio.gather(*(try_logins(sshd, home, case, lines) for case, (lines, _) in CASES.items()))
     assert dict(zip(CASES, found, strict=True)) == {case: (right, right) for case, (_, right) in CASES.items()}
 
 
 @pytest.mark.asyncio
-async def test_what_is_revoked_in_any_form_is_refused(sshd: Sshd, home: Path) -> None:
-    """In this we are stricter than ``ssh``, which looks for it only in the form by which the host is known."""
+async def test_a_key_revoked_in_any_form_is_refused(sshd: Sshd, home: Path) -> None:
+    """The transport is stricter than ``ssh``, which looks for @revoked only in the form of the known name."""
     for case, lines in STRICTER.items():
         (home / case).write_text(fill_lines(lines, sshd))
         error = await get_refusal(sshd.transport(known_hosts=str(home / case)))
@@ -100,8 +100,8 @@ async def test_what_is_revoked_in_any_form_is_refused(sshd: Sshd, home: Path) ->
 
 @pytest.mark.parametrize("form", ["127.0.0.1", "[127.0.0.1]:{port}"])
 @pytest.mark.asyncio
-async def test_what_is_revoked_for_an_address(sshd: Sshd, home: Path, form: str) -> None:
-    """Is refused under the name, too."""
+async def test_a_key_revoked_for_an_address(sshd: Sshd, home: Path, form: str) -> None:
+    """A key that is revoked for the address of a host is refused under its name as well."""
     (home / "known").write_text(
         f"localhost {format_key(sshd.host_key)}\n@revoked {form.format(port=sshd.port)} {format_key(sshd.host_key)}\n"
     )
@@ -112,7 +112,7 @@ async def test_what_is_revoked_for_an_address(sshd: Sshd, home: Path, form: str)
 
 
 def certify(sshd: Sshd, case: str, authority: asyncssh.SSHKey) -> None:
-    """Give the server a certificate, of which the case says what is odd."""
+    """Give the server a certificate with the flaw of this case."""
     now = int(time.time())
     principals = {"other name": ["elsewhere"], "pattern": ["127.0.*"], "no name": []}.get(case, ["127.0.0.1"])
     valid = {"expired": (0, now - HOUR), "not yet": (now + HOUR, now + 2 * HOUR)}.get(case, (0, now + HOUR))
@@ -123,7 +123,7 @@ def certify(sshd: Sshd, case: str, authority: asyncssh.SSHKey) -> None:
 
 
 def format_certificate(sshd: Sshd) -> str:
-    """Write the server's certificate as a public key is written."""
+    """Return the server's certificate in the format of a public key."""
     assert sshd.certificate is not None
     return sshd.certificate.export_certificate().decode().strip()
 
@@ -155,9 +155,9 @@ CERTIFICATES = {
 @pytest.mark.parametrize("case", CERTIFICATES)
 @pytest.mark.asyncio
 async def test_certificates(make_sshd: Maker, home: Path, case: str) -> None:
-    """Who is let in is whom ``ssh`` lets in; what is wrong with a certificate is told as that.
+    """The transport accepts the same certificates as ``ssh``, and names the flaw of the others.
 
-    A pattern in a certificate counts from OpenSSH 10.3 on; 9.2 and we take it for a name.
+    Since OpenSSH 10.3, a certificate may hold a pattern; 9.2 and this transport take it for a literal name.
     """
     lines, expected = CERTIFICATES[case]
     algorithm = "ssh-rsa" if case == "sha1" else "ssh-ed25519"
@@ -182,8 +182,8 @@ async def test_certificates(make_sshd: Maker, home: Path, case: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_certificate_for_nobody(make_sshd: Maker, home: Path) -> None:
-    """Is refused, as OpenSSH 10 does; 9.2 takes it for everybody."""
+async def test_a_certificate_without_a_host(make_sshd: Maker, home: Path) -> None:
+    """A certificate without a host name is refused, as by OpenSSH 10; 9.2 accepts it for every host."""
     sshd = make_sshd("only", before=lambda sshd: certify(sshd, "no name", KEYS[0]))
     (home / "known").write_text(f"@cert-authority * {format_key(KEYS[0])}\n")
     assert "no host name" in str(await get_refusal(sshd.transport(known_hosts=str(home / "known"))))
@@ -194,11 +194,12 @@ async def test_a_certificate_for_nobody(make_sshd: Maker, home: Path) -> None:
 
 @pytest_asyncio.fixture
 async def old_sshd(home: Path) -> AsyncIterator[int]:
-    """Yield the port of an OpenSSH server that signs with SHA-1 only, and runs once for each connection."""
+    """Yield the port of an OpenSSH server that signs with SHA-1 only, started for each connection."""
     key = asyncssh.generate_private_key("ssh-rsa")  # pyright: ignore[reportUnknownMemberType]  # its keywords
     user = asyncssh.read_private_key(home / ".ssh" / "id_ed25519")
     (home / "host_key").touch(mode=0o600)
-    (home / "host_key").write_bytes(key.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
+    private = key.export_private_key()  # pyright: ignore[reportUnknownMemberType]  # its keywords
+    (home / "host_key").write_bytes(private)
     (home / "authorized").write_text(format_key(user))
     (home / "known").write_text(f"* {format_key(key)}\n")
     (home / "sshd_config").write_text(
@@ -233,7 +234,7 @@ async def old_sshd(home: Path) -> AsyncIterator[int]:
 @pytest.mark.parametrize(("line", "expected"), [("", ""), ("HostKeyAlgorithms +ssh-rsa", "only")], ids=["", "allowed"])
 @pytest.mark.asyncio
 async def test_a_server_that_signs_with_sha1(old_sshd: int, home: Path, line: str, expected: str) -> None:
-    """Is refused as by ``ssh``, unless the configuration says otherwise."""
+    """A server that signs with SHA-1 is refused, as by ``ssh``, unless the configuration allows it."""
     (home / "config").write_text(
         f"{line}\nPort {old_sshd}\nUserKnownHostsFile {home}/known\nIdentityFile {home}/.ssh/id_ed25519\n"
     )
@@ -252,8 +253,8 @@ async def test_a_server_that_signs_with_sha1(old_sshd: int, home: Path, line: st
 
 @pytest.mark.needs("ssh")
 @pytest.mark.asyncio
-async def test_the_files_are_those_of_ssh(sshd: Sshd, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind ``Match final``, with tokens and variables, and those of the system; none of them else."""
+async def test_the_same_files_are_read_as_by_ssh(sshd: Sshd, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``Match final``, tokens, variables and system files, the same files are read as by ``ssh``."""
     monkeypatch.setenv("FILES", str(home))
     good, bad = sshd.write_known_hosts_line(), f"[127.0.0.1]:{sshd.port} {format_key(KEYS[1])}\n"
     (home / "good-pool").write_text(good)

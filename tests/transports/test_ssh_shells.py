@@ -1,4 +1,4 @@
-"""Login shells: whichever the user has, whatever it says, the commands' streams are the commands' own."""
+"""Tests with different login shells: whatever a shell prints, the streams of a command hold only its own output."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ NOISES = {
 }
 
 
-def says(sshd: Sshd, script: str) -> None:
-    """Let the login shell do that before anything else."""
+def set_startup(sshd: Sshd, script: str) -> None:
+    """Make the login shell run this script first."""
     shell = sshd.home / "shell"
     shell.write_text(f'#!/bin/sh\ncommand=$2\n{script}\n[ $# = 2 ] && exec bash "$@"\nexec bash "$@" -c "$command"\n')
     shell.chmod(0o755)
     sshd.shell = (str(shell),)
 
 
-async def data() -> AsyncIterator[bytes]:
-    """Give what is to come back."""
+async def read_chunks() -> AsyncIterator[bytes]:
+    """Yield the input that is echoed."""
     for at in range(0, len(DATA), 10_000):
         yield DATA[at : at + 10_000]
 
 
-async def talk(transport: SshTransport) -> None:
-    """Run commands that would notice another's word."""
+async def check_commands(transport: SshTransport) -> None:
+    """Run commands that would notice foreign output."""
     shown = await transport.run(["sh", "-c", 'printf "%s\\0" "$@"; printf bad >&2; exit 7', "sh", *HOSTILE])
     wanted = b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in HOSTILE)
     assert (shown.returncode, shown.stdout, shown.stderr) == (7, wanted, b"bad")
-    copied = await transport.run(["cat"], stdin=data())
+    copied = await transport.run(["cat"], stdin=read_chunks())
     assert (copied.returncode, copied.stdout, copied.stderr) == (0, DATA, b"")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("shell", SHELLS)
-async def test_every_login_shell_will_do(sshd: Sshd, transport: SshTransport, shell: tuple[str, ...]) -> None:
-    """Argv, streams and codes are exact, and a command can be ended."""
+async def test_every_login_shell_works(sshd: Sshd, transport: SshTransport, shell: tuple[str, ...]) -> None:
+    """With every login shell, arguments, streams and codes are exact, and a command can be ended."""
     sshd.shell = shell
-    await talk(transport)
+    await check_commands(transport)
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
     await sshd.wait_until((sshd.home / "began").exists)
     run.cancel()
@@ -69,30 +69,30 @@ async def test_every_login_shell_will_do(sshd: Sshd, transport: SshTransport, sh
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
-async def test_what_a_login_shell_says_is_no_answer(sshd: Sshd, transport: SshTransport, noise: str) -> None:
-    """A banner, an echo, a trace of the very command: none of it reaches an answer."""
-    says(sshd, noise)
-    await talk(transport)
+async def test_output_of_a_login_shell_is_ignored(sshd: Sshd, transport: SshTransport, noise: str) -> None:
+    """A banner, an echo or a trace of the login shell is not part of any result."""
+    set_startup(sshd, noise)
+    await check_commands(transport)
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("script", ["cat > taken", "read -r line; echo $line > taken"], ids=["all", "a line"])
-async def test_a_login_shell_that_reads_gets_nothing(sshd: Sshd, script: str) -> None:
-    """It waits in vain, for as long as connecting may take, and that is said."""
-    says(sshd, script)
+async def test_a_login_shell_that_waits_for_input(sshd: Sshd, script: str) -> None:
+    """A login shell that waits for input times out after connect_s, and the error says so."""
+    set_startup(sshd, script)
     start = time.monotonic()
     with pytest.raises(TransportError, match="does an rc file wait for input"):
         async with sshd.open_transport(connect_s=0.5) as transport:
-            await transport.run(["cat"], stdin=data())
+            await transport.run(["cat"], stdin=read_chunks())
     assert time.monotonic() - start < 5
     assert not (sshd.home / "taken").exists() or (sshd.home / "taken").read_text() in ("", "\n")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("stream", [1, 2])
-async def test_no_login_shell(sshd: Sshd, transport: SshTransport, stream: int) -> None:
-    """Where it ends at once the error quotes what it said, and comes at once."""
-    says(sshd, f"echo 'This account is currently not available.' >&{stream}; exit 1")
+async def test_a_login_shell_that_ends_at_once(sshd: Sshd, transport: SshTransport, stream: int) -> None:
+    """If the login shell ends at once, the error comes at once and quotes its output."""
+    set_startup(sshd, f"echo 'This account is currently not available.' >&{stream}; exit 1")
     with pytest.raises(TransportError, match=r"currently not available"):
         await transport.run(["true"])
     assert len(sshd.commands) == 1
@@ -100,16 +100,16 @@ async def test_no_login_shell(sshd: Sshd, transport: SshTransport, stream: int) 
 
 @pytest.mark.asyncio
 async def test_a_login_shell_without_stderr(sshd: Sshd, transport: SshTransport) -> None:
-    """Where the streams are not the command's, that is an error in bounded time, and never a wrong answer."""
-    says(sshd, "exec 2>/dev/null")
+    """If the login shell closes stderr, run raises an error in bounded time, and never returns a wrong result."""
+    set_startup(sshd, "exec 2>/dev/null")
     with pytest.raises(TransportError):
         await transport.run(["echo", "x"])
 
 
 @pytest.mark.asyncio
 async def test_a_login_shell_that_starts_another(sshd: Sshd, transport: SshTransport) -> None:
-    """A command is ended even where its sh does not lead the session."""
-    says(sshd, 'bash "$@"; exit $?')
+    """A command is ended even if its sh does not lead the session."""
+    set_startup(sshd, 'bash "$@"; exit $?')
     run = asyncio.create_task(transport.run(["sh", "-c", "echo > began; sleep 100"]))
     await sshd.wait_until((sshd.home / "began").exists)
     run.cancel()

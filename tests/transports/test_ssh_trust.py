@@ -1,4 +1,4 @@
-"""Whom the transport ``ssh`` trusts: hosts whose key is known, on the way as well, and no configuration changes that."""
+"""Tests of trust: the transport ``ssh`` connects only to hosts with a known key, jump hosts included."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("known", ["", "# nobody\n", "elsewhere"], ids=["empty", "comment", "others"])
 @pytest.mark.asyncio
 async def test_an_unknown_host(sshd: Sshd, home: Path, known: str) -> None:
-    """Nothing is shown to it, and nothing is tried again; the error says what to do."""
+    """An unknown host gets no credentials and is not tried again; the error says what to do."""
     (home / "known").write_text(sshd.write_known_hosts_line(known) if known == "elsewhere" else known)
     error = await get_refusal(sshd.transport(known_hosts=str(home / "known")))
     assert "ssh-keyscan" in str(error)
@@ -34,7 +34,7 @@ async def test_an_unknown_host(sshd: Sshd, home: Path, known: str) -> None:
 
 @pytest.mark.asyncio
 async def test_a_changed_key(sshd: Sshd, make_sshd: Maker, home: Path) -> None:
-    """Is no better than an unknown one."""
+    """A host with a changed key gets no credentials either."""
     (home / "known").write_text(make_sshd("other").write_known_hosts_line("*"))
     assert "in place of this host" in str(await get_refusal(sshd.transport(known_hosts=str(home / "known"))))
     assert (sshd.connections, sshd.offered) == (1, [])
@@ -42,7 +42,7 @@ async def test_a_changed_key(sshd: Sshd, make_sshd: Maker, home: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_an_address_is_not_a_name(sshd: Sshd, home: Path) -> None:
-    """Whoever has the address of a name for now is not it by having a key that is known for that address."""
+    """A key that is known for an address does not prove the name that resolves to it."""
     (home / "known").write_text(sshd.write_known_hosts_line())
     await get_refusal(sshd.transport(host="localhost", known_hosts=str(home / "known")))
     (home / "known").write_text(sshd.write_known_hosts_line(f"[localhost]:{sshd.port}"))
@@ -51,14 +51,14 @@ async def test_an_address_is_not_a_name(sshd: Sshd, home: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_revoked_key(sshd: Sshd, home: Path) -> None:
-    """Is refused although the host is known by it."""
+    """A revoked key is refused although the host is known by it."""
     (home / "known").write_text(sshd.write_known_hosts_line("*") + "@revoked " + sshd.write_known_hosts_line("*"))
     await get_refusal(sshd.transport(known_hosts=str(home / "known")))
 
 
 @pytest.mark.asyncio
 async def test_a_key_that_becomes_known(sshd: Sshd, home: Path) -> None:
-    """Is good for the next try of the same transport."""
+    """A key that is added to the file is trusted by the next try of the same transport."""
     (home / "known").write_text("")
     transport = sshd.transport(known_hosts=str(home / "known"))
     await get_refusal(transport)
@@ -68,7 +68,7 @@ async def test_a_key_that_becomes_known(sshd: Sshd, home: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], home: Path) -> None:
-    """And where there are none no host is known."""
+    """By default the user's known_hosts files are read; without them, no host is known."""
     assert await get_server_name(SshTransport("127.0.0.1", port=hosts["last"].port)) == "last"
     (home / ".ssh" / "known_hosts").unlink()
     await get_refusal(SshTransport("127.0.0.1", port=hosts["last"].port))
@@ -77,7 +77,7 @@ async def test_the_users_known_hosts_are_the_default(hosts: dict[str, Sshd], hom
 @pytest.mark.parametrize("name", ["known", ".ssh", "~no-such-user"], ids=["missing", "directory", "no such user"])
 @pytest.mark.asyncio
 async def test_known_hosts_that_cannot_be_read(sshd: Sshd, home: Path, name: str) -> None:
-    """ConfigError, at once."""
+    """An unreadable known_hosts file is a ConfigError at once."""
     with pytest.raises(ConfigError) as raised:
         await get_server_name(sshd.transport(known_hosts=name if name.startswith("~") else str(home / name)))
     assert raised.value.field == "known_hosts"
@@ -87,7 +87,7 @@ async def test_known_hosts_that_cannot_be_read(sshd: Sshd, home: Path, name: str
 @pytest.mark.parametrize("names", [["first"], ["first", "second"]], ids=["one", "two"])
 @pytest.mark.asyncio
 async def test_jumps(hosts: dict[str, Sshd], names: list[str]) -> None:
-    """Each login goes through the one before it, and commands run behind the last."""
+    """Each login goes through the one before it, and commands run on the last host."""
     jump = [f"hopper@{format_endpoint(hosts[name])}" for name in names]
     assert await get_server_name(SshTransport(format_endpoint(hosts["last"]), jump=jump)) == "last"
     assert all(hosts[name].logins == 1 and not hosts[name].commands for name in names)
@@ -96,7 +96,7 @@ async def test_jumps(hosts: dict[str, Sshd], names: list[str]) -> None:
 
 @pytest.mark.asyncio
 async def test_a_lost_jump(hosts: dict[str, Sshd]) -> None:
-    """The way is made anew, once, and nothing ever runs on a host of the way meanwhile."""
+    """After the loss of a jump host the route is opened again, once, and no command runs on a jump host."""
     transport = SshTransport(
         format_endpoint(hosts["last"]), jump=[format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
     )
@@ -113,8 +113,8 @@ async def test_a_lost_jump(hosts: dict[str, Sshd]) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_way_that_is_left(hosts: dict[str, Sshd]) -> None:
-    """Closes every connection of it."""
+async def test_leaving_closes_the_whole_route(hosts: dict[str, Sshd]) -> None:
+    """Leaving closes every connection of the route."""
     jump = [format_endpoint(hosts["first"]), format_endpoint(hosts["second"])]
     async with SshTransport(format_endpoint(hosts["last"]), jump=jump) as transport:
         assert [sshd.open_connections for sshd in hosts.values()] == [1, 1, 1]
