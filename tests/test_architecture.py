@@ -1,6 +1,7 @@
-"""The house: who may import whom, what each door loads, and what is public."""
+"""The architecture: who may import whom, what each import loads, and what is public."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -15,40 +16,34 @@ SRC = Path(__file__).parents[1] / "src"
 DOCS = Path(__file__).parents[1] / "docs"
 MODULES = sorted((SRC / "intercede").rglob("*.py"))
 
-#: Each part of the house, and the other parts that it may import. docs/explanation/architecture.md shows the same.
-MAY_IMPORT: dict[str, set[str]] = {
-    "contract": set(),
-    "plugin": set(),
-    "discovery": {"plugin"},
-    "forkserver": set(),
-    "batch": {"contract"},
-    "registry": {"contract", "plugin", "discovery", "batch", "config", "location", "redaction", "forkserver"},
-    "config": {"contract", "plugin", "location"},
-    "location": {"contract", "redaction"},
-    "redaction": {"contract"},
-    "credentials": {"contract"},
-    "transports": {"contract"},
-    "schedulers": {"contract"},
-    "backends": {"contract"},
-    "testing": {"contract", "registry", "config", "plugin", "batch", "redaction", "forkserver"},
-    "cli": {"contract", "registry", "config", "testing", "redaction", "__init__"},
-    "__main__": {"cli", "plugin"},
-    "__init__": {"contract", "registry"},
-}
-#: The only parts that may load a library of the world at all, and which.
-WORLD: dict[str, set[str]] = {
-    "contract": {"pydantic"},
-    "credentials": {"pydantic"},
-    "registry": {"pydantic"},
-    "transports": {"asyncssh"},
-    "testing": {"pytest", "_pytest", "pydantic", "hypothesis", "jinja2", "markupsafe", "tomlkit"},
-    "cli": {"rich", "typer", "click"},
-}
+PAGE = DOCS / "explanation" / "architecture.md"
+
+
+def rows_of(page: str, heading: str) -> dict[str, tuple[set[str], set[str]]]:
+    """Read the table behind a heading: each part, what it may import of intercede, and which third-party libraries."""
+    section = page.split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
+    lines = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
+    return {
+        part.strip(" `"): (set(re.findall(r"`(\w+)`", ours)), set(re.findall(r"`(\w+)`", theirs)))
+        for part, ours, theirs in lines
+    }
+
+
+PARTS = rows_of(PAGE.read_text(), "## Who may import whom")
+STAGES = rows_of(PAGE.read_text(), "### Inside the conformance kit")
+ALSO = {"pytest": {"_pytest"}, "typer": {"click"}}
+"""Packages of a library that the page does not name."""
 
 
 def part_of(path: Path) -> str:
-    """Return the part of the house that a file belongs to."""
+    """Return the part of intercede that a file belongs to."""
     return path.relative_to(SRC / "intercede").parts[0].removesuffix(".py")
+
+
+def stage_of(path: Path) -> str | None:
+    """Return the stage of the kit that a file belongs to; its public names belong to none."""
+    parts = path.relative_to(SRC / "intercede").parts
+    return parts[1] if parts[0] == "testing" and len(parts) > 2 else None
 
 
 @cache
@@ -77,36 +72,62 @@ def parts_imported(path: Path) -> set[str]:
     return {name[1] for name in names if len(name) > 1}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_a_module_imports_its_own_part_and_those_below(path: Path) -> None:
-    """A module imports its own part of the house and the parts below it, and nothing else of intercede."""
-    part = part_of(path)
-
-    assert parts_imported(path) <= MAY_IMPORT[part] | {part}
+def stages_imported(path: Path) -> set[str]:
+    """Return the stages of the kit that a file imports."""
+    names = [name.split(".") for name in imported(path) if name.startswith("intercede.testing.")]
+    return {name[2] for name in names}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_a_module_imports_of_the_world_what_its_part_may(path: Path) -> None:
-    """Beside the standard library, each part may load the libraries that the table grants it."""
+def test_a_module_imports_what_its_part_may(path: Path) -> None:
+    """A module imports its own part and those that the page lists for it, and nothing else of intercede."""
+    part, stage = part_of(path), stage_of(path)
+
+    assert parts_imported(path) <= PARTS[part][0] | {part}
+    if stage is not None:
+        assert stages_imported(path) <= STAGES[stage][0] | {stage}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_module_imports_the_libraries_that_its_part_may(path: Path) -> None:
+    """Beside the standard library, a module imports the libraries that the page lists for its part or stage."""
+    stage = stage_of(path)
+    listed = (PARTS[part_of(path)] if stage is None else STAGES[stage])[1]
     roots = {name.split(".")[0] for name in imported(path)}
     foreign = roots - set(sys.stdlib_module_names) - {"intercede", ""}
 
-    assert foreign <= WORLD.get(part_of(path), set())
+    assert foreign <= listed.union(*(ALSO.get(each, set()) for each in listed))
 
 
-@pytest.mark.parametrize("room", ["transports", "schedulers", "backends"])
-def test_nobody_imports_a_room(room: str) -> None:
-    """Rooms are opened through entry points, so no file outside imports one."""
-    outside = [path for path in MODULES if part_of(path) != room]
-
-    assert [path for path in outside if room in parts_imported(path)] == []
+def test_the_page_lists_every_part_and_stage() -> None:
+    """Each package and module of intercede has a row on the page, and each stage of the kit, with nothing but a plan besides."""
+    assert {part_of(path) for path in MODULES} ^ PARTS.keys() <= {"backends"}
+    assert {stage for path in MODULES if (stage := stage_of(path))} == STAGES.keys()
 
 
-def test_the_documented_table_is_this_one() -> None:
-    """docs/explanation/architecture.md names every part that the table here names."""
-    text = (DOCS / "explanation" / "architecture.md").read_text()
+@pytest.mark.parametrize("table", [PARTS, STAGES], ids=["parts", "stages"])
+def test_no_two_parts_import_each_other(table: dict[str, tuple[set[str], set[str]]]) -> None:
+    """The tables have an order in which each part imports those before it only; `__init__` lists names for `cli`."""
+    order = graphlib.TopologicalSorter({part: ours - {"__init__"} for part, (ours, _) in table.items()})
 
-    assert [part for part in MAY_IMPORT if not part.startswith("__") and f"`{part}" not in text] == []
+    assert set(order.static_order()) >= table.keys()
+
+
+def test_the_kit_has_at_most_seven_layers() -> None:
+    """A stage lies one layer above the highest that it imports."""
+
+    def layer(stage: str) -> int:
+        return 1 + max(map(layer, STAGES[stage][0]), default=0)
+
+    assert max(map(layer, STAGES)) <= 7
+
+
+@pytest.mark.parametrize("plugins", ["transports", "schedulers", "backends"])
+def test_nobody_imports_a_built_in_plugin(plugins: str) -> None:
+    """Built-in plugins are loaded through entry points, so no file outside imports one."""
+    outside = [path for path in MODULES if part_of(path) != plugins]
+
+    assert [path for path in outside if plugins in parts_imported(path)] == []
 
 
 @pytest.mark.parametrize(
