@@ -315,3 +315,17 @@ def test_the_reference_describes_the_whole_api() -> None:
     )
 
     assert {name for name in API if f"`{name}" not in section and f"`${name}" not in section} == set()
+
+
+def test_the_place_of_options_is_one_value() -> None:
+    """In the registry and the configuration a Location says where options are written: no strings are passed along."""
+    parts = [path for path in MODULES if part_of(path) in {"registry", "config", "location"}]
+    functions = [
+        node
+        for path in parts
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    parameters = {each.arg for node in functions for each in [*node.args.args, *node.args.kwonlyargs]}
+
+    assert parameters & {"where", "prefix", "flat", "reserved"} == set()

@@ -5,7 +5,7 @@
     async with registry.backend({"transport": "local", "scheduler": "direct"}) as backend:
         submission = await backend.submit(SubmissionSpec(executable="hostname"), copies=10)
 
-The public names of ``intercede.contract`` stand here too; each is loaded when it is first asked for.
+The public names of ``intercede.contract`` are here as well. Each is loaded at its first use.
 """
 
 from intercede import contract as contract
@@ -22,16 +22,16 @@ __all__ += contract.__all__
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for."""
+    """Load a public name at its first use."""
     if name in contract.__all__:
         return getattr(contract, name)
     if name == "registry":
-        import intercede.registry  # noqa: PLC0415 -- not before it is asked for; importlib would cost as much again
+        import intercede.registry  # noqa: PLC0415 -- at its first use; importlib would cost as much again
 
         return intercede.registry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """List the names that are loaded when they are first asked for, too."""
+    """Return all names, those included that are not loaded yet."""
     return sorted({*globals(), *__all__})

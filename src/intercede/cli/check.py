@@ -160,12 +160,12 @@ def _print_captured(captured: _Tail, plan: Plan) -> None:
 
 
 @contextmanager
-def _show_progress(count: int, where: TextIO) -> Generator[Told]:
+def _show_progress(count: int, stream: TextIO) -> Generator[Told]:
     """Show the progress of the checks: a bar on a terminal, elsewhere a letter for each check."""
-    console = Console(file=where)
+    console = Console(file=stream)
     if not console.is_terminal:
-        yield _print_letters(where)
-        print(file=where)
+        yield _print_letters(stream)
+        print(file=stream)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -180,10 +180,10 @@ def _show_progress(count: int, where: TextIO) -> Generator[Told]:
         yield report_result
 
 
-def _print_letters(where: TextIO) -> Told:
+def _print_letters(stream: TextIO) -> Told:
     letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
 
     def report_result(_facts: Facts, _clause: Clause, result: Result) -> None:
-        print(letters.get(result.state, "F"), end="", file=where, flush=True)
+        print(letters.get(result.state, "F"), end="", file=stream, flush=True)
 
     return report_result

@@ -313,11 +313,11 @@ def _format_job_count(number: int) -> str:
     return f"{number} job{'' if number == 1 else 's'}"
 
 
-def _copy_stream(path: Path, stream: BinaryIO, prefix: bytes) -> None:
+def _copy_stream(path: Path, stream: BinaryIO, label: bytes) -> None:
     with path.open("rb") as written:
-        if not prefix:
+        if not label:
             shutil.copyfileobj(written, stream)
-        stream.writelines(prefix + line.removesuffix(b"\n") + b"\n" for line in written)
+        stream.writelines(label + line.removesuffix(b"\n") + b"\n" for line in written)
     stream.flush()
 
 

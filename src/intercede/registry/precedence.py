@@ -3,7 +3,7 @@
 The rule depends on no order of files, installations, versions or letters: none of them is the same on two machines.
 """
 
-from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
+from _collections_abc import Callable, Iterable  # collections.abc is the same, and would load all of collections
 
 from intercede.contract.errors import (
     ConfigError,
@@ -58,6 +58,17 @@ class Explanation:
         """The steps of the rule up to the one that applied, one sentence each."""
         self.error = error
         """The error that resolving the name raises; None if there is a winner."""
+
+    def change_plugins(self, change: "Callable[[Plugin], Plugin]") -> "Explanation":
+        """Return a copy with every candidate changed by a function."""
+        return Explanation(
+            self.group,
+            self.name,
+            winner=self.winner and change(self.winner),
+            plugins=tuple(map(change, self.plugins)),
+            steps=self.steps,
+            error=self.error,
+        )
 
     @property
     def shadowed_builtin(self) -> Plugin | None:

@@ -137,7 +137,7 @@ class Resolver:
 
     def _decide(self, group: str, name: str, preferred: str, policy: str) -> Explanation:
         check_group(group)
-        explanation = decide(
+        decision = decide(
             group,
             name,
             self._scan().get((group, name), ()),
@@ -146,9 +146,7 @@ class Resolver:
             or self._find_configured_pin(group, name),
             policy=parse_policy(policy),
         )
-        explanation.plugins = tuple(map(_mark_if_stale, explanation.plugins))
-        explanation.winner = explanation.winner and _mark_if_stale(explanation.winner)
-        return explanation
+        return decision.change_plugins(_mark_if_stale)
 
     def _find_configured_pin(self, group: str, name: str) -> Pin | None:
         configuration = self.read_configuration()
