@@ -113,18 +113,18 @@ class Factory:
 
         transport_table, scheduler_table = self._find_part("transport", table), self._find_part("scheduler", table)
         transport, scheduler = self._load("transports", transport_table), self._load("schedulers", scheduler_table)
-        batch = read_options(table.values.get("batch", {}), "batch", table.location)
         beside = table.without("transport", "scheduler", "batch")
-        for_transport, for_scheduler = split_options(beside, transport.target, scheduler.target, BatchBackend)
-        target: Target = partial(
-            cast("Target", BatchBackend),  # the options are checked by name and type at run time
+        batch = read_options(table.values.get("batch", {}), "batch", table.location)
+        batch = replace(batch, location=Location(batch.location.source, "batch."))
+        compose = cast("Target", BatchBackend)  # the options are checked by name and type at run time
+        for_transport, for_scheduler = split_options(beside, transport.target, scheduler.target, compose)
+        arguments = bind(partial(compose, None, None), batch)  # its two parts are no options
+        parts = (
             self._construct(transport, transport_table.without("type").add_unprefixed(for_transport), credentials),
             self._construct(scheduler, scheduler_table.without("type").add_unprefixed(for_scheduler), None),
         )
-        batch = replace(batch, location=Location(batch.location.source, "batch."))
-        arguments = bind(target, batch)
         try:
-            return target(**arguments)
+            return compose(*parts, **arguments)
         except ConfigError as error:
             raise batch.location.complete(error) from error
 
