@@ -87,10 +87,11 @@ bench-peers: $(TEST_READY)
 
 # Every wrong implementation against every clause: some minutes.
 matrix: $(READY)
-	$(BIN)/python -m intercede.testing.gallery.matrix --write
+	$(BIN)/python -m intercede.testing matrix
 
+# The generated pages: the clauses, the gallery, the keys of a report.
 docs: $(READY)
-	$(BIN)/python -m intercede.testing.frontends.reference > docs/reference/contract.md
+	$(BIN)/python -m intercede.testing pages
 
 # The pins, anew: the newest versions that fit together on every Python that we support.
 constraints: $(TEST_READY)

@@ -28,7 +28,7 @@ from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Facts, Report, Result, State, judge
 from intercede.testing.report import Run, as_json, explained, listed, properties, write
 from intercede.testing.report.document import how_made
-from intercede.testing.report.schema import keys, schema
+from intercede.testing.report.schema import schema
 from intercede.testing.report.schema import text as schema_text
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
@@ -234,10 +234,9 @@ def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
 
 
 def test_the_documented_keys_are_those_of_the_schema() -> None:
-    """docs/reference/report.md holds the table that the schema renders, and links the schema."""
+    """docs/reference/report.md links the schema; `make docs` makes its table, and another test holds that it is current."""
     page = DOC.read_text()
 
-    assert keys() in page
     assert (DOC.parent / re.findall(r"\]\((\S+conformance\.schema\.json)\)", page)[0]).read_text() == schema_text()
 
 

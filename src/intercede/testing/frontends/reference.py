@@ -1,4 +1,4 @@
-"""The reference of the clauses, as Markdown: ``python -m intercede.testing.frontends.reference > docs/reference/contract.md``."""
+"""The reference of the clauses, as Markdown. ``make docs`` writes it to ``docs/reference/contract.md``."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -13,7 +13,7 @@ __all__ = ["render"]
 _OPENING = f"""\
 # The clauses of the contract, version {VERSION}
 
-Rendered from the clauses themselves by `python -m intercede.testing.frontends.reference`; a test holds both in step. The data
+Made of the clauses themselves by `make docs`. The data
 and the verbs that they speak of stand in [types.md](types.md), what a run makes of them in [kit.md](kit.md).
 
 MUST decides the verdict. SHOULD is shown when red and decides nothing. A clause with a capability applies where the
@@ -52,7 +52,3 @@ def _notes(clause: Clause) -> Iterator[str]:
     if clause.depends:
         yield f"- Depends on: {', '.join(clause.depends)}."
     yield f"- Since: {clause.since}."
-
-
-if __name__ == "__main__":
-    print(render(), end="")  # noqa: T201 -- a command prints

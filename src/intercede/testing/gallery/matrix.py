@@ -1,4 +1,4 @@
-"""Measure which clauses are red for which wrong implementation: ``python -m intercede.testing.gallery.matrix [NAME ...]``.
+"""Measure which clauses are red for which wrong implementation: ``python -m intercede.testing matrix [NAME ...]``.
 
 Each is checked against every clause of its role, in a process with a home of its own. What is red and not declared is
 astray, what is declared and not red is missing, and where the verdict says to fix another clause first than one that it is
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +32,6 @@ __all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
 
 _SECONDS = 900
 """How long one implementation may take."""
-_PAGE = Path("docs", "reference", "gallery.md")
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,8 @@ def measure(name: str, *, quick: bool = False) -> Row:
     """Check an implementation in a child process, which is ended with everything that it started."""
     with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as home:
         answer = Path(home, "answer.json")
-        command = [sys.executable, "-m", __spec__.name, "--into", str(answer), *(["--quick"] if quick else []), name]
+        command = [sys.executable, "-m", "intercede.testing", "matrix", "--into", str(answer), name]
+        command += ["--quick"] if quick else []
         environment = {**os.environ, "HOME": home, "XDG_STATE_HOME": home, "INTERCEDE_GALLERY": ""}
         with Path(home, "said").open("wb") as said:
             child = subprocess.Popen(
@@ -174,7 +174,7 @@ def page() -> str:
     lines = [
         "# The gallery of wrong implementations",
         "",
-        "<!-- Made by `make matrix`. -->",
+        "<!-- Made by `make docs`. -->",
         "",
         "`intercede.testing.gallery` holds implementations that are wrong on purpose, each in as few lines as its mistake.",
         "*Caught by*: the clauses that must be red because of it. *Also red*: those in which the same mistake may show as",
@@ -201,13 +201,12 @@ def _line(name: str, implementation: type) -> str:
     return f"| `{name}` | {does} | {', '.join(caught_by(implementation))} | {', '.join(also_red(implementation))} |"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print a row for each wrong implementation; return 1 where one is not caught, or a clause is astray."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m intercede.testing matrix", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="wrong implementations; none: all of them")
     parser.add_argument("--quick", action="store_true", help="check the declared clauses only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
-    parser.add_argument("--write", action="store_true", help=f"write {_PAGE}, where all is as declared")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # what the child process is told
     asked = parser.parse_args(arguments)
     if strangers := set(asked.names) - {*wrong(), *hostile()}:
@@ -215,10 +214,7 @@ def main(arguments: list[str]) -> int:
     if asked.into:
         asked.into.write_text(json.dumps(asdict(_row(asked.names[0], quick=asked.quick))), "utf-8")
         return 0
-    bad = _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs)
-    if asked.write and not bad:
-        _PAGE.write_text(page(), "utf-8")
-    return 1 if bad else 0
+    return 1 if _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs) else 0
 
 
 def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
@@ -239,7 +235,3 @@ def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
     astray = sum(len(each.astray) for each in rows.values())
     print(f"{told}; {astray} astray")  # noqa: T201 -- a command prints
     return bad
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,13 +1,12 @@
-"""The schema of ``conformance.json``: ``python -m intercede.testing.report.schema`` prints it, ``--markdown`` its keys."""
+"""The schema of ``conformance.json``: ``python -m intercede.testing schema`` prints it."""
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import cast
 
-__all__ = ["keys", "schema", "text"]
+__all__ = ["keys", "main", "schema", "text"]
 
 Data = Mapping[str, object]
 
@@ -57,5 +56,7 @@ def _kind(part: Data) -> str:
     return " or ".join(cast("list[str]", kinds)) if isinstance(kinds, list) else str(kinds)
 
 
-if __name__ == "__main__":
-    print(keys() if "--markdown" in sys.argv[1:] else text(), end="")  # noqa: T201 -- a command prints
+def main(_arguments: Sequence[str]) -> int:
+    """Print the schema."""
+    print(text(), end="")  # noqa: T201 -- a command prints
+    return 0

@@ -176,7 +176,7 @@ async def check_shape(context: Context) -> None:
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     look_at=(
-        "`python -m intercede.testing.clauses.scheduler.record NAME DIRECTORY` makes them where the scheduler is within reach. Look "
+        "`python -m intercede.testing record NAME DIRECTORY` makes them where the scheduler is within reach. Look "
         "through them: what they expect is what your parsers said. Add by hand what a healthy scheduler does not say: an "
         "outage, a limit, states that are rare. They are package data: see to it that your wheel has them; a module that "
         "is one file has no place for them."

@@ -1,4 +1,4 @@
-"""Record what a scheduler really answers: ``python -m intercede.testing.clauses.scheduler.record NAME DIRECTORY``.
+"""Record what a scheduler really answers: ``python -m intercede.testing record NAME DIRECTORY``.
 
 Run it where the scheduler's commands are. It submits one copy and three, each of which sleeps for some seconds, asks
 for their status until all have gone, kills some, and writes what was answered to ``DIRECTORY/recorded.json``. What each
@@ -121,9 +121,9 @@ def _written(verb: str, result: CommandResult, meaning: object, what: str, **que
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Record, and return the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m intercede.testing record", description=__doc__)
     parser.add_argument("name", help="the scheduler: a registered name, or a configuration in JSON")
     parser.add_argument("directory", type=Path, help="where recorded.json is written")
     parser.add_argument("--queue", help="the queue to submit to")
@@ -141,7 +141,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path.write_text(f"[\n{lines}\n]\n", "utf-8")
     print(f"{path}: {len(recordings)} recordings. Read what they expect before you ship them.")  # noqa: T201 -- as above
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
