@@ -39,7 +39,7 @@ async def _cancel_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0.01)  # what was closed says so to the loop
+    await asyncio.sleep(0.01)  # closed transports still call the loop
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "home"
     (directory / ".ssh").mkdir(parents=True)
     key = directory / ".ssh" / "id_ed25519"
-    key.touch(mode=0o600)  # ssh uses no other
+    key.touch(mode=0o600)  # ssh requires this mode
     key.write_bytes(USER_KEY.export_private_key())  # pyright: ignore[reportUnknownMemberType]  # its keywords
     monkeypatch.setenv("HOME", str(directory))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)

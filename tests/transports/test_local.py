@@ -245,7 +245,7 @@ async def test_empty_chunks_do_not_end_stdin(transport: LocalTransport) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("noise", ["sleep 100", "exec yes"], ids=["silent", "chattering"])
+@pytest.mark.parametrize("noise", ["sleep 100", "exec yes"], ids=["silent", "noisy"])
 async def test_a_background_process_is_not_waited_for(transport: LocalTransport, noise: str, tmp_path: Path) -> None:
     """A command has ended when its own process has, even if a background process keeps stdout open."""
     pid = tmp_path / "pid"
@@ -257,7 +257,7 @@ async def test_a_background_process_is_not_waited_for(transport: LocalTransport,
         assert (result.returncode, result.stderr) == (0, b"done\n")
         assert time.monotonic() - start < 5
     finally:
-        with contextlib.suppress(ProcessLookupError):  # the chattering one dies of SIGPIPE
+        with contextlib.suppress(ProcessLookupError):  # the noisy one dies of SIGPIPE
             os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
@@ -341,7 +341,7 @@ async def test_the_loop_is_not_blocked(transport: LocalTransport) -> None:
         asyncio.create_task(transport.run(["head", "-c", "300000000", "/dev/zero"], stdout=Sink())),
     ]
     while not all(run.done() for run in runs):
-        start = time.thread_time()  # of this thread: others share the machine
+        start = time.thread_time()  # CPU time of this thread: others share the machine
         await asyncio.sleep(0)
         longest = max(longest, time.thread_time() - start)
     assert longest < 0.1
@@ -355,7 +355,7 @@ def test_an_event_loop_in_another_thread() -> None:
         async with LocalTransport() as transport:
             results.append(await transport.run(["echo", "x"]))
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()))  # a loop of the thread's own
+    thread = threading.Thread(target=lambda: asyncio.run(main()))  # the thread has its own event loop
     thread.start()
     thread.join(30)
     assert [result.stdout for result in results] == [b"x\n"]
@@ -380,7 +380,7 @@ async def test_a_lost_exit_code_is_an_error(
     """If other code has reaped the command, run raises TransportError and never invents an exit code."""
     if not pidfd:
         monkeypatch.delattr("intercede.transports.local.os.pidfd_open")
-    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps then
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # now the system reaps the children
     try:
         with pytest.raises(TransportError, match="exit code is lost") as raised:
             await transport.run(["sh", "-c", "exit 7"])

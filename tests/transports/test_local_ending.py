@@ -73,7 +73,7 @@ async def test_an_exception_of_a_stream_ends_the_command(
     stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
     with pytest.raises(type(error)) as raised:
         await transport.run(argv, stdin=stdin, stdout=stdout)
-    assert raised.value is error or isinstance(error, asyncio.CancelledError)  # asyncio makes a new one of it
+    assert raised.value is error or isinstance(error, asyncio.CancelledError)  # asyncio raises a new one
     await wait_until(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()))
 
 
@@ -183,7 +183,7 @@ async def test_a_time_limit_is_a_cancellation(transport: LocalTransport) -> None
 
 @pytest.mark.asyncio
 async def test_a_daemon_outlives_the_command(transport: LocalTransport, tmp_path: Path) -> None:
-    """Cancelling spares a process that has detached itself, that is, a session whose starter has ended."""
+    """Cancelling spares a detached process: it has a session of its own, and its parent has ended."""
     pid = tmp_path / "pid"
 
     try:
@@ -284,9 +284,8 @@ async def test_without_proc_the_group_ends(
     with pytest.raises(asyncio.CancelledError):
         await run
     assert time.monotonic() - start < 4
-    await wait_until(
-        lambda: sleepers(f"WORD={tmp_path}") == []
-    )  # it had KILL, and no look tells when that has been done
+    # The group has got KILL, and no event reports the end of its processes.
+    await wait_until(lambda: sleepers(f"WORD={tmp_path}") == [])
 
 
 @pytest.mark.asyncio

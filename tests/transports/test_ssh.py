@@ -91,7 +91,7 @@ async def test_both_ways_at_once_in_bounded_memory(transport: SshTransport) -> N
     assert (result.returncode, result.stdout, sink.total) == (0, b"", 20_000_000)
     assert sink.taken == (chunk * 11)[: 2**20]
     assert source.closed
-    assert sink.grown < 20 * 2**20  # the server's part included
+    assert sink.grown < 20 * 2**20  # this includes the memory of the server
 
 
 @pytest.mark.asyncio
@@ -206,8 +206,8 @@ def test_entering_again_in_another_loop(sshd: Sshd) -> None:
                 ends = await asyncio.gather(*(transport.run(["echo", str(number)]) for number in range(5)))
                 assert [end.stdout for end in ends] == [b"0\n", b"1\n", b"2\n", b"3\n", b"4\n"]
 
-    asyncio.run(main())  # each time a loop
-    asyncio.run(main())  # of its own
+    asyncio.run(main())  # each call
+    asyncio.run(main())  # has a new event loop
     assert sshd.connections == 4
 
 

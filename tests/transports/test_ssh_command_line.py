@@ -159,7 +159,7 @@ def test_every_sh_can_end_a_command() -> None:
     ]
     ending = [subprocess.Popen(argv) for argv in argvs]
     assert {group.wait(20) for group in groups} == {-9}
-    assert {group.communicate(timeout=20)[0] for group in groups} == {b""}  # nobody has it open any more
+    assert {group.communicate(timeout=20)[0] for group in groups} == {b""}  # no process holds the stream open
     assert {end.wait(20) for end in ending} == {0}
     assert 0 not in {subprocess.run(argv, check=False).returncode for argv in argvs}
 
@@ -196,7 +196,7 @@ def test_a_sh_without_builtin_kill_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kill").write_text(f"#!/bin/sh\necho called >>{tmp_path}/called\n")
     (tmp_path / "kill").chmod(0o755)
     argv = ["/bin/posh", "-c", _FINISH, "sh", "999999", WORD]
-    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, check=False)  # no other kill there
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, check=False)  # PATH has no other kill
     assert done.returncode != 0
     assert not (tmp_path / "called").exists()
 

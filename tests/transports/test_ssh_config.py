@@ -104,7 +104,7 @@ async def test_the_route_is_the_one_of_ssh(
         for sshd in hosts.values():
             known.write(sshd.write_known_hosts_line(f"[localhost]:{sshd.port}"))
         known.write(hosts["last"].write_known_hosts_line("alias"))
-    if "ProxyCommand" in case and expected == "first":  # it leads elsewhere than its name says
+    if "ProxyCommand" in case and expected == "first":  # the command leads to another server than its name says
         with (home / ".ssh" / "known_hosts").open("a") as known:
             known.write(hosts["first"].write_known_hosts_line(f"[127.0.0.1]:{ports['last']}"))
     written = config(*(line.format(**ports, home=home, cat=cat) for line in lines))
@@ -372,7 +372,7 @@ async def agent(home: Path) -> AsyncIterator[Path]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", str(path), stdout=pipe)
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 20)  # it listens
+    assert await asyncio.wait_for(process.stdout.readline(), 20)  # the agent listens
     environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
     adding = await asyncio.create_subprocess_exec("ssh-add", "-q", str(home / "a"), str(home / "b"), env=environment)
     assert await adding.wait() == 0

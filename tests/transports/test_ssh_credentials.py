@@ -207,7 +207,7 @@ async def test_the_provider_is_asked_once_for_fifty(sshd: Sshd) -> None:
 @pytest.mark.asyncio
 async def test_replaced_credentials_are_asked_for_at_once(sshd: Sshd) -> None:
     """If earlier credentials are refused, the provider is asked again without an error for the caller."""
-    provider = Provider(make_key(sshd), make_key(sshd))  # the second key is the one that the server knows from now on
+    provider = Provider(make_key(sshd), make_key(sshd))  # from now on the server knows the second key
     first = provider._answers[0]
     assert isinstance(first, PrivateKey)
     known = sshd.user_key
@@ -344,7 +344,7 @@ async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
     """Decrypting a key is slow by design, and does not block the event loop."""
     start = time.perf_counter()
     credential = encrypt_key(sshd, rounds=SLOW)
-    seconds = time.perf_counter() - start  # as long as to decrypt it
+    seconds = time.perf_counter() - start  # decrypting takes as long
     gaps: list[float] = []
 
     async def tick() -> None:
@@ -354,9 +354,8 @@ async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
             gaps.append(time.perf_counter() - before)
 
     ticking = asyncio.create_task(tick())
-    await enter_and_leave(
-        sshd.transport(credentials=Provider(credential), connect_s=60.0)
-    )  # a loaded machine decrypts slowly
+    # A loaded machine decrypts slowly.
+    await enter_and_leave(sshd.transport(credentials=Provider(credential), connect_s=60.0))
     ticking.cancel()
     assert max(gaps) < 0.7 * seconds
 

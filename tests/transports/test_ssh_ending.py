@@ -85,7 +85,7 @@ async def test_an_exception_of_a_stream_ends_the_command(
 
     assert (await transport.run(["echo", "fine"])).stdout == b"fine\n"
     assert sshd.connections == 1
-    assert where == "sink" or not (sshd.home / "whole").exists()  # a cut stdin is never taken for all
+    assert where == "sink" or not (sshd.home / "whole").exists()  # partial stdin has no end of file
 
 
 @pytest.mark.asyncio

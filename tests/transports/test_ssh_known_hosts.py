@@ -26,10 +26,7 @@ if TYPE_CHECKING:
     from tests.transports.sshd import Sshd
 
 
-# ---- which lines speak of a host
-
-
-# ---- what they make of a host that is reached on a port of its own
+# ---- hosts with a port of their own
 
 CASES = {
     "port": (["[127.0.0.1]:{port} {key}"], True),
@@ -37,7 +34,7 @@ CASES = {
     "hashed port": (["{hashed_port} {key}"], True),
     "hashed, no port": (["{hashed_plain} {key}"], True),
     "another port": (["[127.0.0.1]:1 {key}"], False),
-    "the port hides what stands without": (["127.0.0.1 {key}", "[127.0.0.1]:{port} {other}"], False),
+    "a line with port hides those without": (["127.0.0.1 {key}", "[127.0.0.1]:{port} {other}"], False),
     "two keys": (["[127.0.0.1]:{port} {other}", "[127.0.0.1]:{port} {key}"], True),
     "a bad line before": (["nonsense", "@what 127.0.0.1 {key}", "127.0.0.1 ssh-ed25519 AAAA", "127.0.0.1 {key}"], True),
     "a negated name": (["!127.0.0.1,!*]:{port},* {key}"], False),
@@ -207,7 +204,7 @@ async def old_sshd(home: Path) -> AsyncIterator[int]:
         "StrictModes no\nUsePAM no\nPidFile none\nSetEnv SSHD=only\n"
     )
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where it locks itself up; a service manager makes it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a service manager normally creates it
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
     assert sshd is not None
     loop = asyncio.get_running_loop()
@@ -248,7 +245,7 @@ async def test_a_server_that_signs_with_sha1(old_sshd: int, home: Path, line: st
     assert not raised.value.retryable
 
 
-# ---- what a configuration adds
+# ---- files of a configuration
 
 
 @pytest.mark.needs("ssh")

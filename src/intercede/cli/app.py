@@ -142,9 +142,7 @@ def check(
     require: Annotated[list[str] | None, typer.Option(metavar="CAPABILITY,...", help="What must be claimed.")] = None,
     known: Annotated[Path | None, typer.Option(metavar="FILE", help="Known failures, strictly.")] = None,
     update_known: Annotated[bool, typer.Option("--update-known", help="Rewrite that file after the run.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write conformance.json and the others there.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the reports into this directory.")] = None,
     scale: Annotated[
         str, typer.Option("--timeout-scale", metavar="N|auto", help="Multiply every bound in time.")
     ] = "1",
@@ -190,7 +188,7 @@ def _parse_scale(given: str) -> float | Literal["auto"]:
 
 
 def _refuse_combinations(options: Mapping[str, bool]) -> None:
-    given = [option for option, there in options.items() if there]
+    given = [option for option, is_given in options.items() if is_given]
     if len(given) > 1:
         one = " or ".join(given)
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A transport reaches a machine: it runs a command there and streams both ways, and does nothing else.
+"""A transport reaches a machine: it runs commands on it and streams both ways, and does nothing else.
 
 Files travel as tar through stdin and stdout, so there is no second path. ``intercede.batch`` builds everything else
 that a batch system needs on top of this.
@@ -87,7 +87,8 @@ class Transport(Protocol):
         This sets no environment, working directory or time limit: use ``sh -c`` and ``asyncio.timeout``. A command may
         end without reading all of stdin: EPIPE is ignored, and the iterator is closed. Cancelling ends the command and
         what it started, in any process group or session, and returns in bounded time. A process that has detached
-        itself, that is, a session whose starter has ended, does not belong to the command and goes on.
+        itself (it has started a session of its own, and its parent has ended) does not belong to the command any more:
+        it goes on.
 
         Args:
             argv: The command and its arguments, at least one. They are passed on byte for byte, without a shell.

@@ -31,8 +31,8 @@ class ProcessTree:
     """The processes that belong to one command.
 
     A process belongs to the command if the process itself, its parent, or the leader of its group or session does.
-    The tree remembers each process by pid and start time, so it still recognises a process that became an orphan. It
-    cannot recognise a process that left the session and lost its parent before it was ever seen: that process has
+    The tree remembers each process by pid and start time, so it still recognises a process that becomes an orphan
+    later. A process that left the session and lost its parent before it was ever seen is not recognised: it has
     detached itself.
     """
 
@@ -43,7 +43,7 @@ class ProcessTree:
         self._has_running = False
 
     async def signal_all(self, *signals: signal.Signals) -> bool:
-        """Send each signal once to every living process; return whether there was any, so that the caller looks again.
+        """Send each signal once to every living process. Return True if there was any: the caller should look again.
 
         CONT and KILL go to children before their parents: Linux sends HUP to a stopped process group when the last
         parent that it has in its session ends.

@@ -1,9 +1,9 @@
 """The transport ``local``: runs commands on this machine, as children of this process.
 
 Each command leads its own session, so ending it also ends what it started. The exception is a process that has
-detached itself, that is, a session whose starter has ended (a daemon, a job runner). The transport uses no thread and
-no child watcher: it watches a child through its pidfd, or polls if the system has no pidfds. It does not change signal
-handlers, the environment or the working directory.
+detached itself: it has started a session of its own, and its parent has ended (a daemon, a job runner). The transport
+uses no thread and no child watcher: it watches a child through its pidfd, or polls if the system has no pidfds. It does
+not change signal handlers, the environment or the working directory.
 """
 
 import asyncio
@@ -337,7 +337,8 @@ class _Command:
 
     async def _end(self) -> None:
         tree = ProcessTree(self._process.pid)
-        # Stop all of them before TERM: else the first to end would let a waiting script go on to its next line.
+        # Stop every process before any gets TERM. Otherwise a script that waits for another process could go on to its
+        # next line when that process ends first.
         await tree.suspend()
         await tree.signal_all(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)

@@ -40,8 +40,9 @@ class SshTransport:
     A command has ended when its own process has ended. Processes that it left in the background go on, and their
     output is ignored. Ending a command (``run`` is cancelled, the sink or the iterator raises, the transport is left)
     sends TERM to its process group, its session, and its descendants with their groups and sessions. It waits at most
-    two seconds for the command itself, and sends KILL until no process is left. A process that has detached itself, a
-    session whose starter has ended, goes on. Without /proc or awk, only the process group is signalled.
+    two seconds for the command itself, and sends KILL until no process is left. A process that has detached itself (it
+    has started a session of its own, and its parent has ended) goes on. Without /proc or awk, only the process group is
+    signalled.
 
     Args:
         host: The login host, or an alias from ``ssh_config``.
