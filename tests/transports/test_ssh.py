@@ -276,7 +276,7 @@ def test_valid_hosts_are_accepted(host: str) -> None:
         ("me:Tr0ub4dor@h:99999", ()),
         ("me:(Tr0ub4dor@h", ()),
         ("me: Tr0ub4dor@h", ()),
-        ("me:Tr0ub4dorh", ()),
+        ("me:Tr0ub4dor@@h", ()),
         ("me:@Tr0ub4dor@-h", ()),
     ],
 )
