@@ -136,5 +136,5 @@ def test_a_red_check_is_readable_in_an_ascii_locale(tmp_path: Path) -> None:
         lines = done.stdout.decode("ascii").splitlines()
         assert done.returncode == 1, done
         assert any(line.startswith("expected: ") and "\\xe9\\u6f22\\U0001f642" in line for line in lines), lines
-        assert any(line.startswith("look at: ") for line in lines), lines
+        assert any(line.startswith("hint: ") for line in lines), lines
         assert lines[-1].endswith("is NOT CONFORMANT: fix IC-FIND-03"), lines

@@ -42,7 +42,7 @@ def test_they_stand_in_the_contract_s_order() -> None:
 def test_each_says_what_an_author_needs(each: Clause) -> None:
     """A sentence, what is done, what to look at, and a check that is a coroutine function of one argument."""
     assert each.title.endswith(".")
-    assert each.look_at
+    assert each.hint
     assert inspect.getdoc(each.check)
     assert inspect.iscoroutinefunction(each.check)
     assert len(inspect.signature(each.check).parameters) == 1

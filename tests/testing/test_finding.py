@@ -10,7 +10,7 @@ FOUND = Finding(State.FAILED, "a", "b")
 
 def _lines(calls: list[Call]) -> list[str]:
     text = red_text(CLAUSES["IC-KILL-10"], FOUND, calls=calls)
-    return [line.strip() for line in text.partition("the calls it made:\n")[2].partition("look at:")[0].splitlines()]
+    return [line.strip() for line in text.partition("the calls it made:\n")[2].partition("hint:")[0].splitlines()]
 
 
 def test_polls_in_a_row_take_one_line() -> None:

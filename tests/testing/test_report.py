@@ -455,7 +455,7 @@ def test_every_clause_is_listed_and_explained() -> None:
         text = explained(CLAUSES, clause.id.lower())
         assert clause.title in text
         assert f"({clause.level}" in text
-        assert clause.look_at in text
+        assert clause.hint in text
 
 
 @pytest.mark.parametrize(

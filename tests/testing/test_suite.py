@@ -122,7 +122,7 @@ def test_a_red_must_says_everything(run: Pytest) -> None:
         "expected: IC-SUBMIT-01 to be green",
         "observed: red as asked",
         "what the payload wrote",
-        "look at: the right place for IC-SUBMIT-01",
+        "hint: the right place for IC-SUBMIT-01",
     ):
         assert part in outcome.text, outcome
     assert re.search(r"\d\.\d{3} s  submit\(.*after \d\.\d{3} s", outcome.text)
@@ -315,7 +315,7 @@ def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -
 
     assert outcome.code == 1, outcome
     assert words in outcome.text
-    assert "look at: The sentence above: it says what kept the subject out; `intercede plugins --check`" in outcome.text
+    assert "hint: The sentence above: it says what kept the subject out; `intercede plugins --check`" in outcome.text
     assert "1 failed, 5 skipped" in outcome.text
     assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
 

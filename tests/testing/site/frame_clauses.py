@@ -28,7 +28,7 @@ def _clause(
         capability=capability,
         depends=depends,
         seconds=10,
-        look_at=f"the right place for {clause_id}",
+        hint=f"the right place for {clause_id}",
     )
 
 

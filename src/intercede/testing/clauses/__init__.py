@@ -2,7 +2,7 @@
 
 ::
 
-    @clause("IC-STATUS-02", title="None asked, none answered.", level=MUST, look_at="an early return for no handles")
+    @clause("IC-STATUS-02", title="None asked, none answered.", level=MUST, hint="an early return for no handles")
     async def check_nothing(context: Context) -> None:
         async with context.opened() as backend:
             answer = await context.status(backend, [])
@@ -40,7 +40,7 @@ def clause(
     capability: Capability | None = None,
     depends: Iterable[str] = (),
     alone: bool = False,
-    look_at: str = "",
+    hint: str = "",
     since: str = "1.0",
     seconds: float = 60,
     jobs: int = 4,
@@ -62,7 +62,7 @@ def clause(
             capability=capability,
             depends=tuple(depends),
             alone=alone,
-            look_at=look_at,
+            hint=hint,
             since=since,
             seconds=seconds,
             jobs=jobs,

@@ -44,7 +44,7 @@ class Clause:
     """While one of these is red, a red here says nothing of its own: BLOCKED."""
     alone: bool = False
     """Must have the process for itself, so that what leaks or blocks can be attributed."""
-    look_at: str = ""
+    hint: str = ""
     """Where an author looks first when it is red."""
     since: str = "1.0"
     """The version of the contract that brought it."""

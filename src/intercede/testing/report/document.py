@@ -135,7 +135,7 @@ def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) ->
         "counted": counted,
         "title": clause.title,
         "done": clause.done,
-        "look_at": clause.look_at,
+        "hint": clause.hint,
         "outcome": result.state.value,
         "seconds": round(result.seconds, 3),
         "runs": result.runs,

@@ -61,7 +61,7 @@ def _table(document: Data) -> Iterator[str]:
 
 def _red(clause: Data) -> Iterator[str]:
     yield f"### {clause['id']} ({clause['level']}): {_escaped(clause['title'])}\n"
-    for name in ("expected", "observed", "look_at", "again"):
+    for name in ("expected", "observed", "hint", "again"):
         text = str(clause[name])
         if text:
             yield f"{name.replace('_', ' ')}:\n"

@@ -31,7 +31,7 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
         f"{clause.title}\n",
         f"what is done: {clause.done or 'see the check'}",
-        f"look at: {clause.look_at}" if clause.look_at else "",
+        f"hint: {clause.hint}" if clause.hint else "",
         f"depends on: {', '.join(clause.depends)}" if clause.depends else "",
         "has the process for itself: what leaks or blocks is attributed" if clause.alone else "",
     ]

@@ -132,7 +132,7 @@ def red_text(
         f"the calls it made:\n{_calls(calls)}" if calls else "",
         outputs,
         left,
-        f"look at: {clause.look_at}" if clause.look_at else "",
+        f"hint: {clause.hint}" if clause.hint else "",
     ]
     return plain("\n".join(part for part in parts if part))
 

@@ -192,7 +192,7 @@ class Inspection:
             finding = Finding(
                 State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
             )
-            return self._red(replace(clause, look_at=self._at_the_gate), finding)
+            return self._red(replace(clause, hint=self._at_the_gate), finding)
         return self._blocked(clause, (self.results.get(each, Result(each)) for each in needs(clause, self.planned)))
 
     @property

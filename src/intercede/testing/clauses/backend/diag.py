@@ -66,7 +66,7 @@ async def _first(
     capability="diagnostics",
     depends=("IC-STATUS-10", "IC-SUBMIT-06", "IC-SHAPE-05"),
     seconds=240,
-    look_at=(
+    hint=(
         "Output that shows when the job has ended only: it is spooled on the node, or buffered on the way. A window of a "
         "line or a screen; a limit of some ten thousand bytes is fine. The array's output where the task's was asked."
     ),
@@ -108,7 +108,7 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
     capability="diagnostics",
     depends=("IC-DIAG-01", "IC-STATUS-06", "IC-OUTPUT-01"),
     seconds=240,
-    look_at=(
+    hint=(
         "A reading that empties what it reads: a pipe, a queue, a file that is moved away, an offset that is remembered. "
         "A signal to the job that makes it flush, or that ends it. A first answer that is kept and told again."
     ),
@@ -162,7 +162,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
     level=MUST,
     capability="diagnostics",
     depends=("IC-DIAG-01", "IC-STATUS-03", "IC-PURGE-01", "IC-PURGE-04"),
-    look_at=(
+    hint=(
         "One exception for the whole call where one job is missing. Handles that are dropped from the answer, or used as "
         "a path before they were matched against a pattern. None asked means none answered."
     ),
@@ -203,7 +203,7 @@ async def _unraised(context: Context, backend: JobBackend, handles: Sequence[Job
     capability="diagnostics",
     depends=("IC-DIAG-01",),
     seconds=240,
-    look_at=(
+    hint=(
         "A look at stdout only. Why a job hangs stands on stderr, mostly. Where the resource keeps both apart, tell one "
         "behind the other."
     ),

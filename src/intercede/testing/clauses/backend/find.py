@@ -85,7 +85,7 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
     level=MUST,
     capability="find",
     depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-HANDLE-01", "IC-HANDLE-04"),
-    look_at=(
+    hint=(
         "A map from tag to one submission: several may share a tag. A tag that is written to the first copy only, or "
         "looked for among unfinished jobs only. An id that is listed for the array and again for each task."
     ),
@@ -110,7 +110,7 @@ async def check_every_job(context: Context) -> None:
     level=MUST,
     capability="find",
     depends=("IC-FIND-01", "IC-HANDLE-03", "IC-LIFE-08"),
-    look_at=(
+    hint=(
         "Tags that are remembered on the instance, on the class or in a file of this process. They belong on the "
         "resource, with the job: whoever looks for jobs after a crash has nothing but the tag."
     ),
@@ -161,7 +161,7 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
     capability="find",
     depends=("IC-FIND-01",),
     jobs=18,
-    look_at=(
+    hint=(
         "Too many: a tag that is given to fnmatch, glob, re, LIKE, grep or a scheduler's filter; compare it by ==, or escape "
         "it. Too few: a tag that is part of a command line, a file's name or a job's name, where blanks, case, length or "
         "letters beyond ASCII get lost; write it as hexadecimal or as a hash, and compare the whole of it."
@@ -201,7 +201,7 @@ def _told_of(times: int, others: Sequence[str]) -> str:
     level=MUST,
     capability="find",
     depends=("IC-FIND-01", "IC-PURGE-01", "IC-PURGE-04", "IC-LIFE-08"),
-    look_at=(
+    hint=(
         "An index of tags that purging does not update; one that it removes with the first copy. What find returns is "
         "asked for and fetched by its caller."
     ),
@@ -231,7 +231,7 @@ async def check_purged_jobs(context: Context) -> None:
     depends=("IC-FIND-01", "IC-LIFE-09"),
     jobs=5,
     seconds=180,
-    look_at=(
+    hint=(
         "A tag that is written down when submit has ended: write it before anything starts, or hand it over with the job. "
         "A submit that goes on in a thread or on the resource after it was cancelled: find must wait for it, or prevent "
         "it. Whoever finds too few submits them again, and they run twice. If there are too many: a list of what is being "

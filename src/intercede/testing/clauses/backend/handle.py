@@ -17,7 +17,7 @@ _LONGEST = 512
     title="A handle that went through JSON is equal, hashes the same, and names the same job.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "A subclass of JobHandle with more fields, an identity of its own or a reference to a live object. A dictionary "
         "that is keyed by id(handle). Both strings of a handle must say everything."
     ),
@@ -39,7 +39,7 @@ async def check_round_trip(context: Context) -> None:
     title="Another instance can drive a job by its handle.",
     level=MUST,
     depends=("IC-STATUS-06",),
-    look_at=(
+    hint=(
         "What submit remembers on the instance instead of on the resource: a dictionary of processes, a map from job to "
         "native id. A resource name that each instance makes up anew."
     ),
@@ -62,7 +62,7 @@ async def check_another_instance(context: Context) -> None:
     title="Another process can drive a job by its handle.",
     level=MUST,
     depends=("IC-HANDLE-02", "IC-HANDLE-01", "IC-LIFE-02"),
-    look_at=(
+    hint=(
         "State in a module or on a class: it is shared by all instances of one process, and gone with it. Jobs that die "
         "with the process that started them. A resource name made of a pid or a random number."
     ),
@@ -83,7 +83,7 @@ async def check_another_process(context: Context) -> None:
     title="A handle holds at most 512 characters.",
     level=MUST,
     depends=("IC-SUBMIT-01",),
-    look_at=(
+    hint=(
         "What is packed into `job`: the specification, a path, the whole answer of a server. Keep that on the resource "
         "and hand out its id. JobHandle refuses more, unless its validation is bypassed."
     ),
@@ -104,7 +104,7 @@ async def check_length(context: Context) -> None:
     title="Every instance and process calls the resource the same.",
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-HANDLE-01", "IC-LIFE-02"),
-    look_at=(
+    hint=(
         "A resource name that holds a pid, a random word, a time, or the working directory: make it "
         "of what the configuration says about the resource, and of nothing else. Callers compare handles across runs."
     ),

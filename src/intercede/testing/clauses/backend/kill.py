@@ -36,7 +36,7 @@ _PATIENCE = 60.0
     level=MUST,
     capability="kill",
     depends=("IC-STATUS-06", "IC-STATUS-10", "IC-SHAPE-01"),
-    look_at=(
+    hint=(
         "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
         "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
     ),
@@ -59,7 +59,7 @@ async def check_running_job(context: Context) -> None:
     capability="kill",
     depends=("IC-STATUS-06", "IC-KILL-01", "IC-SUBMIT-03"),
     seconds=120,
-    look_at=(
+    hint=(
         "A kill that looks for a process or a native id that is not there yet, and says ok all the same. Leave a note "
         "that the job finds when it starts, or hold the kill until it can be carried out."
     ),
@@ -86,7 +86,7 @@ async def check_early_kill(context: Context) -> None:
     level=MUST,
     capability="kill",
     depends=("IC-KILL-01", "IC-STATUS-08"),
-    look_at=(
+    hint=(
         "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
         "KILLED: what ended by itself stays as it ended."
     ),
@@ -111,7 +111,7 @@ async def check_finished_job(context: Context) -> None:
     level=MUST,
     capability="kill",
     depends=("IC-KILL-02", "IC-KILL-06", "IC-PURGE-01", "IC-PURGE-04", "IC-SUBMIT-02", "IC-SHAPE-05"),
-    look_at=(
+    hint=(
         "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
         "of each, and match foreign handles against a pattern before anything is asked."
     ),
@@ -146,7 +146,7 @@ async def check_unknown_jobs(context: Context) -> None:
     level=MUST,
     capability="kill",
     depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-03", "IC-STATUS-08", "IC-LIFE-10"),
-    look_at=(
+    hint=(
         "The second kill finds no process, or a job that is already being cancelled, and tells so as an error. Whoever "
         "lost the first answer asks again."
     ),
@@ -172,7 +172,7 @@ async def check_killing_twice(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-02", "IC-STATUS-09", "IC-STATUS-11"),
     seconds=180,
-    look_at=(
+    hint=(
         "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "
         "all copies. An index that is off by one."
     ),
@@ -204,7 +204,7 @@ async def check_other_copies(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-01",),
     seconds=90,
-    look_at=(
+    hint=(
         "A signal to the payload's own process only. Start it as the leader of a process group or session, or in a "
         "cgroup, and kill that."
     ),
@@ -233,7 +233,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     level=MUST,
     capability="kill",
     depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-06", "IC-SUBMIT-02"),
-    look_at=(
+    hint=(
         "A command that takes no ids for all of the user's jobs, as `condor_rm -all` or a filter that is left empty: "
         "return before it. Duplicates collapse: use `dict.fromkeys` on the handles."
     ),
@@ -263,7 +263,7 @@ async def check_kill_keys(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-06", "IC-SUBMIT-06"),
     seconds=90,
-    look_at=(
+    hint=(
         "An exit code that counts for more than the kill: programs that save their state catch TERM and exit with 0. Note "
         "that a kill was asked for before the job ended, or ask the resource why it ended. The code may stand beside KILLED."
     ),
@@ -316,7 +316,7 @@ async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[Jo
     capability="kill",
     depends=("IC-KILL-07",),
     seconds=90,
-    look_at=(
+    hint=(
         "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
         "session. Kill a cgroup, or look for descendants by parent, group and session, again and again until none is left."
     ),
@@ -333,7 +333,7 @@ async def check_leavers(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-01", "IC-KILL-06"),
     seconds=150,
-    look_at=(
+    hint=(
         "TERM, and nothing after it: a program may ignore it, and goes on to its end, as DONE. After a grace send KILL, from "
         "where it also happens when this process has gone; or use the command of the resource that does so by itself."
     ),
@@ -358,7 +358,7 @@ async def check_deaf_job(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-11",),
     seconds=150,
-    look_at=(
+    hint=(
         "KILLED told because a kill was asked for, or because the resource does not list the job any more, while its process "
         "lives: whoever waited for the end starts the next job beside it. Tell KILLED when nothing of it is left; until then "
         "it is RUNNING."

@@ -30,7 +30,7 @@ _CANCELLED = 10.0
     "IC-LIFE-01",
     title="Constructing connects nowhere, starts no process or thread, and writes no file.",
     level=MUST,
-    look_at=(
+    hint=(
         "The constructor: a client that connects, a working directory that is made, a pool or a probing command that is "
         "started there. Move it to __aenter__, or to the first verb that needs it. Objects are made to be looked at, "
         "listed and thrown away."
@@ -47,7 +47,7 @@ async def check_construction(context: Context) -> None:
     title="Entering works, and returns the object itself.",
     level=MUST,
     depends=("IC-SHAPE-01",),
-    look_at=(
+    hint=(
         "What entering raised, if it did: nothing else can be seen before it works. Beneath a transport: argv must arrive "
         "as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and stdout be streamed as they "
         "are. Else `return self` at the end of __aenter__: without it, `async with ... as backend` gives None. A connection "
@@ -66,7 +66,7 @@ async def check_entering(context: Context) -> None:
     title="Leaving twice is fine.",
     level=MUST,
     depends=("IC-LIFE-02",),
-    look_at=(
+    hint=(
         "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and "
         "error paths leave objects that are already closed."
     ),
@@ -86,7 +86,7 @@ async def check_leaving_twice(context: Context) -> None:
     title="A verb before entering raises NotOpenError, also with an empty list.",
     level=MUST,
     depends=("IC-SHAPE-02",),
-    look_at=(
+    hint=(
         "An early `return {}` for an empty list that comes before the question whether the object is open. An "
         "AttributeError or a TypeError from the connection that is not there yet. Ask first, in every verb."
     ),
@@ -101,7 +101,7 @@ async def check_before_entering(context: Context) -> None:
     title="A verb after leaving raises NotOpenError, also with an empty list.",
     level=MUST,
     depends=("IC-SHAPE-02",),
-    look_at=(
+    hint=(
         "Leaving must be remembered: a flag or a connection set to None in __aexit__. A verb that opens what it needs "
         "by itself hides that nobody will close it."
     ),
@@ -118,7 +118,7 @@ async def check_after_leaving(context: Context) -> None:
     title="An exception in the body passes through, and everything is closed.",
     level=MUST,
     depends=("IC-LIFE-05",),
-    look_at=(
+    hint=(
         "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only "
         "where there was no exception."
     ),
@@ -144,7 +144,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     level=MUST,
     alone=True,
     depends=("IC-SUBMIT-01", "IC-STATUS-01"),
-    look_at=(
+    hint=(
         "What entering or a verb started and __aexit__ does not end: background tasks that are not cancelled and "
         "awaited, executors without shutdown(), pipes and files that are not closed, processes that nobody waits for. "
         "What counts is the growth from one cycle to the next, so caches and pools of a fixed size are fine."
@@ -170,7 +170,7 @@ async def check_nothing_is_left(context: Context) -> None:
     title="Two instances do not disturb each other.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "State on the class or the module that should be on the instance: a shared connection that the first one to "
         "leave closes, a mutable default, a lock file. Cleaning up at leaving that takes the other's jobs along."
     ),
@@ -210,7 +210,7 @@ async def check_two_instances(context: Context) -> None:
         "IC-DIAG-03",
     ),
     seconds=120,
-    look_at=(
+    hint=(
         "A lock, or a connection in the middle of an answer, that the cancelled call leaves behind for the next: give it "
         "back in a `finally`, or hold it by `async with`. `except BaseException` or `except CancelledError` that goes on as "
         "if nothing had been. Waiting, in a finally, for something that never comes."
@@ -279,7 +279,7 @@ async def _expect_usable(
     title="Verbs may run concurrently.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-KILL-03"),
-    look_at=(
+    hint=(
         "One connection, file or buffer that two calls use at once: guard it with a lock that waits, or give each call "
         "its own. An instance that refuses a second call as busy."
     ),
@@ -308,7 +308,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     level=SHOULD,
     alone=True,
     depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
-    look_at=(
+    hint=(
         "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing large "
         "files. Put them into asyncio.to_thread. Everything else in the process stands still meanwhile."
     ),
@@ -337,7 +337,7 @@ async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequ
     title="After leaving, the process is as before: working directory, umask, signal handlers, environment.",
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
-    look_at=(
+    hint=(
         "os.chdir, os.umask, signal.signal and os.environ belong to the whole process. Give a child its own through "
         "`cwd=`, `env=` and `umask=` of subprocess, and files their mode when they are opened."
     ),

@@ -31,7 +31,7 @@ def _all(counts: JobCounts) -> int:
     capability="load",
     depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-SUBMIT-03", "IC-LIFE-08"),
     seconds=180,
-    look_at=(
+    hint=(
         "Counting what this instance submitted, instead of what the resource holds of this user's jobs. A job that is "
         "accepted and not listed yet, or in a state that the count forgets: held, configuring, staging, suspended."
     ),
@@ -62,7 +62,7 @@ def _words(counts: JobCounts) -> str:
     capability="load",
     depends=("IC-LOAD-01", "IC-STATUS-10"),
     seconds=180,
-    look_at=(
+    hint=(
         "counts and status must map the resource's words to states in the same way: let one function serve both. Two "
         "numbers that were swapped. A held job is queued; a suspended, completing or staging one is running."
     ),
@@ -105,7 +105,7 @@ async def _differing(context: Context, backend: JobBackend, handles: Sequence[Jo
     capability="load",
     depends=("IC-LOAD-01",),
     seconds=180,
-    look_at=(
+    hint=(
         "Counting every job that there is a record of, until it is purged. A number that is kept on the instance and "
         "only ever raised. Whoever submits by these counts would stop, and never go on."
     ),

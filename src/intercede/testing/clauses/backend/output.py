@@ -92,7 +92,7 @@ def _difference(came: bytes, wanted: bytes) -> str:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
-    look_at=(
+    hint=(
         "Text mode, an encoding or universal newlines on the way. A tail where the whole should be. A wrapper's or a "
         "login shell's own chatter, and stderr, in the same stream."
     ),
@@ -111,7 +111,7 @@ async def check_stdout(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
-    look_at=(
+    hint=(
         "stderr that is joined with stdout, or that a shell adds its own messages to, like `Killed`: redirect the "
         "payload's own descriptors, not those of what runs it."
     ),
@@ -130,7 +130,7 @@ async def check_stderr(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-STATUS-05", "IC-OUTPUT-16"),
-    look_at=(
+    hint=(
         "`*`, `?` and `[]` do not cross `/`, `**` does; a leading dot is matched only where it is spelt out; what matches "
         "a directory takes all below it. fnmatch crosses `/`, and pathlib's `*` matches a leading dot."
     ),
@@ -153,7 +153,7 @@ async def check_patterns(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-07", "IC-SUBMIT-09", "IC-SUBMIT-10"),
-    look_at=(
+    hint=(
         "Everything in the working directory but what the backend put there: keep a list of that, or keep its own files "
         "elsewhere. Without include_unlisted only members come."
     ),
@@ -190,7 +190,7 @@ async def check_unlisted(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "One exception for the whole call where one job is missing. Handles that are dropped from the answer. An empty "
         "list must be answered with nothing."
     ),
@@ -234,7 +234,7 @@ def _paths(output: JobOutput) -> list[Path]:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05", "IC-SUBMIT-02"),
-    look_at=(
+    hint=(
         "Paths into a cache or into the resource's own directory, which nobody may touch. Files of several jobs side by "
         "side in dest: the second overwrites the first. Name each job's directory after its handle."
     ),
@@ -273,7 +273,7 @@ def _tree(directory: Path) -> dict[str, bytes | None]:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
-    look_at=(
+    hint=(
         "Moving instead of copying: the first fetch takes everything away. A directory that exists already and makes the "
         "second one fail, or land inside the first. Build aside, then replace."
     ),
@@ -300,7 +300,7 @@ async def check_fetching_again(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06",),
-    look_at=(
+    hint=(
         "Emptying or replacing dest itself. Directories of other jobs that were fetched before. Left-over temporary "
         "names: what is built aside must be gone at the end."
     ),
@@ -334,7 +334,7 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04", "IC-SUBMIT-06"),
-    look_at=(
+    hint=(
         "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: put "
         "`--` or `./` before them. A name that is skipped in silence: where it cannot come, the output is not ok."
     ),
@@ -370,7 +370,7 @@ async def check_hostile_names(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
-    look_at=(
+    hint=(
         "`tar -h`, `cp -L`, shutil.copytree and `find -L` follow links: a payload that links to another user's file, or "
         "to /, gets it fetched. tarfile's extractall makes links under dest that the next member is written through. "
         "Take regular files only."
@@ -401,7 +401,7 @@ async def check_links(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06",),
-    look_at=(
+    hint=(
         "Opening a fifo waits for its other end for ever; reading a device never ends. Ask what an entry is before "
         "opening it, and let tar take regular files only."
     ),
@@ -426,7 +426,7 @@ async def check_special_files(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
-    look_at=(
+    hint=(
         "tar and scp end with an error where one of their operands is missing, and may bring nothing. Match the patterns "
         "against what is there; what matched nothing is told by its pattern, and the output is still ok."
     ),
@@ -449,7 +449,7 @@ async def check_missing(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05", "IC-STATUS-06"),
-    look_at=(
+    hint=(
         "A fetch that asks for DONE where it should ask for an ended job, or staging out that a failing payload skips. "
         "It is the failed job's output that people want to see."
     ),
@@ -470,7 +470,7 @@ async def check_failed_output(context: Context) -> None:
     capability="output",
     depends=("IC-OUTPUT-13", "IC-KILL-01"),
     seconds=120,
-    look_at=(
+    hint=(
         "Staging out that is skipped for killed jobs; buffers that are lost with the process that held them. What was "
         "written before the end is what tells why somebody had to kill it."
     ),
@@ -501,7 +501,7 @@ async def check_killed_output(context: Context) -> None:
     capability="output",
     depends=("IC-OUTPUT-13", "IC-SUBMIT-03", "IC-STATUS-08"),
     seconds=120,
-    look_at=(
+    hint=(
         "A fetch that takes whatever is there and says ok: its caller believes that this was all. One that moves files "
         "away from under a running job."
     ),
@@ -534,7 +534,7 @@ async def check_unfinished(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
-    look_at=(
+    hint=(
         "Listings that do not descend. Empty files that are taken for missing ones. Text mode: CR LF, NUL and bytes that "
         "are no UTF-8 must arrive as they are."
     ),
@@ -556,7 +556,7 @@ async def check_kinds_of_files(context: Context) -> None:
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-07",),
-    look_at=(
+    hint=(
         "Files that are copied over those of the former fetch, or left out if they are there already. Build the new directory "
         "aside; then rename the old one away, and the new one into its place."
     ),

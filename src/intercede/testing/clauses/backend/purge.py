@@ -28,7 +28,7 @@ from intercede.testing.run.context import CheckFailed, Context, shown
     level=MUST,
     capability="purge",
     depends=("IC-STATUS-03", "IC-STATUS-05", "IC-LIFE-08", "IC-OUTPUT-05", "IC-SHAPE-05"),
-    look_at=(
+    hint=(
         "What remains after purging: a record in a cache or on the instance, accounting that still knows the job. Nothing "
         "may bring it back, in this process or in another."
     ),
@@ -57,7 +57,7 @@ async def check_purged(context: Context) -> None:
     capability="purge",
     depends=("IC-PURGE-01", "IC-STATUS-06", "IC-STATUS-10"),
     seconds=120,
-    look_at=(
+    hint=(
         "Removing a directory from under a job that still writes there. Purging is no way to kill: answer "
         "OpOutcome(ok=False, reason='running') for what is QUEUED, HELD or RUNNING, and do nothing."
     ),
@@ -91,7 +91,7 @@ async def check_unfinished_job(context: Context) -> None:
     level=MUST,
     capability="purge",
     depends=("IC-PURGE-01",),
-    look_at=(
+    hint=(
         "The second purge finds nothing, and tells so as an error. It promises that nothing of the job is left, which is "
         "so: a job unknown of this resource is ok."
     ),
@@ -113,7 +113,7 @@ async def check_purging_twice(context: Context) -> None:
     capability="purge",
     depends=("IC-PURGE-01", "IC-SUBMIT-02", "IC-STATUS-08"),
     jobs=11,
-    look_at=(
+    hint=(
         "A directory or a record that all copies share: remove it with the last of them only. A name that is the "
         "beginning of another, as 1 is of 10."
     ),
@@ -139,7 +139,7 @@ async def check_other_copies(context: Context) -> None:
     level=MUST,
     capability="purge",
     depends=("IC-PURGE-01", "IC-STATUS-03", "IC-STATUS-08"),
-    look_at=(
+    hint=(
         "`ok` for whatever is not there: a job of another resource may well be there. One exception for the whole call. "
         "A handle that is used as a path before it was matched against a pattern. None asked means none purged."
     ),

@@ -20,7 +20,7 @@ _SECONDS = 3.0
     "IC-SHAPE-01",
     title="The verbs of every claimed capability are there, as methods.",
     level=MUST,
-    look_at=(
+    hint=(
         "A verb that is absent, or a flag or a string where a method should be. A capability that you do not have is "
         "left out, or set to None; anything else under its verb's name claims it."
     ),
@@ -38,7 +38,7 @@ async def check_verbs_are_there(context: Context) -> None:
     title="Every claimed verb is async: what calling it returns can be awaited.",
     level=MUST,
     depends=("IC-SHAPE-03",),
-    look_at=(
+    hint=(
         "A verb written with `def` that answers at once instead of `async def`. A decorator that calls the coroutine "
         "function and returns its result. Blocking work belongs into a thread, inside of an async verb."
     ),
@@ -60,7 +60,7 @@ async def check_verbs_are_async(context: Context) -> None:
     title="Every claimed verb takes the contract's parameters, by position and by keyword.",
     level=MUST,
     depends=("IC-LIFE-02", "IC-SHAPE-04"),
-    look_at=(
+    hint=(
         "The names of the parameters: submit(spec, copies=1), status(handles), fetch_output(handles, dest), "
         "kill(handles), purge(handles), counts(), find(tag), diagnostics(handles). More are fine where they have "
         "defaults; a `/` or a `*` among the contract's own is not."
@@ -95,7 +95,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
     title="No capability is half there: what is claimed is the same for every instance, before and after entering.",
     level=MUST,
     depends=("IC-LIFE-02",),
-    look_at=(
+    hint=(
         "A verb that appears only through __getattr__: claims are read statically, so it is invisible to whoever asks. "
         "A verb that entering adds or sets to None. Claim it on the class, or not at all."
     ),
@@ -126,7 +126,7 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
     title="A claimed verb is no stub: it does not raise NotImplementedError.",
     level=MUST,
     depends=("IC-SUBMIT-01",),
-    look_at=(
+    hint=(
         "A verb kept for later, or inherited from a base class that only raises. Leave it out, or set it to None: the "
         "capability is then not claimed, and everything else can still be conformant."
     ),

@@ -52,7 +52,7 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
     title="The answer's keys are exactly the handles that were asked.",
     level=MUST,
     depends=("IC-SUBMIT-01",),
-    look_at=(
+    hint=(
         "Handing out everything that the resource listed instead of what was asked. Leaving out what it did not list. "
         "Keys that are native ids or strings instead of the handles themselves."
     ),
@@ -72,7 +72,7 @@ async def check_keys(context: Context) -> None:
     title="None asked, none answered.",
     level=MUST,
     depends=("IC-STATUS-01",),
-    look_at=(
+    hint=(
         "A query that lists all jobs where it is given no ids, as squeue and condor_q do. A command line that ends in an "
         "error without operands."
     ),
@@ -91,7 +91,7 @@ async def check_none_asked(context: Context) -> None:
     title="Unknown, purged and foreign handles come back UNKNOWN: never dropped, never raising.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-STATUS-11", "IC-SUBMIT-02", "IC-SHAPE-05"),
-    look_at=(
+    hint=(
         "What the resource does not know must be filled in after asking it. A handle of another resource, or one that "
         "does not look like those that you give out, is UNKNOWN(foreign) before anything is asked: match `job` against "
         "a pattern first. One bad handle must not spoil the others."
@@ -127,7 +127,7 @@ async def check_unknown_handles(context: Context) -> None:
     title="Duplicates collapse.",
     level=MUST,
     depends=("IC-STATUS-01", "IC-HANDLE-01", "IC-SUBMIT-02"),
-    look_at=(
+    hint=(
         "Zipping handles with the lines of an answer: the resource may tell each job once only. Use `dict.fromkeys` on "
         "the handles before asking."
     ),
@@ -157,7 +157,7 @@ async def check_duplicates(context: Context) -> None:
     title="Exit code 0 is DONE, with exit_code 0.",
     level=MUST,
     depends=("IC-STATUS-01",),
-    look_at=(
+    hint=(
         "Which state the end of a job is mapped to, and whether its exit code is read at all: many resources tell it in "
         "another query than the state. Absence is never success, and 0 is not None."
     ),
@@ -187,7 +187,7 @@ async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[s
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-02"),
     jobs=7,
-    look_at=(
+    hint=(
         "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
         "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
         "A code above 128 is a signal only where one was sent. If the code told is that of an earlier job: an end remembered "
@@ -211,7 +211,7 @@ async def check_failures(context: Context) -> None:
     title="Death by signal is FAILED, with the signal.",
     level=MUST,
     depends=("IC-STATUS-06",),
-    look_at=(
+    hint=(
         "A shell tells death by signal n as 128 + n, subprocess as -n, waitpid in the lower bits, a wrapper that ends by "
         "itself as 0. Nobody asked for this end, so it is FAILED, not KILLED."
     ),
@@ -237,7 +237,7 @@ async def check_signals(context: Context) -> None:
     title="A final state does not change.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-HANDLE-02"),
-    look_at=(
+    hint=(
         "A resource that forgets ended jobs after a while, or at the first time of asking: write the verdict down where "
         "every process finds it. An exit code that comes from another source the second time."
     ),
@@ -305,7 +305,7 @@ async def _watch(
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08"),
     seconds=180,
-    look_at=(
+    hint=(
         "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
         "source while another still says running. Tell a final state only on evidence that cannot be taken back."
     ),
@@ -324,7 +324,7 @@ async def check_nothing_follows(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-03"),
     seconds=120,
-    look_at=(
+    hint=(
         "How the resource's own words are mapped to states. A status that knows submitted and ended only. An answer from "
         "a cache that is older than the question."
     ),
@@ -350,7 +350,7 @@ async def check_running(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-OUTPUT-01"),
     jobs=5,
-    look_at=(
+    hint=(
         "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
         "the handles by position: the resource may sort them. An index of copies that is off by one."
     ),
@@ -402,7 +402,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-SUBMIT-03"),
     seconds=120,
-    look_at=(
+    hint=(
         "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
         "first to ask gets the answer, the second nothing."
     ),
@@ -440,7 +440,7 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
     title="What cannot start ends FAILED.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-SUBMIT-10"),
-    look_at=(
+    hint=(
         "A launch that fails after the resource accepted the job, and leaves no exit code: it must not stay QUEUED for "
         "ever, and not be DONE. A program that is not on PATH is 127 from a shell."
     ),
@@ -466,7 +466,7 @@ async def check_cannot_start(context: Context) -> None:
     title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
     level=SHOULD,
     depends=("IC-STATUS-05", "IC-STATUS-07", "IC-STATUS-09", "IC-SUBMIT-06"),
-    look_at=(
+    hint=(
         "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
         "accounting only. A job that handles the signal and exits with a code had its time all the same. Ignoring the "
         "request is fine; ending the job without saying why is not."
@@ -501,7 +501,7 @@ async def check_wall_time(context: Context) -> None:
     level=SHOULD,
     depends=("IC-STATUS-09", "IC-STATUS-10"),
     seconds=180,
-    look_at=(
+    hint=(
         "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues requeue, "
         "so this is no MUST; but a job that starts once should be seen to start once."
     ),
@@ -519,7 +519,7 @@ async def check_forward(context: Context) -> None:
     title="A handle of another resource is told as foreign.",
     level=MUST,
     depends=("IC-STATUS-03",),
-    look_at=(
+    hint=(
         "Compare `handle.resource` with your own before anything is asked, and tell UNKNOWN with the reason `foreign`. "
         "`lost` would say that a job of yours is gone, and have its caller submit it again."
     ),
@@ -540,7 +540,7 @@ async def check_foreign_is_told(context: Context) -> None:
     title="A job that signals its own process group, and goes on, ends by its exit code.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-SUBMIT-06"),
-    look_at=(
+    hint=(
         "A wrapper in the payload's process group that dies of the signal, and takes the exit code with it; or one that "
         "takes the signal for a kill. Scripts end their children by `kill 0`. Catch what can be caught, and ask the resource."
     ),
@@ -564,7 +564,7 @@ async def check_own_signal(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05", "IC-STATUS-09", "IC-SUBMIT-04"),
     seconds=150,
-    look_at=(
+    hint=(
         "FAILED (timeout) told because the time has passed, or because TERM was sent, while the process lives: it may ignore "
         "the signal, and goes on beside whatever is started in its place. Send KILL after a grace, and tell the end when it "
         "has ended; until then the job is RUNNING."
@@ -595,7 +595,7 @@ async def _expect_over(context: Context, script: str, seconds: int, expected: st
     level=SHOULD,
     depends=("IC-STATUS-18",),
     seconds=150,
-    look_at=(
+    hint=(
         "A limit that ends one process or one process group: `timeout` makes a group of its own, so do shells with job "
         "control, and setsid makes a session. Do what a kill does: end a cgroup, or look for descendants by parent, group "
         "and session, again and again until none is left."

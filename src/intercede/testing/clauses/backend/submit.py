@@ -50,7 +50,7 @@ _LOOKS, _SUBMISSIONS = 3, 4
     title="Submitting N copies answers for copy 0 to N - 1, each with a handle or a failure.",
     level=MUST,
     depends=("IC-SHAPE-02",),
-    look_at=(
+    hint=(
         "The keys of Submission.handles and .failures: copy indices from 0, whatever the resource counts from. A copy "
         "that the resource refused belongs into `failures`, it must not be left out. Where submitting raises, beneath a "
         "transport: argv must arrive as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and "
@@ -76,7 +76,7 @@ async def check_indices(context: Context) -> None:
     level=MUST,
     depends=("IC-SUBMIT-01",),
     jobs=6,
-    look_at=(
+    hint=(
         "What `job` is made of: the copy's index alone, a counter that starts again, a time in seconds, the pid of a "
         "process that ended. Take the resource's own id, or a random one."
     ),
@@ -101,7 +101,7 @@ async def check_unique(context: Context) -> None:
     level=MUST,
     depends=("IC-SUBMIT-01",),
     seconds=120,
-    look_at=(
+    hint=(
         "A submit that awaits the process or polls until the job has started or ended. Whoever submits ten thousand "
         "jobs wants their handles now, and asks for their states later."
     ),
@@ -126,7 +126,7 @@ async def check_submit_does_not_wait(context: Context) -> None:
     title="Arguments arrive byte for byte.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "Every shell, template or description language on the way: each needs its own quoting. Single quotes protect "
         "everything in sh but the single quote itself. `$(...)` eats trailing newlines; `echo` reads backslashes and "
         "`-n`; joining with blanks loses the empty argument."
@@ -157,7 +157,7 @@ def _awkward(what: str, code: int) -> str:
     title="Environment values arrive byte for byte.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "The same as for arguments: quoting for each language on the way. `env` output and `export -p` files are lines, "
         "and a value may hold a newline. Lists separated by commas or semicolons break at a value that holds one."
     ),
@@ -185,7 +185,7 @@ _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in 
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-11", "IC-SUBMIT-02"),
     jobs=12,
-    look_at=(
+    hint=(
         "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
         "start at 1. The order in which the two environments are applied: the copy's come last. If each copy got its own, "
         "status looks at another copy than the handle names."
@@ -222,7 +222,7 @@ def _why_so(code: int | None) -> str:
     title="Secrets arrive in their copy's working directory with the exact bytes and mode 0600, and in no other copy.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-06"),
-    look_at=(
+    hint=(
         "Binary content on the way: NUL, bytes that are no UTF-8, a trailing newline. The mode, which a umask, tar or a "
         "copy may widen: create the file with 0600. Secrets that are staged with what all copies share."
     ),
@@ -266,7 +266,7 @@ async def check_secrets(context: Context) -> None:
     level=MUST,
     alone=True,
     depends=("IC-SUBMIT-07", "IC-SUBMIT-14"),
-    look_at=(
+    hint=(
         "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of any process: every "
         "user of a machine can read its argument lists. `get_secret_value()` belongs where the bytes are written, and "
         "into no message, log call or repr."
@@ -319,7 +319,7 @@ async def _error(context: Context, backend: JobBackend, fields: dict[str, object
     title="Inputs arrive under their names, in sub-directories too, byte for byte, empty and large.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "Text mode or an encoding on the way. Names that are flattened to their last part. Empty files that are taken "
         "for missing ones. A buffer's size at which large files end."
     ),
@@ -367,7 +367,7 @@ def _file(context: Context, content: bytes, mode: int = 0o644) -> Path:
     title="A local executable of mode 0644 runs, with its shebang, or by sh where it has none.",
     level=MUST,
     depends=("IC-STATUS-06",),
-    look_at=(
+    hint=(
         "The mode of the staged file: set it, whatever it was here. A string with a slash is a local file as a Path is. "
         "What runs a file without a shebang must fall back to sh; what runs one that has a shebang must not bypass it."
     ),
@@ -392,7 +392,7 @@ async def check_executables(context: Context) -> None:
     title="The caller's files may be deleted once submit has returned.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-10"),
-    look_at=(
+    hint=(
         "Staging that goes on after submit returned, a link or a mount in place of a copy, a path that the job opens "
         "when it starts. Read everything before returning."
     ),
@@ -419,7 +419,7 @@ async def check_files_may_go(context: Context) -> None:
     title="Each copy has a working directory of its own.",
     level=MUST,
     depends=("IC-SUBMIT-06",),
-    look_at=(
+    hint=(
         "Copies that run where the submission's files lie. Make a directory for each, and put what all share there by "
         "link or copy."
     ),
@@ -445,7 +445,7 @@ async def check_working_directories(context: Context) -> None:
     title="What the backend cannot do is refused with UnsupportedSpecError, or never DONE, and nothing is started.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SHAPE-04", "IC-FIND-01"),
-    look_at=(
+    hint=(
         "Fields of the specification that are read nowhere: container, queue, the destination of an output, the URL of an "
         "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
         "out weeks later."
@@ -492,7 +492,7 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     title="Fewer than one copy, an empty sequence and a missing local file raise InvalidSpecError.",
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-SHAPE-04", "IC-FIND-01"),
-    look_at=(
+    hint=(
         "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
         "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
     ),
@@ -527,7 +527,7 @@ async def check_invalid(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-11", "IC-LIFE-10"),
     jobs=10,
-    look_at=(
+    hint=(
         "State on the instance that a submit writes and reads again after an await: a current directory, a last id, a "
         "temporary file of a fixed name. Keep it in local variables."
     ),
@@ -553,7 +553,7 @@ async def check_concurrent_submissions(context: Context) -> None:
     title="A payload's stdin is empty.",
     level=MUST,
     depends=("IC-STATUS-05",),
-    look_at=(
+    hint=(
         "A stdin that is inherited from what starts the payload: a script that is fed to a shell loses its next lines to "
         "a payload that reads, and a terminal or a socket never ends. Redirect it from /dev/null."
     ),
@@ -577,7 +577,7 @@ async def check_stdin(context: Context) -> None:
     capability="output",
     depends=("IC-SUBMIT-05", "IC-OUTPUT-03", "IC-HANDLE-05"),
     seconds=90,
-    look_at=(
+    hint=(
         "The environment that submitting hands on, or that the resource's own commands read: inside of a job it holds what "
         "the resource set for that one. With an `SLURM_MEM_PER_CPU` of another job srun fails; with another's number a copy "
         "takes itself for that. Take away what the resource sets for a job before anything is submitted, and set anew what "

@@ -25,7 +25,7 @@ _NEEDS_RECORDINGS = ("IC-SCHEDULER-09",)
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
-    look_at=(
+    hint=(
         "A method that opens a file, looks at os.environ, the clock or the host, or starts a command: what is to be known "
         "there, a fragment asks there, in sh. Text made by looping over a set comes in another order in each process: sort "
         "it. State that one call leaves for the next. Files beside the scheduler's own code may be read."
@@ -48,7 +48,7 @@ async def check_purity(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "parse_submit where an answer has fewer or more lines than copies: zip() drops the rest without a word. Copies "
         "whose line is missing may run: raise SchedulerError, and they are found by the stamp; where a limit refused "
         "them, they are `refused`. That the wrapper runs once for each index there, no kit can tell from here."
@@ -66,7 +66,7 @@ async def check_copies(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
-    look_at=(
+    hint=(
         "In sh: double quotes around every variable, no eval, and instead of `for id in $(cat ...)` this: `while read -r id; do ... "
         '</dev/null; done <"$IC_IDS"`, or a command that reads its stdin takes the other ids. In Python: shlex.quote around '
         "everything that is not yours, once for each shell that will read it; a queue that you cannot quote is refused with "
@@ -85,7 +85,7 @@ async def check_data_is_data(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "A parser that does not look at `returncode`, or only if stdout is empty: an outage then reads as 'no job is there', or "
         "half a list as the whole, and jobs as lost. If your command ends with this code though all is well, record that answer, "
         "or have the script tell both apart. The kit sees outages that are reported with exit code 0 in recordings only."
@@ -103,7 +103,7 @@ async def check_outages(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "The default of the table from native words to states: JobStatus(state=JobState.UNKNOWN, native=word). Newer "
         "versions and plugins of a scheduler have words that you have not seen; a guess may end a job that runs. A "
         "SchedulerError for one word would hide all other jobs."
@@ -121,7 +121,7 @@ async def check_unknown_words(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "Ids that are compared by prefix or by `in`. A default for ids without a line: absence is no state. Answers for "
         "jobs nobody asked about. Lines with too few words, numbers that are none, bytes that are no UTF-8: skip the line "
         "where that is safe, else raise SchedulerError. pydantic's ValidationError is a ValueError: an id that is none."
@@ -139,7 +139,7 @@ async def check_strangers(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "The recording that is named, and the parser of its verb. Of a status or an outcome the fields that the recording "
         "gives count. Change a recording only where the scheduler itself answers otherwise now; keep the old one beside it."
     ),
@@ -155,7 +155,7 @@ async def check_recordings(context: Context) -> None:
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
-    look_at=(
+    hint=(
         "The methods: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
         "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(stamp), parse_list(result). All of "
         "them are plain `def`: nobody awaits a scheduler."
@@ -175,7 +175,7 @@ async def check_shape(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
-    look_at=(
+    hint=(
         "`python -m intercede.testing record NAME DIRECTORY` makes them where the scheduler is within reach. Look "
         "through them: what they expect is what your parsers said. Add by hand what a healthy scheduler does not say: an "
         "outage, a limit, states that are rare. They are package data: see to it that your wheel has them; a module that "
@@ -194,7 +194,7 @@ async def check_shipped(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
-    look_at=(
+    hint=(
         "An id that is what the queue calls the job, and nothing else: queues lose their state, and begin to count anew. Let "
         "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`), have name and number listed, and "
         "compare both, in parse_status and parse_kill. parse_list makes the same ids. What the queue itself never gives "
@@ -213,7 +213,7 @@ async def check_names(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-10",),
-    look_at=(
+    hint=(
         "A kill_script that ends whoever has the number now. List first, as status_script does, and end what is listed under "
         "its own name; or let the queue's command have the name as well as the number. A list_script whose listing is of all "
         "jobs: give the queue the stamp, or compare it. The kit has the answers that "
@@ -232,7 +232,7 @@ async def check_looks(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
-    look_at=(
+    hint=(
         "submit_script reads `batch.resources.queue` nowhere, or only if there is one copy. Hand it to the command that "
         "submits, quoted (shlex.quote). If the scheduler has no queues, raise UnsupportedSpecError: a job that runs in "
         "another queue than its user asked for may be charged, delayed or ended without a word."

@@ -26,7 +26,7 @@ _AT_ONCE = 50
     title="argv arrives byte for byte, without a shell in between.",
     level=MUST,
     depends=("IC-TRANSPORT-20",),
-    look_at=(
+    hint=(
         "Where argv becomes one line. `sh -c` and ssh split a line into words again and expand what they find there: "
         "`shlex.join(argv)` quotes each word for that, `' '.join(argv)` does not, and loses empty ones. A line that goes "
         "through two shells is quoted twice. `shell=True` has no place in it."
@@ -71,7 +71,7 @@ def _cut(text: str) -> str:
     title="Exit codes are told as they were, from 0 to 254; death by signal n as 128 + n.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
-    look_at=(
+    hint=(
         "How the client tells the command's code from its own. Python's subprocess tells a signal as a negative code, and "
         "128 - code is what is asked for; ssh tells one as 255, so a line for it ends in a shell that says 128 + n by "
         "itself. A code that is cut to a bool, or checked (`check=True`), is lost."
@@ -96,7 +96,7 @@ async def _expect_code(context: Context, transport: Transport, script: str, code
     title="Exit code 255 is told, too.",
     level=SHOULD,
     depends=("IC-TRANSPORT-02",),
-    look_at=(
+    hint=(
         "ssh says 255 when the connection fails, and when the command ends with 255. Where both can be told apart, by what "
         "it writes or by a shell there that reports the code, do not raise TransportError for the command's own."
     ),
@@ -112,7 +112,7 @@ async def check_255(context: Context) -> None:
     title="Fifty runs at once each get their own input, output and code.",
     level=MUST,
     depends=("IC-TRANSPORT-02", "IC-TRANSPORT-03", "IC-TRANSPORT-24"),
-    look_at=(
+    hint=(
         "What runs share: a buffer or a result on the instance instead of in the call, one channel without a lock, a limit "
         "(sshd's MaxSessions is 10, descriptors are 1024) that makes the eleventh fail instead of wait. "
         "asyncio.Semaphore lets them wait."
@@ -155,7 +155,7 @@ def _wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
     title="A command that does not exist is a result with a code other than 0, not an exception.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
-    look_at=(
+    hint=(
         "FileNotFoundError and PermissionError from starting the process: answer 127, or 126, as a shell does. "
         "TransportError is for a machine that cannot be reached. The name is a word like any other: unquoted, a shell "
         "takes what follows `||` in it for a command."

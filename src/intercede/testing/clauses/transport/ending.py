@@ -89,7 +89,7 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
     level=MUST,
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05"),
     seconds=120,
-    look_at=(
+    hint=(
         "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "
         "a command that nobody has ended. asyncio.create_subprocess_exec, cancelled while it starts, waits for ever in "
         "Python 3.11: shield it. A lock, or a channel, that the cancelled run leaves behind for the next."
@@ -121,7 +121,7 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
     level=MUST,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-28"),
     seconds=120,
-    look_at=(
+    hint=(
         "An `except`, of OSError or more, around the iteration and the write: it takes the iterator's own exception, a "
         "BrokenPipeError too, for the pipe's; keep only the write in it. A feeder or reader task whose exception is never "
         "awaited. An ExceptionGroup around it: raise the first inside. Waiting for a command before it is ended, though it "
@@ -163,7 +163,7 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     level=SHOULD,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08"),
     seconds=180,
-    look_at=(
+    hint=(
         "Killing the client (ssh, docker exec) need not end the command on the other side. Killing the command's own process "
         "leaves its children: signal at least its group there, which a session of its own (setsid) makes. IC-TRANSPORT-30 "
         "asks for all of its descendants, so look for these at once. A command that went on could write into files that "
@@ -246,7 +246,7 @@ exec sleep 60
     level=SHOULD,
     depends=("IC-TRANSPORT-22",),
     seconds=90,
-    look_at=(
+    hint=(
         "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
         "session. Look for descendants by parent, group and session, again and again until none is left. What has detached "
         "itself, a session whose starter has ended, is no part of the command and has to live on."

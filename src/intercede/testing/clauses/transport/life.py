@@ -38,7 +38,7 @@ _LONG = 0.1
     title="Constructing connects nowhere, starts nothing and writes nothing.",
     level=MUST,
     depends=("IC-TRANSPORT-10",),
-    look_at=(
+    hint=(
         "The constructor: a client that connects, a control socket's directory, a probing command. Move it to __aenter__. "
         "Objects are made to be looked at, listed and thrown away."
     ),
@@ -54,7 +54,7 @@ async def check_construction(context: Context) -> None:
     title="Entering works, and returns the object itself.",
     level=MUST,
     depends=("IC-TRANSPORT-10",),
-    look_at=(
+    hint=(
         "What entering raised, if it did: nothing else can be seen before it works. Else `return self` at the end of "
         "__aenter__: without it, `async with ... as transport` gives None."
     ),
@@ -71,7 +71,7 @@ async def check_entering(context: Context) -> None:
     title="Leaving twice is fine.",
     level=MUST,
     depends=("IC-TRANSPORT-12",),
-    look_at=(
+    hint=(
         "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and error "
         "paths leave objects that are already closed."
     ),
@@ -103,7 +103,7 @@ async def _expect_not_open(context: Context, transport: Transport, when: str) ->
     title="A run before entering raises NotOpenError.",
     level=MUST,
     depends=("IC-TRANSPORT-10",),
-    look_at=(
+    hint=(
         "An AttributeError or a TypeError from the connection that is not there yet. A transport that needs no connection "
         "still asks first: what works unopened here would not elsewhere, and who composes it must not notice late."
     ),
@@ -118,7 +118,7 @@ async def check_before_entering(context: Context) -> None:
     title="A run after leaving raises NotOpenError.",
     level=MUST,
     depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
-    look_at=(
+    hint=(
         "Leaving must be remembered: a flag, or a connection set to None in __aexit__. A run that connects by itself hides "
         "that nobody will close it."
     ),
@@ -135,7 +135,7 @@ async def check_after_leaving(context: Context) -> None:
     title="An exception in the body passes through, and everything is closed.",
     level=MUST,
     depends=("IC-TRANSPORT-15",),
-    look_at=(
+    hint=(
         "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only where "
         "there was no exception."
     ),
@@ -161,7 +161,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     level=MUST,
     alone=True,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-09"),
-    look_at=(
+    hint=(
         "Feeders and readers that a run starts and does not await when it is cancelled or its sink fails. Pipes that are not "
         "closed, processes that nobody waits for, a client that outlives __aexit__. What counts is the growth from one "
         "cycle to the next, so caches and pools of a fixed size are fine."
@@ -204,7 +204,7 @@ async def _use(context: Context, transport: Transport) -> None:
     title="Two instances do not disturb each other.",
     level=MUST,
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-15", "IC-TRANSPORT-28"),
-    look_at=(
+    hint=(
         "State on the class or the module that should be on the instance: a shared connection that the first one to leave "
         "closes, a mutable default, one path for every control socket."
     ),
@@ -245,7 +245,7 @@ async def check_two_instances(context: Context) -> None:
     level=SHOULD,
     alone=True,
     depends=("IC-TRANSPORT-24", "IC-TRANSPORT-29"),
-    look_at=(
+    hint=(
         "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Put them into "
         "asyncio.to_thread. Everything else in the process stands still meanwhile."
     ),

@@ -11,7 +11,7 @@ from intercede.testing.run.context import CheckFailed, Context, shown
     "IC-TRANSPORT-10",
     title="run and entering and leaving are there, async, with the contract's parameters.",
     level=MUST,
-    look_at=(
+    hint=(
         "The signature of `async def run(self, argv, *, stdin=None, stdout=None)`, and __aenter__ and __aexit__ beside it. "
         "commands_in_flight, where there is one, is a plain method that answers a number from 1 on. The registry refuses an "
         "object of any other shape, with the sentence above."
@@ -32,7 +32,7 @@ async def check_shape(context: Context) -> None:
     title="run answers a CommandResult: a code from 0 to 255, stdout and stderr as bytes.",
     level=MUST,
     depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
-    look_at=(
+    hint=(
         "What run raised or returned for a command as plain as `true`. The answer is "
         "`CommandResult(returncode=..., stdout=..., stderr=...)`; made without validation (model_construct), it may hold "
         "text, None or a negative code. A client library that returns text has an option for bytes. A TransportError says "

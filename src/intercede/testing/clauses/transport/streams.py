@@ -61,7 +61,7 @@ done
     title="stdout and stderr come back apart, exact and whole, whatever bytes they are, and however many.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
-    look_at=(
+    hint=(
         "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
         "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one "
         "read(n) where it must go on until the end of the file, a limit on what is kept."
@@ -83,7 +83,7 @@ async def check_bytes(context: Context) -> None:
     title="stderr keeps its last 1 MiB, and is read while stdout is.",
     level=MUST,
     depends=("IC-TRANSPORT-03",),
-    look_at=(
+    hint=(
         "Reading one stream to its end before the other: the command stands still as soon as the other's pipe is full, and "
         "never ends. Keeping the first MiB, all, or none: drop from the front, as the reason of a failure is at the end."
     ),
@@ -101,7 +101,7 @@ async def check_last_of_stderr(context: Context) -> None:
     title="Without stdin a command reads /dev/null.",
     level=MUST,
     depends=("IC-TRANSPORT-20",),
-    look_at=(
+    hint=(
         "stdin=None of asyncio's and of subprocess's own functions, which gives the command this process's stdin: say "
         "DEVNULL. A pipe that is opened and never closed: the command waits for ever. For ssh, `-n`."
     ),
@@ -141,7 +141,7 @@ class _Next:
     title="stdin arrives byte for byte, in pieces of any size, from any asynchronous iterable.",
     level=MUST,
     depends=("IC-TRANSPORT-03",),
-    look_at=(
+    hint=(
         "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. Any "
         "iterable will do, so its iterator need not have aclose. The pipe is closed at the end, not before all "
         "of it is written."
@@ -164,7 +164,7 @@ async def check_stdin(context: Context) -> None:
     title="stdin streams: 100 MB are taken from the iterator as the command reads them, not before.",
     level=MUST,
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-18", "IC-TRANSPORT-28"),
-    look_at=(
+    hint=(
         "Collecting the iterator (b''.join, communicate()) before the command starts. Writing without `await "
         "writer.drain()`: all of it then lies in a buffer of this process. An unbounded queue between a feeder and the "
         "connection."
@@ -266,7 +266,7 @@ class _Dialogue:
     title="stdout streams while stdin does: what a command writes reaches the sink before its input ends.",
     level=MUST,
     depends=("IC-TRANSPORT-24", "IC-TRANSPORT-28"),
-    look_at=(
+    hint=(
         "communicate(), or any order of first sending all and then reading all: start the reading, then feed. A reader that "
         "waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking what there is. A client that "
         "collects what it is to send. If `true` alone takes as long as this waited, it is the way there that is slow: raise "
@@ -292,7 +292,7 @@ async def check_dialogue(context: Context) -> None:
     title="A sink gets all of stdout, in order, a piece after the other, none empty; the result's stdout is then empty.",
     level=MUST,
     depends=("IC-TRANSPORT-03",),
-    look_at=(
+    hint=(
         "`await stdout.write(data)` for each piece as it is read: without await, or as tasks, pieces overlap and change "
         "places. An empty read is the end of the file, and not written. What the sink took is not kept a second time. "
         "run returns when the last piece was taken."
@@ -320,7 +320,7 @@ async def check_sink(context: Context) -> None:
     title="A slow sink slows the command down: it is not read from while the sink has not taken the last piece.",
     level=MUST,
     depends=("IC-TRANSPORT-03", "IC-TRANSPORT-05", "IC-TRANSPORT-18"),
-    look_at=(
+    hint=(
         "A queue, or a task for each piece, between the reader and the sink. A client that reads on by itself: bound what "
         "it buffers. A copy of gigabytes to a slow disk otherwise lies in memory."
     ),
@@ -366,7 +366,7 @@ async def check_slow_sink(context: Context) -> None:
     title="100 MB in and 100 MB out lie in bounded memory.",
     level=MUST,
     depends=("IC-TRANSPORT-03", "IC-TRANSPORT-04", "IC-TRANSPORT-05"),
-    look_at=(
+    hint=(
         "What is kept of data that has gone by: a copy for sending again, stdout collected although a sink takes it, a "
         "bytes object that grows by +=. A window that grows without bound."
     ),
@@ -390,7 +390,7 @@ async def check_memory(context: Context) -> None:
     title="A command that ends without reading its input is no error, and the iterator is closed.",
     level=MUST,
     depends=("IC-TRANSPORT-02", "IC-TRANSPORT-04"),
-    look_at=(
+    hint=(
         "BrokenPipeError and ConnectionResetError while writing: stop feeding, and tell how the command ended. Waiting for "
         "the iterator after the command's end: it may be silent for ever, so cancel the feeder. Close an iterator that has "
         "aclose, `async with contextlib.aclosing(...)`: it may hold a file open."
