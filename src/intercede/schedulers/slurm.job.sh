@@ -45,5 +45,5 @@ if ! ic_read_record . "$slurm_index"; then
     [ "$slurm_code" != 126 ] || [ "$ic_end" = begun ] || slurm_not_started # it could not even reserve its record
     exit "$slurm_code"                                                     # the payload's, if its record cannot be written
 fi
-[ "$ic_end" != signal ] || ic_number=$((128 + ic_number))
+[ "$ic_end" != signal ] || exit "$((128 + ic_number))"
 exit "$ic_number"

@@ -158,7 +158,8 @@ async def check_recordings(context: Context) -> None:
     hint=(
         "The methods: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
         "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(stamp), parse_list(result). All of "
-        "them are plain `def`: nobody awaits a scheduler."
+        "them are plain `def`: nobody awaits a scheduler. tool_environment(), if it is there, returns a ToolEnvironment whose patterns "
+        "are names of variables, or the beginning of one and `*`, and match nothing that fragments need."
     ),
 )
 async def check_shape(context: Context) -> None:
@@ -241,6 +242,26 @@ async def check_looks(context: Context) -> None:
 async def check_queues(context: Context) -> None:
     """Compare the fragments that submit to no queue, to one, and to another, for one copy and for three."""
     await _experiment(context, "queues")
+
+
+@clause(
+    "IC-SCHEDULER-13",
+    title="Fragments call the functions that are documented, which work in every verb, and leave all else of intercede alone.",
+    level=MUST,
+    seconds=_ALL_SECONDS,
+    jobs=0,
+    depends=("IC-SCHEDULER-08",),
+    look_at=(
+        "The functions are ic_tool, ic_read_record, ic_forget_secrets and, in submit_script, ic_report_ids: "
+        "docs/reference/types.md describes them. A name of your own begins with neither ic_ nor _ic_. Files in the "
+        "submission's directory are private, but for `wrapper` and what you made there: how a copy ended is what "
+        'ic_read_record sets. A script that another sh runs gets the functions by "$ic_api". Variables that your tools must '
+        "not see are what tool_environment names."
+    ),
+)
+async def check_calls(context: Context) -> None:
+    """Look for other names and files in the fragments, then call each function in the place of each verb's fragment."""
+    await _experiment(context, "calls")
 
 
 async def _experiment(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:

@@ -1,12 +1,20 @@
-"""Whether the contract's methods are there."""
+"""Whether the contract's methods are there, and the optional one answers as it must."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from intercede.batch.api import api_of
+from intercede.contract.errors import PluginContractError
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses.scheduler.experiments.asking import made
 
 
 def experiment(part: Callable[[], object], _tmp: Path) -> list[str]:
-    """Return what the registry's gate would say."""
-    return list(find_violations(made(part), "schedulers"))
+    """Return what the registry's gate would say, and what a backend would say of ``tool_environment``."""
+    scheduler = made(part)
+    problems = list(find_violations(scheduler, "schedulers"))
+    try:
+        api_of(scheduler)
+    except PluginContractError as error:
+        problems += error.violations
+    return problems

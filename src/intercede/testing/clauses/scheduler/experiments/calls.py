@@ -1,0 +1,76 @@
+"""Whether a fragment leaves all but the documented functions of intercede alone, and whether these work in each verb."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from intercede.batch.api import Verb
+from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
+from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
+from intercede.testing.run.context import shown
+
+_FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
+_NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
+"""The functions, and what they set."""
+_FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
+    ("submit", (batch(1),)),
+    ("submit", (batch(3),)),
+    ("status", ()),
+    ("kill", ()),
+    ("list", (STAMP,)),
+)
+_PRIVATE_FILE = re.compile(r"""\b(?:copies|finals)/["'{$*0-9]\S*|(?<![\w-])natives\b""")
+_COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
+_PROBE = """\
+mkdir -p "$submission/copies/0/work" || exit
+echo 'code 3 - - - 1' >"$submission/copies/0/exit"
+echo 'rm -f ./secret' >"$submission/copies/0/secrets"
+echo hidden >"$submission/copies/0/work/secret"
+ic_tool sh -c 'icprobe ic_tool "${LC_ALL-}"' </dev/null
+ic_read_record "$submission" 0 && icprobe ic_read_record "$ic_end" "$ic_number"
+ic_forget_secrets "$submission" 0 && [ ! -e "$submission/copies/0/work/secret" ] && icprobe ic_forget_secrets
+sh -c "$ic_api"'ic_read_record "$1" 0 && icprobe ic_api "$ic_end"' sh "$submission"
+"""
+_PROBE_OF_SUBMIT = "echo '0 17' | ic_report_ids && icprobe ic_report_ids\n"
+_ANSWERS = [
+    ["icprobe", "ic_tool", "C"],
+    ["icprobe", "ic_read_record", "code", "3"],
+    ["icprobe", "ic_forget_secrets"],
+    ["icprobe", "ic_api", "code"],
+]
+
+
+def experiment(part: Callable[[], object], tmp: Path) -> None:
+    """Read every fragment, then call each function where each verb's fragment runs, as a backend would load it."""
+    scheduler = made(part)
+    for verb, arguments in _FRAGMENTS:
+        text = script(scheduler, f"{verb}_script", *arguments) or ""
+        problems = list(_list_problems(verb, text))
+        expected = f"{verb}_script to use of intercede {', '.join(_FUNCTIONS)}, and nothing else"
+        expect(not problems, expected, f"{'; '.join(problems)}, in\n{text}")
+    sandbox = Sandbox(tmp, [_PROBE, _PROBE_OF_SUBMIT], api_for(scheduler))
+    for verb in ("submit", "status", "kill", "list"):
+        _expect_functions(sandbox, verb)
+
+
+def _list_problems(verb: Verb, text: str) -> Iterator[str]:
+    code = _COMMENT.sub("", text)
+    for name in sorted(set(re.findall(r"(?<![\w-])_?ic_\w+", code))):
+        if name.startswith("_"):
+            yield f"it names {name}, which is private"
+        elif name not in _NAMES:
+            yield f"it names {name}, which intercede does not have"
+        elif re.search(rf"(?<![\w$-]){name}(?:=|\s*\(\s*\))", code):
+            yield f"it defines {name}, which is intercede's"
+        elif name == "ic_report_ids" and verb != "submit":
+            yield f"it calls {name}, which is for the fragment that submits"
+    for found in _PRIVATE_FILE.finditer(code):
+        yield f"it reads or writes {found[0]}, which is private"
+
+
+def _expect_functions(sandbox: Sandbox, verb: Verb) -> None:
+    place = "." if verb == "submit" else f"./{STAMP}"
+    text = f"submission={place}\n{_PROBE}{_PROBE_OF_SUBMIT if verb == 'submit' else ''}"
+    expected = [*_ANSWERS, *([["icprobe", "ic_report_ids"]] if verb == "submit" else [])]
+    calls = sandbox.run(verb, text)
+    expect(calls == expected, f"each function to work in a fragment of {verb}: {shown(expected)}", shown(calls))

@@ -1,0 +1,343 @@
+"""What a fragment may call: the functions in each verb and each shell, and the variables that tools do not see."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tests.tools import each_tool
+
+from intercede.batch import BatchBackend
+from intercede.batch.api import SCRIPTS, Verb, api_of, load, text_of, write_program
+from intercede.contract.errors import PluginContractError
+from intercede.contract.job import SubmissionSpec
+from intercede.contract.scheduler import ToolEnvironment
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.schedulers.direct import DirectScheduler
+from intercede.transports.local import LocalTransport
+
+VERBS: tuple[Verb, ...] = ("submit", "status", "kill", "list")
+PLACE: dict[Verb, str] = {"submit": ".", "status": "./s", "kill": "./s", "list": "./s"}
+SHELLS = [
+    *each_tool("dash", "bash --posix", "busybox sh"),
+    *(
+        pytest.param(*each.values, id=each.id, marks=[*each.marks, pytest.mark.slow])
+        for each in each_tool("mksh", "posh", "yash -o posixlycorrect", "zsh --emulate sh")
+    ),
+]
+
+
+class Tooled(DirectScheduler):
+    """Names variables of its tools."""
+
+    environment: object = ToolEnvironment(
+        unset=("Q_*", "QUEUE"), keep=("Q_ACCOUNT", "QS_CONF"), job_variable="QS_JOB", unset_in_job=("QS_*",)
+    )
+
+    def tool_environment(self) -> ToolEnvironment:
+        """Return what the test gives."""
+        return cast("ToolEnvironment", self.environment)
+
+
+def run(
+    verb: Verb,
+    fragment: str,
+    root: Path,
+    shell: Sequence[str] = ("sh",),
+    copies: int = 1,
+    variables: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a fragment as a backend does."""
+    (root / "s" / "copies" / "0" / "work").mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [*shell, "-c", write_program(verb, api_of(Tooled()), fragment, copies)],
+        cwd=root / "s" if verb == "submit" else root,
+        env={"PATH": os.environ["PATH"], **(variables or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+RECORDS = {
+    "code 0 1 host 7 1\n": "0 code 0",
+    "code 255 1 host 7 1\n": "0 code 255",
+    "caught 3 1 host 7 2\n": "0 caught 3",
+    "signal 9 1 host 7 1\n": "0 signal 9",
+    "none - - - - 1            ": "1 begun ",
+    "code 0 1 host 7 1": "1 begun ",  # no line's end: it is being written
+    "": "1 begun ",
+    "\n": "1 begun ",
+    "code\n": "1 begun ",
+    "code -1 x\n": "1 begun ",
+    "code 0x1 x\n": "1 begun ",
+    "killed 9 x\n": "1 begun ",
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_record_is_read_in_each_verb(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
+    """Ended or not, as its wrapper wrote it; what cannot be a record is none; a copy that is not there is gone."""
+    copies = tmp_path / "s" / "copies"
+    expected = list(RECORDS.values())
+    for index, record in enumerate(RECORDS):
+        (copies / str(index)).mkdir(parents=True)
+        (copies / str(index) / "exit").write_text(record)
+    (copies / "90").mkdir()
+    indices = " ".join([*map(str, range(len(RECORDS))), "90", "91"])
+    loop = f'for i in {indices}; do ic_read_record {PLACE[verb]} "$i"; echo "$? $ic_end $ic_number"; done'
+
+    done = run(verb, loop, tmp_path, shell)
+
+    assert (done.stdout.splitlines(), done.stderr) == ([*expected, "1 new ", "1 gone "], "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_tools_see_neither_the_locale_nor_their_variables(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
+    """In each verb, also in a script that another sh runs; outside of a job the job's variables stay."""
+    given = {
+        "LC_ALL": "C.UTF-8",
+        "Q_SIZE": "1\nQ_ACCOUNT=2",
+        "QUEUE": "q",
+        "Q_ACCOUNT": "a",
+        "QUEUES": "x",
+        "QS_HINT": "h",
+    }
+    seen = "printenv Q_SIZE QUEUE Q_ACCOUNT QUEUES QS_HINT QS_CONF LC_ALL | tr '\\n' ' '; echo"
+    fragment = f'ic_tool sh -c "{seen}"; {shell[0] if len(shell) == 1 else "sh"} -c "$ic_api"\'ic_tool sh -c "$1"\' sh "{seen}"'
+
+    outside = run(verb, fragment, tmp_path, shell, variables=given)
+    inside = run(verb, fragment, tmp_path, shell, variables={**given, "QS_JOB": "7", "QS_CONF": "c"})
+
+    assert (outside.stdout, outside.stderr) == ("a x h C \n" * 2, "")
+    assert (inside.stdout, inside.stderr) == ("a x c C \n" * 2, "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_secrets_are_forgotten_in_each_verb(tmp_path: Path, shell: tuple[str, ...], verb: Verb) -> None:
+    """Of a copy that has some; one that has none, or is gone, is no error."""
+    copy = tmp_path / "s" / "copies" / "0"
+    (copy / "work").mkdir(parents=True)
+    (copy / "secrets").write_text("rm -rf ./key\n")
+    (copy / "work" / "key").write_text("hidden")
+
+    done = run(
+        verb, f"ic_forget_secrets {PLACE[verb]} 0 && ic_forget_secrets {PLACE[verb]} 1 && echo ok", tmp_path, shell
+    )
+
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+    assert not (copy / "work" / "key").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("lines", "taken"),
+    [
+        ("0 a\n1 b\n2 c\n", True),
+        ("0 a\n1 b\n", False),
+        ("0 a\n1 b\n2 c\n3 d\n", False),
+        ("0 a\n2 c\n1 b\n", False),
+        ("0 a\n1 b\n2\n", False),
+        ("0 a\n1 b\n2 c", False),
+        ("0 a\n\n1 b\n2 c\n", False),
+        ("", False),
+    ],
+    ids=repr,
+)
+def test_ids_of_all_copies_are_reported_or_none(
+    tmp_path: Path, shell: tuple[str, ...], lines: str, taken: bool
+) -> None:
+    """A note of ids that lacks one would be half of one."""
+    done = run("submit", f"printf '{lines}' | ic_report_ids; echo $?", tmp_path, shell, copies=3)
+
+    assert (done.stdout, done.stderr) == ("0\n" if taken else "1\n", "")
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["copies", *(["natives"] if taken else [])]
+    assert not taken or (tmp_path / "s" / "natives").read_text() == lines
+
+
+def test_ids_are_reported_by_the_fragment_that_submits_only(tmp_path: Path) -> None:
+    """Elsewhere it fails, and writes nothing into the root."""
+    done = run("status", "echo '0 a' | ic_report_ids; echo $?", tmp_path)
+
+    assert done.stdout == "1\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_fragment_has_no_arguments_and_its_own_code(tmp_path: Path, verb: Verb) -> None:
+    """Nothing of the script around it shows in $@, and its exit code is the answer's."""
+    done = run(verb, "echo $#; exit 7", tmp_path)
+
+    assert (done.stdout, done.returncode) == ("0\n", 7)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "*", "**", "A*B", "A?", "A[B]", "1A", "A B", "A;x", "A)", "A|B", "A\n", "$A", "é", "A-B", "P*", "PATH", "I*", "IC_IDS",
+     "IC_*", "i*", "ic_x", "_*", "_ic_x*", "H*", "LC_*", "IFS"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["unset", "unset_in_job"])
+def test_a_pattern_that_is_none_is_refused(field: str, pattern: str) -> None:
+    """It becomes a pattern of a remote shell: a name, or the beginning of one and *, and nothing that fragments need."""
+    with pytest.raises(ValidationError):
+        ToolEnvironment.model_validate({field: (pattern,), "job_variable": "QS_JOB"})
+
+
+def test_what_is_unset_in_a_job_needs_a_variable_of_the_job() -> None:
+    """Else it would never be unset."""
+    with pytest.raises(ValidationError, match="job_variable"):
+        ToolEnvironment(unset_in_job=("QS_*",))
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (("Q_*",), "must return a ToolEnvironment, not"),
+        (None, "must return a ToolEnvironment, not None"),
+        (ToolEnvironment.model_construct(unset=("Q_*) rm -rf ~;;",)), "must return a valid ToolEnvironment"),
+        (ToolEnvironment.model_construct(job_variable="x}; rm"), "must return a valid ToolEnvironment"),
+    ],
+    ids=["a tuple", "none", "no pattern", "no name"],
+)
+def test_a_wrong_answer_is_told_before_anything_starts(environment: object, said: str) -> None:
+    """When the backend is made."""
+    scheduler = Tooled(1)
+    scheduler.environment = environment
+
+    with pytest.raises(PluginContractError, match=f"tool_environment of Tooled {said}"):
+        BatchBackend(LocalTransport(), scheduler)
+
+
+def test_what_is_no_method_is_told_before_anything_starts() -> None:
+    """Nor is an exception of the plugin's passed on as it is."""
+
+    class Raises(DirectScheduler):
+        def tool_environment(self) -> ToolEnvironment:
+            raise RuntimeError("no")
+
+    class Constant(DirectScheduler):
+        tool_environment = ToolEnvironment()
+
+    with pytest.raises(PluginContractError, match="must return a valid ToolEnvironment: no"):
+        BatchBackend(LocalTransport(), Raises(1))
+    with pytest.raises(PluginContractError, match="must be a method"):
+        BatchBackend(LocalTransport(), Constant(1))
+
+
+NAMES = st.from_regex(r"[ABQ][A-Z_]{0,3}", fullmatch=True)
+PATTERNS = st.lists(st.builds(str.__add__, NAMES, st.sampled_from(["", "*"])), max_size=4).map(tuple)
+
+
+@given(unset=PATTERNS, keep=PATTERNS, inside=PATTERNS, names=st.sets(NAMES, min_size=1, max_size=6), job=st.booleans())
+def test_the_shell_matches_as_the_type_says(
+    unset: tuple[str, ...], keep: tuple[str, ...], inside: tuple[str, ...], names: set[str], job: bool
+) -> None:
+    """Kept before unset; what belongs to a job only inside of one."""
+
+    def matches(patterns: tuple[str, ...], name: str) -> bool:
+        return any(name == each or (each[-1] == "*" and name.startswith(each[:-1])) for each in patterns)
+
+    scheduler = Tooled(1)
+    scheduler.environment = ToolEnvironment(unset=unset, keep=keep, job_variable="ZJOB", unset_in_job=inside)
+    fragment = "ic_tool env"
+    done = subprocess.run(
+        ["sh", "-c", write_program("status", api_of(scheduler), fragment)],
+        env={"PATH": os.environ["PATH"], **dict.fromkeys(names, "1"), **({"ZJOB": "1"} if job else {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    left = {line.partition("=")[0] for line in done.stdout.splitlines()} & names
+    assert left == {
+        name for name in names if matches(keep, name) or not (matches(unset, name) or (job and matches(inside, name)))
+    }
+
+
+class Overheard(LocalTransport):
+    """Keeps the scripts that are sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
+    ) -> CommandResult:
+        """Run it."""
+        sent = b"".join([piece async for piece in stdin or _nothing()])
+        self.scripts.append(sent.decode("utf-8", "replace"))
+        return await super().run(argv, stdin=_piece(sent), stdout=stdout)
+
+
+async def _nothing() -> AsyncIterable[bytes]:
+    return
+    yield b""  # pragma: no cover
+
+
+async def _piece(data: bytes) -> AsyncIterable[bytes]:
+    yield data
+
+
+@pytest.mark.asyncio
+async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
+    """Each verb's script begins with the same text, and has the same scripts in it; the whole submission goes in one file."""
+    scheduler, transport = DirectScheduler(1, 0), Overheard()
+    api = api_of(scheduler)
+    async with BatchBackend(transport, scheduler, root=str(root)) as backend:
+        handle = (await backend.submit(SubmissionSpec(executable="sleep", arguments=("60",)))).handles[0]
+        stamp = handle.job.partition(".")[0]
+        (root / stamp / "submitted").unlink()
+        (root / stamp / "natives").unlink()
+        for verb, ask in (("status", backend.status), ("kill", backend.kill)):
+            transport.scripts.clear()
+            await ask([handle])
+            sent = [
+                script
+                for script in transport.scripts
+                if f"_ic_{'look' if verb == 'status' else 'end_copies'} '" in script
+            ]
+            assert sent, verb
+            _expect_loaded(cast("Verb", verb), api, sent[-1])
+        await backend.kill([handle])
+    assert (root / stamp / "submit.sh").read_text().startswith(load(api, *SCRIPTS["submit"]))
+
+
+def _expect_loaded(verb: Verb, api: str, script: str) -> None:
+    assert script.startswith(load(api, SCRIPTS[verb][0]))
+    assert [name for name in SCRIPTS[verb] if text_of(name) not in script] == []
+    assert write_program(verb, api, "true").startswith(load(api, *SCRIPTS[verb]))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_text_of_the_functions_needs_nothing_around_it(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    """A script that another sh runs, as on a node of the cluster, begins with it and has nothing else of ours."""
+    copy = tmp_path / "copies" / "0"
+    (copy / "work").mkdir(parents=True)
+    (copy / "exit").write_text("signal 9 1 host 7 1\n")
+    (copy / "secrets").write_text("rm -rf ./key\n")
+    (copy / "work" / "key").touch()
+    script = 'ic_read_record . 0 && ic_tool echo "$ic_end $ic_number" && ic_forget_secrets . 0 && ! ic_report_ids'
+
+    done = subprocess.run(
+        [*shell, "-c", api_of(Tooled()) + script],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "Q_SIZE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("signal 9\n", "", 0)
+    assert [path.name for path in [*(copy / "work").iterdir(), *tmp_path.iterdir()]] == ["copies"]
