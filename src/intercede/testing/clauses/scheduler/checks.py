@@ -251,7 +251,7 @@ async def check_queues(context: Context) -> None:
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
-    look_at=(
+    hint=(
         "The functions are ic_tool, ic_read_record, ic_forget_secrets and, in submit_script, ic_report_ids: "
         "docs/reference/types.md describes them. A name of your own begins with neither ic_ nor _ic_. Files in the "
         "submission's directory are private, but for `wrapper` and what you made there: how a copy ended is what "
