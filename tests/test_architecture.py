@@ -309,7 +309,7 @@ def test_a_scheduler_s_script_uses_the_api_and_no_file_of_batch_s(name: str) -> 
 
 
 def test_the_reference_describes_the_whole_api() -> None:
-    """docs/reference/types.md has a row for each function, and names what they set."""
+    """docs/reference/types.md describes each function and each variable that it sets."""
     section = (
         (DOCS / "reference/types.md").read_text().split("### Functions that a fragment may call")[1].split("\n### ")[0]
     )
