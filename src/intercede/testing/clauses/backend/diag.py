@@ -61,18 +61,19 @@ async def _first(
 
 @clause(
     "IC-DIAG-01",
-    title="Diagnostics tell all that an unfinished job has written to stdout so far, each job's its own.",
+    title="Diagnostics return everything that an unfinished job has written to stdout so far, for each job its own.",
     level=MUST,
     capability="diagnostics",
     depends=("IC-STATUS-10", "IC-SUBMIT-06", "IC-SHAPE-05"),
     seconds=240,
     hint=(
-        "Output that shows when the job has ended only: it is spooled on the node, or buffered on the way. A window of a "
-        "line or a screen; a limit of some ten thousand bytes is fine. The array's output where the task's was asked."
+        "Output that appears only when the job has ended: it is spooled on the node, or buffered on the way. A "
+        "window of a line or a screen; a limit of some ten thousand bytes is fine. The output of the array instead "
+        "of that of the task."
     ),
 )
 async def check_so_far(context: Context) -> None:
-    """Look again and again at two copies that write forty lines and wait: longer each time."""
+    """Ask again and again for two copies that write forty lines and then wait, longer each time."""
     last: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -103,18 +104,18 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
 
 @clause(
     "IC-DIAG-02",
-    title="Asking for diagnostics is repeatable, and changes nothing; what is written later is told later.",
+    title="Asking for diagnostics can be repeated, and changes nothing; later output appears in later answers.",
     level=MUST,
     capability="diagnostics",
     depends=("IC-DIAG-01", "IC-STATUS-06", "IC-OUTPUT-01"),
     seconds=240,
     hint=(
-        "A reading that empties what it reads: a pipe, a queue, a file that is moved away, an offset that is remembered. "
-        "A signal to the job that makes it flush, or that ends it. A first answer that is kept and told again."
+        "A read that empties its source: a pipe, a queue, a file that is moved away, a stored offset. A signal that "
+        "makes the job flush, or that ends it. A first answer that is kept and returned again."
     ),
 )
 async def check_repeatable(context: Context) -> None:
-    """Look five times at what a job has written, then for one more line, and see it end with its code and output."""
+    """Ask five times for a job's output, then wait for one more line. Check that it ends with its code and output."""
     word = context.token()
     wanted, late = _written(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
@@ -158,17 +159,20 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
 
 @clause(
     "IC-DIAG-03",
-    title="The answer's keys are exactly the handles asked; what is unknown has an empty text, and spoils nothing.",
+    title=(
+        "The answer's keys are exactly the handles asked for; an unknown job has an empty text, and does not spoil "
+        "the others."
+    ),
     level=MUST,
     capability="diagnostics",
     depends=("IC-DIAG-01", "IC-STATUS-03", "IC-PURGE-01", "IC-PURGE-04"),
     hint=(
-        "One exception for the whole call where one job is missing. Handles that are dropped from the answer, or used as "
-        "a path before they were matched against a pattern. None asked means none answered."
+        "One exception for the whole call because one job is missing. Handles that are dropped from the answer, or "
+        "used as a path before they were matched against a pattern. For no handles, answer an empty mapping."
     ),
 )
 async def check_diagnostics_keys(context: Context) -> None:
-    """Ask for one of three jobs, twice in one call, with handles that name none; and for nothing."""
+    """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
     async with context.opened() as backend:
         good, gone, _ = await started(context, backend, context.sh("echo here"), copies=3)
         strangers = [unknown(good), *foreign(context, good)]
@@ -198,18 +202,18 @@ async def _unraised(context: Context, backend: JobBackend, handles: Sequence[Job
 
 @clause(
     "IC-DIAG-04",
-    title="Diagnostics tell what an unfinished job has written to stderr, too.",
+    title="Diagnostics return an unfinished job's stderr, too.",
     level=SHOULD,
     capability="diagnostics",
     depends=("IC-DIAG-01",),
     seconds=240,
     hint=(
-        "A look at stdout only. Why a job hangs stands on stderr, mostly. Where the resource keeps both apart, tell one "
-        "behind the other."
+        "Only stdout is read. The reason why a job hangs is mostly on stderr. If the resource keeps the two apart, "
+        "return one after the other."
     ),
 )
 async def check_stderr_so_far(context: Context) -> None:
-    """Look all the time at a payload that writes to stderr and waits: longer each time."""
+    """Ask all the time for a payload that writes to stderr and then waits, longer each time."""
     word = context.token()
     last: list[str] = []
     async with context.opened() as backend:

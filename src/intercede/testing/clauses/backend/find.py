@@ -81,17 +81,17 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
 
 @clause(
     "IC-FIND-01",
-    title="Every job of every submission with a tag is found by it, each once, and no other.",
+    title="A tag finds every job of every submission with that tag, each once, and no other.",
     level=MUST,
     capability="find",
     depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-HANDLE-01", "IC-HANDLE-04"),
     hint=(
-        "A map from tag to one submission: several may share a tag. A tag that is written to the first copy only, or "
-        "looked for among unfinished jobs only. An id that is listed for the array and again for each task."
+        "A map from a tag to one submission: several may share a tag. A tag that is written only to the first copy, "
+        "or looked for only among unfinished jobs. An id that is listed for the array and again for each task."
     ),
 )
 async def check_every_job(context: Context) -> None:
-    """Submit twice with one tag and once with another; find them right after submit, and when they have ended."""
+    """Submit twice with one tag and once with another. Find the jobs right after submit, and after their end."""
     tag, other = f"ic-{context.token()}", f"ic-{context.token()}"
     async with context.opened() as backend:
         mine = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
@@ -111,8 +111,8 @@ async def check_every_job(context: Context) -> None:
     capability="find",
     depends=("IC-FIND-01", "IC-HANDLE-03", "IC-LIFE-08"),
     hint=(
-        "Tags that are remembered on the instance, on the class or in a file of this process. They belong on the "
-        "resource, with the job: whoever looks for jobs after a crash has nothing but the tag."
+        "Tags that are kept on the instance, on the class or in a file of this process. Keep them on the resource, "
+        "with the job: after a crash, the tag is all that a caller has."
     ),
 )
 async def check_from_elsewhere(context: Context) -> None:
@@ -162,13 +162,14 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
     depends=("IC-FIND-01",),
     jobs=18,
     hint=(
-        "Too many: a tag that is given to fnmatch, glob, re, LIKE, grep or a scheduler's filter; compare it by ==, or escape "
-        "it. Too few: a tag that is part of a command line, a file's name or a job's name, where blanks, case, length or "
-        "letters beyond ASCII get lost; write it as hexadecimal or as a hash, and compare the whole of it."
+        "If there are too many: a tag that is given to fnmatch, glob, re, LIKE, grep or a scheduler's filter. "
+        "Compare it by ==, or escape it. If there are too few: a tag that is part of a command line, a file's name "
+        "or a job's name, which lose blanks, case, length or letters beyond ASCII. Write it as hexadecimal or as a "
+        "hash, and compare all of it."
     ),
 )
 async def check_hostile_tags(context: Context) -> None:
-    """Submit a job with each of the tags that are hard to carry or look alike, and find each."""
+    """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
     tags = _awkward(context.token())
     async with context.opened() as backend:
         handles = {what: await started(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
@@ -202,12 +203,12 @@ def _told_of(times: int, others: Sequence[str]) -> str:
     capability="find",
     depends=("IC-FIND-01", "IC-PURGE-01", "IC-PURGE-04", "IC-LIFE-08"),
     hint=(
-        "An index of tags that purging does not update; one that it removes with the first copy. What find returns is "
-        "asked for and fetched by its caller."
+        "An index of tags that purging does not update, or that it removes with the first copy. Callers ask for the "
+        "jobs that find returns, and fetch them."
     ),
 )
 async def check_purged_jobs(context: Context) -> None:
-    """Purge one of three copies, then all; find the rest. Says nothing where jobs cannot be purged."""
+    """Purge one of three copies, then all, and find the rest. If jobs cannot be purged, the check passes."""
     if "purge" not in context.capabilities:
         return
     tag = f"ic-{context.token()}"
@@ -225,21 +226,22 @@ async def check_purged_jobs(context: Context) -> None:
 
 @clause(
     "IC-FIND-05",
-    title="The jobs that a cancelled submit has started are found, exactly those and each once.",
+    title="The jobs that a cancelled submit has started are found: exactly those, each once.",
     level=MUST,
     capability="find",
     depends=("IC-FIND-01", "IC-LIFE-09"),
     jobs=5,
     seconds=180,
     hint=(
-        "A tag that is written down when submit has ended: write it before anything starts, or hand it over with the job. "
-        "A submit that goes on in a thread or on the resource after it was cancelled: find must wait for it, or prevent "
-        "it. Whoever finds too few submits them again, and they run twice. If there are too many: a list of what is being "
-        "submitted, which a cancelled submit leaves as it is, beside what is found anyway."
+        "A tag that is written down only when submit has ended: write it before anything starts, or send it with "
+        "the job. A submit that goes on in a thread or on the resource after it was cancelled: find must wait for "
+        "it, or stop it. If find returns too few jobs, the caller submits them again, and they run twice. If there "
+        "are too many: a list of submissions in progress, which a cancelled submit does not clear, is added to the "
+        "jobs that are found anyway."
     ),
 )
 async def check_cancelled_submits(context: Context) -> None:
-    """Cancel submits early, late and in between; find their jobs, wait for them, and find the same afterwards."""
+    """Cancel submits early, late and in between. Find their jobs, wait for them, and find the same jobs afterwards."""
     async with context.opened() as backend:
         cancelled = await _cancel_until_in_between(context, backend)
         await asyncio.sleep(_LATER)

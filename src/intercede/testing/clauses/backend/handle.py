@@ -18,12 +18,12 @@ _LONGEST = 512
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "A subclass of JobHandle with more fields, an identity of its own or a reference to a live object. A dictionary "
-        "that is keyed by id(handle). Both strings of a handle must say everything."
+        "A subclass of JobHandle with more fields, an identity of its own, or a reference to a live object. A "
+        "dictionary whose keys are id(handle). The two strings of a handle must be enough to find the job."
     ),
 )
 async def check_round_trip(context: Context) -> None:
-    """Write a handle as JSON, read it, compare it, and use it."""
+    """Write a handle as JSON, read it back, compare it, and use it."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 0"))
         read = JobHandle.model_validate_json(written(handle))
@@ -40,12 +40,12 @@ async def check_round_trip(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06",),
     hint=(
-        "What submit remembers on the instance instead of on the resource: a dictionary of processes, a map from job to "
-        "native id. A resource name that each instance makes up anew."
+        "State that submit keeps on the instance instead of on the resource: a dictionary of processes, a map from "
+        "job to native id. A resource name that each instance makes up for itself."
     ),
 )
 async def check_another_instance(context: Context) -> None:
-    """Submit through one instance and leave it; ask another."""
+    """Submit through one instance and leave it. Then ask another one."""
     async with context.opened() as first:
         handles = await started(context, first, context.sh("exit 3"))
     async with context.opened() as second:
@@ -63,12 +63,12 @@ async def check_another_instance(context: Context) -> None:
     level=MUST,
     depends=("IC-HANDLE-02", "IC-HANDLE-01", "IC-LIFE-02"),
     hint=(
-        "State in a module or on a class: it is shared by all instances of one process, and gone with it. Jobs that die "
-        "with the process that started them. A resource name made of a pid or a random number."
+        "State in a module or on a class: all instances of one process share it, and it is gone with the process. "
+        "Jobs that die with the process that started them. A resource name made of a pid or a random number."
     ),
 )
 async def check_another_process(context: Context) -> None:
-    """Submit here; ask in a child process."""
+    """Submit here, and ask in a child process."""
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh("exit 3"))
         told = await context.child(DRIVE, written(handle), what="asking for its status")
@@ -84,8 +84,8 @@ async def check_another_process(context: Context) -> None:
     level=MUST,
     depends=("IC-SUBMIT-01",),
     hint=(
-        "What is packed into `job`: the specification, a path, the whole answer of a server. Keep that on the resource "
-        "and hand out its id. JobHandle refuses more, unless its validation is bypassed."
+        "Too much is packed into `job`: the specification, a path, the whole answer of a server. Keep that on the "
+        "resource, and hand out its id. JobHandle refuses more characters, unless its validation is bypassed."
     ),
 )
 async def check_length(context: Context) -> None:
@@ -101,12 +101,12 @@ async def check_length(context: Context) -> None:
 
 @clause(
     "IC-HANDLE-05",
-    title="Every instance and process calls the resource the same.",
+    title="Every instance and every process uses the same name for the resource.",
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-HANDLE-01", "IC-LIFE-02"),
     hint=(
-        "A resource name that holds a pid, a random word, a time, or the working directory: make it "
-        "of what the configuration says about the resource, and of nothing else. Callers compare handles across runs."
+        "A resource name that holds a pid, a random word, a time, or the working directory. Make it only of values "
+        "in the configuration that identify the resource. Callers compare handles across runs."
     ),
 )
 async def check_resource_name(context: Context) -> None:

@@ -37,8 +37,9 @@ _PATIENCE = 60.0
     capability="kill",
     depends=("IC-STATUS-06", "IC-STATUS-10", "IC-SHAPE-01"),
     hint=(
-        "The resource tells a killed job as failed, cancelled or gone, with a signal's exit code: write down that you were "
-        "asked to kill it, and tell KILLED (killed_by_user). A signal that reaches a wrapper only, which then ends well."
+        "The resource reports a killed job as failed, cancelled or gone, with the exit code of a signal. Record "
+        "that a kill was requested, and report KILLED (killed_by_user). A signal that reaches only a wrapper, which "
+        "then exits with 0."
     ),
 )
 async def check_running_job(context: Context) -> None:
@@ -60,12 +61,12 @@ async def check_running_job(context: Context) -> None:
     depends=("IC-STATUS-06", "IC-KILL-01", "IC-SUBMIT-03"),
     seconds=120,
     hint=(
-        "A kill that looks for a process or a native id that is not there yet, and says ok all the same. Leave a note "
-        "that the job finds when it starts, or hold the kill until it can be carried out."
+        "A kill that looks for a process or a native id that does not exist yet, and reports ok all the same. Leave "
+        "a note that the job finds when it starts, or delay the kill until it can be carried out."
     ),
 )
 async def check_early_kill(context: Context) -> None:
-    """Kill at once payloads that take longer and longer to their last line."""
+    """Kill payloads at once, with more and more time before their last line."""
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -87,12 +88,12 @@ async def check_early_kill(context: Context) -> None:
     capability="kill",
     depends=("IC-KILL-01", "IC-STATUS-08"),
     hint=(
-        "The resource's own complaint that the job is not running any more. A note of the kill that later turns DONE into "
-        "KILLED: what ended by itself stays as it ended."
+        "The resource's own complaint that the job does not run any more. A note of the kill that later turns DONE "
+        "into KILLED: a job that ended before the kill keeps its state."
     ),
 )
 async def check_finished_job(context: Context) -> None:
-    """Kill a job that has ended by its exit code, and one that has ended by a signal of its own."""
+    """Kill a job that ended by its exit code, and one that ended by a signal of its own."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 3"))
         handles += await started(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
@@ -107,17 +108,17 @@ async def check_finished_job(context: Context) -> None:
 
 @clause(
     "IC-KILL-04",
-    title="Killing an unknown, purged or foreign job is not ok, and spoils nothing else.",
+    title="Killing an unknown, purged or foreign job is not ok, and does not spoil the others.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-02", "IC-KILL-06", "IC-PURGE-01", "IC-PURGE-04", "IC-SUBMIT-02", "IC-SHAPE-05"),
     hint=(
-        "`ok` for whatever the resource did not complain about. An exception for the whole call. Read back what is known "
-        "of each, and match foreign handles against a pattern before anything is asked."
+        "An `ok` for every job about which the resource did not complain. An exception for the whole call. Read "
+        "back the record of each job, and match foreign handles against a pattern before anything is asked."
     ),
 )
 async def check_unknown_jobs(context: Context) -> None:
-    """Kill a running job together with handles that name none."""
+    """Kill a running job together with handles that name no job."""
     async with context.opened() as backend:
         good, gone = await started(context, backend, context.sh(_LONG), copies=2)
         strangers = [unknown(good), *foreign(context, good)]
@@ -142,13 +143,13 @@ async def check_unknown_jobs(context: Context) -> None:
 
 @clause(
     "IC-KILL-05",
-    title="Killing twice is fine.",
+    title="Killing a job twice is ok.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-03", "IC-STATUS-08", "IC-LIFE-10"),
     hint=(
-        "The second kill finds no process, or a job that is already being cancelled, and tells so as an error. Whoever "
-        "lost the first answer asks again."
+        "The second kill finds no process, or a job that is already being cancelled, and reports an error. A caller "
+        "that lost the first answer asks again."
     ),
 )
 async def check_killing_twice(context: Context) -> None:
@@ -167,18 +168,18 @@ async def check_killing_twice(context: Context) -> None:
 
 @clause(
     "IC-KILL-06",
-    title="Only the copies asked are killed.",
+    title="Only the copies asked for are killed.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-02", "IC-STATUS-09", "IC-STATUS-11"),
     seconds=180,
     hint=(
-        "A native id that stands for the whole array: `scancel 17` ends what `scancel 17_2` should. One process group for "
-        "all copies. An index that is off by one."
+        "A native id that stands for the whole array: `scancel 17` ends all tasks, `scancel 17_2` only one. One "
+        "process group for all copies. An index that is off by one."
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Kill the middle one of three that take longer and longer, until it has not ended by itself before."""
+    """Kill the middle one of three copies that run longer and longer, until the kill comes before its own end."""
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -205,12 +206,12 @@ async def check_other_copies(context: Context) -> None:
     depends=("IC-KILL-01",),
     seconds=90,
     hint=(
-        "A signal to the payload's own process only. Start it as the leader of a process group or session, or in a "
-        "cgroup, and kill that."
+        "A signal to the payload's own process only. Start the payload as the leader of a process group or session, "
+        "or in a cgroup, and kill that."
     ),
 )
 async def check_children(context: Context) -> None:
-    """Kill a job that waits for a child; let another job look for that child by a word in its arguments."""
+    """Kill a job that waits for a child. Let another job look for that child by a word in its arguments."""
     # `sh -c '...; :'` is forked, not exec'ed.
     await _expect_gone(context, "sh -c 'sleep 30; :' \"$1\"; :", "the child of a killed job to be gone")
 
@@ -229,17 +230,18 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
 
 @clause(
     "IC-KILL-08",
-    title="The answer's keys are exactly the handles asked; where none is asked, nothing is killed.",
+    title="The answer's keys are exactly the handles asked for; asked for no handles, kill kills no job.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-01", "IC-KILL-02", "IC-KILL-06", "IC-SUBMIT-02"),
     hint=(
-        "A command that takes no ids for all of the user's jobs, as `condor_rm -all` or a filter that is left empty: "
-        "return before it. Duplicates collapse: use `dict.fromkeys` on the handles."
+        "A command that kills all of the user's jobs if it is given no ids, as `condor_rm -all` does, or a filter "
+        "that is left empty: return before calling it. Handles given twice are answered once: use `dict.fromkeys` "
+        "on the handles."
     ),
 )
 async def check_kill_keys(context: Context) -> None:
-    """Kill nothing, then one of two jobs, asked for twice; see the other one live."""
+    """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh(_LONG), copies=2)
         nothing = asked_of(await context.kill(backend, []), "kill")
@@ -258,18 +260,19 @@ async def check_kill_keys(context: Context) -> None:
 
 @clause(
     "IC-KILL-09",
-    title="A killed job that handles the signal, and exits, is KILLED, whatever it exits with.",
+    title="A killed job that handles the signal, and exits, is KILLED, whatever its exit code is.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-06", "IC-SUBMIT-06"),
     seconds=90,
     hint=(
-        "An exit code that counts for more than the kill: programs that save their state catch TERM and exit with 0. Note "
-        "that a kill was asked for before the job ended, or ask the resource why it ended. The code may stand beside KILLED."
+        "An exit code that overrides the kill: programs that save their state catch TERM and exit with 0. Record "
+        "that a kill was requested before the job ended, or ask the resource why it ended. The code may stand "
+        "beside KILLED."
     ),
 )
 async def check_handled_kill(context: Context) -> None:
-    """Kill jobs that wait for it, and exit when a signal tells them to: with 0 and with 3, and with 0 after a second."""
+    """Kill jobs that wait for a signal and then exit: with 0, with 3, and with 0 after a second."""
     endings = ((0, ""), (3, ""), (0, "1"))
     payload = context.sh(f"{HANDLER}count 60; exit 77")
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
@@ -311,18 +314,19 @@ async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[Jo
 
 @clause(
     "IC-KILL-10",
-    title="All that a killed job started ends, in whatever process group or session.",
+    title="Everything that a killed job started ends, in whatever process group or session.",
     level=SHOULD,
     capability="kill",
     depends=("IC-KILL-07",),
     seconds=90,
     hint=(
-        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
-        "session. Kill a cgroup, or look for descendants by parent, group and session, again and again until none is left."
+        "A signal to one process group: `timeout` makes a group of its own, so do shells with job control, and "
+        "setsid makes a session. Kill a cgroup, or look for descendants by parent, group and session, again and "
+        "again until none is left."
     ),
 )
 async def check_leavers(context: Context) -> None:
-    """Kill a job whose children left its process group and its session; let another job look for them."""
+    """Kill a job whose children left its process group and its session. Let another job look for them."""
     await _expect_gone(context, f"{LEAVERS}sleep 60", "all that a killed job started to be gone")
 
 
@@ -334,8 +338,9 @@ async def check_leavers(context: Context) -> None:
     depends=("IC-KILL-01", "IC-KILL-06"),
     seconds=150,
     hint=(
-        "TERM, and nothing after it: a program may ignore it, and goes on to its end, as DONE. After a grace send KILL, from "
-        "where it also happens when this process has gone; or use the command of the resource that does so by itself."
+        "Only TERM is sent: a program may ignore it, and runs on to its end, as DONE. After a grace period send "
+        "KILL, from a place that still does so if this process is gone; or use a command of the resource that does "
+        "it for you."
     ),
 )
 async def check_deaf_job(context: Context) -> None:
@@ -353,19 +358,19 @@ async def check_deaf_job(context: Context) -> None:
 
 @clause(
     "IC-KILL-12",
-    title="A job that is told as KILLED is over.",
+    title="A job that is reported as KILLED is over.",
     level=MUST,
     capability="kill",
     depends=("IC-KILL-11",),
     seconds=150,
     hint=(
-        "KILLED told because a kill was asked for, or because the resource does not list the job any more, while its process "
-        "lives: whoever waited for the end starts the next job beside it. Tell KILLED when nothing of it is left; until then "
-        "it is RUNNING."
+        "KILLED is reported because a kill was requested, or because the resource does not list the job any more, "
+        "while its process lives: a caller that waited for the end starts the next job beside it. Report KILLED "
+        "when no process of it is left; until then it is RUNNING."
     ),
 )
 async def check_killed_is_over(context: Context) -> None:
-    """Kill a job that ignores signals; as soon as it is told as KILLED, let another job look for its process."""
+    """Kill a job that ignores signals. When it is reported as KILLED, let another job look for its process."""
     word = context.token()
     async with context.opened() as backend:
         (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120", word))

@@ -28,16 +28,16 @@ _CANCELLED = 10.0
 
 @clause(
     "IC-LIFE-01",
-    title="Constructing connects nowhere, starts no process or thread, and writes no file.",
+    title="The constructor connects nowhere, starts no process or thread, and writes no file.",
     level=MUST,
     hint=(
-        "The constructor: a client that connects, a working directory that is made, a pool or a probing command that is "
-        "started there. Move it to __aenter__, or to the first verb that needs it. Objects are made to be looked at, "
-        "listed and thrown away."
+        "The constructor connects a client, makes a working directory, or starts a pool or a test command. Move "
+        "that to __aenter__, or to the first verb that needs it. Callers make objects just to inspect or list them, "
+        "and then throw them away."
     ),
 )
 async def check_construction(context: Context) -> None:
-    """Construct twice in a child process, the second time under an audit hook."""
+    """Construct the object twice in a child process, the second time under an audit hook."""
     seen = await context.child(WATCH, what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
@@ -48,14 +48,15 @@ async def check_construction(context: Context) -> None:
     level=MUST,
     depends=("IC-SHAPE-01",),
     hint=(
-        "What entering raised, if it did: nothing else can be seen before it works. Beneath a transport: argv must arrive "
-        "as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and stdout be streamed as they "
-        "are. Else `return self` at the end of __aenter__: without it, `async with ... as backend` gives None. A connection "
-        "or a session that is returned in its place has none of the verbs."
+        "First the exception of entering, if there was one: until entering works, no other clause can be checked. "
+        "Over a transport: argv must arrive as given, without a shell (use shlex.join if it goes through `sh -c`), "
+        "and stdin and stdout must be streamed unchanged. If nothing was raised, __aenter__ must end with `return "
+        "self`: without it, `async with ... as backend` gives None. A connection or a session returned in its place "
+        "has none of the verbs."
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter, and compare."""
+    """Enter the object, and compare the result with it."""
     backend, entered = await context.let_in(context.build)
     await context.noted("__aexit__", "", backend.__aexit__(None, None, None))
     context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
@@ -63,16 +64,16 @@ async def check_entering(context: Context) -> None:
 
 @clause(
     "IC-LIFE-03",
-    title="Leaving twice is fine.",
+    title="Leaving twice is allowed.",
     level=MUST,
     depends=("IC-LIFE-02",),
     hint=(
-        "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and "
+        "A close() that may be called only once, or an attribute that the first leaving deletes. Exit stacks and "
         "error paths leave objects that are already closed."
     ),
 )
 async def check_leaving_twice(context: Context) -> None:
-    """Enter once, leave twice."""
+    """Enter once, and leave twice."""
     async with context.opened() as backend:
         await backend.__aexit__(None, None, None)
         try:
@@ -87,8 +88,8 @@ async def check_leaving_twice(context: Context) -> None:
     level=MUST,
     depends=("IC-SHAPE-02",),
     hint=(
-        "An early `return {}` for an empty list that comes before the question whether the object is open. An "
-        "AttributeError or a TypeError from the connection that is not there yet. Ask first, in every verb."
+        "An early `return {}` for an empty list, before the check that the object is open. An AttributeError or a "
+        "TypeError from a connection that does not exist yet. Check first, in every verb."
     ),
 )
 async def check_before_entering(context: Context) -> None:
@@ -102,12 +103,12 @@ async def check_before_entering(context: Context) -> None:
     level=MUST,
     depends=("IC-SHAPE-02",),
     hint=(
-        "Leaving must be remembered: a flag or a connection set to None in __aexit__. A verb that opens what it needs "
-        "by itself hides that nobody will close it."
+        "__aexit__ must record that the object was left: by a flag, or by a connection set to None. A verb that "
+        "reopens what it needs hides the fact that no caller will close it."
     ),
 )
 async def check_after_leaving(context: Context) -> None:
-    """Await every verb of an object that was left."""
+    """Await every verb of an object that was entered and left."""
     async with context.opened() as backend:
         pass
     await expect_not_open(context, backend, "after leaving")
@@ -115,16 +116,16 @@ async def check_after_leaving(context: Context) -> None:
 
 @clause(
     "IC-LIFE-06",
-    title="An exception in the body passes through, and everything is closed.",
+    title="An exception in the body of `async with` passes through, and everything is closed.",
     level=MUST,
     depends=("IC-LIFE-05",),
     hint=(
-        "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only "
-        "where there was no exception."
+        "The return value of __aexit__: a true value swallows the exception. An __aexit__ that raises, or that "
+        "closes only if there was no exception."
     ),
 )
 async def check_exception_in_the_body(context: Context) -> None:
-    """Raise in the body, and see what comes out."""
+    """Raise in the body, and check which exception comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
     backend, _ = await context.let_in(context.build)
     passed: BaseException | None = None
@@ -140,18 +141,19 @@ async def check_exception_in_the_body(context: Context) -> None:
 
 @clause(
     "IC-LIFE-07",
-    title="Nothing is left behind by leaving: no task, thread, open descriptor or child process.",
+    title="Leaving leaves no task, thread, open descriptor or child process behind.",
     level=MUST,
     alone=True,
     depends=("IC-SUBMIT-01", "IC-STATUS-01"),
     hint=(
-        "What entering or a verb started and __aexit__ does not end: background tasks that are not cancelled and "
-        "awaited, executors without shutdown(), pipes and files that are not closed, processes that nobody waits for. "
-        "What counts is the growth from one cycle to the next, so caches and pools of a fixed size are fine."
+        "__aexit__ must end everything that entering or a verb started. Look for background tasks that are not "
+        "cancelled and awaited, executors without shutdown(), pipes and files that are not closed, and processes "
+        "that are not waited for. Only growth from one cycle to the next counts, so caches and pools of a fixed "
+        "size are fine."
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, use and leave ten times; compare the third time with the tenth."""
+    """Enter, use and leave ten times. Compare the counts after the third time with those after the tenth."""
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
         async with context.opened() as backend:
@@ -171,12 +173,13 @@ async def check_nothing_is_left(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "State on the class or the module that should be on the instance: a shared connection that the first one to "
-        "leave closes, a mutable default, a lock file. Cleaning up at leaving that takes the other's jobs along."
+        "State on the class or the module that belongs on the instance: a shared connection that is closed by the "
+        "first instance that leaves, a mutable default, a lock file. A clean-up at leaving that also removes the "
+        "other instance's jobs."
     ),
 )
 async def check_two_instances(context: Context) -> None:
-    """Use one while another is entered and left."""
+    """Use one instance while another is entered and left."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"))
         async with context.opened() as other:
@@ -211,9 +214,10 @@ async def check_two_instances(context: Context) -> None:
     ),
     seconds=120,
     hint=(
-        "A lock, or a connection in the middle of an answer, that the cancelled call leaves behind for the next: give it "
-        "back in a `finally`, or hold it by `async with`. `except BaseException` or `except CancelledError` that goes on as "
-        "if nothing had been. Waiting, in a finally, for something that never comes."
+        "A lock, or a connection in the middle of an answer, that the cancelled call leaves to the next one: "
+        "release it in a `finally`, or hold it by `async with`. An `except BaseException` or `except "
+        "CancelledError` that goes on as if the call had not been cancelled. A `finally` that waits for an event "
+        "that never happens."
     ),
 )
 async def check_cancelled_verbs(context: Context) -> None:
@@ -280,8 +284,8 @@ async def _expect_usable(
     level=MUST,
     depends=("IC-STATUS-05", "IC-KILL-03"),
     hint=(
-        "One connection, file or buffer that two calls use at once: guard it with a lock that waits, or give each call "
-        "its own. An instance that refuses a second call as busy."
+        "One connection, file or buffer that two calls use at once: guard it with a lock that waits, or give each "
+        "call its own. An instance that refuses a second call because it is busy."
     ),
 )
 async def check_concurrent_verbs(context: Context) -> None:
@@ -309,12 +313,12 @@ async def check_concurrent_verbs(context: Context) -> None:
     alone=True,
     depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
     hint=(
-        "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing large "
-        "files. Put them into asyncio.to_thread. Everything else in the process stands still meanwhile."
+        "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing "
+        "large files. Use asyncio.to_thread for them. The rest of the process stops while such a call runs."
     ),
 )
 async def check_blocking(context: Context) -> None:
-    """Measure the longest pause of the loop during each verb; only one seen three times counts."""
+    """Measure the longest pause of the loop during each verb. A pause counts only if it is seen three times."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"))
         for verb in claimed(context):
@@ -338,12 +342,12 @@ async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequ
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
     hint=(
-        "os.chdir, os.umask, signal.signal and os.environ belong to the whole process. Give a child its own through "
-        "`cwd=`, `env=` and `umask=` of subprocess, and files their mode when they are opened."
+        "os.chdir, os.umask, signal.signal and os.environ change the whole process. Give a child its own values "
+        "through `cwd=`, `env=` and `umask=` of subprocess, and set the mode of a file when you open it."
     ),
 )
 async def check_process(context: Context) -> None:
-    """Use every verb in a child process, and compare before entering with after leaving."""
+    """Use every verb in a child process, and compare its state before entering with its state after leaving."""
     tag = context.token()
     context.tags[tag] = None
     told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)

@@ -32,12 +32,12 @@ def _all(counts: JobCounts) -> int:
     depends=("IC-STATUS-05", "IC-SHAPE-05", "IC-SUBMIT-03", "IC-LIFE-08"),
     seconds=180,
     hint=(
-        "Counting what this instance submitted, instead of what the resource holds of this user's jobs. A job that is "
+        "Counting the jobs that this instance submitted, instead of this user's jobs on the resource. A job that is "
         "accepted and not listed yet, or in a state that the count forgets: held, configuring, staging, suspended."
     ),
 )
 async def check_unfinished_jobs(context: Context) -> None:
-    """Count, through the instance that submitted and another, payloads that take longer and longer."""
+    """Count payloads that run longer and longer, through the instance that submitted them and through another."""
     told: list[str] = []
     async with context.opened() as backend, context.opened() as other:
         for seconds in tries(context):
@@ -63,12 +63,15 @@ def _words(counts: JobCounts) -> str:
     depends=("IC-LOAD-01", "IC-STATUS-10"),
     seconds=180,
     hint=(
-        "counts and status must map the resource's words to states in the same way: let one function serve both. Two "
-        "numbers that were swapped. A held job is queued; a suspended, completing or staging one is running."
+        "counts and status must map the resource's words to states in the same way: let one function serve both. "
+        "Two numbers that were swapped. A held job is queued; a suspended, completing or staging one is running."
     ),
 )
 async def check_states(context: Context) -> None:
-    """Compare the counts with the states of payloads that take longer and longer, asked before and after."""
+    """Compare the counts with the states of payloads that run longer and longer.
+
+    Ask for the states before and after.
+    """
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -106,12 +109,12 @@ async def _differing(context: Context, backend: JobBackend, handles: Sequence[Jo
     depends=("IC-LOAD-01",),
     seconds=180,
     hint=(
-        "Counting every job that there is a record of, until it is purged. A number that is kept on the instance and "
-        "only ever raised. Whoever submits by these counts would stop, and never go on."
+        "Counting every job that has a record, until it is purged. A number that is kept on the instance and only "
+        "ever grows. A caller that submits by these counts would stop, and never go on."
     ),
 )
 async def check_ended_jobs(context: Context) -> None:
-    """Count payloads while they are out, and again and again once they have ended, until the count has fallen."""
+    """Count payloads while they are unfinished, and again and again after their end, until the count falls."""
     readings: list[int] = []
     async with context.opened() as backend:
         for seconds in tries(context):

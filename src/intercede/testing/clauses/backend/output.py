@@ -88,13 +88,13 @@ def _difference(came: bytes, wanted: bytes) -> str:
 
 @clause(
     "IC-OUTPUT-01",
-    title="What a job wrote to stdout comes back exact and whole, and nothing else with it.",
+    title="A job's stdout arrives exact and complete, with nothing added.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
     hint=(
-        "Text mode, an encoding or universal newlines on the way. A tail where the whole should be. A wrapper's or a "
-        "login shell's own chatter, and stderr, in the same stream."
+        "Text mode, an encoding or universal newlines on the way. A tail instead of the whole stream. Messages of a "
+        "wrapper or a login shell, or stderr, in the same stream."
     ),
 )
 async def check_stdout(context: Context) -> None:
@@ -107,13 +107,13 @@ async def check_stdout(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-02",
-    title="What a job wrote to stderr comes back exact and whole, and apart from stdout.",
+    title="A job's stderr arrives exact and complete, and separate from stdout.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
     hint=(
-        "stderr that is joined with stdout, or that a shell adds its own messages to, like `Killed`: redirect the "
-        "payload's own descriptors, not those of what runs it."
+        "A stderr that is joined with stdout, or to which a shell adds messages of its own, like `Killed`. Redirect "
+        "the descriptors of the payload itself, not those of the program that runs it."
     ),
 )
 async def check_stderr(context: Context) -> None:
@@ -126,17 +126,18 @@ async def check_stderr(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-03",
-    title="Named members and patterns bring what they match, and nothing else.",
+    title="Named members and patterns fetch the files that they match, and no others.",
     level=MUST,
     capability="output",
     depends=("IC-STATUS-05", "IC-OUTPUT-16"),
     hint=(
-        "`*`, `?` and `[]` do not cross `/`, `**` does; a leading dot is matched only where it is spelt out; what matches "
-        "a directory takes all below it. fnmatch crosses `/`, and pathlib's `*` matches a leading dot."
+        "`*`, `?` and `[]` do not cross `/`, `**` does. A leading dot is matched only if the pattern spells it out. "
+        "A pattern that matches a directory takes everything below it. fnmatch crosses `/`, and the `*` of pathlib "
+        "matches a leading dot."
     ),
 )
 async def check_patterns(context: Context) -> None:
-    """Write files that each pattern takes, and their neighbours that none does."""
+    """Write files that one pattern each matches, and similar ones that none matches."""
     wanted = ("a.txt", ".dot.cfg", "x1.dat", "named", "dir/one", "dir/deep/two", "tree/a/x.log", "tree/a/b/y.log")
     others = (".hidden.txt", "sub/b.txt", "x22.dat", "z1.dat", "named.not", "tree/a/x.out", "dirt/one")
     script = "mkdir -p sub dir/deep tree/a/b dirt\n"
@@ -149,13 +150,13 @@ async def check_patterns(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-04",
-    title="include_unlisted takes the rest, never stdout, stderr, log, inputs, executable or secrets.",
+    title="include_unlisted fetches the rest, but never stdout, stderr, log, inputs, executable or secrets.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-01", "IC-OUTPUT-02", "IC-OUTPUT-16", "IC-SUBMIT-07", "IC-SUBMIT-09", "IC-SUBMIT-10"),
     hint=(
-        "Everything in the working directory but what the backend put there: keep a list of that, or keep its own files "
-        "elsewhere. Without include_unlisted only members come."
+        "The rest is everything in the working directory except the files that the backend put there: keep a list "
+        "of those, or keep them elsewhere. Without include_unlisted, only members are fetched."
     ),
 )
 async def check_unlisted(context: Context) -> None:
@@ -186,17 +187,19 @@ async def check_unlisted(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-05",
-    title="The answer's keys are exactly the handles asked; an unknown one is not ok, alone.",
+    title=(
+        "The answer's keys are exactly the handles asked for; an unknown one is not ok, and does not spoil the others."
+    ),
     level=MUST,
     capability="output",
     depends=("IC-STATUS-05",),
     hint=(
-        "One exception for the whole call where one job is missing. Handles that are dropped from the answer. An empty "
-        "list must be answered with nothing."
+        "One exception for the whole call because one job is missing. Handles that are dropped from the answer. For "
+        "an empty list, answer an empty mapping."
     ),
 )
 async def check_output_keys(context: Context) -> None:
-    """Fetch one of two jobs, together with handles that name none."""
+    """Fetch one of two jobs, together with handles that name no job."""
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo here", {}, copies=2)
         strangers = [unknown(handles[0]), *foreign(context, handles[0])]
@@ -230,17 +233,17 @@ def _paths(output: JobOutput) -> list[Path]:
 
 @clause(
     "IC-OUTPUT-06",
-    title="Every path lies under dest, in a directory of its job's own.",
+    title="Every path lies under dest, in a directory of the job's own.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05", "IC-SUBMIT-02"),
     hint=(
-        "Paths into a cache or into the resource's own directory, which nobody may touch. Files of several jobs side by "
-        "side in dest: the second overwrites the first. Name each job's directory after its handle."
+        "Paths into a cache, or into the resource's own directory, which callers must not touch. Files of several "
+        "jobs side by side in dest: the second overwrites the first. Name each job's directory after its handle."
     ),
 )
 async def check_places(context: Context) -> None:
-    """Fetch two copies that write the same names."""
+    """Fetch two copies that write files of the same names."""
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
@@ -269,13 +272,14 @@ def _tree(directory: Path) -> dict[str, bytes | None]:
 
 @clause(
     "IC-OUTPUT-07",
-    title="Fetching again gives the same, into the same dest too.",
+    title="Fetching again gives the same files, also into the same dest.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
     hint=(
-        "Moving instead of copying: the first fetch takes everything away. A directory that exists already and makes the "
-        "second one fail, or land inside the first. Build aside, then replace."
+        "Moving instead of copying: the first fetch takes everything away. A directory that exists already, and "
+        "makes the second fetch fail or land inside the first one. Build the new directory aside, then replace the "
+        "old one."
     ),
 )
 async def check_fetching_again(context: Context) -> None:
@@ -296,17 +300,17 @@ async def check_fetching_again(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-08",
-    title="Nothing else in dest is touched.",
+    title="Everything else in dest stays untouched.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06",),
     hint=(
-        "Emptying or replacing dest itself. Directories of other jobs that were fetched before. Left-over temporary "
-        "names: what is built aside must be gone at the end."
+        "Emptying or replacing dest itself. Touching directories of jobs that were fetched before. Temporary names "
+        "that are left over: remove everything that was built aside."
     ),
 )
 async def check_rest_of_dest(context: Context) -> None:
-    """Fetch one job, then another, into a directory with files of ours."""
+    """Fetch one job, then another, into a directory that holds other files."""
     dest = context.tmp / "dest"
     dest.joinpath("ours").mkdir(parents=True)
     dest.joinpath("ours", "x").write_text("ours", "utf-8")
@@ -330,13 +334,14 @@ _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\s
 
 @clause(
     "IC-OUTPUT-09",
-    title="Files with hostile names come through or are refused, job by job; they are never misplaced.",
+    title="Files with hostile names are fetched or refused, job by job; they are never put in a wrong place.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-08", "IC-SUBMIT-04", "IC-SUBMIT-06"),
     hint=(
-        "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: put "
-        "`--` or `./` before them. A name that is skipped in silence: where it cannot come, the output is not ok."
+        "Lists of names that are split at newlines or blanks. Names that begin with a dash and are read as options: "
+        "put `--` or `./` before them. A name that is skipped without a report: if a file cannot be fetched, the "
+        "output is not ok."
     ),
 )
 async def check_hostile_names(context: Context) -> None:
@@ -371,13 +376,13 @@ async def check_hostile_names(context: Context) -> None:
     capability="output",
     depends=("IC-OUTPUT-06", "IC-OUTPUT-16"),
     hint=(
-        "`tar -h`, `cp -L`, shutil.copytree and `find -L` follow links: a payload that links to another user's file, or "
-        "to /, gets it fetched. tarfile's extractall makes links under dest that the next member is written through. "
-        "Take regular files only."
+        "`tar -h`, `cp -L`, shutil.copytree and `find -L` follow links: a payload that links to another user's "
+        "file, or to /, gets it fetched. The extractall of tarfile makes links under dest, and writes the next "
+        "member through them. Take only regular files."
     ),
 )
 async def check_links(context: Context) -> None:
-    """Let the payload make links to a file and a directory outside, to one inside, and to nothing."""
+    """Let the payload make links to a file and a directory outside, to one inside, and to a missing file."""
     script = (
         "echo real > real; ln -s /etc/passwd passwd; ln -s /etc etc; ln -s real alias; ln -s nowhere dangling\n"
         "mkdir sub; ln -s ../../.. sub/up; echo kept > sub/kept\n"
@@ -402,12 +407,12 @@ async def check_links(context: Context) -> None:
     capability="output",
     depends=("IC-OUTPUT-06",),
     hint=(
-        "Opening a fifo waits for its other end for ever; reading a device never ends. Ask what an entry is before "
-        "opening it, and let tar take regular files only."
+        "Opening a fifo waits for its other end for ever; reading a device never ends. Check the type of an entry "
+        "before opening it, and let tar take only regular files."
     ),
 )
 async def check_special_files(context: Context) -> None:
-    """Let the payload make a fifo, and a device where it may."""
+    """Let the payload make a fifo, and a device if it is allowed to."""
     script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
     dest = context.tmp / "dest"
     async with context.opened() as backend:
@@ -422,17 +427,17 @@ async def check_special_files(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-12",
-    title="A declared member that is not there stands in `missing`, and the rest arrives.",
+    title="A declared member that does not exist is listed in `missing`, and the rest is fetched.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
     hint=(
-        "tar and scp end with an error where one of their operands is missing, and may bring nothing. Match the patterns "
-        "against what is there; what matched nothing is told by its pattern, and the output is still ok."
+        "tar and scp fail if one of their operands is missing, and may fetch no file at all. Match the patterns "
+        "against the files that exist. Report each pattern that matched no file; the output is still ok."
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Declare a file and a pattern that will not be there, beside one that will."""
+    """Declare a file and a pattern that will not exist, beside one that will."""
     output = await _output(context, "echo here > here", _members("not-there", "here", "none-*.txt"), ok=False)
     context.expect(output.ok, expected="an output without some of its members to be ok", observed=output)
     _expect_files(context, output, {"here": b"here\n"})
@@ -445,17 +450,17 @@ async def check_missing(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-13",
-    title="The output of a failed job comes.",
+    title="The output of a failed job can be fetched.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05", "IC-STATUS-06"),
     hint=(
-        "A fetch that asks for DONE where it should ask for an ended job, or staging out that a failing payload skips. "
-        "It is the failed job's output that people want to see."
+        "A fetch that requires DONE instead of an ended job, or staging out that is skipped if the payload fails. "
+        "Users want the output of failed jobs most of all."
     ),
 )
 async def check_failed_output(context: Context) -> None:
-    """Fetch what a job wrote before it failed."""
+    """Fetch the files that a job wrote before it failed."""
     output = await _output(context, "echo why; echo x > x; exit 3", _members("x"), ok=False)
     context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
     _expect_files(context, output, {"x": b"x\n"})
@@ -465,18 +470,21 @@ async def check_failed_output(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-14",
-    title="A killed job has an output, with what it wrote until then.",
+    title="A killed job has an output, with everything that it wrote before the kill.",
     level=SHOULD,
     capability="output",
     depends=("IC-OUTPUT-13", "IC-KILL-01"),
     seconds=120,
     hint=(
-        "Staging out that is skipped for killed jobs; buffers that are lost with the process that held them. What was "
-        "written before the end is what tells why somebody had to kill it."
+        "Staging out that is skipped for killed jobs; buffers that are lost with the process that held them. The "
+        "output before the end is what shows why the job had to be killed."
     ),
 )
 async def check_killed_output(context: Context) -> None:
-    """Kill a job that has written something, giving it longer each time; says nothing where jobs cannot be killed."""
+    """Kill a job that has written some output, after giving it longer and longer.
+
+    If jobs cannot be killed, the check passes.
+    """
     if "kill" not in context.capabilities:
         return
     came: list[object] = []
@@ -496,18 +504,18 @@ async def check_killed_output(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-15",
-    title="The output of an unfinished job is not ok, and nothing is lost: fetched later, all comes.",
+    title="The output of an unfinished job is not ok, and fetching it loses no file: a later fetch gets them all.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-13", "IC-SUBMIT-03", "IC-STATUS-08"),
     seconds=120,
     hint=(
-        "A fetch that takes whatever is there and says ok: its caller believes that this was all. One that moves files "
-        "away from under a running job."
+        "A fetch that takes the files that exist so far and reports ok: its caller believes that they were all. A "
+        "fetch that moves files away from a running job."
     ),
 )
 async def check_unfinished(context: Context) -> None:
-    """Fetch from a payload that is still running, and again when it has ended."""
+    """Fetch from a payload that is still running, and again after it has ended."""
     async with context.opened() as backend:
         for seconds in tries(context):
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
@@ -530,13 +538,13 @@ async def check_unfinished(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-16",
-    title="Nested directories, empty and binary files come.",
+    title="Nested directories, empty files and binary files are fetched.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-05",),
     hint=(
-        "Listings that do not descend. Empty files that are taken for missing ones. Text mode: CR LF, NUL and bytes that "
-        "are no UTF-8 must arrive as they are."
+        "Listings that do not descend. Empty files that are treated as missing. Text mode: CR LF, NUL and bytes "
+        "that are not valid UTF-8 must arrive unchanged."
     ),
 )
 async def check_kinds_of_files(context: Context) -> None:
@@ -552,17 +560,17 @@ async def check_kinds_of_files(context: Context) -> None:
 
 @clause(
     "IC-OUTPUT-17",
-    title="Fetching again replaces the job's directory: nothing of the former one stays.",
+    title="Fetching again replaces the job's directory: no file of the earlier fetch stays.",
     level=MUST,
     capability="output",
     depends=("IC-OUTPUT-07",),
     hint=(
-        "Files that are copied over those of the former fetch, or left out if they are there already. Build the new directory "
-        "aside; then rename the old one away, and the new one into its place."
+        "Files that are copied over those of the earlier fetch, or skipped because they exist. Build the new "
+        "directory aside; then rename the old one away, and the new one into its place."
     ),
 )
 async def check_replacing(context: Context) -> None:
-    """Fetch, change a file and add one, and fetch again."""
+    """Fetch, change one file and add another, and fetch again."""
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo x > x", _EVERYTHING)

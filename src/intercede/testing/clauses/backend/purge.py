@@ -29,12 +29,12 @@ from intercede.testing.run.context import CheckFailed, Context, shown
     capability="purge",
     depends=("IC-STATUS-03", "IC-STATUS-05", "IC-LIFE-08", "IC-OUTPUT-05", "IC-SHAPE-05"),
     hint=(
-        "What remains after purging: a record in a cache or on the instance, accounting that still knows the job. Nothing "
-        "may bring it back, in this process or in another."
+        "Data that is left after purging: a record in a cache or on the instance, or accounting that still knows "
+        "the job. A purged job must not come back, in this process or in another."
     ),
 )
 async def check_purged(context: Context) -> None:
-    """Purge an ended job; ask for it here and through another instance."""
+    """Purge an ended job, and ask for it here and through another instance."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("echo here"))
         await finished(context, backend, handles)
@@ -58,12 +58,12 @@ async def check_purged(context: Context) -> None:
     depends=("IC-PURGE-01", "IC-STATUS-06", "IC-STATUS-10"),
     seconds=120,
     hint=(
-        "Removing a directory from under a job that still writes there. Purging is no way to kill: answer "
-        "OpOutcome(ok=False, reason='running') for what is QUEUED, HELD or RUNNING, and do nothing."
+        "Removing a directory while a job still writes into it. Purging is not killing: for a job that is QUEUED, "
+        "HELD or RUNNING, answer OpOutcome(ok=False, reason='running'), and do nothing."
     ),
 )
 async def check_unfinished_job(context: Context) -> None:
-    """Purge payloads that take longer and longer, until one has surely not ended meanwhile."""
+    """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
     async with context.opened() as backend:
         for seconds in tries(context):
             script, submitted = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3", time.monotonic()
@@ -87,17 +87,17 @@ async def check_unfinished_job(context: Context) -> None:
 
 @clause(
     "IC-PURGE-03",
-    title="Purging twice is fine.",
+    title="Purging a job twice is ok.",
     level=MUST,
     capability="purge",
     depends=("IC-PURGE-01",),
     hint=(
-        "The second purge finds nothing, and tells so as an error. It promises that nothing of the job is left, which is "
-        "so: a job unknown of this resource is ok."
+        "The second purge finds no job, and reports an error. A purge promises that nothing of the job is left, and "
+        "that is true: a job that is unknown to this resource is ok."
     ),
 )
 async def check_purging_twice(context: Context) -> None:
-    """Purge an ended job twice, the second time with itself as a duplicate."""
+    """Purge an ended job twice, the second time with its handle given twice."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"))
         await finished(context, backend, handles)
@@ -114,12 +114,12 @@ async def check_purging_twice(context: Context) -> None:
     depends=("IC-PURGE-01", "IC-SUBMIT-02", "IC-STATUS-08"),
     jobs=11,
     hint=(
-        "A directory or a record that all copies share: remove it with the last of them only. A name that is the "
+        "A directory or a record that all copies share: remove it only with the last of them. A name that is the "
         "beginning of another, as 1 is of 10."
     ),
 )
 async def check_other_copies(context: Context) -> None:
-    """Purge copy 1 of eleven; ask for the others, and fetch them."""
+    """Purge copy 1 of eleven, then ask for the others, and fetch them."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("echo here"), copies=11)
         await finished(context, backend, handles)
@@ -135,17 +135,20 @@ async def check_other_copies(context: Context) -> None:
 
 @clause(
     "IC-PURGE-05",
-    title="The answer's keys are exactly the handles asked; a foreign job is not ok, and spoils nothing.",
+    title=(
+        "The answer's keys are exactly the handles asked for; a foreign job is not ok, and does not spoil the others."
+    ),
     level=MUST,
     capability="purge",
     depends=("IC-PURGE-01", "IC-STATUS-03", "IC-STATUS-08"),
     hint=(
-        "`ok` for whatever is not there: a job of another resource may well be there. One exception for the whole call. "
-        "A handle that is used as a path before it was matched against a pattern. None asked means none purged."
+        "An `ok` for every job that you do not find: a job of another resource may well exist. One exception for "
+        "the whole call. A handle that is used as a path before it was matched against a pattern. Asked for no "
+        "handles, purge nothing."
     ),
 )
 async def check_purge_keys(context: Context) -> None:
-    """Purge nothing, then one of two ended jobs together with handles that name none."""
+    """Purge no handles, then one of two ended jobs together with handles that name no job."""
     async with context.opened() as backend:
         gone, kept = await started(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, [gone, kept])

@@ -18,15 +18,15 @@ _SECONDS = 3.0
 
 @clause(
     "IC-SHAPE-01",
-    title="The verbs of every claimed capability are there, as methods.",
+    title="The object has the verbs of every claimed capability, as methods.",
     level=MUST,
     hint=(
-        "A verb that is absent, or a flag or a string where a method should be. A capability that you do not have is "
-        "left out, or set to None; anything else under its verb's name claims it."
+        "A verb is missing, or a flag or a string stands in place of a method. If you do not have a capability, "
+        "leave its verb out or set it to None. Anything else under the verb's name claims the capability."
     ),
 )
 async def check_verbs_are_there(context: Context) -> None:
-    """Look at a fresh object."""
+    """Make a fresh object, and check that each claimed verb is a method."""
     backend = context.build()
     for verb in ("__aenter__", "__aexit__", *claimed(context)):
         found: object = getattr(backend, verb, None)
@@ -35,16 +35,19 @@ async def check_verbs_are_there(context: Context) -> None:
 
 @clause(
     "IC-SHAPE-02",
-    title="Every claimed verb is async: what calling it returns can be awaited.",
+    title="Every claimed verb is async: the value that a call returns can be awaited.",
     level=MUST,
     depends=("IC-SHAPE-03",),
     hint=(
-        "A verb written with `def` that answers at once instead of `async def`. A decorator that calls the coroutine "
-        "function and returns its result. Blocking work belongs into a thread, inside of an async verb."
+        "A verb written with `def` that answers at once, instead of `async def`. A decorator that calls the "
+        "coroutine function and returns its result. Move blocking work into a thread, inside an async verb."
     ),
 )
 async def check_verbs_are_async(context: Context) -> None:
-    """Call each, and look at what comes back before it is awaited. What awaiting it raises is another clause's matter."""
+    """Call each verb, and check what the call returns before awaiting it.
+
+    Errors raised by awaiting it belong to other clauses.
+    """
     async with context.opened() as backend:
         for verb in claimed(context):
             try:
@@ -61,13 +64,13 @@ async def check_verbs_are_async(context: Context) -> None:
     level=MUST,
     depends=("IC-LIFE-02", "IC-SHAPE-04"),
     hint=(
-        "The names of the parameters: submit(spec, copies=1), status(handles), fetch_output(handles, dest), "
-        "kill(handles), purge(handles), counts(), find(tag), diagnostics(handles). More are fine where they have "
-        "defaults; a `/` or a `*` among the contract's own is not."
+        "The names of the parameters must be: submit(spec, copies=1), status(handles), fetch_output(handles, dest), "
+        "kill(handles), purge(handles), counts(), find(tag), diagnostics(handles). You may add parameters that have "
+        "defaults. Do not put a `/` or a `*` among the contract's own parameters."
     ),
 )
 async def check_parameters(context: Context) -> None:
-    """Call each both ways. Whatever else than TypeError comes of it is not this clause's matter."""
+    """Call each verb by position and by keyword. Only TypeError counts here; other errors belong to other clauses."""
     seconds = _SECONDS * context.scale
     async with context.opened() as backend:
         for verb in claimed(context):
@@ -92,16 +95,16 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
 
 @clause(
     "IC-SHAPE-04",
-    title="No capability is half there: what is claimed is the same for every instance, before and after entering.",
+    title="The claimed capabilities are complete, and are the same for every instance, before and after entering.",
     level=MUST,
     depends=("IC-LIFE-02",),
     hint=(
-        "A verb that appears only through __getattr__: claims are read statically, so it is invisible to whoever asks. "
-        "A verb that entering adds or sets to None. Claim it on the class, or not at all."
+        "A verb that exists only through __getattr__: claims are read statically, so callers cannot see it. A verb "
+        "that entering adds, or sets to None. Claim a capability on the class, or not at all."
     ),
 )
 async def check_claims(context: Context) -> None:
-    """Compare what is claimed with what can be reached."""
+    """Compare the claimed capabilities with the verbs that can be reached."""
     backend = context.build()
     _expect_whole(context, backend, "of a new object")
     async with context.opened() as entered:
@@ -127,12 +130,12 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
     level=MUST,
     depends=("IC-SUBMIT-01",),
     hint=(
-        "A verb kept for later, or inherited from a base class that only raises. Leave it out, or set it to None: the "
-        "capability is then not claimed, and everything else can still be conformant."
+        "A verb that is kept for later, or inherited from a base class that only raises. Leave it out, or set it to "
+        "None: the capability is then not claimed, and the rest can still be conformant."
     ),
 )
 async def check_no_stubs(context: Context) -> None:
-    """Call each with a job, since a stub may answer an empty list."""
+    """Call each verb with a job, since a stub may answer an empty list."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"))
         for verb in claimed(context):

@@ -49,12 +49,12 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 
 @clause(
     "IC-STATUS-01",
-    title="The answer's keys are exactly the handles that were asked.",
+    title="The answer's keys are exactly the handles that were asked for.",
     level=MUST,
     depends=("IC-SUBMIT-01",),
     hint=(
-        "Handing out everything that the resource listed instead of what was asked. Leaving out what it did not list. "
-        "Keys that are native ids or strings instead of the handles themselves."
+        "An answer with every job that the resource listed, instead of those that were asked for. An answer without "
+        "the jobs that it did not list. Keys that are native ids or strings instead of the handles themselves."
     ),
 )
 async def check_keys(context: Context) -> None:
@@ -69,16 +69,16 @@ async def check_keys(context: Context) -> None:
 
 @clause(
     "IC-STATUS-02",
-    title="None asked, none answered.",
+    title="Asked for no handles, status answers an empty mapping.",
     level=MUST,
     depends=("IC-STATUS-01",),
     hint=(
-        "A query that lists all jobs where it is given no ids, as squeue and condor_q do. A command line that ends in an "
-        "error without operands."
+        "A query that lists all jobs if it is given no ids, as squeue and condor_q do. A command that fails without "
+        "operands."
     ),
 )
 async def check_none_asked(context: Context) -> None:
-    """Ask for nothing, with a job there."""
+    """Ask for no handles while a job exists."""
     async with context.opened() as backend:
         await started(context, backend, context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
@@ -88,17 +88,17 @@ async def check_none_asked(context: Context) -> None:
 
 @clause(
     "IC-STATUS-03",
-    title="Unknown, purged and foreign handles come back UNKNOWN: never dropped, never raising.",
+    title="Unknown, purged and foreign handles are UNKNOWN in the answer: never dropped, and no error.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-STATUS-11", "IC-SUBMIT-02", "IC-SHAPE-05"),
     hint=(
-        "What the resource does not know must be filled in after asking it. A handle of another resource, or one that "
-        "does not look like those that you give out, is UNKNOWN(foreign) before anything is asked: match `job` against "
-        "a pattern first. One bad handle must not spoil the others."
+        "Add the jobs that the resource does not know after asking it. A handle of another resource, or one that "
+        "does not look like your own, is UNKNOWN (foreign) before anything is asked: match `job` against a pattern "
+        "first. One bad handle must not spoil the others."
     ),
 )
 async def check_unknown_handles(context: Context) -> None:
-    """Ask for a job, for handles that name none, and for a purged one."""
+    """Ask for a job, for handles that name no job, and for a purged one."""
     async with context.opened() as backend:
         good, gone = await started(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, [good, gone])
@@ -124,12 +124,12 @@ async def check_unknown_handles(context: Context) -> None:
 
 @clause(
     "IC-STATUS-04",
-    title="Duplicates collapse.",
+    title="A handle that is given twice is answered once.",
     level=MUST,
     depends=("IC-STATUS-01", "IC-HANDLE-01", "IC-SUBMIT-02"),
     hint=(
-        "Zipping handles with the lines of an answer: the resource may tell each job once only. Use `dict.fromkeys` on "
-        "the handles before asking."
+        "Zipping handles with the lines of an answer: the resource may report each job only once. Use "
+        "`dict.fromkeys` on the handles before asking."
     ),
 )
 async def check_duplicates(context: Context) -> None:
@@ -158,8 +158,8 @@ async def check_duplicates(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-01",),
     hint=(
-        "Which state the end of a job is mapped to, and whether its exit code is read at all: many resources tell it in "
-        "another query than the state. Absence is never success, and 0 is not None."
+        "The state to which you map the end of a job, and whether you read its exit code at all: many resources "
+        "report it in another query than the state. Absence is never success, and 0 is not None."
     ),
 )
 async def check_success(context: Context) -> None:
@@ -188,14 +188,14 @@ async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[s
     depends=("IC-STATUS-05", "IC-SUBMIT-02"),
     jobs=7,
     hint=(
-        "A wait status that was not decoded (256 for 1). Codes that the resource gives a meaning of its own, like Grid "
-        "Engine's 99 and 100, or that a shell does, like 126 and 127: let a wrapper write the payload's code to a file. "
-        "A code above 128 is a signal only where one was sent. If the code told is that of an earlier job: an end remembered "
-        "by a number that the next submission uses again."
+        "A wait status that was not decoded (256 for 1). Codes to which the resource gives a meaning of its own, "
+        "like Grid Engine's 99 and 100, or to which a shell does, like 126 and 127: let a wrapper write the "
+        "payload's code to a file. A code above 128 is a signal only if one was sent. If the code is that of an "
+        "earlier job, an end was stored under a number that the next submission uses again."
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Run a job for each of the codes that get lost, and ask for each by itself."""
+    """Run a job for each of the codes that often get lost, and ask for each job separately."""
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
@@ -212,12 +212,12 @@ async def check_failures(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06",),
     hint=(
-        "A shell tells death by signal n as 128 + n, subprocess as -n, waitpid in the lower bits, a wrapper that ends by "
-        "itself as 0. Nobody asked for this end, so it is FAILED, not KILLED."
+        "A shell reports death by signal n as 128 + n, subprocess as -n, waitpid in the lower bits, and a wrapper "
+        "that exits normally as 0. No kill was requested, so the state is FAILED, not KILLED."
     ),
 )
 async def check_signals(context: Context) -> None:
-    """Let jobs kill themselves, and ask for each by itself."""
+    """Let jobs kill themselves, and ask for each job separately."""
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
@@ -238,7 +238,7 @@ async def check_signals(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06", "IC-HANDLE-02"),
     hint=(
-        "A resource that forgets ended jobs after a while, or at the first time of asking: write the verdict down where "
+        "A resource that forgets ended jobs after a while, or after the first query: write the result down where "
         "every process finds it. An exit code that comes from another source the second time."
     ),
 )
@@ -301,17 +301,18 @@ async def _watch(
 
 @clause(
     "IC-STATUS-09",
-    title="Nothing follows a final state.",
+    title="No other state follows a final state.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08"),
     seconds=180,
     hint=(
-        "A job that is not listed yet, or not any more, and is taken for ended. A final state told on the word of one "
-        "source while another still says running. Tell a final state only on evidence that cannot be taken back."
+        "A job that is not listed yet, or not any more, and is reported as ended. A final state that rests on one "
+        "source while another still says that the job runs. Report a final state only on evidence that cannot be "
+        "taken back."
     ),
 )
 async def check_nothing_follows(context: Context) -> None:
-    """Watch jobs that take longer and longer, until one was seen RUNNING several times, and after its end."""
+    """Watch jobs that run longer and longer, until one was seen RUNNING several times, and watch it after its end."""
     history = await _history(context, 3, behind=0.2)
     told = [living(status) for status in history]
     finals = [status for status in history[:-1] if status.state.final]
@@ -325,12 +326,12 @@ async def check_nothing_follows(context: Context) -> None:
     depends=("IC-STATUS-05", "IC-SUBMIT-03"),
     seconds=120,
     hint=(
-        "How the resource's own words are mapped to states. A status that knows submitted and ended only. An answer from "
-        "a cache that is older than the question."
+        "The mapping from the resource's own words to states. A status that knows only submitted and ended. An "
+        "answer from a cache that is older than the question."
     ),
 )
 async def check_running(context: Context) -> None:
-    """Look at payloads that take longer and longer, until one is seen RUNNING."""
+    """Ask for payloads that run longer and longer, until one is seen RUNNING."""
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -346,17 +347,20 @@ async def check_running(context: Context) -> None:
 
 @clause(
     "IC-STATUS-11",
-    title="A mixed batch is told apart, job by job.",
+    title="Jobs that ended differently are reported correctly, each with its own state and code, in one answer.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-OUTPUT-01"),
     jobs=5,
     hint=(
-        "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched with "
-        "the handles by position: the resource may sort them. An index of copies that is off by one."
+        "One state or one exit code for a whole submission or a whole answer. Lines of an answer that are matched "
+        "with the handles by position: the resource may sort them. An index of copies that is off by one."
     ),
 )
 async def check_mixed_batch(context: Context) -> None:
-    """Ask for jobs that ended differently: in one call, in another order, and in fifty calls at once; then for copies."""
+    """Ask for jobs that ended differently: in one call, in another order, and in fifty calls at once.
+
+    Then ask for copies.
+    """
     async with context.opened() as backend:
         handles = await _each_started(context, backend, [f"exit {code}" for code in (0, 4, 0, 5, 6)])
         await finished(context, backend, handles)
@@ -403,12 +407,12 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
     depends=("IC-STATUS-06", "IC-STATUS-08", "IC-LIFE-10", "IC-SUBMIT-03"),
     seconds=120,
     hint=(
-        "A status that reaps, restarts, requeues, renews or removes. A reading of a pipe or a queue that empties it: the "
-        "first to ask gets the answer, the second nothing."
+        "A status that reaps, restarts, requeues, renews or removes jobs. Reading a pipe or a queue that reading "
+        "empties: the first caller gets the answer, the second gets none."
     ),
 )
 async def check_polling(context: Context) -> None:
-    """Poll one of two copies often and at once, and see both end as they should."""
+    """Poll one of two copies often, also many times at once, and check that both end as they should."""
     async with context.opened() as backend:
         for copy, status in enumerate(await _often_polled(context, backend)):
             context.expect(
@@ -437,16 +441,16 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
 
 @clause(
     "IC-STATUS-13",
-    title="What cannot start ends FAILED.",
+    title="A job that cannot start ends FAILED.",
     level=MUST,
     depends=("IC-STATUS-06", "IC-SUBMIT-10"),
     hint=(
-        "A launch that fails after the resource accepted the job, and leaves no exit code: it must not stay QUEUED for "
-        "ever, and not be DONE. A program that is not on PATH is 127 from a shell."
+        "A launch that fails after the resource accepted the job, and leaves no exit code: the job must neither "
+        "stay QUEUED for ever nor be DONE. For a program that is not on PATH, a shell exits with 127."
     ),
 )
 async def check_cannot_start(context: Context) -> None:
-    """Submit a program that is nowhere on PATH, and a script whose interpreter is nowhere."""
+    """Submit a program that is not on PATH, and a script whose interpreter does not exist."""
     script = context.tmp / "script"
     script.write_text("#!/intercede/no/such/interpreter\n", "utf-8")
     async with context.opened() as backend:
@@ -463,17 +467,20 @@ async def check_cannot_start(context: Context) -> None:
 
 @clause(
     "IC-STATUS-14",
-    title="A wall-time limit, where it is honoured, ends the job FAILED, with the reason timeout.",
+    title="A wall-time limit, if it is honoured, ends the job FAILED, with the reason timeout.",
     level=SHOULD,
     depends=("IC-STATUS-05", "IC-STATUS-07", "IC-STATUS-09", "IC-SUBMIT-06"),
     hint=(
-        "How the resource tells that a limit was reached: often as a signal and a word of its own, like TIMEOUT, and in "
-        "accounting only. A job that handles the signal and exits with a code had its time all the same. Ignoring the "
-        "request is fine; ending the job without saying why is not."
+        "How the resource reports that a limit was reached: often as a signal and a word of its own, like TIMEOUT, "
+        "and only in accounting. A job that handles the signal and exits with a code reached its limit all the "
+        "same. You may ignore the request; do not end the job without reporting why."
     ),
 )
 async def check_wall_time(context: Context) -> None:
-    """Ask for a second and take longer, with and without a handler. A job that comes to its end was simply not limited."""
+    """Ask for one second and take longer, with and without a signal handler.
+
+    A job that runs to its end was not limited.
+    """
     endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
     spec = context.sh(f"{HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
     copies = [
@@ -502,12 +509,12 @@ async def check_wall_time(context: Context) -> None:
     depends=("IC-STATUS-09", "IC-STATUS-10"),
     seconds=180,
     hint=(
-        "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues requeue, "
-        "so this is no MUST; but a job that starts once should be seen to start once."
+        "Two sources that disagree for a moment: a queue listing that lags behind a record on disk. Real queues "
+        "requeue, so this is not a MUST; but a job that starts once should be seen to start once."
     ),
 )
 async def check_forward(context: Context) -> None:
-    """Watch jobs that take longer and longer, until one was seen RUNNING several times."""
+    """Watch jobs that run longer and longer, until one was seen RUNNING several times."""
     history = await _history(context, 0)
     ranks = [_ORDER.get(status.state, 2) for status in history]
     told = " -> ".join(living(status) for status in history)
@@ -516,12 +523,13 @@ async def check_forward(context: Context) -> None:
 
 @clause(
     "IC-STATUS-16",
-    title="A handle of another resource is told as foreign.",
+    title="A handle of another resource is reported as foreign.",
     level=MUST,
     depends=("IC-STATUS-03",),
     hint=(
-        "Compare `handle.resource` with your own before anything is asked, and tell UNKNOWN with the reason `foreign`. "
-        "`lost` would say that a job of yours is gone, and have its caller submit it again."
+        "Compare `handle.resource` with your own before anything is asked, and report UNKNOWN with the reason "
+        "`foreign`. The reason `lost` would say that one of your jobs is gone, and its caller would submit it "
+        "again."
     ),
 )
 async def check_foreign_is_told(context: Context) -> None:
@@ -541,8 +549,9 @@ async def check_foreign_is_told(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-06", "IC-SUBMIT-06"),
     hint=(
-        "A wrapper in the payload's process group that dies of the signal, and takes the exit code with it; or one that "
-        "takes the signal for a kill. Scripts end their children by `kill 0`. Catch what can be caught, and ask the resource."
+        "A wrapper in the payload's process group that dies of the signal, and takes the exit code with it; or one "
+        "that mistakes the signal for a kill. Scripts end their children by `kill 0`. Catch the signals that can be "
+        "caught, and ask the resource."
     ),
 )
 async def check_own_signal(context: Context) -> None:
@@ -560,18 +569,21 @@ async def check_own_signal(context: Context) -> None:
 
 @clause(
     "IC-STATUS-18",
-    title="A job that is told to have had its time is over.",
+    title="A job that is reported as timed out is over.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-STATUS-09", "IC-SUBMIT-04"),
     seconds=150,
     hint=(
-        "FAILED (timeout) told because the time has passed, or because TERM was sent, while the process lives: it may ignore "
-        "the signal, and goes on beside whatever is started in its place. Send KILL after a grace, and tell the end when it "
-        "has ended; until then the job is RUNNING."
+        "FAILED (timeout) is reported because the time has passed, or because TERM was sent, while the process "
+        "lives: it may ignore the signal, and runs on beside the job that is started in its place. Send KILL after "
+        "a grace period, and report the end when the job has ended; until then it is RUNNING."
     ),
 )
 async def check_timeout_is_over(context: Context) -> None:
-    """Ask for a second, ignore signals for eight; as soon as it is told that it had its time, let another job look for it."""
+    """Ask for one second, and ignore signals for eight.
+
+    When a timeout is reported, let another job look for the process.
+    """
     expected = "the process of a job that is told to have had its time to be gone"
     await _expect_over(context, f"{DEAF}count 8; exit {_UNLIMITED}", 1, expected)
 
@@ -591,17 +603,20 @@ async def _expect_over(context: Context, script: str, seconds: int, expected: st
 
 @clause(
     "IC-STATUS-19",
-    title="All that a job started ends when it had its time, in whatever process group or session.",
+    title="When a job times out, everything that it started ends, in whatever process group or session.",
     level=SHOULD,
     depends=("IC-STATUS-18",),
     seconds=150,
     hint=(
-        "A limit that ends one process or one process group: `timeout` makes a group of its own, so do shells with job "
-        "control, and setsid makes a session. Do what a kill does: end a cgroup, or look for descendants by parent, group "
-        "and session, again and again until none is left."
+        "A limit that ends one process or one process group: `timeout` makes a group of its own, so do shells with "
+        "job control, and setsid makes a session. Do the same as for a kill: end a cgroup, or look for descendants "
+        "by parent, group and session, again and again until none is left."
     ),
 )
 async def check_leavers_had_their_time(context: Context) -> None:
-    """Ask for two seconds, and take longer, with children that left the process group and the session; let another job look for them."""
+    """Give a job two seconds, and let it take longer, with children outside its process group and session.
+
+    Let another job look for them.
+    """
     expected = "all that a job started to be gone when it is told to have had its time"
     await _expect_over(context, f"{LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -47,18 +47,18 @@ _LOOKS, _SUBMISSIONS = 3, 4
 
 @clause(
     "IC-SUBMIT-01",
-    title="Submitting N copies answers for copy 0 to N - 1, each with a handle or a failure.",
+    title="Submitting N copies answers for copies 0 to N - 1, each with a handle or a failure.",
     level=MUST,
     depends=("IC-SHAPE-02",),
     hint=(
-        "The keys of Submission.handles and .failures: copy indices from 0, whatever the resource counts from. A copy "
-        "that the resource refused belongs into `failures`, it must not be left out. Where submitting raises, beneath a "
-        "transport: argv must arrive as given, without a shell (shlex.join where one goes through `sh -c`), and stdin and "
-        "stdout be streamed as they are."
+        "The keys of Submission.handles and .failures are copy indices from 0, whatever number the resource starts "
+        "from. A copy that the resource refused must be in `failures`; do not leave it out. If submit raises, over "
+        "a transport: argv must arrive as given, without a shell (use shlex.join if it goes through `sh -c`), and "
+        "stdin and stdout must be streamed unchanged."
     ),
 )
 async def check_indices(context: Context) -> None:
-    """Submit three copies, and one."""
+    """Submit three copies, and then one."""
     async with context.opened() as backend:
         for copies in (3, 1):
             submission = await submitted(context, backend, context.sh("exit 0"), copies)
@@ -77,8 +77,8 @@ async def check_indices(context: Context) -> None:
     depends=("IC-SUBMIT-01",),
     jobs=6,
     hint=(
-        "What `job` is made of: the copy's index alone, a counter that starts again, a time in seconds, the pid of a "
-        "process that ended. Take the resource's own id, or a random one."
+        "The source of `job`: the copy's index alone, a counter that starts again, a time in seconds, or the pid of "
+        "a process that has ended. Use the resource's own id, or a random one."
     ),
 )
 async def check_unique(context: Context) -> None:
@@ -102,12 +102,12 @@ async def check_unique(context: Context) -> None:
     depends=("IC-SUBMIT-01",),
     seconds=120,
     hint=(
-        "A submit that awaits the process or polls until the job has started or ended. Whoever submits ten thousand "
-        "jobs wants their handles now, and asks for their states later."
+        "A submit that awaits the process, or polls until the job has started or ended. A caller that submits ten "
+        "thousand jobs wants the handles at once, and asks for the states later."
     ),
 )
 async def check_submit_does_not_wait(context: Context) -> None:
-    """Submit payloads that take longer and longer, until submitting takes less than the payload."""
+    """Submit payloads that run longer and longer, until submit takes less time than the payload."""
     took = 0.0
     async with context.opened() as backend:
         for seconds in tries(context):
@@ -127,13 +127,13 @@ async def check_submit_does_not_wait(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "Every shell, template or description language on the way: each needs its own quoting. Single quotes protect "
-        "everything in sh but the single quote itself. `$(...)` eats trailing newlines; `echo` reads backslashes and "
-        "`-n`; joining with blanks loses the empty argument."
+        "Every shell, template or description language on the way needs its own quoting. In sh, single quotes "
+        "protect everything but the single quote itself. `$(...)` drops trailing newlines; `echo` interprets "
+        "backslashes and `-n`; joining with blanks loses empty arguments."
     ),
 )
 async def check_arguments(context: Context) -> None:
-    """Let the payload compare each argument, in hexadecimal, with what it should be."""
+    """Let the payload compare each argument, in hexadecimal, with the expected value."""
     async with context.opened() as backend:
         await holds(
             context,
@@ -158,12 +158,13 @@ def _awkward(what: str, code: int) -> str:
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "The same as for arguments: quoting for each language on the way. `env` output and `export -p` files are lines, "
-        "and a value may hold a newline. Lists separated by commas or semicolons break at a value that holds one."
+        "As for arguments: quote for each language on the way. The output of `env` and of `export -p` consists of "
+        "lines, and a value may hold a newline. A list separated by commas or semicolons breaks if a value holds "
+        "one."
     ),
 )
 async def check_environment(context: Context) -> None:
-    """Let the payload compare each variable, in hexadecimal, with what it should be."""
+    """Let the payload compare each variable, in hexadecimal, with the expected value."""
     names = [f"IC_V{index}" for index in range(len(AWKWARD))]
     async with context.opened() as backend:
         await holds(
@@ -186,13 +187,13 @@ _ENDINGS = tuple(0 if index in {2, 3, 5, 7, 9, 11} else 20 + index for index in 
     depends=("IC-STATUS-06", "IC-STATUS-11", "IC-SUBMIT-02"),
     jobs=12,
     hint=(
-        "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid Engine may "
-        "start at 1. The order in which the two environments are applied: the copy's come last. If each copy got its own, "
-        "status looks at another copy than the handle names."
+        "The order in which copies are numbered: file names sort as 0, 1, 10, 11, 2; arrays of Slurm and Grid "
+        "Engine may start at 1. The order in which the two environments are applied: the copy's own comes last. If "
+        "each copy got its own variables, status looks at another copy than the handle names."
     ),
 )
 async def check_variables_of_copies(context: Context) -> None:
-    """Tell each of twelve copies how to end, and see that it is that one which ends so."""
+    """Give each of twelve copies a way to end of its own, and check that each copy ends in its own way."""
     copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
@@ -223,12 +224,13 @@ def _why_so(code: int | None) -> str:
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-06"),
     hint=(
-        "Binary content on the way: NUL, bytes that are no UTF-8, a trailing newline. The mode, which a umask, tar or a "
-        "copy may widen: create the file with 0600. Secrets that are staged with what all copies share."
+        "Binary content on the way: NUL, bytes that are not valid UTF-8, a trailing newline. The mode, which a "
+        "umask, tar or a copy may widen: create the file with mode 0600. Secrets that are staged with the files "
+        "that all copies share."
     ),
 )
 async def check_secrets(context: Context) -> None:
-    """Let each of three copies look at its own secret, and for the others'."""
+    """Let each of three copies check its own secret, and look for the secrets of the others."""
     contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
     copies = [
         CopyVars(
@@ -267,13 +269,13 @@ async def check_secrets(context: Context) -> None:
     alone=True,
     depends=("IC-SUBMIT-07", "IC-SUBMIT-14"),
     hint=(
-        "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of any process: every "
-        "user of a machine can read its argument lists. `get_secret_value()` belongs where the bytes are written, and "
-        "into no message, log call or repr."
+        "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of a process: every "
+        "user of a machine can read its argument lists. Call `get_secret_value()` only where the bytes are written, "
+        "never for a message, a log call or a repr."
     ),
 )
 async def check_secrecy(context: Context) -> None:
-    """Submit with a secret, fail with one, and look for it on both sides."""
+    """Submit with a secret, make a submission with a secret fail, and look for the secret locally and in the job."""
     secret = f"{context.token()}{context.token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
     async with context.opened() as backend:
@@ -316,12 +318,12 @@ async def _error(context: Context, backend: JobBackend, fields: dict[str, object
 
 @clause(
     "IC-SUBMIT-09",
-    title="Inputs arrive under their names, in sub-directories too, byte for byte, empty and large.",
+    title="Inputs arrive under their names, in sub-directories too, byte for byte, whether empty or large.",
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "Text mode or an encoding on the way. Names that are flattened to their last part. Empty files that are taken "
-        "for missing ones. A buffer's size at which large files end."
+        "Text mode or an encoding on the way. Names that are cut to their last part. Empty files that are treated "
+        "as missing. Large files that end at the size of a buffer."
     ),
 )
 async def check_inputs(context: Context) -> None:
@@ -364,16 +366,16 @@ def _file(context: Context, content: bytes, mode: int = 0o644) -> Path:
 
 @clause(
     "IC-SUBMIT-10",
-    title="A local executable of mode 0644 runs, with its shebang, or by sh where it has none.",
+    title="A local executable of mode 0644 runs, by its shebang, or by sh if it has none.",
     level=MUST,
     depends=("IC-STATUS-06",),
     hint=(
-        "The mode of the staged file: set it, whatever it was here. A string with a slash is a local file as a Path is. "
-        "What runs a file without a shebang must fall back to sh; what runs one that has a shebang must not bypass it."
+        "The mode of the staged file: set it, whatever the local mode is. A string with a slash is a local file, as "
+        "a Path is. Fall back to sh for a file without a shebang; do not bypass a shebang that is there."
     ),
 )
 async def check_executables(context: Context) -> None:
-    """Run two scripts that end with 7 only where they are run as they should be."""
+    """Run two scripts that exit with 7 only if they are run as they should be."""
     with_shebang = _file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
     without = _file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
     async with context.opened() as backend:
@@ -389,12 +391,12 @@ async def check_executables(context: Context) -> None:
 
 @clause(
     "IC-SUBMIT-11",
-    title="The caller's files may be deleted once submit has returned.",
+    title="The caller may delete local files as soon as submit has returned.",
     level=MUST,
     depends=("IC-STATUS-05", "IC-SUBMIT-10"),
     hint=(
-        "Staging that goes on after submit returned, a link or a mount in place of a copy, a path that the job opens "
-        "when it starts. Read everything before returning."
+        "Staging that goes on after submit returned; a link or a mount instead of a copy; a path that the job opens "
+        "when it starts. Read everything before submit returns."
     ),
 )
 async def check_files_may_go(context: Context) -> None:
@@ -420,12 +422,12 @@ async def check_files_may_go(context: Context) -> None:
     level=MUST,
     depends=("IC-SUBMIT-06",),
     hint=(
-        "Copies that run where the submission's files lie. Make a directory for each, and put what all share there by "
-        "link or copy."
+        "Copies that run in the directory that holds the submission's files. Make a directory for each copy, and "
+        "link or copy the shared files into it."
     ),
 )
 async def check_working_directories(context: Context) -> None:
-    """Let each of three copies leave a file and count those it sees."""
+    """Let each of three copies write a file, and count the files that it sees."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
     # Whether they run in a row or side by side, the last to write sees them all.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
@@ -442,17 +444,20 @@ async def check_working_directories(context: Context) -> None:
 
 @clause(
     "IC-SUBMIT-13",
-    title="What the backend cannot do is refused with UnsupportedSpecError, or never DONE, and nothing is started.",
+    title=(
+        "A request that the backend cannot fulfil is refused with UnsupportedSpecError, or never DONE, and starts "
+        "nothing."
+    ),
     level=MUST,
     depends=("IC-STATUS-05", "IC-SHAPE-04", "IC-FIND-01"),
     hint=(
-        "Fields of the specification that are read nowhere: container, queue, the destination of an output, the URL of an "
-        "input. A backend that has no use for one refuses the submission before anything starts: its user would find "
-        "out weeks later."
+        "Fields of the specification that your code never reads: container, queue, the destination of an output, "
+        "the URL of an input. If you have no use for one of them, refuse the submission before anything starts: "
+        "otherwise the user finds out weeks later."
     ),
 )
 async def check_unsupported(context: Context) -> None:
-    """Ask for an image and a queue that cannot be, and for transfers of a scheme that nobody knows."""
+    """Ask for an image and a queue that cannot exist, and for transfers with an unknown URL scheme."""
     nowhere = f"intercede-{context.token()}://nowhere.invalid/file"
     impossible: dict[str, dict[str, object]] = {
         "an image that cannot be": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
@@ -493,12 +498,12 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     level=MUST,
     depends=("IC-SUBMIT-01", "IC-SHAPE-04", "IC-FIND-01"),
     hint=(
-        "`each_copy` of intercede.contract.job answers for the copies. Open the local files before anything is sent, "
-        "and turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
+        "`each_copy` of intercede.contract.job checks the copies. Open the local files before anything is sent, and "
+        "turn OSError into InvalidSpecError: the user's request is wrong, not the resource."
     ),
 )
 async def check_invalid(context: Context) -> None:
-    """Submit what nobody could run."""
+    """Submit requests that cannot be valid."""
     missing = context.tmp / "no-such-file"
     wrong: Sequence[tuple[str, SubmissionSpec, int | Sequence[CopyVars]]] = (
         ("0 copies", context.sh("exit 0"), 0),
@@ -528,12 +533,12 @@ async def check_invalid(context: Context) -> None:
     depends=("IC-STATUS-06", "IC-STATUS-11", "IC-LIFE-10"),
     jobs=10,
     hint=(
-        "State on the instance that a submit writes and reads again after an await: a current directory, a last id, a "
-        "temporary file of a fixed name. Keep it in local variables."
+        "State on the instance that submit writes and reads again after an await: a current directory, a last id, a "
+        "temporary file with a fixed name. Keep it in local variables."
     ),
 )
 async def check_concurrent_submissions(context: Context) -> None:
-    """Submit five payloads with different endings at once."""
+    """Submit five payloads with different exit codes at once."""
     codes = range(3, 8)
     async with context.opened() as backend:
         submitted = (started(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
@@ -554,12 +559,13 @@ async def check_concurrent_submissions(context: Context) -> None:
     level=MUST,
     depends=("IC-STATUS-05",),
     hint=(
-        "A stdin that is inherited from what starts the payload: a script that is fed to a shell loses its next lines to "
-        "a payload that reads, and a terminal or a socket never ends. Redirect it from /dev/null."
+        "A stdin that the payload inherits from the process that starts it. If a script is fed to a shell, a "
+        "payload that reads takes the script's next lines; a terminal or a socket never ends. Redirect stdin from "
+        "/dev/null."
     ),
 )
 async def check_stdin(context: Context) -> None:
-    """Let a payload read all that there is."""
+    """Let a payload read its stdin to the end."""
     async with context.opened() as backend:
         await holds(
             context,
@@ -572,20 +578,21 @@ async def check_stdin(context: Context) -> None:
 
 @clause(
     "IC-SUBMIT-17",
-    title="What is submitted from inside of a job has none of that job's own variables.",
+    title="A job that is submitted from inside another job has none of that job's own variables.",
     level=SHOULD,
     capability="output",
     depends=("IC-SUBMIT-05", "IC-OUTPUT-03", "IC-HANDLE-05"),
     seconds=90,
     hint=(
-        "The environment that submitting hands on, or that the resource's own commands read: inside of a job it holds what "
-        "the resource set for that one. With an `SLURM_MEM_PER_CPU` of another job srun fails; with another's number a copy "
-        "takes itself for that. Take away what the resource sets for a job before anything is submitted, and set anew what "
-        "is this job's. How the resource is reached and who pays may stay."
+        "The environment that submit passes on, or that the resource's own commands read: inside a job it holds the "
+        "values that the resource set for that job. With the `SLURM_MEM_PER_CPU` of another job, srun fails; with "
+        "the number of another copy, a copy mistakes itself for that one. Remove the variables that the resource "
+        "sets for a job before you submit, and set this job's own again. Variables that say how to reach the "
+        "resource, and who pays, may stay."
     ),
 )
 async def check_nested(context: Context) -> None:
-    """Let two jobs show their variables; submit another one with those that only the first has, and look for them there."""
+    """Submit a job with the variables that only one of two jobs has, and look for them in it."""
     async with context.opened() as backend:
         outer = await _variables_of(context, backend, await _start_outer(context, backend))
         other = await _variables_of(context, backend, await started(context, backend, _showing(context)))

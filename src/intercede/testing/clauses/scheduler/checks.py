@@ -26,13 +26,14 @@ _NEEDS_RECORDINGS = ("IC-SCHEDULER-09",)
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
-        "A method that opens a file, looks at os.environ, the clock or the host, or starts a command: what is to be known "
-        "there, a fragment asks there, in sh. Text made by looping over a set comes in another order in each process: sort "
-        "it. State that one call leaves for the next. Files beside the scheduler's own code may be read."
+        "A method that opens a file, reads os.environ, the clock or the host's name, or starts a command: leave "
+        "such questions to a fragment, which asks them on the remote side, in sh. Text made by looping over a set "
+        "has another order in each process: sort it. State that one call leaves to the next. You may read files "
+        "beside the scheduler's own code."
     ),
 )
 async def check_purity(context: Context) -> None:
-    """Ask everything twice in three processes with different seeds of their hashes, under the eyes of audit hooks."""
+    """Ask everything twice in three processes with different hash seeds, under audit hooks."""
     first, *others = await asyncio.gather(*(_experiment(context, "purity", seed) for seed in _SEEDS))
     for other in others:
         pairs = zip(cast("list[list[str]]", first), cast("list[list[str]]", other), strict=True)
@@ -43,38 +44,39 @@ async def check_purity(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-02",
-    title="Each copy of a submission is answered for exactly once, with an id of its own or a refusal.",
+    title="parse_submit answers for each copy of a submission exactly once, with an id of its own or a refusal.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "parse_submit where an answer has fewer or more lines than copies: zip() drops the rest without a word. Copies "
-        "whose line is missing may run: raise SchedulerError, and they are found by the stamp; where a limit refused "
-        "them, they are `refused`. That the wrapper runs once for each index there, no kit can tell from here."
+        "A parse_submit that gets fewer or more lines than copies: zip() silently drops the rest. Copies whose line "
+        "is missing may run: raise SchedulerError, and they are found by the stamp. If a limit refused them, they "
+        "are `refused`. The kit cannot check from here that the wrapper runs once for each remote index."
     ),
 )
 async def check_copies(context: Context) -> None:
-    """Ask what recorded answers mean: as they are, for other numbers of copies, and with lines that are lost."""
+    """Parse recorded submissions: as they are, for other numbers of copies, and with missing lines."""
     await _experiment(context, "copies")
 
 
 @clause(
     "IC-SCHEDULER-03",
-    title="Ids, stamps, queues and carried names are data: no shell ever takes them for anything else.",
+    title="Ids, stamps, queues and carried names are data: a shell never interprets them.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
-        "In sh: double quotes around every variable, no eval, and instead of `for id in $(cat ...)` this: `while read -r id; do ... "
-        '</dev/null; done <"$IC_IDS"`, or a command that reads its stdin takes the other ids. In Python: shlex.quote around '
-        "everything that is not yours, once for each shell that will read it; a queue that you cannot quote is refused with "
-        "UnsupportedSpecError. Text in a here-document ends at its delimiter; quote that, or use printf."
+        "In sh: put double quotes around every variable, and never use eval. Instead of `for id in $(cat ...)` "
+        'write `while read -r id; do ... </dev/null; done <"$IC_IDS"`: without `</dev/null`, a command that reads '
+        "its stdin takes the other ids. In Python: use shlex.quote for all text that is not your own, once for each "
+        "shell that reads it. Refuse a queue that you cannot quote with UnsupportedSpecError. Text in a "
+        "here-document ends at its delimiter: quote that, or use printf."
     ),
 )
 async def check_data_is_data(context: Context) -> None:
-    """Run the fragments with evil text, in a sandbox where every command but harmless tools is a stub."""
+    """Run the fragments with hostile text, in a sandbox in which every command but harmless tools is a stub."""
     await _experiment(context, "shell", within=2 * _SECONDS)
 
 
@@ -86,62 +88,68 @@ async def check_data_is_data(context: Context) -> None:
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "A parser that does not look at `returncode`, or only if stdout is empty: an outage then reads as 'no job is there', or "
-        "half a list as the whole, and jobs as lost. If your command ends with this code though all is well, record that answer, "
-        "or have the script tell both apart. The kit sees outages that are reported with exit code 0 in recordings only."
+        "A parser that does not check `returncode`, or checks it only if stdout is empty: an outage then reads as "
+        "'there are no jobs', or half a list as the whole, and jobs as lost. If your command can succeed with this "
+        "code, record that answer, or let the script tell both cases apart. The kit sees an outage with exit code 0 "
+        "only in recordings."
     ),
 )
 async def check_outages(context: Context) -> None:
-    """Give every parser a code that is not zero: with nothing on stdout, and with recorded answers."""
+    """Give every parser an exit code that is not zero: with an empty stdout, and with recorded answers."""
     await _experiment(context, "outages")
 
 
 @clause(
     "IC-SCHEDULER-05",
-    title="A native state that is not known is UNKNOWN, with the native word.",
+    title="An unknown native state is UNKNOWN, with the native word.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "The default of the table from native words to states: JobStatus(state=JobState.UNKNOWN, native=word). Newer "
-        "versions and plugins of a scheduler have words that you have not seen; a guess may end a job that runs. A "
-        "SchedulerError for one word would hide all other jobs."
+        "The default of the table from native words to states must be JobStatus(state=JobState.UNKNOWN, "
+        "native=word). Newer versions and plugins of a scheduler have words that you have not seen; a guess may end "
+        "a job that runs. A SchedulerError for one word would hide all other jobs."
     ),
 )
 async def check_unknown_words(context: Context) -> None:
-    """Replace the words of waiting and running jobs in recorded answers by others that no scheduler has."""
+    """In recorded answers, replace the words of waiting and running jobs by words that no scheduler has."""
     await _experiment(context, "words")
 
 
 @clause(
     "IC-SCHEDULER-06",
-    title="What is not listed is absent from the answer; what cannot be read is a SchedulerError, and nothing else is raised.",
+    title=(
+        "A job that is not listed is absent from the answer; text that cannot be parsed raises SchedulerError, and "
+        "no other error."
+    ),
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "Ids that are compared by prefix or by `in`. A default for ids without a line: absence is no state. Answers for "
-        "jobs nobody asked about. Lines with too few words, numbers that are none, bytes that are no UTF-8: skip the line "
-        "where that is safe, else raise SchedulerError. pydantic's ValidationError is a ValueError: an id that is none."
+        "Ids that are compared by prefix or by `in`. A default for ids without a line: absence is not a state. "
+        "Answers for jobs that were not asked for. Lines with too few words, words that are not numbers, bytes that "
+        "are not valid UTF-8: skip the line if that is safe, else raise SchedulerError. A ValidationError of "
+        "pydantic is a ValueError: an id is invalid."
     ),
 )
 async def check_strangers(context: Context) -> None:
-    """Ask about jobs that resemble listed ones, then feed the parsers with cut, mixed and arbitrary bytes."""
+    """Ask for jobs that resemble listed ones, then feed the parsers with cut, mixed and arbitrary bytes."""
     await _experiment(context, "strangers")
 
 
 @clause(
     "IC-SCHEDULER-07",
-    title="Recorded real answers give the recorded verdicts.",
+    title="Recorded real answers give the recorded results.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "The recording that is named, and the parser of its verb. Of a status or an outcome the fields that the recording "
-        "gives count. Change a recording only where the scheduler itself answers otherwise now; keep the old one beside it."
+        "The recording that the message names, and the parser of its verb. In a status or an outcome, only the "
+        "fields that the recording gives are compared. Change a recording only if the scheduler itself answers "
+        "differently now, and keep the old one beside it."
     ),
 )
 async def check_recordings(context: Context) -> None:
@@ -151,19 +159,20 @@ async def check_recordings(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-08",
-    title="The registry loads it, and its methods are there: sync, with the contract's parameters.",
+    title="The registry loads the scheduler, and its methods exist: sync, with the contract's parameters.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     hint=(
-        "The methods: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
-        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(stamp), parse_list(result). All of "
-        "them are plain `def`: nobody awaits a scheduler. tool_environment(), if it is there, returns a ToolEnvironment whose patterns "
-        "are names of variables, or the beginning of one and `*`, and match nothing that fragments need."
+        "The methods are: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
+        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(stamp), parse_list(result). "
+        "All of them are plain `def`: the methods of a scheduler are never awaited. tool_environment() is optional: "
+        "it returns a ToolEnvironment whose patterns are names of variables, or the beginning of a name and `*`, "
+        "and match no variable that fragments need."
     ),
 )
 async def check_shape(context: Context) -> None:
-    """Hold a fresh object against the protocol, as the registry's gate does."""
+    """Check a fresh object with the registry's gate."""
     problems = cast("list[str]", await _experiment(context, "shape"))
     expected = "every method of the contract's Scheduler"
     context.expect(not problems, expected=expected, observed="; ".join(problems))
@@ -171,16 +180,19 @@ async def check_shape(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-09",
-    title="It ships recordings of real answers: of each verb, of one and of several copies, of a job that has not ended.",
+    title=(
+        "The scheduler ships recordings of real answers: of each verb, of one and of several copies, of a job that "
+        "has not ended."
+    ),
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
-        "`python -m intercede.testing record NAME DIRECTORY` makes them where the scheduler is within reach. Look "
-        "through them: what they expect is what your parsers said. Add by hand what a healthy scheduler does not say: an "
-        "outage, a limit, states that are rare. They are package data: see to it that your wheel has them; a module that "
-        "is one file has no place for them."
+        "`python -m intercede.testing record NAME DIRECTORY` makes them on a machine that can reach the scheduler. "
+        "Read them through: they expect the results that your parsers gave. Add by hand the answers that a healthy "
+        "scheduler does not give: an outage, a limit, rare states. Recordings are package data: make sure that your "
+        "wheel has them. A module that is one file has no place for them."
     ),
 )
 async def check_shipped(context: Context) -> None:
@@ -190,53 +202,58 @@ async def check_shipped(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-10",
-    title="A number that the queue gave again is another job's: an id and what is listed hold more than a number.",
+    title="A number that the queue used again is another job's: an id, and a listing, hold more than a number.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=_NEEDS_RECORDINGS,
     hint=(
-        "An id that is what the queue calls the job, and nothing else: queues lose their state, and begin to count anew. Let "
-        "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`), have name and number listed, and "
-        "compare both, in parse_status and parse_kill. parse_list makes the same ids. What the queue itself never gives "
-        "again, such as a UUID, is fine as it is. The same number with another name is absent: no job of ours is listed."
+        "An id that is only the queue's number for the job: queues lose their state, and begin to count again. Let "
+        "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`); let the listing show name and "
+        "number; and compare both, in parse_status and parse_kill. parse_list makes the same ids. An id that the "
+        "queue never uses again, such as a UUID, is fine as it is. The same number with another name is absent: it "
+        "is not one of our jobs."
     ),
 )
 async def check_names(context: Context) -> None:
-    """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
+    """Look at recorded ids. Then let recorded listings show the same numbers under other names."""
     await _experiment(context, "names")
 
 
 @clause(
     "IC-SCHEDULER-11",
-    title="Nothing is ended, and nothing found, by a number alone: fragments look at the name first.",
+    title="No job is killed or found by a number alone: fragments check the name first.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-10",),
     hint=(
-        "A kill_script that ends whoever has the number now. List first, as status_script does, and end what is listed under "
-        "its own name; or let the queue's command have the name as well as the number. A list_script whose listing is of all "
-        "jobs: give the queue the stamp, or compare it. The kit has the answers that "
-        "your recordings hold: if kill_script lists by another command, print its answer, so that it is recorded."
+        "A kill_script that kills whichever job has the number now. List first, as status_script does, and kill the "
+        "jobs that are listed under their own names; or give the queue's command the name as well as the number. A "
+        "list_script that lists all jobs: give the queue the stamp, or compare it. The kit has only the answers in "
+        "your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
     ),
 )
 async def check_looks(context: Context) -> None:
-    """Run kill_script and list_script while the queue lists those numbers under their own names, under others, and not at all."""
+    """Run kill_script and list_script while the queue lists those numbers.
+
+    They have their own names, others, or are absent.
+    """
     await _experiment(context, "looks")
 
 
 @clause(
     "IC-SCHEDULER-12",
-    title="A queue that is asked for is handed on, or refused: it is never dropped.",
+    title="A queue that is asked for is passed on, or refused: it is never dropped.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
-        "submit_script reads `batch.resources.queue` nowhere, or only if there is one copy. Hand it to the command that "
-        "submits, quoted (shlex.quote). If the scheduler has no queues, raise UnsupportedSpecError: a job that runs in "
-        "another queue than its user asked for may be charged, delayed or ended without a word."
+        "A submit_script that never reads `batch.resources.queue`, or reads it only if there is one copy. Pass it "
+        "to the command that submits, quoted (shlex.quote). If the scheduler has no queues, raise "
+        "UnsupportedSpecError: a job that runs in another queue than its user asked for may be charged, delayed or "
+        "ended without notice."
     ),
 )
 async def check_queues(context: Context) -> None:
@@ -246,21 +263,24 @@ async def check_queues(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-13",
-    title="Fragments call the functions that are documented, which work in every verb, and leave all else of intercede alone.",
+    title=(
+        "Fragments call only the documented functions of intercede, which work in every verb, and touch none of its "
+        "private files."
+    ),
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
     depends=("IC-SCHEDULER-08",),
     hint=(
         "The functions are ic_tool, ic_read_record, ic_forget_secrets and, in submit_script, ic_report_ids: "
-        "docs/reference/types.md describes them. A name of your own begins with neither ic_ nor _ic_. Files in the "
-        "submission's directory are private, but for `wrapper` and what you made there: how a copy ended is what "
-        'ic_read_record sets. A script that another sh runs gets the functions by "$ic_api". Variables that your tools must '
-        "not see are what tool_environment names."
+        "docs/reference/types.md describes them. Names of your own must not begin with ic_ or _ic_. Files in the "
+        "submission's directory are private, except `wrapper` and the files that you made: ic_read_record sets "
+        'variables that say how a copy ended. A script that another sh runs gets the functions by "$ic_api". '
+        "tool_environment names the variables that your tools must not see."
     ),
 )
 async def check_calls(context: Context) -> None:
-    """Look for other names and files in the fragments, then call each function in the place of each verb's fragment."""
+    """Look for other names and files in the fragments, then call each function in the fragment of each verb."""
     await _experiment(context, "calls")
 
 

@@ -27,13 +27,13 @@ _AT_ONCE = 50
     level=MUST,
     depends=("IC-TRANSPORT-20",),
     hint=(
-        "Where argv becomes one line. `sh -c` and ssh split a line into words again and expand what they find there: "
-        "`shlex.join(argv)` quotes each word for that, `' '.join(argv)` does not, and loses empty ones. A line that goes "
-        "through two shells is quoted twice. `shell=True` has no place in it."
+        "The place in your code that joins argv into one line. `sh -c` and ssh split a line into words again, and "
+        "expand it: `shlex.join(argv)` quotes each word for that; `' '.join(argv)` does not, and loses empty ones. "
+        "Quote a line twice if it goes through two shells. Never use `shell=True`."
     ),
 )
 async def check_argv(context: Context) -> None:
-    """Pass awkward arguments to sh, and have it write each in hexadecimal."""
+    """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
     async with context.connected() as transport:
         result = await ran(context, transport, sh(_IN_HEX, *AWKWARD))
         sent = "".join(f"{hexadecimal(each)}\n" for each in AWKWARD)
@@ -68,17 +68,17 @@ def _cut(text: str) -> str:
 
 @clause(
     "IC-TRANSPORT-02",
-    title="Exit codes are told as they were, from 0 to 254; death by signal n as 128 + n.",
+    title="Exit codes are reported unchanged, from 0 to 254; death by signal n is 128 + n.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
     hint=(
-        "How the client tells the command's code from its own. Python's subprocess tells a signal as a negative code, and "
-        "128 - code is what is asked for; ssh tells one as 255, so a line for it ends in a shell that says 128 + n by "
-        "itself. A code that is cut to a bool, or checked (`check=True`), is lost."
+        "How the client tells the command's exit code from its own. Python's subprocess reports a signal as a "
+        "negative code: return 128 - code. ssh reports a signal as 255, so the line that you send must end in a "
+        "shell that reports 128 + n itself. A code that is reduced to a bool, or checked (`check=True`), is lost."
     ),
 )
 async def check_codes(context: Context) -> None:
-    """Run commands that end with codes and by signals."""
+    """Run commands that end with exit codes and by signals."""
     ends = {f"exit {code}": code for code in _CODES}
     ends |= {f"kill -{name} $$": 128 + number for name, number in _SIGNALS.items()}
     async with context.connected() as transport:
@@ -93,34 +93,35 @@ async def _expect_code(context: Context, transport: Transport, script: str, code
 
 @clause(
     "IC-TRANSPORT-21",
-    title="Exit code 255 is told, too.",
+    title="Exit code 255 is reported, too.",
     level=SHOULD,
     depends=("IC-TRANSPORT-02",),
     hint=(
-        "ssh says 255 when the connection fails, and when the command ends with 255. Where both can be told apart, by what "
-        "it writes or by a shell there that reports the code, do not raise TransportError for the command's own."
+        "ssh exits with 255 if the connection fails, and if the command exits with 255. If you can tell the two "
+        "apart, by the messages or by a remote shell that reports the code, do not raise TransportError for the "
+        "command's own 255."
     ),
 )
 async def check_255(context: Context) -> None:
-    """Run a command that ends with it."""
+    """Run a command that exits with it."""
     async with context.connected() as transport:
         await _expect_code(context, transport, "exit 255", 255)
 
 
 @clause(
     "IC-TRANSPORT-06",
-    title="Fifty runs at once each get their own input, output and code.",
+    title="Fifty concurrent runs each get their own input, output and exit code.",
     level=MUST,
     depends=("IC-TRANSPORT-02", "IC-TRANSPORT-03", "IC-TRANSPORT-24"),
     hint=(
-        "What runs share: a buffer or a result on the instance instead of in the call, one channel without a lock, a limit "
-        "(sshd's MaxSessions is 10, descriptors are 1024) that makes the eleventh fail instead of wait. "
-        "asyncio.Semaphore lets them wait."
+        "State that runs share: a buffer or a result on the instance instead of in the call, or one channel without "
+        "a lock. A limit (the MaxSessions of sshd is 10; descriptors are 1024) that makes the eleventh run fail "
+        "instead of wait: use asyncio.Semaphore."
     ),
     seconds=120,
 )
 async def check_fifty(context: Context) -> None:
-    """Await fifty, each with a word as argument and another as input."""
+    """Await fifty runs at once, each with a word as argument and another as input."""
     words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
     async with context.connected() as transport:
         runs = (begin(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
@@ -152,17 +153,17 @@ def _wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
 
 @clause(
     "IC-TRANSPORT-09",
-    title="A command that does not exist is a result with a code other than 0, not an exception.",
+    title="A command that does not exist gives a result with a code other than 0, not an exception.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
     hint=(
         "FileNotFoundError and PermissionError from starting the process: answer 127, or 126, as a shell does. "
-        "TransportError is for a machine that cannot be reached. The name is a word like any other: unquoted, a shell "
-        "takes what follows `||` in it for a command."
+        "TransportError is for a machine that cannot be reached. The name is a word like any other: if it is not "
+        "quoted, a shell runs the text after `||` as a command."
     ),
 )
 async def check_missing(context: Context) -> None:
-    """Run what is not there, by name, by path, and with a name that a shell could make something of."""
+    """Run commands that do not exist: by name, by path, and by a name with shell syntax in it."""
     word = context.token()
     async with context.connected() as transport:
         for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):

@@ -90,13 +90,14 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05"),
     seconds=120,
     hint=(
-        "`except BaseException` or `except CancelledError` that goes on as if nothing had been. Waiting, in a finally, for "
-        "a command that nobody has ended. asyncio.create_subprocess_exec, cancelled while it starts, waits for ever in "
-        "Python 3.11: shield it. A lock, or a channel, that the cancelled run leaves behind for the next."
+        "An `except BaseException` or `except CancelledError` that goes on as if the run had not been cancelled. A "
+        "`finally` that waits for a command that is still running. In Python 3.11, asyncio.create_subprocess_exec "
+        "that is cancelled while it starts waits for ever: shield it. A lock, or a channel, that the cancelled run "
+        "leaves to the next one."
     ),
 )
 async def check_cancelling(context: Context) -> None:
-    """Cancel runs of a long command as they start, a little later, and when it has begun."""
+    """Cancel runs of a long command as they start, a little later, and after the command has begun."""
     async with context.connected() as transport:
         for moment in _MOMENTS:
             sink = Taken()
@@ -117,19 +118,19 @@ async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterat
 
 @clause(
     "IC-TRANSPORT-08",
-    title="A sink or an iterator that fails ends the run, and its very exception passes.",
+    title="A sink or an iterator that fails ends the run, and the same exception object is raised.",
     level=MUST,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-28"),
     seconds=120,
     hint=(
-        "An `except`, of OSError or more, around the iteration and the write: it takes the iterator's own exception, a "
-        "BrokenPipeError too, for the pipe's; keep only the write in it. A feeder or reader task whose exception is never "
-        "awaited. An ExceptionGroup around it: raise the first inside. Waiting for a command before it is ended, though it "
-        "waits for its input."
+        "An `except` of OSError, or of more, around both the iteration and the write: it mistakes an exception of "
+        "the iterator, even a BrokenPipeError, for one of the pipe. Put only the write into it. A feeder or reader "
+        "task whose exception is never awaited. An ExceptionGroup around the exception: raise the first one inside. "
+        "Waiting for a command that still waits for its input: end it first."
     ),
 )
 async def check_failures(context: Context) -> None:
-    """Let a sink fail, and iterators, with errors of several types."""
+    """Let a sink and iterators fail, with errors of several types."""
     async with context.connected() as transport:
         for error in (
             _OfTheKit("raised by the conformance kit"),
@@ -159,19 +160,19 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
 
 @clause(
     "IC-TRANSPORT-22",
-    title="What ends a run early ends the command there, with what it started.",
+    title="A run that ends early ends its remote command, with everything that the command started.",
     level=SHOULD,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08"),
     seconds=180,
     hint=(
-        "Killing the client (ssh, docker exec) need not end the command on the other side. Killing the command's own process "
-        "leaves its children: signal at least its group there, which a session of its own (setsid) makes. IC-TRANSPORT-30 "
-        "asks for all of its descendants, so look for these at once. A command that went on could write into files that "
-        "somebody else works with by then."
+        "Killing the client (ssh, docker exec) need not end the remote command. Killing only the command's own "
+        "process leaves its children: signal at least its remote process group, which a session of its own (setsid) "
+        "provides. IC-TRANSPORT-30 requires the end of all its descendants, so consider them at once. A command "
+        "that goes on could write into files that another program uses by then."
     ),
 )
 async def check_end_there(context: Context) -> None:
-    """Cancel a run, let its sink fail, and its iterator; see whether its files grow on."""
+    """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
     async with context.connected() as transport:
         for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
             async with directory(context, transport) as place:
@@ -242,14 +243,15 @@ exec sleep 60
 
 @clause(
     "IC-TRANSPORT-30",
-    title="A cancelled run ends all that its command started, in whatever process group or session.",
+    title="A cancelled run ends everything that its command started, in whatever process group or session.",
     level=SHOULD,
     depends=("IC-TRANSPORT-22",),
     seconds=90,
     hint=(
-        "A signal to one process group: `timeout` makes one of its own, so do shells with job control, and setsid makes a "
-        "session. Look for descendants by parent, group and session, again and again until none is left. What has detached "
-        "itself, a session whose starter has ended, is no part of the command and has to live on."
+        "A signal to one process group: `timeout` makes a group of its own, so do shells with job control, and "
+        "setsid makes a session. Look for descendants by parent, group and session, again and again until none is "
+        "left. A process that has detached itself, that is, a session whose starter has ended, is not part of the "
+        "command and has to live on."
     ),
 )
 async def check_leavers(context: Context) -> None:

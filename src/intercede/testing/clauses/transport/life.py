@@ -35,16 +35,16 @@ _LONG = 0.1
 
 @clause(
     "IC-TRANSPORT-11",
-    title="Constructing connects nowhere, starts nothing and writes nothing.",
+    title="The constructor connects nowhere, starts nothing and writes nothing.",
     level=MUST,
     depends=("IC-TRANSPORT-10",),
     hint=(
-        "The constructor: a client that connects, a control socket's directory, a probing command. Move it to __aenter__. "
-        "Objects are made to be looked at, listed and thrown away."
+        "The constructor connects a client, makes a directory for a control socket, or runs a test command. Move "
+        "that to __aenter__. Callers make objects just to inspect or list them, and then throw them away."
     ),
 )
 async def check_construction(context: Context) -> None:
-    """Construct twice in a child process, the second time under an audit hook."""
+    """Construct the transport twice in a child process, the second time under an audit hook."""
     seen = await context.child(WATCH, "part", what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
@@ -55,12 +55,13 @@ async def check_construction(context: Context) -> None:
     level=MUST,
     depends=("IC-TRANSPORT-10",),
     hint=(
-        "What entering raised, if it did: nothing else can be seen before it works. Else `return self` at the end of "
-        "__aenter__: without it, `async with ... as transport` gives None."
+        "First the exception of entering, if there was one: until entering works, no other clause can be checked. "
+        "If there was none, __aenter__ must end with `return self`: without it, `async with ... as transport` gives "
+        "None."
     ),
 )
 async def check_entering(context: Context) -> None:
-    """Enter, and compare."""
+    """Enter the transport, and compare the result with it."""
     transport, entered = await context.let_in(context.transport)
     await context.noted("__aexit__", "", transport.__aexit__(None, None, None))
     context.expect(entered is transport, expected="the object itself from entering it", observed=entered)
@@ -68,16 +69,16 @@ async def check_entering(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-13",
-    title="Leaving twice is fine.",
+    title="Leaving twice is allowed.",
     level=MUST,
     depends=("IC-TRANSPORT-12",),
     hint=(
-        "A close() that may be called once only, or an attribute that the first leaving deletes. Exit stacks and error "
-        "paths leave objects that are already closed."
+        "A close() that may be called only once, or an attribute that the first leaving deletes. Exit stacks and "
+        "error paths leave objects that are already closed."
     ),
 )
 async def check_leaving_twice(context: Context) -> None:
-    """Enter once, leave twice."""
+    """Enter once, and leave twice."""
     async with context.connected() as transport:
         await transport.__aexit__(None, None, None)
         try:
@@ -104,12 +105,12 @@ async def _expect_not_open(context: Context, transport: Transport, when: str) ->
     level=MUST,
     depends=("IC-TRANSPORT-10",),
     hint=(
-        "An AttributeError or a TypeError from the connection that is not there yet. A transport that needs no connection "
-        "still asks first: what works unopened here would not elsewhere, and who composes it must not notice late."
+        "An AttributeError or a TypeError from a connection that does not exist yet. A transport that needs no "
+        "connection must check this as well: code that works with it unopened would fail with another transport."
     ),
 )
 async def check_before_entering(context: Context) -> None:
-    """Run `true` over one that was never entered."""
+    """Run `true` over a transport that was never entered."""
     await _expect_not_open(context, context.transport(), "before entering")
 
 
@@ -119,12 +120,12 @@ async def check_before_entering(context: Context) -> None:
     level=MUST,
     depends=("IC-TRANSPORT-10", "IC-TRANSPORT-12"),
     hint=(
-        "Leaving must be remembered: a flag, or a connection set to None in __aexit__. A run that connects by itself hides "
-        "that nobody will close it."
+        "__aexit__ must record that the object was left: by a flag, or by a connection set to None. A run that "
+        "reconnects hides the fact that no caller will close the connection."
     ),
 )
 async def check_after_leaving(context: Context) -> None:
-    """Run `true` over one that was left."""
+    """Run `true` over a transport that was entered and left."""
     async with context.connected() as transport:
         pass
     await _expect_not_open(context, transport, "after leaving")
@@ -132,16 +133,16 @@ async def check_after_leaving(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-16",
-    title="An exception in the body passes through, and everything is closed.",
+    title="An exception in the body of `async with` passes through, and everything is closed.",
     level=MUST,
     depends=("IC-TRANSPORT-15",),
     hint=(
-        "What __aexit__ returns: anything true swallows the exception. An __aexit__ that raises, or that closes only where "
-        "there was no exception."
+        "The return value of __aexit__: a true value swallows the exception. An __aexit__ that raises, or that "
+        "closes only if there was no exception."
     ),
 )
 async def check_exception_in_the_body(context: Context) -> None:
-    """Raise in the body, and see what comes out."""
+    """Raise in the body, and check which exception comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
     transport, _ = await context.let_in(context.transport)
     passed: BaseException | None = None
@@ -157,18 +158,21 @@ async def check_exception_in_the_body(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-17",
-    title="Nothing is left behind by leaving: no task, thread, open descriptor or child process.",
+    title="Leaving leaves no task, thread, open descriptor or child process behind.",
     level=MUST,
     alone=True,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-09"),
     hint=(
-        "Feeders and readers that a run starts and does not await when it is cancelled or its sink fails. Pipes that are not "
-        "closed, processes that nobody waits for, a client that outlives __aexit__. What counts is the growth from one "
-        "cycle to the next, so caches and pools of a fixed size are fine."
+        "Feeders and readers that a run starts and does not await when it is cancelled or its sink fails. Pipes "
+        "that are not closed, processes that are not waited for, a client that outlives __aexit__. Only growth from "
+        "one cycle to the next counts, so caches and pools of a fixed size are fine."
     ),
 )
 async def check_nothing_is_left(context: Context) -> None:
-    """Enter, let runs end in every way, and leave, ten times; compare the third time with the tenth."""
+    """Enter, let runs end in every way, and leave, ten times.
+
+    Compare the counts after the third time with those after the tenth.
+    """
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
         async with context.connected() as transport:
@@ -205,12 +209,12 @@ async def _use(context: Context, transport: Transport) -> None:
     level=MUST,
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-15", "IC-TRANSPORT-28"),
     hint=(
-        "State on the class or the module that should be on the instance: a shared connection that the first one to leave "
-        "closes, a mutable default, one path for every control socket."
+        "State on the class or the module that belongs on the instance: a shared connection that is closed by the "
+        "first instance that leaves, a mutable default, one path for every control socket."
     ),
 )
 async def check_two_instances(context: Context) -> None:
-    """Keep a run of one waiting for its input while another is entered, used and left."""
+    """Keep a run of one instance waiting for its input while another instance is entered, used and left."""
     left = asyncio.Event()
 
     async def source() -> AsyncIterator[bytes]:
@@ -246,12 +250,15 @@ async def check_two_instances(context: Context) -> None:
     alone=True,
     depends=("IC-TRANSPORT-24", "IC-TRANSPORT-29"),
     hint=(
-        "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Put them into "
-        "asyncio.to_thread. Everything else in the process stands still meanwhile."
+        "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Use "
+        "asyncio.to_thread for them. The rest of the process stops while such a call runs."
     ),
 )
 async def check_blocking(context: Context) -> None:
-    """Measure the longest pause of the loop while entering, running and leaving; only one seen three times counts."""
+    """Measure the longest pause of the loop while entering, running and leaving.
+
+    A pause counts only if it is seen three times.
+    """
     pauses = [await longest_pause(_cycle(context))]
     while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
         pauses.append(await longest_pause(_cycle(context)))

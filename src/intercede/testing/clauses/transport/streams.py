@@ -58,17 +58,18 @@ done
 
 @clause(
     "IC-TRANSPORT-03",
-    title="stdout and stderr come back apart, exact and whole, whatever bytes they are, and however many.",
+    title="stdout and stderr arrive separate, exact and complete, whatever the bytes are, and however many.",
     level=MUST,
     depends=("IC-TRANSPORT-01",),
     hint=(
-        "`text=True`, an encoding, or decode() and encode() on the way; a terminal (`ssh -t`), which turns newlines into "
-        "CR LF and makes one of both streams; stderr=STDOUT; strip() for a trailing newline. Cut short: one "
-        "read(n) where it must go on until the end of the file, a limit on what is kept."
+        "`text=True`, an encoding, or decode() and encode() on the way. A terminal (`ssh -t`), which turns newlines "
+        "into CR LF and joins both streams. stderr=STDOUT. A strip() that removes a trailing newline. If the end is "
+        "missing: a single read(n) instead of reading to the end of the file, or a limit on the bytes that are "
+        "kept."
     ),
 )
 async def check_bytes(context: Context) -> None:
-    """Write every byte to both, in other orders, with newlines around; and much to stdout."""
+    """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with context.connected() as transport:
         result = await ran(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
@@ -80,16 +81,17 @@ async def check_bytes(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-29",
-    title="stderr keeps its last 1 MiB, and is read while stdout is.",
+    title="run keeps the last 1 MiB of stderr, and reads it while it reads stdout.",
     level=MUST,
     depends=("IC-TRANSPORT-03",),
     hint=(
-        "Reading one stream to its end before the other: the command stands still as soon as the other's pipe is full, and "
-        "never ends. Keeping the first MiB, all, or none: drop from the front, as the reason of a failure is at the end."
+        "Reading one stream to its end before the other: the command stops as soon as the other pipe is full, and "
+        "never ends. Keeping the first MiB, everything, or nothing: drop from the front, since the reason of a "
+        "failure is at the end."
     ),
 )
 async def check_last_of_stderr(context: Context) -> None:
-    """Write megabytes to both, to stderr first."""
+    """Write megabytes to both streams, to stderr first."""
     async with context.connected() as transport:
         result = await ran(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
         expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
@@ -98,16 +100,16 @@ async def check_last_of_stderr(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-23",
-    title="Without stdin a command reads /dev/null.",
+    title="Without stdin, a command reads /dev/null.",
     level=MUST,
     depends=("IC-TRANSPORT-20",),
     hint=(
-        "stdin=None of asyncio's and of subprocess's own functions, which gives the command this process's stdin: say "
-        "DEVNULL. A pipe that is opened and never closed: the command waits for ever. For ssh, `-n`."
+        "stdin=None in the functions of asyncio and subprocess gives the command this process's stdin: use DEVNULL. "
+        "A pipe that is opened and never closed: the command waits for ever. With ssh, use `-n`."
     ),
 )
 async def check_no_stdin(context: Context) -> None:
-    """Run `cat` from a child process with a stdin that holds a line and never ends."""
+    """Run `cat` from a child process whose stdin holds a line and never ends."""
     [read] = cast("list[str | None]", await context.child(INHERIT, str(5 * context.scale), what="running `cat`"))
     observed = "it did not end" if read is None else f"it read {read!r}"
     context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
@@ -142,13 +144,16 @@ class _Next:
     level=MUST,
     depends=("IC-TRANSPORT-03",),
     hint=(
-        "An empty piece is no end of file. A piece of some MiB is written in parts: what `write` returns, or `drain`. Any "
-        "iterable will do, so its iterator need not have aclose. The pipe is closed at the end, not before all "
-        "of it is written."
+        "An empty piece is not the end of the file. A piece of some MiB is written in parts: check the return value "
+        "of `write`, or use `drain`. Any iterable is valid, so its iterator may lack aclose. Close the pipe at the "
+        "end, not before everything is written."
     ),
 )
 async def check_stdin(context: Context) -> None:
-    """Send pieces of all 256 bytes, of none, and of some MiB through `cat`, in one stdin; then a stdin of no pieces."""
+    """Send pieces of all 256 bytes, of no bytes, and of some MiB through `cat`, in one stdin.
+
+    Then send a stdin of no pieces.
+    """
     async with context.connected() as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
         whole = b"".join(given)
@@ -166,13 +171,13 @@ async def check_stdin(context: Context) -> None:
     depends=("IC-TRANSPORT-01", "IC-TRANSPORT-05", "IC-TRANSPORT-18", "IC-TRANSPORT-28"),
     hint=(
         "Collecting the iterator (b''.join, communicate()) before the command starts. Writing without `await "
-        "writer.drain()`: all of it then lies in a buffer of this process. An unbounded queue between a feeder and the "
-        "connection."
+        "writer.drain()`: all of the data then lies in a buffer of this process. An unbounded queue between a "
+        "feeder and the connection."
     ),
     seconds=180,
 )
 async def check_stdin_streams(context: Context) -> None:
-    """Send 100 MB to a command that waits for a file before it reads, and see how much is taken meanwhile."""
+    """Send 100 MB to a command that waits for a file before it reads, and measure how much is taken before that."""
     given = 0
 
     async def source() -> AsyncIterator[bytes]:
@@ -263,18 +268,18 @@ class _Dialogue:
 
 @clause(
     "IC-TRANSPORT-05",
-    title="stdout streams while stdin does: what a command writes reaches the sink before its input ends.",
+    title="stdout streams while stdin does: the output of a command reaches the sink before its input ends.",
     level=MUST,
     depends=("IC-TRANSPORT-24", "IC-TRANSPORT-28"),
     hint=(
-        "communicate(), or any order of first sending all and then reading all: start the reading, then feed. A reader that "
-        "waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking what there is. A client that "
-        "collects what it is to send. If `true` alone takes as long as this waited, it is the way there that is slow: raise "
-        "--intercede-timeout-scale."
+        "communicate(), or any code that first sends everything and then reads: start reading, then feed. A reader "
+        "that waits for a full buffer (readexactly, BufferedReader.read(n)) instead of taking the bytes that have "
+        "arrived. A client that collects its input before sending it. If `true` alone takes as long as this check "
+        "waited, the connection is slow: raise --intercede-timeout-scale."
     ),
 )
 async def check_dialogue(context: Context) -> None:
-    """Send words through `cat`, each when the one before has come back."""
+    """Send words through `cat`, each after the one before has come back."""
     talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
     async with context.connected() as transport:
         await ran(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
@@ -289,17 +294,19 @@ async def check_dialogue(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-28",
-    title="A sink gets all of stdout, in order, a piece after the other, none empty; the result's stdout is then empty.",
+    title=(
+        "A sink gets all of stdout, in order, one piece after the other, none empty; the result's stdout is then empty."
+    ),
     level=MUST,
     depends=("IC-TRANSPORT-03",),
     hint=(
-        "`await stdout.write(data)` for each piece as it is read: without await, or as tasks, pieces overlap and change "
-        "places. An empty read is the end of the file, and not written. What the sink took is not kept a second time. "
-        "run returns when the last piece was taken."
+        "Use `await stdout.write(data)` for each piece as it is read. Without await, or as tasks, pieces overlap "
+        "and change places. An empty read is the end of the file: do not write it. Do not keep the bytes that the "
+        "sink took. run returns after the sink has taken the last piece."
     ),
 )
 async def check_sink(context: Context) -> None:
-    """Write 2.7 MB into a sink that is slow, with its first piece for a second, and nothing into another."""
+    """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
     async with context.connected() as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
@@ -317,16 +324,19 @@ async def check_sink(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-27",
-    title="A slow sink slows the command down: it is not read from while the sink has not taken the last piece.",
+    title="A slow sink slows the command down: run reads no more output until the sink has taken the last piece.",
     level=MUST,
     depends=("IC-TRANSPORT-03", "IC-TRANSPORT-05", "IC-TRANSPORT-18"),
     hint=(
-        "A queue, or a task for each piece, between the reader and the sink. A client that reads on by itself: bound what "
-        "it buffers. A copy of gigabytes to a slow disk otherwise lies in memory."
+        "A queue, or a task for each piece, between the reader and the sink. A client that reads ahead: bound its "
+        "buffer. Without that, a copy of gigabytes to a slow disk lies in memory."
     ),
 )
 async def check_slow_sink(context: Context) -> None:
-    """Hold the first piece, and see from another connection how much of 32 MiB the command can write meanwhile."""
+    """Hold the first piece.
+
+    Measure from another connection how much of 32 MiB the command can write before it is released.
+    """
     release = asyncio.Event()
     count = 0
 
@@ -363,17 +373,17 @@ async def check_slow_sink(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-26",
-    title="100 MB in and 100 MB out lie in bounded memory.",
+    title="100 MB in and 100 MB out need only bounded memory.",
     level=MUST,
     depends=("IC-TRANSPORT-03", "IC-TRANSPORT-04", "IC-TRANSPORT-05"),
     hint=(
-        "What is kept of data that has gone by: a copy for sending again, stdout collected although a sink takes it, a "
-        "bytes object that grows by +=. A window that grows without bound."
+        "Data that is kept after it went by: a copy for sending it again, stdout collected although a sink takes "
+        "it, a bytes object that grows by +=. A window that grows without bound."
     ),
     seconds=180,
 )
 async def check_memory(context: Context) -> None:
-    """Send 100 MB through `cat` in a child process, and read from the system how much memory it took at most."""
+    """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
     pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
     told = await context.child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
     back, grown = cast("list[int]", told)
@@ -387,17 +397,17 @@ async def check_memory(context: Context) -> None:
 
 @clause(
     "IC-TRANSPORT-25",
-    title="A command that ends without reading its input is no error, and the iterator is closed.",
+    title="A command that ends without reading its input is not an error, and the iterator is closed.",
     level=MUST,
     depends=("IC-TRANSPORT-02", "IC-TRANSPORT-04"),
     hint=(
-        "BrokenPipeError and ConnectionResetError while writing: stop feeding, and tell how the command ended. Waiting for "
-        "the iterator after the command's end: it may be silent for ever, so cancel the feeder. Close an iterator that has "
-        "aclose, `async with contextlib.aclosing(...)`: it may hold a file open."
+        "BrokenPipeError and ConnectionResetError while writing: stop feeding, and report how the command ended. "
+        "Waiting for the iterator after the command's end: it may be silent for ever, so cancel the feeder. If the "
+        "iterator has aclose, close it with `async with contextlib.aclosing(...)`: it may hold a file open."
     ),
 )
 async def check_early_exit(context: Context) -> None:
-    """Feed commands that end at once from iterators that do not: one gives without end, one nothing more."""
+    """Feed commands that end at once from iterators that do not: one is endless, one is silent after a piece."""
     for silent in (False, True):
         closed = False
 
