@@ -110,7 +110,10 @@ class _Metadata:
         self.in_working_directory = rank[0]
 
     def has_valid_name(self) -> bool:
-        """Return whether a distribution can have this name and version. pip upgrades ``polite`` as ``~olite``."""
+        """Return whether a distribution can have this name and version.
+
+        While pip upgrades ``polite``, the old directory is named ``~olite``.
+        """
         version = self.version.replace("+", ".").replace("!", ".")
         return is_name(self.distribution) and self.distribution[-1].isalnum() and (not version or is_name(version))
 

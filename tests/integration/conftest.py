@@ -1,8 +1,8 @@
 """Wheels of this project and of the plugin projects, installed by pip into environments of their own.
 
-Everything is built once a test run, whoever of its workers comes first. No index is ever asked: third-party
-libraries lie in one directory of links to the running environment's, which a ``.pth`` file adds to each environment;
-of intercede and the plugin projects it holds nothing.
+The first worker of a test run builds everything, once. No package index is used: one directory has links to the third-party
+libraries of the running environment, and a ``.pth`` file adds it to each environment. It has nothing of intercede and the
+plugin projects.
 """
 
 import json
@@ -58,7 +58,7 @@ print(json.dumps([vars(plugin) for plugin in registry.plugins()]))
 
 
 class Candidate(TypedDict):
-    """One candidate of one name, as the enumeration shows it."""
+    """One candidate of one name, as the list shows it."""
 
     group: str
     name: str
@@ -72,7 +72,7 @@ class Candidate(TypedDict):
 
 
 class Environment:
-    """A virtual environment and its interpreter. Whoever gets a shared one changes nothing in it."""
+    """A virtual environment and its interpreter. A test that uses a shared one must not change it."""
 
     def __init__(self, path: Path, wheelhouse: Path) -> None:
         self.path = path
@@ -91,18 +91,18 @@ class Environment:
 
     @property
     def site_packages(self) -> Path:
-        """Where pip installs things in it."""
+        """Return the directory in which pip installs."""
         (found,) = self.path.glob("lib/python3*/site-packages")
         return found
 
     def moved(self, directory: Path) -> "Environment":
-        """Return the same environment, used from another working directory."""
+        """Return the same environment with another working directory."""
         other = Environment.__new__(Environment)
         other.__dict__.update(vars(self), directory=directory)
         return other
 
     def pip(self, *arguments: str) -> list[str]:
-        """Write the command that runs the pip of the tests on this environment, which has none."""
+        """Return the command that runs the tests' pip on this environment, which has none."""
         return [sys.executable, "-m", "pip", "--python", str(self.python), *arguments]
 
     def install(self, *requirements: str) -> None:
@@ -124,20 +124,20 @@ class Environment:
         )
 
     def tell(self, source: str, *flags: str, **variables: str) -> object:
-        """Run a program that prints JSON, and return what it printed. It must write nothing to stderr."""
+        """Run a program that prints JSON and nothing on stderr, and return the parsed output."""
         done = self.run(*flags, "-c", source, **variables)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         printed: object = json.loads(done.stdout)
         return printed
 
     def plugins(self, *flags: str, **variables: str) -> list[Candidate]:
-        """Return what its enumeration shows."""
+        """Return the list of its plugins."""
         printed: list[Candidate] = json.loads(self.run(*flags, "-c", PLUGINS, **variables).stdout)
         return printed
 
 
 class EnvironmentMaker(Protocol):
-    """Makes a new environment with intercede and the wheels of these plugin projects in it."""
+    """Makes a new environment with intercede and the wheels of these plugin projects."""
 
     def __call__(self, *fixtures: str) -> Environment:
         """Make it."""
@@ -146,7 +146,7 @@ class EnvironmentMaker(Protocol):
 
 @contextmanager
 def once(directory: Path) -> Generator[bool, None, None]:
-    """Tell the first of the workers to come here, and only it, to do what is to be done once."""
+    """Return True for the first of the workers, and False for the others."""
     with FileLock(f"{directory}.lock"):
         done = directory.with_name(f"{directory.name}.done")
         yield not done.exists()
@@ -155,7 +155,7 @@ def once(directory: Path) -> Generator[bool, None, None]:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory that all workers of this test run see."""
+    """Return a directory that all workers of this test run share."""
     own = tmp_path_factory.getbasetemp()
     directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "integration"
     directory.mkdir(exist_ok=True)
@@ -187,7 +187,7 @@ def wheelhouse(shared: Path, build_wheel: Callable[[Path, Path], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def link(shared: Path) -> Callable[..., Path]:
-    """Return a function that makes a directory of links to what these distributions are and require, and to nothing else."""
+    """Return a function that makes a directory of links to these distributions and their requirements only."""
 
     def links(*names: str) -> Path:
         directory = shared / f"libraries-{names[0]}"
@@ -203,7 +203,7 @@ def link(shared: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def libraries(link: Callable[..., Path]) -> Path:
-    """Return the directory of what every environment has."""
+    """Return the directory that every environment has on its path."""
     return link(*LIBRARIES, "intercede[all]")
 
 
@@ -269,7 +269,7 @@ def environment(
 
 @pytest.fixture
 def plain(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with the fake and the tracer, used from an empty directory."""
+    """Return intercede with the fake and the tracer, run from an empty directory."""
     return environment("plain").moved(tmp_path)
 
 
@@ -287,7 +287,7 @@ def rivals(environment: Callable[[str], Environment], tmp_path: Path) -> Environ
 
 @pytest.fixture
 def broken(environment: Callable[[str], Environment], tmp_path: Path) -> Environment:
-    """Return intercede with a plugin that works beside one for each way of being broken."""
+    """Return intercede with a working plugin and one for each way of being broken."""
     return environment("broken").moved(tmp_path)
 
 
@@ -319,7 +319,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class MetadataWriter(Protocol):
-    """Writes a distribution's metadata by hand, as an installer would never do it, and returns its directory."""
+    """Writes a distribution's metadata by hand, as no installer would, and returns its directory."""
 
     def __call__(self, directory: Path, distribution_name: str, version: str, entry_points: str | bytes) -> Path:
         """Write it."""

@@ -1,4 +1,4 @@
-"""A broken plugin spoils its own name: its error says which distribution, which version and why."""
+"""A broken plugin breaks its own name: the error has the distribution, the version and the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CAUSES = {
 
 
 class Told(TypedDict):
-    """What making one backend came to."""
+    """The result of making one backend."""
 
     error: str
     message: str
@@ -50,7 +50,7 @@ class Told(TypedDict):
 
 @pytest.fixture(scope="module")
 def made(environment: Callable[[str], Environment]) -> dict[str, Told]:
-    """Ask one process for all of them, one after the other, and for the fake before and after."""
+    """Make all of them in one process, one after the other, with the fake before and after."""
     done = environment("broken").run("-c", MADE, "fake", *CAUSES, "needs-options")
     assert (done.returncode, done.stderr) == (0, "")
     told: dict[str, Told] = json.loads(done.stdout)
@@ -71,25 +71,25 @@ def test_a_broken_plugin_gets_one_clear_error(made: dict[str, Told], name: str) 
 
 
 def test_an_error_while_loading_has_its_cause(made: dict[str, Told]) -> None:
-    """What the plugin raised is the error's cause."""
+    """The exception of the plugin is the cause of the error."""
     causes = [made[name]["attributes"]["cause"] for name in ("broken-import", "exits-on-import")]
     assert causes == ["ModuleNotFoundError", "SystemExit"]
 
 
 def test_all_violations_are_listed_at_once(made: dict[str, Told]) -> None:
-    """A backend with two capabilities that are half there reads of both in one error."""
+    """One error lists the violations of both incomplete capabilities."""
     violations = made["half-capability"]["attributes"]["violations"]
     assert "fetch_output" in violations
     assert "kill" in violations
 
 
 def test_the_others_work(made: dict[str, Told]) -> None:
-    """Beside all of the broken ones, in the same process, the one that works does."""
+    """In the same process as all the broken plugins, a right one works."""
     assert (made["fake"]["error"], made["fake"]["message"]) == ("", "FakeBackend")
 
 
 def test_a_missing_option_is_named(made: dict[str, Told]) -> None:
-    """A plugin that cannot be made without an option is no broken plugin: the error names the field."""
+    """A plugin that needs an option is not broken without it: the error names the field."""
     told = made["needs-options"]
     assert (told["error"], told["attributes"]["field"]) == ("ConfigError", "endpoint")
 
@@ -115,7 +115,7 @@ print(json.dumps(told))
     ],
 )
 def test_options_reach_the_plugin(broken: Environment, options: dict[str, object], expected: list[object]) -> None:
-    """Options are passed as they were annotated, also when they came as text."""
+    """Options are passed in the types of their annotations, even if they were given as text."""
     done = broken.run("-c", OPTIONS, json.dumps(options))
     assert json.loads(done.stdout) == expected, done.stderr
 
@@ -130,7 +130,7 @@ def test_options_reach_the_plugin(broken: Environment, options: dict[str, object
     ],
 )
 def test_wrong_options_are_named(broken: Environment, options: dict[str, object], field: str, word: str) -> None:
-    """A wrong or misspelt option is refused with its field, what was given, and what would do."""
+    """The error for a wrong or misspelt option has the field, the value, and what is valid."""
     done = broken.run("-c", OPTIONS, json.dumps(options))
     told = json.loads(done.stdout)
     assert told[0] == field
@@ -138,7 +138,7 @@ def test_wrong_options_are_named(broken: Environment, options: dict[str, object]
 
 
 def test_malformed_entries_are_shown_and_spoil_nothing(broken: Environment) -> None:
-    """Entries that nobody can read are listed as malformed, each with the reason; the one that is well works."""
+    """Entries that cannot be parsed are listed as malformed with the reason, and the valid one works."""
     candidates = [each for each in broken.plugins() if each["distribution"] == "intercede-malformed-metadata"]
     statuses = {each["name"]: each["status"] for each in candidates}
     names = {"two words", "-dash", "bad-target", "no-target"}
@@ -159,7 +159,7 @@ print(json.dumps([registry.check(plugins[name], seconds=float(sys.argv[1])) for 
 
 
 def test_a_hang_at_import_is_bounded_where_a_child_loads_it(broken: Environment) -> None:
-    """A plugin that never finishes its import is given up in the time that was allowed, with a word about it."""
+    """A plugin whose import never ends is reported after the time limit."""
     began = time.monotonic()
     done = broken.run("-c", CHECKED, "2", "hangs-on-import")
     ((problem,),) = json.loads(done.stdout)
@@ -168,7 +168,7 @@ def test_a_hang_at_import_is_bounded_where_a_child_loads_it(broken: Environment)
 
 
 def test_a_check_in_a_child_tells_the_same(broken: Environment) -> None:
-    """Checked in a child process, the one that works has no problem, nor has one that needs options; others have."""
+    """In a child process, a right plugin and one that needs options have no problems; the others have."""
     done = broken.run("-c", CHECKED, "20", "fake", "needs-options", "wrong-shape", "exits-on-import")
     fake, options, shape, exits = json.loads(done.stdout)
     assert (fake, options) == ([], [])

@@ -1,4 +1,4 @@
-"""What changes under a running process: upgrade, uninstall, editable installs."""
+"""Changes in the environment of a running process: upgrades, removals and editable installs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def newer(tmp_path: Path, build_wheel: Callable[[Path, Path], Path]) -> Path:
 
 @pytest.mark.parametrize("state", ["listed", "loaded"])
 def test_upgrade_and_uninstall_within_one_process(new_environment: EnvironmentMaker, newer: Path, state: str) -> None:
-    """Both are seen after refresh() and not before; where the old code is already loaded, it says restart needed."""
+    """Both are seen after refresh() and not before; if the old code is loaded, the reason is restart needed."""
     environment = new_environment("fake")
     quiet = ("--quiet", "--no-index")
     upgrade = environment.pip("install", *quiet, "--no-deps", "--upgrade", "--find-links", str(newer), "intercede-fake")
@@ -75,7 +75,7 @@ def test_installing_within_one_process(new_environment: EnvironmentMaker) -> Non
 
 
 def test_an_editable_install_is_found_from_anywhere(new_environment: EnvironmentMaker, tmp_path: Path) -> None:
-    """An editable install is listed once and works, from another directory, and from its own project and source."""
+    """An editable install is listed once and works from any directory, including its own project and source."""
     environment = new_environment()
     project = tmp_path / "project"
     shutil.copytree(FIXTURES / "fake", project, ignore=shutil.ignore_patterns("__pycache__"))
@@ -93,7 +93,7 @@ print(json.dumps([[each.status, each.version] for each in plugins] + [intercede_
 
 
 def test_an_editable_plugin_may_shadow_a_built_in(new_environment: EnvironmentMaker, tmp_path: Path) -> None:
-    """An editable plugin shadows a built-in with the rights of any installed one, also from its own directory."""
+    """An editable plugin shadows a built-in as any installed one does, even from its own directory."""
     environment = new_environment()
     project = tmp_path / "project"
     shutil.copytree(FIXTURES / "site-local", project, ignore=shutil.ignore_patterns("__pycache__"))
@@ -113,7 +113,7 @@ print(json.dumps([registry.resolve("transports", "local").distribution, type(reg
 def test_an_editable_intercede_has_its_built_ins(
     new_environment: EnvironmentMaker, tmp_path: Path, write_editable: Callable[[Environment, Path], None]
 ) -> None:
-    """With intercede itself editable, its metadata lies elsewhere than its code, and its built-ins are built-ins."""
+    """If intercede itself is editable, its metadata is not beside its code, and it has its built-ins."""
     environment = new_environment("site-local")
     uninstall = environment.pip("uninstall", "--quiet", "--yes", "intercede")
     subprocess.run(uninstall, env=environment.variables, check=True)

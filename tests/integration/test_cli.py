@@ -1,4 +1,4 @@
-"""The console command, where it is installed."""
+"""The console command in an environment that has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLI = ("-m", "intercede")
 
 
 def test_the_console_script_is_installed(plain: Environment) -> None:
-    """The wheel brings the command itself, and it lists what is there."""
+    """The wheel has the command, which lists the plugins."""
     script = Path(plain.python).with_name("intercede")
     done = subprocess.run(
         [script, "plugins"], env=plain.variables, cwd=plain.directory, capture_output=True, text=True, check=False
@@ -27,7 +27,7 @@ def test_the_console_script_is_installed(plain: Environment) -> None:
 
 
 def test_without_its_libraries_it_says_what_to_install(plain: Environment) -> None:
-    """Where the cli extra is missing, the command ends with code 2 and says so, without a traceback."""
+    """Without the cli extra, the command exits with 2 and reports what to install, without a traceback."""
     program = "import sys; sys.modules['typer'] = None; from intercede.__main__ import main; sys.exit(main())"
     done = plain.run("-c", program)
     assert (done.returncode, done.stdout) == (2, "")
@@ -36,7 +36,7 @@ def test_without_its_libraries_it_says_what_to_install(plain: Environment) -> No
 
 
 def test_json_has_exactly_the_promised_keys(shadowed: Environment) -> None:
-    """--json prints a list of objects with exactly the keys of the enumeration, and who shadows whom."""
+    """--json prints a list of objects with exactly the documented keys, and the shadowed candidates."""
     done = shadowed.run(*CLI, "plugins", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
@@ -46,7 +46,7 @@ def test_json_has_exactly_the_promised_keys(shadowed: Environment) -> None:
 
 
 def test_a_group_can_be_asked_for(plain: Environment) -> None:
-    """With GROUP, only that group is listed; a group that does not exist is a usage error that lists them."""
+    """GROUP limits the list to one group; an unknown group is a usage error that lists them."""
     told = json.loads(plain.run(*CLI, "plugins", "backends", "--json").stdout)
     assert {each["group"] for each in told} == {"backends"}
     done = plain.run(*CLI, "plugins", "backend")
@@ -56,7 +56,7 @@ def test_a_group_can_be_asked_for(plain: Environment) -> None:
 
 
 def test_listing_imports_no_plugin(plain: Environment, tmp_path: Path) -> None:
-    """Neither the table nor JSON nor --why imports what it lists."""
+    """The table, JSON and --why import no plugin."""
     variables = {"INTERCEDE_TRACER": str(tmp_path / "trace")}
     for options in ((), ("--json",), ("--why", "transports", "tracer")):
         assert plain.run(*CLI, "plugins", *options, **variables).returncode == 0
@@ -64,7 +64,7 @@ def test_listing_imports_no_plugin(plain: Environment, tmp_path: Path) -> None:
 
 
 def test_why_tells_the_step_that_fired(shadowed: Environment, rivals: Environment) -> None:
-    """--why prints the rule's steps for a name: the pin, the one other, or several with nothing to decide."""
+    """--why prints the steps of the rule for a name: a pin, the only other distribution, or an ambiguity."""
     assert "intercede-site-local" in shadowed.run(*CLI, "plugins", "--why", "transports", "local").stdout
     pin = {"INTERCEDE_PREFER": "transports:local=intercede"}
     assert "transports:local=intercede" in shadowed.run(*CLI, "plugins", "--why", "transports", "local", **pin).stdout
@@ -74,7 +74,7 @@ def test_why_tells_the_step_that_fired(shadowed: Environment, rivals: Environmen
 
 
 def test_check_tells_every_problem_a_line(broken: Environment, tmp_path: Path) -> None:
-    """--check loads each in a child, prints a problem a line, exits 1, and shows no traceback of a plugin's."""
+    """--check loads each plugin in a child, prints one line for each problem, exits 1, and shows no traceback."""
     names = "broken-import exits-on-import half-capability malformed-metadata needs-options not-callable sync-verb"
     allowed = [f"intercede-{name}" for name in f"fake tracer {names} wrong-shape wrong-signature".split()]
     variables = {"INTERCEDE_PLUGINS": f"allow:{','.join(allowed)}", "INTERCEDE_TRACER": str(tmp_path / "trace")}
@@ -89,14 +89,14 @@ def test_check_tells_every_problem_a_line(broken: Environment, tmp_path: Path) -
 
 
 def test_check_is_content_with_what_works(plain: Environment, tmp_path: Path) -> None:
-    """Where every plugin loads and passes the gate, --check exits 0."""
+    """If every plugin loads and passes the gate, --check exits 0."""
     done = plain.run(*CLI, "plugins", "--check", INTERCEDE_TRACER=str(tmp_path / "trace"))
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(("code", "expected"), [("exit 0", 0), ("exit 7", 7)])
 def test_run_ends_with_the_payload_s_code(plain: Environment, tmp_path: Path, code: str, expected: int) -> None:
-    """A command runs through an installed plugin, its output is kept, and its exit code is the command's own."""
+    """A command runs through an installed plugin, its output is kept, and its exit code is returned."""
     options = ("--backend", "fake", "--output", str(tmp_path / "out"))
     done = plain.run(*CLI, "run", *options, "--", "sh", "-c", f"echo it ran; {code}")
     assert done.returncode == expected, done.stderr

@@ -1,4 +1,4 @@
-"""What is installed is found by reading metadata alone, wherever it lies and in whatever order."""
+"""Installed plugins are found by their metadata alone, on any path and in any order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ print(json.dumps([standard, registry.resolve("backends", "fake").distribution, l
 
 
 def test_an_installed_plugin_is_found(plain: Environment) -> None:
-    """The fake is listed with its distribution, version and place, as active and not as a built-in."""
+    """The fake is listed with its distribution, version and path, as active and not built in."""
     told = plain.plugins()
     (fake,) = [each for each in told if each["name"] == "fake"]
     assert Path(fake["location"]).parent == plain.site_packages
@@ -100,12 +100,12 @@ def test_the_built_ins_are_found_in_the_same_way(plain: Environment) -> None:
 
 
 def test_a_job_runs_through_the_name(plain: Environment) -> None:
-    """From the name alone comes a backend that runs a job and brings its output."""
+    """A backend that is made from a name runs a job and fetches its output."""
     assert plain.tell(JOB) == "it ran\n"
 
 
 def test_nothing_is_imported_until_an_object_is_asked_for(plain: Environment, tmp_path: Path) -> None:
-    """Listing, resolving, explaining and failing to find import no plugin; making the object does."""
+    """Listing, resolving, explaining and unknown names import no plugin; making the object does."""
     assert plain.tell(LAZY, INTERCEDE_TRACER=str(tmp_path / "trace")) == [False, False, True]
 
 
@@ -117,13 +117,13 @@ def test_the_interpreter_s_flags_change_nothing(plain: Environment, flags: list[
 
 
 def test_hash_seeds_change_nothing(rivals: Environment) -> None:
-    """The enumeration, ambiguities included, is the same for every hash seed."""
+    """The list, ambiguities included, is the same for every hash seed."""
     told = [rivals.plugins(PYTHONHASHSEED=str(seed)) for seed in range(6)]
     assert all(each == told[0] for each in told)
 
 
 def test_sixteen_cold_starts_at_once(plain: Environment, tmp_path: Path) -> None:
-    """Sixteen processes that start at once, none with compiled modules at hand, find the same."""
+    """Sixteen processes that start at once, without compiled modules, find the same plugins."""
     caches = {"PYTHONPYCACHEPREFIX": str(tmp_path / "caches")}
     with ThreadPoolExecutor(16) as pool:
         started = [pool.submit(plain.plugins, **caches) for _ in range(16)]
@@ -138,7 +138,7 @@ def test_the_order_of_files_changes_nothing(
     write_metadata: MetadataWriter,
     filesystem: str,
 ) -> None:
-    """Two rivals and a bystander give the same enumeration in whatever order they were written, on any file system."""
+    """Two rivals and a third plugin give the same list in whatever order they were written, on any file system."""
     if filesystem == "memory" and not Path("/dev/shm").is_dir():  # noqa: S108 -- a file system with another order
         pytest.skip("there is no /dev/shm here")
     top = Path("/dev/shm") if filesystem == "memory" else tmp_path  # noqa: S108 -- as above
@@ -158,7 +158,7 @@ def test_the_order_of_files_changes_nothing(
 
 
 def test_a_malformed_neighbour_harms_nobody(plain: Environment, tmp_path: Path, write_metadata: MetadataWriter) -> None:
-    """An unrelated distribution's unreadable entry points stop importlib.metadata, and nothing here."""
+    """Unreadable entry points of an unrelated distribution stop importlib.metadata, but not the registry."""
     write_metadata(tmp_path / "site", "neighbour", "1.0", b"\xff\xfe no section\n[console_scripts]\nno equals sign\n")
     told: list[object] = json.loads(plain.run("-c", NEIGHBOUR, PYTHONPATH=str(tmp_path / "site")).stdout)
     standard, found, problems = told
@@ -167,14 +167,14 @@ def test_a_malformed_neighbour_harms_nobody(plain: Environment, tmp_path: Path, 
 
 
 def test_an_empty_leftover_hides_nothing(plain: Environment, tmp_path: Path) -> None:
-    """An empty dist-info that an upgrade left behind, earlier on the path, does not hide the real one."""
+    """An empty dist-info that an upgrade left behind, earlier on the path, does not hide the complete one."""
     (tmp_path / "site" / "intercede_fake-0.0.9.dist-info").mkdir(parents=True)
     (tmp_path / "site" / "intercede-0.0.1.dist-info").mkdir()
     assert plain.plugins(PYTHONPATH=str(tmp_path / "site")) == plain.plugins()
 
 
 def test_two_copies_of_one_distribution_are_one(plain: Environment, tmp_path: Path) -> None:
-    """A distribution that lies in two directories of the path counts once, from the first, without ambiguity."""
+    """A distribution in two directories of the path is used once, from the first, without ambiguity."""
     site = tmp_path / "site"
     site.mkdir()
     for part in plain.site_packages.glob("intercede_fake*"):
@@ -194,7 +194,7 @@ def test_one_directory_twice_on_the_path_is_one(plain: Environment, tmp_path: Pa
 
 
 def test_a_plugin_in_a_zip_file_is_found_and_works(rivals: Environment, tmp_path: Path) -> None:
-    """A wheel on the path, as it is, is a zip file with metadata: its plugin is found, imported and made."""
+    """A wheel on the path is a zip file with metadata: its plugin is found, imported and made."""
     (wheel,) = rivals.wheelhouse.glob("intercede_tracer-*.whl")
     program = (
         "import json; from intercede import registry; print(json.dumps(type(registry.transport('tracer')).__name__))"
@@ -220,14 +220,14 @@ HOW = {"command": ["-c", RESOLVE], "module": ["-m", "asked"], "script": ["asked.
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_working_directory_may_add_a_name(rogue: Environment, how: str) -> None:
-    """Metadata that lies in the working directory only may add a name, by -c, -m and a script."""
+    """Metadata in the working directory only may add a name, with -c, -m and a script."""
     done = rogue.run(*HOW[how], "transports", "rogue")
     assert (json.loads(done.stdout), done.stderr) == ("rogue", "")
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_working_directory_never_shadows_a_built_in(rogue: Environment, how: str) -> None:
-    """It never shadows a built-in: without a pin the built-in stays, and a pin for it matches nothing."""
+    """Without a pin the built-in is used, and a pin for the plugin in the working directory matches nothing."""
     done = rogue.run(*HOW[how], "transports", "local")
     assert (json.loads(done.stdout), done.stderr) == ("intercede", "")
     pinned = rogue.run(*HOW[how], "transports", "local", INTERCEDE_PREFER="transports:local=rogue")
@@ -236,7 +236,7 @@ def test_the_working_directory_never_shadows_a_built_in(rogue: Environment, how:
 
 @pytest.mark.parametrize("flag", ["-P", "-I"])
 def test_a_safe_path_leaves_the_working_directory_out(rogue: Environment, flag: str) -> None:
-    """With -P or -I the working directory is not on the path, so nothing of it is found."""
+    """With -P or -I the working directory is not on the path, so its plugins are not found."""
     done = rogue.run(flag, "-c", RESOLVE, "transports", "rogue")
     assert json.loads(done.stdout) == "PluginNotFoundError"
 
@@ -244,7 +244,7 @@ def test_a_safe_path_leaves_the_working_directory_out(rogue: Environment, flag: 
 def test_what_lies_elsewhere_too_counts_from_there(
     plain: Environment, tmp_path: Path, write_metadata: MetadataWriter
 ) -> None:
-    """A distribution that lies in the working directory and elsewhere counts from elsewhere, with its rights."""
+    """A distribution that is in the working directory and elsewhere is used from elsewhere, with its rights."""
     for place in ("here", "site"):
         write_metadata(tmp_path / place, "rogue", "6.6", "[intercede.transports]\nlocal = rogue:Transport\n")
     moved = plain.moved(tmp_path / "here")

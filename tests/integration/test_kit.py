@@ -1,4 +1,4 @@
-"""The conformance suite, from an empty directory, against a backend that only the registry can know."""
+"""The conformance suite, run from an empty directory against a backend that only the registry knows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kit(environment: Environment, *options: str, **variables: str) -> tuple[Comp
 
 @pytest.mark.slow
 def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: Path) -> None:
-    """With no file written and one option, the fake is CONFORMANT, strictly, and the report says so too."""
+    """With one option and no files, the fake is CONFORMANT, strictly, and the report agrees."""
     options = ("--intercede-backend=fake", "--intercede-report=report", "-W", "error", "--strict-markers")
     done, last = kit(plain, *options)
     assert done.returncode == 0, done.stdout
@@ -52,14 +52,14 @@ def test_the_whole_suite_from_an_empty_directory(plain: Environment, tmp_path: P
 
 @pytest.mark.slow
 def test_the_whole_suite_in_several_workers(plain: Environment) -> None:
-    """With -n 4 the verdict is the same, and stands in the last line."""
+    """With -n 4 the verdict is the same and on the last line."""
     done, last = kit(plain, "--intercede-backend=fake", "-n", "4", "-q", "-p", "no:asyncio")
     assert done.returncode == 0, done.stdout
     assert "is CONFORMANT to contract 1.0, full: " in last
 
 
 def test_a_copied_id_runs_alone(plain: Environment) -> None:
-    """One id is a partial run: it passes, exits 0, and says that it was partial."""
+    """A run of one id passes, exits 0, and reports that it was partial."""
     done, last = kit(plain, "--intercede-backend=fake", ONE)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
@@ -68,7 +68,7 @@ def test_a_copied_id_runs_alone(plain: Environment) -> None:
 
 @pytest.mark.slow
 def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
-    """New-first, stop-at-first and last-failed order and select the suite's ids like any others."""
+    """New-first, stop-at-first and last-failed work with the ids of the suite as with any others."""
     for options in (("--nf", "-x"), ("--lf",), ("--ff", "--sw")):
         done = plain.run("-m", "pytest", "--intercede-backend=fake", ONE, *options)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +77,7 @@ def test_pytest_s_cache_takes_the_ids(plain: Environment) -> None:
 
 
 def test_a_name_that_is_not_there(plain: Environment) -> None:
-    """An unknown name is a usage error, exit 4, that lists the names there are and the nearest."""
+    """An unknown name is a usage error, exit 4, that lists the names and suggests the nearest."""
     done, _ = kit(plain, "--intercede-backend=fak")
     assert done.returncode == 4
     assert "fake" in done.stderr
@@ -85,14 +85,14 @@ def test_a_name_that_is_not_there(plain: Environment) -> None:
 
 
 def test_the_backend_is_reached_through_the_registry(plain: Environment) -> None:
-    """What policy denies, the suite cannot reach, though its module could be imported: exit 4, before any check."""
+    """A denied backend ends the run with 4 before any check, although its module could be imported."""
     done, _ = kit(plain, "--intercede-backend=fake", INTERCEDE_PLUGINS="allow:")
     assert done.returncode == 4
     assert "intercede-fake" in done.stderr
 
 
 def test_the_configuration_file_names_the_subject(plain: Environment, tmp_path: Path) -> None:
-    """A table of the file that was named is a subject, under its own name."""
+    """A table of the configuration file is a subject with its own name."""
     (tmp_path / "intercede.toml").write_text('[backends.here]\ntype = "fake"\nstate = "jobs"\n')
     options = ("--intercede-backend=here", "--intercede-config=intercede.toml")
     done, last = kit(plain, *options, ONE.replace("[fake]", "[here]"))
@@ -101,7 +101,7 @@ def test_the_configuration_file_names_the_subject(plain: Environment, tmp_path: 
 
 
 def test_a_refused_backend_gets_a_verdict(broken: Environment) -> None:
-    """A backend that the gate refuses is NOT CONFORMANT, with the gate's words, and the run exits 1."""
+    """A backend that the gate refuses is NOT CONFORMANT, with the gate's message, and the run exits 1."""
     done, last = kit(broken, "--intercede-backend=wrong-shape")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "wrong-shape" in last
@@ -118,7 +118,7 @@ def test_a_backend_that_cannot_be_imported_gets_a_verdict(broken: Environment) -
 
 
 def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> None:
-    """Under -W error a shadowing plugin is named in the header, and the check runs through it."""
+    """With -W error a shadowing plugin is named in the header, and the check runs through it."""
     subject = '{"transport": "local", "scheduler": "direct"}'
     one = ONE.replace("[fake]", "[local+direct]")
     done, last = kit(shadowed, f"--intercede-backend={subject}", "-W", "error", one)
@@ -128,7 +128,7 @@ def test_a_shadow_warning_is_shown_and_never_raised(shadowed: Environment) -> No
 
 
 def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path) -> None:
-    """In a run without any of its options, nothing of the kit is loaded, and pytest runs as ever."""
+    """Without any of its options no part of the kit is loaded, and pytest runs as usual."""
     (tmp_path / "test_own.py").write_text(
         "import sys\n\n\ndef test_own():\n    assert not [name for name in sys.modules if name.startswith('intercede.')]\n"
     )
@@ -141,7 +141,7 @@ def test_without_an_option_the_kit_stays_out(plain: Environment, tmp_path: Path)
 def test_an_author_s_own_tests_use_the_fixtures(
     plain: Environment, tmp_path: Path, link: Callable[..., Path], plugin: str
 ) -> None:
-    """As the page says, with one plugin for coroutines or none; run with a path, the suite comes along."""
+    """The example of the page works with one plugin for coroutines or none; with a path, the suite runs as well."""
     name = f"test_with_{plugin.replace('-', '_')}.py"
     for each in (name, "pytest.ini") if plugin == "pytest-asyncio" else (name,):
         found = re.search(rf"<!-- file: {re.escape(each)} -->\n```\w+\n(.*?\n)```\n", PAGE.read_text(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Which of several distributions a name means: shadowing, ambiguity, pins of every kind, policy, credentials."""
+"""The distribution that a name means: shadowing, ambiguity, pins of every kind, policy and credentials."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ print(json.dumps(asyncio.run(main())))
 
 
 def resolved(environment: Environment, *names: str, **variables: str) -> tuple[list[object], list[list[str]]]:
-    """Resolve names in one process of the environment: the answers, and the warnings."""
+    """Resolve names in one process of the environment, and return the answers and the warnings."""
     done = environment.run("-c", RESOLVE, *names, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     return cast("tuple[list[object], list[list[str]]]", tuple(json.loads(done.stdout)))
 
 
 def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
-    """Insist on that error; return its message and attributes."""
+    """Check that this error was raised, and return its message and attributes."""
     raised, message, attributes = cast("tuple[str, str, dict[str, object]]", answer)
     assert raised == error
     return message, attributes
@@ -75,7 +75,7 @@ def refused(answer: object, error: str) -> tuple[str, dict[str, object]]:
 
 
 def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment) -> None:
-    """It shadows the built-in, with one warning: which distribution, version, place, and the line that restores."""
+    """One warning names the distribution, its version, its path, and the line that restores the built-in."""
     answers, warnings = resolved(shadowed, "transports/local", "transports/local", "transports/local")
     assert answers == ["intercede-site-local"] * 3
     ((category, message),) = warnings
@@ -85,14 +85,14 @@ def test_the_one_other_distribution_wins_and_says_so_once(shadowed: Environment)
 
 
 def test_a_wrap_counts_what_runs_through_it(shadowed: Environment, tmp_path: Path) -> None:
-    """A job that ran over the shadowed name went through the wrapping plugin, and on to the built-in."""
+    """A job over the shadowed name runs through the wrapping plugin and then through the built-in."""
     done = shadowed.run("-c", JOB, INTERCEDE_SITE_LOCAL_COUNT=str(tmp_path / "count"))
     assert json.loads(done.stdout) == "DONE", done.stderr
     assert set((tmp_path / "count").read_text().split()) == {"run"}
 
 
 def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path) -> None:
-    """With the pin that the warning shows, the built-in runs the job, and nothing is counted."""
+    """With the pin that the warning shows, the built-in runs the job, and the wrapping plugin is not used."""
     variables = {
         "INTERCEDE_SITE_LOCAL_COUNT": str(tmp_path / "count"),
         "INTERCEDE_PREFER": "transports:local=intercede",
@@ -103,7 +103,7 @@ def test_a_pinned_built_in_is_not_wrapped(shadowed: Environment, tmp_path: Path)
 
 
 def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> None:
-    """DISTRIBUTION:NAME means that distribution's entry, however it is spelt, whatever shadows or pins the name."""
+    """DISTRIBUTION:NAME means that distribution's entry, in any spelling, whatever shadows or pins the name."""
     names = ("intercede:local", "intercede-site-local:local", "Intercede_Site.Local:local")
     expected = ["LocalTransport", "CountingTransport", "CountingTransport"]
     for pin in ("", "transports:local=intercede", "transports:local=intercede-site-local"):
@@ -112,7 +112,7 @@ def test_qualified_names_mean_their_distribution_s(shadowed: Environment) -> Non
 
 
 def test_both_stay_visible(shadowed: Environment) -> None:
-    """The enumeration shows the winner and the shadowed one, and who shadows whom."""
+    """The list has the winner and the shadowed candidate, with the reason."""
     told = shadowed.plugins()
     statuses = {each["distribution"]: each["status"] for each in told if each["name"] == "local"}
     assert statuses == {"intercede": "shadowed", "intercede-site-local": "active"}
@@ -125,20 +125,20 @@ def test_both_stay_visible(shadowed: Environment) -> None:
 
 @pytest.mark.parametrize("distribution", ["intercede", "intercede-site-local", "Intercede.Site_Local"])
 def test_a_pin_in_the_environment_decides_without_a_warning(shadowed: Environment, distribution: str) -> None:
-    """INTERCEDE_PREFER chooses either, in whatever spelling, and the warning is gone."""
+    """INTERCEDE_PREFER chooses either distribution, in any spelling, without a warning."""
     answers, warnings = resolved(shadowed, "transports/local", INTERCEDE_PREFER=f"transports:local={distribution}")
     assert (answers, warnings) == ([distribution.lower().replace("_", "-").replace(".", "-")], [])
 
 
 def test_a_pin_in_the_configuration_file_decides(shadowed: Environment, tmp_path: Path) -> None:
-    """[prefer] of the file that INTERCEDE_CONFIG names decides; a file that nobody named is not looked for."""
+    """[prefer] in the file of INTERCEDE_CONFIG decides; no other file is looked for."""
     (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
     assert resolved(shadowed, "transports/local", INTERCEDE_CONFIG="intercede.toml") == (["intercede"], [])
     assert resolved(shadowed, "transports/local")[0] == ["intercede-site-local"]
 
 
 def test_a_pin_in_code_decides(shadowed: Environment) -> None:
-    """registry.prefer decides, also after the name was resolved otherwise."""
+    """registry.prefer decides, even after the name was resolved otherwise."""
     program = RESOLVE.replace(
         "answers =", "told('transports', 'local'); registry.prefer('transports', 'local', 'intercede'); answers ="
     )
@@ -147,7 +147,7 @@ def test_a_pin_in_code_decides(shadowed: Environment) -> None:
 
 
 def test_code_goes_before_environment_before_file(shadowed: Environment, tmp_path: Path) -> None:
-    """The nearest pin wins: code, then the environment variable, then the file."""
+    """A pin in code wins over the environment variable, and that over the file."""
     (tmp_path / "intercede.toml").write_text('[prefer]\ntransports.local = "intercede"\n')
     variables = {"INTERCEDE_CONFIG": "intercede.toml", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
     assert resolved(shadowed, "transports/local", **variables) == (["intercede-site-local"], [])
@@ -157,7 +157,7 @@ def test_code_goes_before_environment_before_file(shadowed: Environment, tmp_pat
 
 
 def test_a_pin_that_matches_nothing_is_an_error_for_its_name_alone(shadowed: Environment) -> None:
-    """It is never ignored; its error names the pin and what would do, and other names keep working."""
+    """The error names the pin and the valid ones, and other names still resolve."""
     variables = {"INTERCEDE_PREFER": "transports:local=acme-intercede"}
     answers, warnings = resolved(shadowed, "transports/local", "backends/fake", "schedulers/direct", **variables)
     message, attributes = refused(answers[0], "PluginPinError")
@@ -176,7 +176,7 @@ def test_a_pin_that_matches_nothing_is_an_error_for_its_name_alone(shadowed: Env
 
 
 def test_two_rivals_make_an_error_for_that_name_only(rivals: Environment) -> None:
-    """Nothing decides between two distributions: the error lists each candidate with its pin; other names work."""
+    """The error about two distributions lists each candidate with its pin; other names still resolve."""
     answers, warnings = resolved(rivals, "transports/local", "backends/fake", "schedulers/direct")
     message, attributes = refused(answers[0], "PluginAmbiguousError")
     pins = [f"transports:local={name}" for name in ("intercede", "intercede-rival-local", "intercede-site-local")]
@@ -197,7 +197,7 @@ def test_any_of_the_rivals_can_be_pinned(rivals: Environment, distribution: str)
 
 
 def test_policy_denies_and_keeps_visible(shadowed: Environment) -> None:
-    """INTERCEDE_PLUGINS leaves the listed ones and the built-ins; what is denied is refused and still listed."""
+    """INTERCEDE_PLUGINS allows its list and the built-ins; denied candidates are refused and still listed."""
     policy = {"INTERCEDE_PLUGINS": "allow:intercede-fake"}
     names = ("transports/local", "backends/fake", "transports/intercede-site-local:local")
     answers, warnings = resolved(shadowed, *names, **policy)
@@ -208,13 +208,13 @@ def test_policy_denies_and_keeps_visible(shadowed: Environment) -> None:
 
 
 def test_policy_resolves_an_ambiguity(rivals: Environment) -> None:
-    """Denied candidates do not count, so with one of the two rivals denied the other wins."""
+    """Denied candidates are not eligible, so if one of two rivals is denied the other wins."""
     answers, _ = resolved(rivals, "transports/local", INTERCEDE_PLUGINS="allow:intercede-rival-local")
     assert answers == ["intercede-rival-local"]
 
 
 def test_a_denied_plugin_cannot_be_pinned(shadowed: Environment) -> None:
-    """A pin to what policy denies matches nothing."""
+    """A pin to a denied distribution matches nothing."""
     variables = {"INTERCEDE_PLUGINS": "allow:", "INTERCEDE_PREFER": "transports:local=intercede-site-local"}
     answers, _ = resolved(shadowed, "transports/local", **variables)
     assert "denied" in refused(answers[0], "PluginPinError")[0]
@@ -243,7 +243,7 @@ print(json.dumps(told))
 
 
 def test_credentials_are_withheld_from_an_unpinned_winner(shadowed: Environment) -> None:
-    """Covering a built-in by being installed gets nobody a site's keys: an error with the pin instead."""
+    """A plugin that shadows a built-in without a pin receives no credentials: the error has the pin."""
     done = shadowed.run("-c", CREDENTIALS, "local")
     told = json.loads(done.stdout)
     assert isinstance(told, str)
@@ -251,7 +251,7 @@ def test_credentials_are_withheld_from_an_unpinned_winner(shadowed: Environment)
 
 
 def test_a_pinned_winner_gets_the_credentials(shadowed: Environment) -> None:
-    """Once somebody pinned it, or named it in full, it is handed the provider itself."""
+    """A plugin that is pinned or named with its distribution receives the provider itself."""
     pin = {"INTERCEDE_PREFER": "transports:local=intercede-site-local"}
     assert json.loads(shadowed.run("-c", CREDENTIALS, "local", **pin).stdout) is True
     assert json.loads(shadowed.run("-c", CREDENTIALS, "intercede-site-local:local").stdout) is True

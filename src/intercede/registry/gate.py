@@ -25,7 +25,7 @@ _ABSENT = object()
 
 
 def find_violations(subject: object, group: str) -> tuple[str, ...]:
-    """Return the violations of the contract by an object, one sentence each; empty if there are none.
+    """Return an object's violations of the contract, one sentence each; empty if there are none.
 
     Members are looked up statically, as isinstance does since Python 3.12, so that all versions agree. A proxy that
     has nothing but ``__getattr__`` does not pass.
