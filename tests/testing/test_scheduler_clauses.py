@@ -99,7 +99,7 @@ def test_a_recording_of_another_form_is_refused_by_its_place(
 def test_what_is_no_json_is_told(tmp_path: Path) -> None:
     """By its file."""
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(CheckFailed, match="no JSON"):
+    with pytest.raises(CheckFailed, match="not valid JSON"):
         list(read(tmp_path / "a.json"))
 
 
@@ -229,7 +229,7 @@ def test_an_id_that_the_queue_never_gives_again_needs_no_name(
     if right:
         names.experiment(lambda: subject, tmp_path)
     else:
-        with pytest.raises(CheckFailed, match="as soon as the queue counts anew"):
+        with pytest.raises(CheckFailed, match="when the queue counts from the start again"):
             names.experiment(lambda: subject, tmp_path)
 
 

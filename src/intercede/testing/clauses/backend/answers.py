@@ -84,10 +84,11 @@ def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str
         found = [mapping[handle] for handle in handles]
     except KeyError as error:
         raise CheckFailed(
-            f"what the answer of {verb} says it holds to be there", f"KeyError for {shown(error)}"
+            f"every key of the answer of {verb} to have a value", f"KeyError for {shown(error)}"
         ) from error
     return [
-        a(kind, value, f"what {verb} tells of job {handle.job}") for handle, value in zip(handles, found, strict=True)
+        a(kind, value, f"the answer of {verb} for job {handle.job}")
+        for handle, value in zip(handles, found, strict=True)
     ]
 
 
@@ -232,7 +233,7 @@ async def holds(
     wrong: list[tuple[int, str]] = []
     for index, status in enumerate(await ended(context, backend, spec, copies)):
         meaning = codes(status.exit_code or 0)
-        said = f", by which the payload says: {meaning}" if meaning else ""
+        said = f", which means: {meaning}" if meaning else ""
         if status.state is not JobState.DONE:
             wrong.append((index, f"ended {living(status)}{said}"))
     context.expect(not wrong, expected=expected, observed=by_copies(wrong))
@@ -266,7 +267,7 @@ def read(path: object, what: str) -> bytes:
     try:
         return contents(a(Path, path, f"the path to {what}"))
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL; one that is none in truth
-        raise CheckFailed(f"{what} to lie where the answer says", f"{type(error).__name__}: {error}") from error
+        raise CheckFailed(f"{what} to be at the path in the answer", f"{type(error).__name__}: {error}") from error
 
 
 async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:

@@ -80,8 +80,10 @@ async def check_so_far(context: Context) -> None:
             found, last = await _both(context, backend, seconds)
             if found is not None:
                 return
-    expected = f"the {_LINES} lines of one of the payloads of {tries(context)} seconds to be told while it goes on"
-    raise CheckFailed(expected, f"last were told {shown(last)}")
+    expected = (
+        f"the {_LINES} lines of one of the payloads of {tries(context)} seconds to be in the answer while it runs"
+    )
+    raise CheckFailed(expected, f"the last texts were {shown(last)}")
 
 
 async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
@@ -130,8 +132,8 @@ async def check_repeatable(context: Context) -> None:
             await _expect_unharmed(context, backend, handles[0], wanted + late)
             if looked and found is not None:
                 return
-    expected = f"what is written later to be told later, while one of the payloads of {tries(context)} seconds goes on"
-    raise CheckFailed(expected, f"last were told {shown(last)}")
+    expected = f"later output to be in later answers, while one of the payloads of {tries(context)} seconds runs"
+    raise CheckFailed(expected, f"the last texts were {shown(last)}")
 
 
 async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
@@ -141,7 +143,7 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
         texts += each_texts
     (status,) = await stood(context, backend, handles)
     for number, text in enumerate(texts, start=2):
-        expected = f"all that was told the first time to be told the {number}. time"
+        expected = f"the text of the first answer to be in answer number {number}"
         context.expect(wanted in text or status.state.final, expected=expected, observed=text)
     return not status.state.final
 
@@ -149,11 +151,11 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
 async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:
     status = (await finished(context, backend, [handle], within=90))[handle]
     harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
-    context.expect(harmless, expected="the job that was looked at to end with 3", observed=living(status))
+    context.expect(harmless, expected="the job to end with 3 after diagnostics were asked for", observed=living(status))
     if "output" in context.capabilities:
         (output,) = await fetched(context, backend, [handle])
         stdout = read(output.stdout, "stdout").decode(errors="replace")
-        expected = "the whole stdout of the job that was looked at to come"
+        expected = "the whole stdout of the job to be fetched after diagnostics were asked for"
         context.expect(stdout == wrote, expected=expected, observed=stdout)
 
 
@@ -223,4 +225,6 @@ async def check_stderr_so_far(context: Context) -> None:
             if found is not None:
                 return
             await finished(context, backend, handles, within=seconds + 30)
-    raise CheckFailed(f"{word!r}, written to stderr, to be told while the job goes on", f"last were told {shown(last)}")
+    raise CheckFailed(
+        f"{word!r}, written to stderr, to be in the answer while the job runs", f"the last texts were {shown(last)}"
+    )

@@ -56,7 +56,7 @@ def _handles(answer: object) -> list[JobHandle]:
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         expected = "the answer of find to be a sequence of handles"
         raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
-    return [a(JobHandle, each, "what find tells") for each in listed(cast("Sequence[object]", answer))]
+    return [a(JobHandle, each, "an item of the answer of find") for each in listed(cast("Sequence[object]", answer))]
 
 
 async def _expect_found(
@@ -76,7 +76,7 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
     }
     told = "; ".join(f"{which}: {shown(jobs)}" for which, jobs in differing.items() if jobs)
     if told:
-        raise CheckFailed(f"find to tell {what}, each once", told)
+        raise CheckFailed(f"find to return {what}, each once", told)
 
 
 @clause(
@@ -101,7 +101,7 @@ async def check_every_job(context: Context) -> None:
             await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
             await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
             await finished(context, backend, [*mine, *theirs])
-        await _expect_found(context, backend, f"ic-{context.token()}", [], "no job for a tag that none has")
+        await _expect_found(context, backend, f"ic-{context.token()}", [], "no job for a tag that no job has")
 
 
 @clause(
@@ -123,7 +123,7 @@ async def check_from_elsewhere(context: Context) -> None:
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
     found = told_handles(told_list(await context.child(_FIND, tag, what="find")))
-    _expect_same(found, handles, "another process the two jobs that this one submitted")
+    _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 
 def _awkward(word: str) -> Mapping[str, str]:
@@ -250,7 +250,7 @@ async def check_cancelled_submits(context: Context) -> None:
             await _expect_found(context, backend, each.tag, each.found, again)
             count = len(os.listdir(each.ran))  # noqa: PTH208 -- a count of names, no paths
             expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
-            observed = f"find tells {len(each.found)}: {shown(each.found)}"
+            observed = f"find returned {len(each.found)}: {shown(each.found)}"
             context.expect(count <= len(each.found), expected=expected, observed=observed)
 
 
@@ -332,7 +332,7 @@ async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Pa
     _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
     for handle in found:
         status = await seen(context, backend, handle, JobState.UNKNOWN)
-        expected = "what find tells of a cancelled submit to be jobs that were started, and end"
+        expected = "the jobs that find returns for a cancelled submit to be jobs that were started, and end"
         context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
     return _Cancelled(str(spec.tag), told, found, ran)
 

@@ -52,7 +52,7 @@ async def check_another_instance(context: Context) -> None:
         status = await seen(context, second, handles[0], JobState.UNKNOWN)
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
-            expected="another instance to tell that the job FAILED with 3",
+            expected="another instance to report FAILED with exit code 3",
             observed=living(status),
         )
 
@@ -73,7 +73,7 @@ async def check_another_process(context: Context) -> None:
         (handle,) = await started(context, backend, context.sh("exit 3"))
         told = await context.child(DRIVE, written(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
-        expected = "another process to be told FAILED and 3"
+        expected = "another process to get FAILED and 3"
         observed = f"{state} and {code}, evidence: {evidence or 'none'}"
         context.expect(state == JobState.FAILED and code == 3, expected=expected, observed=observed)  # noqa: PLR2004 -- the payload's own
 

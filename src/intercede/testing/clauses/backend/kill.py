@@ -103,7 +103,7 @@ async def check_finished_job(context: Context) -> None:
         for handle, new in zip(handles, await stood(context, backend, handles), strict=True):
             old = before[handle]
             unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
-            context.expect(unchanged, expected=f"it to stay as it ended: {living(old)}", observed=living(new))
+            context.expect(unchanged, expected=f"the job to stay as it ended: {living(old)}", observed=living(new))
 
 
 @clause(
@@ -249,12 +249,12 @@ async def check_kill_keys(context: Context) -> None:
         keys = asked_of(await context.kill(backend, handles[:1] * 2), "kill")
         context.expect(
             keys == handles[:1],
-            expected="one key for one job that was asked for twice",
+            expected="one key for one job that was given twice",
             observed=f"keys: {shown(keys)}",
         )
         await finished(context, backend, handles[:1])
         (other,) = await stood(context, backend, handles[1:])
-        expected = "a job that nobody asked to kill to live"
+        expected = "the job that was not to be killed to live"
         context.expect(not other.state.final, expected=expected, observed=living(other))
 
 
@@ -327,7 +327,7 @@ async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[Jo
 )
 async def check_leavers(context: Context) -> None:
     """Kill a job whose children left its process group and its session. Let another job look for them."""
-    await _expect_gone(context, f"{LEAVERS}sleep 60", "all that a killed job started to be gone")
+    await _expect_gone(context, f"{LEAVERS}sleep 60", "everything that a killed job started to be gone")
 
 
 @clause(
@@ -378,4 +378,4 @@ async def check_killed_is_over(context: Context) -> None:
         await _give_time(context, backend, [handle])
         await killed(context, backend, [handle])
         await finished(context, backend, [handle], within=_PATIENCE)
-        await expect_none_left(context, backend, word, "the process of a job that is told as KILLED to be gone")
+        await expect_none_left(context, backend, word, "the process of a job that is reported as KILLED to be gone")

@@ -40,7 +40,7 @@ async def expect_none_left(context: Context, backend: JobBackend, word: str, exp
         if status.state is JobState.DONE:
             return
         await asyncio.sleep(0.2)
-    raise CheckFailed(expected, "another job found it among the processes there")
+    raise CheckFailed(expected, "another job found it among the processes of its machine")
 
 
 def _describe_look(context: Context, word: str) -> SubmissionSpec:

@@ -253,7 +253,7 @@ async def _cancel(
     context.expect(
         task.done(),
         expected=f"{verb}, cancelled after {seconds:.3f} s, to end within {_CANCELLED * context.scale:g} s",
-        observed="it goes on",
+        observed="it has not ended",
     )
     if not task.cancelled():
         task.exception()  # whatever it ended with is fine: it ended

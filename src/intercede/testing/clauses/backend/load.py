@@ -47,8 +47,8 @@ async def check_unfinished_jobs(context: Context) -> None:
                 return
             told.append(f"{_words(here)}; {_words(there)} by another instance")
             await finished(context, backend, handles, within=_COPIES * seconds + 30)
-    expected = f"at least {_COPIES} jobs, right after submitting so many payloads of {tries(context)} seconds"
-    raise CheckFailed(expected, f"counted were {', then '.join(told)}")
+    expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {tries(context)} seconds"
+    raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
 
 def _words(counts: JobCounts) -> str:
@@ -85,7 +85,9 @@ async def check_states(context: Context) -> None:
                 first or second or f"no job was RUNNING all the time while counts answered, one is {living(status)}"
             )
             await finished(context, backend, handles, within=_COPIES * seconds + 30)
-    raise CheckFailed("each job that stays in its state meanwhile to be counted there", "; ".join(told))
+    raise CheckFailed(
+        "each job that stays in its state while counts answers to be counted in that state", "; ".join(told)
+    )
 
 
 async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
@@ -98,7 +100,7 @@ async def _differing(context: Context, backend: JobBackend, handles: Sequence[Jo
     running = sum(one.state is other.state is JobState.RUNNING for one, other in both)
     if counts.queued >= waiting and counts.running >= running:
         return "", running
-    return f"status told {waiting} queued and {running} running, counts {_words(counts)}", running
+    return f"status reported {waiting} queued and {running} running, counts {_words(counts)}", running
 
 
 @clause(
@@ -123,7 +125,7 @@ async def check_ended_jobs(context: Context) -> None:
             await finished(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):
                 return
-    expected = f"the count to fall, now or then, around the end of {len(tries(context))} times {_COPIES} jobs"
+    expected = f"the count to fall at some time around the end of {len(tries(context))} times {_COPIES} jobs"
     raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
 
 

@@ -182,7 +182,9 @@ async def check_unlisted(context: Context) -> None:
             observed=f"{sorted(output.files)}, ok={output.ok}",
         )
         streams = [read(output.stdout, "stdout"), read(output.stderr, "stderr")]
-        context.expect(streams == [b"out\n", b"err\n"], expected="stdout and stderr where named", observed=streams)
+        context.expect(
+            streams == [b"out\n", b"err\n"], expected="stdout and stderr in the named files", observed=streams
+        )
 
 
 @clause(
@@ -293,8 +295,10 @@ async def check_fetching_again(context: Context) -> None:
             context.expect(output.ok, expected=f"fetch number {len(trees) + 1} to be ok", observed=output)
             _expect_files(context, output, {"s/x": b"x\n"})
             trees.append(_tree(where))
-    context.expect(trees[0] == trees[1], expected=f"the same again: {sorted(trees[0])}", observed=sorted(trees[1]))
-    expected = f"the same in another directory: {sorted(trees[0])}"
+    context.expect(
+        trees[0] == trees[1], expected=f"the same files again: {sorted(trees[0])}", observed=sorted(trees[1])
+    )
+    expected = f"the same files in another directory: {sorted(trees[0])}"
     context.expect(trees[0] == trees[2], expected=expected, observed=sorted(trees[2]))
 
 
@@ -322,7 +326,7 @@ async def check_rest_of_dest(context: Context) -> None:
             await fetched(context, backend, [handle], dest)
             after = _tree(dest)
             changed = [name for name, content in before.items() if name not in after or after[name] != content]
-            expected = "what lay in dest to be untouched"
+            expected = "the other files in dest to be untouched"
             context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
             entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names
             expected = f"dest to hold our two entries and {count} directories of jobs"
@@ -361,10 +365,10 @@ async def check_hostile_names(context: Context) -> None:
     if hostile.ok:
         _expect_files(context, hostile, {name: name.encode() for name in _HOSTILE})
     else:
-        context.expect(hostile.reason, expected="a reason where hostile names are refused", observed=hostile)
+        context.expect(hostile.reason, expected="a reason if hostile names are refused", observed=hostile)
     context.expect(
         len(os.listdir(dest)) <= len(handles),  # noqa: PTH208 -- a count of names
-        expected="nothing beside the jobs' directories in dest",
+        expected="only the jobs' directories in dest",
         observed=sorted(os.listdir(dest)),  # noqa: PTH208 -- names
     )
 
@@ -419,9 +423,7 @@ async def check_special_files(context: Context) -> None:
         handles = await _run(context, backend, script, _EVERYTHING)
         (output,) = await fetched(context, backend, handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
-    context.expect(
-        not special, expected="nothing but files and directories under dest", observed=f"others: {shown(special)}"
-    )
+    context.expect(not special, expected="only files and directories under dest", observed=f"others: {shown(special)}")
     _expect_files(context, output, {"real": b"real\n"})
 
 
@@ -532,7 +534,7 @@ async def check_unfinished(context: Context) -> None:
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
             stdout = read(output.stdout, "stdout")
-            context.expect(stdout == b"one\ntwo\n", expected="all of stdout in the end", observed=stdout)
+            context.expect(stdout == b"one\ntwo\n", expected="the whole stdout in the end", observed=stdout)
             return
 
 
@@ -587,7 +589,5 @@ async def check_replacing(context: Context) -> None:
         for name in before.keys() | after.keys()
         if before.get(name) != after.get(name)
     }
-    expected = (
-        "all below `dest` as after the first fetch, though a file was changed and `stale` was put there meanwhile"
-    )
+    expected = "the same files below `dest` as after the first fetch, although one was changed and `stale` was added"
     context.expect(not others, expected=expected, observed=others)

@@ -81,8 +81,8 @@ async def check_unfinished_job(context: Context) -> None:
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
             return
-    expected = f"purge to answer while one of the payloads of {tries(context)} seconds goes on"
-    raise CheckFailed(expected, "each had had its time by then")
+    expected = f"purge to answer while one of the payloads of {tries(context)} seconds runs"
+    raise CheckFailed(expected, "each one's time was over by then")
 
 
 @clause(
@@ -130,7 +130,7 @@ async def check_other_copies(context: Context) -> None:
             context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
         if "output" in context.capabilities:
             for handle, output in zip(others, await fetched(context, backend, others), strict=True):
-                context.expect(output.ok, expected=f"the output of {handle.job} to come still", observed=output)
+                context.expect(output.ok, expected=f"the output of {handle.job} to be ok still", observed=output)
 
 
 @clause(
@@ -169,5 +169,5 @@ async def check_purge_keys(context: Context) -> None:
         exact = len(keys) == len(asked) and set(keys) == set(asked)
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
         (status,) = await stood(context, backend, [kept])
-        expected = "a job that nobody asked to purge to be DONE still"
+        expected = "the job that was not to be purged to be DONE still"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))

@@ -23,8 +23,8 @@ exit 0
 SEEN = {
     10: "the secret is in its environment",
     11: "the secret is among its arguments",
-    12: "the secret is in the argument list of a process there",
-    13: "the secret is in the environment of a process there",
+    12: "the secret is in the argument list of a process on that machine",
+    13: "the secret is in the environment of a process on that machine",
 }
 
 

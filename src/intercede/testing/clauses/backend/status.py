@@ -142,12 +142,14 @@ async def check_duplicates(context: Context) -> None:
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed("duplicates to collapse", f"status raised {shown(error)}") from error
+            raise CheckFailed(
+                "a handle that is given twice to be answered once", f"status raised {shown(error)}"
+            ) from error
         each(JobStatus, answer, handles, "status")
         keys = asked_of(answer, "status")
         context.expect(
             len(keys) == len(handles),
-            expected="two keys for two jobs, one asked thrice",
+            expected="two keys for two jobs, one given three times",
             observed=f"keys: {shown(keys)}",
         )
 
@@ -199,7 +201,7 @@ async def check_failures(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
-        f"exit {code} is told as {living(status)}"
+        f"exit {code} is reported as {living(status)}"
         for code, status in zip(_CODES, statuses, strict=True)
         if status.state is not JobState.FAILED or status.exit_code != code
     ]
@@ -221,7 +223,7 @@ async def check_signals(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
-        f"SIG{name} is told as {living(status)}"
+        f"SIG{name} is reported as {living(status)}"
         for (name, number), status in zip(_SIGNALS.items(), statuses, strict=True)
         if status.state is not JobState.FAILED or (status.signal != number and status.exit_code != 128 + number)
     ]
@@ -254,7 +256,7 @@ async def check_final_states_stay(context: Context) -> None:
         for before, after in zip(first, statuses, strict=True):
             same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
             expected = f"a job that was {living(before)} to stay so"
-            context.expect(same, expected=expected, observed=f"{living(after)}, the {number}. time it was asked")
+            context.expect(same, expected=expected, observed=f"{living(after)}, in answer number {number}")
 
 
 async def _history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
@@ -341,7 +343,7 @@ async def check_running(context: Context) -> None:
                 return
             told.append(living(status))
     raise CheckFailed(
-        f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was; they ended {told}"
+        f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was seen; they ended {told}"
     )
 
 
@@ -461,7 +463,7 @@ async def check_cannot_start(context: Context) -> None:
             except UnsupportedSpecError:
                 continue  # it looked beforehand
             for status in (await finished(context, backend, list(submission.handles.values()))).values():
-                expected = "FAILED for a program that is not there"
+                expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
 
 
@@ -498,7 +500,7 @@ async def check_wall_time(context: Context) -> None:
             )
             late = " after a second" if seconds else ""
             handler = "without a handler" if code is None else f"whose handler exits with {code}{late}"
-            expected = f"FAILED (timeout) for a job {handler}, or its own end where limits are not honoured"
+            expected = f"FAILED (timeout) for a job {handler}, or its own end if limits are not honoured"
             context.expect(limited or status.exit_code == _UNLIMITED, expected=expected, observed=living(status))
 
 
@@ -584,7 +586,7 @@ async def check_timeout_is_over(context: Context) -> None:
 
     When a timeout is reported, let another job look for the process.
     """
-    expected = "the process of a job that is told to have had its time to be gone"
+    expected = "the process of a job that is reported as timed out to be gone"
     await _expect_over(context, f"{DEAF}count 8; exit {_UNLIMITED}", 1, expected)
 
 
@@ -618,5 +620,5 @@ async def check_leavers_had_their_time(context: Context) -> None:
 
     Let another job look for them.
     """
-    expected = "all that a job started to be gone when it is told to have had its time"
+    expected = "everything that a job started to be gone when it is reported as timed out"
     await _expect_over(context, f"{LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -213,7 +213,7 @@ def _why_so(code: int | None) -> str:
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
         12: "the specification's IC_END won over the copy's",
-        **{ending: f"copy {index} was told to" for index, ending in enumerate(_ENDINGS) if ending},
+        **{ending: f"copy {index} was told to exit with this code" for index, ending in enumerate(_ENDINGS) if ending},
     }
     return f": {meaning[code]}" if code in meaning else ""
 
@@ -247,9 +247,9 @@ async def check_secrets(context: Context) -> None:
     )
     meaning = {
         10: "its secret is not in its working directory",
-        11: "its secret's bytes are others",
+        11: "its secret's bytes differ",
         12: "its secret's mode is not 0600 (see what `ls` wrote)",
-        13: "another copy's secret lies there too",
+        13: "another copy's secret is in its working directory, too",
     }
     async with context.opened() as backend:
         await holds(
@@ -294,17 +294,19 @@ async def check_secrecy(context: Context) -> None:
         **{f"a log record {where}": texts for where, texts in records.items()},
     }
     leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
-    context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it stands {'; '.join(leaks)}")
+    context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it is {'; '.join(leaks)}")
     for status in last.values():
         observed = f"the payload says: {SEEN.get(status.exit_code or 0, living(status))}"
-        context.expect(status.state is JobState.DONE, expected="the secret to be seen nowhere there", observed=observed)
+        context.expect(
+            status.state is JobState.DONE, expected="the secret not to be visible in the job", observed=observed
+        )
 
 
 def _refused(context: Context) -> dict[str, dict[str, object]]:
     """Return what makes a submission fail: as a wrong request, and as an unsupported one."""
     return {
         "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
-        "an image that cannot be": {"container": {"image": "intercede.invalid/none"}},
+        "an image that does not exist": {"container": {"image": "intercede.invalid/none"}},
     }
 
 
@@ -385,7 +387,7 @@ async def check_executables(context: Context) -> None:
             context.expect(
                 status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
                 expected=f"a file of mode 0644 {what} to run and end with 7",
-                observed=f"{living(status)}; 8 is for a wrong argument, 9 for a shebang that was bypassed",
+                observed=f"{living(status)}; 8 means a wrong argument, 9 a shebang that was bypassed",
             )
 
 
@@ -460,10 +462,10 @@ async def check_unsupported(context: Context) -> None:
     """Ask for an image and a queue that cannot exist, and for transfers with an unknown URL scheme."""
     nowhere = f"intercede-{context.token()}://nowhere.invalid/file"
     impossible: dict[str, dict[str, object]] = {
-        "an image that cannot be": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
-        "an output to a scheme that nobody knows": {"outputs": {"members": [{"pattern": "x", "destination": nowhere}]}},
-        "an input from a scheme that nobody knows": {"inputs": [{"name": "x", "source": nowhere}]},
-        "a queue that cannot be": {"resources": {"queue": f"intercede-{context.token()}"}},
+        "an image that does not exist": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
+        "an output to an unknown scheme": {"outputs": {"members": [{"pattern": "x", "destination": nowhere}]}},
+        "an input from an unknown scheme": {"inputs": [{"name": "x", "source": nowhere}]},
+        "a queue that does not exist": {"resources": {"queue": f"intercede-{context.token()}"}},
     }
     async with context.opened() as backend:
         for what, fields in impossible.items():
@@ -489,7 +491,7 @@ async def _expect_nothing_started(context: Context, backend: JobBackend, spec: S
     """Nothing bears the tag, where tags can be found."""
     if "find" in context.capabilities and spec.tag is not None:
         found = await context.find(backend, spec.tag)
-        context.expect(not found, expected=f"nothing to be started, since {what} was refused", observed=found)
+        context.expect(not found, expected=f"no job to be started, since {what} was refused", observed=found)
 
 
 @clause(
@@ -548,8 +550,8 @@ async def check_concurrent_submissions(context: Context) -> None:
             told = [statuses[handle].exit_code for handle in each]
             context.expect(
                 told == [code, code],
-                expected=f"both copies of the submission whose payload exits {code} to tell so",
-                observed=f"they told {told}",
+                expected=f"both copies of the submission whose payload exits {code} to have that exit code",
+                observed=f"they have {told}",
             )
 
 
@@ -571,7 +573,7 @@ async def check_stdin(context: Context) -> None:
             context,
             backend,
             context.sh('[ -z "$(cat)" ] || exit 10'),
-            expected="a payload that reads its stdin to the end to find nothing there",
+            expected="a payload that reads its stdin to the end to get no bytes",
             codes={10: "there is something to read"}.get,
         )
 
@@ -604,7 +606,7 @@ async def check_nested(context: Context) -> None:
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
             again = await _variables_of(context, backend, await started(context, backend, _showing(context)))
             same -= {name for name in same if again.get(name) == own[name]}
-    expected = "a job that is submitted from inside of another to have none of the variables that only that one has"
+    expected = "a job that is submitted from inside another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
 
 
@@ -621,7 +623,7 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
     await finished(context, backend, handles)
     (output,) = await fetched(context, backend, handles)
     lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
-    context.expect(lines, expected="what `uname -n` and `env` write to be in a file", observed="nothing")
+    context.expect(lines, expected="the output of `uname -n` and `env` to be in a file", observed="nothing")
     pairs = [line.partition("=") for line in lines[1:]]
     return {
         name: value

@@ -293,7 +293,7 @@ async def _experiment(context: Context, name: str, seed: str = "", within: float
     """
     tmp = context.tmp / f"{name}{seed}"
     tmp.mkdir()
-    what = "what asks the scheduler"  # a parser may end its process
+    what = "asking the scheduler"  # a parser may end its process
     told = await context.child(SOURCE, name, str(tmp), seed, what=what, within=within)
     ending = cast("dict[str, object]", told)
     if "error" in ending:

@@ -145,7 +145,7 @@ def read(file: Path) -> Iterator[Recording]:
     try:
         data: object = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # the last: brackets without end
-        raise CheckFailed(f"a recording in {file}", f"it is no JSON: {error}") from error
+        raise CheckFailed(f"a recording in {file}", f"it is not valid JSON: {error}") from error
     for number, each in enumerate(cast("list[object]", data) if isinstance(data, list) else [data]):
         try:
             recording = _ONE.validate_python(each)

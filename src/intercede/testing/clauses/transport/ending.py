@@ -47,7 +47,9 @@ async def _ended(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
     await Patience(_ENDS_WITHIN * context.scale).settle({run})
     context.expect(
-        run.done(), expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s", observed="it goes on"
+        run.done(),
+        expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s",
+        observed="it has not ended",
     )
 
 
@@ -154,7 +156,9 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     run = begin(running)
     await _ended(context, run, whose)
     context.expect(
-        _raised(run) is error, expected=f"run, {whose}, to raise that very {shown(error)}", observed=_outcome(run)
+        _raised(run) is error,
+        expected=f"run, {whose}, to raise the same exception object, {shown(error)}",
+        observed=_outcome(run),
     )
 
 
@@ -265,6 +269,6 @@ async def check_leavers(context: Context) -> None:
         growing = await _growing(context, transport, place, names)
         context.expect(
             not growing,
-            expected="all that a command started to be ended by cancelling",
+            expected="everything that a command started to be ended by cancelling",
             observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
         )

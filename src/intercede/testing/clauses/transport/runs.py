@@ -135,7 +135,7 @@ async def first(context: Context, run: Run, awaitable: Coroutine[object, object,
     done = await Patience(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
     waited.cancel()
     expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
-    context.expect(done, expected=expected, observed="nothing came, and run goes on")
+    context.expect(done, expected=expected, observed="no output came, and run has not returned")
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:

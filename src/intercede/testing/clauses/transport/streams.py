@@ -319,7 +319,7 @@ async def check_sink(context: Context) -> None:
                 expected="a write to be awaited before the next",
                 observed="the next write came while one was awaited",
             )
-            expect_bytes(context, "in the result, as the sink has them", b"", result.stdout)
+            expect_bytes(context, "in the result, since the sink has them", b"", result.stdout)
 
 
 @clause(

@@ -14,7 +14,7 @@ class ShowsTheEndedOnly(FakeBackend):
     """Output is spooled on the node until the job has ended."""
 
     caught_by = "IC-DIAG-01"
-    seen = "to be told while it goes on; observed last were told ['"
+    seen = "to be in the answer while it runs; observed the last texts were ['"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -26,7 +26,7 @@ class ShowsTheLastLine(FakeBackend):
     """The tail is one line long."""
 
     caught_by = "IC-DIAG-01"
-    seen = "observed last were told ['"
+    seen = "observed the last texts were ['"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -50,7 +50,7 @@ class ShowsTheFirstLook(FakeBackend):
     """Of much output, what there was at first is shown, whatever comes after it."""
 
     caught_by = "IC-DIAG-02"
-    seen = "what is written later to be told later"
+    seen = "later output to be in later answers"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -63,7 +63,7 @@ class Consumes(FakeBackend):
     """What is shown is taken away."""
 
     caught_by = "IC-DIAG-02"
-    seen = ("to be told the 2. time", "expected the whole stdout of the job that was looked at")
+    seen = ("to be in answer number 2", "expected the whole stdout of the job")
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
@@ -78,7 +78,7 @@ class RemembersWhereItWas(FakeBackend):
     """Only what is new since the last look is shown, once there is much."""
 
     caught_by = "IC-DIAG-02"
-    seen = "expected all that was told the first time to be told the 2. time"
+    seen = "expected the text of the first answer to be in answer number 2"
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class EndsWhatItLooksAt(FakeBackend):
     """A look makes the job flush its output, by a signal that ends it."""
 
     caught_by = "IC-DIAG-02"
-    seen = "expected the job that was looked at to end with 3; observed KILLED"
+    seen = "expected the job to end with 3 after diagnostics were asked for; observed KILLED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class ShowsStdoutOnly(FakeBackend):
     """stderr is kept until the end."""
 
     caught_by = "IC-DIAG-04"
-    seen = "written to stderr, to be told while the job goes on; observed last were told ['']"
+    seen = "written to stderr, to be in the answer while the job runs; observed the last texts were ['']"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:

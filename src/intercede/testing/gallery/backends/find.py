@@ -38,7 +38,7 @@ class FindsOneSubmission(FakeBackend):
     """A tag leads to one submission, the first."""
 
     caught_by = "IC-FIND-01"
-    seen = "expected find to tell the three jobs of two submissions with a tag, right after submit, each once"
+    seen = "expected find to return the three jobs of two submissions with a tag, right after submit, each once"
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
@@ -87,7 +87,7 @@ class TagsOnTheInstance(_Remembers):
 
     caught_by = "IC-FIND-02"
     also = ("IC-FIND-04", "IC-FIND-05")
-    seen = "expected find to tell the two jobs that another instance submitted, each once; observed not found: ["
+    seen = "expected find to return the two jobs that another instance submitted, each once; observed not found: ["
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class TagsAtTheEnd(FakeBackend):
     """Tags are written down when submit ends: a cancelled one leaves none."""
 
     caught_by = "IC-FIND-05"
-    seen = "payloads of a cancelled submit that ran to be found; observed find tells 0"
+    seen = "payloads of a cancelled submit that ran to be found; observed find returned 0"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)

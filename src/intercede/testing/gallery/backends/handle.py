@@ -51,7 +51,7 @@ class RemembersOnTheInstance(_Remembers):
 
     caught_by = "IC-HANDLE-02"
     also = ("IC-FIND-05",)
-    seen = "expected another instance to tell that the job FAILED with 3; observed UNKNOWN (reason=lost)"
+    seen = "expected another instance to report FAILED with exit code 3; observed UNKNOWN (reason=lost)"
     scale = 0.1
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class RemembersInTheProcess(_Remembers):
 
     caught_by = "IC-HANDLE-03"
     also = ("IC-FIND-05",)
-    seen = "expected another process to be told FAILED and 3; observed UNKNOWN and None"
+    seen = "expected another process to get FAILED and 3; observed UNKNOWN and None"
     mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
 
 

@@ -86,7 +86,7 @@ class KillsTheDead(FakeBackend):
 
     caught_by = "IC-KILL-03"
     also = ("IC-LIFE-10",)
-    seen = "expected it to stay as it ended: FAILED"
+    seen = "expected the job to stay as it ended: FAILED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class KillsTheParentOnly(FakeBackend):
     caught_by = "IC-KILL-07", "IC-KILL-12"
     seen = (
         "expected the child of a killed job to be gone",
-        "expected the process of a job that is told as KILLED to be gone",
+        "expected the process of a job that is reported as KILLED to be gone",
     )
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class KillsTheGroupOnly(FakeBackend):
     """The process group of a job is killed; what made one of its own, or a session, is not."""
 
     caught_by = "IC-KILL-10"
-    seen = "expected all that a killed job started to be gone"
+    seen = "expected everything that a killed job started to be gone"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
@@ -337,10 +337,10 @@ class AsksToEndAndWaits(_AsksToEnd):
 
 
 class TellsKilledAtOnce(_AsksToEnd):
-    """A job is told as KILLED as soon as it was asked to end."""
+    """A job is reported as KILLED as soon as it was asked to end."""
 
     caught_by = "IC-KILL-12"
-    seen = "expected the process of a job that is told as KILLED to be gone"
+    seen = "expected the process of a job that is reported as KILLED to be gone"
     patience = math.inf
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:

@@ -188,7 +188,7 @@ class SwallowsItsCancellation(FakeBackend):
     """A cancelled verb tries again, and again."""
 
     caught_by = "IC-LIFE-09"
-    seen = "observed it goes on"
+    seen = "observed it has not ended"
     scale = 0.05
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

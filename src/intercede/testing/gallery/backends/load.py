@@ -35,7 +35,7 @@ class CountsSubmissions(FakeBackend):
     """An array of copies is listed, and counted, as one."""
 
     caught_by = "IC-LOAD-01"
-    seen = "counted were 0 queued and 1 running; 0 queued and 1 running by another instance"
+    seen = "the counts were 0 queued and 1 running; 0 queued and 1 running by another instance"
     scale = 0.08
     also = ("IC-LOAD-02",)
 

@@ -217,7 +217,7 @@ class AddsToWhatIsThere(_Spoils):
     """Fetching again puts new directories beside the old."""
 
     caught_by = "IC-OUTPUT-07"
-    seen = "expected the same again"
+    seen = "expected the same files again"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         (home / f"fetched-{time.monotonic_ns()}").touch()
@@ -298,7 +298,7 @@ class MakesFifos(_Spoils):
     """A fifo is fetched as a fifo."""
 
     caught_by = "IC-OUTPUT-11"
-    seen = "expected nothing but files and directories under dest"
+    seen = "expected only files and directories under dest"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         for path in self.work(handle).iterdir():

@@ -104,7 +104,7 @@ class RefusesDuplicates(FakeBackend):
     """Handles and answers are matched one to one."""
 
     caught_by = "IC-STATUS-04"
-    seen = "expected duplicates to collapse"
+    seen = "expected a handle that is given twice to be answered once"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         told = await super().status(handles)
@@ -125,7 +125,7 @@ class LosesExitCodes(_Retells):
     """FAILED is told without its exit code."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is told as FAILED (reason=exit_code)"
+    seen = "exit 1 is reported as FAILED (reason=exit_code)"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"exit_code": None}) if status.exit_code else status
@@ -135,7 +135,7 @@ class FailureIsSuccess(_Retells):
     """Whatever ended is told as done."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is told as DONE"
+    seen = "exit 1 is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"state": JobState.DONE}) if status.state.final else status
@@ -145,7 +145,7 @@ class AnyCodeIsSuccess(_Retells):
     """Whatever left an exit code is told as done."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is told as DONE (exit_code=1"
+    seen = "exit 1 is reported as DONE (exit_code=1"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         coded = status.exit_code is not None and status.exit_code >= 0
@@ -156,7 +156,7 @@ class SpecialCodesAreRequeues(_Retells):
     """Exit codes 99 and 100 have a meaning of their own."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 99 is told as DONE"
+    seen = "exit 99 is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         special = status.exit_code in {99, 100}
@@ -167,7 +167,7 @@ class DeathIsAKill(_Retells):
     """A job that a signal ended is told as killed, though nobody asked for it."""
 
     caught_by = "IC-STATUS-07"
-    seen = "SIGKILL is told as KILLED"
+    seen = "SIGKILL is reported as KILLED"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.KILLED, reason="killed_by_site") if status.reason == "signal" else status
@@ -177,7 +177,7 @@ class DeathIsSuccess(_Retells):
     """A wrapper that ends well hides that its payload did not."""
 
     caught_by = "IC-STATUS-07"
-    seen = "SIGKILL is told as DONE"
+    seen = "SIGKILL is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE, exit_code=0) if status.reason == "signal" else status
@@ -360,7 +360,7 @@ class TellsTimeoutsAtOnce(_LimitsTheGroup):
     """A job that was asked to end, since it had its time, is told to have ended."""
 
     caught_by = "IC-STATUS-18"
-    seen = "expected the process of a job that is told to have had its time to be gone"
+    seen = "expected the process of a job that is reported as timed out to be gone"
 
     def judged(self, status: JobStatus) -> JobStatus:
         return status if status.state.final and status.reason != "signal" else _HAD_ITS_TIME
@@ -371,7 +371,7 @@ class LimitsTheGroupOnly(_LimitsTheGroup):
 
     caught_by = "IC-STATUS-19"
     also = ()
-    seen = "expected all that a job started to be gone when it is told to have had its time"
+    seen = "expected everything that a job started to be gone when it is reported as timed out"
     ending = signal.SIGKILL
 
     def judged(self, status: JobStatus) -> JobStatus:
@@ -461,7 +461,7 @@ class AnswersForYesterdaysJobs(_Retells):
     """What a job ended with is remembered by a number that the next submission uses again."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 2 is told as FAILED (exit_code=1"
+    seen = "exit 2 is reported as FAILED (exit_code=1"
 
     def __init__(self) -> None:
         super().__init__()

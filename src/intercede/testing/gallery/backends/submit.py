@@ -171,7 +171,7 @@ class SecretsAreText(_Changes):
     """Secrets are decoded and encoded again on the way."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "its secret's bytes are others"
+    seen = "its secret's bytes differ"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         texts = [{name: _text(value) for name, value in copy.secrets.items()} for copy in copies]
@@ -201,7 +201,7 @@ class SecretsForAll(_Changes):
     """Every copy gets the secrets of all."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "another copy's secret lies there too"
+    seen = "another copy's secret is in its working directory, too"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         secrets = {name: value for copy in copies for name, value in copy.secrets.items()}
@@ -234,7 +234,7 @@ class SecretsInTheLog(FakeBackend):
     """A secret is written to the log, at a level that is off by default."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "it stands in a log record"
+    seen = "it is in a log record"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
@@ -246,7 +246,7 @@ class SecretsInTheError(FakeBackend):
     """An error shows everything that was asked, secrets too."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "it stands in an error"
+    seen = "it is in an error"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         try:
@@ -352,7 +352,7 @@ class DropsTheContainer(_Changes):
     """The image is read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected an image that cannot be to be refused"
+    seen = "expected an image that does not exist to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"container": None})
@@ -362,7 +362,7 @@ class DropsDestinations(_Changes):
     """The destinations of outputs are read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected an output to a scheme that nobody knows to be refused"
+    seen = "expected an output to an unknown scheme to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         kept = tuple(each for each in spec.outputs.members if each.destination is None)
@@ -373,7 +373,7 @@ class RefusesTooLate(_Changes):
     """What cannot be done is refused when the jobs have been started."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected nothing to be started"
+    seen = "expected no job to be started"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec.model_copy(update={"container": None}), copies)
@@ -408,7 +408,7 @@ class KeepsTheSpecOnTheInstance(FakeBackend):
     """What a submit needs after an await is kept where the next submit writes."""
 
     caught_by = "IC-SUBMIT-15"
-    seen = "expected both copies of the submission whose payload exits 3 to tell so"
+    seen = "expected both copies of the submission whose payload exits 3 to have that exit code"
     spec: SubmissionSpec
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
@@ -421,7 +421,7 @@ class DropsTheQueue(_Changes):
     """The queue is read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected a queue that cannot be to be refused"
+    seen = "expected a queue that does not exist to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"resources": spec.resources.model_copy(update={"queue": None})})
@@ -431,7 +431,7 @@ class FeedsThePayload(_Changes):
     """The payload reads what is left of the script that starts it."""
 
     caught_by = "IC-SUBMIT-16"
-    seen = "by which the payload says: there is something to read"
+    seen = "which means: there is something to read"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         if spec.staged_executable or not spec.arguments:

@@ -23,7 +23,7 @@ class OneIsHarmless(PlainQueue):
     """Exit code 1 means that nothing was found, whatever else it may mean."""
 
     caught_by = "IC-SCHEDULER-04"
-    seen = "ended with code 1"
+    seen = "exited with code 1"
 
     def said(self, result: CommandResult) -> str:
         return super().said(result.model_copy(update={"returncode": 0}) if result.returncode == 1 else result)
@@ -123,7 +123,7 @@ class SilenceIsDone(PlainQueue):
     """An empty listing means that all are done."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "where nothing is"
+    seen = "if no job is listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         told = super().parse_status(ids, result)
@@ -150,7 +150,7 @@ class TellsOfEverybody(PlainQueue):
     """Tells of every job in the listing."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "where nobody is asked about"
+    seen = "if no job is asked for"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
@@ -240,7 +240,7 @@ class OkForSilence(PlainQueue):
     """A kill that nothing was said of went well."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "where nothing was answered"
+    seen = "if the answer does not mention the job"
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         told = super().parse_kill(ids, result)

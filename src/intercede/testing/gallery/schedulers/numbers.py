@@ -15,7 +15,7 @@ class MatchesByNumber(PlainQueue):
     """The id holds the name, and what is listed is matched by the number alone."""
 
     caught_by = "IC-SCHEDULER-10"
-    seen = "parse_status to say nothing of job 17.0@a0123456789ab where its number is listed with another name"
+    seen = "parse_status to say nothing of job 17.0@a0123456789ab if its number is listed under another name"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.said(result).splitlines())
@@ -60,7 +60,7 @@ class FindsJobsOfAnyName(PlainQueue):
     """Whatever is in the queue is the submission's."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "list_script to find nothing of b0123456789ab"
+    seen = "list_script to find no job of b0123456789ab"
 
     def list_script(self, stamp: str) -> str:
         return "plainq list --numbered"

@@ -82,7 +82,7 @@ class ExpandsIds(PlainQueue):
     """A loop without quotes: the id of an array's element is a pattern for files."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it took a pattern for the file"
+    seen = "it expanded a pattern to the file"
 
     def status_script(self) -> str:
         return 'for id in $(cat "$IC_IDS"); do plainq list "$id"; done'
@@ -118,7 +118,7 @@ class LeavesAQuoteOpen(PlainQueue):
     """No shell reads its fragment to the end."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "what sh can read"
+    seen = "text that sh can parse"
 
     def kill_script(self) -> str:
         return super().kill_script() + " '"

@@ -33,7 +33,7 @@ class WaitsWhenCancelled(Plain):
     """Waits for the command's own end when it is cancelled."""
 
     caught_by = "IC-TRANSPORT-07"
-    seen = "it goes on"
+    seen = "it has not ended"
     scale = 0.05
 
     async def run(

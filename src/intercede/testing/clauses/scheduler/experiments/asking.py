@@ -118,7 +118,7 @@ def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
     if isinstance(text, UnsupportedSpecError):
         return None
     if not isinstance(text, str) or not _is_script(text):
-        raise CheckFailed(f"text from {method}, that a shell can be given", shown(text))
+        raise CheckFailed(f"text from {method} that a shell can be given", shown(text))
     return text
 
 

@@ -46,7 +46,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     for verb, arguments in _FRAGMENTS:
         text = script(scheduler, f"{verb}_script", *arguments) or ""
         problems = list(_list_problems(verb, text))
-        expected = f"{verb}_script to use of intercede {', '.join(_FUNCTIONS)}, and nothing else"
+        expected = f"{verb}_script to use only {', '.join(_FUNCTIONS)} of intercede"
         expect(not problems, expected, f"{'; '.join(problems)}, in\n{text}")
     sandbox = Sandbox(tmp, [_PROBE, _PROBE_OF_SUBMIT], api_for(scheduler))
     for verb in ("submit", "status", "kill", "list"):

@@ -97,7 +97,7 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
             )
             expect(
                 job is None or _strip_numbers(call) in looks,
-                f"kill_script to end job {job} only if the queue lists it under its own name: its number may be another user's by now",
+                f"kill_script to kill job {job} only if the queue lists it under its own name: its number may be another user's by now",
                 f"it runs {' '.join(call)!r}, though {told}",
             )
 
@@ -129,5 +129,5 @@ def _expect_by_name(
         return  # the queue looks
     found = parse(scheduler, "parse_list", result(sandbox.said))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
-    expected = f"list_script to find nothing of {recording.stamp} where the queue lists jobs of another name only"
-    expect(not jobs, expected, f"{shown(jobs)}, where the queue answers {shown(theirs)}")
+    expected = f"list_script to find no job of {recording.stamp} if the queue lists only jobs of another name"
+    expect(not jobs, expected, f"{shown(jobs)}, when the queue answers {shown(theirs)}")

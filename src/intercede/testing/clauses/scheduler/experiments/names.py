@@ -19,7 +19,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     for stamp, ids in known.items():
         for job in sorted(ids):
             expected = f"an id that holds more than a number, such as the submission's stamp: {job}@{stamp}"
-            expect(find_mark(job, known), expected, f"{job!r}, which another job has as soon as the queue counts anew")
+            expect(
+                find_mark(job, known),
+                expected,
+                f"{job!r}, which another job gets when the queue counts from the start again",
+            )
     abouts: list[StatusRecording | KillRecording] = [
         *answered(scheduler, StatusRecording),
         *answered(scheduler, KillRecording),
@@ -38,12 +42,12 @@ def _expect_named(
     for job, mark in marks.items():
         shows = mark in recording.stdout
         expected = f"a listing that shows more of job {job} than its number, such as its name: {mark}"
-        expect(shows, expected, f"{method} tells of it by {shown(recording.stdout)}")
+        expect(shows, expected, f"{method} reports it from {shown(recording.stdout)}")
     stdout = swap_marks(recording.stdout, set(marks.values()))
     told = set(_list_told(answer(scheduler, recording.model_copy(update={"stdout": stdout}))))
     for job in marks:
-        expected = f"{method} to say nothing of job {job} where its number is listed with another name"
-        expect(job not in told, expected, f"it is told by {shown(stdout)}")
+        expected = f"{method} to say nothing of job {job} if its number is listed under another name"
+        expect(job not in told, expected, f"it is in the answer to {shown(stdout)}")
 
 
 def _list_told(answered: object) -> Iterator[str]:
@@ -60,5 +64,5 @@ def _expect_not_found(scheduler: Scheduler, recording: ListRecording, known: Map
     stdout = swap_marks(recording.stdout, {mark for job in ids if (mark := find_mark(job, known))})
     found = answer(scheduler, recording.model_copy(update={"stdout": stdout}))
     same = ids & set(cast("Mapping[int, str]", found).values()) if isinstance(found, Mapping) else set[str]()
-    expected = f"parse_list not to find the jobs of {recording.stamp} where their numbers are listed with another name"
+    expected = f"parse_list not to find the jobs of {recording.stamp} if their numbers are listed under another name"
     expect(not same, expected, f"{', '.join(sorted(same))} in {shown(stdout)}")

@@ -44,7 +44,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
 
 
 def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
-    expected = f"{method} to raise SchedulerError where the command ended with code {code} and said {stdout} on stdout"
+    expected = f"{method} to raise SchedulerError if the command exited with code {code} and printed {stdout} on stdout"
     expect(isinstance(found, IntercedeError), expected, found)
 
 

@@ -16,7 +16,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
         without = script(scheduler, "submit_script", batch(copies))
         texts = {queue: script(scheduler, "submit_script", batch(copies, queue=queue)) for queue in _QUEUES}
         written = [text for text in texts.values() if text is not None]
-        expected = f"submit_script to hand the queue on, or to refuse it with UnsupportedSpecError (copies: {copies})"
+        expected = f"submit_script to pass the queue on, or to refuse it with UnsupportedSpecError (copies: {copies})"
         for queue, text in texts.items():
             expect(text is None or text != without, expected, f"the same fragment for queue {queue!r} as for none")
         same = f"the same fragment for the queues {' and '.join(map(repr, _QUEUES))}"

@@ -91,11 +91,11 @@ class Sandbox:
     def struck(self, calls: Sequence[Sequence[str]]) -> str:
         """Tell what of the last run shows that data was taken for shell; empty: nothing."""
         if any(call[0] == CANARY for call in calls):
-            return f"it ran the command {CANARY!r} that stands in there"
+            return f"it ran the command {CANARY!r} that is part of the text"
         if any(path.name == CANARY for path in self._root.rglob("*")):
-            return f"it wrote to the file {CANARY!r} that stands in there"
+            return f"it wrote to the file {CANARY!r} that is part of the text"
         globbed = [call for call in calls if any(GLOBBED in word for word in call)]
-        return f"it took a pattern for the file {GLOBBED!r}: {globbed[0]}" if globbed else ""
+        return f"it expanded a pattern to the file {GLOBBED!r}: {globbed[0]}" if globbed else ""
 
     def _tame(self, text: str) -> str:
         """Let absolute paths of commands mean their stubs."""

@@ -47,7 +47,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     texts = {name: text for name, text in _fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     for name, text in texts.items():
-        expect(not (said := sandbox.read(text)), f"{name} to write what sh can read", f"{said}\nin\n{text}")
+        expect(not (said := sandbox.read(text)), f"{name} to return text that sh can parse", f"{said}\nin\n{text}")
     _try_ids(sandbox, texts)
     _try_stamps(sandbox, scheduler)
     heredocs = tuple(f"\n{word}\n{CANARY}\n" for word in re.findall(r"<<-?\s*['\"\\]?(\w+)", "\n".join(texts.values())))
@@ -133,9 +133,9 @@ def _expect_harmless(
     sandbox: Sandbox, verb: Verb, text: object, what: str, *, ids: Sequence[str] = ()
 ) -> list[list[str]]:
     if not isinstance(text, str):
-        raise CheckFailed("a fragment to be text", shown(text))
+        raise CheckFailed("a fragment to be a string", shown(text))
     said = sandbox.read(text)
-    expect(not said, f"a fragment that sh can read, with {what}", f"{said}\nin\n{text}")
+    expect(not said, f"a fragment that sh can parse, with {what}", f"{said}\nin\n{text}")
     calls = sandbox.run(verb, text, ids)
     struck = sandbox.struck(calls)
     expect(not struck, f"{what} to be data for the fragment", f"{struck}; the fragment is\n{text}")

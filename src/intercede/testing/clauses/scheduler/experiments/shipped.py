@@ -17,7 +17,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     found = recorded(scheduler)
     where = " or ".join(f"{place}/*.json" for place in places(scheduler)[:2])
     if not found:
-        raise CheckFailed(f"recordings in {where}", f"there are none. Record what it really answers:\n{EXAMPLE}")
+        raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")
     copies = [each.batch.copies for each in answered(scheduler, SubmitRecording)]
     if lacking := ", ".join(_lacking(found, copies, live_words=any(live(scheduler)))):
         raise CheckFailed(f"more recordings in {where}", f"there is none of {lacking}; for instance\n{EXAMPLE}")

@@ -69,7 +69,7 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
         odd = [f"{job}: {shown(said)}" for job, said in found.items() if job not in kept]
         expected = f"{method} to say nothing of jobs that are not listed: {', '.join(strangers[:4])}"
         observed = f"{', '.join(odd[:4])} in the answer to {shown(recording.stdout)}"
-        expect(not odd, expected if ids else f"{method} to answer for nobody where nobody is asked about", observed)
+        expect(not odd, expected if ids else f"{method} to answer for no job if no job is asked for", observed)
     _expect_not_final(scheduler, method, recording.ids)
 
 
@@ -82,9 +82,11 @@ def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -
     """Nothing at all is listed."""
     found = _by_id(parse(scheduler, method, ids, result()))
     if method == "parse_status":
-        expect(not found, "no answer for jobs that are not listed, or SchedulerError, where nothing is", found)
+        expect(not found, "no answer for jobs that are not listed, or SchedulerError, if no job is listed", found)
     ok = [job for job, said in found.items() if isinstance(said, OpOutcome) and said.ok]
-    expect(not ok, "parse_kill to call no kill ok where nothing was answered of the job, or SchedulerError", found)
+    expect(
+        not ok, "parse_kill to report no kill as ok if the answer does not mention the job, or SchedulerError", found
+    )
 
 
 def _strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:

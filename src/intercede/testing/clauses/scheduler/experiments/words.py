@@ -24,7 +24,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
             fake, status = tried[0]
             raise CheckFailed(
                 f"UNKNOWN with the native word {fake!r} for a job of that state",
-                f"{shown(status)}, where {fake!r} stands for {word!r} in {shown(recording.stdout)}",
+                f"{shown(status)}, with {fake!r} in place of {word!r} in {shown(recording.stdout)}",
             )
 
 
