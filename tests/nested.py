@@ -1,14 +1,14 @@
-"""Process groups within process groups, each of which writes down what signals come to it."""
+"""Nested process groups, each of which records the signals that it gets."""
 
 from pathlib import Path
 
 DEPTH = 8
 COMMAND = ("sh", "./nested", "1")
-"""To be run in the directory that ``write`` was given."""
+"""The command to run in the directory of ``write``."""
 
 
 def write(place: Path) -> None:
-    """Write the scripts."""
+    """Write the scripts into the directory."""
     (place / "noting").write_text(
         "trap 'echo HUP >>told' HUP; trap 'echo TERM >>told; exit' TERM; : >up.$1; while :; do sleep 0.05; done"
     )
@@ -17,10 +17,10 @@ def write(place: Path) -> None:
 
 
 def are_up(place: Path) -> bool:
-    """Whether all of them are there."""
+    """Return whether all groups have started."""
     return len(list(place.glob("up.*"))) == DEPTH
 
 
-def told(place: Path) -> set[str]:
-    """Return the signals that came."""
+def read_signals(place: Path) -> set[str]:
+    """Return the signals that the groups got."""
     return set((place / "told").read_text().split())

@@ -21,7 +21,7 @@ Start = Callable[..., subprocess.Popen[str]]
 BOUND = 30  # seconds to wait at most
 
 
-def submissions(environment: dict[str, str]) -> list[Path]:
+def list_submissions(environment: dict[str, str]) -> list[Path]:
     """Return the wrappers that submissions have left under the home directory."""
     return [path for path in Path(environment["HOME"]).rglob("wrapper") if ".trash" not in path.parts]
 
@@ -106,7 +106,7 @@ def test_fetched_jobs_are_purged_and_reported(intercede: Command, environment: d
     ended = intercede("run", "--copies", "2", "--", "true")
 
     assert "purged 2 jobs" in ended.stderr
-    assert submissions(environment) == []
+    assert list_submissions(environment) == []
 
 
 def test_a_local_file_is_staged(intercede: Command, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_interrupt_kills_the_jobs(start: Start, environment: dict[str, str], 
     assert running.returncode == 128 + number
     assert out == "so far\n"
     assert "killing 1 job" in err
-    assert submissions(environment) == []
+    assert list_submissions(environment) == []
 
 
 def wait_for_word(environment: dict[str, str], word: str) -> None:

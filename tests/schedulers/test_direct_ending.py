@@ -286,4 +286,4 @@ def test_what_is_asked_to_end_gets_no_signal_but_that(place: Place) -> None:
     until(lambda: nested.are_up(place.here))
     place.run(scheduler.kill_script(), ids)
     until((place.here / "direct" / "ended").exists)
-    assert nested.told(place.here) == {"TERM"}
+    assert nested.read_signals(place.here) == {"TERM"}

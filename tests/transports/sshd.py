@@ -207,11 +207,11 @@ class Sshd:
         if before is None:
             return None
 
-        async def later() -> _Session:
+        async def open_later() -> _Session:
             await before()
             return _Session(self, login)
 
-        return later()
+        return open_later()
 
     @property
     def sessions(self) -> int:

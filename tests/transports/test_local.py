@@ -237,11 +237,11 @@ async def test_a_command_that_closes_its_stdin_runs_on(transport: LocalTransport
 async def test_empty_chunks_do_not_end_stdin(transport: LocalTransport) -> None:
     """Empty chunks of stdin are skipped and do not end it."""
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in (b"", b"a", b"", b"b", b""):
-            yield piece
+    async def yield_chunks() -> AsyncIterator[bytes]:
+        for chunk in (b"", b"a", b"", b"b", b""):
+            yield chunk
 
-    assert (await transport.run(["cat"], stdin=pieces())).stdout == b"ab"
+    assert (await transport.run(["cat"], stdin=yield_chunks())).stdout == b"ab"
 
 
 @pytest.mark.asyncio
@@ -271,10 +271,10 @@ async def test_late_output_of_a_child_is_read(transport: LocalTransport) -> None
 async def test_a_slow_sink_loses_nothing(transport: LocalTransport) -> None:
     """All output of a command reaches a slow sink, even if a background process keeps the pipe open."""
 
-    async def slow(_: bytes) -> None:
+    async def wait_briefly(_: bytes) -> None:
         await asyncio.sleep(0.4)
 
-    sink = Sink(slow)
+    sink = Sink(wait_briefly)
     script = "sleep 3 & head -c 260000 /dev/zero"
     await transport.run(["sh", "-c", script], stdout=sink)
     assert sink.total == 260_000
@@ -310,7 +310,7 @@ async def test_run_needs_an_open_transport() -> None:
 async def test_no_resource_is_leaked() -> None:
     """Commands leave no task, thread, descriptor or child, and signal handlers are unchanged."""
 
-    def held() -> tuple[int, int, int, int]:
+    def count_resources() -> tuple[int, int, int, int]:
         tasks = len(asyncio.all_tasks())
         return tasks, threading.active_count(), count_descriptors(), len(list_children())
 
@@ -323,7 +323,7 @@ async def test_no_resource_is_leaked() -> None:
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
-        return held()
+        return count_resources()
 
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     cycles = [await cycle() for _ in range(10)]

@@ -64,13 +64,13 @@ async def test_an_exception_of_a_stream_ends_the_command(
         await wait_until(lambda: has_line(pids))
         raise error
 
-    async def failing() -> AsyncIterator[bytes]:
+    async def yield_and_fail() -> AsyncIterator[bytes]:
         yield b"x"
         await fail(b"")
 
     script = f"trap '' HUP; echo x; sleep 100 & echo $$ $! > '{pids}'; cat; sleep 100"
     argv = ["sh", "-c", script]
-    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
+    stdin, stdout = (None, Sink(fail)) if where == "sink" else (yield_and_fail(), None)
     with pytest.raises(type(error)) as raised:
         await transport.run(argv, stdin=stdin, stdout=stdout)
     assert raised.value is error or isinstance(error, asyncio.CancelledError)  # asyncio raises a new one
@@ -82,14 +82,14 @@ async def test_an_exception_of_a_stream_ends_the_command(
 async def test_partial_stdin_has_no_end_of_file(transport: LocalTransport, tmp_path: Path) -> None:
     """If the iterator fails, even a command that ignores TERM reads no end of file."""
 
-    async def failing() -> AsyncIterator[bytes]:
+    async def yield_and_fail() -> AsyncIterator[bytes]:
         yield b"half"
         await wait_until((tmp_path / "began").exists)
         raise CustomError
 
     script = f"trap '' TERM; echo > {tmp_path}/began; cat; echo > {tmp_path}/whole"
     with pytest.raises(CustomError):
-        await transport.run(["sh", "-c", script], stdin=failing())
+        await transport.run(["sh", "-c", script], stdin=yield_and_fail())
     assert not (tmp_path / "whole").exists()
 
 
@@ -215,14 +215,14 @@ async def test_an_exception_of_the_body_passes() -> None:
     """An exception of the body is raised unchanged, and running commands are ended."""
     runs: list[asyncio.Task[CommandResult]] = []
 
-    async def left() -> None:
+    async def leave_with_error() -> None:
         async with LocalTransport() as transport:
             runs.append(asyncio.create_task(transport.run(["sleep", "100"])))
             await wait_until(lambda: bool(list_children()))
             raise CustomError
 
     with pytest.raises(CustomError):
-        await left()
+        await leave_with_error()
     assert not list_children()
     with pytest.raises(NotOpenError):
         await runs[0]
@@ -297,4 +297,4 @@ async def test_ending_sends_only_term(transport: LocalTransport, tmp_path: Path)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert nested.told(tmp_path) == {"TERM"}
+    assert nested.read_signals(tmp_path) == {"TERM"}

@@ -73,13 +73,13 @@ async def test_single_bytes_arrive_at_once(sshd: Sshd, transport: SshTransport) 
     """A byte that may start a mark is passed on as soon as the next byte arrives."""
     sink = Sink()
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def yield_chunks() -> AsyncIterator[bytes]:
         for byte in MARKS:
             last = bytes([byte, 0])
             yield last
             await sshd.wait_until(lambda last=last: sink.taken[-2:] == last)  # type: ignore[misc]  # bound now
 
-    assert (await transport.run(["cat"], stdin=pieces(), stdout=sink)).returncode == 0
+    assert (await transport.run(["cat"], stdin=yield_chunks(), stdout=sink)).returncode == 0
 
 
 @pytest.mark.asyncio
@@ -158,11 +158,11 @@ async def test_a_command_that_closes_its_stdin_runs_on(transport: SshTransport) 
 async def test_empty_chunks_do_not_end_stdin(transport: SshTransport) -> None:
     """Empty chunks of stdin are skipped and do not end it."""
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in (b"", b"a", b"", b"b", b""):
-            yield piece
+    async def yield_chunks() -> AsyncIterator[bytes]:
+        for chunk in (b"", b"a", b"", b"b", b""):
+            yield chunk
 
-    assert (await transport.run(["cat"], stdin=pieces())).stdout == b"ab"
+    assert (await transport.run(["cat"], stdin=yield_chunks())).stdout == b"ab"
 
 
 @pytest.mark.asyncio

@@ -211,7 +211,7 @@ def test_ending_sends_only_term(tmp_path: Path) -> None:
         time.sleep(0.02)
     ending = subprocess.Popen(["sh", "-c", _FINISH, "sh", str(group.pid), WORD])
     assert (group.wait(20), ending.wait(20)) == (-15, 0)
-    assert nested.told(tmp_path) == {"TERM"}
+    assert nested.read_signals(tmp_path) == {"TERM"}
 
 
 @pytest.mark.parametrize("pid", ["0", "1", "-1", "01", "", "x"])

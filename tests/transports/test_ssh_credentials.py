@@ -255,14 +255,14 @@ def agent(
     """Return the list of connections to the user's agent, which has no keys."""
     asked: list[asyncio.StreamWriter] = []
 
-    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(writer)
         while await reader.read(1000):
             writer.write(b"\0\0\0\5\x0c\0\0\0\0")  # the answer to a request for identities: none
         writer.close()
 
     path = str(home / "agent")
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(joined, path), server_loop).result(20)
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(accept, path), server_loop).result(20)
     monkeypatch.setenv("SSH_AUTH_SOCK", path)
     yield asked
     server_loop.call_soon_threadsafe(server.close)
@@ -364,11 +364,11 @@ async def test_the_loop_goes_on_while_a_key_is_decrypted(sshd: Sshd) -> None:
 async def test_a_user_without_a_home_offers_no_keys(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container without a user entry, hosts are still known, and the error is an AuthenticationError."""
 
-    def nobody(number: int) -> pwd.struct_passwd:
+    def find_no_user(number: int) -> pwd.struct_passwd:
         raise KeyError(number)
 
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwuid", find_no_user)
     for known_hosts in (sshd.write_known_hosts(), None):
         with pytest.raises(IntercedeError):
             async with SshTransport("127.0.0.1", port=sshd.port, username="me", known_hosts=known_hosts):

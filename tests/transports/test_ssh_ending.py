@@ -72,12 +72,12 @@ async def test_an_exception_of_a_stream_ends_the_command(
         await sshd.wait_until(watch_for_start(sshd))
         raise error
 
-    async def failing() -> AsyncIterator[bytes]:
+    async def yield_and_fail() -> AsyncIterator[bytes]:
         yield b"x"
         await fail(b"")
 
     argv = ["sh", "-c", "trap '' HUP; echo x; sleep 100 & echo > began; cat; echo > whole; sleep 100"]
-    stdin, stdout = (None, Sink(fail)) if where == "sink" else (failing(), None)
+    stdin, stdout = (None, Sink(fail)) if where == "sink" else (yield_and_fail(), None)
     with pytest.raises(type(error)) as raised:
         await transport.run(argv, stdin=stdin, stdout=stdout)
     assert raised.value is error
