@@ -1,4 +1,4 @@
-"""A site's own plugin over a built-in, on the real thing."""
+"""A stranger's plugin over a built-in, on the real thing: one that wraps it, and one that is the built-in's own files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.strangers import write_slurm
 
 if TYPE_CHECKING:
     from tests.daemons.conftest import Client, Host
@@ -41,3 +42,15 @@ def test_a_site_shadows_slurm(client: Client, grid: Host, installed: Path) -> No
     assert "intercede-site-slurm 0.1" in ended.stdout
     accounts = grid.run("sacct", "-X", "-n", "-P", "-o", "Account,JobName", "-u", "griduser").stdout.split()
     assert any(line.startswith("site|ic-") for line in accounts)
+
+
+def test_slurm_is_conformant_as_a_stranger_s_distribution(client: Client, grid: Host) -> None:
+    """Built from its files alone and installed in front of the built-in, it runs jobs of a real Slurm over ssh."""
+    project, place = client.at / "stranger-slurm", client.at / "stranger-packages"
+    for directory in (project, place):
+        shutil.rmtree(directory, ignore_errors=True)
+    client.pip("install", "--no-deps", "--target", place, write_slurm(project))
+    ended = client.kit("nobody", {**BACKEND, "scheduler": "slurm"}, seconds=600, plugins=place)
+    assert "CONFORMANT to contract" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "stranger-slurm 0.1" in ended.stdout
