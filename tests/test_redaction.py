@@ -1,4 +1,4 @@
-"""What may be secret is not told: not in a configuration, and not in what anybody says of it."""
+"""Redaction: no secret is shown in a configuration or in a text about it."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from intercede.redaction import HIDDEN, redacted, redacted_json, scrubber
+from intercede.redaction import HIDDEN, make_scrubber, redact, redact_json
 
 STARTED = datetime(2026, 5, 4, tzinfo=UTC)
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END KEY-----\n"
@@ -28,26 +28,26 @@ PLAIN = st.recursive(
 
 
 @given(st.dictionaries(st.text("abcxyz", max_size=5), PLAIN, max_size=3), SECRET_KEYS)
-def test_no_secret_is_written(config: dict[str, object], key: str) -> None:
-    """What a key or a URL gives away is hidden at every depth."""
+def test_no_secret_is_shown(config: dict[str, object], key: str) -> None:
+    """The value of a telling key and the secrets in a URL are hidden at every depth."""
     secret = "hunter2"  # noqa: S105 -- that is what it is for
     hidden = {**config, "deep": [{key: {"inner": secret}}], "url": f"https://me:{secret}@site.example/x"}
 
-    text = json.dumps(redacted(hidden))
+    text = json.dumps(redact(hidden))
 
     assert secret not in text
     assert "site.example/x" in text
 
 
 @given(st.dictionaries(st.text("abcxyz", max_size=5), PLAIN, max_size=3))
-def test_plain_data_stays(config: dict[str, object]) -> None:
-    """A configuration without secrets is written as it is."""
-    assert redacted(config) == config
+def test_plain_data_is_unchanged(config: dict[str, object]) -> None:
+    """A configuration without secrets is unchanged."""
+    assert redact(config) == config
 
 
-def test_what_is_not_plain_is_named_by_its_type() -> None:
-    """An object may hold anything, so its repr is not written."""
-    assert redacted({"when": STARTED, "blob": b"x"}) == {"when": "<datetime>", "blob": "<bytes>"}
+def test_an_object_is_shown_by_its_type() -> None:
+    """An object that is not plain data is shown by its type, because its repr may have anything."""
+    assert redact({"when": STARTED, "blob": b"x"}) == {"when": "<datetime>", "blob": "<bytes>"}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_what_is_not_plain_is_named_by_its_type() -> None:
     ],
 )
 def test_a_report_shows_no_secret_of_the_configuration(config: dict[str, object]) -> None:
-    """What may be secret by its key, its words or its place in a URL is not written."""
-    assert "hunter2" not in json.dumps(redacted(config))
+    """A report hides what may be secret by its key, its words or its place in a URL."""
+    assert "hunter2" not in json.dumps(redact(config))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_report_shows_no_secret_of_the_configuration(config: dict[str, object]
         {"password": 4147200},
     ],
 )
-def test_what_a_name_or_the_looks_give_away_is_hidden_wherever_it_stands(config: dict[str, object]) -> None:
-    """The word after an option, the value beside a name, a token by its form; and none of it comes back in a text."""
+def test_secrets_by_name_or_form_are_hidden_everywhere(config: dict[str, object]) -> None:
+    """The word after an option, the value beside a name and a token by its form are hidden, and removed from texts."""
     for told in (
-        json.dumps(redacted(config)),
-        scrubber(config)(f"failed with {config}"),
-        scrubber(config)(json.dumps(config)),
+        json.dumps(redact(config)),
+        make_scrubber(config)(f"failed with {config}"),
+        make_scrubber(config)(json.dumps(config)),
     ):
         assert "hunter2" not in told
         assert "41472" not in told
@@ -112,11 +112,11 @@ def test_what_a_name_or_the_looks_give_away_is_hidden_wherever_it_stands(config:
         },
     ],
 )
-def test_the_name_of_a_plugin_is_no_secret(config: object) -> None:
-    """Whatever word it is made of: a command with it can be run again."""
-    assert redacted(config) == config
-    assert redacted_json(json.dumps(config)) == json.dumps(config)
-    assert scrubber(config)(f"a monkey, a token-ring, keyed, a secret: {config}") == (
+def test_the_name_of_a_plugin_is_shown(config: object) -> None:
+    """The name of a plugin is shown even with a telling word, so that a command with it can be repeated."""
+    assert redact(config) == config
+    assert redact_json(json.dumps(config)) == json.dumps(config)
+    assert make_scrubber(config)(f"a monkey, a token-ring, keyed, a secret: {config}") == (
         f"a monkey, a token-ring, keyed, a secret: {config}"
     )
 
@@ -137,21 +137,21 @@ def test_the_name_of_a_plugin_is_no_secret(config: object) -> None:
         ({"ports": {1: "x"}}, "x"),
     ],
 )
-def test_what_is_no_secret_is_not_taken_out_of_texts(config: object, text: str) -> None:
-    """A message that lost its ordinary words helps nobody."""
-    assert scrubber(config)(text) == text
+def test_ordinary_words_stay_in_texts(config: object, text: str) -> None:
+    """Ordinary words are not removed from a message."""
+    assert make_scrubber(config)(text) == text
 
 
-def test_a_path_is_written_as_one() -> None:
-    """It is plain, though it is no plain data."""
-    assert redacted({"root": Path("/scratch/me")}) == {"root": "/scratch/me"}
+def test_a_path_is_shown() -> None:
+    """A Path is shown as text, although it is not plain data."""
+    assert redact({"root": Path("/scratch/me")}) == {"root": "/scratch/me"}
 
 
-def test_a_configuration_in_a_command_is_redacted_and_a_name_is_not() -> None:
-    """What is no JSON is a name, and stays to the letter, as does a configuration that holds nothing secret."""
-    assert redacted_json("secret") == "secret"
-    assert redacted_json('{"type":  "x"}') == '{"type":  "x"}'
-    assert redacted_json('{"type": "x", "password": "hunter2"}') == '{"type": "x", "password": "***"}'
+def test_a_name_in_a_command_is_not_redacted() -> None:
+    """Text that is not JSON is a name, and is unchanged; so is a configuration without secrets."""
+    assert redact_json("secret") == "secret"
+    assert redact_json('{"type":  "x"}') == '{"type":  "x"}'
+    assert redact_json('{"type": "x", "password": "hunter2"}') == '{"type": "x", "password": "***"}'
 
 
 SECRETS = st.text(st.characters(min_codepoint=33), min_size=8, max_size=60) | st.sampled_from(
@@ -173,33 +173,33 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 
 @given(SECRETS, st.sampled_from(SPELLINGS), st.data())
-def test_no_part_of_a_secret_is_told(secret: str, spell: Callable[[str], str], data: st.DataObject) -> None:
-    """Whole, cut anywhere, in one line, as Python, JSON, a shell or a URL has it: no eight characters in a row are left."""
+def test_no_part_of_a_secret_is_shown(secret: str, spell: Callable[[str], str], data: st.DataObject) -> None:
+    """No eight consecutive characters of a secret are left: cut anywhere, on one line, or quoted for any language."""
     spelt = spell(secret)
     begin = data.draw(st.integers(0, len(spelt)))
     cut = spelt[begin : data.draw(st.integers(begin, len(spelt)))]
 
-    told = scrubber({"password": secret})(f"login as <{cut}>: {spelt}")
+    told = make_scrubber({"password": secret})(f"login as <{cut}>: {spelt}")
 
     parts = (spelt[at : at + 8] for at in range(2, len(spelt) - 9))  # within the quotes
     assert [each for each in parts if len(set(each)) > 3 and each in told] == []
 
 
 @pytest.mark.parametrize("cut", ["hunt...", "hunter2-ab...", "'hunt' ... 'f-x9'", "x...9ab", "hunter...f-x9ab"])
-def test_an_end_that_was_left_by_a_cut_is_hidden(cut: str) -> None:
-    """Where a long text was cut, the secret may have been cut with it, to fewer characters than are told by themselves."""
-    told = scrubber({"password": "hunter2-abcdef-x9ab"})(f"failed: {cut}")
+def test_an_end_of_a_secret_after_a_cut_is_hidden(cut: str) -> None:
+    """If a text was cut within a secret, the rest of it is hidden, even if it is short."""
+    told = make_scrubber({"password": "hunter2-abcdef-x9ab"})(f"failed: {cut}")
 
     assert "hunt" not in told
     assert "9ab" not in told or cut.startswith("x")
 
 
 @given(st.text(max_size=300))
-def test_a_text_without_secrets_stays(text: str) -> None:
-    """Where there is nothing to hide, nothing is changed."""
+def test_a_text_without_secrets_is_unchanged(text: str) -> None:
+    """A text without secrets is unchanged."""
     assume("://" not in text)
 
-    assert scrubber({"host": "login.example.org", "port": 22})(text) == text
+    assert make_scrubber({"host": "login.example.org", "port": 22})(text) == text
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_a_text_without_secrets_stays(text: str) -> None:
         ({"submit_arguments": ["--export=SITE_TOKEN=hunter2"]}, "with hunter2"),
     ],
 )
-def test_a_secret_within_a_longer_text_is_one_by_itself(config: object, text: str) -> None:
-    """Decoded from a URL, encoded for HTTP, behind a word that tells."""
-    assert not re.search("[Hh]unter|aHVudGVy", scrubber(config)(text))
+def test_a_secret_within_a_longer_text_is_hidden(config: object, text: str) -> None:
+    """A secret that is decoded from a URL, encoded for HTTP or after a telling word is hidden."""
+    assert not re.search("[Hh]unter|aHVudGVy", make_scrubber(config)(text))
 
 
-def test_what_is_hidden_says_so() -> None:
-    """And what stands around it stays."""
-    assert scrubber({"password": "hunter2-hunter2"})("a hunter2-hunter2 b") == f"a {HIDDEN} b"
-    assert scrubber({"password": "hunter2-hunter2"})("hunter2-hunte") == HIDDEN
-    assert scrubber({})("ftp://me:open@h/x") == f"ftp://{HIDDEN}@h/x"
+def test_a_hidden_secret_is_marked() -> None:
+    """A hidden secret is marked, and the text around it is unchanged."""
+    assert make_scrubber({"password": "hunter2-hunter2"})("a hunter2-hunter2 b") == f"a {HIDDEN} b"
+    assert make_scrubber({"password": "hunter2-hunter2"})("hunter2-hunte") == HIDDEN
+    assert make_scrubber({})("ftp://me:open@h/x") == f"ftp://{HIDDEN}@h/x"

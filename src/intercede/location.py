@@ -63,6 +63,6 @@ class Location:
 
 def hide_secret(field: str, value: object) -> object:
     """Return an option's value as errors may show it."""
-    from intercede.redaction import redacted  # noqa: PLC0415 -- loads pydantic, and only errors need it
+    from intercede.redaction import redact  # noqa: PLC0415 -- loads pydantic, and only errors need it
 
-    return cast("dict[str, object]", redacted({field: value}))[field]
+    return cast("dict[str, object]", redact({field: value}))[field]

@@ -1,4 +1,4 @@
-"""What may be secret is not told: in a configuration by its key and its looks, elsewhere by its value, whole or in part."""
+"""Hide what may be secret: in a configuration by its key and form, in other texts by its value, whole or in part."""
 
 import json
 import re
@@ -14,10 +14,10 @@ from intercede.contract import job
 from intercede.contract.backend import CAPABILITIES
 from intercede.contract.errors import IntercedeError
 
-__all__ = ["HIDDEN", "is_telling", "keep_secrets", "redacted", "redacted_json", "scrubber"]
+__all__ = ["HIDDEN", "is_secret_key", "make_scrubber", "redact", "redact_json", "remove_secrets"]
 
 HIDDEN = "***"
-"""What stands where something was hidden."""
+"""The text in the place of a secret."""
 _WORDS = "pass(?:word|wd|phrase|code)?|pwd?|secrets?|tokens?|keys?|creds?|credentials?|auth|bearer|private|cookies?|jwt|pin|psk"
 _SECRET = re.compile(
     r"pass|pwd?\b|secret|token|key|cred|auth|bearer|private|cookie|header|session|jwt|saml|signature|"
@@ -25,136 +25,142 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _LOOKS_SECRET = re.compile(r"-----BEGIN |\beyJ[\w-]{8,}\.|^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+_-][\w+/=-]{23,}$")
-"""A PEM; a JSON Web Token; a long word of small and capital letters and digits that is no path."""
+"""A PEM; a JSON Web Token; a long word of small and capital letters and digits that is not a path."""
 _IN_URL = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
 _VALUES = re.compile(r"(?<=[:=])[^&]+")
-"""Of `user:password` and `key=value&key=value`."""
+"""The values in ``user:password`` and ``key=value&key=value``."""
 _ASSIGNED = re.compile(
     rf"(?:{_SECRET.pattern})[\w-]*[\"']?(?:\s*[=:]\s*|\s+)[\"']?([^\s\"'&;,]+)|\s-p\s+(\S+)", re.IGNORECASE
 )
-"""What stands behind a telling word in a longer text: ``host=h password=...``, ``Authorization: Bearer ...``."""
+"""The value after a telling word in a longer text: ``host=h password=...``, ``Authorization: Bearer ...``."""
 _LOGIN = re.compile(r"(?<![^\s\"'=])([^\s/@:\"'=]+:[^\s/@]+)(?=@)")
 """``user:password@host`` without a scheme before it."""
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)")
-"""In running text, where a question mark says nothing."""
+"""A user in a URL in a sentence, in which a question mark may be punctuation."""
 _WORD = re.compile(rf"(?<![a-z])(?:{_WORDS})(?![a-z])", re.IGNORECASE)
-"""One of those words by itself: in a single word, as in ``monkey``, a part of one says nothing."""
-_QUOTED = re.compile(r"%[0-9A-F]{2}")
+"""A telling word on its own: ``monkey`` has one as a part, which means nothing."""
+_PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
 _PATH = re.compile(r"~?(?:/[\w.@-]{1,64})+/?")
 _NAMES = frozenset({"type", "transport", "scheduler"})
-"""The keys under which a name of a plugin stands, whatever word it is made of."""
-_NAMING = ("name", "variable", "option", "field")
-_NAMED = "value"
-"""The keys that say what the value beside them is: ``{"name": "PASSWORD", "value": "..."}``."""
-_SHORTEST, _DIGITS = 4, 6
-"""Shorter values, and numbers of fewer digits, stand in any text by chance."""
-_PART = 8
-"""So many characters of a secret in a row are taken for it: texts are cut, wrapped and flattened."""
+"""The keys whose values are names of plugins, which are shown even if they have a telling word."""
+_NAME_KEYS = ("name", "variable", "option", "field")
+_VALUE_KEY = "value"
+"""The keys whose values name the value beside them: ``{"name": "PASSWORD", "value": "..."}``."""
+_MIN_LENGTH, _MIN_DIGITS = 4, 6
+"""Shorter values, and numbers with fewer digits, occur in any text by chance."""
+_PART_LENGTH = 8
+"""The number of consecutive characters of a secret that are hidden: texts are cut, wrapped and joined."""
 _ORDINARY = frozenset(
     {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
 )
-_DIFFERENT = 4
-"""A part of fewer different characters is a line of dashes, or blanks."""
+_MIN_DIFFERENT = 4
+"""A part with fewer different characters is a line of dashes or blanks."""
 
 
-def is_telling(key: str) -> bool:
-    """Tell whether a key says that what stands under it is secret: ``password``, ``api_token``."""
+def is_secret_key(key: str) -> bool:
+    """Return whether a key says that its value is secret: ``password``, ``api_token``."""
     return bool(_SECRET.search(key))
 
 
-def keep_secrets(error: IntercedeError, config: object) -> None:
-    """Take the secrets of a configuration out of an error about it, and out of those of ours that caused it."""
-    scrub = scrubber(config)
+def remove_secrets(error: IntercedeError, config: object) -> None:
+    """Remove the secrets of a configuration from an error about it, and from its causes that are our own errors."""
+    scrub = make_scrubber(config)
     link: BaseException | None = error
-    seen: list[BaseException] = []  # one that was passed on may be its own cause
+    seen: list[BaseException] = []  # an error that was raised again may be its own cause
     while isinstance(link, IntercedeError) and link not in seen:
         seen.append(link)
         link.args = tuple(scrub(each) if isinstance(each, str) else each for each in link.args)
-        vars(link).update({name: _cleaned(value, scrub) for name, value in vars(link).items()})
+        vars(link).update({name: _clean(value, scrub) for name, value in vars(link).items()})
         link = link.__cause__
 
 
-def _cleaned(value: object, scrub: Callable[[str], str]) -> object:
-    """Take the secrets out of an attribute of an error."""
+def _clean(value: object, scrub: Callable[[str], str]) -> object:
+    """Return an attribute of an error without the secrets."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, tuple):
-        return tuple(_cleaned(each, scrub) for each in cast("Sequence[object]", value))
-    return redacted(value)
+        return tuple(_clean(each, scrub) for each in cast("Sequence[object]", value))
+    return redact(value)
 
 
-def redacted(config: object) -> object:
-    """Copy a configuration without what may be secret: by its key, by its own words, in a URL, or not plain data.
+def redact(config: object) -> object:
+    """Return a copy of a configuration without what may be secret: by its key, its words or its place in a URL.
 
-    A name of a plugin, given instead of a table or in one, is none.
+    Objects that are not plain data are hidden as well. Names of plugins are shown.
     """
-    return config if isinstance(config, str) else _Copy().of(config)
+    return config if isinstance(config, str) else _Redactor().copy(config)
 
 
-def redacted_json(text: str) -> str:
-    """Return a name as it is, and a configuration in JSON without what may be secret, and as it is where there is nothing."""
+def redact_json(text: str) -> str:
+    """Return a configuration in JSON without what may be secret. A name, and JSON without secrets, are unchanged."""
     try:
         config: object = json.loads(text)
     except ValueError:
         return text
-    shown = redacted(config)
+    shown = redact(config)
     return text if shown == config else json.dumps(shown)
 
 
-def scrubber(config: object) -> Callable[[str], str]:
-    """Return what takes the secrets of a configuration out of a text, whole or in part: an error may cite them."""
-    copy = _Copy()
-    if not isinstance(config, str):  # a name is none
-        copy.of(config)
-    long_enough = [each for each in copy.secrets if len(each) >= _SHORTEST and each.lower() not in _vocabulary()]
-    whole = {spelt for each in long_enough for spelt in _spellings(each)}
-    in_part = {spelt for each in long_enough if not _is_path(each) for spelt in _spellings(each)}  # others begin alike
-    either = re.compile("|".join([*_patterns(whole), *_ends(in_part)]) or r"(?!)")
-    parts = frozenset(part for each in in_part for part in _parts(each) if len(set(part)) >= _DIFFERENT)
-    return lambda text: _USER_IN_URL.sub(HIDDEN, _without(parts, either.sub(HIDDEN, text)))
+def make_scrubber(config: object) -> Callable[[str], str]:
+    """Return a function that removes the secrets of a configuration from a text, whole or in part."""
+    redactor = _Redactor()
+    if not isinstance(config, str):  # a name has no secrets
+        redactor.copy(config)
+    long_enough = [
+        each for each in redactor.secrets if len(each) >= _MIN_LENGTH and each.lower() not in _list_ordinary_words()
+    ]
+    whole = {spelt for each in long_enough for spelt in _list_spellings(each)}
+    in_part = {
+        spelt for each in long_enough if not _is_path(each) for spelt in _list_spellings(each)
+    }  # other paths begin alike
+    either = re.compile("|".join([*_escape_secrets(whole), *_match_ends(in_part)]) or r"(?!)")
+    parts = frozenset(part for each in in_part for part in _split_parts(each) if len(set(part)) >= _MIN_DIFFERENT)
+    return lambda text: _USER_IN_URL.sub(HIDDEN, _hide_parts(parts, either.sub(HIDDEN, text)))
 
 
 @cache
-def _vocabulary() -> frozenset[str]:
-    """Return the words of the contract, of which messages are made."""
+def _list_ordinary_words() -> frozenset[str]:
+    """Return the words of the contract, which occur in ordinary messages."""
     fields = {field for name in job.__all__ for field in getattr(getattr(job, name), "model_fields", ())}
     names = {*fields, *job.__all__, *job.JobState, *CAPABILITIES, *CAPABILITIES.values()}
     return frozenset({str(getattr(each, "__name__", each)).lower() for each in names} | _ORDINARY)
 
 
-class _Copy:
-    """Copies data, and keeps what it hides."""
+class _Redactor:
+    """Copies data without secrets, and collects the secrets."""
 
     def __init__(self) -> None:
         self.secrets: list[str] = []
 
-    def of(self, value: object) -> object:
+    def copy(self, value: object) -> object:
         if isinstance(value, Mapping):
             table = cast("Mapping[object, object]", value)
-            return {key: self._entry(str(key), inner, table) for key, inner in table.items()}
+            return {key: self._copy_entry(str(key), inner, table) for key, inner in table.items()}
         if isinstance(value, list | tuple):
             items = cast("Sequence[object]", value)
-            return [self._one(each, follows) for each, follows in zip(items, _introduced(items), strict=True)]
+            return [
+                self._copy_value(each, follows) for each, follows in zip(items, _find_announced(items), strict=True)
+            ]
         if isinstance(value, str | PurePath):
-            return self._text(str(value))
+            return self._copy_text(str(value))
         if isinstance(value, bool | int | float | None):
             return value
-        self.secrets += _leaves(value)
+        self.secrets += _list_leaves(value)
         return f"<{type(value).__name__}>"
 
-    def _entry(self, key: str, value: object, table: Mapping[object, object]) -> object:
-        if isinstance(value, str) and (key in _NAMES or (key in _NAMING and value.isidentifier())):
+    def _copy_entry(self, key: str, value: object, table: Mapping[object, object]) -> object:
+        if isinstance(value, str) and (key in _NAMES or (key in _NAME_KEYS and value.isidentifier())):
             return value
-        beside = key == _NAMED and any(_is_word(table.get(each)) for each in _NAMING)
-        return self._one(value, beside or bool(_SECRET.search(key)))
+        beside = key == _VALUE_KEY and any(_is_word(table.get(each)) for each in _NAME_KEYS)
+        return self._copy_value(value, beside or bool(_SECRET.search(key)))
 
-    def _one(self, value: object, hidden: bool) -> object:  # noqa: FBT001 -- whether it is hidden is what it is about
+    def _copy_value(self, value: object, hidden: bool) -> object:  # noqa: FBT001 -- the flag is the point of the method
         if not hidden or isinstance(value, bool | None):
-            return self.of(value)
-        self.secrets += _leaves(value)
+            return self.copy(value)
+        self.secrets += _list_leaves(value)
         return HIDDEN
 
-    def _text(self, text: str) -> str:
+    def _copy_text(self, text: str) -> str:
         if _is_option(text):
             return text
         if _is_secret(text):
@@ -170,18 +176,18 @@ class _Copy:
         return _IN_URL.sub(HIDDEN, text)
 
 
-def _leaves(value: object) -> Iterator[str]:
-    """Yield every text in what is hidden, and every long number as one."""
+def _list_leaves(value: object) -> Iterator[str]:
+    """Yield every text in a hidden value, and every long number as a text."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[object, object]", value).items():
-            yield from _leaves(key if isinstance(inner, bool | None) else inner)  # {"hunter2": true} is a set
+            yield from _list_leaves(key if isinstance(inner, bool | None) else inner)  # {"hunter2": true} is a set
     elif isinstance(value, list | tuple | set | frozenset):
         for each in cast("Iterable[object]", value):
-            yield from _leaves(each)
+            yield from _list_leaves(each)
     elif isinstance(value, bytes | bytearray):
         yield value.decode(errors="replace")
     elif isinstance(value, int | float):
-        yield from [str(value)] if len(str(value)) >= _DIGITS else []
+        yield from [str(value)] if len(str(value)) >= _MIN_DIGITS else []
     elif value is not None:
         yield str(value)
 
@@ -191,7 +197,7 @@ def _is_word(value: object) -> bool:
 
 
 def _is_secret(text: str) -> bool:
-    """Whether a text gives itself away: by its form, or by a word in it."""
+    """Return whether a text looks secret, by its form or by a word in it."""
     if _LOOKS_SECRET.search(text):
         return True
     if _is_path(text):
@@ -204,29 +210,29 @@ def _is_path(text: str) -> bool:
 
 
 def _is_option(text: str) -> bool:
-    """Whether it is an option, as ``--password``, whose value is the word after it."""
+    """Return whether a text is an option such as ``--password``, whose value is the next word."""
     return text.startswith("-") and not re.search(r"[=:\s]", text)
 
 
-def _introduces(text: str) -> bool:
+def _announces_secret(text: str) -> bool:
     return bool((_SECRET if _is_option(text) else _WORD).search(text))
 
 
-def _introduced(items: Sequence[object]) -> Iterator[bool]:
-    """Tell of each word of a list whether the one before it says that it is secret."""
+def _find_announced(items: Sequence[object]) -> Iterator[bool]:
+    """Yield for each item of a list whether the item before it says that it is secret."""
     sshpass = any(isinstance(each, str) and each.endswith("sshpass") for each in items)
     before: object = None
     for each in items:
         yield isinstance(before, str) and (
-            _introduces(before)
+            _announces_secret(before)
             or (sshpass and before == "-p")
             or (before in {"-u", "--user"} and isinstance(each, str) and ":" in each)
         )
         before = each
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """Yield it as it is, in one line, as Python, JSON and a shell cite it, and as a URL and a header of HTTP hold it."""
+def _list_spellings(secret: str) -> Iterator[str]:
+    """Yield a secret as it is, on one line, quoted by Python, JSON and a shell, and in a URL and an HTTP header."""
     cited = {
         secret,
         " ".join(secret.split()),
@@ -237,16 +243,16 @@ def _spellings(secret: str) -> Iterator[str]:
         ascii(secret)[1:-1],
         unquote(secret),
         secret.encode(errors="surrogatepass").hex(),
-        *_in_base64(secret),
-        *_in_base64(unquote(secret)),
-        *(spelt for each in _quoted(secret) for spelt in (each, _QUOTED.sub(_small, each))),
+        *_encode_base64(secret),
+        *_encode_base64(unquote(secret)),
+        *(spelt for each in _quote_for_url(secret) for spelt in (each, _PERCENT_CODE.sub(_lower_match, each))),
     }
     yield from cited
     yield from (shlex.quote(each)[1:-1] for each in cited if "'" in each)
 
 
-def _in_base64(secret: str) -> Iterator[str]:
-    """Yield what of it stands in base64, wherever in a longer text it begins: ``user:password`` in a header of HTTP."""
+def _encode_base64(secret: str) -> Iterator[str]:
+    """Yield a secret in base64, for each position at which it may begin in a longer text, as in an HTTP header."""
     data = secret.encode(errors="surrogatepass")
     yield b64encode(data).decode()
     for before in range(3):
@@ -254,42 +260,42 @@ def _in_base64(secret: str) -> Iterator[str]:
         yield b64encode(bytes(before) + data).decode()[slice(*sextets)]
 
 
-def _quoted(secret: str) -> Iterator[str]:
+def _quote_for_url(secret: str) -> Iterator[str]:
     for safe in ("", "/"):
         yield quote(secret, safe=safe, errors="replace")
     yield quote_plus(secret, errors="replace")
 
 
-def _small(found: re.Match[str]) -> str:
+def _lower_match(found: re.Match[str]) -> str:
     return found[0].lower()
 
 
-def _patterns(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield what matches each secret, the longest first."""
+def _escape_secrets(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield a pattern for each secret, the longest first."""
     return map(re.escape, sorted(filter(None, secrets), key=len, reverse=True))
 
 
-def _ends(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield what matches an end of a secret that is left where a text was cut, and too short to be a part."""
+def _match_ends(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield patterns for an end of a secret beside ``...``, too short to be a part: the text was cut there."""
     for each in secrets:
-        for length in range(min(_PART, len(each)) - 1, _SHORTEST - 1, -1):
+        for length in range(min(_PART_LENGTH, len(each)) - 1, _MIN_LENGTH - 1, -1):
             yield rf"{re.escape(each[:length])}(?=['\"]? ?\.\.\.)"
             yield rf"(?<=\.\.\.){re.escape(each[-length:])}"
 
 
-def _parts(secret: str) -> Iterator[str]:
-    return (secret[begin : begin + _PART] for begin in range(len(secret) - _PART + 1))
+def _split_parts(secret: str) -> Iterator[str]:
+    return (secret[begin : begin + _PART_LENGTH] for begin in range(len(secret) - _PART_LENGTH + 1))
 
 
-def _without(parts: frozenset[str], text: str) -> str:
-    """Hide each stretch of a text that is made of parts of a secret."""
+def _hide_parts(parts: frozenset[str], text: str) -> str:
+    """Return a text in which every run of parts of a secret is hidden."""
     if not parts:
         return text
     kept: list[str] = []
     end = 0
-    for begin in range(len(text) - _PART + 1):
-        if text[begin : begin + _PART] in parts:
+    for begin in range(len(text) - _PART_LENGTH + 1):
+        if text[begin : begin + _PART_LENGTH] in parts:
             if begin > end or not kept:
                 kept += [text[end:begin], HIDDEN]
-            end = begin + _PART
+            end = begin + _PART_LENGTH
     return "".join([*kept, text[end:]])

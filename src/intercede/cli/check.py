@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from intercede.cli.terminal import escape_unprintable, print_answer, print_message
 from intercede.contract.errors import ConfigError
-from intercede.redaction import scrubber
+from intercede.redaction import make_scrubber
 from intercede.testing import report as reporting
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.check import Told, inspect
@@ -153,7 +153,7 @@ def _capture_output() -> Generator[_Tail]:
 def _print_captured(captured: _Tail, plan: Plan) -> None:
     text = captured.tail.decode(errors="replace").rstrip()
     for facts in plan.facts:
-        text = scrubber(facts.config)(text)
+        text = make_scrubber(facts.config)(text)
     if text:
         said = f"output during the checks:\n{text}".replace("\n", MARGIN)
         print(escape_unprintable(said), file=sys.stderr)

@@ -27,7 +27,7 @@ from intercede.contract.errors import (
     UnsupportedSpecError,
 )
 from intercede.contract.job import JobHandle, JobOutput, JobState, JobStatus, OutputSpec, SubmissionSpec
-from intercede.redaction import redacted
+from intercede.redaction import redact
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GONE = frozenset({"lost", "purged", "foreign"})  # UNKNOWN for one of these reasons is permanent
@@ -67,7 +67,7 @@ def write_kill_command(config: str | Mapping[str, object], file: Path | None, ta
     registry = "Registry()" if file is None else f"Registry({str(file.absolute())!r})"
     return (
         "import asyncio; from intercede.registry import Registry; r = asyncio.Runner(); "
-        f"b = {registry}.backend({redacted(config)!r}); r.run(b.__aenter__()); "
+        f"b = {registry}.backend({redact(config)!r}); r.run(b.__aenter__()); "
         f"print(r.run(b.kill(r.run(b.find({tag!r}))))); r.run(b.__aexit__(None, None, None)); r.close()"
     )
 

@@ -11,7 +11,7 @@ from intercede.contract.scheduler import Scheduler
 from intercede.contract.transport import Transport
 from intercede.location import Location
 from intercede.plugin import GROUPS, Plugin, suggest
-from intercede.redaction import keep_secrets
+from intercede.redaction import remove_secrets
 from intercede.registry.loading import construct, import_target, make_load_error
 from intercede.registry.options import (
     Options,
@@ -81,7 +81,7 @@ class Factory:
         except IntercedeError as error:
             read = self._resolver.configuration
             tables = [read.tables(each) for each in GROUPS] if read else []
-            keep_secrets(error, tables if isinstance(config, str) else [config, *tables])
+            remove_secrets(error, tables if isinstance(config, str) else [config, *tables])
             raise
 
     def _find_table(self, group: str, config: object) -> Options:

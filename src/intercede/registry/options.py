@@ -16,7 +16,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from intercede.contract.errors import ConfigError
 from intercede.location import Location, hide_secret
 from intercede.plugin import suggest
-from intercede.redaction import is_telling
+from intercede.redaction import is_secret_key
 
 __all__ = ["Options", "Target", "bind", "find_required", "read_options", "split_options", "takes_credentials"]
 
@@ -161,7 +161,7 @@ def _refuse_credentials(name: str, location: Location) -> None:
 
 def _make_unknown_error(name: str, options: str, near: str, location: Location) -> ConfigError:
     """Refuse an unknown option. Its value is not shown: it may be a secret with a misspelt name."""
-    is_secret = not near and is_telling(name)
+    is_secret = not near and is_secret_key(name)
     advice = (
         f"a secret is never an option; {_HAND_OVER}" if is_secret else f"the options are: {options or 'none'}{near}"
     )

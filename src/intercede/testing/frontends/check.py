@@ -11,7 +11,7 @@ from functools import partial
 from typing import Unpack
 
 from intercede.contract.backend import capabilities
-from intercede.redaction import redacted
+from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.plan import Options, Plan, node_id, settle
 from intercede.testing.isolation import timeouts
@@ -122,7 +122,7 @@ def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = Non
 def _again(subject: RegistrySubject, clause: Clause) -> str:
     """Return the command that does one check once more, where the subject can be named by a command at all."""
     config = subject.table or subject.config
-    named = config if isinstance(config, str) else json.dumps(redacted(config))
+    named = config if isinstance(config, str) else json.dumps(redact(config))
     role = [] if subject.role == "backend" else ["--role", subject.role]
     file = ["--config", subject.file] if subject.file else []
     return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])

@@ -20,7 +20,7 @@ import pytest
 
 from intercede.contract import VERSION
 from intercede.contract.errors import IntercedeError
-from intercede.redaction import redacted_json
+from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
 from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, node_id, selects, settle
@@ -227,7 +227,7 @@ class Suite:
 
     def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
         option = self._config.option
-        parts = ["pytest", *(f"--intercede-{role}={redacted_json(each)}" for role, each in option.intercede_subjects)]
+        parts = ["pytest", *(f"--intercede-{role}={redact_json(each)}" for role, each in option.intercede_subjects)]
         parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
         parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
         scale = self.plan.scales[subject_id]

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import intercede
 from intercede.contract import VERSION
-from intercede.redaction import redacted
+from intercede.redaction import redact
 from intercede.testing.clauses.untested import UNTESTED
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause, Level
@@ -116,7 +116,7 @@ def _subject(facts: Facts) -> dict[str, object]:
         "group": facts.group,
         "distribution": facts.distribution and plain_text(facts.distribution),
         "version": facts.version and plain_text(facts.version),
-        "config": plain(redacted(facts.config)),
+        "config": plain(redact(facts.config)),
         "capabilities": sorted(facts.capabilities),
         "refusal": None if facts.refusal is None else plain_text(facts.refusal),
         "warnings": [plain_text(each) for each in facts.warnings],

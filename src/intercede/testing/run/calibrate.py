@@ -8,7 +8,7 @@ from tempfile import gettempdir
 from typing import cast
 
 from intercede.contract.backend import Capability
-from intercede.redaction import scrubber
+from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import scratch
 from intercede.testing.model.calls import brief
@@ -45,7 +45,7 @@ def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
     """
     if facts.refusal is not None or "backend" not in facts.roles:
         return 1.0, ""
-    scrub = scrubber(facts.config)
+    scrub = make_scrubber(facts.config)
     found, left = _probed_elsewhere(subject, sorted(facts.capabilities))
     also = f"; {scrub(left)}" if left else ""
     if isinstance(found, str):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from intercede.redaction import scrubber
+from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import remove, scratch
 from intercede.testing.isolation.seal import Seal
@@ -63,7 +63,7 @@ class Inspection:
         known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
-        self.scrub = scrubber(facts.config)
+        self.scrub = make_scrubber(facts.config)
         """Takes the secrets of the subject's configuration out of a text."""
         self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
         self._broken_at, self._broken = 0.0, list[str]()

@@ -16,7 +16,7 @@ from typing import cast
 from intercede.config import parse_config_argument
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
-from intercede.redaction import scrubber
+from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import scratch
 from intercede.testing.model.role import Role
@@ -142,7 +142,7 @@ async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
     answer = _answer(child.told) or {"refusal": _died(child)}
     if "usage" in answer:
-        raise IntercedeError(scrubber(subject.whole)(str(answer["usage"])))
+        raise IntercedeError(make_scrubber(subject.whole)(str(answer["usage"])))
     return _facts(subject, answer)
 
 
@@ -163,7 +163,7 @@ def _died(child: Child) -> str:
 
 
 def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
-    plugins, scrub = subject.plugins(), scrubber(subject.whole)
+    plugins, scrub = subject.plugins(), make_scrubber(subject.whole)
     refusal = cast("str | None", answer.get("refusal"))
     seen = cast("Iterable[str]", answer.get("warnings", ()))
     warned = [*_surroundings(), *subject.registry.problems(), *seen]
