@@ -15,7 +15,7 @@ from pydantic import SecretBytes
 from tests.prefixed import Prefixed, variables
 
 from intercede.batch import BatchBackend
-from intercede.batch.api import text_of
+from intercede.batch.remote.api import text_of
 from intercede.contract.backend import CAPABILITIES, capabilities
 from intercede.contract.errors import (
     ConfigError,
@@ -875,7 +875,7 @@ def test_a_script_ends_where_the_root_is_somebody_elses(tmp_path: Path, stderr: 
     root = tmp_path if os.getuid() == 0 else Path("/")
     if os.getuid() == 0:
         os.chown(tmp_path, 23456, 23456)
-    script = f"{{ root={root}\n{text_of('home')}\necho went on\n}} {stderr}"
+    script = f"{{ root={root}\n{text_of('remote/home')}\necho went on\n}} {stderr}"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
 

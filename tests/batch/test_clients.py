@@ -12,7 +12,7 @@ from pydantic import SecretBytes
 from tests.prefixed import Prefixed
 
 from intercede.batch import BatchBackend
-from intercede.batch.api import text_of
+from intercede.batch.remote.api import text_of
 from intercede.contract.errors import LimitError, NotOpenError, SchedulerError, TransportError
 from intercede.contract.job import CopyFailure, CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -529,7 +529,7 @@ async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, 
         "--kill-child",
         "sh",
         "-c",
-        f"{text_of('prelude')}{QUEUER}",
+        f"{text_of('remote/prelude')}{QUEUER}",
     )
     queuer = await asyncio.create_subprocess_exec(*container, cwd=place, stdin=pipe, stdout=pipe)
     assert queuer.stdout is not None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.framing import Answer, Frames, new_mark
+from intercede.batch.remote.framing import Answer, Frames, new_mark
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import CommandResult
 

@@ -12,7 +12,7 @@ from tests.prefixed import Prefixed, variables
 from tests.tools import marks
 
 from intercede.batch import BatchBackend
-from intercede.batch.layout import new_stamp
+from intercede.batch.remote.layout import new_stamp
 from intercede.contract.job import JobHandle, JobState, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.api import text_of
-from intercede.batch.layout import Job
 from intercede.batch.records import Exit, Record, read_record, verdict
+from intercede.batch.remote.api import text_of
+from intercede.batch.remote.layout import Job
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import intercede.batch
-from intercede.batch.api import api_of
 from intercede.batch.archive import Member
-from intercede.batch.submission import Package
+from intercede.batch.remote.api import api_of
+from intercede.batch.submit import SubmissionArchive
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
 from intercede.contract.scheduler import Batch, Scheduler
 from intercede.schedulers.direct import DirectScheduler
@@ -47,7 +47,7 @@ def shellcheck(text: str, *, ignored: str) -> str:
 @pytest.mark.parametrize("verb", [["settle"], ["kill"], ["purge"], ["find", "counts"], ["diagnostics"], ["fetch"]])
 def test_each_whole_script_is_clean(verb: list[str]) -> None:
     """Put together as it is sent, every variable is assigned somewhere."""
-    parts = ["prelude", "api", "tidy", "records", *verb]
+    parts = ["remote/prelude", "remote/api", "remote/tidy", "records", *verb]
     given = (
         'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 anyway=\n_ic_patterns=\n_ic_each() { "$1" a 0; }'
     )
@@ -76,7 +76,9 @@ def rendered(tmp_path: Path) -> list[Member]:
         stdout="o'o",
     )
     copies = [CopyVars.model_validate({"environment": {"B": "`"}, "secrets": {"k'": b"s"}}) for _ in range(3)]
-    return list(Package(spec, copies, BATCH).members(FRAGMENTS["direct.submit"], api_of(SCHEDULERS["direct"])))
+    return list(
+        SubmissionArchive(spec, copies, BATCH).members(FRAGMENTS["direct.submit"], api_of(SCHEDULERS["direct"]))
+    )
 
 
 def test_what_is_written_for_a_submission_is_clean(tmp_path: Path) -> None:

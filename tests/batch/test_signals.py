@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from tests.tools import each_tool
 
-from intercede.batch.api import text_of
 from intercede.batch.backend import BatchBackend
+from intercede.batch.remote.api import text_of
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Resources, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport

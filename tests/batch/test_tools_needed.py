@@ -18,7 +18,7 @@ from intercede.schedulers.direct import DirectScheduler
 SOURCE = Path(intercede.__file__).parent
 ROOT = SOURCE.parents[1]
 SCRIPTS = {
-    "everything": sorted(SOURCE.glob("batch/*.sh")),
+    "everything": sorted(SOURCE.glob("batch/**/*.sh")),
     "direct": sorted(SOURCE.glob("schedulers/direct.*.sh")),
     "slurm": sorted(SOURCE.glob("schedulers/slurm.*.sh")),
     "ssh": sorted(SOURCE.glob("transports/*.sh")),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.api import api_of, write_program
-from intercede.batch.layout import new_stamp
+from intercede.batch.remote.api import api_of, write_program
+from intercede.batch.remote.layout import new_stamp
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
 from intercede.contract.scheduler import Batch, Scheduler

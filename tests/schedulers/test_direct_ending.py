@@ -10,8 +10,8 @@ import pytest
 from tests import nested
 from tests.schedulers.test_direct import API, SECONDS, STAMP, Place, batch, processes, until
 
-from intercede.batch.api import write_program
-from intercede.batch.layout import new_stamp
+from intercede.batch.remote.api import write_program
+from intercede.batch.remote.layout import new_stamp
 from intercede.contract.errors import SchedulerError
 from intercede.contract.job import JobState
 from intercede.contract.transport import CommandResult

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tools import each_tool, is_installed
 
-from intercede.batch.api import api_of, write_program
+from intercede.batch.remote.api import api_of, write_program
 from intercede.contract.errors import ConfigError, LimitError, SchedulerError
 from intercede.contract.job import JobState, JobStatus, Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler

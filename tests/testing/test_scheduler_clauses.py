@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from intercede.batch.api import api_of
+from intercede.batch.remote.api import api_of
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult

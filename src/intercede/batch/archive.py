@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from intercede.batch.aside import in_thread
+from intercede.batch.offload import run_in_thread
 from intercede.contract.errors import InvalidSpecError, TransportError
 
 __all__ = ["ArchiveError", "Member", "Unpacker", "local", "pack"]
@@ -247,7 +247,7 @@ class Unpacker:
         if len(data) < _QUICK:
             next(self._parser, None)
         else:  # making files takes its time
-            await in_thread(next, self._parser, None)
+            await run_in_thread(next, self._parser, None)
 
     def finish(self) -> None:
         """Say that no more will come.

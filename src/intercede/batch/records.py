@@ -5,17 +5,17 @@ from enum import Enum
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from intercede.batch.layout import Job
+from intercede.batch.remote.layout import Job
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
 
-__all__ = ["FOREIGN", "Exit", "Record", "Word", "read_record", "verdict"]
+__all__ = ["FOREIGN", "LIVE", "Exit", "Record", "Word", "read_record", "verdict"]
 
 _UNKNOWN_ID = "?"
 _NOT_ASKED = "-"
 _HIGHEST_CODE, _HIGHEST_SIGNAL = 255, 64
 _CAUSES = frozenset({"timeout", "out_of_memory", "preempted", "node_failure"})
-_LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
+LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 
 FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="no job of this resource bears that name")
 _PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="nothing of it is there")
@@ -128,7 +128,7 @@ class Word(Enum):
         """Sort what a scheduler said."""
         if said is None:
             return cls.ABSENT
-        if said.state in _LIVE:
+        if said.state in LIVE:
             return cls.LIVE
         if said.state is JobState.UNKNOWN:
             return cls.UNSURE
@@ -157,7 +157,7 @@ class _Case(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _ruled(case: _Case) -> JobStatus:
-    """Look a case up in the table; of ten thousand jobs most are alike."""
+    """Snapshot a case up in the table; of ten thousand jobs most are alike."""
     kind, word = case.exit and case.exit.kind, Word.of(case.said)
     for on_exit, on_words, on_killed, ruling in _TABLE:
         if kind in on_exit and word in on_words and case.killed in on_killed:

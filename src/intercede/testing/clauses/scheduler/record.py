@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from intercede.batch.api import Verb, api_of, write_program
+from intercede.batch.remote.api import Verb, api_of, write_program
 from intercede.contract.errors import IntercedeError, ResourceError
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
-from intercede.batch.api import api_of
+from intercede.batch.remote.api import api_of
 from intercede.contract.errors import (
     IntercedeError,
     LimitError,

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from intercede.batch.api import Verb
+from intercede.batch.remote.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (

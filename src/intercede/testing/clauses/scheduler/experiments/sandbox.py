@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from intercede.batch.api import Verb, write_program
+from intercede.batch.remote.api import Verb, write_program
 from intercede.testing.clauses.scheduler.experiments.asking import STAMP
 
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from intercede.batch.api import Verb
+from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script

@@ -18,17 +18,17 @@ Verb = Literal["submit", "status", "kill", "list"]
 """What a fragment is for."""
 SCRIPTS: Mapping[Verb, tuple[str, ...]] = {
     "submit": ("submit",),
-    "status": ("tidy", "records"),
-    "kill": ("tidy", "records", "kill"),
-    "list": ("tidy", "records"),
+    "status": ("remote/tidy", "records"),
+    "kill": ("remote/tidy", "records", "kill"),
+    "list": ("remote/tidy", "records"),
 }
 """What is loaded for each, behind the prelude and the API."""
 
 
 @cache
 def text_of(name: str) -> str:
-    """Return the text of a script that lies beside this module."""
-    return (Path(__file__).parent / f"{name}.sh").read_text("utf-8")
+    """Return the text of a script of batch, such as ``purge`` or ``remote/boot``."""
+    return (Path(__file__).parents[1] / f"{name}.sh").read_text("utf-8")
 
 
 def call(*words: str) -> str:
@@ -52,7 +52,7 @@ def api_of(scheduler: Scheduler) -> str:
     ]
     return "\n".join(
         [
-            text_of("api"),
+            text_of("remote/api"),
             f"_ic_patterns={'yes' if always or inside else ''}",
             "_ic_is_strange() {",
             "    case $1 in",
@@ -65,7 +65,9 @@ def api_of(scheduler: Scheduler) -> str:
 
 def load(api: str, *scripts: str) -> str:
     """Write the beginning of a program: the prelude, the API, and these scripts."""
-    return "\n".join([text_of("prelude"), f"ic_api={shlex.quote(api)}", 'eval "$ic_api"', *map(text_of, scripts)])
+    return "\n".join(
+        [text_of("remote/prelude"), f"ic_api={shlex.quote(api)}", 'eval "$ic_api"', *map(text_of, scripts)]
+    )
 
 
 def run_fragment(verb: Verb, fragment: str, copies: int = 1) -> str:

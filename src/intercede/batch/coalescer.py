@@ -1,4 +1,4 @@
-"""Polls that callers share: many may ask at once, and one command answers them.
+"""StatusCoalescer that callers share: many may ask at once, and one command answers them.
 
 An answer is shared only among those who asked before its command began, so nobody is told the past. The minimum
 interval makes callers wait; it never answers for the resource.
@@ -7,11 +7,11 @@ interval makes callers wait; it never answers for the resource.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from intercede.batch.layout import Job
+from intercede.batch.remote.layout import Job
 from intercede.contract.errors import NotOpenError
 from intercede.contract.job import JobStatus
 
-__all__ = ["Polls"]
+__all__ = ["StatusCoalescer"]
 
 _Ask = Callable[[Collection[Job]], Awaitable[tuple[Mapping[Job, JobStatus], bool]]]
 
@@ -25,7 +25,7 @@ class _Round:
         self.task: asyncio.Task[Mapping[Job, JobStatus]] | None = None
 
 
-class Polls:
+class StatusCoalescer:
     """Asks for many callers at a time: one command after the other.
 
     Args:

@@ -1,4 +1,15 @@
-"""What a submission consists of on the far side: the members of its archive."""
+"""Submitting: one archive with everything, and one script that queues every copy.
+
+Three texts are quoted into one another, each with ``shlex.quote``:
+
+::
+
+    archive  tag wrapper payload batch plan ... submit.sh      a tar stream, which boot.sh unpacks
+    submit.sh    fragment='...'                                 the scheduler's, as a variable; run by eval
+    fragment         job='...'                                  a job script's text, as a variable, if the queue needs one
+    job script           exec sh ./wrapper INDEX                what the queue runs
+    wrapper                  . ./payload                        the user's program, below its directory
+"""
 
 import os
 import shlex
@@ -9,15 +20,21 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from intercede.batch.api import load, text_of
 from intercede.batch.archive import Member
-from intercede.batch.layout import MOST_COPIES
+from intercede.batch.offload import offload_if_large
+from intercede.batch.parsing import checked, parsing
+from intercede.batch.purge import discard_submission
+from intercede.batch.remote.api import load, text_of
+from intercede.batch.remote.framing import Answer
+from intercede.batch.remote.layout import MOST_COPIES, new_stamp
+from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
-from intercede.contract.errors import InvalidSpecError, UnsupportedSpecError
-from intercede.contract.job import CopyVars, SubmissionSpec
-from intercede.contract.scheduler import Batch
+from intercede.contract.errors import InvalidSpecError, LimitError, SchedulerError, UnsupportedSpecError
+from intercede.contract.job import CopyFailure, CopyVars, SubmissionSpec
+from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.transport import CommandResult
 
-__all__ = ["Package", "quoted_tag"]
+__all__ = ["SubmissionArchive", "quoted_tag", "submit_copies"]
 
 _SHELLS_OWN = frozenset(
     [
@@ -53,6 +70,79 @@ def quoted_tag(tag: str) -> str:
     return quote(tag, safe="", errors="surrogatepass")
 
 
+async def submit_copies(
+    remote: RemoteJobs, api: str, spec: SubmissionSpec, copies: Sequence[CopyVars]
+) -> tuple[Batch, Queued]:
+    """Send everything in one archive and queue every copy: one command.
+
+    Args:
+        remote: Where to.
+        api: The functions that the scheduler's fragment may call.
+        spec: What to run.
+        copies: What each copy has of its own.
+
+    Returns:
+        The submission, and which copies the scheduler took; at least one.
+
+    Raises:
+        InvalidSpecError: A local file cannot be read, or two files want the same place.
+        UnsupportedSpecError: The specification asks for what sh, the transport or the scheduler cannot do.
+        LimitError: The scheduler's own limit refused all copies.
+        SchedulerError: The scheduler refused all copies, or its answer cannot be parsed.
+        TransportError: The transport failed.
+    """
+    batch = Batch(stamp=new_stamp(), copies=len(copies), resources=spec.resources)
+    archive = SubmissionArchive(spec, copies, batch)
+    archive.check()
+    fragment = remote.scheduler.submit_script(batch)
+    try:
+        answer = await remote.shell.unpack(batch.stamp, archive.members(fragment, api))
+        _check_executable(answer, remote.shell.root, spec)
+        queued = await offload_if_large(len(copies), _parse_answer, remote.scheduler, batch, answer.frame("answer"))
+    except InvalidSpecError:
+        raise  # the archive has no end: nothing can have started
+    except BaseException as error:
+        if isinstance(error, UnsupportedSpecError) or (isinstance(error, SchedulerError) and error.refused):
+            await discard_submission(remote, batch.stamp, batch.copies)
+        else:
+            remote.doubtful.add(batch.stamp)
+        raise
+    if not queued.ids:
+        await discard_submission(remote, batch.stamp, batch.copies)
+        raise _refuse(batch, queued)
+    if "noted" not in answer:  # the fragment has not reported its ids itself
+        remote.remember_ids(batch.stamp, queued)
+    return batch, queued
+
+
+def _parse_answer(scheduler: Scheduler, batch: Batch, answer: CommandResult) -> Queued:
+    """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
+    try:
+        with parsing(scheduler, "parse_submit", answer, batch.stamp):
+            return checked(batch, scheduler.parse_submit(batch, answer))
+    except LimitError as error:
+        refusal = CopyFailure(reason=str(error), retryable=True)
+        return Queued(refused=dict.fromkeys(range(batch.copies), refusal))
+
+
+def _refuse(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
+    failure = next(iter(queued.refused.values()))
+    kind = LimitError if failure.retryable else SchedulerError
+    return kind(f"the scheduler took none of {batch.copies} copies: {failure.reason}")
+
+
+def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
+    """Check that the staged executable can run where it is. Else each copy would fail with 126, without a reason."""
+    if "program" in answer and answer.frame("program").returncode != 0:
+        raise UnsupportedSpecError(
+            f"the executable {str(spec.executable)!r} cannot run where it was sent to, below {root}: its file system is "
+            "mounted noexec, or keeps no permissions. Set root to a directory on another one; or send it as an input, "
+            "and name what is there to run it, as sh or python3",
+            field="executable",
+            value=spec.executable,
+        )
+
+
 @dataclass(frozen=True)
 class _LocalFile:
     """What is to be known of a local file before it is sent."""
@@ -64,7 +154,7 @@ class _LocalFile:
 
 
 @dataclass(frozen=True)
-class Package:
+class SubmissionArchive:
     """One submission, ready to be sent."""
 
     spec: SubmissionSpec

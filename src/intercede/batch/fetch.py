@@ -1,4 +1,4 @@
-"""What jobs wrote, on its way from the far side into a local directory."""
+"""Fetching what jobs wrote, from the remote side into a local directory."""
 
 import errno
 import re
@@ -12,18 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from intercede.batch.api import text_of
 from intercede.batch.archive import ArchiveError, Unpacker, local
-from intercede.batch.aside import aside
-from intercede.batch.framing import Answer, Streams
-from intercede.batch.layout import Job
+from intercede.batch.offload import offload_if_large
+from intercede.batch.records import LIVE
+from intercede.batch.remote.api import text_of
+from intercede.batch.remote.framing import Answer, Streams
+from intercede.batch.remote.layout import Job
+from intercede.batch.remote.shell import no_room
+from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
-from intercede.batch.shell import no_room
+from intercede.batch.status import write_settling
 from intercede.contract.errors import TransportError
-from intercede.contract.job import JobOutput
+from intercede.contract.job import JobOutput, JobStatus
 from intercede.contract.transport import CommandResult
 
-__all__ = ["Limits", "Parcel"]
+__all__ = ["Download", "Limits", "fetch_jobs"]
 
 _CHANGED = re.compile(r"([a-z][a-z0-9]{12})/copies/([0-9]{1,7})/.*: (?:file changed as we read it|File shrank)")
 """What GNU tar says of a file that was written while it was read; what it sends of it may be filled up with zeros."""
@@ -67,7 +70,31 @@ class _Text:
         return self.data.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
-class Parcel:
+async def fetch_jobs(remote: RemoteJobs, jobs: Collection[Job], dest: Path, limits: Limits) -> dict[Job, JobOutput]:
+    """Fetch the output of jobs that are over: one command if each has its final record, else two."""
+    with Download(jobs, dest, limits) as download:
+        answer = await remote.ask(jobs, remote.status_part, download.part, streams=download.streams)
+        snapshot = await remote.read_snapshot(answer)
+        over = [job for job, record in snapshot.records.items() if record.over and not record.gone]
+        outputs = await download.deliver(over, answer)
+    if snapshot.unnamed:
+        snapshot = await remote.take_snapshot([job for job in jobs if job not in outputs])
+    if finals := snapshot.to_settle:
+        with Download(finals, dest, limits) as download:
+            parts = write_settling(finals), download.part
+            answer = await remote.ask(finals, *parts, streams=download.streams)
+            outputs |= await download.deliver(finals, answer)
+    return {job: outputs.get(job) or _refuse(snapshot.verdict(job)) for job in jobs}
+
+
+def _refuse(status: JobStatus) -> JobOutput:
+    word = "running" if status.state in LIVE else "unknown"
+    return JobOutput(
+        ok=False, reason=f"{word}: it is {status.state}, {status.evidence or status.native or status.reason}"
+    )
+
+
+class Download:
     """One archive of many jobs' files, taken apart while it arrives, beside where they will lie.
 
     Every job gets a directory of its own, which is renamed into place when all has arrived.
@@ -127,7 +154,7 @@ class Parcel:
         if "sent" not in answer:
             raise answer.cut("sent")
         late = True in {self._is_late(answer.frame(name), self._unpacker(name)) for name in answer.names("archive")}
-        return await aside(len(jobs), self._delivered, jobs, late=late)
+        return await offload_if_large(len(jobs), self._delivered, jobs, late=late)
 
     def _delivered(self, jobs: Collection[Job], *, late: bool) -> dict[Job, JobOutput]:
         names = self._names()

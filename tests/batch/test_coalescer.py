@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from intercede.batch.layout import Job
-from intercede.batch.polls import Polls
+from intercede.batch.coalescer import StatusCoalescer
+from intercede.batch.remote.layout import Job
 from intercede.contract.errors import NotOpenError, TransportError
 from intercede.contract.job import JobState, JobStatus
 
@@ -47,7 +47,7 @@ async def settle() -> None:
 async def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not() -> None:
     """Five callers in two commands: one for those before, one for those after it began."""
     far = Far()
-    polls = Polls(far.ask, 0)
+    polls = StatusCoalescer(far.ask, 0)
     first = [asyncio.create_task(polls.status([job])) for job in JOBS[:2]]
     await settle()
     later = [asyncio.create_task(polls.status([job])) for job in JOBS[2:]]
@@ -62,7 +62,7 @@ async def test_who_asks_before_it_begins_shares_it_and_who_asks_after_does_not()
 async def test_cancelling_one_does_not_cancel_the_others() -> None:
     """Only where the last one goes is the command ended; then the next begins anew."""
     far = Far()
-    polls = Polls(far.ask, 0)
+    polls = StatusCoalescer(far.ask, 0)
     tasks = [asyncio.create_task(polls.status(JOBS)) for _ in range(2)]
     await settle()
     tasks[0].cancel()
@@ -81,7 +81,7 @@ async def test_the_minimum_interval_makes_callers_wait() -> None:
     """The second command begins no earlier than the minimum interval after the first."""
     far = Far()
     far.go.set()
-    polls = Polls(far.ask, 0.1)
+    polls = StatusCoalescer(far.ask, 0.1)
     begun = asyncio.get_running_loop().time()
     await polls.status(JOBS)
     assert asyncio.get_running_loop().time() - begun < 0.1
@@ -95,7 +95,7 @@ async def test_the_minimum_interval_counts_between_listings() -> None:
     far = Far()
     far.go.set()
     far.lists = False
-    polls = Polls(far.ask, 3600)
+    polls = StatusCoalescer(far.ask, 3600)
     async with asyncio.timeout(60):
         for _ in range(10):
             await polls.status(JOBS)
@@ -108,7 +108,7 @@ async def test_an_error_reaches_everybody_who_waited() -> None:
     far = Far()
     far.go.set()
     far.error = TransportError("no way")
-    polls = Polls(far.ask, 0)
+    polls = StatusCoalescer(far.ask, 0)
     for error in await asyncio.gather(*(polls.status(JOBS) for _ in range(3)), return_exceptions=True):
         assert error is far.error
     far.error = None
@@ -119,7 +119,7 @@ async def test_an_error_reaches_everybody_who_waited() -> None:
 async def test_closing_ends_what_is_out() -> None:
     """Nothing is left behind, and who waits is told why; who is cancelled at the same time is cancelled."""
     far = Far()
-    polls = Polls(far.ask, 0)
+    polls = StatusCoalescer(far.ask, 0)
     task, cancelled = (asyncio.create_task(polls.status(JOBS)) for _ in range(2))
     await settle()
     cancelled.cancel()

@@ -5,22 +5,22 @@ import contextlib
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-__all__ = ["aside", "in_thread"]
+__all__ = ["offload_if_large", "run_in_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _FEW = 500
 
 
-async def aside(many: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def offload_if_large(many: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function that looks at so many things: for few it is done before a thread would have started.
 
     A thread and the loop take turns every few milliseconds (``sys.setswitchinterval``).
     """
-    return function(*args, **kwargs) if many < _FEW else await in_thread(function, *args, **kwargs)
+    return function(*args, **kwargs) if many < _FEW else await run_in_thread(function, *args, **kwargs)
 
 
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it in a thread. Who is cancelled meanwhile waits for its end: what it uses may be closed right after."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:

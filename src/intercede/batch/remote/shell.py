@@ -4,9 +4,9 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterable
 
-from intercede.batch.api import load, text_of
 from intercede.batch.archive import Member, pack
-from intercede.batch.framing import NO_STREAMS, Answer, Streams, new_mark
+from intercede.batch.remote.api import load, text_of
+from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams, new_mark
 from intercede.contract.errors import ResourceError
 from intercede.contract.transport import Transport
 
@@ -52,8 +52,8 @@ class Shell:
             TransportError: The way there failed.
         """
         mark = new_mark()
-        start = f"root={shlex.quote(self.root)}\n{text_of('home')}" if self.root else ""
-        script = "\n".join([load(self._api, "tidy"), f"mark={mark}", start, *parts, ""])
+        start = f"root={shlex.quote(self.root)}\n{text_of('remote/home')}" if self.root else ""
+        script = "\n".join([load(self._api, "remote/tidy"), f"mark={mark}", start, *parts, ""])
         return await self._exec(["sh", "-c", _READ], mark, _pieces(script.encode("utf-8", "surrogateescape")), streams)
 
     async def unpack(self, directory: str, members: Iterable[Member]) -> Answer:
@@ -64,7 +64,7 @@ class Shell:
             TransportError: The way there failed.
         """
         mark = new_mark()
-        argv = ["sh", "-c", text_of("boot"), "sh", self.root, directory, mark]
+        argv = ["sh", "-c", text_of("remote/boot"), "sh", self.root, directory, mark]
         return await self._exec(argv, mark, pack(members), NO_STREAMS)
 
     async def _exec(self, argv: list[str], mark: str, stdin: AsyncIterator[bytes], streams: Streams) -> Answer:

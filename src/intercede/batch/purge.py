@@ -1,0 +1,48 @@
+"""Removing everything of jobs that are over."""
+
+from collections.abc import Collection
+
+from intercede.batch.remote.api import text_of
+from intercede.batch.remote.framing import Answer
+from intercede.batch.remote.layout import Job
+from intercede.batch.remote_jobs import RemoteJobs, rows_of
+from intercede.contract.job import JobStatus, OpOutcome
+
+__all__ = ["discard_submission", "purge_jobs"]
+
+_PURGE = "_ic_frame purged _ic_purge\n_ic_sweep"
+_SAID = 500
+
+
+async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
+    """Remove jobs that are over: one command if each has its final record, else two."""
+    answer = await remote.ask(jobs, remote.status_part, text_of("purge"), "anyway=", _PURGE)
+    snapshot, purged = await remote.read_snapshot(answer), _read_purged(answer)
+    if snapshot.unnamed:
+        snapshot = await remote.take_snapshot([job for job in jobs if job not in purged])
+    rest = [job for job in snapshot.open if job not in purged and _is_purgeable(snapshot.verdict(job))]
+    if rest:
+        answer = await remote.ask(rest, text_of("purge"), "anyway=yes", _PURGE)
+        purged |= _read_purged(answer)
+    why = answer.frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
+    return {job: OpOutcome(ok=True) if job in purged else _refuse(snapshot.verdict(job), why) for job in jobs}
+
+
+async def discard_submission(remote: RemoteJobs, stamp: str, copies: int) -> None:
+    """Remove what was sent for a submission that the scheduler refused: nobody will have a handle to purge it."""
+    jobs = [Job(stamp, index) for index in range(copies)]
+    await remote.ask(jobs, text_of("purge"), "anyway=yes", _PURGE)
+
+
+def _read_purged(answer: Answer) -> set[Job]:
+    return {Job(stamp, int(index)) for stamp, index in rows_of(answer, "purged")}
+
+
+def _is_purgeable(status: JobStatus) -> bool:
+    return status.state.final or status.reason == "lost"
+
+
+def _refuse(status: JobStatus, why: str) -> OpOutcome:
+    if _is_purgeable(status) or status.reason == "purged":
+        return OpOutcome(ok=False, reason="other", detail=f"it is {status.state}, and could not be removed: {why}")
+    return OpOutcome(ok=False, reason="running", detail=f"it is {status.state}: kill it first, {status.evidence}")
