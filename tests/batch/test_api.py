@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tests.tools import each_tool
 
 from intercede.batch import BatchBackend
-from intercede.batch.api import SCRIPTS, Verb, api_of, load, text_of, write_program
+from intercede.batch.remote.api import SCRIPTS, Verb, api_of, load, text_of, write_program
 from intercede.contract.errors import PluginContractError
 from intercede.contract.job import SubmissionSpec
 from intercede.contract.scheduler import ToolEnvironment

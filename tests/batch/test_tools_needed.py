@@ -68,7 +68,12 @@ def listed(text: str) -> set[str]:
 
 def test_the_reference_lists_what_each_part_calls() -> None:
     """The page lists exactly the programs that the scripts call."""
-    section = (ROOT / "docs/reference/options.md").read_text().split("### Programs on the remote host")[1].split("## local")[0]
+    section = (
+        (ROOT / "docs/reference/options.md")
+        .read_text()
+        .split("### Programs on the remote host")[1]
+        .split("## local")[0]
+    )
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE))
     every = needed("everything")
     assert listed(section.split("Everything needs ")[1].split("\n\n")[0]) == every

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intercede.batch import api
+from intercede.batch.remote import api
 from intercede.contract.scheduler import Scheduler
 from intercede.schedulers.direct import DirectScheduler
 from intercede.schedulers.slurm import SlurmScheduler

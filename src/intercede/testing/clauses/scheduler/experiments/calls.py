@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from intercede.batch.api import Verb
+from intercede.batch.remote.api import Verb
 from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
 from intercede.testing.run.context import shown

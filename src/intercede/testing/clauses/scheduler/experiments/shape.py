@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.batch.api import api_of
+from intercede.batch.remote.api import api_of
 from intercede.contract.errors import PluginContractError
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses.scheduler.experiments.asking import made
