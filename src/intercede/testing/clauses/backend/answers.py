@@ -25,11 +25,11 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
-    "a",
     "asked_of",
     "by_copies",
     "each",
     "ended",
+    "expect_type",
     "fetched",
     "finished",
     "foreign",
@@ -52,7 +52,7 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-def a(kind: type[_T], value: object, what: str) -> _T:
+def expect_type(kind: type[_T], value: object, what: str) -> _T:
     """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
 
     Only the fields of the contract's own type count: a subclass may have more. Of handles, clauses of their own tell.
@@ -87,7 +87,7 @@ def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str
             f"every key of the answer of {verb} to have a value", f"KeyError for {shown(error)}"
         ) from error
     return [
-        a(kind, value, f"the answer of {verb} for job {handle.job}")
+        expect_type(kind, value, f"the answer of {verb} for job {handle.job}")
         for handle, value in zip(handles, found, strict=True)
     ]
 
@@ -110,10 +110,10 @@ class _Insisting:
         self._backend = backend
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        submission = a(Submission, await self._backend.submit(spec, copies), "the answer of submit")
+        submission = expect_type(Submission, await self._backend.submit(spec, copies), "the answer of submit")
         for index, handle in listed(_mapping(submission.handles, "submit, in handles,").items()):
-            a(int, index, "an index in handles")
-            a(JobHandle, handle, f"the handle of copy {index}")
+            expect_type(int, index, "an index in handles")
+            expect_type(JobHandle, handle, f"the handle of copy {index}")
         _mapping(submission.failures, "submit, in failures,")
         return submission
 
@@ -265,7 +265,7 @@ def read(path: object, what: str) -> bytes:
     if path is None:
         raise CheckFailed(f"a path to {what}", "None")
     try:
-        return contents(a(Path, path, f"the path to {what}"))
+        return contents(expect_type(Path, path, f"the path to {what}"))
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL; one that is none in truth
         raise CheckFailed(f"{what} to be at the path in the answer", f"{type(error).__name__}: {error}") from error
 
@@ -287,7 +287,7 @@ def written(handle: JobHandle) -> str:
         CheckFailed: It cannot be.
     """
     try:
-        return a(str, handle.model_dump_json(include={"resource", "job"}), "a handle's JSON")
+        return expect_type(str, handle.model_dump_json(include={"resource", "job"}), "a handle's JSON")
     except ValueError as error:
         raise CheckFailed("a handle that can be written as JSON", f"{type(error).__name__}: {error}") from error
 
@@ -305,7 +305,7 @@ def told_list(told: object) -> list[object]:
     Raises:
         CheckFailed: It told something else.
     """
-    return cast("list[object]", a(list, told, "what the child process tells"))
+    return cast("list[object]", expect_type(list, told, "what the child process tells"))
 
 
 def told_handles(told: Sequence[object]) -> list[JobHandle]:

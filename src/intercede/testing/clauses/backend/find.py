@@ -13,7 +13,7 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    a,
+    expect_type,
     finished,
     living,
     purged,
@@ -56,7 +56,10 @@ def _handles(answer: object) -> list[JobHandle]:
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         expected = "the answer of find to be a sequence of handles"
         raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
-    return [a(JobHandle, each, "an item of the answer of find") for each in listed(cast("Sequence[object]", answer))]
+    return [
+        expect_type(JobHandle, each, "an item of the answer of find")
+        for each in listed(cast("Sequence[object]", answer))
+    ]
 
 
 async def _expect_found(

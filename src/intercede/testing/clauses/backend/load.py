@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import a, finished, living, seen, started, stood
+from intercede.testing.clauses.backend.answers import expect_type, finished, living, seen, started, stood
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -17,7 +17,7 @@ _WAITING = frozenset({JobState.QUEUED, JobState.HELD})
 
 
 async def _counted(context: Context, backend: JobBackend) -> JobCounts:
-    return a(JobCounts, await context.counts(backend), "the answer of counts")
+    return expect_type(JobCounts, await context.counts(backend), "the answer of counts")
 
 
 def _all(counts: JobCounts) -> int:
