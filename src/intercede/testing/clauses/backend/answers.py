@@ -27,8 +27,8 @@ from intercede.testing.run.waiting import ADVICE, in_queue
 __all__ = [
     "asked_of",
     "by_copies",
-    "each",
     "ended",
+    "expect_answers",
     "expect_type",
     "fetched",
     "finished",
@@ -70,7 +70,7 @@ def expect_type(kind: type[_T], value: object, what: str) -> _T:
     return value
 
 
-def each(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
+def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
     """Read an answer for these handles, in their order; others may stand in it too.
 
     Raises:
@@ -141,7 +141,7 @@ async def started(
 
 async def stood(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
     """Ask once where jobs are."""
-    return each(JobStatus, await context.status(backend, handles), handles, "status")
+    return expect_answers(JobStatus, await context.status(backend, handles), handles, "status")
 
 
 async def _polled(
@@ -253,7 +253,7 @@ async def fetched(
     context: Context, backend: JobBackend, handles: Sequence[JobHandle], dest: Path | None = None
 ) -> list[JobOutput]:
     """Fetch outputs, in the handles' order."""
-    return each(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
+    return expect_answers(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
 
 
 def read(path: object, what: str) -> bytes:
@@ -272,12 +272,12 @@ def read(path: object, what: str) -> bytes:
 
 async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Kill, and return the outcomes in the handles' order."""
-    return each(OpOutcome, await context.kill(backend, handles), handles, "kill")
+    return expect_answers(OpOutcome, await context.kill(backend, handles), handles, "kill")
 
 
 async def purged(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Purge, and return the outcomes in the handles' order."""
-    return each(OpOutcome, await context.purge(backend, handles), handles, "purge")
+    return expect_answers(OpOutcome, await context.purge(backend, handles), handles, "purge")
 
 
 def written(handle: JobHandle) -> str:

@@ -8,7 +8,7 @@ from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     asked_of,
-    each,
+    expect_answers,
     fetched,
     finished,
     foreign,
@@ -33,7 +33,7 @@ def _written(word: str) -> str:
 
 
 async def _texts(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[str]:
-    told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+    told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
     return [one.text for one in told]
 
 
@@ -183,7 +183,7 @@ async def check_diagnostics_keys(context: Context) -> None:
             await purged(context, backend, [gone])
             strangers.append(gone)
         answer = await _unraised(context, backend, [*strangers, good, good])
-        *bad, _ = each(Diagnostics, answer, [*strangers, good], "diagnostics")
+        *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")
         for handle, told in zip(strangers, bad, strict=True):
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
         keys = asked_of(answer, "diagnostics")

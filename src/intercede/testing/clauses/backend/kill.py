@@ -8,7 +8,7 @@ from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, O
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     asked_of,
-    each,
+    expect_answers,
     finished,
     foreign,
     killed,
@@ -133,7 +133,7 @@ async def check_unknown_jobs(context: Context) -> None:
             raise
         except Exception as error:
             raise CheckFailed("an outcome for every handle", f"kill raised {shown(error)}") from error
-        *bad, fine = each(OpOutcome, answer, [*strangers, good], "kill")
+        *bad, fine = expect_answers(OpOutcome, answer, [*strangers, good], "kill")
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
@@ -304,7 +304,7 @@ async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[Jo
     patience = Patience(5 * context.scale)
     while patience.left:
         try:
-            told = each(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+            told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
         except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help
             return
         if all(READY in one.text for one in told):

@@ -12,7 +12,7 @@ from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     asked_of,
-    each,
+    expect_answers,
     fetched,
     finished,
     foreign,
@@ -207,7 +207,7 @@ async def check_output_keys(context: Context) -> None:
         strangers = [unknown(handles[0]), *foreign(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
         answer = await _unraised(context, backend, asked)
-        *bad, good = each(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
+        *bad, good = expect_answers(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
         context.expect(good.ok, expected="the known job to be ok beside unknown ones", observed=good)
         for handle, output in zip(strangers, bad, strict=True):
             said = not output.ok and output.reason

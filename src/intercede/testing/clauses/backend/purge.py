@@ -6,7 +6,7 @@ from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     asked_of,
-    each,
+    expect_answers,
     fetched,
     finished,
     foreign,
@@ -162,7 +162,7 @@ async def check_purge_keys(context: Context) -> None:
             raise
         except Exception as error:
             raise CheckFailed("an outcome for every handle", f"purge raised {shown(error)}") from error
-        first, *_, last = each(OpOutcome, answer, asked, "purge")
+        first, *_, last = expect_answers(OpOutcome, answer, asked, "purge")
         context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
         keys = asked_of(answer, "purge")

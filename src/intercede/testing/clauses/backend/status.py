@@ -12,8 +12,8 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Sub
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     asked_of,
-    each,
     ended,
+    expect_answers,
     fetched,
     finished,
     foreign,
@@ -62,7 +62,7 @@ async def check_keys(context: Context) -> None:
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh("exit 0"), copies=3)
         answer: object = await context.status(backend, handles[:2])
-        each(JobStatus, answer, handles[:2], "status")
+        expect_answers(JobStatus, answer, handles[:2], "status")
         more = set(asked_of(answer, "status")) - set(handles[:2])
         context.expect(not more, expected="no other keys than the two handles asked", observed=f"also {shown(more)}")
 
@@ -145,7 +145,7 @@ async def check_duplicates(context: Context) -> None:
             raise CheckFailed(
                 "a handle that is given twice to be answered once", f"status raised {shown(error)}"
             ) from error
-        each(JobStatus, answer, handles, "status")
+        expect_answers(JobStatus, answer, handles, "status")
         keys = asked_of(answer, "status")
         context.expect(
             len(keys) == len(handles),
