@@ -25,7 +25,6 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
-    "asked_of",
     "by_copies",
     "ended",
     "expect_answers",
@@ -35,6 +34,7 @@ __all__ = [
     "foreign",
     "holds",
     "killed",
+    "list_keys",
     "living",
     "purged",
     "read",
@@ -92,7 +92,7 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
     ]
 
 
-def asked_of(answer: object, verb: str) -> list[object]:
+def list_keys(answer: object, verb: str) -> list[object]:
     """Return the keys of an answer, as often as they stand there."""
     return listed(_mapping(answer, verb))
 

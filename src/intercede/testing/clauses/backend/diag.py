@@ -7,11 +7,11 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    asked_of,
     expect_answers,
     fetched,
     finished,
     foreign,
+    list_keys,
     living,
     purged,
     read,
@@ -186,10 +186,10 @@ async def check_diagnostics_keys(context: Context) -> None:
         *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")
         for handle, told in zip(strangers, bad, strict=True):
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
-        keys = asked_of(answer, "diagnostics")
+        keys = list_keys(answer, "diagnostics")
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
-        nothing = asked_of(await _unraised(context, backend, []), "diagnostics")
+        nothing = list_keys(await _unraised(context, backend, []), "diagnostics")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
 
 

@@ -7,11 +7,11 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    asked_of,
     expect_answers,
     finished,
     foreign,
     killed,
+    list_keys,
     living,
     purged,
     seen,
@@ -244,9 +244,9 @@ async def check_kill_keys(context: Context) -> None:
     """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
     async with context.opened() as backend:
         handles = await started(context, backend, context.sh(_LONG), copies=2)
-        nothing = asked_of(await context.kill(backend, []), "kill")
+        nothing = list_keys(await context.kill(backend, []), "kill")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
-        keys = asked_of(await context.kill(backend, handles[:1] * 2), "kill")
+        keys = list_keys(await context.kill(backend, handles[:1] * 2), "kill")
         context.expect(
             keys == handles[:1],
             expected="one key for one job that was given twice",

@@ -11,12 +11,12 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    asked_of,
     expect_answers,
     fetched,
     finished,
     foreign,
     killed,
+    list_keys,
     living,
     read,
     seen,
@@ -212,10 +212,10 @@ async def check_output_keys(context: Context) -> None:
         for handle, output in zip(strangers, bad, strict=True):
             said = not output.ok and output.reason
             context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
-        more = set(asked_of(answer, "fetch_output")) - set(asked)
+        more = set(list_keys(answer, "fetch_output")) - set(asked)
         context.expect(not more, expected="no other keys than the handles asked", observed=f"also {shown(more)}")
         nothing = await _unraised(context, backend, [])
-        keys = asked_of(nothing, "fetch_output")
+        keys = list_keys(nothing, "fetch_output")
         context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
 
 

@@ -5,11 +5,11 @@ import time
 from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    asked_of,
     expect_answers,
     fetched,
     finished,
     foreign,
+    list_keys,
     living,
     purged,
     started,
@@ -152,7 +152,7 @@ async def check_purge_keys(context: Context) -> None:
     async with context.opened() as backend:
         gone, kept = await started(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, [gone, kept])
-        nothing = asked_of(await context.purge(backend, []), "purge")
+        nothing = list_keys(await context.purge(backend, []), "purge")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
         elsewhere, *malformed = foreign(context, gone)
         asked = [elsewhere, *malformed, unknown(gone), gone]
@@ -165,7 +165,7 @@ async def check_purge_keys(context: Context) -> None:
         first, *_, last = expect_answers(OpOutcome, answer, asked, "purge")
         context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
-        keys = asked_of(answer, "purge")
+        keys = list_keys(answer, "purge")
         exact = len(keys) == len(asked) and set(keys) == set(asked)
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
         (status,) = await stood(context, backend, [kept])

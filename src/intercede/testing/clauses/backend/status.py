@@ -11,12 +11,12 @@ from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    asked_of,
     ended,
     expect_answers,
     fetched,
     finished,
     foreign,
+    list_keys,
     living,
     purged,
     read,
@@ -63,7 +63,7 @@ async def check_keys(context: Context) -> None:
         handles = await started(context, backend, context.sh("exit 0"), copies=3)
         answer: object = await context.status(backend, handles[:2])
         expect_answers(JobStatus, answer, handles[:2], "status")
-        more = set(asked_of(answer, "status")) - set(handles[:2])
+        more = set(list_keys(answer, "status")) - set(handles[:2])
         context.expect(not more, expected="no other keys than the two handles asked", observed=f"also {shown(more)}")
 
 
@@ -82,7 +82,7 @@ async def check_none_asked(context: Context) -> None:
     async with context.opened() as backend:
         await started(context, backend, context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
-            keys = asked_of(await context.status(backend, nothing), "status")
+            keys = list_keys(await context.status(backend, nothing), "status")
             context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
 
 
@@ -146,7 +146,7 @@ async def check_duplicates(context: Context) -> None:
                 "a handle that is given twice to be answered once", f"status raised {shown(error)}"
             ) from error
         expect_answers(JobStatus, answer, handles, "status")
-        keys = asked_of(answer, "status")
+        keys = list_keys(answer, "status")
         context.expect(
             len(keys) == len(handles),
             expected="two keys for two jobs, one given three times",
