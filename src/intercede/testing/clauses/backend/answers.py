@@ -41,7 +41,7 @@ __all__ = [
     "seen",
     "started",
     "stood",
-    "submitted",
+    "submit",
     "told_handles",
     "told_list",
     "unknown",
@@ -118,7 +118,7 @@ class _Insisting:
         return submission
 
 
-async def submitted(
+async def submit(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> Submission:
     """Submit, and insist on an answer of the contract's type."""
@@ -129,7 +129,7 @@ async def started(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobHandle]:
     """Submit, insist that every copy was started, and return their handles in order."""
-    submission = await submitted(context, backend, spec, copies)
+    submission = await submit(context, backend, spec, copies)
     count = copies if isinstance(copies, int) else len(copies)
     context.expect(
         sorted(submission.handles) == list(range(count)),

@@ -19,7 +19,7 @@ from intercede.testing.clauses.backend.answers import (
     purged,
     seen,
     started,
-    submitted,
+    submit,
     told_handles,
     told_list,
 )
@@ -345,7 +345,7 @@ async def _submit_for(
 ) -> list[JobHandle] | None:
     """Cancel a submit after so many seconds; return the handles if it had ended before."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
-    task = asyncio.ensure_future(submitted(context, backend, spec, copies))
+    task = asyncio.ensure_future(submit(context, backend, spec, copies))
     await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     (ending,) = await asyncio.gather(task, return_exceptions=True)

@@ -23,7 +23,7 @@ from intercede.testing.clauses.backend.answers import (
     seen,
     started,
     stood,
-    submitted,
+    submit,
     unknown,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
@@ -459,7 +459,7 @@ async def check_cannot_start(context: Context) -> None:
         for executable in (f"intercede-no-such-{context.token()}", script):
             spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")
             try:
-                submission = await submitted(context, backend, spec)
+                submission = await submit(context, backend, spec)
             except UnsupportedSpecError:
                 continue  # it looked beforehand
             for status in (await finished(context, backend, list(submission.handles.values()))).values():

@@ -22,7 +22,7 @@ from intercede.testing.clauses.backend.answers import (
     read,
     seen,
     started,
-    submitted,
+    submit,
     told_handles,
     written,
 )
@@ -61,7 +61,7 @@ async def check_indices(context: Context) -> None:
     """Submit three copies, and then one."""
     async with context.opened() as backend:
         for copies in (3, 1):
-            submission = await submitted(context, backend, context.sh("exit 0"), copies)
+            submission = await submit(context, backend, context.sh("exit 0"), copies)
             told = sorted([*submission.handles, *submission.failures])
             context.expect(
                 told == list(range(copies)),
@@ -312,7 +312,7 @@ def _refused(context: Context) -> dict[str, dict[str, object]]:
 
 async def _error(context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]) -> str:
     try:
-        await submitted(context, backend, context.sh("exit 0", **fields), copies)
+        await submit(context, backend, context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
         return text_of(error)
     return ""
@@ -475,7 +475,7 @@ async def check_unsupported(context: Context) -> None:
 async def _expect_refused(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
     expected = f"{what} to be refused with UnsupportedSpecError, or not to end DONE"
     try:
-        submission = await submitted(context, backend, spec)
+        submission = await submit(context, backend, spec)
     except UnsupportedSpecError:
         await _expect_nothing_started(context, backend, spec, what)
     except ResourceError:
@@ -517,7 +517,7 @@ async def check_invalid(context: Context) -> None:
     async with context.opened() as backend:
         for what, spec, copies in wrong:
             try:
-                answer: object = await submitted(context, backend, spec, copies)
+                answer: object = await submit(context, backend, spec, copies)
             except InvalidSpecError:
                 await _expect_nothing_started(context, backend, spec, what)
                 continue
