@@ -39,9 +39,9 @@ __all__ = [
     "purged",
     "read",
     "seen",
-    "started",
     "stood",
     "submit",
+    "submit_jobs",
     "told_handles",
     "told_list",
     "unknown",
@@ -125,7 +125,7 @@ async def submit(
     return await context.submit(_Insisting(backend), spec, copies)
 
 
-async def started(
+async def submit_jobs(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobHandle]:
     """Submit, insist that every copy was started, and return their handles in order."""
@@ -215,7 +215,7 @@ async def ended(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobStatus]:
     """Submit, wait until every copy is final, and return their statuses in order."""
-    handles = await started(context, backend, spec, copies)
+    handles = await submit_jobs(context, backend, spec, copies)
     statuses = await finished(context, backend, handles)
     return [statuses[handle] for handle in handles]
 

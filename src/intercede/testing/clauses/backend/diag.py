@@ -15,8 +15,8 @@ from intercede.testing.clauses.backend.answers import (
     living,
     purged,
     read,
-    started,
     stood,
+    submit_jobs,
     unknown,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
@@ -90,7 +90,7 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
     """Look at two copies until all of one is told, then until all of the other is, or both have ended."""
     words = [context.token(), context.token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
-    handles = await started(context, backend, context.sh(f"{_WRITING}{nap(seconds)}"), copies)
+    handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{nap(seconds)}"), copies)
     found: JobHandle | None = None
 
     def whole(handle: JobHandle, text: str) -> bool:
@@ -125,7 +125,7 @@ async def check_repeatable(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             script = f'{_WRITING}{nap(seconds)}; echo "$IC_WORD late"; {nap(seconds)}; exit 3'
-            handles = await started(context, backend, context.sh(script), copies)
+            handles = await submit_jobs(context, backend, context.sh(script), copies)
             early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
             looked = early is not None and await _look_again(context, backend, handles, wanted)
             found, last = await _first(context, backend, handles, lambda _, text: late in text, 2 * seconds + 30)
@@ -176,7 +176,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
 async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
     async with context.opened() as backend:
-        good, gone, _ = await started(context, backend, context.sh("echo here"), copies=3)
+        good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await finished(context, backend, [gone])
@@ -220,7 +220,7 @@ async def check_stderr_so_far(context: Context) -> None:
     last: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await started(context, backend, context.sh(f'echo "$1" >&2; {nap(seconds)}', word))
+            handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {nap(seconds)}', word))
             found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:
                 return

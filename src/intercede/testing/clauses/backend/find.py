@@ -18,8 +18,8 @@ from intercede.testing.clauses.backend.answers import (
     living,
     purged,
     seen,
-    started,
     submit,
+    submit_jobs,
     told_handles,
     told_list,
 )
@@ -97,9 +97,9 @@ async def check_every_job(context: Context) -> None:
     """Submit twice with one tag and once with another. Find the jobs right after submit, and after their end."""
     tag, other = f"ic-{context.token()}", f"ic-{context.token()}"
     async with context.opened() as backend:
-        mine = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
-        mine += await started(context, backend, context.sh("exit 0", tag=tag))
-        theirs = await started(context, backend, context.sh("exit 0", tag=other))
+        mine = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
+        mine += await submit_jobs(context, backend, context.sh("exit 0", tag=tag))
+        theirs = await submit_jobs(context, backend, context.sh("exit 0", tag=other))
         for when in ("right after submit", "when they have ended"):
             await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
             await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
@@ -122,7 +122,7 @@ async def check_from_elsewhere(context: Context) -> None:
     """Submit here; find through another instance, and in a child process."""
     tag = f"ic-{context.token()}"
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0", tag=tag), copies=2)
+        handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
     found = told_handles(told_list(await context.child(_FIND, tag, what="find")))
@@ -175,7 +175,9 @@ async def check_hostile_tags(context: Context) -> None:
     """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
     tags = _awkward(context.token())
     async with context.opened() as backend:
-        handles = {what: await started(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
+        handles = {
+            what: await submit_jobs(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()
+        }
         ours = {handle: what for what, (handle,) in handles.items()}
         for what, tag in tags.items():
             found = [ours.get(each, f"another job, {each.job}") for each in await _found(context, backend, tag)]
@@ -216,7 +218,7 @@ async def check_purged_jobs(context: Context) -> None:
         return
     tag = f"ic-{context.token()}"
     async with context.opened() as backend, context.opened() as other:
-        handles = await started(context, backend, context.sh("exit 0", tag=tag), _COPIES)
+        handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
         await finished(context, backend, handles)
         await _expect_found(context, backend, tag, handles, "the three copies of a submission")
         await purged(context, backend, handles[:1])
@@ -319,7 +321,7 @@ async def _cancel_until_in_between(context: Context, backend: JobBackend) -> lis
 async def _time_a_submit(context: Context, backend: JobBackend) -> float:
     """Return the seconds that a submit takes."""
     began = time.monotonic()
-    handles = await started(context, backend, context.sh("exit 0"), _SEVERAL)
+    handles = await submit_jobs(context, backend, context.sh("exit 0"), _SEVERAL)
     took = time.monotonic() - began
     await finished(context, backend, handles)
     return took

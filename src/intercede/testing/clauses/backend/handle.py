@@ -4,7 +4,7 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import finished, living, seen, started, told_handles, written
+from intercede.testing.clauses.backend.answers import finished, living, seen, submit_jobs, told_handles, written
 from intercede.testing.clauses.shared.children import DRIVE, NAME
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, shown
@@ -25,7 +25,7 @@ _LONGEST = 512
 async def check_round_trip(context: Context) -> None:
     """Write a handle as JSON, read it back, compare it, and use it."""
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh("exit 0"))
+        (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
         read = JobHandle.model_validate_json(written(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
@@ -47,7 +47,7 @@ async def check_round_trip(context: Context) -> None:
 async def check_another_instance(context: Context) -> None:
     """Submit through one instance and leave it. Then ask another one."""
     async with context.opened() as first:
-        handles = await started(context, first, context.sh("exit 3"))
+        handles = await submit_jobs(context, first, context.sh("exit 3"))
     async with context.opened() as second:
         status = await seen(context, second, handles[0], JobState.UNKNOWN)
         context.expect(
@@ -70,7 +70,7 @@ async def check_another_instance(context: Context) -> None:
 async def check_another_process(context: Context) -> None:
     """Submit here, and ask in a child process."""
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh("exit 3"))
+        (handle,) = await submit_jobs(context, backend, context.sh("exit 3"))
         told = await context.child(DRIVE, written(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
         expected = "another process to get FAILED and 3"
@@ -92,7 +92,7 @@ async def check_length(context: Context) -> None:
     """Measure the handles of a submission with long fields."""
     long = context.token() * 40
     async with context.opened() as backend:
-        for handle in await started(
+        for handle in await submit_jobs(
             context, backend, context.sh("exit 0", long, environment={"IC_LONG": long}), copies=2
         ):
             length = len(handle.resource) + len(handle.job)
@@ -115,7 +115,7 @@ async def check_resource_name(context: Context) -> None:
     context.tags[tag] = None
     for _ in range(2):
         async with context.opened() as backend:
-            (handle,) = await started(context, backend, context.sh("exit 0"))
+            (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
             names.append(handle.resource)
     (theirs,) = told_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
     context.remember([theirs])

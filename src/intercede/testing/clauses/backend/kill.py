@@ -15,8 +15,8 @@ from intercede.testing.clauses.backend.answers import (
     living,
     purged,
     seen,
-    started,
     stood,
+    submit_jobs,
     unknown,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
@@ -45,7 +45,7 @@ _PATIENCE = 60.0
 async def check_running_job(context: Context) -> None:
     """Kill a job that is RUNNING."""
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh(_LONG))
+        (handle,) = await submit_jobs(context, backend, context.sh(_LONG))
         await seen(context, backend, handle, JobState.RUNNING)
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
@@ -70,7 +70,7 @@ async def check_early_kill(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            (handle,) = await started(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
+            (handle,) = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
             (outcome,) = await killed(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
             status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
@@ -95,8 +95,8 @@ async def check_early_kill(context: Context) -> None:
 async def check_finished_job(context: Context) -> None:
     """Kill a job that ended by its exit code, and one that ended by a signal of its own."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 3"))
-        handles += await started(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
+        handles = await submit_jobs(context, backend, context.sh("exit 3"))
+        handles += await submit_jobs(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
         before = await finished(context, backend, handles)
         for outcome in await killed(context, backend, handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
@@ -120,7 +120,7 @@ async def check_finished_job(context: Context) -> None:
 async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
     async with context.opened() as backend:
-        good, gone = await started(context, backend, context.sh(_LONG), copies=2)
+        good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await killed(context, backend, [gone])
@@ -155,7 +155,7 @@ async def check_unknown_jobs(context: Context) -> None:
 async def check_killing_twice(context: Context) -> None:
     """Kill a job twice in a row, twice at once, and again when it has ended."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh(_LONG))
+        handles = await submit_jobs(context, backend, context.sh(_LONG))
         rounds = [await killed(context, backend, handles)]
         rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
         await finished(context, backend, handles)
@@ -183,7 +183,7 @@ async def check_other_copies(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
+            handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
             (outcome,) = await killed(context, backend, [handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
             statuses = await finished(context, backend, handles, within=3 * seconds + 30)
@@ -220,7 +220,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     """Kill a job that runs this script with a word; let another job look for processes with that word, before and after."""
     word = context.token()
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh(script, word))
+        (handle,) = await submit_jobs(context, backend, context.sh(script, word))
         await seen(context, backend, handle, JobState.RUNNING)
         await watch(context, backend, word)
         await killed(context, backend, [handle])
@@ -243,7 +243,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
 async def check_kill_keys(context: Context) -> None:
     """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh(_LONG), copies=2)
+        handles = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
         nothing = list_keys(await context.kill(backend, []), "kill")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
         keys = list_keys(await context.kill(backend, handles[:1] * 2), "kill")
@@ -277,7 +277,7 @@ async def check_handled_kill(context: Context) -> None:
     payload = context.sh(f"{HANDLER}count 60; exit 77")
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
     async with context.opened() as backend:
-        handles = await started(context, backend, payload, copies)
+        handles = await submit_jobs(context, backend, payload, copies)
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
             await seen(context, backend, handle, JobState.RUNNING)
             await _give_time(context, backend, [handle])
@@ -294,7 +294,7 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
 
     No longer: with few slots the other one runs when they have ended.
     """
-    (control,) = await started(context, backend, context.sh("exit 0"))
+    (control,) = await submit_jobs(context, backend, context.sh("exit 0"))
     await seen(context, backend, control, within=5, patient=False)
     if "diagnostics" in context.capabilities:
         await _see_ready(context, backend, handles)
@@ -346,7 +346,7 @@ async def check_leavers(context: Context) -> None:
 async def check_deaf_job(context: Context) -> None:
     """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120"))
+        (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120"))
         await seen(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
         (outcome,) = await killed(context, backend, [handle])
@@ -373,7 +373,7 @@ async def check_killed_is_over(context: Context) -> None:
     """Kill a job that ignores signals. When it is reported as KILLED, let another job look for its process."""
     word = context.token()
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh(f"{DEAF}count 120", word))
+        (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120", word))
         await seen(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
         await killed(context, backend, [handle])

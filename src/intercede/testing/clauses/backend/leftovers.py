@@ -4,7 +4,7 @@ import asyncio
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobState, SubmissionSpec
-from intercede.testing.clauses.backend.answers import finished, seen, started
+from intercede.testing.clauses.backend.answers import finished, seen, submit_jobs
 from intercede.testing.run.context import CheckFailed, Context
 
 __all__ = ["expect_none_left", "watch"]
@@ -20,7 +20,7 @@ async def watch(context: Context, backend: JobBackend, word: str) -> None:
     """
     before = 0
     for _ in range(_LOOKS):
-        (control,) = await started(context, backend, _describe_look(context, word))
+        (control,) = await submit_jobs(context, backend, _describe_look(context, word))
         status = await seen(context, backend, control, within=5, patient=False)
         if not status.state.final or (before > 1 and status.exit_code == before):
             return
@@ -35,7 +35,7 @@ async def expect_none_left(context: Context, backend: JobBackend, word: str, exp
         CheckFailed: One is there still.
     """
     for _ in range(3):
-        (search,) = await started(context, backend, _describe_look(context, word))
+        (search,) = await submit_jobs(context, backend, _describe_look(context, word))
         status = (await finished(context, backend, [search]))[search]
         if status.state is JobState.DONE:
             return

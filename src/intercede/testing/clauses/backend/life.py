@@ -9,7 +9,7 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import ended, finished, living, started, stood, told_list
+from intercede.testing.clauses.backend.answers import ended, finished, living, stood, submit_jobs, told_list
 from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
@@ -157,7 +157,7 @@ async def check_nothing_is_left(context: Context) -> None:
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
         async with context.opened() as backend:
-            await stood(context, backend, await started(context, backend, context.sh("exit 0")))
+            await stood(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
         before = belongings() if cycle == _FIRST else before
     grown = await growth(before, 5 * context.scale)
     context.expect(
@@ -181,9 +181,9 @@ async def check_nothing_is_left(context: Context) -> None:
 async def check_two_instances(context: Context) -> None:
     """Use one instance while another is entered and left."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
+        handles = await submit_jobs(context, backend, context.sh("exit 0"))
         async with context.opened() as other:
-            await started(context, other, context.sh("exit 0"))
+            await submit_jobs(context, other, context.sh("exit 0"))
         try:
             statuses = await finished(context, backend, handles)
         except CheckFailed:
@@ -223,7 +223,7 @@ async def check_two_instances(context: Context) -> None:
 async def check_cancelled_verbs(context: Context) -> None:
     """Cancel each verb at the beginning, in the middle and near the end of the time that it takes."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
+        handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in claimed(context):
             began = time.monotonic()
             await asked(context, backend, verb, handles)
@@ -291,7 +291,7 @@ async def _expect_usable(
 async def check_concurrent_verbs(context: Context) -> None:
     """Await every verb three times, all at once, on jobs that have ended."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"), copies=2)
+        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, handles)
         verbs = [verb for verb in claimed(context) if verb != "purge"] * 3
         calls = (asked(context, backend, verb, handles) for verb in verbs)
@@ -320,7 +320,7 @@ async def check_concurrent_verbs(context: Context) -> None:
 async def check_blocking(context: Context) -> None:
     """Measure the longest pause of the loop during each verb. A pause counts only if it is seen three times."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
+        handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in claimed(context):
             pauses = [await _pause(context, backend, verb, handles)]
             while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import expect_type, finished, living, seen, started, stood
+from intercede.testing.clauses.backend.answers import expect_type, finished, living, seen, stood, submit_jobs
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -41,7 +41,7 @@ async def check_unfinished_jobs(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend, context.opened() as other:
         for seconds in tries(context):
-            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
             here, there = await _counted(context, backend), await _counted(context, other)
             if min(_all(here), _all(there)) >= _COPIES:
                 return
@@ -75,7 +75,7 @@ async def check_states(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
             first, _ = await _differing(context, backend, handles)
             status = await seen(context, backend, handles[0], JobState.RUNNING)
             second, ran = await _differing(context, backend, handles)
@@ -120,7 +120,7 @@ async def check_ended_jobs(context: Context) -> None:
     readings: list[int] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await started(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
             readings.append(_all(await _counted(context, backend)))
             await finished(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):

@@ -20,8 +20,8 @@ from intercede.testing.clauses.backend.answers import (
     living,
     read,
     seen,
-    started,
     stood,
+    submit_jobs,
     unknown,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
@@ -43,7 +43,7 @@ async def _run(
     copies: int | Sequence[CopyVars] = 1,
 ) -> list[JobHandle]:
     """Run a payload to its end, however it ends."""
-    handles = await started(context, backend, context.sh(script, **fields), copies)
+    handles = await submit_jobs(context, backend, context.sh(script, **fields), copies)
     await finished(context, backend, handles)
     return handles
 
@@ -354,7 +354,7 @@ async def check_hostile_names(context: Context) -> None:
     script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
     dest = context.tmp / "dest"
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
+        handles = await submit_jobs(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
         await finished(context, backend, handles)
         hostile, plain = await fetched(context, backend, handles, dest)
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
@@ -492,7 +492,7 @@ async def check_killed_output(context: Context) -> None:
     came: list[object] = []
     async with context.opened() as backend:
         for seconds in (0.0, *tries(context)):
-            (handle,) = await started(context, backend, context.sh("echo before; exec sleep 60"))
+            (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
             await seen(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
@@ -521,7 +521,7 @@ async def check_unfinished(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
-            (handle,) = await started(context, backend, context.sh(script, **_EVERYTHING))
+            (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
             await seen(context, backend, handle, JobState.RUNNING)
             (early,) = await fetched(context, backend, [handle])
             (status,) = await stood(context, backend, [handle])

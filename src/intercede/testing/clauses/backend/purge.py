@@ -12,8 +12,8 @@ from intercede.testing.clauses.backend.answers import (
     list_keys,
     living,
     purged,
-    started,
     stood,
+    submit_jobs,
     unknown,
     wait_in_queue,
 )
@@ -36,7 +36,7 @@ from intercede.testing.run.context import CheckFailed, Context, shown
 async def check_purged(context: Context) -> None:
     """Purge an ended job, and ask for it here and through another instance."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("echo here"))
+        handles = await submit_jobs(context, backend, context.sh("echo here"))
         await finished(context, backend, handles)
         (outcome,) = await purged(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
@@ -67,7 +67,7 @@ async def check_unfinished_job(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             script, submitted = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3", time.monotonic()
-            (handle,) = await started(context, backend, context.sh(script))
+            (handle,) = await submit_jobs(context, backend, context.sh(script))
             waited = await wait_in_queue(context, backend, handle, submitted)
             (outcome,) = await purged(context, backend, [handle])
             went_on = time.monotonic() - waited < seconds
@@ -99,7 +99,7 @@ async def check_unfinished_job(context: Context) -> None:
 async def check_purging_twice(context: Context) -> None:
     """Purge an ended job twice, the second time with its handle given twice."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
+        handles = await submit_jobs(context, backend, context.sh("exit 0"))
         await finished(context, backend, handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
             outcome, *_ = await purged(context, backend, asked)
@@ -121,7 +121,7 @@ async def check_purging_twice(context: Context) -> None:
 async def check_other_copies(context: Context) -> None:
     """Purge copy 1 of eleven, then ask for the others, and fetch them."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("echo here"), copies=11)
+        handles = await submit_jobs(context, backend, context.sh("echo here"), copies=11)
         await finished(context, backend, handles)
         await purged(context, backend, [handles[1]])
         others = [handles[0], *handles[2:]]
@@ -150,7 +150,7 @@ async def check_other_copies(context: Context) -> None:
 async def check_purge_keys(context: Context) -> None:
     """Purge no handles, then one of two ended jobs together with handles that name no job."""
     async with context.opened() as backend:
-        gone, kept = await started(context, backend, context.sh("exit 0"), copies=2)
+        gone, kept = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, [gone, kept])
         nothing = list_keys(await context.purge(backend, []), "purge")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")

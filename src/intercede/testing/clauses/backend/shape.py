@@ -6,7 +6,7 @@ from inspect import isawaitable
 
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import started
+from intercede.testing.clauses.backend.answers import submit_jobs
 from intercede.testing.clauses.backend.verbs import OPTIONAL, asked, claimed, harmless, method
 from intercede.testing.isolation.timeouts import within
 from intercede.testing.model.clause import MUST
@@ -137,7 +137,7 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
 async def check_no_stubs(context: Context) -> None:
     """Call each verb with a job, since a stub may answer an empty list."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"))
+        handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in claimed(context):
             try:
                 await asked(context, backend, verb, handles)

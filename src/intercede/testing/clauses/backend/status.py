@@ -21,9 +21,9 @@ from intercede.testing.clauses.backend.answers import (
     purged,
     read,
     seen,
-    started,
     stood,
     submit,
+    submit_jobs,
     unknown,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
@@ -60,7 +60,7 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 async def check_keys(context: Context) -> None:
     """Ask for two of three copies."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"), copies=3)
+        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=3)
         answer: object = await context.status(backend, handles[:2])
         expect_answers(JobStatus, answer, handles[:2], "status")
         more = set(list_keys(answer, "status")) - set(handles[:2])
@@ -80,7 +80,7 @@ async def check_keys(context: Context) -> None:
 async def check_none_asked(context: Context) -> None:
     """Ask for no handles while a job exists."""
     async with context.opened() as backend:
-        await started(context, backend, context.sh("exit 0"))
+        await submit_jobs(context, backend, context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
             keys = list_keys(await context.status(backend, nothing), "status")
             context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
@@ -100,7 +100,7 @@ async def check_none_asked(context: Context) -> None:
 async def check_unknown_handles(context: Context) -> None:
     """Ask for a job, for handles that name no job, and for a purged one."""
     async with context.opened() as backend:
-        good, gone = await started(context, backend, context.sh("exit 0"), copies=2)
+        good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await finished(context, backend, [good, gone])
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
@@ -135,7 +135,7 @@ async def check_unknown_handles(context: Context) -> None:
 async def check_duplicates(context: Context) -> None:
     """Ask for the same two jobs several times in one call."""
     async with context.opened() as backend:
-        handles = await started(context, backend, context.sh("exit 0"), copies=2)
+        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
         try:
             answer: object = await context.status(backend, asked)
@@ -174,7 +174,7 @@ async def check_success(context: Context) -> None:
 
 async def _each_started(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
     """Submit each script by itself: no variable of a copy decides how it ends."""
-    return [handle for each in scripts for handle in await started(context, backend, context.sh(each))]
+    return [handle for each in scripts for handle in await submit_jobs(context, backend, context.sh(each))]
 
 
 async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
@@ -273,7 +273,7 @@ async def _history(context: Context, code: int, behind: float = 0) -> list[JobSt
     async with context.opened() as backend:
         for seconds in tries(context):
             script = f"{nap(max(seconds, _SHORT))}; exit {code}"
-            (handle,) = await started(context, backend, context.sh(script))
+            (handle,) = await submit_jobs(context, backend, context.sh(script))
             looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
             if running >= _LOOKS or not _only_went_forward(looks):
@@ -337,7 +337,7 @@ async def check_running(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            (handle,) = await started(context, backend, context.sh(nap(seconds)))
+            (handle,) = await submit_jobs(context, backend, context.sh(nap(seconds)))
             status = await seen(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
@@ -378,7 +378,7 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     """Compare with what copies wrote of themselves. Where both say the same, IC-SUBMIT-06 tells whether it is right."""
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
-    handles = await started(context, backend, payload, copies)
+    handles = await submit_jobs(context, backend, payload, copies)
     await finished(context, backend, handles)
     statuses, outputs = await stood(context, backend, handles), await fetched(context, backend, handles)
     wrote = [
@@ -428,7 +428,7 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
     """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
     told: list[JobStatus] = []
     for seconds in tries(context):
-        handles = await started(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=2)
+        handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=2)
         polled = [await stood(context, backend, handles[:1])]
         patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
         for number in range(8):
@@ -537,7 +537,7 @@ async def check_forward(context: Context) -> None:
 async def check_foreign_is_told(context: Context) -> None:
     """Ask for a job's name at another resource."""
     async with context.opened() as backend:
-        (handle,) = await started(context, backend, context.sh("exit 0"))
+        (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
         elsewhere, *_ = foreign(context, handle)
         (status,) = await stood(context, backend, [elsewhere])
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
@@ -595,7 +595,9 @@ async def _expect_over(context: Context, script: str, seconds: int, expected: st
     word = context.token()
     async with context.opened() as backend:
         try:
-            (handle,) = await started(context, backend, context.sh(script, word, resources={"wall_time_s": seconds}))
+            (handle,) = await submit_jobs(
+                context, backend, context.sh(script, word, resources={"wall_time_s": seconds})
+            )
         except UnsupportedSpecError:
             return
         status = (await finished(context, backend, [handle], within=60))[handle]

@@ -21,8 +21,8 @@ from intercede.testing.clauses.backend.answers import (
     living,
     read,
     seen,
-    started,
     submit,
+    submit_jobs,
     told_handles,
     written,
 )
@@ -86,8 +86,8 @@ async def check_unique(context: Context) -> None:
     handles: list[JobHandle] = []
     for _ in range(2):
         async with context.opened() as backend:
-            handles += await started(context, backend, context.sh("exit 0"), copies=2)
-            handles += await started(context, backend, context.sh("exit 0"))
+            handles += await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
+            handles += await submit_jobs(context, backend, context.sh("exit 0"))
     context.expect(
         len(set(handles)) == len(handles),
         expected=f"{len(handles)} different handles for {len(handles)} jobs",
@@ -112,7 +112,7 @@ async def check_submit_does_not_wait(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             began = time.monotonic()
-            await started(context, backend, context.sh(nap(seconds)))
+            await submit_jobs(context, backend, context.sh(nap(seconds)))
             took = time.monotonic() - began
             if took < seconds:
                 return
@@ -281,9 +281,9 @@ async def check_secrecy(context: Context) -> None:
     async with context.opened() as backend:
         with logged() as records:
             async with watched(secret.encode()) as watch:
-                handles = await started(context, backend, context.sh(LOOK), copies)
+                handles = await submit_jobs(context, backend, context.sh(LOOK), copies)
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
-                    handles += await started(context, backend, context.sh(LOOK), copies)
+                    handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
                 last = await finished(context, backend, handles)
             refused = _refused(context).items()
             errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
@@ -410,7 +410,7 @@ async def check_files_may_go(context: Context) -> None:
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
     spec = context.sh("", **fields)
     async with context.opened() as backend:
-        handles = await started(context, backend, spec)
+        handles = await submit_jobs(context, backend, spec)
         script.unlink()
         source.unlink()
         status = (await finished(context, backend, handles))[handles[0]]
@@ -543,7 +543,7 @@ async def check_concurrent_submissions(context: Context) -> None:
     """Submit five payloads with different exit codes at once."""
     codes = range(3, 8)
     async with context.opened() as backend:
-        submitted = (started(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
+        submitted = (submit_jobs(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
         handles = await asyncio.gather(*submitted)
         statuses = await finished(context, backend, [handle for each in handles for handle in each])
         for code, each in zip(codes, handles, strict=True):
@@ -597,14 +597,14 @@ async def check_nested(context: Context) -> None:
     """Submit a job with the variables that only one of two jobs has, and look for them in it."""
     async with context.opened() as backend:
         outer = await _variables_of(context, backend, await _start_outer(context, backend))
-        other = await _variables_of(context, backend, await started(context, backend, _showing(context)))
+        other = await _variables_of(context, backend, await submit_jobs(context, backend, _showing(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
         if not own:
             return
         inner = await _variables_of(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
-            again = await _variables_of(context, backend, await started(context, backend, _showing(context)))
+            again = await _variables_of(context, backend, await submit_jobs(context, backend, _showing(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
@@ -636,9 +636,9 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
 async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
     """Start a job that asks for more than others, unless that cannot be had."""
     try:
-        return await started(context, backend, _showing(context, resources={"memory_mb": 256, "wall_time_s": 600}))
+        return await submit_jobs(context, backend, _showing(context, resources={"memory_mb": 256, "wall_time_s": 600}))
     except (UnsupportedSpecError, ResourceError):
-        return await started(context, backend, _showing(context))
+        return await submit_jobs(context, backend, _showing(context))
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
