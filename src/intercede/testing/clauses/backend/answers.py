@@ -32,6 +32,7 @@ __all__ = [
     "fetched",
     "finished",
     "foreign",
+    "get_statuses",
     "holds",
     "killed",
     "list_keys",
@@ -39,7 +40,6 @@ __all__ = [
     "purged",
     "read",
     "seen",
-    "stood",
     "submit",
     "submit_jobs",
     "told_handles",
@@ -139,7 +139,7 @@ async def submit_jobs(
     return [submission.handles[index] for index in range(count)]
 
 
-async def stood(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
+async def get_statuses(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
     """Ask once where jobs are."""
     return expect_answers(JobStatus, await context.status(backend, handles), handles, "status")
 
@@ -155,7 +155,7 @@ async def _polled(
 ) -> dict[JobHandle, JobStatus]:
     waiting, wait = context.wait(within, patient=patient), 0.005
     while True:
-        statuses = dict(zip(handles, await stood(context, backend, handles), strict=True))
+        statuses = dict(zip(handles, await get_statuses(context, backend, handles), strict=True))
         if all(map(enough, statuses.values())) or waiting.is_over(statuses):
             return statuses
         await asyncio.sleep(wait)

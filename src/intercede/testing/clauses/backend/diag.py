@@ -11,11 +11,11 @@ from intercede.testing.clauses.backend.answers import (
     fetched,
     finished,
     foreign,
+    get_statuses,
     list_keys,
     living,
     purged,
     read,
-    stood,
     submit_jobs,
     unknown,
 )
@@ -48,7 +48,7 @@ async def _first(
     waiting, wait = context.wait(within), 0.02
     while True:
         texts = await _texts(context, backend, handles)
-        statuses = await stood(context, backend, handles)
+        statuses = await get_statuses(context, backend, handles)
         for handle, text, status in zip(handles, texts, statuses, strict=True):
             if enough(handle, text) and not status.state.final:
                 return handle, texts
@@ -141,7 +141,7 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
     texts = await _texts(context, backend, handles)
     for each_texts in await asyncio.gather(*(_texts(context, backend, handles) for _ in range(3))):
         texts += each_texts
-    (status,) = await stood(context, backend, handles)
+    (status,) = await get_statuses(context, backend, handles)
     for number, text in enumerate(texts, start=2):
         expected = f"the text of the first answer to be in answer number {number}"
         context.expect(wanted in text or status.state.final, expected=expected, observed=text)

@@ -10,12 +10,12 @@ from intercede.testing.clauses.backend.answers import (
     expect_answers,
     finished,
     foreign,
+    get_statuses,
     killed,
     list_keys,
     living,
     purged,
     seen,
-    stood,
     submit_jobs,
     unknown,
 )
@@ -100,7 +100,7 @@ async def check_finished_job(context: Context) -> None:
         before = await finished(context, backend, handles)
         for outcome in await killed(context, backend, handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
-        for handle, new in zip(handles, await stood(context, backend, handles), strict=True):
+        for handle, new in zip(handles, await get_statuses(context, backend, handles), strict=True):
             old = before[handle]
             unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
             context.expect(unchanged, expected=f"the job to stay as it ended: {living(old)}", observed=living(new))
@@ -162,7 +162,7 @@ async def check_killing_twice(context: Context) -> None:
         rounds.append(await killed(context, backend, handles))
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
-        (status,) = await stood(context, backend, handles)
+        (status,) = await get_statuses(context, backend, handles)
         context.expect(status.state is JobState.KILLED, expected="the job to be KILLED", observed=living(status))
 
 
@@ -253,7 +253,7 @@ async def check_kill_keys(context: Context) -> None:
             observed=f"keys: {shown(keys)}",
         )
         await finished(context, backend, handles[:1])
-        (other,) = await stood(context, backend, handles[1:])
+        (other,) = await get_statuses(context, backend, handles[1:])
         expected = "the job that was not to be killed to live"
         context.expect(not other.state.final, expected=expected, observed=living(other))
 

@@ -9,7 +9,7 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import ended, finished, living, stood, submit_jobs, told_list
+from intercede.testing.clauses.backend.answers import ended, finished, get_statuses, living, submit_jobs, told_list
 from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
@@ -157,7 +157,7 @@ async def check_nothing_is_left(context: Context) -> None:
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
         async with context.opened() as backend:
-            await stood(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
+            await get_statuses(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
         before = belongings() if cycle == _FIRST else before
     grown = await growth(before, 5 * context.scale)
     context.expect(
@@ -270,7 +270,7 @@ async def _expect_usable(
     context: Context, backend: JobBackend, verb: str, seconds: float, handles: Sequence[JobHandle]
 ) -> None:
     try:
-        await stood(context, backend, handles)
+        await get_statuses(context, backend, handles)
     except Exception as error:
         usable = f"the instance to be usable after a cancelled {verb}, ended {seconds:.3f} s after it began"
         if isinstance(error, CheckFailed):
@@ -302,7 +302,7 @@ async def check_concurrent_verbs(context: Context) -> None:
                 expected=f"{verb} to work while {len(verbs) - 1} other calls are under way",
                 observed=f"it raised {shown(answer)}",
             )
-        for status in await stood(context, backend, handles):
+        for status in await get_statuses(context, backend, handles):
             context.expect(status.state is JobState.DONE, expected="the jobs still to be DONE", observed=living(status))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import expect_type, finished, living, seen, stood, submit_jobs
+from intercede.testing.clauses.backend.answers import expect_type, finished, get_statuses, living, seen, submit_jobs
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -92,9 +92,9 @@ async def check_states(context: Context) -> None:
 
 async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
     """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
-    before = await stood(context, backend, handles)
+    before = await get_statuses(context, backend, handles)
     counts = await _counted(context, backend)
-    after = await stood(context, backend, handles)
+    after = await get_statuses(context, backend, handles)
     both = list(zip(before, after, strict=True))
     waiting = sum(one.state in _WAITING and other.state in _WAITING for one, other in both)
     running = sum(one.state is other.state is JobState.RUNNING for one, other in both)

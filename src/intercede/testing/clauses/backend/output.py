@@ -15,12 +15,12 @@ from intercede.testing.clauses.backend.answers import (
     fetched,
     finished,
     foreign,
+    get_statuses,
     killed,
     list_keys,
     living,
     read,
     seen,
-    stood,
     submit_jobs,
     unknown,
 )
@@ -524,7 +524,7 @@ async def check_unfinished(context: Context) -> None:
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
             await seen(context, backend, handle, JobState.RUNNING)
             (early,) = await fetched(context, backend, [handle])
-            (status,) = await stood(context, backend, [handle])
+            (status,) = await get_statuses(context, backend, [handle])
             if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
                 continue  # it ended by itself, too soon to tell
             observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"

@@ -9,10 +9,10 @@ from intercede.testing.clauses.backend.answers import (
     fetched,
     finished,
     foreign,
+    get_statuses,
     list_keys,
     living,
     purged,
-    stood,
     submit_jobs,
     unknown,
     wait_in_queue,
@@ -41,7 +41,7 @@ async def check_purged(context: Context) -> None:
         (outcome,) = await purged(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
         async with context.opened() as other:
-            told = [*await stood(context, backend, handles), *await stood(context, other, handles)]
+            told = [*await get_statuses(context, backend, handles), *await get_statuses(context, other, handles)]
         for status in told:
             unknown = status.state is JobState.UNKNOWN
             context.expect(unknown, expected="a purged job to be UNKNOWN", observed=living(status))
@@ -71,7 +71,7 @@ async def check_unfinished_job(context: Context) -> None:
             waited = await wait_in_queue(context, backend, handle, submitted)
             (outcome,) = await purged(context, backend, [handle])
             went_on = time.monotonic() - waited < seconds
-            (status,) = await stood(context, backend, [handle])
+            (status,) = await get_statuses(context, backend, [handle])
             refused = not outcome.ok and outcome.reason == "running"
             if not (refused or went_on or status.state is JobState.RUNNING):
                 continue  # it may have ended by itself, too soon to tell
@@ -125,7 +125,7 @@ async def check_other_copies(context: Context) -> None:
         await finished(context, backend, handles)
         await purged(context, backend, [handles[1]])
         others = [handles[0], *handles[2:]]
-        for handle, status in zip(others, await stood(context, backend, others), strict=True):
+        for handle, status in zip(others, await get_statuses(context, backend, others), strict=True):
             kept = status.state is JobState.DONE
             context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
         if "output" in context.capabilities:
@@ -168,6 +168,6 @@ async def check_purge_keys(context: Context) -> None:
         keys = list_keys(answer, "purge")
         exact = len(keys) == len(asked) and set(keys) == set(asked)
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
-        (status,) = await stood(context, backend, [kept])
+        (status,) = await get_statuses(context, backend, [kept])
         expected = "the job that was not to be purged to be DONE still"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))

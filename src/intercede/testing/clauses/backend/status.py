@@ -16,12 +16,12 @@ from intercede.testing.clauses.backend.answers import (
     fetched,
     finished,
     foreign,
+    get_statuses,
     list_keys,
     living,
     purged,
     read,
     seen,
-    stood,
     submit,
     submit_jobs,
     unknown,
@@ -108,7 +108,7 @@ async def check_unknown_handles(context: Context) -> None:
                 await purged(context, backend, [gone])
             strangers.append(gone)
         try:
-            told = await stood(context, backend, [*strangers, good])
+            told = await get_statuses(context, backend, [*strangers, good])
         except CheckFailed:
             raise
         except Exception as error:
@@ -249,9 +249,9 @@ async def check_final_states_stay(context: Context) -> None:
     async with context.opened() as backend:
         handles = await _each_started(context, backend, ["exit 0", "exit 3"])
         first = [(await finished(context, backend, [handle]))[handle] for handle in handles]
-        again = [await stood(context, backend, handles) for _ in range(_AGAIN)]
+        again = [await get_statuses(context, backend, handles) for _ in range(_AGAIN)]
     async with context.opened() as other:
-        again.append(await stood(context, other, handles))
+        again.append(await get_statuses(context, other, handles))
     for number, statuses in enumerate(again, start=2):
         for before, after in zip(first, statuses, strict=True):
             same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
@@ -293,7 +293,7 @@ async def _watch(
     """Return every look at a job: until it has ended and so much time has passed, or so many seconds at most."""
     begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
     while True:
-        looks += await stood(context, backend, [handle])
+        looks += await get_statuses(context, backend, [handle])
         now = time.monotonic()
         ended_at = (ended_at or now) if looks[-1].state.final else 0.0
         if now - begun > seconds or (ended_at and now - ended_at >= behind):
@@ -367,7 +367,7 @@ async def check_mixed_batch(context: Context) -> None:
         handles = await _each_started(context, backend, [f"exit {code}" for code in (0, 4, 0, 5, 6)])
         await finished(context, backend, handles)
         turned = handles[::-1]
-        told = [status.exit_code for status in await stood(context, backend, turned)]
+        told = [status.exit_code for status in await get_statuses(context, backend, turned)]
         context.expect(told == [6, 5, 0, 4, 0], expected="the exit codes 6, 5, 0, 4, 0, in this order", observed=told)
         await _expect_apart(context, backend, handles, [0, 4, 0, 5, 6])
         if "output" in context.capabilities:
@@ -380,7 +380,7 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await submit_jobs(context, backend, payload, copies)
     await finished(context, backend, handles)
-    statuses, outputs = await stood(context, backend, handles), await fetched(context, backend, handles)
+    statuses, outputs = await get_statuses(context, backend, handles), await fetched(context, backend, handles)
     wrote = [
         output.stdout is not None and read(output.stdout, "stdout") == f"{code}".encode()
         for code, output in zip(_COPIES, outputs, strict=True)
@@ -394,7 +394,9 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
 async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence[JobHandle], codes: list[int]) -> None:
     """Ask for one job in each of fifty calls at once: what is right alone may mix them up, or refuse so many."""
     calls = [(handle, code) for handle, code in zip(handles, codes, strict=True)] * 10
-    answers = await asyncio.gather(*(stood(context, backend, [handle]) for handle, _ in calls), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(get_statuses(context, backend, [handle]) for handle, _ in calls), return_exceptions=True
+    )
     for (handle, code), answer in zip(calls, answers, strict=True):
         expected = f"job {handle.job}, asked for in one of {len(calls)} calls at once, to have ended with {code}"
         if isinstance(answer, BaseException):
@@ -429,13 +431,13 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
     told: list[JobStatus] = []
     for seconds in tries(context):
         handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=2)
-        polled = [await stood(context, backend, handles[:1])]
+        polled = [await get_statuses(context, backend, handles[:1])]
         patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
         for number in range(8):
             if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- twice in any case
-                polled += await asyncio.gather(*(stood(context, backend, handles[:1]) for _ in range(4)))
+                polled += await asyncio.gather(*(get_statuses(context, backend, handles[:1]) for _ in range(4)))
         await finished(context, backend, handles, within=seconds + 30)
-        told = await stood(context, backend, handles)
+        told = await get_statuses(context, backend, handles)
         if not polled[-1][0].state.final or any(status.exit_code != 3 for status in told):  # noqa: PLR2004 -- the payload's own
             break
     return told
@@ -539,7 +541,7 @@ async def check_foreign_is_told(context: Context) -> None:
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
         elsewhere, *_ = foreign(context, handle)
-        (status,) = await stood(context, backend, [elsewhere])
+        (status,) = await get_statuses(context, backend, [elsewhere])
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
         context.expect(told, expected=expected, observed=living(status))
