@@ -144,7 +144,7 @@ async def get_statuses(context: Context, backend: JobBackend, handles: Sequence[
     return expect_answers(JobStatus, await context.status(backend, handles), handles, "status")
 
 
-async def _polled(
+async def _poll(
     context: Context,
     backend: JobBackend,
     handles: Sequence[JobHandle],
@@ -166,7 +166,7 @@ async def finished(
     context: Context, backend: JobBackend, handles: Sequence[JobHandle], within: float = 30
 ) -> dict[JobHandle, JobStatus]:
     """Poll until every job is final, and insist that it happens within so many seconds, times the scale."""
-    statuses = await _polled(context, backend, handles, lambda each: each.state.final, within)
+    statuses = await _poll(context, backend, handles, lambda each: each.state.final, within)
     expected = f"every job to be final within {within * context.scale:g} s"
     for handle, status in statuses.items():
         observed = f"job {handle.job} is {living(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
@@ -190,7 +190,7 @@ async def seen(
     def enough(status: JobStatus) -> bool:
         return status.state.final or status.state in states
 
-    return (await _polled(context, backend, [handle], enough, within, patient=patient))[handle]
+    return (await _poll(context, backend, [handle], enough, within, patient=patient))[handle]
 
 
 async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle, submitted: float) -> float:
@@ -207,7 +207,7 @@ async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle
         looked = time.monotonic()
         return not in_queue(status)
 
-    await _polled(context, backend, [handle], has_begun, 30)
+    await _poll(context, backend, [handle], has_begun, 30)
     return waited
 
 
