@@ -17,7 +17,7 @@ from intercede.contract import (
     SubmissionSpec,
     TransportError,
 )
-from intercede.testing.clauses.backend.answers import finished, submit_jobs
+from intercede.testing.clauses.backend.answers import submit_jobs, wait_until_final
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.clause import MUST, Clause
@@ -77,7 +77,7 @@ def _an_empty_queue() -> None:
 
 async def _waits(context: Context) -> None:
     async with context.opened() as backend:
-        await finished(context, backend, await submit_jobs(context, backend, context.sh("exit 0"), copies=2))
+        await wait_until_final(context, backend, await submit_jobs(context, backend, context.sh("exit 0"), copies=2))
 
 
 async def _waits_otherwise(context: Context) -> None:

@@ -30,7 +30,6 @@ __all__ = [
     "expect_answers",
     "expect_type",
     "fetched",
-    "finished",
     "foreign",
     "get_statuses",
     "holds",
@@ -46,6 +45,7 @@ __all__ = [
     "told_list",
     "unknown",
     "wait_in_queue",
+    "wait_until_final",
     "written",
 ]
 
@@ -162,7 +162,7 @@ async def _poll(
         wait = min(1.5 * wait, 0.3)
 
 
-async def finished(
+async def wait_until_final(
     context: Context, backend: JobBackend, handles: Sequence[JobHandle], within: float = 30
 ) -> dict[JobHandle, JobStatus]:
     """Poll until every job is final, and insist that it happens within so many seconds, times the scale."""
@@ -216,7 +216,7 @@ async def ended(
 ) -> list[JobStatus]:
     """Submit, wait until every copy is final, and return their statuses in order."""
     handles = await submit_jobs(context, backend, spec, copies)
-    statuses = await finished(context, backend, handles)
+    statuses = await wait_until_final(context, backend, handles)
     return [statuses[handle] for handle in handles]
 
 

@@ -9,7 +9,6 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
     fetched,
-    finished,
     foreign,
     get_statuses,
     list_keys,
@@ -18,6 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     read,
     submit_jobs,
     unknown,
+    wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.model.clause import MUST, SHOULD
@@ -149,7 +149,7 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
 
 
 async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:
-    status = (await finished(context, backend, [handle], within=90))[handle]
+    status = (await wait_until_final(context, backend, [handle], within=90))[handle]
     harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
     context.expect(harmless, expected="the job to end with 3 after diagnostics were asked for", observed=living(status))
     if "output" in context.capabilities:
@@ -179,7 +179,7 @@ async def check_diagnostics_keys(context: Context) -> None:
         good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
-            await finished(context, backend, [gone])
+            await wait_until_final(context, backend, [gone])
             await purged(context, backend, [gone])
             strangers.append(gone)
         answer = await _unraised(context, backend, [*strangers, good, good])
@@ -224,7 +224,7 @@ async def check_stderr_so_far(context: Context) -> None:
             found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:
                 return
-            await finished(context, backend, handles, within=seconds + 30)
+            await wait_until_final(context, backend, handles, within=seconds + 30)
     raise CheckFailed(
         f"{word!r}, written to stderr, to be in the answer while the job runs", f"the last texts were {shown(last)}"
     )

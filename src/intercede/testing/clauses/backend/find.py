@@ -14,7 +14,6 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, Su
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_type,
-    finished,
     living,
     purged,
     seen,
@@ -22,6 +21,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     told_handles,
     told_list,
+    wait_until_final,
 )
 from intercede.testing.model.calls import brief
 from intercede.testing.model.clause import MUST
@@ -103,7 +103,7 @@ async def check_every_job(context: Context) -> None:
         for when in ("right after submit", "when they have ended"):
             await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
             await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
-            await finished(context, backend, [*mine, *theirs])
+            await wait_until_final(context, backend, [*mine, *theirs])
         await _expect_found(context, backend, f"ic-{context.token()}", [], "no job for a tag that no job has")
 
 
@@ -193,7 +193,7 @@ async def check_hostile_tags(context: Context) -> None:
             taken = [ours[each] for each in await _found(context, backend, tag) if each in ours]
             expected = f"find({shown(tag)}) to return none of the jobs with other tags"
             context.expect(not taken, expected=expected, observed=f"it returned those of {shown(taken)}")
-        await finished(context, backend, list(ours))
+        await wait_until_final(context, backend, list(ours))
 
 
 def _told_of(times: int, others: Sequence[str]) -> str:
@@ -219,7 +219,7 @@ async def check_purged_jobs(context: Context) -> None:
     tag = f"ic-{context.token()}"
     async with context.opened() as backend, context.opened() as other:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         await _expect_found(context, backend, tag, handles, "the three copies of a submission")
         await purged(context, backend, handles[:1])
         for instance in (backend, other):
@@ -323,7 +323,7 @@ async def _time_a_submit(context: Context, backend: JobBackend) -> float:
     began = time.monotonic()
     handles = await submit_jobs(context, backend, context.sh("exit 0"), _SEVERAL)
     took = time.monotonic() - began
-    await finished(context, backend, handles)
+    await wait_until_final(context, backend, handles)
     return took
 
 

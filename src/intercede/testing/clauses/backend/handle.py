@@ -4,7 +4,7 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import finished, living, seen, submit_jobs, told_handles, written
+from intercede.testing.clauses.backend.answers import living, seen, submit_jobs, told_handles, wait_until_final, written
 from intercede.testing.clauses.shared.children import DRIVE, NAME
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, shown
@@ -29,7 +29,7 @@ async def check_round_trip(context: Context) -> None:
         read = JobHandle.model_validate_json(written(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
-        status = (await finished(context, backend, [read]))[read]
+        status = (await wait_until_final(context, backend, [read]))[read]
         expected = "a job asked for by the handle that went through JSON to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
 

@@ -8,7 +8,6 @@ from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, O
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
-    finished,
     foreign,
     get_statuses,
     killed,
@@ -18,6 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     seen,
     submit_jobs,
     unknown,
+    wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
 from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, nap, tries
@@ -49,7 +49,7 @@ async def check_running_job(context: Context) -> None:
         await seen(context, backend, handle, JobState.RUNNING)
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
-        status = (await finished(context, backend, [handle]))[handle]
+        status = (await wait_until_final(context, backend, [handle]))[handle]
         context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
 
 
@@ -73,7 +73,7 @@ async def check_early_kill(context: Context) -> None:
             (handle,) = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
             (outcome,) = await killed(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
-            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
+            status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
             if status.state is JobState.KILLED:
                 return
             told.append(living(status))
@@ -97,7 +97,7 @@ async def check_finished_job(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 3"))
         handles += await submit_jobs(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
-        before = await finished(context, backend, handles)
+        before = await wait_until_final(context, backend, handles)
         for outcome in await killed(context, backend, handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
         for handle, new in zip(handles, await get_statuses(context, backend, handles), strict=True):
@@ -124,7 +124,7 @@ async def check_unknown_jobs(context: Context) -> None:
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await killed(context, backend, [gone])
-            await finished(context, backend, [gone])
+            await wait_until_final(context, backend, [gone])
             await purged(context, backend, [gone])
             strangers.append(gone)
         try:
@@ -137,7 +137,7 @@ async def check_unknown_jobs(context: Context) -> None:
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
-        status = (await finished(context, backend, [good]))[good]
+        status = (await wait_until_final(context, backend, [good]))[good]
         context.expect(status.state is JobState.KILLED, expected="that job to end KILLED", observed=living(status))
 
 
@@ -158,7 +158,7 @@ async def check_killing_twice(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh(_LONG))
         rounds = [await killed(context, backend, handles)]
         rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         rounds.append(await killed(context, backend, handles))
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
@@ -186,7 +186,7 @@ async def check_other_copies(context: Context) -> None:
             handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
             (outcome,) = await killed(context, backend, [handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
-            statuses = await finished(context, backend, handles, within=3 * seconds + 30)
+            statuses = await wait_until_final(context, backend, handles, within=3 * seconds + 30)
             for copy in (0, 2):
                 status = statuses[handles[copy]]
                 lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
@@ -224,7 +224,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
         await seen(context, backend, handle, JobState.RUNNING)
         await watch(context, backend, word)
         await killed(context, backend, [handle])
-        await finished(context, backend, [handle])
+        await wait_until_final(context, backend, [handle])
         await expect_none_left(context, backend, word, expected)
 
 
@@ -252,7 +252,7 @@ async def check_kill_keys(context: Context) -> None:
             expected="one key for one job that was given twice",
             observed=f"keys: {shown(keys)}",
         )
-        await finished(context, backend, handles[:1])
+        await wait_until_final(context, backend, handles[:1])
         (other,) = await get_statuses(context, backend, handles[1:])
         expected = "the job that was not to be killed to live"
         context.expect(not other.state.final, expected=expected, observed=living(other))
@@ -282,7 +282,7 @@ async def check_handled_kill(context: Context) -> None:
             await seen(context, backend, handle, JobState.RUNNING)
             await _give_time(context, backend, [handle])
             await killed(context, backend, [handle])
-            status = (await finished(context, backend, [handle]))[handle]
+            status = (await wait_until_final(context, backend, [handle]))[handle]
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             handler = f"exits with {code}{' after a second' if seconds else ''}"
             expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
@@ -351,7 +351,7 @@ async def check_deaf_job(context: Context) -> None:
         await _give_time(context, backend, [handle])
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
-        status = (await finished(context, backend, [handle], within=_PATIENCE))[handle]
+        status = (await wait_until_final(context, backend, [handle], within=_PATIENCE))[handle]
         expected = "a killed job that ignores signals to end KILLED"
         context.expect(status.state is JobState.KILLED, expected=expected, observed=living(status))
 
@@ -377,5 +377,5 @@ async def check_killed_is_over(context: Context) -> None:
         await seen(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
         await killed(context, backend, [handle])
-        await finished(context, backend, [handle], within=_PATIENCE)
+        await wait_until_final(context, backend, [handle], within=_PATIENCE)
         await expect_none_left(context, backend, word, "the process of a job that is reported as KILLED to be gone")

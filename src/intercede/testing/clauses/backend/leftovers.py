@@ -4,7 +4,7 @@ import asyncio
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobState, SubmissionSpec
-from intercede.testing.clauses.backend.answers import finished, seen, submit_jobs
+from intercede.testing.clauses.backend.answers import seen, submit_jobs, wait_until_final
 from intercede.testing.run.context import CheckFailed, Context
 
 __all__ = ["expect_none_left", "watch"]
@@ -36,7 +36,7 @@ async def expect_none_left(context: Context, backend: JobBackend, word: str, exp
     """
     for _ in range(3):
         (search,) = await submit_jobs(context, backend, _describe_look(context, word))
-        status = (await finished(context, backend, [search]))[search]
+        status = (await wait_until_final(context, backend, [search]))[search]
         if status.state is JobState.DONE:
             return
         await asyncio.sleep(0.2)

@@ -9,7 +9,14 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import ended, finished, get_statuses, living, submit_jobs, told_list
+from intercede.testing.clauses.backend.answers import (
+    ended,
+    get_statuses,
+    living,
+    submit_jobs,
+    told_list,
+    wait_until_final,
+)
 from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
@@ -185,7 +192,7 @@ async def check_two_instances(context: Context) -> None:
         async with context.opened() as other:
             await submit_jobs(context, other, context.sh("exit 0"))
         try:
-            statuses = await finished(context, backend, handles)
+            statuses = await wait_until_final(context, backend, handles)
         except CheckFailed:
             raise
         except Exception as error:
@@ -292,7 +299,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     """Await every verb three times, all at once, on jobs that have ended."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         verbs = [verb for verb in claimed(context) if verb != "purge"] * 3
         calls = (asked(context, backend, verb, handles) for verb in verbs)
         answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)

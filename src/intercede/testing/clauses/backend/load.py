@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import expect_type, finished, get_statuses, living, seen, submit_jobs
+from intercede.testing.clauses.backend.answers import (
+    expect_type,
+    get_statuses,
+    living,
+    seen,
+    submit_jobs,
+    wait_until_final,
+)
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -46,7 +53,7 @@ async def check_unfinished_jobs(context: Context) -> None:
             if min(_all(here), _all(there)) >= _COPIES:
                 return
             told.append(f"{_words(here)}; {_words(there)} by another instance")
-            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
     expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {tries(context)} seconds"
     raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
@@ -84,7 +91,7 @@ async def check_states(context: Context) -> None:
             told.append(
                 first or second or f"no job was RUNNING all the time while counts answered, one is {living(status)}"
             )
-            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
     raise CheckFailed(
         "each job that stays in its state while counts answers to be counted in that state", "; ".join(told)
     )
@@ -122,7 +129,7 @@ async def check_ended_jobs(context: Context) -> None:
         for seconds in tries(context):
             handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
             readings.append(_all(await _counted(context, backend)))
-            await finished(context, backend, handles, within=_COPIES * seconds + 30)
+            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):
                 return
     expected = f"the count to fall at some time around the end of {len(tries(context))} times {_COPIES} jobs"

@@ -13,7 +13,6 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
     fetched,
-    finished,
     foreign,
     get_statuses,
     killed,
@@ -23,6 +22,7 @@ from intercede.testing.clauses.backend.answers import (
     seen,
     submit_jobs,
     unknown,
+    wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.model.clause import MUST, SHOULD
@@ -44,7 +44,7 @@ async def _run(
 ) -> list[JobHandle]:
     """Run a payload to its end, however it ends."""
     handles = await submit_jobs(context, backend, context.sh(script, **fields), copies)
-    await finished(context, backend, handles)
+    await wait_until_final(context, backend, handles)
     return handles
 
 
@@ -355,7 +355,7 @@ async def check_hostile_names(context: Context) -> None:
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         hostile, plain = await fetched(context, backend, handles, dest)
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
@@ -496,7 +496,7 @@ async def check_killed_output(context: Context) -> None:
             await seen(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
-            await finished(context, backend, [handle])
+            await wait_until_final(context, backend, [handle])
             (output,) = await fetched(context, backend, [handle])
             came.append(output.stdout and read(output.stdout, "stdout"))
             if came[-1] == b"before\n":
@@ -529,7 +529,7 @@ async def check_unfinished(context: Context) -> None:
                 continue  # it ended by itself, too soon to tell
             observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
-            await finished(context, backend, [handle], within=seconds + 30)
+            await wait_until_final(context, backend, [handle], within=seconds + 30)
             (output,) = await fetched(context, backend, [handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})

@@ -7,7 +7,6 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
     fetched,
-    finished,
     foreign,
     get_statuses,
     list_keys,
@@ -16,6 +15,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     unknown,
     wait_in_queue,
+    wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
 from intercede.testing.model.clause import MUST
@@ -37,7 +37,7 @@ async def check_purged(context: Context) -> None:
     """Purge an ended job, and ask for it here and through another instance."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"))
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         (outcome,) = await purged(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
         async with context.opened() as other:
@@ -77,7 +77,7 @@ async def check_unfinished_job(context: Context) -> None:
                 continue  # it may have ended by itself, too soon to tell
             expected = "purging an unfinished job not to be ok, for the reason 'running'"
             context.expect(refused, expected=expected, observed=f"{outcome!r} for a job that is {living(status)}")
-            status = (await finished(context, backend, [handle], within=seconds + 30))[handle]
+            status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
             return
@@ -100,7 +100,7 @@ async def check_purging_twice(context: Context) -> None:
     """Purge an ended job twice, the second time with its handle given twice."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
             outcome, *_ = await purged(context, backend, asked)
             context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
@@ -122,7 +122,7 @@ async def check_other_copies(context: Context) -> None:
     """Purge copy 1 of eleven, then ask for the others, and fetch them."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"), copies=11)
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         await purged(context, backend, [handles[1]])
         others = [handles[0], *handles[2:]]
         for handle, status in zip(others, await get_statuses(context, backend, others), strict=True):
@@ -151,7 +151,7 @@ async def check_purge_keys(context: Context) -> None:
     """Purge no handles, then one of two ended jobs together with handles that name no job."""
     async with context.opened() as backend:
         gone, kept = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await finished(context, backend, [gone, kept])
+        await wait_until_final(context, backend, [gone, kept])
         nothing = list_keys(await context.purge(backend, []), "purge")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
         elsewhere, *malformed = foreign(context, gone)

@@ -14,7 +14,6 @@ from intercede.testing.clauses.backend.answers import (
     ended,
     expect_answers,
     fetched,
-    finished,
     foreign,
     get_statuses,
     list_keys,
@@ -25,6 +24,7 @@ from intercede.testing.clauses.backend.answers import (
     submit,
     submit_jobs,
     unknown,
+    wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
 from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, nap, tries
@@ -101,7 +101,7 @@ async def check_unknown_handles(context: Context) -> None:
     """Ask for a job, for handles that name no job, and for a purged one."""
     async with context.opened() as backend:
         good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await finished(context, backend, [good, gone])
+        await wait_until_final(context, backend, [good, gone])
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
@@ -180,7 +180,7 @@ async def _each_started(context: Context, backend: JobBackend, scripts: Sequence
 async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
     """Run each script by itself, and ask for each by itself: no answer holds two jobs that could be mixed up."""
     handles = await _each_started(context, backend, scripts)
-    return [(await finished(context, backend, [handle]))[handle] for handle in handles]
+    return [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
 
 
 @clause(
@@ -248,7 +248,7 @@ async def check_final_states_stay(context: Context) -> None:
     """Ask again for ended jobs, through the same instance and another."""
     async with context.opened() as backend:
         handles = await _each_started(context, backend, ["exit 0", "exit 3"])
-        first = [(await finished(context, backend, [handle]))[handle] for handle in handles]
+        first = [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
         again = [await get_statuses(context, backend, handles) for _ in range(_AGAIN)]
     async with context.opened() as other:
         again.append(await get_statuses(context, other, handles))
@@ -365,7 +365,7 @@ async def check_mixed_batch(context: Context) -> None:
     """
     async with context.opened() as backend:
         handles = await _each_started(context, backend, [f"exit {code}" for code in (0, 4, 0, 5, 6)])
-        await finished(context, backend, handles)
+        await wait_until_final(context, backend, handles)
         turned = handles[::-1]
         told = [status.exit_code for status in await get_statuses(context, backend, turned)]
         context.expect(told == [6, 5, 0, 4, 0], expected="the exit codes 6, 5, 0, 4, 0, in this order", observed=told)
@@ -379,7 +379,7 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await submit_jobs(context, backend, payload, copies)
-    await finished(context, backend, handles)
+    await wait_until_final(context, backend, handles)
     statuses, outputs = await get_statuses(context, backend, handles), await fetched(context, backend, handles)
     wrote = [
         output.stdout is not None and read(output.stdout, "stdout") == f"{code}".encode()
@@ -436,7 +436,7 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
         for number in range(8):
             if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- twice in any case
                 polled += await asyncio.gather(*(get_statuses(context, backend, handles[:1]) for _ in range(4)))
-        await finished(context, backend, handles, within=seconds + 30)
+        await wait_until_final(context, backend, handles, within=seconds + 30)
         told = await get_statuses(context, backend, handles)
         if not polled[-1][0].state.final or any(status.exit_code != 3 for status in told):  # noqa: PLR2004 -- the payload's own
             break
@@ -464,7 +464,7 @@ async def check_cannot_start(context: Context) -> None:
                 submission = await submit(context, backend, spec)
             except UnsupportedSpecError:
                 continue  # it looked beforehand
-            for status in (await finished(context, backend, list(submission.handles.values()))).values():
+            for status in (await wait_until_final(context, backend, list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
 
@@ -602,7 +602,7 @@ async def _expect_over(context: Context, script: str, seconds: int, expected: st
             )
         except UnsupportedSpecError:
             return
-        status = (await finished(context, backend, [handle], within=60))[handle]
+        status = (await wait_until_final(context, backend, [handle], within=60))[handle]
         if status.reason == "timeout":
             await expect_none_left(context, backend, word, expected)
 

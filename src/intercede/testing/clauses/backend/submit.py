@@ -16,7 +16,6 @@ from intercede.testing.clauses.backend.answers import (
     by_copies,
     ended,
     fetched,
-    finished,
     holds,
     living,
     read,
@@ -24,6 +23,7 @@ from intercede.testing.clauses.backend.answers import (
     submit,
     submit_jobs,
     told_handles,
+    wait_until_final,
     written,
 )
 from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, logged, text_of, watched
@@ -284,7 +284,7 @@ async def check_secrecy(context: Context) -> None:
                 handles = await submit_jobs(context, backend, context.sh(LOOK), copies)
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
                     handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
-                last = await finished(context, backend, handles)
+                last = await wait_until_final(context, backend, handles)
             refused = _refused(context).items()
             errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
     told = {
@@ -413,7 +413,7 @@ async def check_files_may_go(context: Context) -> None:
         handles = await submit_jobs(context, backend, spec)
         script.unlink()
         source.unlink()
-        status = (await finished(context, backend, handles))[handles[0]]
+        status = (await wait_until_final(context, backend, handles))[handles[0]]
         expected = "a job whose local files were deleted after submit to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
 
@@ -545,7 +545,7 @@ async def check_concurrent_submissions(context: Context) -> None:
     async with context.opened() as backend:
         submitted = (submit_jobs(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
         handles = await asyncio.gather(*submitted)
-        statuses = await finished(context, backend, [handle for each in handles for handle in each])
+        statuses = await wait_until_final(context, backend, [handle for each in handles for handle in each])
         for code, each in zip(codes, handles, strict=True):
             told = [statuses[handle].exit_code for handle in each]
             context.expect(
@@ -620,7 +620,7 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
 
     A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
     """
-    await finished(context, backend, handles)
+    await wait_until_final(context, backend, handles)
     (output,) = await fetched(context, backend, handles)
     lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
     context.expect(lines, expected="the output of `uname -n` and `env` to be in a file", observed="nothing")
