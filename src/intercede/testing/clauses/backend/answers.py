@@ -38,12 +38,12 @@ __all__ = [
     "living",
     "purged",
     "read",
-    "seen",
     "submit",
     "submit_jobs",
     "told_handles",
     "told_list",
     "unknown",
+    "wait_for_state",
     "wait_in_queue",
     "wait_until_final",
     "written",
@@ -174,7 +174,7 @@ async def wait_until_final(
     return statuses
 
 
-async def seen(
+async def wait_for_state(
     context: Context,
     backend: JobBackend,
     handle: JobHandle,

@@ -16,11 +16,11 @@ from intercede.testing.clauses.backend.answers import (
     expect_type,
     living,
     purged,
-    seen,
     submit,
     submit_jobs,
     told_handles,
     told_list,
+    wait_for_state,
     wait_until_final,
 )
 from intercede.testing.model.calls import brief
@@ -336,7 +336,7 @@ async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Pa
     found = await _found(context, backend, str(spec.tag))
     _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
     for handle in found:
-        status = await seen(context, backend, handle, JobState.UNKNOWN)
+        status = await wait_for_state(context, backend, handle, JobState.UNKNOWN)
         expected = "the jobs that find returns for a cancelled submit to be jobs that were started, and end"
         context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
     return _Cancelled(str(spec.tag), told, found, ran)

@@ -4,7 +4,14 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import living, seen, submit_jobs, told_handles, wait_until_final, written
+from intercede.testing.clauses.backend.answers import (
+    living,
+    submit_jobs,
+    told_handles,
+    wait_for_state,
+    wait_until_final,
+    written,
+)
 from intercede.testing.clauses.shared.children import DRIVE, NAME
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, shown
@@ -49,7 +56,7 @@ async def check_another_instance(context: Context) -> None:
     async with context.opened() as first:
         handles = await submit_jobs(context, first, context.sh("exit 3"))
     async with context.opened() as second:
-        status = await seen(context, second, handles[0], JobState.UNKNOWN)
+        status = await wait_for_state(context, second, handles[0], JobState.UNKNOWN)
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
             expected="another instance to report FAILED with exit code 3",

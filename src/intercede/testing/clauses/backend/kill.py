@@ -14,9 +14,9 @@ from intercede.testing.clauses.backend.answers import (
     list_keys,
     living,
     purged,
-    seen,
     submit_jobs,
     unknown,
+    wait_for_state,
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
@@ -46,7 +46,7 @@ async def check_running_job(context: Context) -> None:
     """Kill a job that is RUNNING."""
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(_LONG))
-        await seen(context, backend, handle, JobState.RUNNING)
+        await wait_for_state(context, backend, handle, JobState.RUNNING)
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
         status = (await wait_until_final(context, backend, [handle]))[handle]
@@ -221,7 +221,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     word = context.token()
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(script, word))
-        await seen(context, backend, handle, JobState.RUNNING)
+        await wait_for_state(context, backend, handle, JobState.RUNNING)
         await watch(context, backend, word)
         await killed(context, backend, [handle])
         await wait_until_final(context, backend, [handle])
@@ -279,7 +279,7 @@ async def check_handled_kill(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, payload, copies)
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
-            await seen(context, backend, handle, JobState.RUNNING)
+            await wait_for_state(context, backend, handle, JobState.RUNNING)
             await _give_time(context, backend, [handle])
             await killed(context, backend, [handle])
             status = (await wait_until_final(context, backend, [handle]))[handle]
@@ -295,7 +295,7 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
     No longer: with few slots the other one runs when they have ended.
     """
     (control,) = await submit_jobs(context, backend, context.sh("exit 0"))
-    await seen(context, backend, control, within=5, patient=False)
+    await wait_for_state(context, backend, control, within=5, patient=False)
     if "diagnostics" in context.capabilities:
         await _see_ready(context, backend, handles)
 
@@ -347,7 +347,7 @@ async def check_deaf_job(context: Context) -> None:
     """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120"))
-        await seen(context, backend, handle, JobState.RUNNING)
+        await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
         (outcome,) = await killed(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
@@ -374,7 +374,7 @@ async def check_killed_is_over(context: Context) -> None:
     word = context.token()
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120", word))
-        await seen(context, backend, handle, JobState.RUNNING)
+        await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
         await killed(context, backend, [handle])
         await wait_until_final(context, backend, [handle], within=_PATIENCE)

@@ -4,7 +4,7 @@ import asyncio
 
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobState, SubmissionSpec
-from intercede.testing.clauses.backend.answers import seen, submit_jobs, wait_until_final
+from intercede.testing.clauses.backend.answers import submit_jobs, wait_for_state, wait_until_final
 from intercede.testing.run.context import CheckFailed, Context
 
 __all__ = ["expect_none_left", "watch"]
@@ -21,7 +21,7 @@ async def watch(context: Context, backend: JobBackend, word: str) -> None:
     before = 0
     for _ in range(_LOOKS):
         (control,) = await submit_jobs(context, backend, _describe_look(context, word))
-        status = await seen(context, backend, control, within=5, patient=False)
+        status = await wait_for_state(context, backend, control, within=5, patient=False)
         if not status.state.final or (before > 1 and status.exit_code == before):
             return
         before = status.exit_code or 0

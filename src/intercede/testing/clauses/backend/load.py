@@ -10,8 +10,8 @@ from intercede.testing.clauses.backend.answers import (
     expect_type,
     get_statuses,
     living,
-    seen,
     submit_jobs,
+    wait_for_state,
     wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
@@ -84,7 +84,7 @@ async def check_states(context: Context) -> None:
         for seconds in tries(context):
             handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
             first, _ = await _differing(context, backend, handles)
-            status = await seen(context, backend, handles[0], JobState.RUNNING)
+            status = await wait_for_state(context, backend, handles[0], JobState.RUNNING)
             second, ran = await _differing(context, backend, handles)
             if ran and not (first or second):
                 return

@@ -19,9 +19,9 @@ from intercede.testing.clauses.backend.answers import (
     list_keys,
     living,
     read,
-    seen,
     submit_jobs,
     unknown,
+    wait_for_state,
     wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
@@ -493,7 +493,7 @@ async def check_killed_output(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in (0.0, *tries(context)):
             (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
-            await seen(context, backend, handle, JobState.RUNNING)
+            await wait_for_state(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
             await wait_until_final(context, backend, [handle])
@@ -522,7 +522,7 @@ async def check_unfinished(context: Context) -> None:
         for seconds in tries(context):
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
-            await seen(context, backend, handle, JobState.RUNNING)
+            await wait_for_state(context, backend, handle, JobState.RUNNING)
             (early,) = await fetched(context, backend, [handle])
             (status,) = await get_statuses(context, backend, [handle])
             if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own

@@ -20,10 +20,10 @@ from intercede.testing.clauses.backend.answers import (
     living,
     purged,
     read,
-    seen,
     submit,
     submit_jobs,
     unknown,
+    wait_for_state,
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
@@ -338,7 +338,7 @@ async def check_running(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             (handle,) = await submit_jobs(context, backend, context.sh(nap(seconds)))
-            status = await seen(context, backend, handle, JobState.RUNNING, within=seconds + 30)
+            status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
             told.append(living(status))

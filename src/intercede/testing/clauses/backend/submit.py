@@ -19,10 +19,10 @@ from intercede.testing.clauses.backend.answers import (
     holds,
     living,
     read,
-    seen,
     submit,
     submit_jobs,
     told_handles,
+    wait_for_state,
     wait_until_final,
     written,
 )
@@ -483,7 +483,7 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
     else:
         for handle in submission.handles.values():
             # It may wait for ever for what will never be there, which is no success either.
-            status = await seen(context, backend, handle, JobState.HELD, within=5, patient=False)
+            status = await wait_for_state(context, backend, handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=living(status))
 
 
