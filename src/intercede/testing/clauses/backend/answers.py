@@ -26,7 +26,6 @@ from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
     "by_copies",
-    "ended",
     "expect_answers",
     "expect_type",
     "fetched",
@@ -38,6 +37,7 @@ __all__ = [
     "living",
     "purged",
     "read",
+    "run_jobs",
     "submit",
     "submit_jobs",
     "told_handles",
@@ -211,7 +211,7 @@ async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle
     return waited
 
 
-async def ended(
+async def run_jobs(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobStatus]:
     """Submit, wait until every copy is final, and return their statuses in order."""
@@ -231,7 +231,7 @@ async def holds(
 ) -> None:
     """Run a payload that checks what it got and ends with 0 where all is right; ``codes`` puts its others in words."""
     wrong: list[tuple[int, str]] = []
-    for index, status in enumerate(await ended(context, backend, spec, copies)):
+    for index, status in enumerate(await run_jobs(context, backend, spec, copies)):
         meaning = codes(status.exit_code or 0)
         said = f", which means: {meaning}" if meaning else ""
         if status.state is not JobState.DONE:

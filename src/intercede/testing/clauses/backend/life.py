@@ -10,9 +10,9 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    ended,
     get_statuses,
     living,
+    run_jobs,
     submit_jobs,
     told_list,
     wait_until_final,
@@ -242,7 +242,7 @@ async def check_cancelled_verbs(context: Context) -> None:
                     await _expect_usable(context, backend, verb, seconds, handles)
                     if early:
                         break
-        status, *_ = await ended(context, backend, context.sh("exit 0"))
+        status, *_ = await run_jobs(context, backend, context.sh("exit 0"))
         expected = "a job submitted after cancelled calls to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
 

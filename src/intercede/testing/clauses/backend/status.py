@@ -11,7 +11,6 @@ from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    ended,
     expect_answers,
     fetched,
     foreign,
@@ -20,6 +19,7 @@ from intercede.testing.clauses.backend.answers import (
     living,
     purged,
     read,
+    run_jobs,
     submit,
     submit_jobs,
     unknown,
@@ -167,7 +167,7 @@ async def check_duplicates(context: Context) -> None:
 async def check_success(context: Context) -> None:
     """Run a payload that succeeds."""
     async with context.opened() as backend:
-        (status,) = await ended(context, backend, context.sh("exit 0"))
+        (status,) = await run_jobs(context, backend, context.sh("exit 0"))
         good = status.state is JobState.DONE and status.exit_code == 0
         context.expect(good, expected="DONE with exit_code 0 for a payload that exits 0", observed=living(status))
 
@@ -493,7 +493,7 @@ async def check_wall_time(context: Context) -> None:
     ]
     async with context.opened() as backend:
         try:
-            statuses = await ended(context, backend, spec, copies)
+            statuses = await run_jobs(context, backend, spec, copies)
         except UnsupportedSpecError:
             return
         for (code, seconds), status in zip(endings, statuses, strict=True):
@@ -563,7 +563,7 @@ async def check_own_signal(context: Context) -> None:
     codes = (0, 3)
     payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
     async with context.opened() as backend:
-        told = await ended(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+        told = await run_jobs(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
         for code, status in zip(codes, told, strict=True):
             state = JobState.FAILED if code else JobState.DONE
             right = status.state is state and status.exit_code == code

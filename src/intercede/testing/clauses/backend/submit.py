@@ -14,11 +14,11 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     by_copies,
-    ended,
     fetched,
     holds,
     living,
     read,
+    run_jobs,
     submit,
     submit_jobs,
     told_handles,
@@ -198,7 +198,7 @@ async def check_variables_of_copies(context: Context) -> None:
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
     async with context.opened() as backend:
-        statuses = await ended(context, backend, spec, copies)
+        statuses = await run_jobs(context, backend, spec, copies)
     wrong = [
         (index, f"told to exit {_ENDINGS[index]}, ended {living(status)}{_why_so(status.exit_code)}")
         for index, status in enumerate(statuses)
@@ -383,7 +383,7 @@ async def check_executables(context: Context) -> None:
     async with context.opened() as backend:
         for what, executable in (("with the shebang /bin/sh -e", with_shebang), ("without a shebang", str(without))):
             spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.token()}")
-            status, *_ = await ended(context, backend, spec)
+            status, *_ = await run_jobs(context, backend, spec)
             context.expect(
                 status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
                 expected=f"a file of mode 0644 {what} to run and end with 7",
