@@ -27,11 +27,11 @@ from intercede.testing.run.waiting import ADVICE, in_queue
 __all__ = [
     "by_copies",
     "expect_answers",
+    "expect_payload_ok",
     "expect_type",
     "fetched",
     "foreign",
     "get_statuses",
-    "holds",
     "killed",
     "list_keys",
     "living",
@@ -220,7 +220,7 @@ async def run_jobs(
     return [statuses[handle] for handle in handles]
 
 
-async def holds(
+async def expect_payload_ok(
     context: Context,
     backend: JobBackend,
     spec: SubmissionSpec,

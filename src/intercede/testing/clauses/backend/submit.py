@@ -14,8 +14,8 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     by_copies,
+    expect_payload_ok,
     fetched,
-    holds,
     living,
     read,
     run_jobs,
@@ -135,7 +135,7 @@ async def check_submit_does_not_wait(context: Context) -> None:
 async def check_arguments(context: Context) -> None:
     """Let the payload compare each argument, in hexadecimal, with the expected value."""
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh(arguments_are(AWKWARD), *AWKWARD),
@@ -167,7 +167,7 @@ async def check_environment(context: Context) -> None:
     """Let the payload compare each variable, in hexadecimal, with the expected value."""
     names = [f"IC_V{index}" for index in range(len(AWKWARD))]
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh(variables_are(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
@@ -252,7 +252,7 @@ async def check_secrets(context: Context) -> None:
         13: "another copy's secret is in its working directory, too",
     }
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh(script),
@@ -349,7 +349,7 @@ async def check_inputs(context: Context) -> None:
     meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
     inputs = [{"name": name, "source": _file(context, content)} for name, content in contents.items()]
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh(script, inputs=inputs),
@@ -434,7 +434,7 @@ async def check_working_directories(context: Context) -> None:
     # Whether they run in a row or side by side, the last to write sees them all.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh(script),
@@ -569,7 +569,7 @@ async def check_concurrent_submissions(context: Context) -> None:
 async def check_stdin(context: Context) -> None:
     """Let a payload read its stdin to the end."""
     async with context.opened() as backend:
-        await holds(
+        await expect_payload_ok(
             context,
             backend,
             context.sh('[ -z "$(cat)" ] || exit 10'),
