@@ -25,13 +25,13 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
-    "by_copies",
     "expect_answers",
     "expect_payload_ok",
     "expect_type",
     "fetched",
     "foreign",
     "get_statuses",
+    "group_by_text",
     "killed",
     "list_keys",
     "living",
@@ -236,10 +236,10 @@ async def expect_payload_ok(
         said = f", which means: {meaning}" if meaning else ""
         if status.state is not JobState.DONE:
             wrong.append((index, f"ended {living(status)}{said}"))
-    context.expect(not wrong, expected=expected, observed=by_copies(wrong))
+    context.expect(not wrong, expected=expected, observed=group_by_text(wrong))
 
 
-def by_copies(told: Iterable[tuple[int, str]]) -> str:
+def group_by_text(told: Iterable[tuple[int, str]]) -> str:
     """Write what is told of each copy, and once what is the same of several: ``copies 0, 2 ended FAILED``."""
     same: dict[str, list[str]] = {}
     for index, text in told:

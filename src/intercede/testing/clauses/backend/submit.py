@@ -13,9 +13,9 @@ from intercede.contract.errors import IntercedeError, InvalidSpecError, Resource
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
-    by_copies,
     expect_payload_ok,
     fetched,
+    group_by_text,
     living,
     read,
     run_jobs,
@@ -204,7 +204,7 @@ async def check_variables_of_copies(context: Context) -> None:
         for index, status in enumerate(statuses)
         if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # what code is told is for IC-STATUS-06
     ]
-    context.expect(not wrong, expected="each copy to end as its own variable says", observed=by_copies(wrong))
+    context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
 def _why_so(code: int | None) -> str:
