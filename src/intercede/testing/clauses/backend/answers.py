@@ -28,7 +28,7 @@ __all__ = [
     "expect_answers",
     "expect_payload_ok",
     "expect_type",
-    "fetched",
+    "fetch_outputs",
     "foreign",
     "get_statuses",
     "group_by_text",
@@ -249,7 +249,7 @@ def group_by_text(told: Iterable[tuple[int, str]]) -> str:
     )
 
 
-async def fetched(
+async def fetch_outputs(
     context: Context, backend: JobBackend, handles: Sequence[JobHandle], dest: Path | None = None
 ) -> list[JobOutput]:
     """Fetch outputs, in the handles' order."""

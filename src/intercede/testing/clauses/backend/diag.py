@@ -8,7 +8,7 @@ from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
-    fetched,
+    fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
@@ -153,7 +153,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
     harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
     context.expect(harmless, expected="the job to end with 3 after diagnostics were asked for", observed=living(status))
     if "output" in context.capabilities:
-        (output,) = await fetched(context, backend, [handle])
+        (output,) = await fetch_outputs(context, backend, [handle])
         stdout = read(output.stdout, "stdout").decode(errors="replace")
         expected = "the whole stdout of the job to be fetched after diagnostics were asked for"
         context.expect(stdout == wrote, expected=expected, observed=stdout)

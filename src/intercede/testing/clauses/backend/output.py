@@ -12,7 +12,7 @@ from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
-    fetched,
+    fetch_outputs,
     foreign,
     get_statuses,
     killed,
@@ -52,7 +52,7 @@ async def _output(context: Context, script: str, fields: Mapping[str, object], *
     """Run a payload and fetch what it wrote."""
     async with context.opened() as backend:
         handles = await _run(context, backend, script, fields)
-        (output,) = await fetched(context, backend, handles)
+        (output,) = await fetch_outputs(context, backend, handles)
     context.expect(output.ok or not ok, expected="the output of an ended job to be ok", observed=output)
     return output
 
@@ -175,7 +175,7 @@ async def check_unlisted(context: Context) -> None:
         }
         async with context.opened() as backend:
             handles = await _run(context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})])
-            (output,) = await fetched(context, backend, handles)
+            (output,) = await fetch_outputs(context, backend, handles)
         context.expect(
             output.ok and set(output.files) == wanted,
             expected=f"exactly the files {sorted(wanted)} with include_unlisted={unlisted}",
@@ -249,7 +249,7 @@ async def check_places(context: Context) -> None:
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
-        outputs = await fetched(context, backend, handles, dest)
+        outputs = await fetch_outputs(context, backend, handles, dest)
     homes: list[set[str]] = []
     for output in outputs:
         paths = [path.resolve() for path in _paths(output)]
@@ -291,7 +291,7 @@ async def check_fetching_again(context: Context) -> None:
         handles = await _run(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
         trees: list[dict[str, bytes | None]] = []
         for where in (dest, dest, other):
-            (output,) = await fetched(context, backend, handles, where)
+            (output,) = await fetch_outputs(context, backend, handles, where)
             context.expect(output.ok, expected=f"fetch number {len(trees) + 1} to be ok", observed=output)
             _expect_files(context, output, {"s/x": b"x\n"})
             trees.append(_tree(where))
@@ -323,7 +323,7 @@ async def check_rest_of_dest(context: Context) -> None:
         handles = await _run(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):
             before = _tree(dest)
-            await fetched(context, backend, [handle], dest)
+            await fetch_outputs(context, backend, [handle], dest)
             after = _tree(dest)
             changed = [name for name, content in before.items() if name not in after or after[name] != content]
             expected = "the other files in dest to be untouched"
@@ -356,7 +356,7 @@ async def check_hostile_names(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
         await wait_until_final(context, backend, handles)
-        hostile, plain = await fetched(context, backend, handles, dest)
+        hostile, plain = await fetch_outputs(context, backend, handles, dest)
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
     for name, path in hostile.files.items():
@@ -395,7 +395,7 @@ async def check_links(context: Context) -> None:
     fields = {"outputs": {"members": [{"pattern": "passwd"}, {"pattern": "etc/host*"}], "include_unlisted": True}}
     async with context.opened() as backend:
         handles = await _run(context, backend, script, fields)
-        (output,) = await fetched(context, backend, handles, dest)
+        (output,) = await fetch_outputs(context, backend, handles, dest)
     names = sorted(set(output.files) - {"real", "sub/kept"})
     context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
     links = [str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_symlink()]
@@ -421,7 +421,7 @@ async def check_special_files(context: Context) -> None:
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await _run(context, backend, script, _EVERYTHING)
-        (output,) = await fetched(context, backend, handles, dest)
+        (output,) = await fetch_outputs(context, backend, handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
     context.expect(not special, expected="only files and directories under dest", observed=f"others: {shown(special)}")
     _expect_files(context, output, {"real": b"real\n"})
@@ -497,7 +497,7 @@ async def check_killed_output(context: Context) -> None:
             await asyncio.sleep(seconds)
             await killed(context, backend, [handle])
             await wait_until_final(context, backend, [handle])
-            (output,) = await fetched(context, backend, [handle])
+            (output,) = await fetch_outputs(context, backend, [handle])
             came.append(output.stdout and read(output.stdout, "stdout"))
             if came[-1] == b"before\n":
                 return
@@ -523,14 +523,14 @@ async def check_unfinished(context: Context) -> None:
             script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
             await wait_for_state(context, backend, handle, JobState.RUNNING)
-            (early,) = await fetched(context, backend, [handle])
+            (early,) = await fetch_outputs(context, backend, [handle])
             (status,) = await get_statuses(context, backend, [handle])
             if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
                 continue  # it ended by itself, too soon to tell
             observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
             await wait_until_final(context, backend, [handle], within=seconds + 30)
-            (output,) = await fetched(context, backend, [handle])
+            (output,) = await fetch_outputs(context, backend, [handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
             stdout = read(output.stdout, "stdout")
@@ -576,12 +576,12 @@ async def check_replacing(context: Context) -> None:
     dest = context.tmp / "dest"
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo x > x", _EVERYTHING)
-        (output,) = await fetched(context, backend, handles, dest)
+        (output,) = await fetch_outputs(context, backend, handles, dest)
         _expect_files(context, output, {"x": b"x\n"})
         before = _tree(dest)
         output.files["x"].write_bytes(b"another")
         output.files["x"].with_name("stale").write_bytes(b"of a former fetch")
-        (output,) = await fetched(context, backend, handles, dest)
+        (output,) = await fetch_outputs(context, backend, handles, dest)
     context.expect(output.ok, expected="the second fetch to be ok", observed=output)
     after = _tree(dest)
     others = {

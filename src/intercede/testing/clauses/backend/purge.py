@@ -6,7 +6,7 @@ from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
-    fetched,
+    fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
@@ -46,7 +46,7 @@ async def check_purged(context: Context) -> None:
             unknown = status.state is JobState.UNKNOWN
             context.expect(unknown, expected="a purged job to be UNKNOWN", observed=living(status))
         if "output" in context.capabilities:
-            (output,) = await fetched(context, backend, handles)
+            (output,) = await fetch_outputs(context, backend, handles)
             context.expect(not output.ok, expected="a purged job's output not to be ok", observed=output)
 
 
@@ -129,7 +129,7 @@ async def check_other_copies(context: Context) -> None:
             kept = status.state is JobState.DONE
             context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
         if "output" in context.capabilities:
-            for handle, output in zip(others, await fetched(context, backend, others), strict=True):
+            for handle, output in zip(others, await fetch_outputs(context, backend, others), strict=True):
                 context.expect(output.ok, expected=f"the output of {handle.job} to be ok still", observed=output)
 
 

@@ -12,7 +12,7 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Sub
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_answers,
-    fetched,
+    fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
@@ -380,7 +380,7 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await submit_jobs(context, backend, payload, copies)
     await wait_until_final(context, backend, handles)
-    statuses, outputs = await get_statuses(context, backend, handles), await fetched(context, backend, handles)
+    statuses, outputs = await get_statuses(context, backend, handles), await fetch_outputs(context, backend, handles)
     wrote = [
         output.stdout is not None and read(output.stdout, "stdout") == f"{code}".encode()
         for code, output in zip(_COPIES, outputs, strict=True)

@@ -14,7 +14,7 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_payload_ok,
-    fetched,
+    fetch_outputs,
     group_by_text,
     living,
     read,
@@ -621,7 +621,7 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
     A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
     """
     await wait_until_final(context, backend, handles)
-    (output,) = await fetched(context, backend, handles)
+    (output,) = await fetch_outputs(context, backend, handles)
     lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
     context.expect(lines, expected="the output of `uname -n` and `env` to be in a file", observed="nothing")
     pairs = [line.partition("=") for line in lines[1:]]
