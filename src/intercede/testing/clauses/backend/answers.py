@@ -36,7 +36,7 @@ __all__ = [
     "list_keys",
     "living",
     "purged",
-    "read",
+    "read_output_file",
     "run_jobs",
     "submit",
     "submit_jobs",
@@ -256,7 +256,7 @@ async def fetch_outputs(
     return expect_answers(JobOutput, await context.fetch(backend, handles, dest), handles, "fetch_output")
 
 
-def read(path: object, what: str) -> bytes:
+def read_output_file(path: object, what: str) -> bytes:
     """Read a file that an answer points at.
 
     Raises:

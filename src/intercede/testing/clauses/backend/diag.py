@@ -14,7 +14,7 @@ from intercede.testing.clauses.backend.answers import (
     list_keys,
     living,
     purged,
-    read,
+    read_output_file,
     submit_jobs,
     unknown,
     wait_until_final,
@@ -154,7 +154,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
     context.expect(harmless, expected="the job to end with 3 after diagnostics were asked for", observed=living(status))
     if "output" in context.capabilities:
         (output,) = await fetch_outputs(context, backend, [handle])
-        stdout = read(output.stdout, "stdout").decode(errors="replace")
+        stdout = read_output_file(output.stdout, "stdout").decode(errors="replace")
         expected = "the whole stdout of the job to be fetched after diagnostics were asked for"
         context.expect(stdout == wrote, expected=expected, observed=stdout)
 

@@ -18,7 +18,7 @@ from intercede.testing.clauses.backend.answers import (
     killed,
     list_keys,
     living,
-    read,
+    read_output_file,
     submit_jobs,
     unknown,
     wait_for_state,
@@ -65,7 +65,7 @@ def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, by
         observed=f"{sorted(output.files)}",
     )
     for name, content in contents.items():
-        came = read(output.files[name], name)
+        came = read_output_file(output.files[name], name)
         context.expect(came == content, expected=f"{name} to hold {shown(content)}", observed=came)
 
 
@@ -100,7 +100,7 @@ def _difference(came: bytes, wanted: bytes) -> str:
 async def check_stdout(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
     output = await _output(context, _LOUD, {})
-    wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read(output.stdout, "stdout")
+    wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read_output_file(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
 
@@ -119,7 +119,7 @@ async def check_stdout(context: Context) -> None:
 async def check_stderr(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
     output = await _output(context, _LOUD, {})
-    wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read(output.stderr, "stderr")
+    wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read_output_file(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
 
@@ -181,7 +181,7 @@ async def check_unlisted(context: Context) -> None:
             expected=f"exactly the files {sorted(wanted)} with include_unlisted={unlisted}",
             observed=f"{sorted(output.files)}, ok={output.ok}",
         )
-        streams = [read(output.stdout, "stdout"), read(output.stderr, "stderr")]
+        streams = [read_output_file(output.stdout, "stdout"), read_output_file(output.stderr, "stderr")]
         context.expect(
             streams == [b"out\n", b"err\n"], expected="stdout and stderr in the named files", observed=streams
         )
@@ -267,7 +267,9 @@ def _tree(directory: Path) -> dict[str, bytes | None]:
     """Return every file below a directory with its content, and every other entry with None."""
     entries = sorted(directory.rglob("*"))
     return {
-        str(each.relative_to(directory)): read(each, str(each)) if each.is_file() and not each.is_symlink() else None
+        str(each.relative_to(directory)): read_output_file(each, str(each))
+        if each.is_file() and not each.is_symlink()
+        else None
         for each in entries
     }
 
@@ -360,7 +362,7 @@ async def check_hostile_names(context: Context) -> None:
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
     for name, path in hostile.files.items():
-        content = read(path, repr(name))
+        content = read_output_file(path, repr(name))
         context.expect(content == name.encode(), expected=f"{name!r} to hold its own name", observed=content)
     if hostile.ok:
         _expect_files(context, hostile, {name: name.encode() for name in _HOSTILE})
@@ -466,7 +468,7 @@ async def check_failed_output(context: Context) -> None:
     output = await _output(context, "echo why; echo x > x; exit 3", _members("x"), ok=False)
     context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
     _expect_files(context, output, {"x": b"x\n"})
-    stdout = read(output.stdout, "stdout")
+    stdout = read_output_file(output.stdout, "stdout")
     context.expect(stdout == b"why\n", expected="its stdout to be b'why\\n'", observed=stdout)
 
 
@@ -498,7 +500,7 @@ async def check_killed_output(context: Context) -> None:
             await killed(context, backend, [handle])
             await wait_until_final(context, backend, [handle])
             (output,) = await fetch_outputs(context, backend, [handle])
-            came.append(output.stdout and read(output.stdout, "stdout"))
+            came.append(output.stdout and read_output_file(output.stdout, "stdout"))
             if came[-1] == b"before\n":
                 return
     raise CheckFailed("stdout of a killed job to be b'before\\n'", shown(came))
@@ -533,7 +535,7 @@ async def check_unfinished(context: Context) -> None:
             (output,) = await fetch_outputs(context, backend, [handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
-            stdout = read(output.stdout, "stdout")
+            stdout = read_output_file(output.stdout, "stdout")
             context.expect(stdout == b"one\ntwo\n", expected="the whole stdout in the end", observed=stdout)
             return
 

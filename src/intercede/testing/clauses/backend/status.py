@@ -18,7 +18,7 @@ from intercede.testing.clauses.backend.answers import (
     list_keys,
     living,
     purged,
-    read,
+    read_output_file,
     run_jobs,
     submit,
     submit_jobs,
@@ -382,7 +382,7 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     await wait_until_final(context, backend, handles)
     statuses, outputs = await get_statuses(context, backend, handles), await fetch_outputs(context, backend, handles)
     wrote = [
-        output.stdout is not None and read(output.stdout, "stdout") == f"{code}".encode()
+        output.stdout is not None and read_output_file(output.stdout, "stdout") == f"{code}".encode()
         for code, output in zip(_COPIES, outputs, strict=True)
     ]
     told = [status.exit_code for status in statuses]

@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     fetch_outputs,
     group_by_text,
     living,
-    read,
+    read_output_file,
     run_jobs,
     submit,
     submit_jobs,
@@ -622,7 +622,7 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
     """
     await wait_until_final(context, backend, handles)
     (output,) = await fetch_outputs(context, backend, handles)
-    lines = read(output.files.get("told"), "told").decode(errors="replace").splitlines()
+    lines = read_output_file(output.files.get("told"), "told").decode(errors="replace").splitlines()
     context.expect(lines, expected="the output of `uname -n` and `env` to be in a file", observed="nothing")
     pairs = [line.partition("=") for line in lines[1:]]
     return {
