@@ -32,7 +32,7 @@ __all__ = [
     "foreign",
     "get_statuses",
     "group_by_text",
-    "killed",
+    "kill_jobs",
     "list_keys",
     "living",
     "purged",
@@ -270,7 +270,7 @@ def read_output_file(path: object, what: str) -> bytes:
         raise CheckFailed(f"{what} to be at the path in the answer", f"{type(error).__name__}: {error}") from error
 
 
-async def killed(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+async def kill_jobs(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Kill, and return the outcomes in the handles' order."""
     return expect_answers(OpOutcome, await context.kill(backend, handles), handles, "kill")
 

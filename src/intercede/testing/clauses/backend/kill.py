@@ -10,7 +10,7 @@ from intercede.testing.clauses.backend.answers import (
     expect_answers,
     foreign,
     get_statuses,
-    killed,
+    kill_jobs,
     list_keys,
     living,
     purged,
@@ -47,7 +47,7 @@ async def check_running_job(context: Context) -> None:
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(_LONG))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
-        (outcome,) = await killed(context, backend, [handle])
+        (outcome,) = await kill_jobs(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
         status = (await wait_until_final(context, backend, [handle]))[handle]
         context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
@@ -71,7 +71,7 @@ async def check_early_kill(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             (handle,) = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
-            (outcome,) = await killed(context, backend, [handle])
+            (outcome,) = await kill_jobs(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
             status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
             if status.state is JobState.KILLED:
@@ -98,7 +98,7 @@ async def check_finished_job(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 3"))
         handles += await submit_jobs(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
         before = await wait_until_final(context, backend, handles)
-        for outcome in await killed(context, backend, handles):
+        for outcome in await kill_jobs(context, backend, handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
         for handle, new in zip(handles, await get_statuses(context, backend, handles), strict=True):
             old = before[handle]
@@ -123,7 +123,7 @@ async def check_unknown_jobs(context: Context) -> None:
         good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
-            await killed(context, backend, [gone])
+            await kill_jobs(context, backend, [gone])
             await wait_until_final(context, backend, [gone])
             await purged(context, backend, [gone])
             strangers.append(gone)
@@ -156,10 +156,10 @@ async def check_killing_twice(context: Context) -> None:
     """Kill a job twice in a row, twice at once, and again when it has ended."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh(_LONG))
-        rounds = [await killed(context, backend, handles)]
-        rounds += await asyncio.gather(killed(context, backend, handles), killed(context, backend, handles * 2))
+        rounds = [await kill_jobs(context, backend, handles)]
+        rounds += await asyncio.gather(kill_jobs(context, backend, handles), kill_jobs(context, backend, handles * 2))
         await wait_until_final(context, backend, handles)
-        rounds.append(await killed(context, backend, handles))
+        rounds.append(await kill_jobs(context, backend, handles))
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
         (status,) = await get_statuses(context, backend, handles)
@@ -184,7 +184,7 @@ async def check_other_copies(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
-            (outcome,) = await killed(context, backend, [handles[1]])
+            (outcome,) = await kill_jobs(context, backend, [handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
             statuses = await wait_until_final(context, backend, handles, within=3 * seconds + 30)
             for copy in (0, 2):
@@ -223,7 +223,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
         (handle,) = await submit_jobs(context, backend, context.sh(script, word))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await watch(context, backend, word)
-        await killed(context, backend, [handle])
+        await kill_jobs(context, backend, [handle])
         await wait_until_final(context, backend, [handle])
         await expect_none_left(context, backend, word, expected)
 
@@ -281,7 +281,7 @@ async def check_handled_kill(context: Context) -> None:
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
             await wait_for_state(context, backend, handle, JobState.RUNNING)
             await _give_time(context, backend, [handle])
-            await killed(context, backend, [handle])
+            await kill_jobs(context, backend, [handle])
             status = (await wait_until_final(context, backend, [handle]))[handle]
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             handler = f"exits with {code}{' after a second' if seconds else ''}"
@@ -349,7 +349,7 @@ async def check_deaf_job(context: Context) -> None:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120"))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
-        (outcome,) = await killed(context, backend, [handle])
+        (outcome,) = await kill_jobs(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
         status = (await wait_until_final(context, backend, [handle], within=_PATIENCE))[handle]
         expected = "a killed job that ignores signals to end KILLED"
@@ -376,6 +376,6 @@ async def check_killed_is_over(context: Context) -> None:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120", word))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
-        await killed(context, backend, [handle])
+        await kill_jobs(context, backend, [handle])
         await wait_until_final(context, backend, [handle], within=_PATIENCE)
         await expect_none_left(context, backend, word, "the process of a job that is reported as KILLED to be gone")

@@ -15,7 +15,7 @@ from intercede.testing.clauses.backend.answers import (
     fetch_outputs,
     foreign,
     get_statuses,
-    killed,
+    kill_jobs,
     list_keys,
     living,
     read_output_file,
@@ -497,7 +497,7 @@ async def check_killed_output(context: Context) -> None:
             (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
             await wait_for_state(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
-            await killed(context, backend, [handle])
+            await kill_jobs(context, backend, [handle])
             await wait_until_final(context, backend, [handle])
             (output,) = await fetch_outputs(context, backend, [handle])
             came.append(output.stdout and read_output_file(output.stdout, "stdout"))
