@@ -35,7 +35,7 @@ __all__ = [
     "kill_jobs",
     "list_keys",
     "living",
-    "purged",
+    "purge_jobs",
     "read_output_file",
     "run_jobs",
     "submit",
@@ -275,7 +275,7 @@ async def kill_jobs(context: Context, backend: JobBackend, handles: Sequence[Job
     return expect_answers(OpOutcome, await context.kill(backend, handles), handles, "kill")
 
 
-async def purged(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
+async def purge_jobs(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[OpOutcome]:
     """Purge, and return the outcomes in the handles' order."""
     return expect_answers(OpOutcome, await context.purge(backend, handles), handles, "purge")
 

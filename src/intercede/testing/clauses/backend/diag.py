@@ -13,7 +13,7 @@ from intercede.testing.clauses.backend.answers import (
     get_statuses,
     list_keys,
     living,
-    purged,
+    purge_jobs,
     read_output_file,
     submit_jobs,
     unknown,
@@ -180,7 +180,7 @@ async def check_diagnostics_keys(context: Context) -> None:
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await wait_until_final(context, backend, [gone])
-            await purged(context, backend, [gone])
+            await purge_jobs(context, backend, [gone])
             strangers.append(gone)
         answer = await _unraised(context, backend, [*strangers, good, good])
         *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")

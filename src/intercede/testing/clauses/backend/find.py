@@ -15,7 +15,7 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     expect_type,
     living,
-    purged,
+    purge_jobs,
     submit,
     submit_jobs,
     told_handles,
@@ -221,10 +221,10 @@ async def check_purged_jobs(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
         await wait_until_final(context, backend, handles)
         await _expect_found(context, backend, tag, handles, "the three copies of a submission")
-        await purged(context, backend, handles[:1])
+        await purge_jobs(context, backend, handles[:1])
         for instance in (backend, other):
             await _expect_found(context, instance, tag, handles[1:], "the two copies that were not purged")
-        await purged(context, backend, handles)
+        await purge_jobs(context, backend, handles)
         for instance in (backend, other):
             await _expect_found(context, instance, tag, [], "no copy, since all were purged")
 

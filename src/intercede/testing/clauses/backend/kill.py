@@ -13,7 +13,7 @@ from intercede.testing.clauses.backend.answers import (
     kill_jobs,
     list_keys,
     living,
-    purged,
+    purge_jobs,
     submit_jobs,
     unknown,
     wait_for_state,
@@ -125,7 +125,7 @@ async def check_unknown_jobs(context: Context) -> None:
         if "purge" in context.capabilities:
             await kill_jobs(context, backend, [gone])
             await wait_until_final(context, backend, [gone])
-            await purged(context, backend, [gone])
+            await purge_jobs(context, backend, [gone])
             strangers.append(gone)
         try:
             answer: object = await context.kill(backend, [*strangers, good])

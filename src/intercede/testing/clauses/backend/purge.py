@@ -11,7 +11,7 @@ from intercede.testing.clauses.backend.answers import (
     get_statuses,
     list_keys,
     living,
-    purged,
+    purge_jobs,
     submit_jobs,
     unknown,
     wait_in_queue,
@@ -38,7 +38,7 @@ async def check_purged(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"))
         await wait_until_final(context, backend, handles)
-        (outcome,) = await purged(context, backend, handles)
+        (outcome,) = await purge_jobs(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
         async with context.opened() as other:
             told = [*await get_statuses(context, backend, handles), *await get_statuses(context, other, handles)]
@@ -69,7 +69,7 @@ async def check_unfinished_job(context: Context) -> None:
             script, submitted = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3", time.monotonic()
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             waited = await wait_in_queue(context, backend, handle, submitted)
-            (outcome,) = await purged(context, backend, [handle])
+            (outcome,) = await purge_jobs(context, backend, [handle])
             went_on = time.monotonic() - waited < seconds
             (status,) = await get_statuses(context, backend, [handle])
             refused = not outcome.ok and outcome.reason == "running"
@@ -102,7 +102,7 @@ async def check_purging_twice(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         await wait_until_final(context, backend, handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
-            outcome, *_ = await purged(context, backend, asked)
+            outcome, *_ = await purge_jobs(context, backend, asked)
             context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
 
 
@@ -123,7 +123,7 @@ async def check_other_copies(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"), copies=11)
         await wait_until_final(context, backend, handles)
-        await purged(context, backend, [handles[1]])
+        await purge_jobs(context, backend, [handles[1]])
         others = [handles[0], *handles[2:]]
         for handle, status in zip(others, await get_statuses(context, backend, others), strict=True):
             kept = status.state is JobState.DONE

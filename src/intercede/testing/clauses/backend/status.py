@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     get_statuses,
     list_keys,
     living,
-    purged,
+    purge_jobs,
     read_output_file,
     run_jobs,
     submit,
@@ -105,7 +105,7 @@ async def check_unknown_handles(context: Context) -> None:
         strangers = [unknown(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
-                await purged(context, backend, [gone])
+                await purge_jobs(context, backend, [gone])
             strangers.append(gone)
         try:
             told = await get_statuses(context, backend, [*strangers, good])
