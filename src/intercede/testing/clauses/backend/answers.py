@@ -25,6 +25,7 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
+    "dump_handle",
     "expect_answers",
     "expect_payload_ok",
     "expect_type",
@@ -46,7 +47,6 @@ __all__ = [
     "wait_for_state",
     "wait_in_queue",
     "wait_until_final",
-    "written",
 ]
 
 _T = TypeVar("_T")
@@ -280,7 +280,7 @@ async def purge_jobs(context: Context, backend: JobBackend, handles: Sequence[Jo
     return expect_answers(OpOutcome, await context.purge(backend, handles), handles, "purge")
 
 
-def written(handle: JobHandle) -> str:
+def dump_handle(handle: JobHandle) -> str:
     """Write a handle as JSON.
 
     Raises:

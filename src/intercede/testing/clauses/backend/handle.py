@@ -5,12 +5,12 @@ from typing import cast
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    dump_handle,
     living,
     submit_jobs,
     told_handles,
     wait_for_state,
     wait_until_final,
-    written,
 )
 from intercede.testing.clauses.shared.children import DRIVE, NAME
 from intercede.testing.model.clause import MUST
@@ -33,7 +33,7 @@ async def check_round_trip(context: Context) -> None:
     """Write a handle as JSON, read it back, compare it, and use it."""
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
-        read = JobHandle.model_validate_json(written(handle))
+        read = JobHandle.model_validate_json(dump_handle(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
         status = (await wait_until_final(context, backend, [read]))[read]
@@ -78,7 +78,7 @@ async def check_another_process(context: Context) -> None:
     """Submit here, and ask in a child process."""
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 3"))
-        told = await context.child(DRIVE, written(handle), what="asking for its status")
+        told = await context.child(DRIVE, dump_handle(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
         expected = "another process to get FAILED and 3"
         observed = f"{state} and {code}, evidence: {evidence or 'none'}"

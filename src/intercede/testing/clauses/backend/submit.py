@@ -13,6 +13,7 @@ from intercede.contract.errors import IntercedeError, InvalidSpecError, Resource
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    dump_handle,
     expect_payload_ok,
     fetch_outputs,
     group_by_text,
@@ -24,7 +25,6 @@ from intercede.testing.clauses.backend.answers import (
     told_handles,
     wait_for_state,
     wait_until_final,
-    written,
 )
 from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, logged, text_of, watched
 from intercede.testing.clauses.shared.children import NEST
@@ -288,7 +288,7 @@ async def check_secrecy(context: Context) -> None:
             refused = _refused(context).items()
             errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
     told = {
-        "a handle": [repr(handle) + written(handle) for handle in handles],
+        "a handle": [repr(handle) + dump_handle(handle) for handle in handles],
         "a status": [repr(status) + status.model_dump_json() for status in last.values()],
         **{f"an error, that for {what}": [text] for what, text in errors.items()},
         **{f"a log record {where}": texts for where, texts in records.items()},
