@@ -25,6 +25,7 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 from intercede.testing.run.waiting import ADVICE, in_queue
 
 __all__ = [
+    "describe_status",
     "dump_handle",
     "expect_answers",
     "expect_payload_ok",
@@ -35,7 +36,6 @@ __all__ = [
     "group_by_text",
     "kill_jobs",
     "list_keys",
-    "living",
     "purge_jobs",
     "read_output_file",
     "run_jobs",
@@ -169,7 +169,7 @@ async def wait_until_final(
     statuses = await _poll(context, backend, handles, lambda each: each.state.final, within)
     expected = f"every job to be final within {within * context.scale:g} s"
     for handle, status in statuses.items():
-        observed = f"job {handle.job} is {living(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
+        observed = f"job {handle.job} is {describe_status(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
         context.expect(status.state.final, expected=expected, observed=observed)
     return statuses
 
@@ -235,7 +235,7 @@ async def expect_payload_ok(
         meaning = codes(status.exit_code or 0)
         said = f", which means: {meaning}" if meaning else ""
         if status.state is not JobState.DONE:
-            wrong.append((index, f"ended {living(status)}{said}"))
+            wrong.append((index, f"ended {describe_status(status)}{said}"))
     context.expect(not wrong, expected=expected, observed=group_by_text(wrong))
 
 
@@ -292,7 +292,7 @@ def dump_handle(handle: JobHandle) -> str:
         raise CheckFailed("a handle that can be written as JSON", f"{type(error).__name__}: {error}") from error
 
 
-def living(status: JobStatus) -> str:
+def describe_status(status: JobStatus) -> str:
     """Write a status in a few words."""
     told = status.model_dump(exclude={"state"}, exclude_none=True)
     each = (f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in told.items())

@@ -7,12 +7,12 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_answers,
     fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
-    living,
     purge_jobs,
     read_output_file,
     submit_jobs,
@@ -151,7 +151,9 @@ async def _look_again(context: Context, backend: JobBackend, handles: Sequence[J
 async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:
     status = (await wait_until_final(context, backend, [handle], within=90))[handle]
     harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
-    context.expect(harmless, expected="the job to end with 3 after diagnostics were asked for", observed=living(status))
+    context.expect(
+        harmless, expected="the job to end with 3 after diagnostics were asked for", observed=describe_status(status)
+    )
     if "output" in context.capabilities:
         (output,) = await fetch_outputs(context, backend, [handle])
         stdout = read_output_file(output.stdout, "stdout").decode(errors="replace")

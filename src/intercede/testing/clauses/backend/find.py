@@ -13,8 +13,8 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_type,
-    living,
     purge_jobs,
     submit,
     submit_jobs,
@@ -338,7 +338,7 @@ async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Pa
     for handle in found:
         status = await wait_for_state(context, backend, handle, JobState.UNKNOWN)
         expected = "the jobs that find returns for a cancelled submit to be jobs that were started, and end"
-        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {living(status)}")
+        context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {describe_status(status)}")
     return _Cancelled(str(spec.tag), told, found, ran)
 
 

@@ -5,8 +5,8 @@ from typing import cast
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     dump_handle,
-    living,
     submit_jobs,
     told_handles,
     wait_for_state,
@@ -38,7 +38,7 @@ async def check_round_trip(context: Context) -> None:
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
         status = (await wait_until_final(context, backend, [read]))[read]
         expected = "a job asked for by the handle that went through JSON to end DONE"
-        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+        context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -60,7 +60,7 @@ async def check_another_instance(context: Context) -> None:
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
             expected="another instance to report FAILED with exit code 3",
-            observed=living(status),
+            observed=describe_status(status),
         )
 
 

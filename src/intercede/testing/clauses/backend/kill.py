@@ -7,12 +7,12 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_answers,
     foreign,
     get_statuses,
     kill_jobs,
     list_keys,
-    living,
     purge_jobs,
     submit_jobs,
     unknown,
@@ -50,7 +50,9 @@ async def check_running_job(context: Context) -> None:
         (outcome,) = await kill_jobs(context, backend, [handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
         status = (await wait_until_final(context, backend, [handle]))[handle]
-        context.expect(status.state is JobState.KILLED, expected="the job to end KILLED", observed=living(status))
+        context.expect(
+            status.state is JobState.KILLED, expected="the job to end KILLED", observed=describe_status(status)
+        )
 
 
 @clause(
@@ -76,7 +78,7 @@ async def check_early_kill(context: Context) -> None:
             status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
             if status.state is JobState.KILLED:
                 return
-            told.append(living(status))
+            told.append(describe_status(status))
     expected = f"one of the payloads of {tries(context)} seconds, killed right after submit, to end KILLED"
     raise CheckFailed(expected, f"they ended {told}")
 
@@ -103,7 +105,11 @@ async def check_finished_job(context: Context) -> None:
         for handle, new in zip(handles, await get_statuses(context, backend, handles), strict=True):
             old = before[handle]
             unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
-            context.expect(unchanged, expected=f"the job to stay as it ended: {living(old)}", observed=living(new))
+            context.expect(
+                unchanged,
+                expected=f"the job to stay as it ended: {describe_status(old)}",
+                observed=describe_status(new),
+            )
 
 
 @clause(
@@ -138,7 +144,9 @@ async def check_unknown_jobs(context: Context) -> None:
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
         status = (await wait_until_final(context, backend, [good]))[good]
-        context.expect(status.state is JobState.KILLED, expected="that job to end KILLED", observed=living(status))
+        context.expect(
+            status.state is JobState.KILLED, expected="that job to end KILLED", observed=describe_status(status)
+        )
 
 
 @clause(
@@ -163,7 +171,9 @@ async def check_killing_twice(context: Context) -> None:
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
         (status,) = await get_statuses(context, backend, handles)
-        context.expect(status.state is JobState.KILLED, expected="the job to be KILLED", observed=living(status))
+        context.expect(
+            status.state is JobState.KILLED, expected="the job to be KILLED", observed=describe_status(status)
+        )
 
 
 @clause(
@@ -191,10 +201,10 @@ async def check_other_copies(context: Context) -> None:
                 status = statuses[handles[copy]]
                 lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
                 expected = f"copy {copy}, which was not killed, to end by itself with 3"
-                context.expect(lived, expected=expected, observed=living(status))
+                context.expect(lived, expected=expected, observed=describe_status(status))
             if statuses[handles[1]].state is JobState.KILLED:
                 return
-            told.append(living(statuses[handles[1]]))
+            told.append(describe_status(statuses[handles[1]]))
     raise CheckFailed(f"the killed copy of payloads of {tries(context)} seconds to end KILLED", f"it ended {told}")
 
 
@@ -255,7 +265,7 @@ async def check_kill_keys(context: Context) -> None:
         await wait_until_final(context, backend, handles[:1])
         (other,) = await get_statuses(context, backend, handles[1:])
         expected = "the job that was not to be killed to live"
-        context.expect(not other.state.final, expected=expected, observed=living(other))
+        context.expect(not other.state.final, expected=expected, observed=describe_status(other))
 
 
 @clause(
@@ -286,7 +296,7 @@ async def check_handled_kill(context: Context) -> None:
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             handler = f"exits with {code}{' after a second' if seconds else ''}"
             expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
-            context.expect(kept, expected=expected, observed=living(status))
+            context.expect(kept, expected=expected, observed=describe_status(status))
 
 
 async def _give_time(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
@@ -353,7 +363,7 @@ async def check_deaf_job(context: Context) -> None:
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
         status = (await wait_until_final(context, backend, [handle], within=_PATIENCE))[handle]
         expected = "a killed job that ignores signals to end KILLED"
-        context.expect(status.state is JobState.KILLED, expected=expected, observed=living(status))
+        context.expect(status.state is JobState.KILLED, expected=expected, observed=describe_status(status))
 
 
 @clause(

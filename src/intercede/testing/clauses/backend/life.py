@@ -10,8 +10,8 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     get_statuses,
-    living,
     run_jobs,
     submit_jobs,
     told_list,
@@ -201,7 +201,7 @@ async def check_two_instances(context: Context) -> None:
         context.expect(
             state.state is JobState.DONE,
             expected="a job to end DONE though another instance was left meanwhile",
-            observed=living(state),
+            observed=describe_status(state),
         )
 
 
@@ -244,7 +244,7 @@ async def check_cancelled_verbs(context: Context) -> None:
                         break
         status, *_ = await run_jobs(context, backend, context.sh("exit 0"))
         expected = "a job submitted after cancelled calls to end DONE"
-        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+        context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 async def _cancel(
@@ -310,7 +310,9 @@ async def check_concurrent_verbs(context: Context) -> None:
                 observed=f"it raised {shown(answer)}",
             )
         for status in await get_statuses(context, backend, handles):
-            context.expect(status.state is JobState.DONE, expected="the jobs still to be DONE", observed=living(status))
+            context.expect(
+                status.state is JobState.DONE, expected="the jobs still to be DONE", observed=describe_status(status)
+            )
 
 
 @clause(

@@ -7,9 +7,9 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_type,
     get_statuses,
-    living,
     submit_jobs,
     wait_for_state,
     wait_until_final,
@@ -89,7 +89,9 @@ async def check_states(context: Context) -> None:
             if ran and not (first or second):
                 return
             told.append(
-                first or second or f"no job was RUNNING all the time while counts answered, one is {living(status)}"
+                first
+                or second
+                or f"no job was RUNNING all the time while counts answered, one is {describe_status(status)}"
             )
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
     raise CheckFailed(

@@ -11,13 +11,13 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_answers,
     fetch_outputs,
     foreign,
     get_statuses,
     kill_jobs,
     list_keys,
-    living,
     read_output_file,
     submit_jobs,
     unknown,
@@ -529,7 +529,7 @@ async def check_unfinished(context: Context) -> None:
             (status,) = await get_statuses(context, backend, [handle])
             if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
                 continue  # it ended by itself, too soon to tell
-            observed = f"ok for a job that is {living(status)} afterwards, with {sorted(early.files)}"
+            observed = f"ok for a job that is {describe_status(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
             await wait_until_final(context, backend, [handle], within=seconds + 30)
             (output,) = await fetch_outputs(context, backend, [handle])

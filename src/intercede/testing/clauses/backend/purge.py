@@ -5,12 +5,12 @@ import time
 from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_answers,
     fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
-    living,
     purge_jobs,
     submit_jobs,
     unknown,
@@ -44,7 +44,7 @@ async def check_purged(context: Context) -> None:
             told = [*await get_statuses(context, backend, handles), *await get_statuses(context, other, handles)]
         for status in told:
             unknown = status.state is JobState.UNKNOWN
-            context.expect(unknown, expected="a purged job to be UNKNOWN", observed=living(status))
+            context.expect(unknown, expected="a purged job to be UNKNOWN", observed=describe_status(status))
         if "output" in context.capabilities:
             (output,) = await fetch_outputs(context, backend, handles)
             context.expect(not output.ok, expected="a purged job's output not to be ok", observed=output)
@@ -76,10 +76,12 @@ async def check_unfinished_job(context: Context) -> None:
             if not (refused or went_on or status.state is JobState.RUNNING):
                 continue  # it may have ended by itself, too soon to tell
             expected = "purging an unfinished job not to be ok, for the reason 'running'"
-            context.expect(refused, expected=expected, observed=f"{outcome!r} for a job that is {living(status)}")
+            context.expect(
+                refused, expected=expected, observed=f"{outcome!r} for a job that is {describe_status(status)}"
+            )
             status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
-            context.expect(lives, expected="the job to go on and end with 3", observed=living(status))
+            context.expect(lives, expected="the job to go on and end with 3", observed=describe_status(status))
             return
     expected = f"purge to answer while one of the payloads of {tries(context)} seconds runs"
     raise CheckFailed(expected, "each one's time was over by then")
@@ -127,7 +129,7 @@ async def check_other_copies(context: Context) -> None:
         others = [handles[0], *handles[2:]]
         for handle, status in zip(others, await get_statuses(context, backend, others), strict=True):
             kept = status.state is JobState.DONE
-            context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=living(status))
+            context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=describe_status(status))
         if "output" in context.capabilities:
             for handle, output in zip(others, await fetch_outputs(context, backend, others), strict=True):
                 context.expect(output.ok, expected=f"the output of {handle.job} to be ok still", observed=output)
@@ -170,4 +172,4 @@ async def check_purge_keys(context: Context) -> None:
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
         (status,) = await get_statuses(context, backend, [kept])
         expected = "the job that was not to be purged to be DONE still"
-        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+        context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))

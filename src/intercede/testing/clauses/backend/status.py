@@ -11,12 +11,12 @@ from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     expect_answers,
     fetch_outputs,
     foreign,
     get_statuses,
     list_keys,
-    living,
     purge_jobs,
     read_output_file,
     run_jobs,
@@ -119,7 +119,7 @@ async def check_unknown_handles(context: Context) -> None:
         for handle, status in ((one, other) for one, other in pairs if one != gone):  # of that, IC-PURGE-01 tells
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
-            context.expect(status.state is wanted, expected=expected, observed=living(status))
+            context.expect(status.state is wanted, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -169,7 +169,9 @@ async def check_success(context: Context) -> None:
     async with context.opened() as backend:
         (status,) = await run_jobs(context, backend, context.sh("exit 0"))
         good = status.state is JobState.DONE and status.exit_code == 0
-        context.expect(good, expected="DONE with exit_code 0 for a payload that exits 0", observed=living(status))
+        context.expect(
+            good, expected="DONE with exit_code 0 for a payload that exits 0", observed=describe_status(status)
+        )
 
 
 async def _each_started(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
@@ -201,7 +203,7 @@ async def check_failures(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
-        f"exit {code} is reported as {living(status)}"
+        f"exit {code} is reported as {describe_status(status)}"
         for code, status in zip(_CODES, statuses, strict=True)
         if status.state is not JobState.FAILED or status.exit_code != code
     ]
@@ -223,7 +225,7 @@ async def check_signals(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await _each_ended(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
-        f"SIG{name} is reported as {living(status)}"
+        f"SIG{name} is reported as {describe_status(status)}"
         for (name, number), status in zip(_SIGNALS.items(), statuses, strict=True)
         if status.state is not JobState.FAILED or (status.signal != number and status.exit_code != 128 + number)
     ]
@@ -255,8 +257,8 @@ async def check_final_states_stay(context: Context) -> None:
     for number, statuses in enumerate(again, start=2):
         for before, after in zip(first, statuses, strict=True):
             same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
-            expected = f"a job that was {living(before)} to stay so"
-            context.expect(same, expected=expected, observed=f"{living(after)}, in answer number {number}")
+            expected = f"a job that was {describe_status(before)} to stay so"
+            context.expect(same, expected=expected, observed=f"{describe_status(after)}, in answer number {number}")
 
 
 async def _history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
@@ -316,7 +318,7 @@ async def _watch(
 async def check_nothing_follows(context: Context) -> None:
     """Watch jobs that run longer and longer, until one was seen RUNNING several times, and watch it after its end."""
     history = await _history(context, 3, behind=0.2)
-    told = [living(status) for status in history]
+    told = [describe_status(status) for status in history]
     finals = [status for status in history[:-1] if status.state.final]
     context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
 
@@ -341,7 +343,7 @@ async def check_running(context: Context) -> None:
             status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
-            told.append(living(status))
+            told.append(describe_status(status))
     raise CheckFailed(
         f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was seen; they ended {told}"
     )
@@ -401,7 +403,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
         expected = f"job {handle.job}, asked for in one of {len(calls)} calls at once, to have ended with {code}"
         if isinstance(answer, BaseException):
             raise CheckFailed(expected, f"status raised {shown(answer)}") from answer
-        context.expect(answer[0].exit_code == code, expected=expected, observed=living(answer[0]))
+        context.expect(answer[0].exit_code == code, expected=expected, observed=describe_status(answer[0]))
 
 
 @clause(
@@ -422,7 +424,7 @@ async def check_polling(context: Context) -> None:
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
                 expected="both copies to end with 3, the one that was polled and the other",
-                observed=f"copy {copy} {'was polled and' if copy == 0 else 'was not polled and'} ended {living(status)}",
+                observed=f"copy {copy} {'was polled and' if copy == 0 else 'was not polled and'} ended {describe_status(status)}",
             )
 
 
@@ -466,7 +468,7 @@ async def check_cannot_start(context: Context) -> None:
                 continue  # it looked beforehand
             for status in (await wait_until_final(context, backend, list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
-                context.expect(status.state is JobState.FAILED, expected=expected, observed=living(status))
+                context.expect(status.state is JobState.FAILED, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -503,7 +505,9 @@ async def check_wall_time(context: Context) -> None:
             late = " after a second" if seconds else ""
             handler = "without a handler" if code is None else f"whose handler exits with {code}{late}"
             expected = f"FAILED (timeout) for a job {handler}, or its own end if limits are not honoured"
-            context.expect(limited or status.exit_code == _UNLIMITED, expected=expected, observed=living(status))
+            context.expect(
+                limited or status.exit_code == _UNLIMITED, expected=expected, observed=describe_status(status)
+            )
 
 
 @clause(
@@ -521,7 +525,7 @@ async def check_forward(context: Context) -> None:
     """Watch jobs that run longer and longer, until one was seen RUNNING several times."""
     history = await _history(context, 0)
     ranks = [_ORDER.get(status.state, 2) for status in history]
-    told = " -> ".join(living(status) for status in history)
+    told = " -> ".join(describe_status(status) for status in history)
     context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
 
 
@@ -544,7 +548,7 @@ async def check_foreign_is_told(context: Context) -> None:
         (status,) = await get_statuses(context, backend, [elsewhere])
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
-        context.expect(told, expected=expected, observed=living(status))
+        context.expect(told, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -568,7 +572,7 @@ async def check_own_signal(context: Context) -> None:
             state = JobState.FAILED if code else JobState.DONE
             right = status.state is state and status.exit_code == code
             expected = f"{state} with exit_code {code} for a job that sent TERM to its own group, and exits with {code}"
-            context.expect(right, expected=expected, observed=living(status))
+            context.expect(right, expected=expected, observed=describe_status(status))
 
 
 @clause(

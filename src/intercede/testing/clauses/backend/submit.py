@@ -13,11 +13,11 @@ from intercede.contract.errors import IntercedeError, InvalidSpecError, Resource
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
+    describe_status,
     dump_handle,
     expect_payload_ok,
     fetch_outputs,
     group_by_text,
-    living,
     read_output_file,
     run_jobs,
     submit,
@@ -200,7 +200,7 @@ async def check_variables_of_copies(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await run_jobs(context, backend, spec, copies)
     wrong = [
-        (index, f"told to exit {_ENDINGS[index]}, ended {living(status)}{_why_so(status.exit_code)}")
+        (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_why_so(status.exit_code)}")
         for index, status in enumerate(statuses)
         if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # what code is told is for IC-STATUS-06
     ]
@@ -296,7 +296,7 @@ async def check_secrecy(context: Context) -> None:
     leaks = watch.seen + [f"in {what}" for what, texts in told.items() if any(secret in text for text in texts)]
     context.expect(not leaks, expected="the secret to be seen nowhere", observed=f"it is {'; '.join(leaks)}")
     for status in last.values():
-        observed = f"the payload says: {SEEN.get(status.exit_code or 0, living(status))}"
+        observed = f"the payload says: {SEEN.get(status.exit_code or 0, describe_status(status))}"
         context.expect(
             status.state is JobState.DONE, expected="the secret not to be visible in the job", observed=observed
         )
@@ -387,7 +387,7 @@ async def check_executables(context: Context) -> None:
             context.expect(
                 status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
                 expected=f"a file of mode 0644 {what} to run and end with 7",
-                observed=f"{living(status)}; 8 means a wrong argument, 9 a shebang that was bypassed",
+                observed=f"{describe_status(status)}; 8 means a wrong argument, 9 a shebang that was bypassed",
             )
 
 
@@ -415,7 +415,7 @@ async def check_files_may_go(context: Context) -> None:
         source.unlink()
         status = (await wait_until_final(context, backend, handles))[handles[0]]
         expected = "a job whose local files were deleted after submit to end DONE"
-        context.expect(status.state is JobState.DONE, expected=expected, observed=living(status))
+        context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 @clause(
@@ -484,7 +484,7 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
         for handle in submission.handles.values():
             # It may wait for ever for what will never be there, which is no success either.
             status = await wait_for_state(context, backend, handle, JobState.HELD, within=5, patient=False)
-            context.expect(status.state is not JobState.DONE, expected=expected, observed=living(status))
+            context.expect(status.state is not JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 async def _expect_nothing_started(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
