@@ -28,6 +28,7 @@ __all__ = [
     "describe_status",
     "dump_handle",
     "expect_answers",
+    "expect_list",
     "expect_payload_ok",
     "expect_type",
     "fetch_outputs",
@@ -42,7 +43,6 @@ __all__ = [
     "submit",
     "submit_jobs",
     "told_handles",
-    "told_list",
     "unknown",
     "wait_for_state",
     "wait_in_queue",
@@ -299,7 +299,7 @@ def describe_status(status: JobStatus) -> str:
     return str(status.state) + (f" ({', '.join(each)})" if told else "")
 
 
-def told_list(told: object) -> list[object]:
+def expect_list(told: object) -> list[object]:
     """Insist that a child process told a list.
 
     Raises:

@@ -14,12 +14,12 @@ from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, Su
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     describe_status,
+    expect_list,
     expect_type,
     purge_jobs,
     submit,
     submit_jobs,
     told_handles,
-    told_list,
     wait_for_state,
     wait_until_final,
 )
@@ -125,7 +125,7 @@ async def check_from_elsewhere(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    found = told_handles(told_list(await context.child(_FIND, tag, what="find")))
+    found = told_handles(expect_list(await context.child(_FIND, tag, what="find")))
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 

@@ -11,10 +11,10 @@ from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     describe_status,
+    expect_list,
     get_statuses,
     run_jobs,
     submit_jobs,
-    told_list,
     wait_until_final,
 )
 from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
@@ -360,6 +360,6 @@ async def check_process(context: Context) -> None:
     tag = context.token()
     context.tags[tag] = None
     told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
-    changed = told_list(told)
+    changed = expect_list(told)
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)
