@@ -38,11 +38,11 @@ __all__ = [
     "kill_jobs",
     "list_keys",
     "purge_jobs",
+    "read_handles",
     "read_output_file",
     "run_jobs",
     "submit",
     "submit_jobs",
-    "told_handles",
     "unknown",
     "wait_for_state",
     "wait_in_queue",
@@ -308,7 +308,7 @@ def expect_list(told: object) -> list[object]:
     return cast("list[object]", expect_type(list, told, "what the child process tells"))
 
 
-def told_handles(told: Sequence[object]) -> list[JobHandle]:
+def read_handles(told: Sequence[object]) -> list[JobHandle]:
     """Read the handles that a child process told of.
 
     Raises:

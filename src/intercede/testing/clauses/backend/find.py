@@ -17,9 +17,9 @@ from intercede.testing.clauses.backend.answers import (
     expect_list,
     expect_type,
     purge_jobs,
+    read_handles,
     submit,
     submit_jobs,
-    told_handles,
     wait_for_state,
     wait_until_final,
 )
@@ -125,7 +125,7 @@ async def check_from_elsewhere(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
     async with context.opened() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    found = told_handles(expect_list(await context.child(_FIND, tag, what="find")))
+    found = read_handles(expect_list(await context.child(_FIND, tag, what="find")))
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 

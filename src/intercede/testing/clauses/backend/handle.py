@@ -7,8 +7,8 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     describe_status,
     dump_handle,
+    read_handles,
     submit_jobs,
-    told_handles,
     wait_for_state,
     wait_until_final,
 )
@@ -124,7 +124,7 @@ async def check_resource_name(context: Context) -> None:
         async with context.opened() as backend:
             (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
             names.append(handle.resource)
-    (theirs,) = told_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
+    (theirs,) = read_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
     context.remember([theirs])
     names.append(theirs.resource)
     expected = "one name of the resource, in two instances and another process"

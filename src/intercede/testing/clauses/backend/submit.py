@@ -18,11 +18,11 @@ from intercede.testing.clauses.backend.answers import (
     expect_payload_ok,
     fetch_outputs,
     group_by_text,
+    read_handles,
     read_output_file,
     run_jobs,
     submit,
     submit_jobs,
-    told_handles,
     wait_for_state,
     wait_until_final,
 )
@@ -647,6 +647,6 @@ async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[
     file.write_text(json.dumps(variables), "utf-8")
     spec = _showing(context).model_dump_json()
     told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
-    handles = told_handles([told])
+    handles = read_handles([told])
     context.remember(handles)
     return handles
