@@ -37,13 +37,13 @@ __all__ = [
     "group_by_text",
     "kill_jobs",
     "list_keys",
+    "make_unknown_handle",
     "purge_jobs",
     "read_handles",
     "read_output_file",
     "run_jobs",
     "submit",
     "submit_jobs",
-    "unknown",
     "wait_for_state",
     "wait_in_queue",
     "wait_until_final",
@@ -325,7 +325,7 @@ _TURNED = str.maketrans(
 )
 
 
-def unknown(handle: JobHandle) -> JobHandle:
+def make_unknown_handle(handle: JobHandle) -> JobHandle:
     """Make a handle of the same resource and form that names no job: letters turned, numbers far beyond any real one."""
     turned = "".join("9" if letter.isdigit() else letter for letter in handle.job.translate(_TURNED))
     if turned.isdigit():

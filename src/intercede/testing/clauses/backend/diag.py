@@ -13,10 +13,10 @@ from intercede.testing.clauses.backend.answers import (
     foreign,
     get_statuses,
     list_keys,
+    make_unknown_handle,
     purge_jobs,
     read_output_file,
     submit_jobs,
-    unknown,
     wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import nap, tries
@@ -179,7 +179,7 @@ async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
     async with context.opened() as backend:
         good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
-        strangers = [unknown(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await wait_until_final(context, backend, [gone])
             await purge_jobs(context, backend, [gone])

@@ -13,9 +13,9 @@ from intercede.testing.clauses.backend.answers import (
     get_statuses,
     kill_jobs,
     list_keys,
+    make_unknown_handle,
     purge_jobs,
     submit_jobs,
-    unknown,
     wait_for_state,
     wait_until_final,
 )
@@ -127,7 +127,7 @@ async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
     async with context.opened() as backend:
         good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
-        strangers = [unknown(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             await kill_jobs(context, backend, [gone])
             await wait_until_final(context, backend, [gone])

@@ -11,9 +11,9 @@ from intercede.testing.clauses.backend.answers import (
     foreign,
     get_statuses,
     list_keys,
+    make_unknown_handle,
     purge_jobs,
     submit_jobs,
-    unknown,
     wait_in_queue,
     wait_until_final,
 )
@@ -157,7 +157,7 @@ async def check_purge_keys(context: Context) -> None:
         nothing = list_keys(await context.purge(backend, []), "purge")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
         elsewhere, *malformed = foreign(context, gone)
-        asked = [elsewhere, *malformed, unknown(gone), gone]
+        asked = [elsewhere, *malformed, make_unknown_handle(gone), gone]
         try:
             answer: object = await context.purge(backend, [*asked, gone])
         except CheckFailed:

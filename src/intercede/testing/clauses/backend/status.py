@@ -17,12 +17,12 @@ from intercede.testing.clauses.backend.answers import (
     foreign,
     get_statuses,
     list_keys,
+    make_unknown_handle,
     purge_jobs,
     read_output_file,
     run_jobs,
     submit,
     submit_jobs,
-    unknown,
     wait_for_state,
     wait_until_final,
 )
@@ -102,7 +102,7 @@ async def check_unknown_handles(context: Context) -> None:
     async with context.opened() as backend:
         good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, [good, gone])
-        strangers = [unknown(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *foreign(context, good)]
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
                 await purge_jobs(context, backend, [gone])
