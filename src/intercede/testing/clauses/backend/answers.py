@@ -32,11 +32,11 @@ __all__ = [
     "expect_payload_ok",
     "expect_type",
     "fetch_outputs",
-    "foreign",
     "get_statuses",
     "group_by_text",
     "kill_jobs",
     "list_keys",
+    "make_foreign_handles",
     "make_unknown_handle",
     "purge_jobs",
     "read_handles",
@@ -333,7 +333,7 @@ def make_unknown_handle(handle: JobHandle) -> JobHandle:
     return JobHandle(resource=handle.resource, job=turned)
 
 
-def foreign(context: Context, handle: JobHandle) -> list[JobHandle]:
+def make_foreign_handles(context: Context, handle: JobHandle) -> list[JobHandle]:
     """Make handles that are none of this resource's: of another resource, and of forms that no backend gives out."""
     # Nothing that would do harm where it is taken for a path, a pattern or a pid: no "*", no "-1".
     malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")

@@ -10,9 +10,9 @@ from intercede.testing.clauses.backend.answers import (
     describe_status,
     expect_answers,
     fetch_outputs,
-    foreign,
     get_statuses,
     list_keys,
+    make_foreign_handles,
     make_unknown_handle,
     purge_jobs,
     read_output_file,
@@ -179,7 +179,7 @@ async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
     async with context.opened() as backend:
         good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
-        strangers = [make_unknown_handle(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
             await wait_until_final(context, backend, [gone])
             await purge_jobs(context, backend, [gone])

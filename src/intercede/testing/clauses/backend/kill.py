@@ -9,10 +9,10 @@ from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import (
     describe_status,
     expect_answers,
-    foreign,
     get_statuses,
     kill_jobs,
     list_keys,
+    make_foreign_handles,
     make_unknown_handle,
     purge_jobs,
     submit_jobs,
@@ -127,7 +127,7 @@ async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
     async with context.opened() as backend:
         good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
-        strangers = [make_unknown_handle(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
             await kill_jobs(context, backend, [gone])
             await wait_until_final(context, backend, [gone])

@@ -14,10 +14,10 @@ from intercede.testing.clauses.backend.answers import (
     describe_status,
     expect_answers,
     fetch_outputs,
-    foreign,
     get_statuses,
     kill_jobs,
     list_keys,
+    make_foreign_handles,
     make_unknown_handle,
     read_output_file,
     submit_jobs,
@@ -204,7 +204,7 @@ async def check_output_keys(context: Context) -> None:
     """Fetch one of two jobs, together with handles that name no job."""
     async with context.opened() as backend:
         handles = await _run(context, backend, "echo here", {}, copies=2)
-        strangers = [make_unknown_handle(handles[0]), *foreign(context, handles[0])]
+        strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
         answer = await _unraised(context, backend, asked)
         *bad, good = expect_answers(JobOutput, answer, [*strangers, handles[0]], "fetch_output")

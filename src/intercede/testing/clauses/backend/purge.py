@@ -8,9 +8,9 @@ from intercede.testing.clauses.backend.answers import (
     describe_status,
     expect_answers,
     fetch_outputs,
-    foreign,
     get_statuses,
     list_keys,
+    make_foreign_handles,
     make_unknown_handle,
     purge_jobs,
     submit_jobs,
@@ -156,7 +156,7 @@ async def check_purge_keys(context: Context) -> None:
         await wait_until_final(context, backend, [gone, kept])
         nothing = list_keys(await context.purge(backend, []), "purge")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
-        elsewhere, *malformed = foreign(context, gone)
+        elsewhere, *malformed = make_foreign_handles(context, gone)
         asked = [elsewhere, *malformed, make_unknown_handle(gone), gone]
         try:
             answer: object = await context.purge(backend, [*asked, gone])

@@ -14,9 +14,9 @@ from intercede.testing.clauses.backend.answers import (
     describe_status,
     expect_answers,
     fetch_outputs,
-    foreign,
     get_statuses,
     list_keys,
+    make_foreign_handles,
     make_unknown_handle,
     purge_jobs,
     read_output_file,
@@ -102,7 +102,7 @@ async def check_unknown_handles(context: Context) -> None:
     async with context.opened() as backend:
         good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, [good, gone])
-        strangers = [make_unknown_handle(good), *foreign(context, good)]
+        strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
                 await purge_jobs(context, backend, [gone])
@@ -544,7 +544,7 @@ async def check_foreign_is_told(context: Context) -> None:
     """Ask for a job's name at another resource."""
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
-        elsewhere, *_ = foreign(context, handle)
+        elsewhere, *_ = make_foreign_handles(context, handle)
         (status,) = await get_statuses(context, backend, [elsewhere])
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
