@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.verbs import Verb, asked, claimed, expect_not_open, harmless, method
+from intercede.testing.clauses.backend.verbs import Verb, asked, expect_not_open, harmless, list_verbs, method
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
 from intercede.testing.isolation.timeouts import Patience
@@ -231,7 +231,7 @@ async def check_cancelled_verbs(context: Context) -> None:
     """Cancel each verb at the beginning, in the middle and near the end of the time that it takes."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        for verb in claimed(context):
+        for verb in list_verbs(context):
             began = time.monotonic()
             await asked(context, backend, verb, handles)
             took = time.monotonic() - began
@@ -300,7 +300,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, handles)
-        verbs = [verb for verb in claimed(context) if verb != "purge"] * 3
+        verbs = [verb for verb in list_verbs(context) if verb != "purge"] * 3
         calls = (asked(context, backend, verb, handles) for verb in verbs)
         answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)
         for verb, answer in zip(verbs, answers, strict=True):
@@ -330,7 +330,7 @@ async def check_blocking(context: Context) -> None:
     """Measure the longest pause of the loop during each verb. A pause counts only if it is seen three times."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        for verb in claimed(context):
+        for verb in list_verbs(context):
             pauses = [await _pause(context, backend, verb, handles)]
             while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
                 pauses.append(await _pause(context, backend, verb, handles))

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import submit_jobs
-from intercede.testing.clauses.backend.verbs import OPTIONAL, asked, claimed, harmless, method
+from intercede.testing.clauses.backend.verbs import OPTIONAL, asked, harmless, list_verbs, method
 from intercede.testing.isolation.timeouts import within
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -28,7 +28,7 @@ _SECONDS = 3.0
 async def check_verbs_are_there(context: Context) -> None:
     """Make a fresh object, and check that each claimed verb is a method."""
     backend = context.build()
-    for verb in ("__aenter__", "__aexit__", *claimed(context)):
+    for verb in ("__aenter__", "__aexit__", *list_verbs(context)):
         found: object = getattr(backend, verb, None)
         context.expect(callable(found), expected=f"{verb} to be a method", observed=f"{verb} is {shown(found)}")
 
@@ -49,7 +49,7 @@ async def check_verbs_are_async(context: Context) -> None:
     Errors raised by awaiting it belong to other clauses.
     """
     async with context.opened() as backend:
-        for verb in claimed(context):
+        for verb in list_verbs(context):
             try:
                 await asked(context, backend, verb)
             except CheckFailed:
@@ -73,7 +73,7 @@ async def check_parameters(context: Context) -> None:
     """Call each verb by position and by keyword. Only TypeError counts here; other errors belong to other clauses."""
     seconds = _SECONDS * context.scale
     async with context.opened() as backend:
-        for verb in claimed(context):
+        for verb in list_verbs(context):
             function = method(backend, verb)
             # Zero copies: refused for another reason, so that nothing starts.
             arguments = harmless(context, verb) | ({"copies": 0} if verb == "submit" else {})
@@ -138,7 +138,7 @@ async def check_no_stubs(context: Context) -> None:
     """Call each verb with a job, since a stub may answer an empty list."""
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        for verb in claimed(context):
+        for verb in list_verbs(context):
             try:
                 await asked(context, backend, verb, handles)
             except NotImplementedError as error:

@@ -10,7 +10,7 @@ from intercede.contract.job import JobHandle, Submission
 from intercede.testing.isolation.timeouts import TookTooLong, within
 from intercede.testing.run.context import CheckFailed, Context, shown
 
-__all__ = ["OPTIONAL", "Verb", "asked", "claimed", "expect_not_open", "harmless", "method"]
+__all__ = ["OPTIONAL", "Verb", "asked", "expect_not_open", "harmless", "list_verbs", "method"]
 
 Verb = Callable[..., object]
 
@@ -28,7 +28,7 @@ OPTIONAL: Mapping[str, Capability] = MappingProxyType(
 _SECONDS = 20.0
 
 
-def claimed(context: Context) -> list[str]:
+def list_verbs(context: Context) -> list[str]:
     """Name the essential verbs, and those of every capability that the subject claims."""
     optional = [verb for verb, capability in OPTIONAL.items() if capability in context.capabilities]
     return ["submit", "status", *optional]
@@ -80,7 +80,7 @@ async def asked(context: Context, backend: JobBackend, verb: str, handles: Seque
 
 async def expect_not_open(context: Context, backend: JobBackend, when: str) -> None:
     """Expect every claimed verb to raise NotOpenError, with an empty list as with anything else."""
-    for verb in claimed(context):
+    for verb in list_verbs(context):
         try:
             answer = await asked(context, backend, verb)
         except NotOpenError:
