@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.verbs import Verb, asked, expect_not_open, harmless, list_verbs, method
+from intercede.testing.clauses.backend.verbs import Verb, call_verb, expect_not_open, harmless, list_verbs, method
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
 from intercede.testing.isolation.timeouts import Patience
@@ -233,7 +233,7 @@ async def check_cancelled_verbs(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
             began = time.monotonic()
-            await asked(context, backend, verb, handles)
+            await call_verb(context, backend, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
                 for share in _SHARES:  # until it has not ended before
@@ -301,7 +301,7 @@ async def check_concurrent_verbs(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, handles)
         verbs = [verb for verb in list_verbs(context) if verb != "purge"] * 3
-        calls = (asked(context, backend, verb, handles) for verb in verbs)
+        calls = (call_verb(context, backend, verb, handles) for verb in verbs)
         answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)
         for verb, answer in zip(verbs, answers, strict=True):
             context.expect(
@@ -342,7 +342,7 @@ async def check_blocking(context: Context) -> None:
 
 
 async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
-    return await longest_pause(asked(context, backend, verb, handles))
+    return await longest_pause(call_verb(context, backend, verb, handles))
 
 
 @clause(

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import submit_jobs
-from intercede.testing.clauses.backend.verbs import OPTIONAL, asked, harmless, list_verbs, method
+from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, harmless, list_verbs, method
 from intercede.testing.isolation.timeouts import within
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -51,7 +51,7 @@ async def check_verbs_are_async(context: Context) -> None:
     async with context.opened() as backend:
         for verb in list_verbs(context):
             try:
-                await asked(context, backend, verb)
+                await call_verb(context, backend, verb)
             except CheckFailed:
                 raise
             except Exception:  # noqa: BLE001, S112 -- it was awaited, which is all that this clause says
@@ -140,7 +140,7 @@ async def check_no_stubs(context: Context) -> None:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
             try:
-                await asked(context, backend, verb, handles)
+                await call_verb(context, backend, verb, handles)
             except NotImplementedError as error:
                 raise CheckFailed(f"{verb} to be implemented", f"it raised {shown(error)}") from error
             except CheckFailed:

@@ -10,7 +10,7 @@ from intercede.contract.job import JobHandle, Submission
 from intercede.testing.isolation.timeouts import TookTooLong, within
 from intercede.testing.run.context import CheckFailed, Context, shown
 
-__all__ = ["OPTIONAL", "Verb", "asked", "expect_not_open", "harmless", "list_verbs", "method"]
+__all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "harmless", "list_verbs", "method"]
 
 Verb = Callable[..., object]
 
@@ -60,7 +60,7 @@ def method(backend: JobBackend, verb: str) -> Verb:
     return found
 
 
-async def asked(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
+async def call_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
     """Await a verb with harmless arguments, in bounded time. What it starts is remembered.
 
     Raises:
@@ -82,7 +82,7 @@ async def expect_not_open(context: Context, backend: JobBackend, when: str) -> N
     """Expect every claimed verb to raise NotOpenError, with an empty list as with anything else."""
     for verb in list_verbs(context):
         try:
-            answer = await asked(context, backend, verb)
+            answer = await call_verb(context, backend, verb)
         except NotOpenError:
             continue
         except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
