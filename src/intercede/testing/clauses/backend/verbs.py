@@ -10,7 +10,7 @@ from intercede.contract.job import JobHandle, Submission
 from intercede.testing.isolation.timeouts import TookTooLong, within
 from intercede.testing.run.context import CheckFailed, Context, shown
 
-__all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "harmless", "list_verbs", "method"]
+__all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "list_verbs", "make_arguments", "method"]
 
 Verb = Callable[..., object]
 
@@ -34,7 +34,7 @@ def list_verbs(context: Context) -> list[str]:
     return ["submit", "status", *optional]
 
 
-def harmless(context: Context, verb: str, handles: Sequence[JobHandle] = ()) -> dict[str, object]:
+def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = ()) -> dict[str, object]:
     """Make arguments for a verb, by name and in order. A submitted payload ends at once."""
     if verb == "submit":
         spec = context.sh("exit 0")
@@ -66,7 +66,7 @@ async def call_verb(context: Context, backend: JobBackend, verb: str, handles: S
     Raises:
         CheckFailed: It cannot be awaited, or does not end.
     """
-    answer = method(backend, verb)(*harmless(context, verb, handles).values())
+    answer = method(backend, verb)(*make_arguments(context, verb, handles).values())
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
     try:
