@@ -17,7 +17,14 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.verbs import Verb, call_verb, expect_not_open, list_verbs, make_arguments, method
+from intercede.testing.clauses.backend.verbs import (
+    Verb,
+    call_verb,
+    expect_not_open,
+    get_method,
+    list_verbs,
+    make_arguments,
+)
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
 from intercede.testing.isolation.timeouts import Patience
@@ -252,7 +259,7 @@ async def _cancel(
 ) -> bool:
     """Cancel a verb after so long, and return whether it had not ended by then."""
     # The bare verb: a bounded one would end in time whatever the subject does.
-    bare = _bare(method(backend, verb), make_arguments(context, verb, handles))
+    bare = _bare(get_method(backend, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import submit_jobs
-from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, list_verbs, make_arguments, method
+from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, get_method, list_verbs, make_arguments
 from intercede.testing.isolation.timeouts import within
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -74,7 +74,7 @@ async def check_parameters(context: Context) -> None:
     seconds = _SECONDS * context.scale
     async with context.opened() as backend:
         for verb in list_verbs(context):
-            function = method(backend, verb)
+            function = get_method(backend, verb)
             # Zero copies: refused for another reason, so that nothing starts.
             arguments = make_arguments(context, verb) | ({"copies": 0} if verb == "submit" else {})
             names = ", ".join(arguments)

@@ -10,7 +10,7 @@ from intercede.contract.job import JobHandle, Submission
 from intercede.testing.isolation.timeouts import TookTooLong, within
 from intercede.testing.run.context import CheckFailed, Context, shown
 
-__all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "list_verbs", "make_arguments", "method"]
+__all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "get_method", "list_verbs", "make_arguments"]
 
 Verb = Callable[..., object]
 
@@ -48,7 +48,7 @@ def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = (
     return asked_of | {"dest": context.tmp / context.token()} if verb == "fetch_output" else asked_of
 
 
-def method(backend: JobBackend, verb: str) -> Verb:
+def get_method(backend: JobBackend, verb: str) -> Verb:
     """Return a verb of a backend.
 
     Raises:
@@ -66,7 +66,7 @@ async def call_verb(context: Context, backend: JobBackend, verb: str, handles: S
     Raises:
         CheckFailed: It cannot be awaited, or does not end.
     """
-    answer = method(backend, verb)(*make_arguments(context, verb, handles).values())
+    answer = get_method(backend, verb)(*make_arguments(context, verb, handles).values())
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
     try:
