@@ -87,8 +87,8 @@ async def expect_not_open(context: Context, backend: JobBackend, when: str) -> N
             continue
         except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
             answer = error
-        raise CheckFailed(f"{verb} {when} to raise NotOpenError", f"{_outcome(answer)}")
+        raise CheckFailed(f"{verb} {when} to raise NotOpenError", f"{_describe_outcome(answer)}")
 
 
-def _outcome(answer: object) -> str:
+def _describe_outcome(answer: object) -> str:
     return f"it raised {shown(answer)}" if isinstance(answer, Exception) else f"it answered {shown(answer)}"
