@@ -9,7 +9,7 @@ from traceback import format_exception
 
 from intercede.testing.clauses.shared.processes import told_by_descendants
 
-__all__ = ["LOOK", "SEEN", "Watch", "logged", "text_of", "watched"]
+__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "text_of", "watched"]
 
 # What to look for is read from the secret's own file: it must not stand in grep's arguments either.
 LOOK = """
@@ -41,7 +41,7 @@ class _Records(logging.Handler):
 
 
 @contextmanager
-def logged() -> Generator[dict[str, list[str]]]:
+def collect_logs() -> Generator[dict[str, list[str]]]:
     """Collect the text of every log record, of every level, by where it was written."""
     root, handler = logging.getLogger(), _Records()
     level = root.level
