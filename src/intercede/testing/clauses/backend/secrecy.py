@@ -9,7 +9,7 @@ from traceback import format_exception
 
 from intercede.testing.clauses.shared.processes import told_by_descendants
 
-__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "text_of", "watched"]
+__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "text_of", "watch_processes"]
 
 # What to look for is read from the secret's own file: it must not stand in grep's arguments either.
 LOOK = """
@@ -68,7 +68,7 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(secret: bytes) -> AsyncGenerator[Watch]:
+async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
     """Look for a secret in the argument lists and environments of our descendants, again and again."""
     watch = Watch()
     task = asyncio.ensure_future(_watch(secret, watch))

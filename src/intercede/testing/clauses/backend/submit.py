@@ -26,7 +26,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, collect_logs, text_of, watched
+from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, collect_logs, text_of, watch_processes
 from intercede.testing.clauses.shared.children import NEST
 from intercede.testing.clauses.shared.payloads import (
     AWKWARD,
@@ -280,7 +280,7 @@ async def check_secrecy(context: Context) -> None:
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
     async with context.opened() as backend:
         with collect_logs() as records:
-            async with watched(secret.encode()) as watch:
+            async with watch_processes(secret.encode()) as watch:
                 handles = await submit_jobs(context, backend, context.sh(LOOK), copies)
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
                     handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
