@@ -9,7 +9,7 @@ from traceback import format_exception
 
 from intercede.testing.clauses.shared.processes import told_by_descendants
 
-__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "text_of", "watch_processes"]
+__all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "get_text", "watch_processes"]
 
 # What to look for is read from the secret's own file: it must not stand in grep's arguments either.
 LOOK = """
@@ -36,7 +36,7 @@ class _Records(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info[1] if record.exc_info else None
         where = f"of {record.name}, {record.levelname}, written at {record.pathname}:{record.lineno}"
-        text = f"{record.getMessage()} {record.args!r} {text_of(raised) if raised else ''}"
+        text = f"{record.getMessage()} {record.args!r} {get_text(raised) if raised else ''}"
         self.texts.setdefault(where, []).append(text)
 
 
@@ -54,7 +54,7 @@ def collect_logs() -> Generator[dict[str, list[str]]]:
         root.removeHandler(handler)
 
 
-def text_of(error: BaseException) -> str:
+def get_text(error: BaseException) -> str:
     """Return everything that an error says: message, notes, causes and attributes."""
     return "".join(format_exception(error)) + repr(vars(error))
 

@@ -26,7 +26,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, collect_logs, text_of, watch_processes
+from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, collect_logs, get_text, watch_processes
 from intercede.testing.clauses.shared.children import NEST
 from intercede.testing.clauses.shared.payloads import (
     AWKWARD,
@@ -314,7 +314,7 @@ async def _error(context: Context, backend: JobBackend, fields: dict[str, object
     try:
         await submit(context, backend, context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
-        return text_of(error)
+        return get_text(error)
     return ""
 
 
