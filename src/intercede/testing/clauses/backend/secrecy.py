@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from traceback import format_exception
 
-from intercede.testing.clauses.shared.processes import told_by_descendants
+from intercede.testing.clauses.shared.processes import read_descendants
 
 __all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "get_text", "watch_processes"]
 
@@ -81,7 +81,7 @@ async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
 
 async def _watch(secret: bytes, watch: Watch) -> None:
     while True:
-        for pid, told in await asyncio.to_thread(lambda: list(told_by_descendants())):
+        for pid, told in await asyncio.to_thread(lambda: list(read_descendants())):
             if secret in told:
                 program = told.partition(b"\0")[0].decode(errors="replace")
                 watch.seen.append(f"in the argument list or environment of process {pid}, {program}")

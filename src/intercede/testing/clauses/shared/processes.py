@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intercede.testing.isolation.timeouts import Patience
 
-__all__ = ["belongings", "growth", "longest_pause", "told_by_descendants"]
+__all__ = ["belongings", "growth", "longest_pause", "read_descendants"]
 
 _GROWTH = 4
 """More than every second of seven cycles, so that a pool that is still filling is no leak."""
@@ -52,7 +52,7 @@ async def longest_pause(awaitable: Awaitable[object]) -> float:
     return longest
 
 
-def told_by_descendants() -> Iterator[tuple[int, bytes]]:
+def read_descendants() -> Iterator[tuple[int, bytes]]:
     """Yield the argument list and environment of every process that descends from this one."""
     parents = _parents()
     for pid in parents:
