@@ -10,14 +10,14 @@ from pathlib import Path
 
 from intercede.testing.isolation.timeouts import Patience
 
-__all__ = ["belongings", "growth", "longest_pause", "read_descendants"]
+__all__ = ["count_belongings", "growth", "longest_pause", "read_descendants"]
 
 _GROWTH = 4
 """More than every second of seven cycles, so that a pool that is still filling is no leak."""
 _PROC = Path("/proc")
 
 
-def belongings() -> Mapping[str, int]:
+def count_belongings() -> Mapping[str, int]:
     """Count what a cycle of entering and leaving may leave behind in this process."""
     gc.collect()
     descriptors = Path("/proc/self/fd") if _PROC.joinpath("self").exists() else Path("/dev/fd")
@@ -34,7 +34,7 @@ async def growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]
     """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
     patience = Patience(seconds)
     while True:
-        grown = {what: count - before.get(what, 0) for what, count in belongings().items()}
+        grown = {what: count - before.get(what, 0) for what, count in count_belongings().items()}
         leaks = {what: count for what, count in grown.items() if count >= _GROWTH}
         if not leaks or not patience.left:
             return leaks

@@ -9,7 +9,7 @@ from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.children import WATCH
 from intercede.testing.clauses.shared.payloads import nap
-from intercede.testing.clauses.shared.processes import belongings, growth, longest_pause
+from intercede.testing.clauses.shared.processes import count_belongings, growth, longest_pause
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Failing,
@@ -177,7 +177,7 @@ async def check_nothing_is_left(context: Context) -> None:
     for cycle in range(1, _CYCLES + 1):
         async with context.connected() as transport:
             await _use(context, transport)
-        before = belongings() if cycle == _FIRST else before
+        before = count_belongings() if cycle == _FIRST else before
     grown = await growth(before, 5 * context.scale)
     context.expect(
         not grown,
