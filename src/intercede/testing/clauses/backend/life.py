@@ -26,7 +26,7 @@ from intercede.testing.clauses.backend.verbs import (
     make_arguments,
 )
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
-from intercede.testing.clauses.shared.processes import count_belongings, growth, longest_pause
+from intercede.testing.clauses.shared.processes import count_belongings, longest_pause, measure_growth
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -173,7 +173,7 @@ async def check_nothing_is_left(context: Context) -> None:
         async with context.opened() as backend:
             await get_statuses(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
         before = count_belongings() if cycle == _FIRST else before
-    grown = await growth(before, 5 * context.scale)
+    grown = await measure_growth(before, 5 * context.scale)
     context.expect(
         not grown,
         expected="as much after ten cycles of entering, submitting and leaving as after three",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intercede.testing.isolation.timeouts import Patience
 
-__all__ = ["count_belongings", "growth", "longest_pause", "read_descendants"]
+__all__ = ["count_belongings", "longest_pause", "measure_growth", "read_descendants"]
 
 _GROWTH = 4
 """More than every second of seven cycles, so that a pool that is still filling is no leak."""
@@ -30,7 +30,7 @@ def count_belongings() -> Mapping[str, int]:
     }
 
 
-async def growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
+async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
     """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
     patience = Patience(seconds)
     while True:

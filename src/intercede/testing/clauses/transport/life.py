@@ -9,7 +9,7 @@ from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.children import WATCH
 from intercede.testing.clauses.shared.payloads import nap
-from intercede.testing.clauses.shared.processes import count_belongings, growth, longest_pause
+from intercede.testing.clauses.shared.processes import count_belongings, longest_pause, measure_growth
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Failing,
@@ -178,7 +178,7 @@ async def check_nothing_is_left(context: Context) -> None:
         async with context.connected() as transport:
             await _use(context, transport)
         before = count_belongings() if cycle == _FIRST else before
-    grown = await growth(before, 5 * context.scale)
+    grown = await measure_growth(before, 5 * context.scale)
     context.expect(
         not grown,
         expected="as much after ten cycles of entering, running and leaving as after three",
