@@ -26,7 +26,7 @@ from intercede.testing.clauses.backend.verbs import (
     make_arguments,
 )
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
-from intercede.testing.clauses.shared.processes import count_belongings, longest_pause, measure_growth
+from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -349,7 +349,7 @@ async def check_blocking(context: Context) -> None:
 
 
 async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
-    return await longest_pause(call_verb(context, backend, verb, handles))
+    return await measure_pause(call_verb(context, backend, verb, handles))
 
 
 @clause(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intercede.testing.isolation.timeouts import Patience
 
-__all__ = ["count_belongings", "longest_pause", "measure_growth", "read_descendants"]
+__all__ = ["count_belongings", "measure_growth", "measure_pause", "read_descendants"]
 
 _GROWTH = 4
 """More than every second of seven cycles, so that a pool that is still filling is no leak."""
@@ -41,7 +41,7 @@ async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[s
         await asyncio.sleep(0.1)
 
 
-async def longest_pause(awaitable: Awaitable[object]) -> float:
+async def measure_pause(awaitable: Awaitable[object]) -> float:
     """Return the longest time between two turns of the loop until that has ended."""
     longest, last = 0.0, time.monotonic()
     task = asyncio.ensure_future(awaitable)

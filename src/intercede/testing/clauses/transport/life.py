@@ -9,7 +9,7 @@ from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.children import WATCH
 from intercede.testing.clauses.shared.payloads import nap
-from intercede.testing.clauses.shared.processes import count_belongings, longest_pause, measure_growth
+from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Failing,
@@ -259,9 +259,9 @@ async def check_blocking(context: Context) -> None:
 
     A pause counts only if it is seen three times.
     """
-    pauses = [await longest_pause(_cycle(context))]
+    pauses = [await measure_pause(_cycle(context))]
     while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
-        pauses.append(await longest_pause(_cycle(context)))
+        pauses.append(await measure_pause(_cycle(context)))
     context.expect(
         min(pauses) <= _LONG,
         expected=f"entering, running and leaving to let the event loop turn every {1000 * _LONG:g} ms",
