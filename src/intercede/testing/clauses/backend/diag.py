@@ -19,7 +19,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.clauses.shared.payloads import sleep_script, tries
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -90,7 +90,7 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
     """Look at two copies until all of one is told, then until all of the other is, or both have ended."""
     words = [context.token(), context.token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
-    handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{nap(seconds)}"), copies)
+    handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{sleep_script(seconds)}"), copies)
     found: JobHandle | None = None
 
     def whole(handle: JobHandle, text: str) -> bool:
@@ -124,7 +124,7 @@ async def check_repeatable(context: Context) -> None:
     last: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            script = f'{_WRITING}{nap(seconds)}; echo "$IC_WORD late"; {nap(seconds)}; exit 3'
+            script = f'{_WRITING}{sleep_script(seconds)}; echo "$IC_WORD late"; {sleep_script(seconds)}; exit 3'
             handles = await submit_jobs(context, backend, context.sh(script), copies)
             early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
             looked = early is not None and await _look_again(context, backend, handles, wanted)
@@ -222,7 +222,7 @@ async def check_stderr_so_far(context: Context) -> None:
     last: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {nap(seconds)}', word))
+            handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {sleep_script(seconds)}', word))
             found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:
                 return

@@ -20,7 +20,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, nap, tries
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, sleep_script, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -72,7 +72,7 @@ async def check_early_kill(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            (handle,) = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 77"))
+            (handle,) = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 77"))
             (outcome,) = await kill_jobs(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
             status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
@@ -193,7 +193,7 @@ async def check_other_copies(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=3)
+            handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=3)
             (outcome,) = await kill_jobs(context, backend, [handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
             statuses = await wait_until_final(context, backend, handles, within=3 * seconds + 30)

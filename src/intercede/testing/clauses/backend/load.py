@@ -14,7 +14,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.clauses.shared.payloads import sleep_script, tries
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context
@@ -48,7 +48,7 @@ async def check_unfinished_jobs(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend, context.opened() as other:
         for seconds in tries(context):
-            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             here, there = await _counted(context, backend), await _counted(context, other)
             if min(_all(here), _all(there)) >= _COPIES:
                 return
@@ -82,7 +82,7 @@ async def check_states(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             first, _ = await _differing(context, backend, handles)
             status = await wait_for_state(context, backend, handles[0], JobState.RUNNING)
             second, ran = await _differing(context, backend, handles)
@@ -129,7 +129,7 @@ async def check_ended_jobs(context: Context) -> None:
     readings: list[int] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            handles = await submit_jobs(context, backend, context.sh(nap(seconds)), _COPIES)
+            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             readings.append(_all(await _counted(context, backend)))
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):

@@ -24,7 +24,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.clauses.shared.payloads import sleep_script, tries
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -522,7 +522,7 @@ async def check_unfinished(context: Context) -> None:
     """Fetch from a payload that is still running, and again after it has ended."""
     async with context.opened() as backend:
         for seconds in tries(context):
-            script = f"echo early > early; echo one; {nap(seconds)}; echo late > late; echo two; exit 3"
+            script = f"echo early > early; echo one; {sleep_script(seconds)}; echo late > late; echo two; exit 3"
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
             await wait_for_state(context, backend, handle, JobState.RUNNING)
             (early,) = await fetch_outputs(context, backend, [handle])

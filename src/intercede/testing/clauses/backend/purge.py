@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_in_queue,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import nap, tries
+from intercede.testing.clauses.shared.payloads import sleep_script, tries
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -66,7 +66,7 @@ async def check_unfinished_job(context: Context) -> None:
     """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
     async with context.opened() as backend:
         for seconds in tries(context):
-            script, submitted = f": > mark; {nap(seconds)}; [ -e mark ] && exit 3", time.monotonic()
+            script, submitted = f": > mark; {sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             waited = await wait_in_queue(context, backend, handle, submitted)
             (outcome,) = await purge_jobs(context, backend, [handle])

@@ -27,7 +27,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, nap, tries
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, sleep_script, tries
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -274,7 +274,7 @@ async def _history(context: Context, code: int, behind: float = 0) -> list[JobSt
     looks: list[JobStatus] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            script = f"{nap(max(seconds, _SHORT))}; exit {code}"
+            script = f"{sleep_script(max(seconds, _SHORT))}; exit {code}"
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
@@ -339,7 +339,7 @@ async def check_running(context: Context) -> None:
     told: list[str] = []
     async with context.opened() as backend:
         for seconds in tries(context):
-            (handle,) = await submit_jobs(context, backend, context.sh(nap(seconds)))
+            (handle,) = await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
             status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
@@ -432,7 +432,7 @@ async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus
     """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
     told: list[JobStatus] = []
     for seconds in tries(context):
-        handles = await submit_jobs(context, backend, context.sh(f"{nap(seconds)}; exit 3"), copies=2)
+        handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=2)
         polled = [await get_statuses(context, backend, handles[:1])]
         patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
         for number in range(8):

@@ -34,7 +34,7 @@ from intercede.testing.clauses.shared.payloads import (
     arguments_are,
     file_is,
     hexadecimal,
-    nap,
+    sleep_script,
     tries,
     variables_are,
 )
@@ -112,7 +112,7 @@ async def check_submit_does_not_wait(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in tries(context):
             began = time.monotonic()
-            await submit_jobs(context, backend, context.sh(nap(seconds)))
+            await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
             took = time.monotonic() - began
             if took < seconds:
                 return

@@ -14,7 +14,7 @@ __all__ = [
     "arguments_are",
     "file_is",
     "hexadecimal",
-    "nap",
+    "sleep_script",
     "tries",
     "variables_are",
 ]
@@ -96,7 +96,7 @@ def tries(context: Context) -> list[float]:
     return [round(seconds * context.scale, 3) for seconds in _TRIES]
 
 
-def nap(seconds: float) -> str:
+def sleep_script(seconds: float) -> str:
     """Return what sleeps so long, or a second where `sleep` knows whole ones only, as POSIX has it."""
     return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
 

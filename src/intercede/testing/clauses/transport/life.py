@@ -8,7 +8,7 @@ from intercede.contract.errors import NotOpenError
 from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.children import WATCH
-from intercede.testing.clauses.shared.payloads import nap
+from intercede.testing.clauses.shared.payloads import sleep_script
 from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.clauses.transport.runs import (
     FILLER,
@@ -271,5 +271,5 @@ async def check_blocking(context: Context) -> None:
 
 async def _cycle(context: Context) -> None:
     async with context.connected() as transport:
-        script = f"cat > /dev/null; {nap(0.3)}; {counting(_MANY)}; {counting(_MANY)} >&2"
+        script = f"cat > /dev/null; {sleep_script(0.3)}; {counting(_MANY)}; {counting(_MANY)} >&2"
         await ran(context, transport, sh(script), stdin=pieces(FILLER))
