@@ -19,7 +19,7 @@ from intercede.testing.clauses.backend.answers import (
     submit_jobs,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import sleep_script, tries
+from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -76,13 +76,11 @@ async def check_so_far(context: Context) -> None:
     """Ask again and again for two copies that write forty lines and then wait, longer each time."""
     last: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             found, last = await _both(context, backend, seconds)
             if found is not None:
                 return
-    expected = (
-        f"the {_LINES} lines of one of the payloads of {tries(context)} seconds to be in the answer while it runs"
-    )
+    expected = f"the {_LINES} lines of one of the payloads of {growing_durations(context)} seconds to be in the answer while it runs"
     raise CheckFailed(expected, f"the last texts were {shown(last)}")
 
 
@@ -123,7 +121,7 @@ async def check_repeatable(context: Context) -> None:
     copies = [CopyVars(environment={"IC_WORD": word})]
     last: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             script = f'{_WRITING}{sleep_script(seconds)}; echo "$IC_WORD late"; {sleep_script(seconds)}; exit 3'
             handles = await submit_jobs(context, backend, context.sh(script), copies)
             early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
@@ -132,7 +130,9 @@ async def check_repeatable(context: Context) -> None:
             await _expect_unharmed(context, backend, handles[0], wanted + late)
             if looked and found is not None:
                 return
-    expected = f"later output to be in later answers, while one of the payloads of {tries(context)} seconds runs"
+    expected = (
+        f"later output to be in later answers, while one of the payloads of {growing_durations(context)} seconds runs"
+    )
     raise CheckFailed(expected, f"the last texts were {shown(last)}")
 
 
@@ -221,7 +221,7 @@ async def check_stderr_so_far(context: Context) -> None:
     word = context.token()
     last: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {sleep_script(seconds)}', word))
             found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:

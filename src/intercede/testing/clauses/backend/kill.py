@@ -20,7 +20,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, sleep_script, tries
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, growing_durations, sleep_script
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -71,7 +71,7 @@ async def check_early_kill(context: Context) -> None:
     """Kill payloads at once, with more and more time before their last line."""
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             (handle,) = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 77"))
             (outcome,) = await kill_jobs(context, backend, [handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
@@ -79,7 +79,7 @@ async def check_early_kill(context: Context) -> None:
             if status.state is JobState.KILLED:
                 return
             told.append(describe_status(status))
-    expected = f"one of the payloads of {tries(context)} seconds, killed right after submit, to end KILLED"
+    expected = f"one of the payloads of {growing_durations(context)} seconds, killed right after submit, to end KILLED"
     raise CheckFailed(expected, f"they ended {told}")
 
 
@@ -192,7 +192,7 @@ async def check_other_copies(context: Context) -> None:
     """Kill the middle one of three copies that run longer and longer, until the kill comes before its own end."""
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=3)
             (outcome,) = await kill_jobs(context, backend, [handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
@@ -205,7 +205,9 @@ async def check_other_copies(context: Context) -> None:
             if statuses[handles[1]].state is JobState.KILLED:
                 return
             told.append(describe_status(statuses[handles[1]]))
-    raise CheckFailed(f"the killed copy of payloads of {tries(context)} seconds to end KILLED", f"it ended {told}")
+    raise CheckFailed(
+        f"the killed copy of payloads of {growing_durations(context)} seconds to end KILLED", f"it ended {told}"
+    )
 
 
 @clause(

@@ -14,7 +14,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import sleep_script, tries
+from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context
@@ -47,14 +47,16 @@ async def check_unfinished_jobs(context: Context) -> None:
     """Count payloads that run longer and longer, through the instance that submitted them and through another."""
     told: list[str] = []
     async with context.opened() as backend, context.opened() as other:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             here, there = await _counted(context, backend), await _counted(context, other)
             if min(_all(here), _all(there)) >= _COPIES:
                 return
             told.append(f"{_words(here)}; {_words(there)} by another instance")
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
-    expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {tries(context)} seconds"
+    expected = (
+        f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {growing_durations(context)} seconds"
+    )
     raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
 
@@ -81,7 +83,7 @@ async def check_states(context: Context) -> None:
     """
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             first, _ = await _differing(context, backend, handles)
             status = await wait_for_state(context, backend, handles[0], JobState.RUNNING)
@@ -128,13 +130,15 @@ async def check_ended_jobs(context: Context) -> None:
     """Count payloads while they are unfinished, and again and again after their end, until the count falls."""
     readings: list[int] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             readings.append(_all(await _counted(context, backend)))
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):
                 return
-    expected = f"the count to fall at some time around the end of {len(tries(context))} times {_COPIES} jobs"
+    expected = (
+        f"the count to fall at some time around the end of {len(growing_durations(context))} times {_COPIES} jobs"
+    )
     raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
 
 

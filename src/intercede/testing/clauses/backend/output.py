@@ -24,7 +24,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import sleep_script, tries
+from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -493,7 +493,7 @@ async def check_killed_output(context: Context) -> None:
         return
     came: list[object] = []
     async with context.opened() as backend:
-        for seconds in (0.0, *tries(context)):
+        for seconds in (0.0, *growing_durations(context)):
             (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
             await wait_for_state(context, backend, handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
@@ -521,7 +521,7 @@ async def check_killed_output(context: Context) -> None:
 async def check_unfinished(context: Context) -> None:
     """Fetch from a payload that is still running, and again after it has ended."""
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             script = f"echo early > early; echo one; {sleep_script(seconds)}; echo late > late; echo two; exit 3"
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
             await wait_for_state(context, backend, handle, JobState.RUNNING)

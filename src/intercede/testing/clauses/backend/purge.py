@@ -17,7 +17,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_in_queue,
     wait_until_final,
 )
-from intercede.testing.clauses.shared.payloads import sleep_script, tries
+from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -65,7 +65,7 @@ async def check_purged(context: Context) -> None:
 async def check_unfinished_job(context: Context) -> None:
     """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             script, submitted = f": > mark; {sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             waited = await wait_in_queue(context, backend, handle, submitted)
@@ -83,7 +83,7 @@ async def check_unfinished_job(context: Context) -> None:
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=describe_status(status))
             return
-    expected = f"purge to answer while one of the payloads of {tries(context)} seconds runs"
+    expected = f"purge to answer while one of the payloads of {growing_durations(context)} seconds runs"
     raise CheckFailed(expected, "each one's time was over by then")
 
 

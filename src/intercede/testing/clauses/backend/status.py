@@ -27,7 +27,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_until_final,
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, sleep_script, tries
+from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -273,7 +273,7 @@ async def _history(context: Context, code: int, behind: float = 0) -> list[JobSt
     """
     looks: list[JobStatus] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             script = f"{sleep_script(max(seconds, _SHORT))}; exit {code}"
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
@@ -338,14 +338,15 @@ async def check_running(context: Context) -> None:
     """Ask for payloads that run longer and longer, until one is seen RUNNING."""
     told: list[str] = []
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             (handle,) = await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
             status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
             told.append(describe_status(status))
     raise CheckFailed(
-        f"one of the payloads of {tries(context)} seconds to be seen RUNNING", f"none was seen; they ended {told}"
+        f"one of the payloads of {growing_durations(context)} seconds to be seen RUNNING",
+        f"none was seen; they ended {told}",
     )
 
 
@@ -431,7 +432,7 @@ async def check_polling(context: Context) -> None:
 async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus]:
     """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
     told: list[JobStatus] = []
-    for seconds in tries(context):
+    for seconds in growing_durations(context):
         handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=2)
         polled = [await get_statuses(context, backend, handles[:1])]
         patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks

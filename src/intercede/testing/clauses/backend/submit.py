@@ -33,9 +33,9 @@ from intercede.testing.clauses.shared.payloads import (
     HEX,
     arguments_are,
     file_is,
+    growing_durations,
     hexadecimal,
     sleep_script,
-    tries,
     variables_are,
 )
 from intercede.testing.model.clause import MUST, SHOULD
@@ -110,14 +110,15 @@ async def check_submit_does_not_wait(context: Context) -> None:
     """Submit payloads that run longer and longer, until submit takes less time than the payload."""
     took = 0.0
     async with context.opened() as backend:
-        for seconds in tries(context):
+        for seconds in growing_durations(context):
             began = time.monotonic()
             await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
             took = time.monotonic() - began
             if took < seconds:
                 return
     raise CheckFailed(
-        f"submit to return before payloads of {tries(context)} seconds end", f"it took {took:.1f} s for the last"
+        f"submit to return before payloads of {growing_durations(context)} seconds end",
+        f"it took {took:.1f} s for the last",
     )
 
 

@@ -13,9 +13,9 @@ __all__ = [
     "READY",
     "arguments_are",
     "file_is",
+    "growing_durations",
     "hexadecimal",
     "sleep_script",
-    "tries",
     "variables_are",
 ]
 
@@ -91,7 +91,7 @@ HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 """A function of sh that writes its stdin in hexadecimal, so that bytes are compared as plain words."""
 
 
-def tries(context: Context) -> list[float]:
+def growing_durations(context: Context) -> list[float]:
     """Return the seconds that a payload takes in each look at what may merely show late: red after the last only."""
     return [round(seconds * context.scale, 3) for seconds in _TRIES]
 
