@@ -31,7 +31,7 @@ from intercede.testing.clauses.shared.children import NEST
 from intercede.testing.clauses.shared.payloads import (
     AWKWARD,
     HEX,
-    arguments_are,
+    check_arguments_script,
     file_is,
     growing_durations,
     hexadecimal,
@@ -139,7 +139,7 @@ async def check_arguments(context: Context) -> None:
         await expect_payload_ok(
             context,
             backend,
-            context.sh(arguments_are(AWKWARD), *AWKWARD),
+            context.sh(check_arguments_script(AWKWARD), *AWKWARD),
             expected=f"{len(AWKWARD)} awkward arguments to arrive byte for byte",
             codes=lambda code: _awkward("argument", code),
         )

@@ -11,7 +11,7 @@ __all__ = [
     "HEX",
     "LEAVERS",
     "READY",
-    "arguments_are",
+    "check_arguments_script",
     "file_is",
     "growing_durations",
     "hexadecimal",
@@ -106,7 +106,7 @@ def hexadecimal(value: str | bytes) -> str:
     return (value.encode() if isinstance(value, str) else value).hex()
 
 
-def arguments_are(values: Sequence[str]) -> str:
+def check_arguments_script(values: Sequence[str]) -> str:
     """Return a script that ends with 9 where there are more or fewer arguments, with 10 + i where the i-th differs."""
     lines = [f"[ $# -eq {len(values)} ] || exit 9"]
     for index, value in enumerate(values):
