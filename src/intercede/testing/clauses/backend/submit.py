@@ -32,11 +32,11 @@ from intercede.testing.clauses.shared.payloads import (
     AWKWARD,
     HEX,
     check_arguments_script,
+    check_variables_script,
     file_is,
     growing_durations,
     hexadecimal,
     sleep_script,
-    variables_are,
 )
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -171,7 +171,7 @@ async def check_environment(context: Context) -> None:
         await expect_payload_ok(
             context,
             backend,
-            context.sh(variables_are(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
+            context.sh(check_variables_script(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
             expected=f"{len(AWKWARD)} variables with awkward values to arrive byte for byte",
             codes=lambda code: _awkward("variable", code),
         )

@@ -12,11 +12,11 @@ __all__ = [
     "LEAVERS",
     "READY",
     "check_arguments_script",
+    "check_variables_script",
     "file_is",
     "growing_durations",
     "hexadecimal",
     "sleep_script",
-    "variables_are",
 ]
 
 _TRIES = (0.2, 1, 8, 30)
@@ -115,7 +115,7 @@ def check_arguments_script(values: Sequence[str]) -> str:
     return HEX + "\n".join(lines)
 
 
-def variables_are(names: Iterable[str], values: Iterable[str]) -> str:
+def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
     """Return a script that ends with 10 + i where the i-th variable is unset or differs."""
     lines = [
         f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{hexadecimal(value)}" ] || exit {10 + index}'
