@@ -32,8 +32,8 @@ from intercede.testing.clauses.shared.payloads import (
     AWKWARD,
     HEX,
     check_arguments_script,
+    check_file_script,
     check_variables_script,
-    file_is,
     growing_durations,
     hexadecimal,
     sleep_script,
@@ -341,8 +341,8 @@ async def check_inputs(context: Context) -> None:
     # od writes a `*` for lines that are the same, so the large file's content is as short as its size is long.
     script = (
         HEX
-        + file_is("bytes", contents["bytes"], 10)
-        + file_is("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
+        + check_file_script("bytes", contents["bytes"], 10)
+        + check_file_script("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
         + "[ -f empty ] && [ ! -s empty ] || exit 12\n"
         + f'[ "$(wc -c < large)" -eq {size} ] || exit 13\n'
         + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{hexadecimal(unit)}*' ] || exit 14\n"

@@ -12,8 +12,8 @@ __all__ = [
     "LEAVERS",
     "READY",
     "check_arguments_script",
+    "check_file_script",
     "check_variables_script",
-    "file_is",
     "growing_durations",
     "hexadecimal",
     "sleep_script",
@@ -124,6 +124,6 @@ def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
     return HEX + "\n".join(lines)
 
 
-def file_is(name: str, content: bytes, otherwise: int) -> str:
+def check_file_script(name: str, content: bytes, otherwise: int) -> str:
     """Return a line of a script that begins with HEX: it ends with this code where the file is not exactly that."""
     return f'[ "$(hex < \'{name}\')" = "{hexadecimal(content)}" ] || exit {otherwise}\n'
