@@ -35,8 +35,8 @@ from intercede.testing.clauses.shared.payloads import (
     check_file_script,
     check_variables_script,
     growing_durations,
-    hexadecimal,
     sleep_script,
+    to_hex,
 )
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -235,7 +235,7 @@ async def check_secrets(context: Context) -> None:
     contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
     copies = [
         CopyVars(
-            environment={"IC_MINE": f"secret-{index}", "IC_HEX": hexadecimal(content)},
+            environment={"IC_MINE": f"secret-{index}", "IC_HEX": to_hex(content)},
             secrets={f"secret-{index}": SecretBytes(content)},
         )
         for index, content in enumerate(contents)
@@ -345,7 +345,7 @@ async def check_inputs(context: Context) -> None:
         + check_file_script("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
         + "[ -f empty ] && [ ! -s empty ] || exit 12\n"
         + f'[ "$(wc -c < large)" -eq {size} ] || exit 13\n'
-        + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{hexadecimal(unit)}*' ] || exit 14\n"
+        + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{to_hex(unit)}*' ] || exit 14\n"
     )
     meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
     inputs = [{"name": name, "source": _file(context, content)} for name, content in contents.items()]

@@ -15,8 +15,8 @@ __all__ = [
     "check_file_script",
     "check_variables_script",
     "growing_durations",
-    "hexadecimal",
     "sleep_script",
+    "to_hex",
 ]
 
 _TRIES = (0.2, 1, 8, 30)
@@ -101,7 +101,7 @@ def sleep_script(seconds: float) -> str:
     return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
 
 
-def hexadecimal(value: str | bytes) -> str:
+def to_hex(value: str | bytes) -> str:
     """Write what the function of sh would."""
     return (value.encode() if isinstance(value, str) else value).hex()
 
@@ -110,7 +110,7 @@ def check_arguments_script(values: Sequence[str]) -> str:
     """Return a script that ends with 9 where there are more or fewer arguments, with 10 + i where the i-th differs."""
     lines = [f"[ $# -eq {len(values)} ] || exit 9"]
     for index, value in enumerate(values):
-        lines.append(f'[ "$(printf %s "$1" | hex)" = "{hexadecimal(value)}" ] || exit {10 + index}')
+        lines.append(f'[ "$(printf %s "$1" | hex)" = "{to_hex(value)}" ] || exit {10 + index}')
         lines.append("shift")
     return HEX + "\n".join(lines)
 
@@ -118,7 +118,7 @@ def check_arguments_script(values: Sequence[str]) -> str:
 def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
     """Return a script that ends with 10 + i where the i-th variable is unset or differs."""
     lines = [
-        f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{hexadecimal(value)}" ] || exit {10 + index}'
+        f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{to_hex(value)}" ] || exit {10 + index}'
         for index, (name, value) in enumerate(zip(names, values, strict=True))
     ]
     return HEX + "\n".join(lines)
@@ -126,4 +126,4 @@ def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
 
 def check_file_script(name: str, content: bytes, otherwise: int) -> str:
     """Return a line of a script that begins with HEX: it ends with this code where the file is not exactly that."""
-    return f'[ "$(hex < \'{name}\')" = "{hexadecimal(content)}" ] || exit {otherwise}\n'
+    return f'[ "$(hex < \'{name}\')" = "{to_hex(content)}" ] || exit {otherwise}\n'

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.shared.payloads import AWKWARD, hexadecimal
+from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
 from intercede.testing.clauses.transport.runs import begin, heard, pieces, ran, sh
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
@@ -36,7 +36,7 @@ async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
     async with context.connected() as transport:
         result = await ran(context, transport, sh(_IN_HEX, *AWKWARD))
-        sent = "".join(f"{hexadecimal(each)}\n" for each in AWKWARD)
+        sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
         changed = await _changed(context, transport)
