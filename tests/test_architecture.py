@@ -260,13 +260,13 @@ def functions_of(text: str) -> list[str]:
 
 
 def scripts_of(folder: str) -> dict[str, str]:
-    """Return the scripts of a part, by their names, without comments."""
-    return {path.name: code_of(text) for path, text in SCRIPTS.items() if path.parts[0] == folder}
+    """Return the scripts of a part, by their paths in it, without comments."""
+    return {str(path.relative_to(folder)): code_of(text) for path, text in SCRIPTS.items() if path.parts[0] == folder}
 
 
 def test_batch_names_no_scheduler() -> None:
     """Neither by its name, nor by a command or a variable of its own; nor do its Python modules."""
-    modules = {path.name: path.read_text() for path in MODULES if part_of(path) == "batch"}
+    modules = {str(path): path.read_text() for path in MODULES if part_of(path) == "batch"}
     named = re.compile(
         r"\b(slurm|condor|pbs|lsf|oar|arc|(SLURM|SBATCH|BSUB|PBS|_CONDOR)_\w*|s(batch|queue|acct|cancel))\b",
         re.IGNORECASE,
@@ -290,7 +290,7 @@ def test_no_function_is_defined_in_two_scripts_that_can_meet() -> None:
 def test_all_functions_of_batch_but_the_api_are_private() -> None:
     """They begin with _ic_, so that no scheduler's function or command has such a name by accident."""
     scripts = scripts_of("batch")
-    api = {name for name in functions_of(scripts["api.sh"]) if not name.startswith("_ic_")}
+    api = {name for name in functions_of(scripts["remote/api.sh"]) if not name.startswith("_ic_")}
     others = [name for text in scripts.values() for name in functions_of(text) if name not in api]
 
     assert api == API - {"ic_end", "ic_number", "ic_api"}

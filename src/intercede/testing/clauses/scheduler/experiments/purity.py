@@ -73,6 +73,8 @@ def _homes(scheduler: Scheduler) -> Iterator[str]:
 
 def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]:
     yield from ((method, ()) for method in ("stages_own_files", "status_script", "kill_script"))
+    if getattr(scheduler, "tool_environment", None) is not None:
+        yield "tool_environment", ()
     yield "list_script", (STAMP,)
     for each in (
         batch(1),
