@@ -1,4 +1,4 @@
-"""A process of a fork server is as one that is executed, and ends with whoever asked for it."""
+"""The fork server: a process is like a new interpreter, and does not outlive its client."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ sys.exit(7)
 
 @contextmanager
 def served(*modules: str) -> Generator[ForkServer]:
-    """Have a fork server of this test's own."""
+    """Return a fork server for one test."""
     server = ForkServer(*modules)
     try:
         yield server
@@ -68,13 +68,13 @@ def served(*modules: str) -> Generator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    """One for the tests that do it no harm."""
+    """Return a fork server that tests share if they do it no harm."""
     with served() as one:
         yield one
 
 
 def ended(server: ForkServer, source: str, seconds: float = 30, **given: object) -> tuple[int, str]:
-    """Run source to its end; return its exit code and what it wrote to stderr."""
+    """Run a source to its end, and return its exit code and its stderr."""
     with TemporaryFile() as stderr:
         process = server.start(source, given, {2: stderr.fileno()})
         try:
@@ -86,7 +86,7 @@ def ended(server: ForkServer, source: str, seconds: float = 30, **given: object)
 
 
 def executed(source: str) -> tuple[int, str]:
-    """Execute an interpreter for the same source."""
+    """Run the same source in a new interpreter."""
     path = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[:] = ['-c']\n"
     done = subprocess.run(
         [sys.executable, "-c", path + source],
@@ -98,7 +98,7 @@ def executed(source: str) -> tuple[int, str]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Poll until something holds."""
+    """Poll until a condition holds."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never holds"
@@ -106,20 +106,22 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
 def written(file: Path) -> int:
-    """Wait for a process id that is written to a file."""
+    """Wait for a process id in a file."""
     wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
     return int(file.read_text())
 
 
-def test_it_is_as_an_executed_one(server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name, arguments, variables, directory, umask, descriptors, streams, session, signals, limits, path, exit code."""
+def test_a_process_is_like_a_new_interpreter(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process has the same name, arguments, variables, directory, umask and signals as a new one."""
     ended(server, "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ODD", 'a\n"é"\udcff')
@@ -154,15 +156,15 @@ def test_it_is_as_an_executed_one(server: ForkServer, tmp_path: Path, monkeypatc
     ],
 )
 def test_each_way_to_end_is_reported(server: ForkServer, source: str, code: int, word: str) -> None:
-    """As subprocess reports it."""
+    """Every way to end is reported as by subprocess."""
     forked = ended(server, source)
 
     assert forked[0] == executed(source)[0] == code
     assert word in forked[1]
 
 
-def test_one_does_not_see_what_another_did(server: ForkServer) -> None:
-    """Neither modules nor variables; and what random gives is each one's own."""
+def test_a_process_does_not_see_another_s_changes(server: ForkServer) -> None:
+    """A process sees neither modules nor variables of another, and has its own random numbers."""
     source = "import json, os, sys; print(hasattr(json, 'x'), 'X' in os.environ, file=sys.stderr); json.x = os.environ['X'] = 'x'"
     chance = "import random, sys; print(random.random(), file=sys.stderr)"
 
@@ -170,8 +172,8 @@ def test_one_does_not_see_what_another_did(server: ForkServer) -> None:
     assert ended(server, chance) != ended(server, chance)
 
 
-def test_it_has_what_it_is_given(server: ForkServer) -> None:
-    """Names, however long their values are, and descriptors by the numbers that are asked for."""
+def test_given_names_and_descriptors_are_passed_on(server: ForkServer) -> None:
+    """A process has the given names, however long their values, and the descriptors with the given numbers."""
     with TemporaryFile() as answer, TemporaryFile() as other:
         process = server.start(
             "import os; os.write(9, text[-9:].encode()); os.write(3, str(len(text)).encode())",
@@ -184,32 +186,30 @@ def test_it_has_what_it_is_given(server: ForkServer) -> None:
         assert (os.pread(answer.fileno(), 99, 0), os.pread(other.fileno(), 99, 0)) == (b"xxthe end", b"2000007")
 
 
-def test_what_the_server_preloads_is_there() -> None:
-    """And is taken as it is."""
+def test_preloaded_modules_are_not_loaded_again() -> None:
+    """Modules that the server has loaded are not loaded again."""
     with served("asyncio") as server:
         assert ended(server, "import sys; sys.exit('asyncio' in sys.modules)")[0] == 1
 
 
-def test_what_cannot_be_preloaded_is_named() -> None:
-    """The server ends at once, and says why."""
+def test_a_module_that_cannot_be_preloaded_is_named() -> None:
+    """If a module cannot be loaded, the server exits at once and reports it."""
     with served("intercede_nowhere") as server, pytest.raises(ForkServerError, match="intercede_nowhere"):
         ended(server, "")
 
 
-def test_what_an_interpreter_reads_once_counts_as_it_is_now(
-    server: ForkServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another server is started for other seeds of hashes."""
+def test_variables_that_are_read_once_start_another_server(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another hash seed starts another server."""
     source = "import sys; print(hash('text'), file=sys.stderr)"
     monkeypatch.setenv("PYTHONHASHSEED", "3")
 
     assert ended(server, source) == executed(source)
 
 
-def test_a_removed_working_directory_is_one(
+def test_a_removed_working_directory_is_passed_on(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for one that is executed, it has no name."""
+    """A removed working directory has no name, as in a new interpreter."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -221,8 +221,8 @@ def test_a_removed_working_directory_is_one(
     assert "FileNotFoundError" in said
 
 
-def test_what_it_started_ends_with_it(server: ForkServer, tmp_path: Path) -> None:
-    """Unless it may leave something."""
+def test_children_end_with_the_process(server: ForkServer, tmp_path: Path) -> None:
+    """The children of a process end with it, unless they may stay."""
     pids = {may_leave: tmp_path / str(may_leave) for may_leave in (True, False)}
     for may_leave, file in pids.items():
         source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n')"
@@ -235,8 +235,8 @@ def test_what_it_started_ends_with_it(server: ForkServer, tmp_path: Path) -> Non
     os.kill(written(pids[True]), signal.SIGKILL)
 
 
-def test_one_that_takes_too_long_is_killed(server: ForkServer, tmp_path: Path) -> None:
-    """With its group."""
+def test_a_process_that_takes_too_long_is_killed(server: ForkServer, tmp_path: Path) -> None:
+    """A process that takes too long is killed with its group."""
     file = tmp_path / "pid"
     source = f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(file)!r}, 'w').write(f'{{child.pid}}\\n'); child.wait()"
     process = server.start(source, {}, {}, may_leave=True)
@@ -250,8 +250,8 @@ def test_one_that_takes_too_long_is_killed(server: ForkServer, tmp_path: Path) -
     process.close()
 
 
-def test_one_that_has_not_begun_can_be_killed(server: ForkServer) -> None:
-    """At once."""
+def test_a_process_that_has_not_begun_can_be_killed(server: ForkServer) -> None:
+    """A process that has not begun is killed at once."""
     for _ in range(20):
         process = server.start("import time; time.sleep(60)", {}, {})
         process.kill()
@@ -261,26 +261,26 @@ def test_one_that_has_not_begun_can_be_killed(server: ForkServer) -> None:
 
 @pytest.mark.asyncio
 async def test_many_at_once(server: ForkServer) -> None:
-    """Each has a connection of its own."""
+    """Many processes at once have a connection each."""
     processes = [server.start("raise SystemExit(number)", {"number": number}, {}) for number in range(20)]
 
-    codes = await asyncio.gather(*(each.ended() for each in processes))
+    codes = await asyncio.gather(*(each.wait_async() for each in processes))
 
     assert codes == list(range(20))
     for each in processes:
         each.close()
 
 
-def test_one_that_ends_its_keeper_is_an_error(server: ForkServer) -> None:
-    """And is no concern of the next."""
-    with pytest.raises(ForkServerError, match="watched over"):
+def test_a_process_that_kills_its_keeper_is_an_error(server: ForkServer) -> None:
+    """A process that kills its keeper is an error, and the next process works."""
+    with pytest.raises(ForkServerError, match="the keeper of the process has ended"):
         ended(server, "import os; os.kill(os.getppid(), 9)")
 
     assert ended(server, "")[0] == 0
 
 
 def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
-    """And the processes that it started are not lost."""
+    """After a kill of the server, its processes go on and a new one starts."""
     first = server.start("import time; time.sleep(0.2); raise SystemExit(5)", {}, {})
     ended(server, "")  # the first is forked by now
     assert server._running is not None
@@ -293,7 +293,7 @@ def test_a_server_that_was_killed_is_started_again(server: ForkServer) -> None:
 
 
 def test_closed_descriptors_are_not_written_to(tmp_path: Path) -> None:
-    """Somebody may close all of a process, and what opens then has the same numbers."""
+    """If other code closes all descriptors, new ones with the same numbers are not written to."""
     source = """
 import os, socket
 from intercede.forkserver import ForkServer
@@ -320,7 +320,7 @@ for _, other in others:
 
 @pytest.mark.parametrize("way", ["raise SystemExit", "import os; os.kill(os.getpid(), 9)", "import os; os._exit(0)"])
 def test_nothing_outlives_its_client(tmp_path: Path, way: str) -> None:
-    """Neither a server nor a process that goes on."""
+    """Neither the server nor a running process outlives the client."""
     source = f"""
 import os, sys
 from pathlib import Path
@@ -368,14 +368,14 @@ print(code, ended("raise SystemExit(2)"), server._running._process.pid == before
 
 
 def test_a_forked_client_shares_the_server() -> None:
-    """And leaves it to the one that it was forked from."""
+    """A forked client shares the server, and leaves it to the process that owns it."""
     client = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=False)
 
     assert (client.stdout, client.stderr) == ("16 2 True\n", "")
 
 
-def test_secrets_stand_in_no_argument_list(server: ForkServer, tmp_path: Path) -> None:
-    """What a process is given is not for every user of the machine to read."""
+def test_given_values_are_in_no_argument_list(server: ForkServer, tmp_path: Path) -> None:
+    """Given values are not in an argument list, which every user of the machine can read."""
     file = tmp_path / "seen"
     source = f"from pathlib import Path; Path({str(file)!r}).write_bytes(b''.join(Path(f'/proc/{{each}}/cmdline').read_bytes() for each in ('self', os.getppid())))"
     assert ended(server, f"import os; {source}", said="s3cr3t-of-a-test")[0] == 0
@@ -384,8 +384,8 @@ def test_secrets_stand_in_no_argument_list(server: ForkServer, tmp_path: Path) -
     assert b"s3cr3t" not in file.read_bytes()
 
 
-def test_a_plugin_that_ends_what_watches_over_it_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a sentence, and the next is tried as ever."""
+def test_a_plugin_that_kills_its_keeper_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that kills its keeper is a problem in one sentence, and the next plugin is checked as usual."""
     (tmp_path / "kills_its_parent.py").write_text("import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     plugin = Plugin(
@@ -395,12 +395,12 @@ def test_a_plugin_that_ends_what_watches_over_it_is_a_problem(tmp_path: Path, mo
 
     (problem,) = check_in_subprocess(plugin, 30)
 
-    assert problem.startswith("it was not loaded: what watched over the process has ended")
+    assert problem.startswith("it was not loaded: the keeper of the process has ended")
 
 
 @pytest.mark.asyncio
-async def test_a_child_that_ends_what_watches_over_it_has_failed(tmp_path: Path) -> None:
-    """And says why."""
+async def test_a_child_that_kills_its_keeper_has_failed(tmp_path: Path) -> None:
+    """A child that kills its keeper has failed, with the reason."""
     source = "import os; print('mine', file=__import__('sys').stderr, flush=True); os.kill(os.getppid(), 9)"
 
     child = await run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=30)
@@ -408,12 +408,12 @@ async def test_a_child_that_ends_what_watches_over_it_has_failed(tmp_path: Path)
     assert child.code != 0
     assert child.told is None
     assert "mine" in child.stderr
-    assert child.last_words.startswith("what watched over the process has ended")
+    assert child.last_words.startswith("the keeper of the process has ended")
 
 
 @pytest.mark.asyncio
 async def test_a_cancellation_waits_for_the_end_of_a_child(tmp_path: Path) -> None:
-    """However often it is cancelled."""
+    """A cancellation waits for the end of a child, however often it comes."""
     file = tmp_path / "pid"
     source = f"import os, time; print(os.getpid(), file=open({str(file)!r}, 'w'), flush=True); time.sleep(60)"
     task = asyncio.ensure_future(run_child(RegistrySubject("x", "x"), source, [], tmp_path, seconds=60, jobs=True))
@@ -431,7 +431,7 @@ async def test_a_cancellation_waits_for_the_end_of_a_child(tmp_path: Path) -> No
 async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child may stop the keeper, which then kills nobody."""
+    """A cancellation does not wait for a keeper that the child has stopped."""
     for module in ("intercede.forkserver._PATIENCE", "intercede.testing.subjects.child._GRACE"):
         monkeypatch.setattr(module, 0.2)
     file = tmp_path / "pid"
@@ -446,7 +446,7 @@ async def test_a_cancellation_does_not_wait_for_one_that_was_stopped(
 
 
 def test_without_waitid_ends_are_seen_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CPython before 3.13 has no os.waitid on macOS, PyPy nowhere: a right plugin must not be red for that."""
+    """Without os.waitid (macOS before CPython 3.13, PyPy) ends are seen, and no process is left."""
     (tmp_path / "lacking_waitid.py").write_text("import os\ndel os.waitid\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     file = tmp_path / "pid"

@@ -1,12 +1,13 @@
-"""A fork server: Python processes that begin with their imports done, each forked from one process that does nothing else.
+"""A fork server: starts Python processes with their imports done, by forking one process that does nothing else.
 
-An interpreter with pydantic takes a sixth of a second of processor time to start, a fork of one some milliseconds. The
-server imports the modules that it is given the names of, runs nobody else's code, and has one thread: so it can be forked safely.
+An interpreter with pydantic takes a sixth of a second of processor time to start; a fork takes a few milliseconds. The
+server imports the modules that the client names, runs no other code, and has one thread, so forking it is safe.
 
-For each process the server forks a *keeper*. The keeper forks the process, waits for its end, and kills what it left. A
-socket between the client and the keeper carries the request and the exit code. If the client shuts its end, or ends
-itself, the process is killed. Only the keeper uses the process id, before it reaps: so it is never another process's.
-Without ``os.waitid`` (PyPy, and CPython before 3.13 on macOS) it reaps to see the end, and kills the group right after that.
+For each process the server forks a *keeper*. The keeper forks the process, waits for its end, and kills all that the
+process left running. A socket between the client and the keeper carries the request and the exit code. If the client
+closes its end of the socket, or exits, the keeper kills the process. Only the keeper uses the process id, and only
+before it reaps the process, so the id is never that of another one. Without ``os.waitid`` (on PyPy, and before CPython
+3.13 on macOS) the keeper must reap the process to see its end, and kills the process group immediately after that.
 """
 
 import atexit
@@ -34,106 +35,106 @@ _MAIN = """
 import sys
 modules = int(sys.argv[1])
 sys.path[:] = sys.argv[modules + 2 :]
-from intercede.forkserver import _serve
-exec(_serve(sys.argv[2 : modules + 2]))
+from intercede.forkserver import _run_server
+exec(_run_server(sys.argv[2 : modules + 2]))
 """
-"""What a server executes. Each process that it starts comes back from ``_serve``, to end as an interpreter does."""
-_READ_ONCE = ("LANG", "LC_", "LD_", "PYTHON")
-"""How the names of variables begin which the loader and the interpreter read only when they start."""
+"""The program of a server. Each process that it starts returns from ``_run_server``, to exit as an interpreter does."""
+_READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
+"""The prefixes of the variables that the loader and the interpreter read only at their start."""
 _PATIENCE = 10.0
-"""Seconds for what a server or a keeper does at once, unless somebody has stopped it."""
-_DESCRIPTORS = 16
-_HIGH = 32
-"""Descriptors of ours have lower numbers in a new process, and move above for a moment."""
-_WORDS = 4096
-"""The most bytes that a server says of its end, or a keeper of a process's."""
+"""Seconds for an answer that a server or a keeper gives at once, unless it is stopped."""
+_MAX_DESCRIPTORS = 16
+_HIGH_DESCRIPTOR = 32
+"""Our descriptors have lower numbers than this in a new process; they move above it for a moment."""
+_MAX_ANSWER = 4096
+"""The most bytes in a server's report about its end, or in a keeper's about a process."""
 
 
 class ForkServerError(Exception):
-    """A process could not be started, or how it ended is not known: its keeper or the server was ended."""
+    """A process could not be started, or its exit code is unknown, because its keeper or the server was killed."""
 
 
 class Process:
-    """A process that a fork server started, as its client sees it.
+    """A process that a fork server started, for the client.
 
     Args:
         connection: The client's end of the socket.
-        server: What started it.
+        server: The server that started it.
     """
 
-    def __init__(self, connection: socket, server: "_Running") -> None:
+    def __init__(self, connection: socket, server: "_Server") -> None:
         self._connection, self._server = connection, server
 
     def wait(self, seconds: float) -> int:
-        """Wait for its end, and return its exit code: -n if signal n ended it.
+        """Wait for the end of the process, and return its exit code: -n if signal n ended it.
 
         Raises:
-            TimeoutError: It goes on after so many seconds.
-            ForkServerError: How it ended is not known.
+            TimeoutError: It is still running after that time.
+            ForkServerError: Its exit code is unknown.
         """
         self._connection.settimeout(seconds)
         answer = b""
         with suppress(ConnectionResetError):
-            answer = self._connection.recv(_WORDS)
-        return self._code(answer)
+            answer = self._connection.recv(_MAX_ANSWER)
+        return self._parse_code(answer)
 
-    async def ended(self) -> int:
-        """Await its end, and return its exit code: -n if signal n ended it.
+    async def wait_async(self) -> int:
+        """Await the end of the process, and return its exit code: -n if signal n ended it.
 
         Raises:
-            ForkServerError: How it ended is not known.
+            ForkServerError: Its exit code is unknown.
         """
         from asyncio import get_running_loop  # noqa: PLC0415 -- slow to load, and ``wait`` does without
 
         self._connection.setblocking(False)  # noqa: FBT003 -- its only parameter
         answer = b""
         with suppress(ConnectionResetError):
-            answer = await get_running_loop().sock_recv(self._connection, _WORDS)
-        return self._code(answer)
+            answer = await get_running_loop().sock_recv(self._connection, _MAX_ANSWER)
+        return self._parse_code(answer)
 
     def kill(self) -> None:
-        """Have it killed with its process group, unless it has ended: ``wait`` and ``ended`` return when that is done."""
+        """Request that the process and its group are killed. ``wait`` and ``wait_async`` return when that is done."""
         with suppress(OSError):  # its keeper has ended
             self._connection.shutdown(SHUT_WR)
 
     def close(self) -> None:
-        """Have it killed unless it has ended, wait until that is done, and forget it."""
+        """Kill the process if it is running, wait until that is done, and release the connection."""
         self.kill()
         self._connection.settimeout(_PATIENCE)
-        with suppress(OSError):  # somebody has stopped its keeper, which we cannot help
-            while self._connection.recv(_WORDS):
+        with suppress(OSError):  # its keeper is stopped, and we cannot change that
+            while self._connection.recv(_MAX_ANSWER):
                 pass
         self._connection.close()
 
-    def _code(self, answer: bytes) -> int:
+    def _parse_code(self, answer: bytes) -> int:
         if not answer:
-            raise ForkServerError(f"what watched over the process has ended ({self._server.last_words()})")
+            raise ForkServerError(f"the keeper of the process has ended ({self._server.read_last_words()})")
         return int(answer)
 
 
 class ForkServer:
-    """Starts Python processes that have some modules already.
+    """Starts Python processes that have some modules loaded.
 
-    The server is started when the first process is asked for, and anew if it was ended or if this process now has what
-    cannot be given to one that runs: variables that an interpreter reads once, limits of resources, user and groups.
+    The server starts with the first process. It starts again if it was killed, or if this process has changed something
+    that a running server cannot take over: variables that an interpreter reads once, resource limits, user and groups.
 
     Args:
-        preloaded: The names of the modules that it imports: none that is a plugin's, and none that starts a thread.
+        preloaded: The names of the modules to import: none of a plugin, and none that starts a thread.
     """
 
     def __init__(self, *preloaded: str) -> None:
         self._preloaded = preloaded
-        self._running: _Running | None = None
+        self._running: _Server | None = None
         self._lock = Lock()
 
     def open(self) -> None:
-        """Have a server that runs: what is forked from this process shares it.
+        """Start the server if it is not running. Processes that are forked from this one share it.
 
         Raises:
             OSError: No process can be started.
         """
         with self._lock:
-            self._opened()
+            self._get_server()
 
     def start(
         self,
@@ -145,54 +146,54 @@ class ForkServer:
     ) -> Process:
         """Start a process that executes Python source in ``__main__``.
 
-        It is as one that was executed now: with the environment, the working directory, the umask and the ``sys.path``
-        of this process, in a session of its own, with stdin, stdout and stderr to ``os.devnull``. But what its server
-        has imported is not looked for on that path again.
+        The process is like a new interpreter: it has the environment, the working directory, the umask and the
+        ``sys.path`` of this process, a session of its own, and ``os.devnull`` as stdin, stdout and stderr. Only the
+        modules that the server has imported are not looked up on that path again.
 
         Args:
-            source: What it does.
-            given: Names that are defined in it, with their values: basic types, or what is turned into text.
-            descriptors: The descriptors that it has of this process, by their numbers in the new one.
-            may_leave: Whether what it started may go on after its end; otherwise its process group is killed then.
+            source: The source.
+            given: Names to define in it, with their values: basic types, or objects to convert to text.
+            descriptors: Descriptors of this process to pass on, by their numbers in the new one.
+            may_leave: Whether its children may go on after its end; otherwise its process group is killed then.
 
         Raises:
-            ForkServerError: The server ends at once.
+            ForkServerError: The server exits at once.
             OSError: No process can be started.
         """
-        numbers, paths = list(descriptors), _path()
-        request = _Request(source, given, may_leave, numbers, dict(os.environ), _umask(), paths)
+        numbers, paths = list(descriptors), _list_path()
+        request = _Request(source, given, may_leave, numbers, dict(os.environ), _read_umask(), paths)
         with ExitStack() as unless_started:
             ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
             unless_started.callback(ours.close)
-            with theirs, _here() as here:
-                server = self._handed(theirs.fileno(), here, *descriptors.values())
+            with theirs, _open_working_directory() as here:
+                server = self._send_request(theirs.fileno(), here, *descriptors.values())
             ours.settimeout(_PATIENCE)
-            with suppress(ConnectionError):  # waiting for its end says so
+            with suppress(ConnectionError):  # wait() reports it
                 ours.sendall(json.dumps(vars(request), default=str).encode() + b"\n")
             unless_started.pop_all()
         return Process(ours, server)
 
-    def _handed(self, *descriptors: int) -> "_Running":
-        """Hand descriptors to a server that runs, and return that."""
+    def _send_request(self, *descriptors: int) -> "_Server":
+        """Send descriptors to a running server, and return the server."""
         with self._lock:
-            server = self._opened()
-            if not server.take(descriptors):  # it was ended
-                server = self._opened()
-                if not server.take(descriptors):
-                    raise ForkServerError(f"the fork server ends at once ({server.last_words()})")
+            server = self._get_server()
+            if not server.send(descriptors):  # it was killed
+                server = self._get_server()
+                if not server.send(descriptors):
+                    raise ForkServerError(f"the fork server exits at once ({server.read_last_words()})")
             return server
 
-    def _opened(self) -> "_Running":
-        if self._running is None or not self._running.is_as_new():
+    def _get_server(self) -> "_Server":
+        if self._running is None or not self._running.is_up_to_date():
             if self._running is not None:
                 self._running.stop()
-            self._running = _Running(self._preloaded)
+            self._running = _Server(self._preloaded)
         return self._running
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a process is to be, beside the descriptors that are sent."""
+    """The properties of a new process, other than its descriptors."""
 
     source: str
     given: Mapping[str, object]
@@ -203,16 +204,16 @@ class _Request:
     path: list[str]
 
 
-class _Running:
-    """A server that was started."""
+class _Server:
+    """A server process."""
 
     def __init__(self, preloaded: Sequence[str]) -> None:
-        self._owner, self._inherited, self._takes = os.getpid(), _inherited(), True
+        self._owner, self._inherited, self._is_running = os.getpid(), _read_inherited(), True
         self._control, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-        self._identity = _identity(self._control)
+        self._identity = _get_identity(self._control)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter, no shell
-                [sys.executable, "-P", "-c", _MAIN, str(len(preloaded)), *preloaded, *_path()],
+                [sys.executable, "-P", "-c", _MAIN, str(len(preloaded)), *preloaded, *_list_path()],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -220,32 +221,32 @@ class _Running:
             )
         atexit.register(self.stop)
 
-    def is_as_new(self) -> bool:
-        """Whether it runs, as far as is known, and one that is started now would inherit the same."""
-        return self._takes and self._inherited == _inherited()
+    def is_up_to_date(self) -> bool:
+        """Return whether it is running, as far as is known, and a new one would inherit the same."""
+        return self._is_running and self._inherited == _read_inherited()
 
-    def take(self, descriptors: Sequence[int]) -> bool:
-        """Hand it the descriptors of a request, and return whether it takes them: it may have been ended."""
+    def send(self, descriptors: Sequence[int]) -> bool:
+        """Send the descriptors of a request, and return False if the server has ended."""
         try:
-            self._takes = self._has_control()
-            if self._takes:
+            self._is_running = self._has_control()
+            if self._is_running:
                 send_fds(self._control, [b"\0"], descriptors)
         except OSError:
-            self._takes = False
-        return self._takes
+            self._is_running = False
+        return self._is_running
 
-    def last_words(self) -> str:
-        """Return what it says of its own end."""
+    def read_last_words(self) -> str:
+        """Return the server's report about its own end."""
         with suppress(OSError):
-            if self._has_control() and (words := self._control.recv(_WORDS, MSG_DONTWAIT)):
+            if self._has_control() and (words := self._control.recv(_MAX_ANSWER, MSG_DONTWAIT)):
                 return words.decode(errors="replace")
-        return "it says nothing"
+        return "without a report"
 
     def stop(self) -> None:
-        """Let it end: processes that it started go on. If it is the server of another process, forget it."""
+        """Let the server exit; its processes go on. If it belongs to another process, only release it."""
         atexit.unregister(self.stop)
         if os.getpid() != self._owner:
-            self._process.returncode = 0  # no child of ours
+            self._process.returncode = 0  # not our child
         elif self._has_control():
             with suppress(OSError, subprocess.TimeoutExpired):
                 self._control.shutdown(SHUT_WR)
@@ -257,11 +258,11 @@ class _Running:
         self._process.wait()
 
     def _has_control(self) -> bool:
-        """Whether the socket's number is still the socket's: somebody may have closed all descriptors of this process."""
-        return _identity(self._control) == self._identity
+        """Return whether the descriptor is still the socket: other code may have closed all descriptors."""
+        return _get_identity(self._control) == self._identity
 
 
-def _identity(connection: socket) -> tuple[int, int] | None:
+def _get_identity(connection: socket) -> tuple[int, int] | None:
     try:
         status = os.fstat(connection.fileno())
     except OSError:
@@ -270,8 +271,8 @@ def _identity(connection: socket) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _here() -> Generator[int]:
-    """Open the working directory: it may have been removed, and then it has no name."""
+def _open_working_directory() -> Generator[int]:
+    """Open the working directory by number: if it was removed, it has no name."""
     number = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         yield number
@@ -279,52 +280,52 @@ def _here() -> Generator[int]:
         os.close(number)
 
 
-def _inherited() -> tuple[object, ...]:
-    """Return what a process has from the one that starts it, and cannot be given once it runs: as it is here now."""
-    variables = {name: value for name, value in os.environ.items() if name.startswith(_READ_ONCE)}
-    variables.pop("PYTHONPATH", None)  # sys.path counts
+def _read_inherited() -> tuple[object, ...]:
+    """Return the properties of this process that a child inherits at its start only."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
+    variables.pop("PYTHONPATH", None)  # sys.path is sent instead
     limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
     return sys.executable, variables, limits, os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
 
 
-def _path() -> list[str]:
+def _list_path() -> list[str]:
     return [entry for entry in sys.path if isinstance(cast("object", entry), str)]
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
-# What follows is done by the server, its keepers and the processes.
+# The server, its keepers and the processes
 
 
-def _serve(modules: Sequence[str]) -> str:
-    """Be a fork server. What returns is a new process, with the source that it is to execute."""
+def _run_server(modules: Sequence[str]) -> str:
+    """Run a fork server. It returns in each new process only, with the source to execute."""
     control = socket(fileno=0)
     try:
-        client, *descriptors = _next_request(control, modules)
+        client, *descriptors = _wait_for_request(control, modules)
     except Exception as error:  # noqa: BLE001 -- the client passes it on
-        control.send(f"{type(error).__name__}: {error}".encode()[:_WORDS])
+        control.send(f"{type(error).__name__}: {error}".encode()[:_MAX_ANSWER])
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, control.detach())
     os.close(nothing)
-    return _keep(socket(fileno=client), descriptors)
+    return _run_keeper(socket(fileno=client), descriptors)
 
 
-def _next_request(control: socket, modules: Sequence[str]) -> list[int]:
-    """Serve until the client has ended. What returns is a keeper, with the descriptors that were sent."""
+def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
+    """Serve until the client has ended. It returns in each keeper only, with the descriptors of the request."""
     for module in modules:
         import_module(module)
-    if hasattr(gc, "freeze"):  # PyPy's has none
-        gc.freeze()  # what is here by now is no garbage of theirs
+    if hasattr(gc, "freeze"):  # PyPy has none
+        gc.freeze()  # the objects so far are not garbage of the processes
     os.chdir("/")
     sys.argv[:] = ["-c"]
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so no keeper has to be reaped
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that keepers need not be reaped
     while True:
-        asked, descriptors, _, _ = recv_fds(control, 1, _DESCRIPTORS)
+        asked, descriptors, _, _ = recv_fds(control, 1, _MAX_DESCRIPTORS)
         if not asked:
             os._exit(0)
         if not os.fork():
@@ -333,18 +334,18 @@ def _next_request(control: socket, modules: Sequence[str]) -> list[int]:
             os.close(each)
 
 
-def _keep(client: socket, descriptors: Sequence[int]) -> str:
-    """Fork a process, wait for its end, and send its exit code. What returns is that process."""
+def _run_keeper(client: socket, descriptors: Sequence[int]) -> str:
+    """Fork a process, wait for its end, and send its exit code. It returns in the process only."""
     with client.makefile("rb") as lines:
         line = lines.readline()
     if not line.endswith(b"\n"):  # the client has ended
         os._exit(0)
     request = _Request(**json.loads(line))
-    bell = _bell()
+    bell = _make_wakeup_pipe()
     process = os.fork()
     if not process:
         client.detach()
-        return _become(request, descriptors)
+        return _become_process(request, descriptors)
     for each in descriptors:
         os.close(each)
     code = _watch(process, client.fileno(), bell, request)
@@ -353,55 +354,55 @@ def _keep(client: socket, descriptors: Sequence[int]) -> str:
     os._exit(0)
 
 
-def _bell() -> int:
-    """Return a descriptor that can be read once a child of this process has ended."""
+def _make_wakeup_pipe() -> int:
+    """Return a descriptor that is readable after a child of this process has ended."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    signal.signal(signal.SIGCHLD, _heard)
+    signal.signal(signal.SIGCHLD, _ignore_signal)
     signal.set_wakeup_fd(writing)
     return reading
 
 
-def _heard(_signal: int, _frame: object) -> None:
-    """Do nothing: a signal with a handler is written to the descriptor."""
+def _ignore_signal(_signal: int, _frame: object) -> None:
+    """Do nothing: only a signal with a handler is written to the descriptor."""
 
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:
-    """Wait until a process has ended or its client gives it up, kill what it may not leave, and return its exit code."""
-    given_up, over, status = False, *_look_at(process)
-    while not given_up and not over:
+    """Wait until a process ends or its client abandons it, kill what it may not leave, and return its exit code."""
+    abandoned, over, status = False, *_check_end(process)
+    while not abandoned and not over:
         ready, _, _ = select.select([client, bell], [], [])
-        given_up = client in ready
+        abandoned = client in ready
         if bell in ready:
             os.read(bell, 1)
-        over, status = _look_at(process)
-    if given_up or not request.may_leave:
+        over, status = _check_end(process)
+    if abandoned or not request.may_leave:
         if status is None:
-            os.kill(process, signal.SIGKILL)  # it may lead no group yet
+            os.kill(process, signal.SIGKILL)  # it may not have a group yet
         with suppress(OSError):
             os.killpg(process, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1] if status is None else status)
 
 
-def _look_at(process: int) -> tuple[bool, int | None]:
-    """Return whether a process has ended, and its status if it had to be reaped to see that."""
+def _check_end(process: int) -> tuple[bool, int | None]:
+    """Return whether a process has ended, and its status if it was reaped for that."""
     if hasattr(os, "waitid"):
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, None
     reaped, status = os.waitpid(process, os.WNOHANG)
     return bool(reaped), status if reaped else None
 
 
-def _become(request: _Request, descriptors: Sequence[int]) -> str:
-    """Have this process be as one that the client has executed."""
+def _become_process(request: _Request, descriptors: Sequence[int]) -> str:
+    """Give this process the properties of one that the client has executed."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    here, *sent = (fcntl.fcntl(each, fcntl.F_DUPFD, _HIGH) for each in descriptors)
+    here, *sent = (fcntl.fcntl(each, fcntl.F_DUPFD, _HIGH_DESCRIPTOR) for each in descriptors)
     os.fchdir(here)
-    os.closerange(3, _HIGH)
+    os.closerange(3, _HIGH_DESCRIPTOR)
     for number, each in zip(request.numbers, sent, strict=True):
         os.dup2(each, number)
-    os.closerange(_HIGH, _HIGH + len(descriptors))
+    os.closerange(_HIGH_DESCRIPTOR, _HIGH_DESCRIPTOR + len(descriptors))
     os.umask(request.umask)
     os.environ.clear()
     os.environ.update(request.environment)

@@ -99,7 +99,7 @@ async def run_child(
 
 async def _ended(process: Process) -> int:
     """Await its end. If this is cancelled, it is killed, and the cancellation has to wait for that."""
-    ended = asyncio.ensure_future(process.ended())
+    ended = asyncio.ensure_future(process.wait_async())
     cancelled = None
     while not ended.done():
         try:
