@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.batch.sites import Site
 
 from intercede.batch import BatchBackend
 from intercede.schedulers.direct import DirectScheduler
@@ -39,6 +40,12 @@ def root(tmp_path: Path) -> Iterator[Path]:
     while left := _working_in(tmp_path):
         assert time.monotonic() < deadline, f"processes {left} were left behind"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def site(root: Path) -> Site:
+    """Return the fresh root, and backends that share it."""
+    return Site(root)
 
 
 @pytest_asyncio.fixture

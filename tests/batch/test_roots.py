@@ -1,0 +1,102 @@
+"""Roots of a BatchBackend: whose they must be, and what may lie in them."""
+
+import asyncio
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.batch.sites import Counting, Site, finish, sh
+
+from intercede.batch import BatchBackend
+from intercede.batch.remote.api import text_of
+from intercede.contract.errors import (
+    ConfigError,
+    ResourceError,
+)
+from intercede.schedulers.direct import DirectScheduler
+
+
+@pytest.mark.asyncio
+async def test_roots_that_are_not_ours_alone_are_refused(tmp_path: Path) -> None:
+    """A link, a file, what others may write, what lies where everybody may write: each with its reason."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide").chmod(0o770)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+    (tmp_path / "loose" / "ours").mkdir(parents=True)
+    (tmp_path / "loose").chmod(0o777)
+    cases = {
+        "link": "link",
+        "file": "no directory",
+        "wide": "others may write",
+        "open/root": "everybody",
+        "loose/ours/root": "can be replaced",
+    }
+    for name, why in cases.items():
+        backend = BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / name))
+        with pytest.raises(ConfigError, match=why) as caught:
+            await backend.__aenter__()
+        assert caught.value.field == "root"
+
+
+@pytest.mark.asyncio
+async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
+    """Where the root belongs to somebody else by now, no script runs in it."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make what belongs to somebody else")
+    async with BatchBackend(Counting(), DirectScheduler(), root=str(tmp_path / "root")) as backend:
+        (tmp_path / "root").rename(tmp_path / "away")
+        (tmp_path / "root").mkdir()
+        os.chown(tmp_path / "root", 23456, 23456)
+        with pytest.raises(ResourceError):
+            await backend.submit(sh("true"))
+        with pytest.raises(ResourceError, match="not ours any more"):
+            await backend.counts()
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+@pytest.mark.asyncio
+async def test_the_default_root_lies_in_the_home(tmp_path: Path) -> None:
+    """Made with mode 700, blanks in its name or not; two instances call the resource the same."""
+    home = tmp_path / "a home's"
+    home.mkdir()
+    for _ in range(2):
+        async with BatchBackend(Counting({"HOME": str(home)}), DirectScheduler()) as backend:
+            handle = (await backend.submit(sh("true"))).handles[0]
+            assert handle.resource == (home / ".intercede" / "resource-id").read_text().strip()
+            await finish(backend, [handle])
+    assert stat.S_IMODE((home / ".intercede").stat().st_mode) == 0o700
+    with pytest.raises(ConfigError, match="HOME"):
+        await BatchBackend(Counting({"HOME": ""}), DirectScheduler()).__aenter__()
+
+
+@pytest.mark.asyncio
+async def test_what_lies_about_in_the_root_is_no_job_and_no_code(site: Site) -> None:
+    """Names that no submission has are passed over, whatever a shell would make of them."""
+    async with asyncio.timeout(20):
+        async with site.backend() as backend:
+            handle = (await backend.submit(sh("true", tag="mine"))).handles[0]
+            await finish(backend, [handle])
+            root = site.root
+            for name in ("x-$(touch owned)", "stray", handle.job.split(".")[0]):
+                (root / name / "copies" / "notanumber").mkdir(parents=True)
+            os.mkfifo(root / "x-$(touch owned)" / "tag")
+            counts, found = await backend.counts(), await backend.find("mine")
+            assert (counts.queued + counts.running, found) == (0, [handle])
+            assert not list(root.rglob("owned"))
+
+
+@pytest.mark.parametrize("stderr", ["", "2>&-"], ids=["stderr", "no stderr"])
+def test_a_script_ends_where_the_root_is_somebody_elses(tmp_path: Path, stderr: str) -> None:
+    """Also where it cannot say so, as with a stderr that is closed."""
+    root = tmp_path if os.getuid() == 0 else Path("/")
+    if os.getuid() == 0:
+        os.chown(tmp_path, 23456, 23456)
+    script = f"{{ root={root}\n{text_of('remote/home')}\necho went on\n}} {stderr}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
