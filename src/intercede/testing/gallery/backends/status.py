@@ -239,7 +239,7 @@ class MatchesByPosition(FakeBackend):
     """The lines of a sorted answer are matched with the handles in the caller's order."""
 
     caught_by = "IC-STATUS-11"
-    seen = "expected the exit codes 6, 5, 0, 4, 0, in this order"
+    seen = "in this order; observed ["
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         ordered = sorted(set(handles), key=lambda handle: handle.job.rjust(30))

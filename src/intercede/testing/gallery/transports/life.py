@@ -158,7 +158,7 @@ class LeavesAPump(Plain):
     scale = 0.1
 
     async def __aenter__(self) -> Self:
-        threading.Thread(target=time.sleep, args=(8,), daemon=True).start()
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
         return await super().__aenter__()
 
 
