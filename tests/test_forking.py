@@ -1,4 +1,4 @@
-"""What tests start in a forked process is as what they would start anew."""
+"""A forked process of a test is like a new one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ sys.exit(7)
 """
 
 
-def test_it_is_as_a_new_process(run_module: RunModule, tmp_path: Path) -> None:
-    """Arguments, variables, directory, streams, descriptors, path and exit code."""
+def test_a_process_is_like_a_new_one(run_module: RunModule, tmp_path: Path) -> None:
+    """A forked process has the same arguments, variables, directory, streams, descriptors and path as a new one."""
     (tmp_path / "shows.py").write_text(SHOWN)
     here = tmp_path / "here"
     here.mkdir()
@@ -64,8 +64,8 @@ def test_it_is_as_a_new_process(run_module: RunModule, tmp_path: Path) -> None:
         ("import atexit; atexit.register(print, 'at the end')", 0, "at the end"),
     ],
 )
-def test_each_way_to_end_is_told(run_module: RunModule, tmp_path: Path, source: str, code: int, word: str) -> None:
-    """As subprocess tells it."""
+def test_each_way_to_end_is_reported(run_module: RunModule, tmp_path: Path, source: str, code: int, word: str) -> None:
+    """Every way to end is reported as by subprocess."""
     (tmp_path / "ends.py").write_text(source)
 
     ended = run_module("ends", directory=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
@@ -74,8 +74,8 @@ def test_each_way_to_end_is_told(run_module: RunModule, tmp_path: Path, source: 
     assert word in ended.stdout + ended.stderr
 
 
-def test_what_one_does_the_next_does_not_see(run_module: RunModule, tmp_path: Path) -> None:
-    """Neither modules nor variables: each is a process of its own."""
+def test_a_process_does_not_see_another_s_changes(run_module: RunModule, tmp_path: Path) -> None:
+    """A forked process sees neither modules nor variables of another."""
     (tmp_path / "does.py").write_text(
         "import os, intercede.contract\nprint(hasattr(intercede.contract, 'x'), 'X' in os.environ)\n"
         "intercede.contract.x = os.environ['X'] = 'x'\n"
