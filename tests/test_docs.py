@@ -232,6 +232,15 @@ def test_every_page_is_reachable() -> None:
     assert set(PAGES) <= seen
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_text_is_at_most_120_columns_wide(page: Path) -> None:
+    """Lines of text are folded at 120 columns. Rows of tables, blocks of code and long words cannot be."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "<!--"))]
+
+    assert [line for line in lines if len(line) > 120 and " " in line.strip()[2:]] == []
+
+
 @pytest.mark.parametrize(
     ("page", "names"),
     [

@@ -1,5 +1,6 @@
 """The reference of the clauses, as Markdown. ``make docs`` writes it to ``docs/reference/contract.md``."""
 
+import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -9,6 +10,8 @@ from intercede.testing.clauses.untested import UNTESTED
 from intercede.testing.model.clause import Clause
 
 __all__ = ["render"]
+
+_COLUMNS = 120
 
 _OPENING = f"""\
 # The clauses of the contract, version {VERSION}
@@ -34,7 +37,7 @@ def render() -> str:
     """Write every clause, by area, in the contract's order, and what none is about."""
     areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
     lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
-    untested = [f"- {sentence}\n  {why}" for sentence, why in UNTESTED.items()]
+    untested = [f"{_wrap(f'- {sentence}')}\n{_wrap(f'  {why}')}" for sentence, why in UNTESTED.items()]
     return "\n".join([_OPENING, *lines, _UNTESTED, *untested]) + "\n"
 
 
@@ -42,8 +45,8 @@ def _area(area: str, clauses: list[Clause]) -> Iterator[str]:
     capability = clauses[0].capability
     yield f"## IC-{area.upper()}{f': where `{capability}` is claimed' if capability else ''}\n"
     for clause in clauses:
-        yield f"### {clause.id} ({clause.level})\n\n{clause.title}\n"
-        yield "\n".join(_notes(clause)) + "\n"
+        yield f"### {clause.id} ({clause.level})\n\n{_wrap(clause.title)}\n"
+        yield "\n".join(map(_wrap, _notes(clause))) + "\n"
 
 
 def _notes(clause: Clause) -> Iterator[str]:
@@ -52,3 +55,9 @@ def _notes(clause: Clause) -> Iterator[str]:
     if clause.depends:
         yield f"- Depends on: {', '.join(clause.depends)}."
     yield f"- Since: {clause.since}."
+
+
+def _wrap(text: str) -> str:
+    """Fold a line, and indent what follows it as an item of a list needs it."""
+    indent = "  " if text.startswith(("- ", "  ")) else ""
+    return textwrap.fill(text, _COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
