@@ -255,7 +255,7 @@ class Site:
         }
 
     async def wait(self, look: Callable[[], object], seconds: float = 60) -> None:
-        """Snapshot again and again, until there is something."""
+        """Look again and again, until there is something."""
         async with asyncio.timeout(seconds):
             while not await asyncio.to_thread(look):  # noqa: ASYNC110 -- daemons tell no event
                 await asyncio.sleep(0.2)
