@@ -1,6 +1,6 @@
 """A scheduler queues work on a machine: pure functions between jobs and text, so it can be replayed and fuzzed.
 
-No I/O and no clock: what it wants to know there, its fragments ask there, in POSIX sh, at run time.
+It does no I/O and reads no clock. Its fragments ask the machine at run time, in POSIX sh.
 """
 
 from abc import abstractmethod
@@ -24,24 +24,24 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
-"""What a scheduler calls one job: safe in a file with one a line and, quoted, in any shell; no option of any command.
+"""A scheduler's own name for one job. It is safe in a file with one id a line, in any shell if quoted, and is no option.
 
-Queues lose their state and give a number again. So an id holds more than a number, as the submission's stamp
-(``17.0@STAMP``), unless the queue itself never gives one twice.
+Queues lose their state and give a number again. So an id holds more than a number, such as the submission's stamp
+(``17.0@STAMP``), unless the queue never gives an id twice.
 """
 Stamp = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
 """The id of one submission."""
 
 
 class Batch(_Data):
-    """What a scheduler learns of one submission: never the payload, the environment, a secret or the tag."""
+    """The facts of one submission that a scheduler gets. They hold no payload, environment, secret or tag."""
 
     stamp: Stamp
-    """The submission's id: the only word of ours that reaches the scheduler, as a job's name or comment."""
+    """The submission's id. The queue sees it as the job's name or comment."""
     copies: Positive
     resources: Resources
     carry_shared: tuple[RelativePath, ...] = ()
-    """Names in the submission's directory that every copy needs: for schedulers that stage files themselves."""
+    """Names in the submission's directory that every copy needs. For schedulers that stage files themselves."""
     carry_copy: tuple[RelativePath, ...] = ()
     """Names that one copy needs, with ``{index}`` for its index."""
     returns: tuple[RelativePath, ...] = ()
@@ -49,23 +49,23 @@ class Batch(_Data):
 
 
 class Queued(_Data):
-    """The scheduler's answer to a submission: together ``range(copies)``."""
+    """The scheduler's answer to a submission. Each index of ``range(copies)`` is in one of the two mappings."""
 
     ids: ReadOnly[int, NativeId] = Field(default_factory=dict, validate_default=True)
     """Copy index -> native id."""
     refused: ReadOnly[int, CopyFailure] = Field(default_factory=dict, validate_default=True)
-    """Copy index -> why it was not taken, for instance because a limit was reached."""
+    """Copy index -> why the scheduler refused it, for instance because a limit was reached."""
 
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?\z")]
-"""Nothing else: it becomes a pattern of a remote shell's ``case``."""
+"""It becomes a pattern of a remote shell's ``case``, so no other character is allowed."""
 _NEEDED = ("HOME", "IFS", "LC_ALL", "PATH")
 _OURS = ("IC_", "_ic_", "ic_")
 
 
 class ToolEnvironment(_Data):
-    """Which environment variables a scheduler's own tools must not see, because they would change what is submitted or answered.
+    """The environment variables that a scheduler's tools must not see: they would change a submission or an answer.
 
     Each pattern is a variable's name, or the beginning of one and ``*``. It cannot match HOME, IFS, LC_ALL, PATH, nor a name
     that begins with ``IC_``, ``ic_`` or ``_ic_``.
@@ -80,7 +80,7 @@ class ToolEnvironment(_Data):
     keep: tuple[_Pattern, ...] = ()
     """Never unset, although another pattern matches."""
     job_variable: _Name | None = None
-    """A variable that the scheduler sets inside of a job: a submission from there inherits the outer job's variables."""
+    """A variable that the scheduler sets inside a job. A submission from inside a job inherits the outer job's variables."""
     unset_in_job: tuple[_Pattern, ...] = ()
     """Unset if ``job_variable`` is set and not empty."""
 
@@ -104,30 +104,30 @@ class ToolEnvironment(_Data):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Fragments of POSIX sh to be run there, and what their answers mean. Nobody inherits it.
+    """Fragments of POSIX sh that run on the remote machine, and parsers of their answers. Plugins do not inherit from it.
 
-    A fragment may use sh, the scheduler's commands and what POSIX calls utilities; every tool is called with
-    ``</dev/null``. The one that submits runs in the submission's directory and sees to it that ``sh ./wrapper INDEX``
-    runs once for each index. The others are about many submissions and run in the directory above; ids come to them in
-    the file ``$IC_IDS``, one a line.
+    A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every tool with ``</dev/null``.
+    The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run once for each
+    index. The other fragments are about many submissions. They run in the directory above, and read ids from the file
+    ``$IC_IDS``, one a line.
 
-    A fragment that submits runs in the environment as it was found, for the payloads' sake. It writes ``ic_tool`` before
-    each of the scheduler's own commands (``ic_tool sbatch ...``): these then run with ``LC_ALL=C``, and without the variables
-    that ``tool_environment`` names. The other fragments run like that as a whole. Of intercede a fragment may call the
-    functions ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and ``ic_report_ids``, the same in each verb, and nothing
-    else: docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and stderr, without
-    whatever a login shell added.
+    The fragment that submits runs in the environment as it was found, because payloads inherit it. It writes ``ic_tool``
+    before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
+    without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
+    call four functions of intercede, the same in every verb: ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and
+    ``ic_report_ids``. docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and
+    stderr, without anything that a login shell added.
 
-    An object of a class with a method ``tool_environment() -> ToolEnvironment`` names the variables that its tools must not
-    see; by default there are none. A method ``min_poll_interval() -> float`` gives the minimum number of seconds between two
-    of its status listings; the default is 5.
+    Two methods are optional. ``tool_environment() -> ToolEnvironment`` names the variables that the tools must not see;
+    without it there are none. ``min_poll_interval() -> float`` returns the minimum number of seconds between two status
+    listings; the default is 5.
     """
 
     @abstractmethod
     def stages_own_files(self) -> bool:
-        """Whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself.
+        """Return whether the scheduler carries ``carry_shared``, ``carry_copy`` and ``returns`` itself.
 
-        BatchBackend of this version expects one file system, and refuses a scheduler that answers True.
+        This version of BatchBackend expects one file system, and refuses a scheduler that returns True.
         """
         ...
 
@@ -135,23 +135,23 @@ class Scheduler(Protocol):
     def submit_script(self, batch: Batch) -> str:
         """Write the fragment that queues every copy of a submission.
 
-        Whatever it learns of native ids it prints as soon as it has it.
+        The fragment prints native ids as soon as it has them.
 
         Raises:
-            UnsupportedSpecError: ``batch.resources`` asks for what this scheduler cannot do.
+            UnsupportedSpecError: ``batch.resources`` asks for something that this scheduler cannot do.
         """
         ...
 
     @abstractmethod
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Tell from the fragment's answer which copy got which native id.
+        """Return which copy got which native id, as the fragment's answer says.
 
-        A later chunk that a limit refused is ``refused``, retryable, for its copies: no exception that would orphan
-        the chunks before it.
+        If a limit refused a later chunk of copies, these are ``refused`` and retryable. An exception would orphan the
+        chunks before it.
 
         Raises:
-            LimitError: The scheduler's own limit refused all of it.
-            SchedulerError: It refused all of it, or the answer cannot be understood.
+            LimitError: The scheduler's own limit refused all copies.
+            SchedulerError: The scheduler refused all copies, or the answer cannot be parsed.
         """
         ...
 
@@ -162,13 +162,13 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Tell what the scheduler says of each id; an id that it does not list is absent, never final.
+        """Return the scheduler's status of each id. An id that it does not list is absent, and never final.
 
-        A job with the same number and another name is somebody else's: the id is not listed.
+        If the listing has the same number under another name, that job is another user's, and the id is not listed.
 
-        A native state that is not known is UNKNOWN with the native word. Why the scheduler ended a job (its time, a
-        cancellation, a preemption) stands nowhere else if the payload handled the signal and exited, perhaps with 0: list
-        such a job for as long as it is known. Of a job that is not listed, a code 0 that followed a signal is no success.
+        A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended it,
+        and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List such a
+        job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is no success.
 
         Raises:
             SchedulerError: The command failed or reported an outage; never an empty answer instead.
@@ -177,12 +177,12 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def kill_script(self) -> str:
-        """Write the fragment that ends the jobs of ``$IC_IDS``, and nobody else's that has one of their numbers now."""
+        """Write the fragment that ends the jobs of ``$IC_IDS``, and no other job that has one of their numbers now."""
         ...
 
     @abstractmethod
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Tell what became of each id; one that is absent is settled by reading back.
+        """Return the outcome for each id. The caller asks for the status of an id that is absent.
 
         Raises:
             SchedulerError: The command failed or reported an outage.
@@ -193,15 +193,15 @@ class Scheduler(Protocol):
     def list_script(self, stamp: str) -> str:
         """Write the fragment that finds the native ids of a submission by its stamp.
 
-        Where its variable ``IC_FENCE`` is not empty, a copy that is not told is submitted again. What may still be on its
-        way, such as a request that the scheduler has not read yet, must then be kept from starting for ever, or the
-        fragment must fail. Where it is empty somebody only looks, and nothing may be kept from starting by that.
+        If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request that
+        the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty, the
+        caller only looks, and nothing may be kept from starting.
         """
         ...
 
     @abstractmethod
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Tell copy index -> native id: settles a submission whose answer was lost.
+        """Return copy index -> native id, for a submission whose answer was lost.
 
         Raises:
             SchedulerError: The command failed or reported an outage.
