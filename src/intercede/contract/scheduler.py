@@ -24,7 +24,7 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
-"""A scheduler's own name for one job. It is safe in a file with one id a line, in any shell if quoted, and is no option.
+"""A scheduler's own name for one job. It is safe in a file with one id a line, and quoted in any shell. It is no option.
 
 Queues lose their state and give a number again. So an id holds more than a number, such as the submission's stamp
 (``17.0@STAMP``), unless the queue never gives an id twice.
@@ -67,8 +67,8 @@ _OURS = ("IC_", "_ic_", "ic_")
 class ToolEnvironment(_Data):
     """The environment variables that a scheduler's tools must not see: they would change a submission or an answer.
 
-    Each pattern is a variable's name, or the beginning of one and ``*``. It cannot match HOME, IFS, LC_ALL, PATH, nor a name
-    that begins with ``IC_``, ``ic_`` or ``_ic_``.
+    Each pattern is a variable's name, or the beginning of one and ``*``. It cannot match HOME, IFS, LC_ALL, PATH, nor a
+    name that begins with ``IC_``, ``ic_`` or ``_ic_``.
 
     ::
 
@@ -80,7 +80,7 @@ class ToolEnvironment(_Data):
     keep: tuple[_Pattern, ...] = ()
     """Never unset, although another pattern matches."""
     job_variable: _Name | None = None
-    """A variable that the scheduler sets inside a job. A submission from inside a job inherits the outer job's variables."""
+    """A variable that the scheduler sets inside a job. What is submitted there inherits the outer job's variables."""
     unset_in_job: tuple[_Pattern, ...] = ()
     """Unset if ``job_variable`` is set and not empty."""
 
@@ -104,15 +104,15 @@ class ToolEnvironment(_Data):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Fragments of POSIX sh that run on the remote machine, and parsers of their answers. Plugins do not inherit from it.
+    """Fragments of POSIX sh that run on the remote machine, and parsers of their answers. No plugin inherits from it.
 
     A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every tool with ``</dev/null``.
     The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run once for each
     index. The other fragments are about many submissions. They run in the directory above, and read ids from the file
     ``$IC_IDS``, one a line.
 
-    The fragment that submits runs in the environment as it was found, because payloads inherit it. It writes ``ic_tool``
-    before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
+    The fragment that submits runs in the environment as it was found, because payloads inherit it. It writes
+    ``ic_tool`` before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
     without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
     call four functions of intercede, the same in every verb: ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and
     ``ic_report_ids``. docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and
@@ -166,8 +166,8 @@ class Scheduler(Protocol):
 
         If the listing has the same number under another name, that job is another user's, and the id is not listed.
 
-        A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended it,
-        and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List such a
+        A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended
+        it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List such a
         job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is no success.
 
         Raises:
@@ -193,8 +193,8 @@ class Scheduler(Protocol):
     def list_script(self, stamp: str) -> str:
         """Write the fragment that finds the native ids of a submission by its stamp.
 
-        If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request that
-        the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty, the
+        If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request
+        that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty, the
         caller only looks, and nothing may be kept from starting.
         """
         ...

@@ -206,7 +206,7 @@ async def check_shipped(context: Context) -> None:
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
-    depends=_NEEDS_RECORDINGS,
+    depends=(*_NEEDS_RECORDINGS, "IC-SCHEDULER-06"),
     hint=(
         "An id that is only the queue's number for the job: queues lose their state, and begin to count again. Let "
         "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`); let the listing show name and "
