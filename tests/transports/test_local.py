@@ -109,7 +109,7 @@ async def test_the_command_inherits_our_environment(transport: LocalTransport) -
     directory, umask, *there = rest.decode().split()
     assert directory == str(Path.cwd())
     assert int(umask, 8) == int(subprocess.check_output(["sh", "-c", "umask"]), 8)
-    assert set(there) <= {"0", "1", "2", "10"}  # a shell may keep one of its own
+    assert set(there) <= {"0", "1", "2", "10"}  # a shell may keep a descriptor of its own
 
 
 @pytest.mark.asyncio

@@ -110,7 +110,7 @@ def test_the_environment_is_unchanged(shell: tuple[str, ...]) -> None:
     done = run_line(shell, ["sh", "-c", script], IC_LINE="theirs", HOME="/")
     names, _, descriptors = read_result(done.stdout)[0].decode().partition("\n\n")
     assert {"PATH", "HOME"} <= set(names.split()) <= {"PATH", "HOME", "PWD", "OLDPWD", "SHLVL", "_", "A__z", "LOGNAME"}
-    assert set(descriptors.split()) <= {"0", "1", "2", "10"}  # a shell may keep one of its own
+    assert set(descriptors.split()) <= {"0", "1", "2", "10"}  # a shell may keep a descriptor of its own
 
 
 @every_shell
