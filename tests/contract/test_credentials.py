@@ -64,7 +64,7 @@ def test_wrong_needs_and_answers_are_refused() -> None:
     with pytest.raises(ValidationError, match="credentials"):
         CredentialSet(credentials=())
     with pytest.raises(ValidationError, match="timezone"):
-        Token(token=SecretStr("t"), expires=datetime(2030, 1, 1))  # noqa: DTZ001 -- a time without a zone must be refused
+        Token(token=SecretStr("t"), expires=datetime(2030, 1, 1))  # noqa: DTZ001 -- must be refused
 
 
 NEED = CredentialNeed(resource="host", kinds=("token",))
