@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin, heard, pieces, ran, sh
+from intercede.testing.clauses.transport.runs import begin, heard, pieces, run_command, sh
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -35,7 +35,7 @@ _AT_ONCE = 50
 async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
     async with context.connected() as transport:
-        result = await ran(context, transport, sh(_IN_HEX, *AWKWARD))
+        result = await run_command(context, transport, sh(_IN_HEX, *AWKWARD))
         sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
@@ -54,7 +54,7 @@ async def _changed(context: Context, transport: Transport) -> list[str]:
     told: list[str] = []
     for each in (*_TELLING, *(each for each in AWKWARD if each not in _TELLING)):
         argv = ["printf", "[%s]", each, "end"]
-        result = await ran(context, transport, argv)
+        result = await run_command(context, transport, argv)
         if result.stdout != f"[{each}][end]".encode():
             wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({heard(result)})" if result.returncode else ""
@@ -87,7 +87,7 @@ async def check_codes(context: Context) -> None:
 
 
 async def _expect_code(context: Context, transport: Transport, script: str, code: int) -> None:
-    result = await ran(context, transport, sh(script))
+    result = await run_command(context, transport, sh(script))
     context.expect(result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=heard(result))
 
 
@@ -137,7 +137,7 @@ async def check_fifty(context: Context) -> None:
 async def _one(context: Context, transport: Transport, code: int, argument: str, text: str) -> CommandResult:
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
-    return await ran(
+    return await run_command(
         context, transport, sh(script, argument, str(code)), stdin=pieces(text.encode()), within=2 * _AT_ONCE
     )
 
@@ -168,7 +168,7 @@ async def check_missing(context: Context) -> None:
     async with context.connected() as transport:
         for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):
             try:
-                result = await ran(context, transport, [name, "argument"])
+                result = await run_command(context, transport, [name, "argument"])
             except CheckFailed:
                 raise
             except Exception as error:

@@ -6,7 +6,17 @@ from contextlib import suppress
 
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.transport.runs import Failing, Run, Taken, begin, directory, first, heard, ran, sh
+from intercede.testing.clauses.transport.runs import (
+    Failing,
+    Run,
+    Taken,
+    begin,
+    directory,
+    first,
+    heard,
+    run_command,
+    sh,
+)
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -74,7 +84,7 @@ async def _cancelled(context: Context, run: Run, when: str) -> None:
 
 async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
     try:
-        result = await ran(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
+        result = await run_command(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
         observed = shown(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
@@ -198,14 +208,14 @@ async def _by_cancelling(context: Context, transport: Transport, place: str) -> 
 
 async def _by_sink(context: Context, transport: Transport, place: str) -> None:
     with suppress(_OfTheKit):
-        await ran(context, transport, sh(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
+        await run_command(context, transport, sh(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
 
 
 async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     with suppress(_OfTheKit):
         source = _breaking(_OfTheKit(), after=sink)
-        await ran(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+        await run_command(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
 async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
@@ -224,7 +234,7 @@ async def _sizes(
     context: Context, transport: Transport, place: str, names: Collection[str], behind: str = ""
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
-    result = await ran(context, transport, sh(script, place, *names))
+    result = await run_command(context, transport, sh(script, place, *names))
     told = result.stdout.split()
     context.expect(
         len(told) == len(names), expected=f"the sizes of {len(names)} files", observed=f"{told}, {heard(result)}"

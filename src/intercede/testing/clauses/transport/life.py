@@ -19,7 +19,7 @@ from intercede.testing.clauses.transport.runs import (
     expect_bytes,
     first,
     pieces,
-    ran,
+    run_command,
     sh,
 )
 from intercede.testing.isolation.timeouts import Patience
@@ -192,10 +192,10 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
 
 async def _use(context: Context, transport: Transport) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
-    await ran(context, transport, ["cat"], stdin=pieces(FILLER), stdout=Taken())
-    await ran(context, transport, [f"ic-{context.token()}"])
+    await run_command(context, transport, ["cat"], stdin=pieces(FILLER), stdout=Taken())
+    await run_command(context, transport, [f"ic-{context.token()}"])
     with suppress(_Full):
-        await ran(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
+        await run_command(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
     run = begin(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
     await first(context, run, sink.begun.wait())
@@ -224,17 +224,17 @@ async def check_two_instances(context: Context) -> None:
 
     sink = Taken()
     async with context.connected() as transport:
-        run = begin(ran(context, transport, ["cat"], stdin=source(), stdout=sink))
+        run = begin(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
             await first(context, run, sink.begun.wait())
             async with context.connected() as other:
-                result = await ran(context, other, sh("echo other"))
+                result = await run_command(context, other, sh("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)
         finally:
             left.set()
         try:
             (await run).get()
-            again = await ran(context, transport, sh("echo still"))
+            again = await run_command(context, transport, sh("echo still"))
         except CheckFailed:
             raise
         except Exception as error:
@@ -272,4 +272,4 @@ async def check_blocking(context: Context) -> None:
 async def _cycle(context: Context) -> None:
     async with context.connected() as transport:
         script = f"cat > /dev/null; {sleep_script(0.3)}; {counting(_MANY)}; {counting(_MANY)} >&2"
-        await ran(context, transport, sh(script), stdin=pieces(FILLER))
+        await run_command(context, transport, sh(script), stdin=pieces(FILLER))

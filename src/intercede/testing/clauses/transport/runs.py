@@ -21,7 +21,7 @@ __all__ = [
     "first",
     "heard",
     "pieces",
-    "ran",
+    "run_command",
     "sh",
 ]
 
@@ -38,7 +38,7 @@ def sh(script: str, *arguments: str) -> list[str]:
     return ["sh", "-c", script, "sh", *arguments]
 
 
-async def ran(
+async def run_command(
     context: Context,
     transport: Transport,
     argv: Sequence[str],
@@ -197,7 +197,7 @@ class Failing:
 @asynccontextmanager
 async def directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
     """Make a directory where the commands run, which may be another machine, and remove it afterwards."""
-    made = await ran(context, transport, ["mktemp", "-d"])
+    made = await run_command(context, transport, ["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
     if not name.startswith("/"):
         raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {heard(made)}")

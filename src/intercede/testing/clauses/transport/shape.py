@@ -2,7 +2,7 @@
 
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.transport.runs import ran
+from intercede.testing.clauses.transport.runs import run_command
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -43,4 +43,4 @@ async def check_shape(context: Context) -> None:
 async def check_answer(context: Context) -> None:
     """Run `true`, and check the types of the result."""
     async with context.connected() as transport:
-        await ran(context, transport, ["true"])
+        await run_command(context, transport, ["true"])

@@ -19,7 +19,7 @@ from intercede.testing.clauses.transport.runs import (
     first,
     heard,
     pieces,
-    ran,
+    run_command,
     sh,
 )
 from intercede.testing.isolation.timeouts import Patience
@@ -72,10 +72,10 @@ async def check_bytes(context: Context) -> None:
     """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with context.connected() as transport:
-        result = await ran(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
+        result = await run_command(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
         expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
         expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
-        result = await ran(context, transport, sh(counting(_MANY)))
+        result = await run_command(context, transport, sh(counting(_MANY)))
         expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
 
 
@@ -93,7 +93,7 @@ async def check_bytes(context: Context) -> None:
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
     async with context.connected() as transport:
-        result = await ran(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
+        result = await run_command(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
         expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
         expect_bytes(context, "on stderr, the last of it", counted(_MANY)[-_LAST:], result.stderr)
 
@@ -157,10 +157,10 @@ async def check_stdin(context: Context) -> None:
     async with context.connected() as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
         whole = b"".join(given)
-        result = await ran(context, transport, ["cat"], stdin=_Bare(given))
+        result = await run_command(context, transport, ["cat"], stdin=_Bare(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
         expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
-        result = await ran(context, transport, ["cat"], stdin=pieces())
+        result = await run_command(context, transport, ["cat"], stdin=pieces())
         expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
 
 
@@ -191,12 +191,14 @@ async def check_stdin_streams(context: Context) -> None:
 
     sink = Taken()
     async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
-        run = begin(ran(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120))
+        run = begin(
+            run_command(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
+        )
         try:
             await first(context, run, sink.begun.wait())
             most = await _settled(taken, lambda: _carry(context, other))
         finally:
-            await ran(context, other, ["touch", f"{place}/go"])
+            await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
     observed = f"{shown(sink.data)}, {heard(result)}"
     told = sink.data.decode(errors="replace").split()
@@ -232,7 +234,7 @@ class _Bin:
 async def _carry(context: Context, transport: Transport) -> None:
     """Send 32 MiB to a command and back."""
     source = pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
-    await ran(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
+    await run_command(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
 
 
 class _Dialogue:
@@ -282,7 +284,7 @@ async def check_dialogue(context: Context) -> None:
     """Send words through `cat`, each after the one before has come back."""
     talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
     async with context.connected() as transport:
-        await ran(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
+        await run_command(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
     context.expect(
         talk.answered == len(talk.words),
         expected="`cat` to give back each piece of its input before the next is sent",
@@ -310,7 +312,7 @@ async def check_sink(context: Context) -> None:
     async with context.connected() as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
-            result = await ran(context, transport, sh(counting(count)), stdout=sink)
+            result = await run_command(context, transport, sh(counting(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
             expect_bytes(context, "in the sink when run returns", counted(count), sink.data)
@@ -351,10 +353,10 @@ async def check_slow_sink(context: Context) -> None:
     async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
 
         async def written() -> int:
-            result = await ran(context, other, sh('cat "$1/written"', place))
+            result = await run_command(context, other, sh('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
-        run = begin(ran(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        run = begin(run_command(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await first(context, run, sink.begun.wait())
             most = await _settled(written, lambda: _carry(context, other))
@@ -423,7 +425,7 @@ async def check_early_exit(context: Context) -> None:
         source = endless()
         how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
         async with context.connected() as transport:
-            result = await ran(context, transport, sh("head -c 10; exit 3"), stdin=source, within=10)
+            result = await run_command(context, transport, sh("head -c 10; exit 3"), stdin=source, within=10)
             context.expect(
                 (result.returncode, result.stdout) == (3, FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
