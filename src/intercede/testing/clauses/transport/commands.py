@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin, heard, pieces, run_command, sh
+from intercede.testing.clauses.transport.runs import begin_run, heard, pieces, run_command, sh
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -124,7 +124,7 @@ async def check_fifty(context: Context) -> None:
     """Await fifty runs at once, each with a word as argument and another as input."""
     words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
     async with context.connected() as transport:
-        runs = (begin(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
+        runs = (begin_run(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [told for code, each in enumerate(results) if (told := _wrong(each, code, "".join(words[code]).encode()))]
     context.expect(

@@ -10,7 +10,7 @@ from intercede.testing.clauses.transport.runs import (
     Failing,
     Run,
     Taken,
-    begin,
+    begin_run,
     directory,
     first,
     heard,
@@ -113,7 +113,7 @@ async def check_cancelling(context: Context) -> None:
     async with context.connected() as transport:
         for moment in _MOMENTS:
             sink = Taken()
-            run = begin(context.run_unbounded(transport, _long(context), stdout=sink))
+            run = begin_run(context.run_unbounded(transport, _long(context), stdout=sink))
             await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancelled(context, run, when)
@@ -163,7 +163,7 @@ class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
 
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
-    run = begin(running)
+    run = begin_run(running)
     await _ended(context, run, whose)
     context.expect(
         _raised(run) is error,
@@ -201,7 +201,7 @@ async def check_end_there(context: Context) -> None:
 
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
-    run = begin(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
+    run = begin_run(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
     await first(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 
@@ -272,7 +272,7 @@ async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
     async with context.connected() as transport, directory(context, transport) as place:
         sink = Taken()
-        run = begin(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
+        run = begin_run(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
         await first(context, run, sink.begun.wait())
         await _cancelled(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}

@@ -14,7 +14,7 @@ from intercede.testing.clauses.transport.runs import (
     FILLER,
     Failing,
     Taken,
-    begin,
+    begin_run,
     counting,
     expect_bytes,
     first,
@@ -197,7 +197,7 @@ async def _use(context: Context, transport: Transport) -> None:
     with suppress(_Full):
         await run_command(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
-    run = begin(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
+    run = begin_run(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
     await first(context, run, sink.begun.wait())
     run.cancel()
     await Patience(10 * context.scale).settle({run})
@@ -224,7 +224,7 @@ async def check_two_instances(context: Context) -> None:
 
     sink = Taken()
     async with context.connected() as transport:
-        run = begin(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
+        run = begin_run(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
             await first(context, run, sink.begun.wait())
             async with context.connected() as other:

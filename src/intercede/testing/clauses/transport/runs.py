@@ -13,7 +13,7 @@ __all__ = [
     "FILLER",
     "Failing",
     "Taken",
-    "begin",
+    "begin_run",
     "counted",
     "counting",
     "directory",
@@ -119,7 +119,7 @@ Run = asyncio.Future[Ending[CommandResult]]
 """A run that goes on beside the check."""
 
 
-def begin(awaitable: Awaitable[CommandResult]) -> Run:
+def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
     """Let a run begin. Whatever it raises is in its ending: SystemExit, if it left a task, would tear the loop down."""
     return asyncio.ensure_future(ended(awaitable))
 

@@ -11,7 +11,7 @@ from intercede.testing.clauses.transport.children import INHERIT, PUMP
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Taken,
-    begin,
+    begin_run,
     counted,
     counting,
     directory,
@@ -191,7 +191,7 @@ async def check_stdin_streams(context: Context) -> None:
 
     sink = Taken()
     async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
-        run = begin(
+        run = begin_run(
             run_command(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
         )
         try:
@@ -356,7 +356,7 @@ async def check_slow_sink(context: Context) -> None:
             result = await run_command(context, other, sh('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
-        run = begin(run_command(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        run = begin_run(run_command(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await first(context, run, sink.begun.wait())
             most = await _settled(written, lambda: _carry(context, other))
