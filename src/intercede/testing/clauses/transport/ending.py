@@ -12,10 +12,10 @@ from intercede.testing.clauses.transport.runs import (
     Taken,
     begin_run,
     directory,
-    first,
     heard,
     run_command,
     sh,
+    wait_unless_over,
 )
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
@@ -114,7 +114,7 @@ async def check_cancelling(context: Context) -> None:
         for moment in _MOMENTS:
             sink = Taken()
             run = begin_run(context.run_unbounded(transport, _long(context), stdout=sink))
-            await first(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
+            await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancelled(context, run, when)
             await _expect_usable(context, transport, f"after one was {when}")
@@ -202,7 +202,7 @@ async def check_end_there(context: Context) -> None:
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     run = begin_run(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
-    await first(context, run, sink.begun.wait())
+    await wait_unless_over(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 
 
@@ -273,7 +273,7 @@ async def check_leavers(context: Context) -> None:
     async with context.connected() as transport, directory(context, transport) as place:
         sink = Taken()
         run = begin_run(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
-        await first(context, run, sink.begun.wait())
+        await wait_unless_over(context, run, sink.begun.wait())
         await _cancelled(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
         growing = await _growing(context, transport, place, names)

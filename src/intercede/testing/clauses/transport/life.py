@@ -17,10 +17,10 @@ from intercede.testing.clauses.transport.runs import (
     begin_run,
     counting,
     expect_bytes,
-    first,
     pieces,
     run_command,
     sh,
+    wait_unless_over,
 )
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
@@ -198,7 +198,7 @@ async def _use(context: Context, transport: Transport) -> None:
         await run_command(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
     run = begin_run(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
-    await first(context, run, sink.begun.wait())
+    await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
     await Patience(10 * context.scale).settle({run})
 
@@ -226,7 +226,7 @@ async def check_two_instances(context: Context) -> None:
     async with context.connected() as transport:
         run = begin_run(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
-            await first(context, run, sink.begun.wait())
+            await wait_unless_over(context, run, sink.begun.wait())
             async with context.connected() as other:
                 result = await run_command(context, other, sh("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)

@@ -18,11 +18,11 @@ __all__ = [
     "counting",
     "directory",
     "expect_bytes",
-    "first",
     "heard",
     "pieces",
     "run_command",
     "sh",
+    "wait_unless_over",
 ]
 
 FILLER = bytes(range(256)) * 1024
@@ -124,7 +124,7 @@ def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
     return asyncio.ensure_future(ended(awaitable))
 
 
-async def first(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
+async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
     """Wait until something has happened, or the run is over before.
 
     Raises:

@@ -16,11 +16,11 @@ from intercede.testing.clauses.transport.runs import (
     counting,
     directory,
     expect_bytes,
-    first,
     heard,
     pieces,
     run_command,
     sh,
+    wait_unless_over,
 )
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -195,7 +195,7 @@ async def check_stdin_streams(context: Context) -> None:
             run_command(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
         )
         try:
-            await first(context, run, sink.begun.wait())
+            await wait_unless_over(context, run, sink.begun.wait())
             most = await _settled(taken, lambda: _carry(context, other))
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
@@ -358,7 +358,7 @@ async def check_slow_sink(context: Context) -> None:
 
         run = begin_run(run_command(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
-            await first(context, run, sink.begun.wait())
+            await wait_unless_over(context, run, sink.begun.wait())
             most = await _settled(written, lambda: _carry(context, other))
         finally:
             release.set()
