@@ -100,7 +100,7 @@ def test_a_transport_that_ends_as_it_should_is_heard_with_its_stderr() -> None:
     """What a command wrote to stderr stands beside its code: mostly it is the reason."""
     result = CommandResult(returncode=2, stderr=b"sh: no such file\n")
 
-    assert runs.heard(result) == "exit code 2, and on stderr 'sh: no such file'"
+    assert runs.describe_result(result) == "exit code 2, and on stderr 'sh: no such file'"
 
 
 def test_the_numbers_that_sh_counts_are_those_that_are_expected() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin_run, heard, pieces, run_command, sh
+from intercede.testing.clauses.transport.runs import begin_run, describe_result, pieces, run_command, sh
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -45,7 +45,7 @@ async def check_argv(context: Context) -> None:
             expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
-            else f"they do one by one, but sent together to `sh -c`: {heard(result)}, and on stdout {shown(result.stdout)}",
+            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, and on stdout {shown(result.stdout)}",
         )
 
 
@@ -57,7 +57,7 @@ async def _changed(context: Context, transport: Transport) -> list[str]:
         result = await run_command(context, transport, argv)
         if result.stdout != f"[{each}][end]".encode():
             wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
-            why = f" ({heard(result)})" if result.returncode else ""
+            why = f" ({describe_result(result)})" if result.returncode else ""
             told.append(f"{_cut(shown(argv))} wrote {_cut(wrote)}{why}")
     return told
 
@@ -88,7 +88,9 @@ async def check_codes(context: Context) -> None:
 
 async def _expect_code(context: Context, transport: Transport, script: str, code: int) -> None:
     result = await run_command(context, transport, sh(script))
-    context.expect(result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=heard(result))
+    context.expect(
+        result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=describe_result(result)
+    )
 
 
 @clause(
@@ -176,4 +178,4 @@ async def check_missing(context: Context) -> None:
                     f"a result for {name!r}, which does not exist", f"run raised {shown(error)}"
                 ) from error
             expected = f"a code other than 0 for {name!r}, which does not exist"
-            context.expect(result.returncode != 0, expected=expected, observed=heard(result))
+            context.expect(result.returncode != 0, expected=expected, observed=describe_result(result))

@@ -11,8 +11,8 @@ from intercede.testing.clauses.transport.runs import (
     Run,
     Taken,
     begin_run,
+    describe_result,
     directory,
-    heard,
     run_command,
     sh,
     wait_unless_over,
@@ -237,7 +237,9 @@ async def _sizes(
     result = await run_command(context, transport, sh(script, place, *names))
     told = result.stdout.split()
     context.expect(
-        len(told) == len(names), expected=f"the sizes of {len(names)} files", observed=f"{told}, {heard(result)}"
+        len(told) == len(names),
+        expected=f"the sizes of {len(names)} files",
+        observed=f"{told}, {describe_result(result)}",
     )
     return told
 

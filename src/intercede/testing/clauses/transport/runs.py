@@ -16,9 +16,9 @@ __all__ = [
     "begin_run",
     "counted",
     "counting",
+    "describe_result",
     "directory",
     "expect_bytes",
-    "heard",
     "pieces",
     "run_command",
     "sh",
@@ -78,7 +78,7 @@ def _misfit(answer: object) -> str:
     return next((f"{name} is {shown(each)}" for name, each in named if not isinstance(each, bytes)), "")
 
 
-def heard(result: CommandResult) -> str:
+def describe_result(result: CommandResult) -> str:
     """Write how a command ended, in a line."""
     said = result.stderr.decode(errors="backslashreplace").strip()[-300:]
     return f"exit code {result.returncode}" + (f", and on stderr {said!r}" if said else "")
@@ -200,7 +200,7 @@ async def directory(context: Context, transport: Transport) -> AsyncGenerator[st
     made = await run_command(context, transport, ["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
     if not name.startswith("/"):
-        raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {heard(made)}")
+        raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {describe_result(made)}")
     try:
         yield name
     except BaseException:

@@ -14,9 +14,9 @@ from intercede.testing.clauses.transport.runs import (
     begin_run,
     counted,
     counting,
+    describe_result,
     directory,
     expect_bytes,
-    heard,
     pieces,
     run_command,
     sh,
@@ -200,7 +200,7 @@ async def check_stdin_streams(context: Context) -> None:
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
-    observed = f"{shown(sink.data)}, {heard(result)}"
+    observed = f"{shown(sink.data)}, {describe_result(result)}"
     told = sink.data.decode(errors="replace").split()
     context.expect(told == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
     context.expect(
@@ -429,6 +429,6 @@ async def check_early_exit(context: Context) -> None:
             context.expect(
                 (result.returncode, result.stdout) == (3, FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
-                observed=f"{heard(result)}, and {shown(result.stdout)}",
+                observed=f"{describe_result(result)}, and {shown(result.stdout)}",
             )
             context.expect(closed, expected=f"{how} to be closed when run returns", observed="it is still open")
