@@ -107,7 +107,7 @@ def test_the_numbers_that_sh_counts_are_those_that_are_expected() -> None:
     """Both sides write the same megabytes."""
 
     def written(last: int) -> Sequence[bytes]:
-        return runs.counted(last).splitlines()
+        return runs.make_numbers(last).splitlines()
 
     assert written(3) == [b"1", b"2", b"3"]
     assert written(0) == []

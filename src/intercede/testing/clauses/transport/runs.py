@@ -14,11 +14,11 @@ __all__ = [
     "Failing",
     "Taken",
     "begin_run",
-    "counted",
     "counting",
     "describe_result",
     "directory",
     "expect_bytes",
+    "make_numbers",
     "pieces",
     "run_command",
     "sh",
@@ -110,7 +110,7 @@ def counting(last: int) -> str:
     return f"seq 1 {last}"
 
 
-def counted(last: int) -> bytes:
+def make_numbers(last: int) -> bytes:
     """Return what that writes."""
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 

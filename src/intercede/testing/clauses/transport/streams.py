@@ -12,11 +12,11 @@ from intercede.testing.clauses.transport.runs import (
     FILLER,
     Taken,
     begin_run,
-    counted,
     counting,
     describe_result,
     directory,
     expect_bytes,
+    make_numbers,
     pieces,
     run_command,
     sh,
@@ -76,7 +76,7 @@ async def check_bytes(context: Context) -> None:
         expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
         expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
         result = await run_command(context, transport, sh(counting(_MANY)))
-        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
+        expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
 
 
 @clause(
@@ -94,8 +94,8 @@ async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
     async with context.connected() as transport:
         result = await run_command(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
-        expect_bytes(context, "on stdout", counted(_MANY), result.stdout)
-        expect_bytes(context, "on stderr, the last of it", counted(_MANY)[-_LAST:], result.stderr)
+        expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
+        expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
 
 
 @clause(
@@ -155,7 +155,7 @@ async def check_stdin(context: Context) -> None:
     Then send a stdin of no pieces.
     """
     async with context.connected() as transport:
-        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", counted(_MANY), b"", b"\n"]
+        given = [b"", _BYTES, b"", b"\r\n\x04\x1a", make_numbers(_MANY), b"", b"\n"]
         whole = b"".join(given)
         result = await run_command(context, transport, ["cat"], stdin=_Bare(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
@@ -315,7 +315,7 @@ async def check_sink(context: Context) -> None:
             result = await run_command(context, transport, sh(counting(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
-            expect_bytes(context, "in the sink when run returns", counted(count), sink.data)
+            expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
             context.expect(
                 not sink.overlapped,
                 expected="a write to be awaited before the next",
