@@ -111,4 +111,4 @@ def test_the_numbers_that_sh_counts_are_those_that_are_expected() -> None:
 
     assert written(3) == [b"1", b"2", b"3"]
     assert written(0) == []
-    assert runs.counting(3) == "seq 1 3"
+    assert runs.numbers_script(3) == "seq 1 3"

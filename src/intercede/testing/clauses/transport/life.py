@@ -15,8 +15,8 @@ from intercede.testing.clauses.transport.runs import (
     Failing,
     Taken,
     begin_run,
-    counting,
     expect_bytes,
+    numbers_script,
     pieces,
     run_command,
     sh,
@@ -271,5 +271,5 @@ async def check_blocking(context: Context) -> None:
 
 async def _cycle(context: Context) -> None:
     async with context.connected() as transport:
-        script = f"cat > /dev/null; {sleep_script(0.3)}; {counting(_MANY)}; {counting(_MANY)} >&2"
+        script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
         await run_command(context, transport, sh(script), stdin=pieces(FILLER))

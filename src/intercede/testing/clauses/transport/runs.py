@@ -14,11 +14,11 @@ __all__ = [
     "Failing",
     "Taken",
     "begin_run",
-    "counting",
     "describe_result",
     "directory",
     "expect_bytes",
     "make_numbers",
+    "numbers_script",
     "pieces",
     "run_command",
     "sh",
@@ -105,7 +105,7 @@ def _at(data: bytes, index: int) -> str:
     return f"from {index} on {data[index : index + _SHOWN]!r}" if index < len(data) else f"ending at {len(data)}"
 
 
-def counting(last: int) -> str:
+def numbers_script(last: int) -> str:
     """Return a command of sh that writes the numbers from 1 on, a line each: nothing can be lost or swapped unseen."""
     return f"seq 1 {last}"
 

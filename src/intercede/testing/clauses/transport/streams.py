@@ -12,11 +12,11 @@ from intercede.testing.clauses.transport.runs import (
     FILLER,
     Taken,
     begin_run,
-    counting,
     describe_result,
     directory,
     expect_bytes,
     make_numbers,
+    numbers_script,
     pieces,
     run_command,
     sh,
@@ -75,7 +75,7 @@ async def check_bytes(context: Context) -> None:
         result = await run_command(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
         expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
         expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
-        result = await run_command(context, transport, sh(counting(_MANY)))
+        result = await run_command(context, transport, sh(numbers_script(_MANY)))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
 
 
@@ -93,7 +93,7 @@ async def check_bytes(context: Context) -> None:
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
     async with context.connected() as transport:
-        result = await run_command(context, transport, sh(f"{counting(_MANY)} >&2; {counting(_MANY)}"))
+        result = await run_command(context, transport, sh(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
         expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
 
@@ -312,7 +312,7 @@ async def check_sink(context: Context) -> None:
     async with context.connected() as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
-            result = await run_command(context, transport, sh(counting(count)), stdout=sink)
+            result = await run_command(context, transport, sh(numbers_script(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
             expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
