@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin_run, describe_result, pieces, run_command, sh
+from intercede.testing.clauses.transport.runs import begin_run, describe_result, run_command, sh, yield_pieces
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -140,7 +140,7 @@ async def _one(context: Context, transport: Transport, code: int, argument: str,
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
     return await run_command(
-        context, transport, sh(script, argument, str(code)), stdin=pieces(text.encode()), within=2 * _AT_ONCE
+        context, transport, sh(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
     )
 
 

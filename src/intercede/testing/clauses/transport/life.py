@@ -17,10 +17,10 @@ from intercede.testing.clauses.transport.runs import (
     begin_run,
     expect_bytes,
     numbers_script,
-    pieces,
     run_command,
     sh,
     wait_unless_over,
+    yield_pieces,
 )
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
@@ -192,7 +192,7 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
 
 async def _use(context: Context, transport: Transport) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
-    await run_command(context, transport, ["cat"], stdin=pieces(FILLER), stdout=Taken())
+    await run_command(context, transport, ["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
     await run_command(context, transport, [f"ic-{context.token()}"])
     with suppress(_Full):
         await run_command(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
@@ -272,4 +272,4 @@ async def check_blocking(context: Context) -> None:
 async def _cycle(context: Context) -> None:
     async with context.connected() as transport:
         script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
-        await run_command(context, transport, sh(script), stdin=pieces(FILLER))
+        await run_command(context, transport, sh(script), stdin=yield_pieces(FILLER))

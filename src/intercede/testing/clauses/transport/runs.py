@@ -19,10 +19,10 @@ __all__ = [
     "expect_bytes",
     "make_numbers",
     "numbers_script",
-    "pieces",
     "run_command",
     "sh",
     "wait_unless_over",
+    "yield_pieces",
 ]
 
 FILLER = bytes(range(256)) * 1024
@@ -138,7 +138,7 @@ async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[obje
     context.expect(done, expected=expected, observed="no output came, and run has not returned")
 
 
-async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
     """Yield them."""
     for each in data:
         yield each

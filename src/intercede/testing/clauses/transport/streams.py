@@ -17,10 +17,10 @@ from intercede.testing.clauses.transport.runs import (
     expect_bytes,
     make_numbers,
     numbers_script,
-    pieces,
     run_command,
     sh,
     wait_unless_over,
+    yield_pieces,
 )
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST
@@ -160,7 +160,7 @@ async def check_stdin(context: Context) -> None:
         result = await run_command(context, transport, ["cat"], stdin=_Bare(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
         expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
-        result = await run_command(context, transport, ["cat"], stdin=pieces())
+        result = await run_command(context, transport, ["cat"], stdin=yield_pieces())
         expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
 
 
@@ -233,7 +233,7 @@ class _Bin:
 
 async def _carry(context: Context, transport: Transport) -> None:
     """Send 32 MiB to a command and back."""
-    source = pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
+    source = yield_pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
     await run_command(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
 
 
