@@ -12,7 +12,7 @@ from intercede.testing.clauses.transport.runs import (
     Taken,
     begin_run,
     describe_result,
-    directory,
+    make_directory,
     run_command,
     sh,
     wait_unless_over,
@@ -189,7 +189,7 @@ async def check_end_there(context: Context) -> None:
     """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
     async with context.connected() as transport:
         for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
-            async with directory(context, transport) as place:
+            async with make_directory(context, transport) as place:
                 await end(context, transport, place)
                 growing = await _growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
@@ -272,7 +272,7 @@ exec sleep 60
 )
 async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
-    async with context.connected() as transport, directory(context, transport) as place:
+    async with context.connected() as transport, make_directory(context, transport) as place:
         sink = Taken()
         run = begin_run(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())

@@ -15,8 +15,8 @@ __all__ = [
     "Taken",
     "begin_run",
     "describe_result",
-    "directory",
     "expect_bytes",
+    "make_directory",
     "make_numbers",
     "numbers_script",
     "run_command",
@@ -195,7 +195,7 @@ class Failing:
 
 
 @asynccontextmanager
-async def directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
+async def make_directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
     """Make a directory where the commands run, which may be another machine, and remove it afterwards."""
     made = await run_command(context, transport, ["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")

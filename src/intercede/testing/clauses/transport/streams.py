@@ -13,8 +13,8 @@ from intercede.testing.clauses.transport.runs import (
     Taken,
     begin_run,
     describe_result,
-    directory,
     expect_bytes,
+    make_directory,
     make_numbers,
     numbers_script,
     run_command,
@@ -190,7 +190,7 @@ async def check_stdin_streams(context: Context) -> None:
         return given
 
     sink = Taken()
-    async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
+    async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
         run = begin_run(
             run_command(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
         )
@@ -350,7 +350,7 @@ async def check_slow_sink(context: Context) -> None:
             await release.wait()
 
     sink = Held()
-    async with context.connected() as transport, context.connected() as other, directory(context, other) as place:
+    async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
 
         async def written() -> int:
             result = await run_command(context, other, sh('cat "$1/written"', place))
