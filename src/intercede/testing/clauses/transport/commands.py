@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin_run, describe_result, run_command, sh, yield_pieces
+from intercede.testing.clauses.transport.runs import begin_run, describe_result, run_command, sh_argv, yield_pieces
 from intercede.testing.isolation.timeouts import Ending
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, shown
@@ -35,7 +35,7 @@ _AT_ONCE = 50
 async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
     async with context.connected() as transport:
-        result = await run_command(context, transport, sh(_IN_HEX, *AWKWARD))
+        result = await run_command(context, transport, sh_argv(_IN_HEX, *AWKWARD))
         sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
@@ -87,7 +87,7 @@ async def check_codes(context: Context) -> None:
 
 
 async def _expect_code(context: Context, transport: Transport, script: str, code: int) -> None:
-    result = await run_command(context, transport, sh(script))
+    result = await run_command(context, transport, sh_argv(script))
     context.expect(
         result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=describe_result(result)
     )
@@ -140,7 +140,7 @@ async def _one(context: Context, transport: Transport, code: int, argument: str,
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
     return await run_command(
-        context, transport, sh(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
+        context, transport, sh_argv(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
     )
 
 

@@ -14,7 +14,7 @@ from intercede.testing.clauses.transport.runs import (
     describe_result,
     make_directory,
     run_command,
-    sh,
+    sh_argv,
     wait_unless_over,
 )
 from intercede.testing.isolation.timeouts import Patience
@@ -50,7 +50,7 @@ Ending = Callable[[Context, Transport, str], Awaitable[None]]
 
 def _long(context: Context) -> list[str]:
     """Return a command that says so, and takes far longer than its run may last."""
-    return sh('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
+    return sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
 
 async def _ended(context: Context, run: Run, when: str) -> None:
@@ -84,7 +84,7 @@ async def _cancelled(context: Context, run: Run, when: str) -> None:
 
 async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
     try:
-        result = await run_command(context, transport, sh("echo usable"), within=_ENDS_WITHIN)
+        result = await run_command(context, transport, sh_argv("echo usable"), within=_ENDS_WITHIN)
         observed = shown(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
@@ -201,21 +201,21 @@ async def check_end_there(context: Context) -> None:
 
 async def _by_cancelling(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
-    run = begin_run(context.run_unbounded(transport, sh(_BEATS, place), stdout=sink))
+    run = begin_run(context.run_unbounded(transport, sh_argv(_BEATS, place), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     await _cancelled(context, run, "cancelled once its command has begun")
 
 
 async def _by_sink(context: Context, transport: Transport, place: str) -> None:
     with suppress(_OfTheKit):
-        await run_command(context, transport, sh(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
+        await run_command(context, transport, sh_argv(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
 
 
 async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     with suppress(_OfTheKit):
         source = _breaking(_OfTheKit(), after=sink)
-        await run_command(context, transport, sh(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+        await run_command(context, transport, sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
 async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
@@ -234,7 +234,7 @@ async def _sizes(
     context: Context, transport: Transport, place: str, names: Collection[str], behind: str = ""
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
-    result = await run_command(context, transport, sh(script, place, *names))
+    result = await run_command(context, transport, sh_argv(script, place, *names))
     told = result.stdout.split()
     context.expect(
         len(told) == len(names),
@@ -274,7 +274,7 @@ async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
     async with context.connected() as transport, make_directory(context, transport) as place:
         sink = Taken()
-        run = begin_run(context.run_unbounded(transport, sh(_LEAVERS, place), stdout=sink))
+        run = begin_run(context.run_unbounded(transport, sh_argv(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())
         await _cancelled(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}

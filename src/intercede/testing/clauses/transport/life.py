@@ -18,7 +18,7 @@ from intercede.testing.clauses.transport.runs import (
     expect_bytes,
     numbers_script,
     run_command,
-    sh,
+    sh_argv,
     wait_unless_over,
     yield_pieces,
 )
@@ -195,9 +195,9 @@ async def _use(context: Context, transport: Transport) -> None:
     await run_command(context, transport, ["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
     await run_command(context, transport, [f"ic-{context.token()}"])
     with suppress(_Full):
-        await run_command(context, transport, sh("echo begun; exec sleep 5"), stdout=Failing(_Full()))
+        await run_command(context, transport, sh_argv("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
-    run = begin_run(context.run_unbounded(transport, sh("echo begun; exec sleep 5"), stdout=sink))
+    run = begin_run(context.run_unbounded(transport, sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
     await Patience(10 * context.scale).settle({run})
@@ -228,13 +228,13 @@ async def check_two_instances(context: Context) -> None:
         try:
             await wait_unless_over(context, run, sink.begun.wait())
             async with context.connected() as other:
-                result = await run_command(context, other, sh("echo other"))
+                result = await run_command(context, other, sh_argv("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)
         finally:
             left.set()
         try:
             (await run).get()
-            again = await run_command(context, transport, sh("echo still"))
+            again = await run_command(context, transport, sh_argv("echo still"))
         except CheckFailed:
             raise
         except Exception as error:
@@ -272,4 +272,4 @@ async def check_blocking(context: Context) -> None:
 async def _cycle(context: Context) -> None:
     async with context.connected() as transport:
         script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
-        await run_command(context, transport, sh(script), stdin=yield_pieces(FILLER))
+        await run_command(context, transport, sh_argv(script), stdin=yield_pieces(FILLER))

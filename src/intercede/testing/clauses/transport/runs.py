@@ -20,7 +20,7 @@ __all__ = [
     "make_numbers",
     "numbers_script",
     "run_command",
-    "sh",
+    "sh_argv",
     "wait_unless_over",
     "yield_pieces",
 ]
@@ -33,7 +33,7 @@ _FIELDS = ("returncode", "stdout", "stderr")
 _BEGINS_WITHIN = 20.0
 
 
-def sh(script: str, *arguments: str) -> list[str]:
+def sh_argv(script: str, *arguments: str) -> list[str]:
     """Return the argv of a script of POSIX sh."""
     return ["sh", "-c", script, "sh", *arguments]
 

@@ -18,7 +18,7 @@ from intercede.testing.clauses.transport.runs import (
     make_numbers,
     numbers_script,
     run_command,
-    sh,
+    sh_argv,
     wait_unless_over,
     yield_pieces,
 )
@@ -72,10 +72,12 @@ async def check_bytes(context: Context) -> None:
     """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with context.connected() as transport:
-        result = await run_command(context, transport, sh(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
+        result = await run_command(
+            context, transport, sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2")
+        )
         expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
         expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
-        result = await run_command(context, transport, sh(numbers_script(_MANY)))
+        result = await run_command(context, transport, sh_argv(numbers_script(_MANY)))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
 
 
@@ -93,7 +95,7 @@ async def check_bytes(context: Context) -> None:
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
     async with context.connected() as transport:
-        result = await run_command(context, transport, sh(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
+        result = await run_command(context, transport, sh_argv(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
         expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
 
@@ -192,7 +194,7 @@ async def check_stdin_streams(context: Context) -> None:
     sink = Taken()
     async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
         run = begin_run(
-            run_command(context, transport, sh(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
+            run_command(context, transport, sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
         )
         try:
             await wait_unless_over(context, run, sink.begun.wait())
@@ -312,7 +314,7 @@ async def check_sink(context: Context) -> None:
     async with context.connected() as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
-            result = await run_command(context, transport, sh(numbers_script(count)), stdout=sink)
+            result = await run_command(context, transport, sh_argv(numbers_script(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
             expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
@@ -353,10 +355,10 @@ async def check_slow_sink(context: Context) -> None:
     async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
 
         async def written() -> int:
-            result = await run_command(context, other, sh('cat "$1/written"', place))
+            result = await run_command(context, other, sh_argv('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
-        run = begin_run(run_command(context, transport, sh(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        run = begin_run(run_command(context, transport, sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
             most = await _settled(written, lambda: _carry(context, other))
@@ -425,7 +427,7 @@ async def check_early_exit(context: Context) -> None:
         source = endless()
         how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
         async with context.connected() as transport:
-            result = await run_command(context, transport, sh("head -c 10; exit 3"), stdin=source, within=10)
+            result = await run_command(context, transport, sh_argv("head -c 10; exit 3"), stdin=source, within=10)
             context.expect(
                 (result.returncode, result.stdout) == (3, FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
