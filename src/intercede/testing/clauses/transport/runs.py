@@ -53,7 +53,7 @@ async def run_command(
         CheckFailed: It did not answer in time, or not with a CommandResult as the contract has it.
     """
     answer: object = await context.run(transport, argv, stdin=stdin, stdout=stdout, within=within)
-    wrong = _misfit(answer)
+    wrong = _describe_misfit(answer)
     context.expect(
         not wrong,
         expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
@@ -68,7 +68,7 @@ def _plain(told: CommandResult) -> CommandResult:
     return CommandResult(returncode=told.returncode, stdout=stdout, stderr=stderr)
 
 
-def _misfit(answer: object) -> str:
+def _describe_misfit(answer: object) -> str:
     if not isinstance(answer, CommandResult):
         return f"it answered {shown(answer)}"
     code, *streams = (getattr(answer, name, None) for name in _FIELDS)
