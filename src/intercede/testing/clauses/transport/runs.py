@@ -59,10 +59,10 @@ async def run_command(
         expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
         observed=f"{wrong}, for {shown(list(argv))}",
     )
-    return _plain(answer)  # type: ignore[arg-type]  # the line above tells
+    return _copy_result(answer)  # type: ignore[arg-type]  # the line above tells
 
 
-def _plain(told: CommandResult) -> CommandResult:
+def _copy_result(told: CommandResult) -> CommandResult:
     """Copy it into bytes that do nothing of their own."""
     stdout, stderr = (bytes(memoryview(each)) for each in (told.stdout, told.stderr))
     return CommandResult(returncode=told.returncode, stdout=stdout, stderr=stderr)
