@@ -96,12 +96,12 @@ def expect_bytes(context: Context, what: str, expected: bytes, observed: bytes) 
     at = next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
     context.expect(
         False,  # noqa: FBT003 -- it is known by now
-        expected=f"{len(expected)} bytes {what}, {_at(expected, at)}",
-        observed=f"{len(observed)} bytes, {_at(observed, at)}",
+        expected=f"{len(expected)} bytes {what}, {_describe_rest(expected, at)}",
+        observed=f"{len(observed)} bytes, {_describe_rest(observed, at)}",
     )
 
 
-def _at(data: bytes, index: int) -> str:
+def _describe_rest(data: bytes, index: int) -> str:
     return f"from {index} on {data[index : index + _SHOWN]!r}" if index < len(data) else f"ending at {len(data)}"
 
 
