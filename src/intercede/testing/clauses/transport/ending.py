@@ -53,7 +53,7 @@ def _long(context: Context) -> list[str]:
     return sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
 
-async def _ended(context: Context, run: Run, when: str) -> None:
+async def _wait_for_end(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
     await Patience(_ENDS_WITHIN * context.scale).settle({run})
     context.expect(
@@ -74,7 +74,7 @@ def _outcome(run: Run) -> str:
 
 async def _cancelled(context: Context, run: Run, when: str) -> None:
     run.cancel()
-    await _ended(context, run, when)
+    await _wait_for_end(context, run, when)
     context.expect(
         isinstance(_raised(run), asyncio.CancelledError),
         expected=f"run, {when}, to raise CancelledError",
@@ -164,7 +164,7 @@ class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
     run = begin_run(running)
-    await _ended(context, run, whose)
+    await _wait_for_end(context, run, whose)
     context.expect(
         _raised(run) is error,
         expected=f"run, {whose}, to raise the same exception object, {shown(error)}",
