@@ -63,12 +63,12 @@ async def _wait_for_end(context: Context, run: Run, when: str) -> None:
     )
 
 
-def _raised(run: Run) -> BaseException | None:
+def _get_error(run: Run) -> BaseException | None:
     return asyncio.CancelledError() if run.cancelled() else run.result().raised
 
 
 def _outcome(run: Run) -> str:
-    error = _raised(run)
+    error = _get_error(run)
     return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
 
 
@@ -76,7 +76,7 @@ async def _cancelled(context: Context, run: Run, when: str) -> None:
     run.cancel()
     await _wait_for_end(context, run, when)
     context.expect(
-        isinstance(_raised(run), asyncio.CancelledError),
+        isinstance(_get_error(run), asyncio.CancelledError),
         expected=f"run, {when}, to raise CancelledError",
         observed=_outcome(run),
     )
@@ -166,7 +166,7 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     run = begin_run(running)
     await _wait_for_end(context, run, whose)
     context.expect(
-        _raised(run) is error,
+        _get_error(run) is error,
         expected=f"run, {whose}, to raise the same exception object, {shown(error)}",
         observed=_outcome(run),
     )
