@@ -72,7 +72,7 @@ def _outcome(run: Run) -> str:
     return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
 
 
-async def _cancelled(context: Context, run: Run, when: str) -> None:
+async def _cancel_run(context: Context, run: Run, when: str) -> None:
     run.cancel()
     await _wait_for_end(context, run, when)
     context.expect(
@@ -116,7 +116,7 @@ async def check_cancelling(context: Context) -> None:
             run = begin_run(context.run_unbounded(transport, _long(context), stdout=sink))
             await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
-            await _cancelled(context, run, when)
+            await _cancel_run(context, run, when)
             await _expect_usable(context, transport, f"after one was {when}")
 
 
@@ -203,7 +203,7 @@ async def _by_cancelling(context: Context, transport: Transport, place: str) -> 
     sink = Taken()
     run = begin_run(context.run_unbounded(transport, sh_argv(_BEATS, place), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
-    await _cancelled(context, run, "cancelled once its command has begun")
+    await _cancel_run(context, run, "cancelled once its command has begun")
 
 
 async def _by_sink(context: Context, transport: Transport, place: str) -> None:
@@ -276,7 +276,7 @@ async def check_leavers(context: Context) -> None:
         sink = Taken()
         run = begin_run(context.run_unbounded(transport, sh_argv(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())
-        await _cancelled(context, run, "cancelled once its command has begun")
+        await _cancel_run(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
         growing = await _growing(context, transport, place, names)
         context.expect(
