@@ -67,7 +67,7 @@ def _get_error(run: Run) -> BaseException | None:
     return asyncio.CancelledError() if run.cancelled() else run.result().raised
 
 
-def _outcome(run: Run) -> str:
+def _describe_ending(run: Run) -> str:
     error = _get_error(run)
     return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
 
@@ -78,7 +78,7 @@ async def _cancel_run(context: Context, run: Run, when: str) -> None:
     context.expect(
         isinstance(_get_error(run), asyncio.CancelledError),
         expected=f"run, {when}, to raise CancelledError",
-        observed=_outcome(run),
+        observed=_describe_ending(run),
     )
 
 
@@ -168,7 +168,7 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     context.expect(
         _get_error(run) is error,
         expected=f"run, {whose}, to raise the same exception object, {shown(error)}",
-        observed=_outcome(run),
+        observed=_describe_ending(run),
     )
 
 
