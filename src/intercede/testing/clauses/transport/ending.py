@@ -48,7 +48,7 @@ while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
 Ending = Callable[[Context, Transport, str], Awaitable[None]]
 
 
-def _long(context: Context) -> list[str]:
+def _long_command(context: Context) -> list[str]:
     """Return a command that says so, and takes far longer than its run may last."""
     return sh_argv('echo begun; exec sleep "$1"', str(int(3 * _ENDS_WITHIN * context.scale) + 1))
 
@@ -113,7 +113,7 @@ async def check_cancelling(context: Context) -> None:
     async with context.connected() as transport:
         for moment in _MOMENTS:
             sink = Taken()
-            run = begin_run(context.run_unbounded(transport, _long(context), stdout=sink))
+            run = begin_run(context.run_unbounded(transport, _long_command(context), stdout=sink))
             await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancel_run(context, run, when)
@@ -149,9 +149,9 @@ async def check_failures(context: Context) -> None:
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
-            failing = context.run_unbounded(transport, _long(context), stdout=Failing(error))
+            failing = context.run_unbounded(transport, _long_command(context), stdout=Failing(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
-            failing = context.run_unbounded(transport, _long(context), stdin=_breaking(error))
+            failing = context.run_unbounded(transport, _long_command(context), stdin=_breaking(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
             failing = context.run_unbounded(transport, ["cat"], stdin=_breaking(error), stdout=Taken())
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
