@@ -120,7 +120,7 @@ async def check_cancelling(context: Context) -> None:
             await _expect_usable(context, transport, f"after one was {when}")
 
 
-async def _breaking(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
+async def _fail_after_a_piece(error: Exception, after: Taken | None = None) -> AsyncIterator[bytes]:
     """Fail after the first piece, at once or when a sink has got something."""
     yield b"a piece"
     if after is not None:
@@ -151,9 +151,9 @@ async def check_failures(context: Context) -> None:
             kind = type(error).__name__.lstrip("_")
             failing = context.run_unbounded(transport, _long_command(context), stdout=Failing(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
-            failing = context.run_unbounded(transport, _long_command(context), stdin=_breaking(error))
+            failing = context.run_unbounded(transport, _long_command(context), stdin=_fail_after_a_piece(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
-            failing = context.run_unbounded(transport, ["cat"], stdin=_breaking(error), stdout=Taken())
+            failing = context.run_unbounded(transport, ["cat"], stdin=_fail_after_a_piece(error), stdout=Taken())
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
@@ -214,7 +214,7 @@ async def _by_sink(context: Context, transport: Transport, place: str) -> None:
 async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     with suppress(_OfTheKit):
-        source = _breaking(_OfTheKit(), after=sink)
+        source = _fail_after_a_piece(_OfTheKit(), after=sink)
         await run_command(context, transport, sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
