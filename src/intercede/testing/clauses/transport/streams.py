@@ -198,7 +198,7 @@ async def check_stdin_streams(context: Context) -> None:
         )
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _settled(taken, lambda: _carry(context, other))
+            most = await _wait_until_settled(taken, lambda: _carry(context, other))
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
@@ -212,7 +212,7 @@ async def check_stdin_streams(context: Context) -> None:
     )
 
 
-async def _settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
+async def _wait_until_settled(amount: Callable[[], Awaitable[int]], carry: Callable[[], Awaitable[None]]) -> int:
     """Return an amount once it is more than may be in flight, or has not grown for a while.
 
     A busy machine is slow: in that while another connection has carried as much as would be too much.
@@ -361,7 +361,7 @@ async def check_slow_sink(context: Context) -> None:
         run = begin_run(run_command(context, transport, sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _settled(written, lambda: _carry(context, other))
+            most = await _wait_until_settled(written, lambda: _carry(context, other))
         finally:
             release.set()
         (await run).get()
