@@ -198,7 +198,7 @@ async def check_stdin_streams(context: Context) -> None:
         )
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(taken, lambda: _carry(context, other))
+            most = await _wait_until_settled(taken, lambda: _send_and_receive(context, other))
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
@@ -233,7 +233,7 @@ class _Bin:
         """Take a piece."""
 
 
-async def _carry(context: Context, transport: Transport) -> None:
+async def _send_and_receive(context: Context, transport: Transport) -> None:
     """Send 32 MiB to a command and back."""
     source = yield_pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
     await run_command(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
@@ -361,7 +361,7 @@ async def check_slow_sink(context: Context) -> None:
         run = begin_run(run_command(context, transport, sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(written, lambda: _carry(context, other))
+            most = await _wait_until_settled(written, lambda: _send_and_receive(context, other))
         finally:
             release.set()
         (await run).get()
