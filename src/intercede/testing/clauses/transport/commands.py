@@ -39,7 +39,7 @@ async def check_argv(context: Context) -> None:
         sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
-        changed = await _changed(context, transport)
+        changed = await _list_changed(context, transport)
         context.expect(
             False,  # noqa: FBT003 -- it is known by now
             expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
@@ -49,7 +49,7 @@ async def check_argv(context: Context) -> None:
         )
 
 
-async def _changed(context: Context, transport: Transport) -> list[str]:
+async def _list_changed(context: Context, transport: Transport) -> list[str]:
     """Send the arguments one by one, so that a message can tell what becomes of each."""
     told: list[str] = []
     for each in (*_TELLING, *(each for each in AWKWARD if each not in _TELLING)):
