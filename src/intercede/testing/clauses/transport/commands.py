@@ -126,7 +126,7 @@ async def check_fifty(context: Context) -> None:
     """Await fifty runs at once, each with a word as argument and another as input."""
     words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
     async with context.connected() as transport:
-        runs = (begin_run(_one(context, transport, code, *pair)) for code, pair in enumerate(words))
+        runs = (begin_run(_run_one(context, transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [told for code, each in enumerate(results) if (told := _wrong(each, code, "".join(words[code]).encode()))]
     context.expect(
@@ -136,7 +136,7 @@ async def check_fifty(context: Context) -> None:
     )
 
 
-async def _one(context: Context, transport: Transport, code: int, argument: str, text: str) -> CommandResult:
+async def _run_one(context: Context, transport: Transport, code: int, argument: str, text: str) -> CommandResult:
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
     return await run_command(
