@@ -128,7 +128,11 @@ async def check_fifty(context: Context) -> None:
     async with context.connected() as transport:
         runs = (begin_run(_run_one(context, transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
-    wrong = [told for code, each in enumerate(results) if (told := _wrong(each, code, "".join(words[code]).encode()))]
+    wrong = [
+        told
+        for code, each in enumerate(results)
+        if (told := _describe_wrong(each, code, "".join(words[code]).encode()))
+    ]
     context.expect(
         not wrong,
         expected=f"{_AT_ONCE} runs at once each to write its own argument and input, and end with its own code",
@@ -144,7 +148,7 @@ async def _run_one(context: Context, transport: Transport, code: int, argument: 
     )
 
 
-def _wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
+def _describe_wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
     result = ending.value
     if result is None:
         return f"number {code} raised {shown(ending.raised)}"
