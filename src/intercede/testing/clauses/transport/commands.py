@@ -58,11 +58,11 @@ async def _list_changed(context: Context, transport: Transport) -> list[str]:
         if result.stdout != f"[{each}][end]".encode():
             wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({describe_result(result)})" if result.returncode else ""
-            told.append(f"{_cut(shown(argv))} wrote {_cut(wrote)}{why}")
+            told.append(f"{_cut_text(shown(argv))} wrote {_cut_text(wrote)}{why}")
     return told
 
 
-def _cut(text: str) -> str:
+def _cut_text(text: str) -> str:
     return text if len(text) <= _ASKED else f"{text[:_ASKED]}..."
 
 
