@@ -259,9 +259,9 @@ async def check_blocking(context: Context) -> None:
 
     A pause counts only if it is seen three times.
     """
-    pauses = [await measure_pause(_cycle(context))]
+    pauses = [await measure_pause(_run_cycle(context))]
     while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
-        pauses.append(await measure_pause(_cycle(context)))
+        pauses.append(await measure_pause(_run_cycle(context)))
     context.expect(
         min(pauses) <= _LONG,
         expected=f"entering, running and leaving to let the event loop turn every {1000 * _LONG:g} ms",
@@ -269,7 +269,7 @@ async def check_blocking(context: Context) -> None:
     )
 
 
-async def _cycle(context: Context) -> None:
+async def _run_cycle(context: Context) -> None:
     async with context.connected() as transport:
         script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
         await run_command(context, transport, sh_argv(script), stdin=yield_pieces(FILLER))
