@@ -16,7 +16,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.clauses.scheduler import record
 from intercede.testing.clauses.scheduler.experiments import looks, names, replay, sandbox, words
-from intercede.testing.clauses.scheduler.recordings import EXAMPLE, places, read, recorded
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, load_recordings, places, read
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import CheckFailed
@@ -107,19 +107,19 @@ def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tm
     """Nothing is mixed: the first place that has any counts."""
     subject = made("lonely")
     assert places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
-    assert recorded(subject) == ()
+    assert load_recordings(subject) == ()
     written(tmp_path / "recordings/all.json", [GOOD, GOOD])
-    assert len(recorded(subject)) == 2
+    assert len(load_recordings(subject)) == 2
     written(tmp_path / "recordings/lonely/own.json", GOOD)
-    assert len(recorded(subject)) == 1
+    assert len(load_recordings(subject)) == 1
 
 
 def test_a_class_that_inherits_has_those_of_its_base_unless_it_brings_its_own(tmp_path: Path, made: Make) -> None:
     """A plugin that wraps a built-in answers as that does."""
     subject = made("wrapping", DirectScheduler)
-    assert recorded(subject) == recorded(DirectScheduler())
+    assert load_recordings(subject) == load_recordings(DirectScheduler())
     written(tmp_path / "recordings/own.json", GOOD)
-    assert len(recorded(subject)) == 1
+    assert len(load_recordings(subject)) == 1
 
 
 def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:

@@ -30,9 +30,9 @@ __all__ = [
     "Recording",
     "StatusRecording",
     "SubmitRecording",
+    "load_recordings",
     "places",
     "read",
-    "recorded",
 ]
 
 EXAMPLE = """\
@@ -124,7 +124,7 @@ def places(scheduler: object) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def recorded(scheduler: object) -> tuple[Recording, ...]:
+def load_recordings(scheduler: object) -> tuple[Recording, ...]:
     """Read a scheduler's recordings: those of the first place that has any; none where none has.
 
     Raises:

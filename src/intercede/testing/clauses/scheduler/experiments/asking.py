@@ -22,7 +22,7 @@ from intercede.testing.clauses.scheduler.recordings import (
     Recording,
     StatusRecording,
     SubmitRecording,
-    recorded,
+    load_recordings,
 )
 from intercede.testing.model.calls import class_of
 from intercede.testing.run.context import CheckFailed, shown
@@ -165,7 +165,7 @@ def answer(scheduler: Scheduler, recording: Recording) -> object:
 
 def answered(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
     """Return the recordings of one kind that hold an answer, no error."""
-    mine = [each for each in recorded(scheduler) if isinstance(each, kind)]
+    mine = [each for each in load_recordings(scheduler) if isinstance(each, kind)]
     return [each for each in mine if not isinstance(each.expected, Raises)]
 
 

@@ -20,7 +20,7 @@ from intercede.testing.clauses.scheduler.recordings import (
     Raises,
     Recording,
     StatusRecording,
-    recorded,
+    load_recordings,
 )
 from intercede.testing.run.context import shown
 
@@ -56,5 +56,5 @@ def _listings(scheduler: Scheduler) -> Iterator[Recording]:
 
 def _harmless(scheduler: Scheduler, method: str) -> set[int]:
     """Return the codes that are known, from recordings, to come with good answers."""
-    mine = [each for each in recorded(scheduler) if f"parse_{each.verb}" == method]
+    mine = [each for each in load_recordings(scheduler) if f"parse_{each.verb}" == method]
     return {each.returncode for each in mine if not isinstance(each.expected, Raises)}

@@ -25,7 +25,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     result,
     told,
 )
-from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, recorded
+from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
 from intercede.testing.run.context import CheckFailed, shown
 
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
@@ -85,11 +85,11 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
         yield "submit_script", (each,)
     for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):
         yield from questions(("17", "a.0"), said, 3)
-    listings = [each for each in recorded(scheduler) if isinstance(each, StatusRecording | KillRecording)]
+    listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
     yield from (
         (f"parse_{each.verb}", (each.ids, result())) for each in listings
     )  # asked again, it knows their answers
-    yield from map(question, recorded(scheduler))
+    yield from map(question, load_recordings(scheduler))
 
 
 def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from intercede.testing.clauses.scheduler.experiments.asking import answered, made
 from intercede.testing.clauses.scheduler.experiments.words import live
-from intercede.testing.clauses.scheduler.recordings import EXAMPLE, Recording, SubmitRecording, places, recorded
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, Recording, SubmitRecording, load_recordings, places
 from intercede.testing.run.context import CheckFailed
 
 _VERBS = ("submit", "status", "kill", "list")
@@ -14,7 +14,7 @@ _VERBS = ("submit", "status", "kill", "list")
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Read them, and tell what is lacking."""
     scheduler = made(part)
-    found = recorded(scheduler)
+    found = load_recordings(scheduler)
     where = " or ".join(f"{place}/*.json" for place in places(scheduler)[:2])
     if not found:
         raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")

@@ -20,7 +20,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     questions,
     result,
 )
-from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, recorded
+from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
 from intercede.testing.run.context import CheckFailed, shown
 
 _MOST = 100
@@ -48,7 +48,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     scheduler = made(part)
     for listing in _listings(scheduler):
         _expect_only_listed(scheduler, listing)
-    for each in recorded(scheduler):
+    for each in load_recordings(scheduler):
         for stdout in _damaged(each.stdout):
             answer(scheduler, each.model_copy(update={"stdout": stdout}))
     try:
@@ -106,7 +106,7 @@ def _damaged(text: str) -> Iterator[str]:
 
 
 def _fuzz(scheduler: Scheduler) -> None:
-    texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in recorded(scheduler)})
+    texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in load_recordings(scheduler)})
     ids = sorted({job for each in _listings(scheduler) for job in each.ids})
 
     @_REPRODUCIBLE
