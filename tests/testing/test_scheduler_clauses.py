@@ -16,7 +16,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.clauses.scheduler import record
 from intercede.testing.clauses.scheduler.experiments import looks, names, replay, sandbox, words
-from intercede.testing.clauses.scheduler.recordings import EXAMPLE, load_recordings, places, read
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, load_recordings, places, read_recordings
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import CheckFailed
@@ -58,15 +58,15 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 def test_the_example_is_of_the_form_that_it_shows(tmp_path: Path) -> None:
     """It stands in the message of whoever ships none."""
-    assert [each.verb for each in read(written(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
+    assert [each.verb for each in read_recordings(written(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
         "submit", "status", "status", "kill", "list"
     ]  # fmt: skip
 
 
 def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
     """Both are read the same."""
-    one = list(read(written(tmp_path / "one.json", GOOD)))
-    assert one * 2 == list(read(written(tmp_path / "two.json", [GOOD, GOOD])))
+    one = list(read_recordings(written(tmp_path / "one.json", GOOD)))
+    assert one * 2 == list(read_recordings(written(tmp_path / "two.json", [GOOD, GOOD])))
     assert one[0].result.stdout == b"17.0 R\n"
 
 
@@ -91,7 +91,7 @@ def test_a_recording_of_another_form_is_refused_by_its_place(
     """The message names the file, the number and the field."""
     path = written(tmp_path / "a.json", [GOOD, {**GOOD, **change}])
     with pytest.raises(CheckFailed, match="recording 1 of") as caught:
-        list(read(path))
+        list(read_recordings(path))
     assert "a.json" in caught.value.expected
     assert seen in caught.value.observed
 
@@ -100,7 +100,7 @@ def test_what_is_no_json_is_told(tmp_path: Path) -> None:
     """By its file."""
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(CheckFailed, match="not valid JSON"):
-        list(read(tmp_path / "a.json"))
+        list(read_recordings(tmp_path / "a.json"))
 
 
 def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tmp_path: Path, made: Make) -> None:
@@ -154,7 +154,7 @@ def test_what_is_recorded_anew_is_as_it_was(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(record, "_PAYLOAD_SECONDS", 1)
     direct: Scheduler = DirectScheduler(slots=2)
     path = written(tmp_path / "recorded.json", list(record.record(direct)))
-    found = list(read(path))
+    found = list(read_recordings(path))
     assert {each.verb for each in found} == {"submit", "status", "kill", "list"}
 
 

@@ -32,7 +32,7 @@ __all__ = [
     "SubmitRecording",
     "load_recordings",
     "places",
-    "read",
+    "read_recordings",
 ]
 
 EXAMPLE = """\
@@ -132,11 +132,11 @@ def load_recordings(scheduler: object) -> tuple[Recording, ...]:
     """
     for place in places(scheduler):
         if files := sorted(place.glob("*.json")):
-            return tuple(each for file in files for each in read(file))
+            return tuple(each for file in files for each in read_recordings(file))
     return ()
 
 
-def read(file: Path) -> Iterator[Recording]:
+def read_recordings(file: Path) -> Iterator[Recording]:
     """Read a file's recordings.
 
     Raises:
