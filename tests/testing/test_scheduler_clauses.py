@@ -16,7 +16,7 @@ from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.clauses.scheduler import record
 from intercede.testing.clauses.scheduler.experiments import looks, names, replay, sandbox, words
-from intercede.testing.clauses.scheduler.recordings import EXAMPLE, load_recordings, places, read_recordings
+from intercede.testing.clauses.scheduler.recordings import EXAMPLE, list_places, load_recordings, read_recordings
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import CheckFailed
@@ -106,7 +106,7 @@ def test_what_is_no_json_is_told(tmp_path: Path) -> None:
 def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tmp_path: Path, made: Make) -> None:
     """Nothing is mixed: the first place that has any counts."""
     subject = made("lonely")
-    assert places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
+    assert list_places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
     assert load_recordings(subject) == ()
     written(tmp_path / "recordings/all.json", [GOOD, GOOD])
     assert len(load_recordings(subject)) == 2

@@ -30,8 +30,8 @@ __all__ = [
     "Recording",
     "StatusRecording",
     "SubmitRecording",
+    "list_places",
     "load_recordings",
-    "places",
     "read_recordings",
 ]
 
@@ -111,7 +111,7 @@ Recording = SubmitRecording | StatusRecording | KillRecording | ListRecording
 _ONE: TypeAdapter[Recording] = TypeAdapter(Annotated[Recording, Field(discriminator="verb")])
 
 
-def places(scheduler: object) -> list[Path]:
+def list_places(scheduler: object) -> list[Path]:
     """Return the directories that may hold a scheduler's recordings, the first choice first."""
     found: list[Path] = []
     for each in type(scheduler).__mro__:
@@ -130,7 +130,7 @@ def load_recordings(scheduler: object) -> tuple[Recording, ...]:
     Raises:
         CheckFailed: A file is not as described above.
     """
-    for place in places(scheduler):
+    for place in list_places(scheduler):
         if files := sorted(place.glob("*.json")):
             return tuple(each for file in files for each in read_recordings(file))
     return ()

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from intercede.testing.clauses.scheduler.experiments.asking import answered, made
 from intercede.testing.clauses.scheduler.experiments.words import live
-from intercede.testing.clauses.scheduler.recordings import EXAMPLE, Recording, SubmitRecording, load_recordings, places
+from intercede.testing.clauses.scheduler.recordings import (
+    EXAMPLE,
+    Recording,
+    SubmitRecording,
+    list_places,
+    load_recordings,
+)
 from intercede.testing.run.context import CheckFailed
 
 _VERBS = ("submit", "status", "kill", "list")
@@ -15,7 +21,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Read them, and tell what is lacking."""
     scheduler = made(part)
     found = load_recordings(scheduler)
-    where = " or ".join(f"{place}/*.json" for place in places(scheduler)[:2])
+    where = " or ".join(f"{place}/*.json" for place in list_places(scheduler)[:2])
     if not found:
         raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")
     copies = [each.batch.copies for each in answered(scheduler, SubmitRecording)]
