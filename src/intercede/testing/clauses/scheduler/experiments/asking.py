@@ -34,7 +34,7 @@ __all__ = [
     "api_for",
     "batch",
     "expect",
-    "made",
+    "make_scheduler",
     "parse",
     "question",
     "questions",
@@ -54,7 +54,7 @@ _REFUSALS: Mapping[str, tuple[type[IntercedeError], ...]] = {
 _R = TypeVar("_R", bound=Recording)
 
 
-def made(part: Callable[[], object]) -> Scheduler:
+def make_scheduler(part: Callable[[], object]) -> Scheduler:
     """Make the scheduler.
 
     Raises:

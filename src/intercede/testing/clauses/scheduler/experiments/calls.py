@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb
-from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
+from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, make_scheduler, script
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
 from intercede.testing.run.context import shown
 
@@ -42,7 +42,7 @@ _ANSWERS = [
 
 def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Read every fragment, then call each function where each verb's fragment runs, as a backend would load it."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
         text = script(scheduler, f"{verb}_script", *arguments) or ""
         problems = list(_list_problems(verb, text))

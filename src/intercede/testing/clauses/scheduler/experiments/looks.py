@@ -14,7 +14,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     api_for,
     batch,
     expect,
-    made,
+    make_scheduler,
     parse,
     result,
     script,
@@ -35,7 +35,7 @@ _Marks = Mapping[str, str]
 
 def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     texts = {name: script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     known = list_submissions(scheduler)

@@ -6,7 +6,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, expect, made
+from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, expect, make_scheduler
 from intercede.testing.clauses.scheduler.experiments.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown
@@ -14,7 +14,7 @@ from intercede.testing.run.context import shown
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     known = list_submissions(scheduler)
     for stamp, ids in known.items():
         for job in sorted(ids):

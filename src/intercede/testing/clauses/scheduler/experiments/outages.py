@@ -9,7 +9,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     answer,
     answered,
     expect,
-    made,
+    make_scheduler,
     parse,
     questions,
     result,
@@ -30,7 +30,7 @@ _SAID = (b"", b"sh: 1: not found\n")
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Let every command fail: with nothing on stdout, and with what was recorded there."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     ids = next((each.ids for each in answered(scheduler, StatusRecording) if each.ids), ("17",))
     for code, said in ((code, said) for code in _CODES for said in _SAID):
         for method, arguments in questions(ids, result(b"", code, said)):

@@ -19,7 +19,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
     batch,
     expect,
-    made,
+    make_scheduler,
     question,
     questions,
     result,
@@ -49,7 +49,7 @@ _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__
 def experiment(part: Callable[[], object], _tmp: Path) -> object:
     """Ask everything twice, watched, and tell all answers, to be compared with those of other processes."""
     watch = _Watch()
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     watch.own = tuple(_homes(scheduler))
     asked = list(_questions(scheduler))
     with watch.on():

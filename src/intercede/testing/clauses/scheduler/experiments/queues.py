@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import batch, expect, made, script
+from intercede.testing.clauses.scheduler.experiments.asking import batch, expect, make_scheduler, script
 
 _QUEUES = ("long", "short")
 _COPIES = (1, 3)
@@ -11,7 +11,7 @@ _COPIES = (1, 3)
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Expect a fragment of its own for each queue and for none, of one copy and of several."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     for copies in _COPIES:
         without = script(scheduler, "submit_script", batch(copies))
         texts = {queue: script(scheduler, "submit_script", batch(copies, queue=queue)) for queue in _QUEUES}

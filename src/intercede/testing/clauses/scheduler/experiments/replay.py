@@ -8,14 +8,14 @@ from pydantic import BaseModel
 
 from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
-from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, made
+from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, make_scheduler
 from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
 from intercede.testing.run.context import shown
 
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Ask each, and compare."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
         found = answer(scheduler, each)
         expected = f"{shown(each.expected)} for the recorded {_title(each)}"

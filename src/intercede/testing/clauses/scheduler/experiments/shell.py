@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, made, script
+from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, make_scheduler, script
 from intercede.testing.clauses.scheduler.experiments.sandbox import CANARY, GLOBBED, Sandbox
 from intercede.testing.run.context import CheckFailed, shown
 
@@ -43,7 +43,7 @@ _REPRODUCIBLE = settings(
 
 def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     texts = {name: text for name, text in _fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     for name, text in texts.items():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import answered, made
+from intercede.testing.clauses.scheduler.experiments.asking import answered, make_scheduler
 from intercede.testing.clauses.scheduler.experiments.words import live
 from intercede.testing.clauses.scheduler.recordings import (
     EXAMPLE,
@@ -19,7 +19,7 @@ _VERBS = ("submit", "status", "kill", "list")
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Read them, and tell what is lacking."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     found = load_recordings(scheduler)
     where = " or ".join(f"{place}/*.json" for place in list_places(scheduler)[:2])
     if not found:

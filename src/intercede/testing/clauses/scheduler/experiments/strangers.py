@@ -15,7 +15,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     answer,
     answered,
     expect,
-    made,
+    make_scheduler,
     parse,
     questions,
     result,
@@ -45,7 +45,7 @@ _REPRODUCIBLE = settings(
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with bytes of every kind."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     for listing in _listings(scheduler):
         _expect_only_listed(scheduler, listing)
     for each in load_recordings(scheduler):

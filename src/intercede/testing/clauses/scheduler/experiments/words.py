@@ -7,7 +7,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, made
+from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, make_scheduler
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
@@ -17,7 +17,7 @@ _MOST = 30
 
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Replace the words of jobs that wait or run by others, which no scheduler has."""
-    scheduler = made(part)
+    scheduler = make_scheduler(part)
     for recording, job, word in live(scheduler):
         tried = [(fake, _status(scheduler, job, text)) for fake, text in _replaced(recording, word)]
         if not any(_unknown(status, fake) for fake, status in tried):
