@@ -33,6 +33,7 @@ __all__ = [
     "answered",
     "api_for",
     "batch",
+    "call_method",
     "expect",
     "make_scheduler",
     "parse",
@@ -40,7 +41,6 @@ __all__ = [
     "questions",
     "result",
     "script",
-    "told",
 ]
 
 STAMP = "a0123456789ab"
@@ -89,7 +89,7 @@ def expect(condition: object, expected: str, observed: object) -> None:
         raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
 
 
-def told(scheduler: Scheduler, method: str, *arguments: object) -> object:
+def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
     """Call a method; return its answer, or the error that the contract has for it.
 
     Raises:
@@ -114,7 +114,7 @@ def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
     Raises:
         CheckFailed: What comes is no text, or none that a shell can be given.
     """
-    text = told(scheduler, method, *arguments)
+    text = call_method(scheduler, method, *arguments)
     if isinstance(text, UnsupportedSpecError):
         return None
     if not isinstance(text, str) or not _is_script(text):
@@ -135,7 +135,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
     Raises:
         CheckFailed: It is neither.
     """
-    value = told(scheduler, method, *arguments)
+    value = call_method(scheduler, method, *arguments)
     if isinstance(value, IntercedeError):
         return value
     wanted, plain = _TYPES[method]

@@ -18,12 +18,12 @@ from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
     batch,
+    call_method,
     expect,
     make_scheduler,
     question,
     questions,
     result,
-    told,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
 from intercede.testing.run.context import CheckFailed, shown
@@ -95,7 +95,7 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
 def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
     """Ask; an error that the contract does not have is an answer, too: whether it may be raised, other clauses say."""
     try:
-        return told(scheduler, method, *arguments)
+        return call_method(scheduler, method, *arguments)
     except CheckFailed as failed:
         return failed
 
