@@ -30,11 +30,11 @@ from intercede.testing.run.context import CheckFailed, shown
 __all__ = [
     "STAMP",
     "answer",
-    "answered",
     "api_for",
     "batch",
     "call_method",
     "expect",
+    "list_answers",
     "make_scheduler",
     "parse",
     "question",
@@ -163,7 +163,7 @@ def answer(scheduler: Scheduler, recording: Recording) -> object:
     return parse(scheduler, method, *arguments)
 
 
-def answered(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
+def list_answers(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
     """Return the recordings of one kind that hold an answer, no error."""
     mine = [each for each in load_recordings(scheduler) if isinstance(each, kind)]
     return [each for each in mine if not isinstance(each.expected, Raises)]

@@ -10,10 +10,10 @@ from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    answered,
     api_for,
     batch,
     expect,
+    list_answers,
     make_scheduler,
     parse,
     result,
@@ -39,10 +39,10 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     texts = {name: script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     known = list_submissions(scheduler)
-    lives = filter(None, (_find_live(each, known) for each in answered(scheduler, StatusRecording)))
+    lives = filter(None, (_find_live(each, known) for each in list_answers(scheduler, StatusRecording)))
     for live in islice(lives, _MOST):
         _expect_asked_first(sandbox, texts, live, sorted(set(_list_answers(scheduler))))
-    for each in answered(scheduler, ListRecording)[:_MOST]:
+    for each in list_answers(scheduler, ListRecording)[:_MOST]:
         _expect_by_name(sandbox, scheduler, each, known)
 
 
@@ -63,7 +63,7 @@ _FRAGMENTS: tuple[tuple[str, tuple[object, ...]], ...] = (
 
 def _list_answers(scheduler: Scheduler) -> Iterator[str]:
     for kind in (StatusRecording, KillRecording, ListRecording):
-        yield from (each.stdout for each in answered(scheduler, kind))
+        yield from (each.stdout for each in list_answers(scheduler, kind))
 
 
 def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks, listings: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answered
+from intercede.testing.clauses.scheduler.experiments.asking import list_answers
 from intercede.testing.clauses.scheduler.recordings import ListRecording, SubmitRecording
 
 __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap_marks"]
@@ -18,9 +18,9 @@ _LONG, _LONG_NUMBER = 8, 10
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
     """Return the ids that recordings tell of each submission, by its stamp."""
     found: dict[str, set[str]] = {}
-    for each in answered(scheduler, SubmitRecording):
+    for each in list_answers(scheduler, SubmitRecording):
         found.setdefault(each.batch.stamp, set()).update(cast("Queued", each.expected).ids.values())
-    for listing in answered(scheduler, ListRecording):
+    for listing in list_answers(scheduler, ListRecording):
         found.setdefault(listing.stamp, set()).update(cast("Mapping[int, str]", listing.expected).values())
     return {stamp: frozenset(ids) for stamp, ids in found.items()}
 

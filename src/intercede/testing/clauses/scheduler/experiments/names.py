@@ -6,7 +6,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, expect, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, list_answers, make_scheduler
 from intercede.testing.clauses.scheduler.experiments.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown
@@ -25,12 +25,12 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
                 f"{job!r}, which another job gets when the queue counts from the start again",
             )
     abouts: list[StatusRecording | KillRecording] = [
-        *answered(scheduler, StatusRecording),
-        *answered(scheduler, KillRecording),
+        *list_answers(scheduler, StatusRecording),
+        *list_answers(scheduler, KillRecording),
     ]
     for about in abouts:
         _expect_named(scheduler, about, known)
-    for listing in answered(scheduler, ListRecording):
+    for listing in list_answers(scheduler, ListRecording):
         _expect_not_found(scheduler, listing, known)
 
 

@@ -7,8 +7,8 @@ from intercede.contract.errors import IntercedeError
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     answer,
-    answered,
     expect,
+    list_answers,
     make_scheduler,
     parse,
     questions,
@@ -31,7 +31,7 @@ _SAID = (b"", b"sh: 1: not found\n")
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Let every command fail: with nothing on stdout, and with what was recorded there."""
     scheduler = make_scheduler(part)
-    ids = next((each.ids for each in answered(scheduler, StatusRecording) if each.ids), ("17",))
+    ids = next((each.ids for each in list_answers(scheduler, StatusRecording) if each.ids), ("17",))
     for code, said in ((code, said) for code in _CODES for said in _SAID):
         for method, arguments in questions(ids, result(b"", code, said)):
             if code not in _harmless(scheduler, method):
@@ -51,7 +51,7 @@ def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
 def _listings(scheduler: Scheduler) -> Iterator[Recording]:
     """Yield whole answers; a submission that failed may have been taken in part, and says so."""
     for kind in (StatusRecording, KillRecording, ListRecording):
-        yield from answered(scheduler, kind)
+        yield from list_answers(scheduler, kind)
 
 
 def _harmless(scheduler: Scheduler, method: str) -> set[int]:

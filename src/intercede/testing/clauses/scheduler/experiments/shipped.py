@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import answered, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import list_answers, make_scheduler
 from intercede.testing.clauses.scheduler.experiments.words import live
 from intercede.testing.clauses.scheduler.recordings import (
     EXAMPLE,
@@ -24,7 +24,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     where = " or ".join(f"{place}/*.json" for place in list_places(scheduler)[:2])
     if not found:
         raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")
-    copies = [each.batch.copies for each in answered(scheduler, SubmitRecording)]
+    copies = [each.batch.copies for each in list_answers(scheduler, SubmitRecording)]
     if lacking := ", ".join(_lacking(found, copies, live_words=any(live(scheduler)))):
         raise CheckFailed(f"more recordings in {where}", f"there is none of {lacking}; for instance\n{EXAMPLE}")
 

@@ -13,8 +13,8 @@ from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     answer,
-    answered,
     expect,
+    list_answers,
     make_scheduler,
     parse,
     questions,
@@ -58,7 +58,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
 
 
 def _listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
-    return [*answered(scheduler, StatusRecording), *answered(scheduler, KillRecording)]
+    return [*list_answers(scheduler, StatusRecording), *list_answers(scheduler, KillRecording)]
 
 
 def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillRecording) -> None:

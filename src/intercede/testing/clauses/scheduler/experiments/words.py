@@ -7,7 +7,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, answered, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import answer, list_answers, make_scheduler
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
@@ -31,7 +31,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
 def live(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
     """Yield recordings with a job that has not ended, and its native word, which stands in stdout: each word once."""
     seen = set[str]()
-    for recording in answered(scheduler, StatusRecording):
+    for recording in list_answers(scheduler, StatusRecording):
         for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():
             word = status.native or ""
             ongoing = status.state in {JobState.QUEUED, JobState.HELD, JobState.RUNNING}
