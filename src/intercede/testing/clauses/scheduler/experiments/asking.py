@@ -29,7 +29,6 @@ from intercede.testing.run.context import CheckFailed, shown
 
 __all__ = [
     "STAMP",
-    "answer",
     "api_for",
     "batch",
     "call_method",
@@ -37,6 +36,7 @@ __all__ = [
     "list_answers",
     "make_scheduler",
     "parse",
+    "parse_recording",
     "question",
     "questions",
     "result",
@@ -157,7 +157,7 @@ def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
             return "parse_list", (recording.result,)
 
 
-def answer(scheduler: Scheduler, recording: Recording) -> object:
+def parse_recording(scheduler: Scheduler, recording: Recording) -> object:
     """Ask what a recorded answer means; as ``parse``."""
     method, arguments = question(recording)
     return parse(scheduler, method, *arguments)

@@ -6,7 +6,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, list_answers, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import expect, list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.experiments.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown
@@ -44,7 +44,7 @@ def _expect_named(
         expected = f"a listing that shows more of job {job} than its number, such as its name: {mark}"
         expect(shows, expected, f"{method} reports it from {shown(recording.stdout)}")
     stdout = swap_marks(recording.stdout, set(marks.values()))
-    told = set(_list_told(answer(scheduler, recording.model_copy(update={"stdout": stdout}))))
+    told = set(_list_told(parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))))
     for job in marks:
         expected = f"{method} to say nothing of job {job} if its number is listed under another name"
         expect(job not in told, expected, f"it is in the answer to {shown(stdout)}")
@@ -62,7 +62,7 @@ def _list_told(answered: object) -> Iterator[str]:
 def _expect_not_found(scheduler: Scheduler, recording: ListRecording, known: Mapping[str, frozenset[str]]) -> None:
     ids = set(cast("Mapping[int, str]", recording.expected).values())
     stdout = swap_marks(recording.stdout, {mark for job in ids if (mark := find_mark(job, known))})
-    found = answer(scheduler, recording.model_copy(update={"stdout": stdout}))
+    found = parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))
     same = ids & set(cast("Mapping[int, str]", found).values()) if isinstance(found, Mapping) else set[str]()
     expected = f"parse_list not to find the jobs of {recording.stamp} if their numbers are listed under another name"
     expect(not same, expected, f"{', '.join(sorted(same))} in {shown(stdout)}")

@@ -6,11 +6,11 @@ from pathlib import Path
 from intercede.contract.errors import IntercedeError
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
-    answer,
     expect,
     list_answers,
     make_scheduler,
     parse,
+    parse_recording,
     questions,
     result,
 )
@@ -40,7 +40,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
         method = f"parse_{each.verb}"
         for code in set(_CODES) - _harmless(scheduler, method):
             failed = each.model_copy(update={"returncode": code})
-            _expect_error(answer(scheduler, failed), method, code, shown(each.stdout))
+            _expect_error(parse_recording(scheduler, failed), method, code, shown(each.stdout))
 
 
 def _expect_error(found: object, method: str, code: int, stdout: str) -> None:

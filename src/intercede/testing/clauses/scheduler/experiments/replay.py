@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
-from intercede.testing.clauses.scheduler.experiments.asking import answer, expect, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import expect, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
 from intercede.testing.run.context import shown
 
@@ -17,7 +17,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Ask each, and compare."""
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
-        found = answer(scheduler, each)
+        found = parse_recording(scheduler, each)
         expected = f"{shown(each.expected)} for the recorded {_title(each)}"
         expect(_same(each.expected, found), expected, found)
 

@@ -12,11 +12,11 @@ from hypothesis.errors import Flaky
 from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
-    answer,
     expect,
     list_answers,
     make_scheduler,
     parse,
+    parse_recording,
     questions,
     result,
 )
@@ -50,7 +50,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
         _expect_only_listed(scheduler, listing)
     for each in load_recordings(scheduler):
         for stdout in _damaged(each.stdout):
-            answer(scheduler, each.model_copy(update={"stdout": stdout}))
+            parse_recording(scheduler, each.model_copy(update={"stdout": stdout}))
     try:
         _fuzz(scheduler)
     except Flaky as error:

@@ -7,7 +7,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import answer, list_answers, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
@@ -69,7 +69,7 @@ def _fakes(word: str) -> tuple[str, ...]:
 
 
 def _status(scheduler: Scheduler, job: str, recording: StatusRecording) -> object:
-    found = answer(scheduler, recording)
+    found = parse_recording(scheduler, recording)
     return cast("Mapping[str, object]", found).get(job, "no answer for it") if isinstance(found, Mapping) else found
 
 
