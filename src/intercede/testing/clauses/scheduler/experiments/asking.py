@@ -33,11 +33,11 @@ __all__ = [
     "batch",
     "call_method",
     "expect",
+    "get_question",
     "list_answers",
     "make_scheduler",
     "parse",
     "parse_recording",
-    "question",
     "questions",
     "result",
     "script",
@@ -146,7 +146,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
         raise CheckFailed(f"{wanted} from {method}", f"{observed} {shown(value)}".removeprefix("it ")) from error
 
 
-def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
+def get_question(recording: Recording) -> tuple[str, tuple[object, ...]]:
     """Return the method that a recording is about, and the arguments that ask what it means."""
     match recording:
         case SubmitRecording():
@@ -159,7 +159,7 @@ def question(recording: Recording) -> tuple[str, tuple[object, ...]]:
 
 def parse_recording(scheduler: Scheduler, recording: Recording) -> object:
     """Ask what a recorded answer means; as ``parse``."""
-    method, arguments = question(recording)
+    method, arguments = get_question(recording)
     return parse(scheduler, method, *arguments)
 
 

@@ -20,8 +20,8 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     batch,
     call_method,
     expect,
+    get_question,
     make_scheduler,
-    question,
     questions,
     result,
 )
@@ -89,7 +89,7 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
     yield from (
         (f"parse_{each.verb}", (each.ids, result())) for each in listings
     )  # asked again, it knows their answers
-    yield from map(question, load_recordings(scheduler))
+    yield from map(get_question, load_recordings(scheduler))
 
 
 def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
