@@ -35,10 +35,10 @@ __all__ = [
     "expect",
     "get_question",
     "list_answers",
+    "list_questions",
     "make_scheduler",
     "parse",
     "parse_recording",
-    "questions",
     "result",
     "script",
 ]
@@ -212,7 +212,9 @@ def result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> Com
     return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr)
 
 
-def questions(ids: Sequence[str], answered: CommandResult, copies: int = 1) -> list[tuple[str, tuple[object, ...]]]:
+def list_questions(
+    ids: Sequence[str], answered: CommandResult, copies: int = 1
+) -> list[tuple[str, tuple[object, ...]]]:
     """Return each parser with the arguments that ask what one answer means."""
     return [
         ("parse_submit", (batch(copies), answered)),

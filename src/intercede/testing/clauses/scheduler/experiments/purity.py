@@ -21,8 +21,8 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     call_method,
     expect,
     get_question,
+    list_questions,
     make_scheduler,
-    questions,
     result,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
@@ -84,7 +84,7 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
     ):
         yield "submit_script", (each,)
     for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):
-        yield from questions(("17", "a.0"), said, 3)
+        yield from list_questions(("17", "a.0"), said, 3)
     listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
     yield from (
         (f"parse_{each.verb}", (each.ids, result())) for each in listings

@@ -14,10 +14,10 @@ from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     expect,
     list_answers,
+    list_questions,
     make_scheduler,
     parse,
     parse_recording,
-    questions,
     result,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
@@ -112,7 +112,7 @@ def _fuzz(scheduler: Scheduler) -> None:
     @_REPRODUCIBLE
     @given(_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
     def feed(stdout: bytes, code: int, copies: int) -> None:
-        for method, arguments in questions(ids, result(stdout, code, stdout[:40]), copies):
+        for method, arguments in list_questions(ids, result(stdout, code, stdout[:40]), copies):
             found = parse(scheduler, method, *arguments)
             odd = sorted(set(_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
             expected = f"{method} to answer only for the jobs asked about"
