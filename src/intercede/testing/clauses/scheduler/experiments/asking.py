@@ -34,13 +34,13 @@ __all__ = [
     "call_method",
     "expect",
     "get_question",
+    "get_script",
     "list_answers",
     "list_questions",
     "make_scheduler",
     "parse",
     "parse_recording",
     "result",
-    "script",
 ]
 
 STAMP = "a0123456789ab"
@@ -108,7 +108,7 @@ def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object
         ) from error
 
 
-def script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
+def get_script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
     """Ask for a fragment; None where it is refused.
 
     Raises:

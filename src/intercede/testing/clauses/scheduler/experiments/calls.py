@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb
-from intercede.testing.clauses.scheduler.experiments.asking import STAMP, api_for, batch, expect, make_scheduler, script
+from intercede.testing.clauses.scheduler.experiments.asking import (
+    STAMP,
+    api_for,
+    batch,
+    expect,
+    get_script,
+    make_scheduler,
+)
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
 from intercede.testing.run.context import shown
 
@@ -44,7 +51,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Read every fragment, then call each function where each verb's fragment runs, as a backend would load it."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
-        text = script(scheduler, f"{verb}_script", *arguments) or ""
+        text = get_script(scheduler, f"{verb}_script", *arguments) or ""
         problems = list(_list_problems(verb, text))
         expected = f"{verb}_script to use only {', '.join(_FUNCTIONS)} of intercede"
         expect(not problems, expected, f"{'; '.join(problems)}, in\n{text}")

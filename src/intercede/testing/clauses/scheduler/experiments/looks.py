@@ -13,11 +13,11 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     api_for,
     batch,
     expect,
+    get_script,
     list_answers,
     make_scheduler,
     parse,
     result,
-    script,
 )
 from intercede.testing.clauses.scheduler.experiments.marks import find_mark, find_number, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
@@ -36,7 +36,7 @@ _Marks = Mapping[str, str]
 def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
     scheduler = make_scheduler(part)
-    texts = {name: script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
+    texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
     known = list_submissions(scheduler)
     lives = filter(None, (_find_live(each, known) for each in list_answers(scheduler, StatusRecording)))
@@ -120,7 +120,7 @@ def _expect_by_name(
     sandbox: Sandbox, scheduler: Scheduler, recording: ListRecording, known: Mapping[str, frozenset[str]]
 ) -> None:
     marks = {mark for job in known.get(recording.stamp, ()) if (mark := find_mark(job, known))}
-    text = script(scheduler, "list_script", recording.stamp) or ""
+    text = get_script(scheduler, "list_script", recording.stamp) or ""
     theirs = swap_marks(recording.stdout, marks)
     if theirs == recording.stdout:
         return
