@@ -29,10 +29,10 @@ from intercede.testing.run.context import CheckFailed, shown
 
 __all__ = [
     "STAMP",
-    "api_for",
     "batch",
     "call_method",
     "expect",
+    "get_api",
     "get_question",
     "get_script",
     "list_answers",
@@ -66,7 +66,7 @@ def make_scheduler(part: Callable[[], object]) -> Scheduler:
         raise CheckFailed("a scheduler that can be made", f"making it raised {_named(error)}") from error
 
 
-def api_for(scheduler: Scheduler) -> str:
+def get_api(scheduler: Scheduler) -> str:
     """Return the functions that its fragments may call, as a backend writes them.
 
     Raises:

@@ -7,9 +7,9 @@ from pathlib import Path
 from intercede.batch.remote.api import Verb
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    api_for,
     batch,
     expect,
+    get_api,
     get_script,
     make_scheduler,
 )
@@ -55,7 +55,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
         problems = list(_list_problems(verb, text))
         expected = f"{verb}_script to use only {', '.join(_FUNCTIONS)} of intercede"
         expect(not problems, expected, f"{'; '.join(problems)}, in\n{text}")
-    sandbox = Sandbox(tmp, [_PROBE, _PROBE_OF_SUBMIT], api_for(scheduler))
+    sandbox = Sandbox(tmp, [_PROBE, _PROBE_OF_SUBMIT], get_api(scheduler))
     for verb in ("submit", "status", "kill", "list"):
         _expect_functions(sandbox, verb)
 

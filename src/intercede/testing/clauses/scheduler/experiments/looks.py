@@ -10,9 +10,9 @@ from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    api_for,
     batch,
     expect,
+    get_api,
     get_script,
     list_answers,
     make_scheduler,
@@ -37,7 +37,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
-    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
+    sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
     known = list_submissions(scheduler)
     lives = filter(None, (_find_live(each, known) for each in list_answers(scheduler, StatusRecording)))
     for live in islice(lives, _MOST):

@@ -13,9 +13,9 @@ from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    api_for,
     batch,
     expect,
+    get_api,
     get_script,
     make_scheduler,
 )
@@ -52,7 +52,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
     scheduler = make_scheduler(part)
     texts = {name: text for name, text in _fragments(scheduler) if text is not None}
-    sandbox = Sandbox(tmp, texts.values(), api_for(scheduler))
+    sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
     for name, text in texts.items():
         expect(not (said := sandbox.read(text)), f"{name} to return text that sh can parse", f"{said}\nin\n{text}")
     _try_ids(sandbox, texts)
