@@ -29,7 +29,6 @@ from intercede.testing.run.context import CheckFailed, shown
 
 __all__ = [
     "STAMP",
-    "batch",
     "call_method",
     "expect",
     "get_api",
@@ -37,6 +36,7 @@ __all__ = [
     "get_script",
     "list_answers",
     "list_questions",
+    "make_batch",
     "make_scheduler",
     "parse",
     "parse_recording",
@@ -202,7 +202,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
 }
 
 
-def batch(copies: int = 1, **resources: object) -> Batch:
+def make_batch(copies: int = 1, **resources: object) -> Batch:
     """Return a submission."""
     return Batch.model_validate({"stamp": STAMP, "copies": copies, "resources": resources})
 
@@ -217,7 +217,7 @@ def list_questions(
 ) -> list[tuple[str, tuple[object, ...]]]:
     """Return each parser with the arguments that ask what one answer means."""
     return [
-        ("parse_submit", (batch(copies), answered)),
+        ("parse_submit", (make_batch(copies), answered)),
         ("parse_status", (ids, answered)),
         ("parse_kill", (ids, answered)),
         ("parse_list", (answered,)),

@@ -7,10 +7,10 @@ from pathlib import Path
 from intercede.batch.remote.api import Verb
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    batch,
     expect,
     get_api,
     get_script,
+    make_batch,
     make_scheduler,
 )
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
@@ -20,8 +20,8 @@ _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
 _NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
 """The functions, and what they set."""
 _FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
-    ("submit", (batch(1),)),
-    ("submit", (batch(3),)),
+    ("submit", (make_batch(1),)),
+    ("submit", (make_batch(3),)),
     ("status", ()),
     ("kill", ()),
     ("list", (STAMP,)),

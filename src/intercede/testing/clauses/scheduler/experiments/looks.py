@@ -10,11 +10,11 @@ from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    batch,
     expect,
     get_api,
     get_script,
     list_answers,
+    make_batch,
     make_scheduler,
     parse,
     result,
@@ -54,7 +54,7 @@ def _find_live(recording: StatusRecording, known: Mapping[str, frozenset[str]]) 
 
 
 _FRAGMENTS: tuple[tuple[str, tuple[object, ...]], ...] = (
-    ("submit_script", (batch(3),)),
+    ("submit_script", (make_batch(3),)),
     ("status_script", ()),
     ("kill_script", ()),
     ("list_script", (STAMP,)),

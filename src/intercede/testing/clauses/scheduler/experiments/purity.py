@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    batch,
     call_method,
     expect,
     get_question,
     list_questions,
+    make_batch,
     make_scheduler,
     result,
 )
@@ -77,10 +77,10 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
         yield "tool_environment", ()
     yield "list_script", (STAMP,)
     for each in (
-        batch(1),
-        batch(3),
-        batch(1200, cpus=4, memory_mb=3000, wall_time_s=90061, gpus=1),
-        batch(2, queue="q"),
+        make_batch(1),
+        make_batch(3),
+        make_batch(1200, cpus=4, memory_mb=3000, wall_time_s=90061, gpus=1),
+        make_batch(2, queue="q"),
     ):
         yield "submit_script", (each,)
     for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):

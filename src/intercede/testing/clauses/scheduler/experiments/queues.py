@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import batch, expect, get_script, make_scheduler
+from intercede.testing.clauses.scheduler.experiments.asking import expect, get_script, make_batch, make_scheduler
 
 _QUEUES = ("long", "short")
 _COPIES = (1, 3)
@@ -13,8 +13,8 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Expect a fragment of its own for each queue and for none, of one copy and of several."""
     scheduler = make_scheduler(part)
     for copies in _COPIES:
-        without = get_script(scheduler, "submit_script", batch(copies))
-        texts = {queue: get_script(scheduler, "submit_script", batch(copies, queue=queue)) for queue in _QUEUES}
+        without = get_script(scheduler, "submit_script", make_batch(copies))
+        texts = {queue: get_script(scheduler, "submit_script", make_batch(copies, queue=queue)) for queue in _QUEUES}
         written = [text for text in texts.values() if text is not None]
         expected = f"submit_script to pass the queue on, or to refuse it with UnsupportedSpecError (copies: {copies})"
         for queue, text in texts.items():

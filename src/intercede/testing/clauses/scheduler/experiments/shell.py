@@ -13,10 +13,10 @@ from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.experiments.asking import (
     STAMP,
-    batch,
     expect,
     get_api,
     get_script,
+    make_batch,
     make_scheduler,
 )
 from intercede.testing.clauses.scheduler.experiments.sandbox import CANARY, GLOBBED, Sandbox
@@ -65,11 +65,11 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
 
 
 def _fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
-    yield "submit_script", get_script(scheduler, "submit_script", batch(3))
+    yield "submit_script", get_script(scheduler, "submit_script", make_batch(3))
     yield "submit_script with a queue", _plain_queue(scheduler)
     yield (
         "submit_script with large numbers",
-        get_script(scheduler, "submit_script", batch(10**6).model_copy(update={"resources": _LARGE})),
+        get_script(scheduler, "submit_script", make_batch(10**6).model_copy(update={"resources": _LARGE})),
     )
     yield "status_script", get_script(scheduler, "status_script")
     yield "kill_script", get_script(scheduler, "kill_script")
@@ -77,7 +77,7 @@ def _fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
 
 
 def _plain_queue(scheduler: Scheduler) -> str | None:
-    return get_script(scheduler, "submit_script", batch(3, queue=_PLAIN))
+    return get_script(scheduler, "submit_script", make_batch(3, queue=_PLAIN))
 
 
 def _try_ids(sandbox: Sandbox, texts: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
     usual, again = _shape(sandbox.run("submit", plain)), _shape(sandbox.run("submit", plain))
 
     def attempt(queue: str) -> None:
-        text = get_script(scheduler, "submit_script", batch(3, queue=queue))
+        text = get_script(scheduler, "submit_script", make_batch(3, queue=queue))
         if text is not None:
             calls = _expect_harmless(sandbox, "submit", text, f"submit_script: the queue {queue!r}")
             same = usual != again or _shape(calls) == usual
@@ -131,7 +131,7 @@ def _shape(calls: Sequence[Sequence[str]]) -> list[str]:
 def _try_names(sandbox: Sandbox, scheduler: Scheduler) -> None:
     for evil in (each for each in _EVIL if each.strip()):
         carried = {"carry_shared": (evil,), "carry_copy": (f"{evil}{{index}}",), "returns": (f"r{evil}",)}
-        text = get_script(scheduler, "submit_script", batch(2).model_copy(update=carried))
+        text = get_script(scheduler, "submit_script", make_batch(2).model_copy(update=carried))
         if text is not None:
             _expect_harmless(sandbox, "submit", text, f"submit_script: the carried name {evil!r}")
 
