@@ -37,10 +37,10 @@ __all__ = [
     "list_answers",
     "list_questions",
     "make_batch",
+    "make_result",
     "make_scheduler",
     "parse",
     "parse_recording",
-    "result",
 ]
 
 STAMP = "a0123456789ab"
@@ -207,7 +207,7 @@ def make_batch(copies: int = 1, **resources: object) -> Batch:
     return Batch.model_validate({"stamp": STAMP, "copies": copies, "resources": resources})
 
 
-def result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:
+def make_result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:
     """Return an answer of a fragment."""
     return CommandResult(returncode=returncode, stdout=stdout, stderr=stderr)
 

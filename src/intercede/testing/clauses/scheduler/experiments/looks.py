@@ -15,9 +15,9 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     get_script,
     list_answers,
     make_batch,
+    make_result,
     make_scheduler,
     parse,
-    result,
 )
 from intercede.testing.clauses.scheduler.experiments.marks import find_mark, find_number, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
@@ -127,7 +127,7 @@ def _expect_by_name(
     calls = sandbox.run("list", text, listing=theirs)
     if any(recording.stamp in word for call in calls for word in call):
         return  # the queue looks
-    found = parse(scheduler, "parse_list", result(sandbox.said))
+    found = parse(scheduler, "parse_list", make_result(sandbox.said))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.stamp} if the queue lists only jobs of another name"
     expect(not jobs, expected, f"{shown(jobs)}, when the queue answers {shown(theirs)}")

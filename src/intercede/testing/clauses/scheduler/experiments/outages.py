@@ -9,10 +9,10 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     expect,
     list_answers,
     list_questions,
+    make_result,
     make_scheduler,
     parse,
     parse_recording,
-    result,
 )
 from intercede.testing.clauses.scheduler.recordings import (
     KillRecording,
@@ -33,7 +33,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     scheduler = make_scheduler(part)
     ids = next((each.ids for each in list_answers(scheduler, StatusRecording) if each.ids), ("17",))
     for code, said in ((code, said) for code in _CODES for said in _SAID):
-        for method, arguments in list_questions(ids, result(b"", code, said)):
+        for method, arguments in list_questions(ids, make_result(b"", code, said)):
             if code not in _harmless(scheduler, method):
                 _expect_error(parse(scheduler, method, *arguments), method, code, "nothing")
     for each in _listings(scheduler):

@@ -22,8 +22,8 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     get_question,
     list_questions,
     make_batch,
+    make_result,
     make_scheduler,
-    result,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
 from intercede.testing.run.context import CheckFailed, shown
@@ -83,11 +83,16 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
         make_batch(2, queue="q"),
     ):
         yield "submit_script", (each,)
-    for said in (result(), result(b"", 1, b"no\n"), result(b"0 17\nJOBID ST\n17 R\n"), result(b"\xff\n")):
+    for said in (
+        make_result(),
+        make_result(b"", 1, b"no\n"),
+        make_result(b"0 17\nJOBID ST\n17 R\n"),
+        make_result(b"\xff\n"),
+    ):
         yield from list_questions(("17", "a.0"), said, 3)
     listings = [each for each in load_recordings(scheduler) if isinstance(each, StatusRecording | KillRecording)]
     yield from (
-        (f"parse_{each.verb}", (each.ids, result())) for each in listings
+        (f"parse_{each.verb}", (each.ids, make_result())) for each in listings
     )  # asked again, it knows their answers
     yield from map(get_question, load_recordings(scheduler))
 

@@ -15,10 +15,10 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     expect,
     list_answers,
     list_questions,
+    make_result,
     make_scheduler,
     parse,
     parse_recording,
-    result,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
 from intercede.testing.run.context import CheckFailed, shown
@@ -80,7 +80,7 @@ def _by_id(found: object) -> Mapping[str, object]:
 
 def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
     """Nothing at all is listed."""
-    found = _by_id(parse(scheduler, method, ids, result()))
+    found = _by_id(parse(scheduler, method, ids, make_result()))
     if method == "parse_status":
         expect(not found, "no answer for jobs that are not listed, or SchedulerError, if no job is listed", found)
     ok = [job for job, said in found.items() if isinstance(said, OpOutcome) and said.ok]
@@ -112,7 +112,7 @@ def _fuzz(scheduler: Scheduler) -> None:
     @_REPRODUCIBLE
     @given(_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
     def feed(stdout: bytes, code: int, copies: int) -> None:
-        for method, arguments in list_questions(ids, result(stdout, code, stdout[:40]), copies):
+        for method, arguments in list_questions(ids, make_result(stdout, code, stdout[:40]), copies):
             found = parse(scheduler, method, *arguments)
             odd = sorted(set(_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
             expected = f"{method} to answer only for the jobs asked about"
