@@ -63,7 +63,7 @@ def make_scheduler(part: Callable[[], object]) -> Scheduler:
     try:
         return cast("Scheduler", part())
     except BaseException as error:
-        raise CheckFailed("a scheduler that can be made", f"making it raised {_named(error)}") from error
+        raise CheckFailed("a scheduler that can be made", f"making it raised {_describe_error(error)}") from error
 
 
 def get_api(scheduler: Scheduler) -> str:
@@ -104,7 +104,7 @@ def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object
         errors = f" or raise {' or '.join(each.__name__ for each in refusals)}" if refusals else ""
         asked = ", ".join(map(shown, arguments))
         raise CheckFailed(
-            f"{method} to answer{errors}, and nothing else", f"{_named(error)} from {method}({asked})"
+            f"{method} to answer{errors}, and nothing else", f"{_describe_error(error)} from {method}({asked})"
         ) from error
 
 
@@ -142,7 +142,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
     try:
         return plain(value)
     except Exception as error:
-        observed = "it" if isinstance(error, _UnfitError) else f"{_named(error)} when it was read, of"
+        observed = "it" if isinstance(error, _UnfitError) else f"{_describe_error(error)} when it was read, of"
         raise CheckFailed(f"{wanted} from {method}", f"{observed} {shown(value)}".removeprefix("it ")) from error
 
 
@@ -169,7 +169,7 @@ def list_answers(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
     return [each for each in mine if not isinstance(each.expected, Raises)]
 
 
-def _named(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     return f"{class_of(error)}: {shown(error)}"
 
 
