@@ -177,7 +177,7 @@ class _UnfitError(Exception):
     """Not of the types that it should be of."""
 
 
-def _copied(key: type, value: type, found: object) -> dict[object, object]:
+def _copy_mapping(key: type, value: type, found: object) -> dict[object, object]:
     """Copy a mapping into one that does nothing of its own when it is looked at."""
     if not isinstance(found, Mapping):
         raise _UnfitError
@@ -190,15 +190,15 @@ def _copied(key: type, value: type, found: object) -> dict[object, object]:
 def _queued(found: object) -> Queued:
     if not isinstance(found, Queued):
         raise _UnfitError
-    ids, refused = _copied(int, str, found.ids), _copied(int, CopyFailure, found.refused)
+    ids, refused = _copy_mapping(int, str, found.ids), _copy_mapping(int, CopyFailure, found.refused)
     return Queued.model_construct(ids=ids, refused=refused)
 
 
 _TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "parse_submit": ("a Queued", _queued),
-    "parse_status": ("a mapping of ids to JobStatus", partial(_copied, str, JobStatus)),
-    "parse_kill": ("a mapping of ids to OpOutcome", partial(_copied, str, OpOutcome)),
-    "parse_list": ("a mapping of copies to ids", partial(_copied, int, str)),
+    "parse_status": ("a mapping of ids to JobStatus", partial(_copy_mapping, str, JobStatus)),
+    "parse_kill": ("a mapping of ids to OpOutcome", partial(_copy_mapping, str, OpOutcome)),
+    "parse_list": ("a mapping of copies to ids", partial(_copy_mapping, int, str)),
 }
 
 
