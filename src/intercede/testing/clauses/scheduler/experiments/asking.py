@@ -187,7 +187,7 @@ def _copy_mapping(key: type, value: type, found: object) -> dict[object, object]
     return copied
 
 
-def _queued(found: object) -> Queued:
+def _copy_queued(found: object) -> Queued:
     if not isinstance(found, Queued):
         raise _UnfitError
     ids, refused = _copy_mapping(int, str, found.ids), _copy_mapping(int, CopyFailure, found.refused)
@@ -195,7 +195,7 @@ def _queued(found: object) -> Queued:
 
 
 _TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
-    "parse_submit": ("a Queued", _queued),
+    "parse_submit": ("a Queued", _copy_queued),
     "parse_status": ("a mapping of ids to JobStatus", partial(_copy_mapping, str, JobStatus)),
     "parse_kill": ("a mapping of ids to OpOutcome", partial(_copy_mapping, str, OpOutcome)),
     "parse_list": ("a mapping of copies to ids", partial(_copy_mapping, int, str)),
