@@ -120,11 +120,11 @@ class Sandbox:
                 stderr=stderr,
                 start_new_session=True,
             )
-            code = _ended(shell)
+            code = _wait_for_shell(shell)
         return complaint.read_text("utf-8", "replace").strip() or f"exit code {code}" if code else ""
 
 
-def _ended(shell: subprocess.Popen[bytes]) -> int:
+def _wait_for_shell(shell: subprocess.Popen[bytes]) -> int:
     """Wait for a shell, and end what it leaves behind; one that waits for what no stub answers is ended without blame."""
     try:
         return shell.wait(_SECONDS)
