@@ -86,7 +86,7 @@ class Sandbox:
         limit = f"ulimit -t {_SECONDS:.0f}\nulimit -f {_SAID // 512}"  # should nobody be there to end it
         script.write_text(f"{limit}\n{write_program(verb, self._api, self._tame(text))}", "utf-8")
         self._sh([str(script)], here if verb == "submit" else self._root)
-        return list(_calls(self._log.read_bytes()))
+        return list(_read_calls(self._log.read_bytes()))
 
     def struck(self, calls: Sequence[Sequence[str]]) -> str:
         """Tell what of the last run shows that data was taken for shell; empty: nothing."""
@@ -136,7 +136,7 @@ def _wait_for_shell(shell: subprocess.Popen[bytes]) -> int:
         shell.wait()
 
 
-def _calls(log: bytes) -> Iterable[list[str]]:
+def _read_calls(log: bytes) -> Iterable[list[str]]:
     words = log.decode("utf-8", "surrogateescape").split("\0")[:-1]
     while words:
         count = int(words[0])
