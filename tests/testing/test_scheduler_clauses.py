@@ -135,7 +135,7 @@ def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:
 
 def test_words_are_replaced_where_they_stand_alone() -> None:
     """Each word of a job that has not ended is tried once, and none that is part of another."""
-    tried = [(job, word) for _, job, word in words.live(DirectScheduler())]
+    tried = [(job, word) for _, job, word in words.list_live_words(DirectScheduler())]
     assert sorted(word for _, word in tried) == ["queued", "running", "suspended"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from intercede.testing.clauses.scheduler.experiments.asking import list_answers, make_scheduler
-from intercede.testing.clauses.scheduler.experiments.words import live
+from intercede.testing.clauses.scheduler.experiments.words import list_live_words
 from intercede.testing.clauses.scheduler.recordings import (
     EXAMPLE,
     Recording,
@@ -25,7 +25,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     if not found:
         raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")
     copies = [each.batch.copies for each in list_answers(scheduler, SubmitRecording)]
-    if lacking := ", ".join(_lacking(found, copies, live_words=any(live(scheduler)))):
+    if lacking := ", ".join(_lacking(found, copies, live_words=any(list_live_words(scheduler)))):
         raise CheckFailed(f"more recordings in {where}", f"there is none of {lacking}; for instance\n{EXAMPLE}")
 
 

@@ -18,7 +18,7 @@ _MOST = 30
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Replace the words of jobs that wait or run by others, which no scheduler has."""
     scheduler = make_scheduler(part)
-    for recording, job, word in live(scheduler):
+    for recording, job, word in list_live_words(scheduler):
         tried = [(fake, _status(scheduler, job, text)) for fake, text in _replaced(recording, word)]
         if not any(_unknown(status, fake) for fake, status in tried):
             fake, status = tried[0]
@@ -28,7 +28,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
             )
 
 
-def live(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
+def list_live_words(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str, str]]:
     """Yield recordings with a job that has not ended, and its native word, which stands in stdout: each word once."""
     seen = set[str]()
     for recording in list_answers(scheduler, StatusRecording):
