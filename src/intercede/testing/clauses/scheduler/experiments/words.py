@@ -19,7 +19,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Replace the words of jobs that wait or run by others, which no scheduler has."""
     scheduler = make_scheduler(part)
     for recording, job, word in list_live_words(scheduler):
-        tried = [(fake, _status(scheduler, job, text)) for fake, text in _replaced(recording, word)]
+        tried = [(fake, _status(scheduler, job, text)) for fake, text in _replace_word(recording, word)]
         if not any(_unknown(status, fake) for fake, status in tried):
             fake, status = tried[0]
             raise CheckFailed(
@@ -44,7 +44,7 @@ def _places(text: str, word: str) -> list[re.Match[str]]:
     return list(re.finditer(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text)) if word else []
 
 
-def _replaced(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
+def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
     """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
     places, text = _places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _fakes(word):
