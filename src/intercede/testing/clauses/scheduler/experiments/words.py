@@ -35,18 +35,18 @@ def list_live_words(scheduler: Scheduler) -> Iterator[tuple[StatusRecording, str
         for job, status in cast("Mapping[str, JobStatus]", recording.expected).items():
             word = status.native or ""
             ongoing = status.state in {JobState.QUEUED, JobState.HELD, JobState.RUNNING}
-            if ongoing and word not in seen and _places(recording.stdout, word):
+            if ongoing and word not in seen and _find_places(recording.stdout, word):
                 seen.add(word)
                 yield recording, job, word
 
 
-def _places(text: str, word: str) -> list[re.Match[str]]:
+def _find_places(text: str, word: str) -> list[re.Match[str]]:
     return list(re.finditer(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text)) if word else []
 
 
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
     """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
-    places, text = _places(recording.stdout, word)[:_MOST], recording.stdout
+    places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _fakes(word):
         texts = [fake.join(_between(text, places))]
         texts += [f"{text[: each.start()]}{fake}{text[each.end() :]}" for each in places]
