@@ -48,13 +48,13 @@ def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, 
     """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
     places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _fakes(word):
-        texts = [fake.join(_between(text, places))]
+        texts = [fake.join(_split_between(text, places))]
         texts += [f"{text[: each.start()]}{fake}{text[each.end() :]}" for each in places]
         for each in texts:
             yield fake, recording.model_copy(update={"stdout": each})
 
 
-def _between(text: str, places: list[re.Match[str]]) -> list[str]:
+def _split_between(text: str, places: list[re.Match[str]]) -> list[str]:
     ends = [0, *(each.end() for each in places)]
     starts = [*(each.start() for each in places), len(text)]
     return [text[end:start] for end, start in zip(ends, starts, strict=True)]
