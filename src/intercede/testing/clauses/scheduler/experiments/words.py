@@ -47,7 +47,7 @@ def _find_places(text: str, word: str) -> list[re.Match[str]]:
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
     """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
     places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
-    for fake in _fakes(word):
+    for fake in _make_fakes(word):
         texts = [fake.join(_split_between(text, places))]
         texts += [f"{text[: each.start()]}{fake}{text[each.end() :]}" for each in places]
         for each in texts:
@@ -60,7 +60,7 @@ def _split_between(text: str, places: list[re.Match[str]]) -> list[str]:
     return [text[end:start] for end, start in zip(ends, starts, strict=True)]
 
 
-def _fakes(word: str) -> tuple[str, ...]:
+def _make_fakes(word: str) -> tuple[str, ...]:
     """Return words that look like this one; several, since a letter or a number may by chance mean something."""
     if word.isdecimal():
         return "97", "83", "71"
