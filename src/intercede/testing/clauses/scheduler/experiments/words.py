@@ -19,7 +19,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Replace the words of jobs that wait or run by others, which no scheduler has."""
     scheduler = make_scheduler(part)
     for recording, job, word in list_live_words(scheduler):
-        tried = [(fake, _status(scheduler, job, text)) for fake, text in _replace_word(recording, word)]
+        tried = [(fake, _parse_status(scheduler, job, text)) for fake, text in _replace_word(recording, word)]
         if not any(_unknown(status, fake) for fake, status in tried):
             fake, status = tried[0]
             raise CheckFailed(
@@ -68,7 +68,7 @@ def _make_fakes(word: str) -> tuple[str, ...]:
     return tuple(map(str.lower, fakes)) if word.islower() else fakes
 
 
-def _status(scheduler: Scheduler, job: str, recording: StatusRecording) -> object:
+def _parse_status(scheduler: Scheduler, job: str, recording: StatusRecording) -> object:
     found = parse_recording(scheduler, recording)
     return cast("Mapping[str, object]", found).get(job, "no answer for it") if isinstance(found, Mapping) else found
 
