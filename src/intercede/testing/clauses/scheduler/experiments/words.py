@@ -20,7 +20,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     scheduler = make_scheduler(part)
     for recording, job, word in list_live_words(scheduler):
         tried = [(fake, _parse_status(scheduler, job, text)) for fake, text in _replace_word(recording, word)]
-        if not any(_unknown(status, fake) for fake, status in tried):
+        if not any(_is_unknown(status, fake) for fake, status in tried):
             fake, status = tried[0]
             raise CheckFailed(
                 f"UNKNOWN with the native word {fake!r} for a job of that state",
@@ -73,5 +73,5 @@ def _parse_status(scheduler: Scheduler, job: str, recording: StatusRecording) ->
     return cast("Mapping[str, object]", found).get(job, "no answer for it") if isinstance(found, Mapping) else found
 
 
-def _unknown(status: object, word: str) -> bool:
+def _is_unknown(status: object, word: str) -> bool:
     return isinstance(status, JobStatus) and status.state is JobState.UNKNOWN and word in (status.native or "")
