@@ -108,18 +108,18 @@ def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
 def _plain(value: object) -> str:
     """Write a stranger's answer the same where it is equal."""
     try:
-        return _written(value)
+        return _write_value(value)
     except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 tells of answers that cannot be read
         return f"{type(error).__name__} when it was read"
 
 
-def _written(value: object) -> str:
+def _write_value(value: object) -> str:
     """Write it the same for equal values; mappings are equal in whatever order."""
     if isinstance(value, BaseModel):
-        return f"{type(value).__name__}({_written(dict(value))})"
+        return f"{type(value).__name__}({_write_value(dict(value))})"
     if isinstance(value, Mapping):
         pairs = cast("Mapping[object, object]", value).items()
-        return f"{{{', '.join(sorted(f'{_written(key)}: {_written(said)}' for key, said in pairs))}}}"
+        return f"{{{', '.join(sorted(f'{_write_value(key)}: {_write_value(said)}' for key, said in pairs))}}}"
     return f"{type(value).__name__}: {value}" if isinstance(value, Exception) else repr(value)
 
 
