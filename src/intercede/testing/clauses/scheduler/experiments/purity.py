@@ -54,10 +54,10 @@ def experiment(part: Callable[[], object], _tmp: Path) -> object:
     asked = list(_questions(scheduler))
     with watch.on():
         answers = [_answer(scheduler, method, *arguments) for method, arguments in asked]
-    first = [_plain(each) for each in answers]
+    first = [_write_answer(each) for each in answers]
     expect(not watch.seen, "no I/O and no clock: text in, text out", f"{'; '.join(dict.fromkeys(watch.seen))}")
     for (method, arguments), one in zip(asked, first, strict=True):
-        another = _plain(_answer(scheduler, method, *arguments))
+        another = _write_answer(_answer(scheduler, method, *arguments))
         expect(one == another, f"the same answer from {method}, asked again", f"{shown(one)}, then {shown(another)}")
     return [[method, one] for (method, _), one in zip(asked, first, strict=True)]
 
@@ -105,7 +105,7 @@ def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
         return failed
 
 
-def _plain(value: object) -> str:
+def _write_answer(value: object) -> str:
     """Write a stranger's answer the same where it is equal."""
     try:
         return _write_value(value)
