@@ -53,11 +53,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> object:
     watch.own = tuple(_homes(scheduler))
     asked = list(_questions(scheduler))
     with watch.on():
-        answers = [_answer(scheduler, method, *arguments) for method, arguments in asked]
+        answers = [_call_method(scheduler, method, *arguments) for method, arguments in asked]
     first = [_write_answer(each) for each in answers]
     expect(not watch.seen, "no I/O and no clock: text in, text out", f"{'; '.join(dict.fromkeys(watch.seen))}")
     for (method, arguments), one in zip(asked, first, strict=True):
-        another = _write_answer(_answer(scheduler, method, *arguments))
+        another = _write_answer(_call_method(scheduler, method, *arguments))
         expect(one == another, f"the same answer from {method}, asked again", f"{shown(one)}, then {shown(another)}")
     return [[method, one] for (method, _), one in zip(asked, first, strict=True)]
 
@@ -97,7 +97,7 @@ def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]
     yield from map(get_question, load_recordings(scheduler))
 
 
-def _answer(scheduler: Scheduler, method: str, *arguments: object) -> object:
+def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
     """Ask; an error that the contract does not have is an answer, too: whether it may be raised, other clauses say."""
     try:
         return call_method(scheduler, method, *arguments)
