@@ -51,7 +51,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> object:
     watch = _Watch()
     scheduler = make_scheduler(part)
     watch.own = tuple(_homes(scheduler))
-    asked = list(_questions(scheduler))
+    asked = list(_list_all_questions(scheduler))
     with watch.on():
         answers = [_call_method(scheduler, method, *arguments) for method, arguments in asked]
     first = [_write_answer(each) for each in answers]
@@ -71,7 +71,7 @@ def _homes(scheduler: Scheduler) -> Iterator[str]:
             continue
 
 
-def _questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]:
+def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[object, ...]]]:
     yield from ((method, ()) for method in ("stages_own_files", "status_script", "kill_script"))
     if getattr(scheduler, "tool_environment", None) is not None:
         yield "tool_environment", ()
