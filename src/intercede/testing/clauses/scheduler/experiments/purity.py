@@ -50,7 +50,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> object:
     """Ask everything twice, watched, and tell all answers, to be compared with those of other processes."""
     watch = _Watch()
     scheduler = make_scheduler(part)
-    watch.own = tuple(_homes(scheduler))
+    watch.own = tuple(_list_homes(scheduler))
     asked = list(_list_all_questions(scheduler))
     with watch.on():
         answers = [_call_method(scheduler, method, *arguments) for method, arguments in asked]
@@ -62,7 +62,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> object:
     return [[method, one] for (method, _), one in zip(asked, first, strict=True)]
 
 
-def _homes(scheduler: Scheduler) -> Iterator[str]:
+def _list_homes(scheduler: Scheduler) -> Iterator[str]:
     """Yield where the code lies: what is read there is code."""
     for each in type(scheduler).__mro__[:-1]:
         try:
