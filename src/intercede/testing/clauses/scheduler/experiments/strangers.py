@@ -49,7 +49,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     for listing in _listings(scheduler):
         _expect_only_listed(scheduler, listing)
     for each in load_recordings(scheduler):
-        for stdout in _damaged(each.stdout):
+        for stdout in _damage(each.stdout):
             parse_recording(scheduler, each.model_copy(update={"stdout": stdout}))
     try:
         _fuzz(scheduler)
@@ -98,7 +98,7 @@ def _strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
                 yield stranger
 
 
-def _damaged(text: str) -> Iterator[str]:
+def _damage(text: str) -> Iterator[str]:
     """Yield a text with one of its words gone, or another in its place."""
     for word in list(re.finditer(r"\w+|[^\w\s]+", text))[:_MOST]:
         for odd in _ODD:
