@@ -63,7 +63,7 @@ def _listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
 
 def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillRecording) -> None:
     method = f"parse_{recording.verb}"
-    strangers = [each for each in _strangers(recording) if each not in recording.ids]
+    strangers = [each for each in _make_strangers(recording) if each not in recording.ids]
     for ids, kept in (((), ()), (strangers, ()), ((*strangers, *recording.ids), recording.ids)):
         found = _by_id(parse(scheduler, method, ids, recording.result))
         odd = [f"{job}: {shown(said)}" for job, said in found.items() if job not in kept]
@@ -89,7 +89,7 @@ def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -
     )
 
 
-def _strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
+def _make_strangers(recording: StatusRecording | KillRecording) -> Iterator[str]:
     """Yield ids that resemble listed ones and are none of them."""
     for job in recording.ids[:10]:
         for stranger in (job[:-1], f"x{job}", f"{job}x", job[1:]):
