@@ -46,7 +46,7 @@ _REPRODUCIBLE = settings(
 def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with bytes of every kind."""
     scheduler = make_scheduler(part)
-    for listing in _listings(scheduler):
+    for listing in _list_listings(scheduler):
         _expect_only_listed(scheduler, listing)
     for each in load_recordings(scheduler):
         for stdout in _damage(each.stdout):
@@ -57,7 +57,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
         raise CheckFailed("the same answer to the same text", f"once another: {error}") from error
 
 
-def _listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
+def _list_listings(scheduler: Scheduler) -> list[StatusRecording | KillRecording]:
     return [*list_answers(scheduler, StatusRecording), *list_answers(scheduler, KillRecording)]
 
 
@@ -107,7 +107,7 @@ def _damage(text: str) -> Iterator[str]:
 
 def _fuzz(scheduler: Scheduler) -> None:
     texts = sorted({each.stdout.encode("utf-8", "surrogateescape") for each in load_recordings(scheduler)})
-    ids = sorted({job for each in _listings(scheduler) for job in each.ids})
+    ids = sorted({job for each in _list_listings(scheduler) for job in each.ids})
 
     @_REPRODUCIBLE
     @given(_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
