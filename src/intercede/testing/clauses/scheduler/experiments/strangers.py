@@ -65,7 +65,7 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
     method = f"parse_{recording.verb}"
     strangers = [each for each in _make_strangers(recording) if each not in recording.ids]
     for ids, kept in (((), ()), (strangers, ()), ((*strangers, *recording.ids), recording.ids)):
-        found = _by_id(parse(scheduler, method, ids, recording.result))
+        found = _get_by_id(parse(scheduler, method, ids, recording.result))
         odd = [f"{job}: {shown(said)}" for job, said in found.items() if job not in kept]
         expected = f"{method} to say nothing of jobs that are not listed: {', '.join(strangers[:4])}"
         observed = f"{', '.join(odd[:4])} in the answer to {shown(recording.stdout)}"
@@ -73,14 +73,14 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
     _expect_not_final(scheduler, method, recording.ids)
 
 
-def _by_id(found: object) -> Mapping[str, object]:
+def _get_by_id(found: object) -> Mapping[str, object]:
     """What is said of each job; of none where an error was raised."""
     return cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
 
 
 def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
     """Nothing at all is listed."""
-    found = _by_id(parse(scheduler, method, ids, make_result()))
+    found = _get_by_id(parse(scheduler, method, ids, make_result()))
     if method == "parse_status":
         expect(not found, "no answer for jobs that are not listed, or SchedulerError, if no job is listed", found)
     ok = [job for job, said in found.items() if isinstance(said, OpOutcome) and said.ok]
@@ -114,7 +114,7 @@ def _fuzz(scheduler: Scheduler) -> None:
     def feed(stdout: bytes, code: int, copies: int) -> None:
         for method, arguments in list_questions(ids, make_result(stdout, code, stdout[:40]), copies):
             found = parse(scheduler, method, *arguments)
-            odd = sorted(set(_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
+            odd = sorted(set(_get_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
             expected = f"{method} to answer only for the jobs asked about"
             expect(not odd, expected, f"{odd} in the answer to {shown(stdout)}")
 
