@@ -110,7 +110,7 @@ def _fuzz(scheduler: Scheduler) -> None:
     ids = sorted({job for each in _list_listings(scheduler) for job in each.ids})
 
     @_REPRODUCIBLE
-    @given(_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
+    @given(_make_answers(texts), st.sampled_from((0, 0, 0, 1, 255)), st.sampled_from((1, 2, 50)))
     def feed(stdout: bytes, code: int, copies: int) -> None:
         for method, arguments in list_questions(ids, make_result(stdout, code, stdout[:40]), copies):
             found = parse(scheduler, method, *arguments)
@@ -121,7 +121,7 @@ def _fuzz(scheduler: Scheduler) -> None:
     feed()
 
 
-def _answers(texts: list[bytes]) -> st.SearchStrategy[bytes]:
+def _make_answers(texts: list[bytes]) -> st.SearchStrategy[bytes]:
     """Bytes of any kind, and recorded answers that are cut, mixed, and mended with bytes of any kind."""
     text = st.sampled_from(texts or [b"17 R\n"])
     line = text.flatmap(lambda whole: st.sampled_from(whole.splitlines(keepends=True) or [b"\n"]))
