@@ -130,8 +130,8 @@ def _make_answers(texts: list[bytes]) -> st.SearchStrategy[bytes]:
         [each.encode("utf-8", "surrogateescape") for each in (*_ODD, " ", "\t", "|", ":", "{", "<a>")]
     )
     pieces = st.lists(st.one_of(line, word, odd, st.binary(max_size=8)), max_size=12).map(b"".join)
-    return st.one_of(st.binary(max_size=60), pieces, text.flatmap(_beginnings))
+    return st.one_of(st.binary(max_size=60), pieces, text.flatmap(_make_beginnings))
 
 
-def _beginnings(text: bytes) -> st.SearchStrategy[bytes]:
+def _make_beginnings(text: bytes) -> st.SearchStrategy[bytes]:
     return st.integers(0, len(text)).map(lambda end: text[:end])
