@@ -36,7 +36,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
         for method, arguments in list_questions(ids, make_result(b"", code, said)):
             if code not in _harmless(scheduler, method):
                 _expect_error(parse(scheduler, method, *arguments), method, code, "nothing")
-    for each in _listings(scheduler):
+    for each in _list_whole_answers(scheduler):
         method = f"parse_{each.verb}"
         for code in set(_CODES) - _harmless(scheduler, method):
             failed = each.model_copy(update={"returncode": code})
@@ -48,7 +48,7 @@ def _expect_error(found: object, method: str, code: int, stdout: str) -> None:
     expect(isinstance(found, IntercedeError), expected, found)
 
 
-def _listings(scheduler: Scheduler) -> Iterator[Recording]:
+def _list_whole_answers(scheduler: Scheduler) -> Iterator[Recording]:
     """Yield whole answers; a submission that failed may have been taken in part, and says so."""
     for kind in (StatusRecording, KillRecording, ListRecording):
         yield from list_answers(scheduler, kind)
