@@ -34,11 +34,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     ids = next((each.ids for each in list_answers(scheduler, StatusRecording) if each.ids), ("17",))
     for code, said in ((code, said) for code in _CODES for said in _SAID):
         for method, arguments in list_questions(ids, make_result(b"", code, said)):
-            if code not in _harmless(scheduler, method):
+            if code not in _list_good_codes(scheduler, method):
                 _expect_error(parse(scheduler, method, *arguments), method, code, "nothing")
     for each in _list_whole_answers(scheduler):
         method = f"parse_{each.verb}"
-        for code in set(_CODES) - _harmless(scheduler, method):
+        for code in set(_CODES) - _list_good_codes(scheduler, method):
             failed = each.model_copy(update={"returncode": code})
             _expect_error(parse_recording(scheduler, failed), method, code, shown(each.stdout))
 
@@ -54,7 +54,7 @@ def _list_whole_answers(scheduler: Scheduler) -> Iterator[Recording]:
         yield from list_answers(scheduler, kind)
 
 
-def _harmless(scheduler: Scheduler, method: str) -> set[int]:
+def _list_good_codes(scheduler: Scheduler, method: str) -> set[int]:
     """Return the codes that are known, from recordings, to come with good answers."""
     mine = [each for each in load_recordings(scheduler) if f"parse_{each.verb}" == method]
     return {each.returncode for each in mine if not isinstance(each.expected, Raises)}
