@@ -97,13 +97,13 @@ def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
     plain = _plain_queue(scheduler) or ""
-    usual, again = _shape(sandbox.run("submit", plain)), _shape(sandbox.run("submit", plain))
+    usual, again = _count_arguments(sandbox.run("submit", plain)), _count_arguments(sandbox.run("submit", plain))
 
     def attempt(queue: str) -> None:
         text = get_script(scheduler, "submit_script", make_batch(3, queue=queue))
         if text is not None:
             calls = _expect_harmless(sandbox, "submit", text, f"submit_script: the queue {queue!r}")
-            same = usual != again or _shape(calls) == usual
+            same = usual != again or _count_arguments(calls) == usual
             expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {shown(usual)}"
             expect(same, expected, f"with the queue {queue!r}: {shown(calls)}")
 
@@ -123,7 +123,7 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
     combined()
 
 
-def _shape(calls: Sequence[Sequence[str]]) -> list[str]:
+def _count_arguments(calls: Sequence[Sequence[str]]) -> list[str]:
     """Which commands were called, and with how many arguments."""
     return [f"{call[0]} with {len(call) - 1}" for call in calls]
 
