@@ -51,7 +51,7 @@ _REPRODUCIBLE = settings(
 def experiment(part: Callable[[], object], tmp: Path) -> None:
     """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
     scheduler = make_scheduler(part)
-    texts = {name: text for name, text in _fragments(scheduler) if text is not None}
+    texts = {name: text for name, text in _list_fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
     for name, text in texts.items():
         expect(not (said := sandbox.read(text)), f"{name} to return text that sh can parse", f"{said}\nin\n{text}")
@@ -64,7 +64,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
         _try_names(sandbox, scheduler)
 
 
-def _fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
+def _list_fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
     yield "submit_script", get_script(scheduler, "submit_script", make_batch(3))
     yield "submit_script with a queue", _plain_queue(scheduler)
     yield (
