@@ -58,7 +58,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
     _try_ids(sandbox, texts)
     _try_stamps(sandbox, scheduler)
     heredocs = tuple(f"\n{word}\n{CANARY}\n" for word in re.findall(r"<<-?\s*['\"\\]?(\w+)", "\n".join(texts.values())))
-    if _plain_queue(scheduler) is not None:
+    if _get_plain_script(scheduler) is not None:
         _try_queues(sandbox, scheduler, (*_EVIL, *heredocs))
     if scheduler.stages_own_files():
         _try_names(sandbox, scheduler)
@@ -66,7 +66,7 @@ def experiment(part: Callable[[], object], tmp: Path) -> None:
 
 def _list_fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
     yield "submit_script", get_script(scheduler, "submit_script", make_batch(3))
-    yield "submit_script with a queue", _plain_queue(scheduler)
+    yield "submit_script with a queue", _get_plain_script(scheduler)
     yield (
         "submit_script with large numbers",
         get_script(scheduler, "submit_script", make_batch(10**6).model_copy(update={"resources": _LARGE})),
@@ -76,7 +76,7 @@ def _list_fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
     yield "list_script", get_script(scheduler, "list_script", STAMP)
 
 
-def _plain_queue(scheduler: Scheduler) -> str | None:
+def _get_plain_script(scheduler: Scheduler) -> str | None:
     return get_script(scheduler, "submit_script", make_batch(3, queue=_PLAIN))
 
 
@@ -96,7 +96,7 @@ def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
-    plain = _plain_queue(scheduler) or ""
+    plain = _get_plain_script(scheduler) or ""
     usual, again = _count_arguments(sandbox.run("submit", plain)), _count_arguments(sandbox.run("submit", plain))
 
     def attempt(queue: str) -> None:
