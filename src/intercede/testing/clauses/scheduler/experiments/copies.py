@@ -13,11 +13,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     """Ask what recorded answers mean, as they are, of other numbers of copies, and with lines that are lost."""
     scheduler = make_scheduler(part)
     for each in list_answers(scheduler, SubmitRecording):
-        for what, asked in _variants(each):
+        for what, asked in _make_variants(each):
             _expect_each_copy(scheduler, asked, what)
 
 
-def _variants(recording: SubmitRecording) -> Iterator[tuple[str, SubmitRecording]]:
+def _make_variants(recording: SubmitRecording) -> Iterator[tuple[str, SubmitRecording]]:
     yield "as it was recorded", recording
     copies = recording.batch.copies
     for number in {copies - 1, copies + 1, 7 * copies} - {0}:
