@@ -18,11 +18,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
         found = parse_recording(scheduler, each)
-        expected = f"{shown(each.expected)} for the recorded {_title(each)}"
+        expected = f"{shown(each.expected)} for the recorded {_describe_recording(each)}"
         expect(_same(each.expected, found), expected, found)
 
 
-def _title(recording: Recording) -> str:
+def _describe_recording(recording: Recording) -> str:
     what = f" ({recording.what})" if recording.what else ""
     return f"{recording.verb}{what}, exit code {recording.returncode}, stdout {shown(recording.stdout)}"
 
