@@ -19,7 +19,7 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     for each in load_recordings(scheduler):
         found = parse_recording(scheduler, each)
         expected = f"{shown(each.expected)} for the recorded {_describe_recording(each)}"
-        expect(_same(each.expected, found), expected, found)
+        expect(_is_same(each.expected, found), expected, found)
 
 
 def _describe_recording(recording: Recording) -> str:
@@ -27,7 +27,7 @@ def _describe_recording(recording: Recording) -> str:
     return f"{recording.verb}{what}, exit code {recording.returncode}, stdout {shown(recording.stdout)}"
 
 
-def _same(expected: object, found: object) -> bool:
+def _is_same(expected: object, found: object) -> bool:
     match expected:
         case Raises():
             retryable = found.retryable if isinstance(found, ResourceError) else None
