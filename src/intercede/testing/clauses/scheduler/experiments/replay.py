@@ -38,12 +38,12 @@ def _is_same(expected: object, found: object) -> bool:
             wanted, got = cast("Mapping[object, object]", expected), cast("Mapping[object, object]", found)
             if not isinstance(found, Mapping) or wanted.keys() != got.keys():
                 return False
-            return all(_as_given(wanted[key], got[key]) for key in wanted)
+            return all(_has_given_fields(wanted[key], got[key]) for key in wanted)
         case _:
             return False
 
 
-def _as_given(expected: object, found: object) -> bool:
+def _has_given_fields(expected: object, found: object) -> bool:
     """Compare the fields that the recording gives."""
     if not isinstance(expected, BaseModel):
         return expected == found
