@@ -25,11 +25,11 @@ def experiment(part: Callable[[], object], _tmp: Path) -> None:
     if not found:
         raise CheckFailed(f"recordings in {where}", f"there are none. Record real answers of the scheduler:\n{EXAMPLE}")
     copies = [each.batch.copies for each in list_answers(scheduler, SubmitRecording)]
-    if lacking := ", ".join(_lacking(found, copies, live_words=any(list_live_words(scheduler)))):
+    if lacking := ", ".join(_list_lacking(found, copies, live_words=any(list_live_words(scheduler)))):
         raise CheckFailed(f"more recordings in {where}", f"there is none of {lacking}; for instance\n{EXAMPLE}")
 
 
-def _lacking(found: Sequence[Recording], copies: Sequence[int], *, live_words: bool) -> Iterator[str]:
+def _list_lacking(found: Sequence[Recording], copies: Sequence[int], *, live_words: bool) -> Iterator[str]:
     yield from (verb for verb in _VERBS if verb not in {each.verb for each in found})
     if 1 not in copies:
         yield "a submission of one copy that was taken"
