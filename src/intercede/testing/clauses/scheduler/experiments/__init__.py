@@ -15,14 +15,14 @@ from typing import cast
 from intercede.testing.run.context import CheckFailed
 from intercede.testing.subjects.child import ALONE
 
-__all__ = ["SOURCE", "run"]
+__all__ = ["SOURCE", "run_probe"]
 
 SOURCE = "from intercede.testing.clauses.scheduler import experiments\nexperiments.run(request, part, tell)\n"
 """What the child process executes."""
 _SEED = "PYTHONHASHSEED"
 
 
-def run(request: Mapping[str, object], part: Callable[[], object], tell: Callable[[object], None]) -> None:
+def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: Callable[[object], None]) -> None:
     """Do an experiment, and tell what came of it.
 
     Args:
