@@ -33,7 +33,7 @@ def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: C
     """
     name, tmp, seed = cast("Sequence[str]", request["arguments"])
     if seed and os.environ.get(_SEED) != seed:
-        _again(request, Path(tmp), seed)
+        _start_again(request, Path(tmp), seed)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # it keeps tables, else in the user's working directory
     ending: dict[str, object]
     try:
@@ -45,7 +45,7 @@ def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: C
     tell(ending)
 
 
-def _again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
+def _start_again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
     """Become another child process that is asked the same: hashes are seeded when an interpreter starts."""
     with (tmp / "request").open("w+b") as file:
         file.write(json.dumps({**request, "path": sys.path}).encode())
