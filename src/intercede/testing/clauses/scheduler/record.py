@@ -83,7 +83,7 @@ def _of_submission(
     listed = place.run("list", scheduler.list_script(place.stamp))
     yield _written("list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp)
     ids = list(queued.ids.values())
-    watched = _watched(scheduler, place, ids)
+    watched = _watch_calls(scheduler, place, ids)
     yield next(watched)
     if asked := ids[:killed]:
         ended = place.run("kill", scheduler.kill_script(), asked)
@@ -91,7 +91,7 @@ def _of_submission(
     yield from watched
 
 
-def _watched(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Iterator[dict[str, object]]:
+def _watch_calls(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yield each status that differs from the last one, until no job is there that has not ended."""
     end, last = time.monotonic() + _SECONDS, None
     while time.monotonic() < end:
