@@ -79,15 +79,19 @@ def _of_submission(
     result = place.run("submit", scheduler.submit_script(batch), copies=copies)
     queued = scheduler.parse_submit(batch, result)
     plain = batch.model_dump(mode="json", exclude_defaults=True)
-    yield _written("submit", result, queued, f"copies: {copies}", batch=plain)
+    yield _write_recording("submit", result, queued, f"copies: {copies}", batch=plain)
     listed = place.run("list", scheduler.list_script(place.stamp))
-    yield _written("list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp)
+    yield _write_recording(
+        "list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp
+    )
     ids = list(queued.ids.values())
     watched = _watch_calls(scheduler, place, ids)
     yield next(watched)
     if asked := ids[:killed]:
         ended = place.run("kill", scheduler.kill_script(), asked)
-        yield _written("kill", ended, scheduler.parse_kill(asked, ended), f"killed: {killed} of {copies}", ids=asked)
+        yield _write_recording(
+            "kill", ended, scheduler.parse_kill(asked, ended), f"killed: {killed} of {copies}", ids=asked
+        )
     yield from watched
 
 
@@ -100,7 +104,9 @@ def _watch_calls(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Ite
         words = {job: (status.state, status.native) for job, status in told.items()}
         if words != last:
             plain = {job: status.model_copy(update={"evidence": None}) for job, status in told.items()}
-            yield _written("status", result, plain, "then" if last else "right after the submission", ids=list(ids))
+            yield _write_recording(
+                "status", result, plain, "then" if last else "right after the submission", ids=list(ids)
+            )
         if all(status.state.final for status in told.values()):
             return
         last = words
@@ -108,7 +114,9 @@ def _watch_calls(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Ite
     raise ResourceError(f"jobs of {place.stamp} have not ended within {_SECONDS:g} s: end them by hand")
 
 
-def _written(verb: str, result: CommandResult, meaning: object, what: str, **question: object) -> dict[str, object]:
+def _write_recording(
+    verb: str, result: CommandResult, meaning: object, what: str, **question: object
+) -> dict[str, object]:
     plain = _PLAIN.dump_python(meaning, mode="json", exclude_none=True, exclude_defaults=isinstance(meaning, Queued))
     return {
         "what": what,
