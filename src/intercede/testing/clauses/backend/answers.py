@@ -76,7 +76,7 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
     Raises:
         CheckFailed: It is no mapping, one of them is not in it, or what stands there is of another type.
     """
-    mapping = _mapping(answer, verb)
+    mapping = _expect_mapping(answer, verb)
     for handle in handles:
         if handle not in mapping:
             raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {shown(answer)}")
@@ -94,10 +94,10 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
 
 def list_keys(answer: object, verb: str) -> list[object]:
     """Return the keys of an answer, as often as they stand there."""
-    return listed(_mapping(answer, verb))
+    return listed(_expect_mapping(answer, verb))
 
 
-def _mapping(answer: object, verb: str) -> Mapping[object, object]:
+def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:
     if not isinstance(answer, Mapping):
         raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {class_of(answer)}")
     return cast("Mapping[object, object]", answer)
@@ -111,10 +111,10 @@ class _Insisting:
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         submission = expect_type(Submission, await self._backend.submit(spec, copies), "the answer of submit")
-        for index, handle in listed(_mapping(submission.handles, "submit, in handles,").items()):
+        for index, handle in listed(_expect_mapping(submission.handles, "submit, in handles,").items()):
             expect_type(int, index, "an index in handles")
             expect_type(JobHandle, handle, f"the handle of copy {index}")
-        _mapping(submission.failures, "submit, in failures,")
+        _expect_mapping(submission.failures, "submit, in failures,")
         return submission
 
 
