@@ -28,7 +28,7 @@ _WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1))
 """Writes more than a line or a screen, and less than any window need cut."""
 
 
-def _written(word: str) -> str:
+def _make_text(word: str) -> str:
     return "".join(f"{word} {number}\n" for number in range(_LINES))
 
 
@@ -95,7 +95,7 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
         index = handles.index(handle)
         expected = f"the text of copy {index} to hold nothing of the other copy's"
         context.expect(words[1 - index] not in text, expected=expected, observed=text)
-        return _written(words[index]) in text and handle != found
+        return _make_text(words[index]) in text and handle != found
 
     found, last = await _first(context, backend, handles, whole, 2 * seconds + 30)
     await _first(context, backend, handles, whole, 2 * seconds + 30)
@@ -117,7 +117,7 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
 async def check_repeatable(context: Context) -> None:
     """Ask five times for a job's output, then wait for one more line. Check that it ends with its code and output."""
     word = context.token()
-    wanted, late = _written(word), f"{word} late\n"
+    wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
     last: list[str] = []
     async with context.opened() as backend:
