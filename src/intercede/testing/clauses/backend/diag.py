@@ -32,7 +32,7 @@ def _make_text(word: str) -> str:
     return "".join(f"{word} {number}\n" for number in range(_LINES))
 
 
-async def _texts(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[str]:
+async def _get_texts(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[str]:
     told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
     return [one.text for one in told]
 
@@ -47,7 +47,7 @@ async def _first(
     """Look again and again for a job whose text is enough while it has not ended; also return what was seen last."""
     waiting, wait = context.wait(within), 0.02
     while True:
-        texts = await _texts(context, backend, handles)
+        texts = await _get_texts(context, backend, handles)
         statuses = await get_statuses(context, backend, handles)
         for handle, text, status in zip(handles, texts, statuses, strict=True):
             if enough(handle, text) and not status.state.final:
@@ -138,8 +138,8 @@ async def check_repeatable(context: Context) -> None:
 
 async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
     """Look four times more, thrice of them at once; return whether the job goes on: if it has ended, that says nothing."""
-    texts = await _texts(context, backend, handles)
-    for each_texts in await asyncio.gather(*(_texts(context, backend, handles) for _ in range(3))):
+    texts = await _get_texts(context, backend, handles)
+    for each_texts in await asyncio.gather(*(_get_texts(context, backend, handles) for _ in range(3))):
         texts += each_texts
     (status,) = await get_statuses(context, backend, handles)
     for number, text in enumerate(texts, start=2):
