@@ -37,7 +37,7 @@ async def _get_texts(context: Context, backend: JobBackend, handles: Sequence[Jo
     return [one.text for one in told]
 
 
-async def _first(
+async def _wait_for_text(
     context: Context,
     backend: JobBackend,
     handles: Sequence[JobHandle],
@@ -97,8 +97,8 @@ async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[
         context.expect(words[1 - index] not in text, expected=expected, observed=text)
         return _make_text(words[index]) in text and handle != found
 
-    found, last = await _first(context, backend, handles, whole, 2 * seconds + 30)
-    await _first(context, backend, handles, whole, 2 * seconds + 30)
+    found, last = await _wait_for_text(context, backend, handles, whole, 2 * seconds + 30)
+    await _wait_for_text(context, backend, handles, whole, 2 * seconds + 30)
     return found, last
 
 
@@ -124,9 +124,11 @@ async def check_repeatable(context: Context) -> None:
         for seconds in growing_durations(context):
             script = f'{_WRITING}{sleep_script(seconds)}; echo "$IC_WORD late"; {sleep_script(seconds)}; exit 3'
             handles = await submit_jobs(context, backend, context.sh(script), copies)
-            early, _ = await _first(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
+            early, _ = await _wait_for_text(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
             looked = early is not None and await _look_again(context, backend, handles, wanted)
-            found, last = await _first(context, backend, handles, lambda _, text: late in text, 2 * seconds + 30)
+            found, last = await _wait_for_text(
+                context, backend, handles, lambda _, text: late in text, 2 * seconds + 30
+            )
             await _expect_unharmed(context, backend, handles[0], wanted + late)
             if looked and found is not None:
                 return
@@ -223,7 +225,7 @@ async def check_stderr_so_far(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {sleep_script(seconds)}', word))
-            found, last = await _first(context, backend, handles, lambda _, text: word in text, seconds + 30)
+            found, last = await _wait_for_text(context, backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:
                 return
             await wait_until_final(context, backend, handles, within=seconds + 30)
