@@ -77,14 +77,14 @@ async def check_so_far(context: Context) -> None:
     last: list[str] = []
     async with context.opened() as backend:
         for seconds in growing_durations(context):
-            found, last = await _both(context, backend, seconds)
+            found, last = await _watch_both(context, backend, seconds)
             if found is not None:
                 return
     expected = f"the {_LINES} lines of one of the payloads of {growing_durations(context)} seconds to be in the answer while it runs"
     raise CheckFailed(expected, f"the last texts were {shown(last)}")
 
 
-async def _both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
+async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
     """Look at two copies until all of one is told, then until all of the other is, or both have ended."""
     words = [context.token(), context.token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
