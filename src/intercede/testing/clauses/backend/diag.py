@@ -186,18 +186,18 @@ async def check_diagnostics_keys(context: Context) -> None:
             await wait_until_final(context, backend, [gone])
             await purge_jobs(context, backend, [gone])
             strangers.append(gone)
-        answer = await _unraised(context, backend, [*strangers, good, good])
+        answer = await _ask_without_error(context, backend, [*strangers, good, good])
         *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")
         for handle, told in zip(strangers, bad, strict=True):
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
         keys = list_keys(answer, "diagnostics")
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
         context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
-        nothing = list_keys(await _unraised(context, backend, []), "diagnostics")
+        nothing = list_keys(await _ask_without_error(context, backend, []), "diagnostics")
         context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
 
 
-async def _unraised(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
+async def _ask_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
     try:
         return await context.diagnostics(backend, handles)
     except CheckFailed:
