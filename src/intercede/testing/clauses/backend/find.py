@@ -47,7 +47,7 @@ asyncio.run(main())
 """
 
 
-async def _found(context: Context, backend: JobBackend, tag: str) -> list[JobHandle]:
+async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> list[JobHandle]:
     """Ask for the jobs of a tag, and insist on a sequence of handles."""
     return _handles(await context.find(backend, tag))
 
@@ -66,7 +66,7 @@ async def _expect_found(
     context: Context, backend: JobBackend, tag: str, handles: Sequence[JobHandle], what: str
 ) -> None:
     """Expect exactly these jobs, each once."""
-    _expect_same(await _found(context, backend, tag), handles, what)
+    _expect_same(await _find_jobs(context, backend, tag), handles, what)
 
 
 def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: str) -> None:
@@ -180,7 +180,7 @@ async def check_hostile_tags(context: Context) -> None:
         }
         ours = {handle: what for what, (handle,) in handles.items()}
         for what, tag in tags.items():
-            found = [ours.get(each, f"another job, {each.job}") for each in await _found(context, backend, tag)]
+            found = [ours.get(each, f"another job, {each.job}") for each in await _find_jobs(context, backend, tag)]
             others = [
                 f"{each}{f': {brief(repr(tags[each]), 60)}' if each in tags else ''}" for each in found if each != what
             ]
@@ -190,7 +190,7 @@ async def check_hostile_tags(context: Context) -> None:
                 observed=_told_of(found.count(what), others),
             )
         for tag in _EVERYTHING:
-            taken = [ours[each] for each in await _found(context, backend, tag) if each in ours]
+            taken = [ours[each] for each in await _find_jobs(context, backend, tag) if each in ours]
             expected = f"find({shown(tag)}) to return none of the jobs with other tags"
             context.expect(not taken, expected=expected, observed=f"it returned those of {shown(taken)}")
         await wait_until_final(context, backend, list(ours))
@@ -333,7 +333,7 @@ async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Pa
     # If the payload sees our directory, it leaves a file. A redirection that fails ends a subshell only.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
     told = await _submit_for(context, backend, spec, seconds)
-    found = await _found(context, backend, str(spec.tag))
+    found = await _find_jobs(context, backend, str(spec.tag))
     _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
     for handle in found:
         status = await wait_for_state(context, backend, handle, JobState.UNKNOWN)
