@@ -49,10 +49,10 @@ asyncio.run(main())
 
 async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> list[JobHandle]:
     """Ask for the jobs of a tag, and insist on a sequence of handles."""
-    return _handles(await context.find(backend, tag))
+    return _expect_handles(await context.find(backend, tag))
 
 
-def _handles(answer: object) -> list[JobHandle]:
+def _expect_handles(answer: object) -> list[JobHandle]:
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         expected = "the answer of find to be a sequence of handles"
         raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
