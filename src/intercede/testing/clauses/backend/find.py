@@ -129,7 +129,7 @@ async def check_from_elsewhere(context: Context) -> None:
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 
-def _awkward(word: str) -> Mapping[str, str]:
+def _list_awkward_tags(word: str) -> Mapping[str, str]:
     """Return tags that hold a word of this check's own, so that no other run has them, each with what it is."""
     return {
         "a plain word": word,
@@ -173,7 +173,7 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
 )
 async def check_hostile_tags(context: Context) -> None:
     """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
-    tags = _awkward(context.token())
+    tags = _list_awkward_tags(context.token())
     async with context.opened() as backend:
         handles = {
             what: await submit_jobs(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()
