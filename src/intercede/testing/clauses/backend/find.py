@@ -187,7 +187,7 @@ async def check_hostile_tags(context: Context) -> None:
             context.expect(
                 found == [what],
                 expected=f"find({brief(shown(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
-                observed=_told_of(found.count(what), others),
+                observed=_list_found(found.count(what), others),
             )
         for tag in _EVERYTHING:
             taken = [ours[each] for each in await _find_jobs(context, backend, tag) if each in ours]
@@ -196,7 +196,7 @@ async def check_hostile_tags(context: Context) -> None:
         await wait_until_final(context, backend, list(ours))
 
 
-def _told_of(times: int, others: Sequence[str]) -> str:
+def _list_found(times: int, others: Sequence[str]) -> str:
     mine = {0: "not that one", 1: "that one"}.get(times, f"that one {times} times")
     return f"it returned {mine}" + (f", and {len(others)} with other tags: {'; '.join(others[:3])}" if others else "")
 
