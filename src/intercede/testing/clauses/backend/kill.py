@@ -309,10 +309,10 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
     (control,) = await submit_jobs(context, backend, context.sh("exit 0"))
     await wait_for_state(context, backend, control, within=5, patient=False)
     if "diagnostics" in context.capabilities:
-        await _see_ready(context, backend, handles)
+        await _wait_until_ready(context, backend, handles)
 
 
-async def _see_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+async def _wait_until_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
     patience = Patience(5 * context.scale)
     while patience.left:
         try:
