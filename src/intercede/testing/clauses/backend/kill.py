@@ -19,7 +19,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.clauses.backend.leftovers import expect_none_left, watch
+from intercede.testing.clauses.backend.leftovers import expect_none_left, wait_until_seen
 from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, growing_durations, sleep_script
 from intercede.testing.isolation.timeouts import Patience
 from intercede.testing.model.clause import MUST, SHOULD
@@ -234,7 +234,7 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(script, word))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
-        await watch(context, backend, word)
+        await wait_until_seen(context, backend, word)
         await kill_jobs(context, backend, [handle])
         await wait_until_final(context, backend, [handle])
         await expect_none_left(context, backend, word, expected)

@@ -7,13 +7,13 @@ from intercede.contract.job import JobState, SubmissionSpec
 from intercede.testing.clauses.backend.answers import submit_jobs, wait_for_state, wait_until_final
 from intercede.testing.run.context import CheckFailed, Context
 
-__all__ = ["expect_none_left", "watch"]
+__all__ = ["expect_none_left", "wait_until_seen"]
 
 _LOOKS = 10
 """How often another job looks, at most."""
 
 
-async def watch(context: Context, backend: JobBackend, word: str) -> None:
+async def wait_until_seen(context: Context, backend: JobBackend, word: str) -> None:
     """Let other jobs look for processes with a word until they see more than one, the same number twice.
 
     None is seen on another node, nor where jobs wait for each other; then there is nothing to be seen afterwards, either.
