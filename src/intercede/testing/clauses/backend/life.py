@@ -245,7 +245,7 @@ async def check_cancelled_verbs(context: Context) -> None:
             for part in (0, 0.3, 0.7):
                 for share in _SHARES:  # until it has not ended before
                     seconds = part * took * share
-                    early = await _cancel(context, backend, verb, handles, seconds)
+                    early = await _cancel_verb(context, backend, verb, handles, seconds)
                     await _expect_usable(context, backend, verb, seconds, handles)
                     if early:
                         break
@@ -254,7 +254,7 @@ async def check_cancelled_verbs(context: Context) -> None:
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
 
-async def _cancel(
+async def _cancel_verb(
     context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
     """Cancel a verb after so long, and return whether it had not ended by then."""
