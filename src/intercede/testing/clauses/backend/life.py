@@ -259,7 +259,7 @@ async def _cancel_verb(
 ) -> bool:
     """Cancel a verb after so long, and return whether it had not ended by then."""
     # The bare verb: a bounded one would end in time whatever the subject does.
-    bare = _bare(get_method(backend, verb), make_arguments(context, verb, handles))
+    bare = _await_verb(get_method(backend, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()
@@ -274,7 +274,7 @@ async def _cancel_verb(
     return early
 
 
-async def _bare(verb: Verb, arguments: Mapping[str, object]) -> None:
+async def _await_verb(verb: Verb, arguments: Mapping[str, object]) -> None:
     answer = verb(*arguments.values())
     if isawaitable(answer):
         await answer
