@@ -338,9 +338,9 @@ async def check_blocking(context: Context) -> None:
     async with context.opened() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
-            pauses = [await _pause(context, backend, verb, handles)]
+            pauses = [await _measure_verb(context, backend, verb, handles)]
             while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
-                pauses.append(await _pause(context, backend, verb, handles))
+                pauses.append(await _measure_verb(context, backend, verb, handles))
             context.expect(
                 min(pauses) <= _LONG,
                 expected=f"{verb} to let the event loop turn every {1000 * _LONG:g} ms",
@@ -348,7 +348,7 @@ async def check_blocking(context: Context) -> None:
             )
 
 
-async def _pause(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
+async def _measure_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
     return await measure_pause(call_verb(context, backend, verb, handles))
 
 
