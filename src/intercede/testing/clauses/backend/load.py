@@ -23,7 +23,7 @@ _COPIES = 3
 _WAITING = frozenset({JobState.QUEUED, JobState.HELD})
 
 
-async def _counted(context: Context, backend: JobBackend) -> JobCounts:
+async def _get_counts(context: Context, backend: JobBackend) -> JobCounts:
     return expect_type(JobCounts, await context.counts(backend), "the answer of counts")
 
 
@@ -49,7 +49,7 @@ async def check_unfinished_jobs(context: Context) -> None:
     async with context.opened() as backend, context.opened() as other:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            here, there = await _counted(context, backend), await _counted(context, other)
+            here, there = await _get_counts(context, backend), await _get_counts(context, other)
             if min(_all(here), _all(there)) >= _COPIES:
                 return
             told.append(f"{_words(here)}; {_words(there)} by another instance")
@@ -104,7 +104,7 @@ async def check_states(context: Context) -> None:
 async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
     """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
     before = await get_statuses(context, backend, handles)
-    counts = await _counted(context, backend)
+    counts = await _get_counts(context, backend)
     after = await get_statuses(context, backend, handles)
     both = list(zip(before, after, strict=True))
     waiting = sum(one.state in _WAITING and other.state in _WAITING for one, other in both)
@@ -132,7 +132,7 @@ async def check_ended_jobs(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            readings.append(_all(await _counted(context, backend)))
+            readings.append(_all(await _get_counts(context, backend)))
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):
                 return
@@ -146,7 +146,7 @@ async def _falls(context: Context, backend: JobBackend, readings: list[int]) -> 
     """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
     patience = Patience(10 * context.scale)
     while True:
-        readings.append(_all(await _counted(context, backend)))
+        readings.append(_all(await _get_counts(context, backend)))
         if readings[-1] < max(readings):
             return True
         if not patience.left:
