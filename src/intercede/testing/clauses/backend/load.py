@@ -27,7 +27,7 @@ async def _get_counts(context: Context, backend: JobBackend) -> JobCounts:
     return expect_type(JobCounts, await context.counts(backend), "the answer of counts")
 
 
-def _all(counts: JobCounts) -> int:
+def _sum_counts(counts: JobCounts) -> int:
     return counts.queued + counts.running
 
 
@@ -50,7 +50,7 @@ async def check_unfinished_jobs(context: Context) -> None:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             here, there = await _get_counts(context, backend), await _get_counts(context, other)
-            if min(_all(here), _all(there)) >= _COPIES:
+            if min(_sum_counts(here), _sum_counts(there)) >= _COPIES:
                 return
             told.append(f"{_words(here)}; {_words(there)} by another instance")
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
@@ -132,7 +132,7 @@ async def check_ended_jobs(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            readings.append(_all(await _get_counts(context, backend)))
+            readings.append(_sum_counts(await _get_counts(context, backend)))
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
             if await _falls(context, backend, readings):
                 return
@@ -146,7 +146,7 @@ async def _falls(context: Context, backend: JobBackend, readings: list[int]) -> 
     """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
     patience = Patience(10 * context.scale)
     while True:
-        readings.append(_all(await _get_counts(context, backend)))
+        readings.append(_sum_counts(await _get_counts(context, backend)))
         if readings[-1] < max(readings):
             return True
         if not patience.left:
