@@ -52,7 +52,7 @@ async def check_unfinished_jobs(context: Context) -> None:
             here, there = await _get_counts(context, backend), await _get_counts(context, other)
             if min(_sum_counts(here), _sum_counts(there)) >= _COPIES:
                 return
-            told.append(f"{_words(here)}; {_words(there)} by another instance")
+            told.append(f"{_describe_counts(here)}; {_describe_counts(there)} by another instance")
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
     expected = (
         f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {growing_durations(context)} seconds"
@@ -60,7 +60,7 @@ async def check_unfinished_jobs(context: Context) -> None:
     raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
 
-def _words(counts: JobCounts) -> str:
+def _describe_counts(counts: JobCounts) -> str:
     return f"{counts.queued} queued and {counts.running} running"
 
 
@@ -111,7 +111,7 @@ async def _differing(context: Context, backend: JobBackend, handles: Sequence[Jo
     running = sum(one.state is other.state is JobState.RUNNING for one, other in both)
     if counts.queued >= waiting and counts.running >= running:
         return "", running
-    return f"status reported {waiting} queued and {running} running, counts {_words(counts)}", running
+    return f"status reported {waiting} queued and {running} running, counts {_describe_counts(counts)}", running
 
 
 @clause(
