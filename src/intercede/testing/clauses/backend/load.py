@@ -85,9 +85,9 @@ async def check_states(context: Context) -> None:
     async with context.opened() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            first, _ = await _differing(context, backend, handles)
+            first, _ = await _find_difference(context, backend, handles)
             status = await wait_for_state(context, backend, handles[0], JobState.RUNNING)
-            second, ran = await _differing(context, backend, handles)
+            second, ran = await _find_difference(context, backend, handles)
             if ran and not (first or second):
                 return
             told.append(
@@ -101,7 +101,7 @@ async def check_states(context: Context) -> None:
     )
 
 
-async def _differing(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
+async def _find_difference(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
     """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
     before = await get_statuses(context, backend, handles)
     counts = await _get_counts(context, backend)
