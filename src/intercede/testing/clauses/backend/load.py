@@ -134,7 +134,7 @@ async def check_ended_jobs(context: Context) -> None:
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             readings.append(_sum_counts(await _get_counts(context, backend)))
             await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
-            if await _falls(context, backend, readings):
+            if await _has_fallen(context, backend, readings):
                 return
     expected = (
         f"the count to fall at some time around the end of {len(growing_durations(context))} times {_COPIES} jobs"
@@ -142,7 +142,7 @@ async def check_ended_jobs(context: Context) -> None:
     raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
 
 
-async def _falls(context: Context, backend: JobBackend, readings: list[int]) -> bool:
+async def _has_fallen(context: Context, backend: JobBackend, readings: list[int]) -> bool:
     """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
     patience = Patience(10 * context.scale)
     while True:
