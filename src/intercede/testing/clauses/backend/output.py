@@ -31,7 +31,7 @@ from intercede.testing.run.context import CheckFailed, Context, shown
 _EVERYTHING = {"outputs": {"include_unlisted": True}}
 
 
-def _members(*patterns: str) -> dict[str, object]:
+def _ask_for_members(*patterns: str) -> dict[str, object]:
     return {"outputs": {"members": [{"pattern": pattern} for pattern in patterns]}}
 
 
@@ -143,7 +143,7 @@ async def check_patterns(context: Context) -> None:
     script = "mkdir -p sub dir/deep tree/a/b dirt\n"
     script += "".join(f"printf %s '{name}' > '{name}'\n" for name in wanted + others)
     patterns = ("*.txt", ".dot.*", "[xy]?.dat", "named", "dir", "tree/**/*.log")
-    output = await _output(context, script, _members(*patterns))
+    output = await _output(context, script, _ask_for_members(*patterns))
     _expect_files(context, output, {name: name.encode() for name in wanted})
     context.expect(not output.missing, expected="no pattern to be missing", observed=output.missing)
 
@@ -442,7 +442,7 @@ async def check_special_files(context: Context) -> None:
 )
 async def check_missing(context: Context) -> None:
     """Declare a file and a pattern that will not exist, beside one that will."""
-    output = await _output(context, "echo here > here", _members("not-there", "here", "none-*.txt"), ok=False)
+    output = await _output(context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False)
     context.expect(output.ok, expected="an output without some of its members to be ok", observed=output)
     _expect_files(context, output, {"here": b"here\n"})
     context.expect(
@@ -465,7 +465,7 @@ async def check_missing(context: Context) -> None:
 )
 async def check_failed_output(context: Context) -> None:
     """Fetch the files that a job wrote before it failed."""
-    output = await _output(context, "echo why; echo x > x; exit 3", _members("x"), ok=False)
+    output = await _output(context, "echo why; echo x > x; exit 3", _ask_for_members("x"), ok=False)
     context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
     _expect_files(context, output, {"x": b"x\n"})
     stdout = read_output_file(output.stdout, "stdout")
