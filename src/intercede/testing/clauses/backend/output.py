@@ -35,7 +35,7 @@ def _ask_for_members(*patterns: str) -> dict[str, object]:
     return {"outputs": {"members": [{"pattern": pattern} for pattern in patterns]}}
 
 
-async def _run(
+async def _run_payload(
     context: Context,
     backend: JobBackend,
     script: str,
@@ -51,7 +51,7 @@ async def _run(
 async def _output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
     """Run a payload and fetch what it wrote."""
     async with context.opened() as backend:
-        handles = await _run(context, backend, script, fields)
+        handles = await _run_payload(context, backend, script, fields)
         (output,) = await fetch_outputs(context, backend, handles)
     context.expect(output.ok or not ok, expected="the output of an ended job to be ok", observed=output)
     return output
@@ -174,7 +174,9 @@ async def check_unlisted(context: Context) -> None:
             "outputs": {"members": [{"pattern": "listed"}], "include_unlisted": unlisted},
         }
         async with context.opened() as backend:
-            handles = await _run(context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})])
+            handles = await _run_payload(
+                context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})]
+            )
             (output,) = await fetch_outputs(context, backend, handles)
         context.expect(
             output.ok and set(output.files) == wanted,
@@ -203,7 +205,7 @@ async def check_unlisted(context: Context) -> None:
 async def check_output_keys(context: Context) -> None:
     """Fetch one of two jobs, together with handles that name no job."""
     async with context.opened() as backend:
-        handles = await _run(context, backend, "echo here", {}, copies=2)
+        handles = await _run_payload(context, backend, "echo here", {}, copies=2)
         strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
         answer = await _unraised(context, backend, asked)
@@ -248,7 +250,7 @@ async def check_places(context: Context) -> None:
     """Fetch two copies that write files of the same names."""
     dest = context.tmp / "dest"
     async with context.opened() as backend:
-        handles = await _run(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
+        handles = await _run_payload(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
         outputs = await fetch_outputs(context, backend, handles, dest)
     homes: list[set[str]] = []
     for output in outputs:
@@ -290,7 +292,7 @@ async def check_fetching_again(context: Context) -> None:
     """Fetch twice into one directory, and once into another."""
     dest, other = context.tmp / "dest", context.tmp / "other"
     async with context.opened() as backend:
-        handles = await _run(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
+        handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
         trees: list[dict[str, bytes | None]] = []
         for where in (dest, dest, other):
             (output,) = await fetch_outputs(context, backend, handles, where)
@@ -322,7 +324,7 @@ async def check_rest_of_dest(context: Context) -> None:
     dest.joinpath("ours", "x").write_text("ours", "utf-8")
     dest.joinpath("x").write_text("ours too", "utf-8")
     async with context.opened() as backend:
-        handles = await _run(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
+        handles = await _run_payload(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):
             before = _tree(dest)
             await fetch_outputs(context, backend, [handle], dest)
@@ -396,7 +398,7 @@ async def check_links(context: Context) -> None:
     dest = context.tmp / "dest"
     fields = {"outputs": {"members": [{"pattern": "passwd"}, {"pattern": "etc/host*"}], "include_unlisted": True}}
     async with context.opened() as backend:
-        handles = await _run(context, backend, script, fields)
+        handles = await _run_payload(context, backend, script, fields)
         (output,) = await fetch_outputs(context, backend, handles, dest)
     names = sorted(set(output.files) - {"real", "sub/kept"})
     context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
@@ -422,7 +424,7 @@ async def check_special_files(context: Context) -> None:
     script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
     dest = context.tmp / "dest"
     async with context.opened() as backend:
-        handles = await _run(context, backend, script, _EVERYTHING)
+        handles = await _run_payload(context, backend, script, _EVERYTHING)
         (output,) = await fetch_outputs(context, backend, handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
     context.expect(not special, expected="only files and directories under dest", observed=f"others: {shown(special)}")
@@ -577,7 +579,7 @@ async def check_replacing(context: Context) -> None:
     """Fetch, change one file and add another, and fetch again."""
     dest = context.tmp / "dest"
     async with context.opened() as backend:
-        handles = await _run(context, backend, "echo x > x", _EVERYTHING)
+        handles = await _run_payload(context, backend, "echo x > x", _EVERYTHING)
         (output,) = await fetch_outputs(context, backend, handles, dest)
         _expect_files(context, output, {"x": b"x\n"})
         before = _tree(dest)
