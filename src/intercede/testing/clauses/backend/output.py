@@ -48,7 +48,7 @@ async def _run_payload(
     return handles
 
 
-async def _output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
+async def _get_output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
     """Run a payload and fetch what it wrote."""
     async with context.opened() as backend:
         handles = await _run_payload(context, backend, script, fields)
@@ -99,7 +99,7 @@ def _difference(came: bytes, wanted: bytes) -> str:
 )
 async def check_stdout(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
-    output = await _output(context, _LOUD, {})
+    output = await _get_output(context, _LOUD, {})
     wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read_output_file(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
@@ -118,7 +118,7 @@ async def check_stdout(context: Context) -> None:
 )
 async def check_stderr(context: Context) -> None:
     """Write 256 KiB and some awkward bytes."""
-    output = await _output(context, _LOUD, {})
+    output = await _get_output(context, _LOUD, {})
     wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read_output_file(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
     context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
@@ -143,7 +143,7 @@ async def check_patterns(context: Context) -> None:
     script = "mkdir -p sub dir/deep tree/a/b dirt\n"
     script += "".join(f"printf %s '{name}' > '{name}'\n" for name in wanted + others)
     patterns = ("*.txt", ".dot.*", "[xy]?.dat", "named", "dir", "tree/**/*.log")
-    output = await _output(context, script, _ask_for_members(*patterns))
+    output = await _get_output(context, script, _ask_for_members(*patterns))
     _expect_files(context, output, {name: name.encode() for name in wanted})
     context.expect(not output.missing, expected="no pattern to be missing", observed=output.missing)
 
@@ -444,7 +444,9 @@ async def check_special_files(context: Context) -> None:
 )
 async def check_missing(context: Context) -> None:
     """Declare a file and a pattern that will not exist, beside one that will."""
-    output = await _output(context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False)
+    output = await _get_output(
+        context, "echo here > here", _ask_for_members("not-there", "here", "none-*.txt"), ok=False
+    )
     context.expect(output.ok, expected="an output without some of its members to be ok", observed=output)
     _expect_files(context, output, {"here": b"here\n"})
     context.expect(
@@ -467,7 +469,7 @@ async def check_missing(context: Context) -> None:
 )
 async def check_failed_output(context: Context) -> None:
     """Fetch the files that a job wrote before it failed."""
-    output = await _output(context, "echo why; echo x > x; exit 3", _ask_for_members("x"), ok=False)
+    output = await _get_output(context, "echo why; echo x > x; exit 3", _ask_for_members("x"), ok=False)
     context.expect(output.ok, expected="the output of a failed job to be ok", observed=output)
     _expect_files(context, output, {"x": b"x\n"})
     stdout = read_output_file(output.stdout, "stdout")
@@ -559,7 +561,7 @@ async def check_kinds_of_files(context: Context) -> None:
         "mkdir -p a/b/c; : > empty; : > a/empty; printf '\\000\\377\\r\\n\\n' > a/b/c/binary\n"
         "dd if=/dev/zero bs=65536 count=16 2>/dev/null > a/large\n"
     )
-    output = await _output(context, script, _EVERYTHING)
+    output = await _get_output(context, script, _EVERYTHING)
     contents = {"empty": b"", "a/empty": b"", "a/b/c/binary": b"\0\377\r\n\n", "a/large": bytes(16 << 16)}
     _expect_files(context, output, contents)
 
