@@ -78,7 +78,7 @@ _LOUD = (
 """Binary, larger than a pipe, without a newline at the end, and turn by turn."""
 
 
-def _difference(came: bytes, wanted: bytes) -> str:
+def _describe_difference(came: bytes, wanted: bytes) -> str:
     common = next(
         (at for at, (one, other) in enumerate(zip(came, wanted, strict=False)) if one != other),
         min(len(came), len(wanted)),
@@ -102,7 +102,7 @@ async def check_stdout(context: Context) -> None:
     output = await _get_output(context, _LOUD, {})
     wanted, came = b"out \0\1\377\r\n" + b"o" * (4 << 16) + b"end of out", read_output_file(output.stdout, "stdout")
     expected = f"{len(wanted)} bytes of stdout as they were written"
-    context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
+    context.expect(came == wanted, expected=expected, observed=_describe_difference(came, wanted))
 
 
 @clause(
@@ -121,7 +121,7 @@ async def check_stderr(context: Context) -> None:
     output = await _get_output(context, _LOUD, {})
     wanted, came = b"err \0\2\376\r\n" + b"e" * (4 << 16) + b"end of err", read_output_file(output.stderr, "stderr")
     expected = f"{len(wanted)} bytes of stderr as they were written"
-    context.expect(came == wanted, expected=expected, observed=_difference(came, wanted))
+    context.expect(came == wanted, expected=expected, observed=_describe_difference(came, wanted))
 
 
 @clause(
