@@ -208,7 +208,7 @@ async def check_output_keys(context: Context) -> None:
         handles = await _run_payload(context, backend, "echo here", {}, copies=2)
         strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
-        answer = await _unraised(context, backend, asked)
+        answer = await _fetch_without_error(context, backend, asked)
         *bad, good = expect_answers(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
         context.expect(good.ok, expected="the known job to be ok beside unknown ones", observed=good)
         for handle, output in zip(strangers, bad, strict=True):
@@ -216,12 +216,12 @@ async def check_output_keys(context: Context) -> None:
             context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
         more = set(list_keys(answer, "fetch_output")) - set(asked)
         context.expect(not more, expected="no other keys than the handles asked", observed=f"also {shown(more)}")
-        nothing = await _unraised(context, backend, [])
+        nothing = await _fetch_without_error(context, backend, [])
         keys = list_keys(nothing, "fetch_output")
         context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
 
 
-async def _unraised(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
+async def _fetch_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
     try:
         return await context.fetch(backend, handles)
     except CheckFailed:
