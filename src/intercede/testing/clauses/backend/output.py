@@ -230,7 +230,7 @@ async def _fetch_without_error(context: Context, backend: JobBackend, handles: S
         raise CheckFailed("an answer for every handle", f"fetch_output raised {shown(error)}") from error
 
 
-def _paths(output: JobOutput) -> list[Path]:
+def _list_paths(output: JobOutput) -> list[Path]:
     optional = (output.stdout, output.stderr, output.log)
     return [*output.files.values(), *(path for path in optional if path is not None)]
 
@@ -254,7 +254,7 @@ async def check_places(context: Context) -> None:
         outputs = await fetch_outputs(context, backend, handles, dest)
     homes: list[set[str]] = []
     for output in outputs:
-        paths = [path.resolve() for path in _paths(output)]
+        paths = [path.resolve() for path in _list_paths(output)]
         outside = [str(path) for path in paths if dest.resolve() not in path.parents]
         context.expect(paths and not outside, expected="every path to lie under dest", observed=outside or "no path")
         homes.append({path.relative_to(dest.resolve()).parts[0] for path in paths})
