@@ -265,7 +265,7 @@ async def check_places(context: Context) -> None:
     )
 
 
-def _tree(directory: Path) -> dict[str, bytes | None]:
+def _read_tree(directory: Path) -> dict[str, bytes | None]:
     """Return every file below a directory with its content, and every other entry with None."""
     entries = sorted(directory.rglob("*"))
     return {
@@ -298,7 +298,7 @@ async def check_fetching_again(context: Context) -> None:
             (output,) = await fetch_outputs(context, backend, handles, where)
             context.expect(output.ok, expected=f"fetch number {len(trees) + 1} to be ok", observed=output)
             _expect_files(context, output, {"s/x": b"x\n"})
-            trees.append(_tree(where))
+            trees.append(_read_tree(where))
     context.expect(
         trees[0] == trees[1], expected=f"the same files again: {sorted(trees[0])}", observed=sorted(trees[1])
     )
@@ -326,9 +326,9 @@ async def check_rest_of_dest(context: Context) -> None:
     async with context.opened() as backend:
         handles = await _run_payload(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):
-            before = _tree(dest)
+            before = _read_tree(dest)
             await fetch_outputs(context, backend, [handle], dest)
-            after = _tree(dest)
+            after = _read_tree(dest)
             changed = [name for name, content in before.items() if name not in after or after[name] != content]
             expected = "the other files in dest to be untouched"
             context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
@@ -584,12 +584,12 @@ async def check_replacing(context: Context) -> None:
         handles = await _run_payload(context, backend, "echo x > x", _EVERYTHING)
         (output,) = await fetch_outputs(context, backend, handles, dest)
         _expect_files(context, output, {"x": b"x\n"})
-        before = _tree(dest)
+        before = _read_tree(dest)
         output.files["x"].write_bytes(b"another")
         output.files["x"].with_name("stale").write_bytes(b"of a former fetch")
         (output,) = await fetch_outputs(context, backend, handles, dest)
     context.expect(output.ok, expected="the second fetch to be ok", observed=output)
-    after = _tree(dest)
+    after = _read_tree(dest)
     others = {
         name: after.get(name, "it is not there")
         for name in before.keys() | after.keys()
