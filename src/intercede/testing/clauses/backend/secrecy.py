@@ -71,7 +71,7 @@ class Watch:
 async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
     """Look for a secret in the argument lists and environments of our descendants, again and again."""
     watch = Watch()
-    task = asyncio.ensure_future(_watch(secret, watch))
+    task = asyncio.ensure_future(_watch_for(secret, watch))
     try:
         yield watch
     finally:
@@ -79,7 +79,7 @@ async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
         await asyncio.wait({task})
 
 
-async def _watch(secret: bytes, watch: Watch) -> None:
+async def _watch_for(secret: bytes, watch: Watch) -> None:
     while True:
         for pid, told in await asyncio.to_thread(lambda: list(read_descendants())):
             if secret in told:
