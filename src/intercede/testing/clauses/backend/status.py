@@ -174,14 +174,14 @@ async def check_success(context: Context) -> None:
         )
 
 
-async def _each_started(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
+async def _submit_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
     """Submit each script by itself: no variable of a copy decides how it ends."""
     return [handle for each in scripts for handle in await submit_jobs(context, backend, context.sh(each))]
 
 
 async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
     """Run each script by itself, and ask for each by itself: no answer holds two jobs that could be mixed up."""
-    handles = await _each_started(context, backend, scripts)
+    handles = await _submit_each(context, backend, scripts)
     return [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
 
 
@@ -249,7 +249,7 @@ async def check_signals(context: Context) -> None:
 async def check_final_states_stay(context: Context) -> None:
     """Ask again for ended jobs, through the same instance and another."""
     async with context.opened() as backend:
-        handles = await _each_started(context, backend, ["exit 0", "exit 3"])
+        handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
         first = [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
         again = [await _get_one_by_one(context, backend, handles) for _ in range(_AGAIN)]
     async with context.opened() as other:
@@ -373,7 +373,7 @@ async def check_mixed_batch(context: Context) -> None:
     """
     codes = [0, 4, 0, 5, 6]
     async with context.opened() as backend:
-        handles = await _each_started(context, backend, [f"exit {code}" for code in codes])
+        handles = await _submit_each(context, backend, [f"exit {code}" for code in codes])
         await wait_until_final(context, backend, handles)
         for order in ([4, 3, 2, 1, 0], [1, 2, 3, 4, 0]):  # an answer in an order of its own may fit one, and never both
             wanted = [codes[index] for index in order]
