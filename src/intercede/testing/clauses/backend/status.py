@@ -179,7 +179,7 @@ async def _submit_each(context: Context, backend: JobBackend, scripts: Sequence[
     return [handle for each in scripts for handle in await submit_jobs(context, backend, context.sh(each))]
 
 
-async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
+async def _run_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
     """Run each script by itself, and ask for each by itself: no answer holds two jobs that could be mixed up."""
     handles = await _submit_each(context, backend, scripts)
     return [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
@@ -201,7 +201,7 @@ async def _each_ended(context: Context, backend: JobBackend, scripts: Sequence[s
 async def check_failures(context: Context) -> None:
     """Run a job for each of the codes that often get lost, and ask for each job separately."""
     async with context.opened() as backend:
-        statuses = await _each_ended(context, backend, [f"exit {code}" for code in _CODES])
+        statuses = await _run_each(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
         f"exit {code} is reported as {describe_status(status)}"
         for code, status in zip(_CODES, statuses, strict=True)
@@ -223,7 +223,7 @@ async def check_failures(context: Context) -> None:
 async def check_signals(context: Context) -> None:
     """Let jobs kill themselves, and ask for each job separately."""
     async with context.opened() as backend:
-        statuses = await _each_ended(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
+        statuses = await _run_each(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
         f"SIG{name} is reported as {describe_status(status)}"
         for (name, number), status in zip(_SIGNALS.items(), statuses, strict=True)
