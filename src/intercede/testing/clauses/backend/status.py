@@ -266,7 +266,7 @@ async def _get_one_by_one(context: Context, backend: JobBackend, handles: Sequen
     return [status for handle in handles for status in await get_statuses(context, backend, [handle])]
 
 
-async def _history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
+async def _get_history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
     """Return the different statuses, in order, of a job that was seen RUNNING several times, and looked at after its end.
 
     Jobs take longer and longer until one was: on a busy machine one look may take as long as a short job.
@@ -322,7 +322,7 @@ async def _watch(
 )
 async def check_nothing_follows(context: Context) -> None:
     """Watch jobs that run longer and longer, until one was seen RUNNING several times, and watch it after its end."""
-    history = await _history(context, 3, behind=0.2)
+    history = await _get_history(context, 3, behind=0.2)
     told = [describe_status(status) for status in history]
     finals = [status for status in history[:-1] if status.state.final]
     context.expect(not finals, expected="one final state, at the end", observed=" -> ".join(told))
@@ -533,7 +533,7 @@ async def check_wall_time(context: Context) -> None:
 )
 async def check_forward(context: Context) -> None:
     """Watch jobs that run longer and longer, until one was seen RUNNING several times."""
-    history = await _history(context, 0)
+    history = await _get_history(context, 0)
     ranks = [_ORDER.get(status.state, 2) for status in history]
     told = " -> ".join(describe_status(status) for status in history)
     context.expect(ranks == sorted(ranks), expected="QUEUED or HELD, RUNNING, a final state", observed=told)
