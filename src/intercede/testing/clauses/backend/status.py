@@ -283,12 +283,12 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
             (handle,) = await submit_jobs(context, backend, context.sh(script))
             looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
-            if running >= _LOOKS or not _only_went_forward(looks):
+            if running >= _LOOKS or not _has_only_gone_forward(looks):
                 break
     return [next(same) for _, same in groupby(looks, key=lambda status: status.state)]
 
 
-def _only_went_forward(looks: Sequence[JobStatus]) -> bool:
+def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
     """Tell whether a job came to its end and stepped back nowhere; what did is a finding, however short it was."""
     ranks = [_ORDER.get(status.state, 2) for status in looks]
     return ranks == sorted(ranks) and looks[-1].state.final
