@@ -281,7 +281,7 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
         for seconds in growing_durations(context):
             script = f"{sleep_script(max(seconds, _SHORT))}; exit {code}"
             (handle,) = await submit_jobs(context, backend, context.sh(script))
-            looks = await _watch(context, backend, handle, seconds + 30 * context.scale, behind)
+            looks = await _watch_job(context, backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
             if running >= _LOOKS or not _has_only_gone_forward(looks):
                 break
@@ -294,7 +294,7 @@ def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
     return ranks == sorted(ranks) and looks[-1].state.final
 
 
-async def _watch(
+async def _watch_job(
     context: Context, backend: JobBackend, handle: JobHandle, seconds: float, behind: float
 ) -> list[JobStatus]:
     """Return every look at a job: until it has ended and so much time has passed, or so many seconds at most."""
