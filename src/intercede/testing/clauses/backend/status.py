@@ -430,7 +430,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
 async def check_polling(context: Context) -> None:
     """Poll one of two copies often, also many times at once, and check that both end as they should."""
     async with context.opened() as backend:
-        for copy, status in enumerate(await _often_polled(context, backend)):
+        for copy, status in enumerate(await _poll_often(context, backend)):
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
                 expected="both copies to end with 3, the one that was polled and the other",
@@ -438,7 +438,7 @@ async def check_polling(context: Context) -> None:
             )
 
 
-async def _often_polled(context: Context, backend: JobBackend) -> list[JobStatus]:
+async def _poll_often(context: Context, backend: JobBackend) -> list[JobStatus]:
     """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
     told: list[JobStatus] = []
     for seconds in growing_durations(context):
