@@ -141,11 +141,11 @@ async def check_arguments(context: Context) -> None:
             backend,
             context.sh(check_arguments_script(AWKWARD), *AWKWARD),
             expected=f"{len(AWKWARD)} awkward arguments to arrive byte for byte",
-            codes=lambda code: _awkward("argument", code),
+            codes=lambda code: _describe_awkward("argument", code),
         )
 
 
-def _awkward(what: str, code: int) -> str:
+def _describe_awkward(what: str, code: int) -> str:
     if code == 9:  # noqa: PLR2004 -- the script's own, as below
         return "there are more or fewer of them"
     if not 0 <= code - 10 < len(AWKWARD):
@@ -173,7 +173,7 @@ async def check_environment(context: Context) -> None:
             backend,
             context.sh(check_variables_script(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
             expected=f"{len(AWKWARD)} variables with awkward values to arrive byte for byte",
-            codes=lambda code: _awkward("variable", code),
+            codes=lambda code: _describe_awkward("variable", code),
         )
 
 
