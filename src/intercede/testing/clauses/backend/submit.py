@@ -201,14 +201,14 @@ async def check_variables_of_copies(context: Context) -> None:
     async with context.opened() as backend:
         statuses = await run_jobs(context, backend, spec, copies)
     wrong = [
-        (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_why_so(status.exit_code)}")
+        (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}")
         for index, status in enumerate(statuses)
         if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # what code is told is for IC-STATUS-06
     ]
     context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
-def _why_so(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     """Put into words what a copy's exit code gives away about the variables that it got."""
     meaning = {
         10: "the specification's IC_ALL is not there",
