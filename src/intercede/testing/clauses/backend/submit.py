@@ -286,7 +286,7 @@ async def check_secrecy(context: Context) -> None:
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
                     handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
                 last = await wait_until_final(context, backend, handles)
-            refused = _refused(context).items()
+            refused = _make_refused(context).items()
             errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
     told = {
         "a handle": [repr(handle) + dump_handle(handle) for handle in handles],
@@ -303,7 +303,7 @@ async def check_secrecy(context: Context) -> None:
         )
 
 
-def _refused(context: Context) -> dict[str, dict[str, object]]:
+def _make_refused(context: Context) -> dict[str, dict[str, object]]:
     """Return what makes a submission fail: as a wrong request, and as an unsupported one."""
     return {
         "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
