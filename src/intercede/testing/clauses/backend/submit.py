@@ -287,7 +287,7 @@ async def check_secrecy(context: Context) -> None:
                     handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
                 last = await wait_until_final(context, backend, handles)
             refused = _make_refused(context).items()
-            errors = {what: await _error(context, backend, fields, copies) for what, fields in refused}
+            errors = {what: await _get_error_text(context, backend, fields, copies) for what, fields in refused}
     told = {
         "a handle": [repr(handle) + dump_handle(handle) for handle in handles],
         "a status": [repr(status) + status.model_dump_json() for status in last.values()],
@@ -311,7 +311,9 @@ def _make_refused(context: Context) -> dict[str, dict[str, object]]:
     }
 
 
-async def _error(context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]) -> str:
+async def _get_error_text(
+    context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]
+) -> str:
     try:
         await submit(context, backend, context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
