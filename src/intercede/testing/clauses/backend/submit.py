@@ -350,7 +350,7 @@ async def check_inputs(context: Context) -> None:
         + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{to_hex(unit)}*' ] || exit 14\n"
     )
     meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
-    inputs = [{"name": name, "source": _file(context, content)} for name, content in contents.items()]
+    inputs = [{"name": name, "source": _write_file(context, content)} for name, content in contents.items()]
     async with context.opened() as backend:
         await expect_payload_ok(
             context,
@@ -361,7 +361,7 @@ async def check_inputs(context: Context) -> None:
         )
 
 
-def _file(context: Context, content: bytes, mode: int = 0o644) -> Path:
+def _write_file(context: Context, content: bytes, mode: int = 0o644) -> Path:
     """Write a local file with a name that has nothing to do with the one that it gets there."""
     path = context.tmp / context.token()
     path.write_bytes(content)
@@ -381,8 +381,8 @@ def _file(context: Context, content: bytes, mode: int = 0o644) -> Path:
 )
 async def check_executables(context: Context) -> None:
     """Run two scripts that exit with 7 only if they are run as they should be."""
-    with_shebang = _file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
-    without = _file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
+    with_shebang = _write_file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
+    without = _write_file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
     async with context.opened() as backend:
         for what, executable in (("with the shebang /bin/sh -e", with_shebang), ("without a shebang", str(without))):
             spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.token()}")
@@ -406,10 +406,10 @@ async def check_executables(context: Context) -> None:
 )
 async def check_files_may_go(context: Context) -> None:
     """Submit a script and an input, and delete both at once."""
-    source = _file(context, b"here\n")
+    source = _write_file(context, b"here\n")
     # Where the payload can see the caller's file, it waits until that is gone; not for ever.
     waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
-    script = _file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
+    script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
     spec = context.sh("", **fields)
     async with context.opened() as backend:
