@@ -600,20 +600,20 @@ async def check_nested(context: Context) -> None:
     """Submit a job with the variables that only one of two jobs has, and look for them in it."""
     async with context.opened() as backend:
         outer = await _variables_of(context, backend, await _start_outer(context, backend))
-        other = await _variables_of(context, backend, await submit_jobs(context, backend, _showing(context)))
+        other = await _variables_of(context, backend, await submit_jobs(context, backend, _show_variables(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
         if not own:
             return
         inner = await _variables_of(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
-            again = await _variables_of(context, backend, await submit_jobs(context, backend, _showing(context)))
+            again = await _variables_of(context, backend, await submit_jobs(context, backend, _show_variables(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
 
 
-def _showing(context: Context, **fields: object) -> SubmissionSpec:
+def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
     """Describe a job that writes the name of its machine and its variables to a file: what is in stdout, a finding shows."""
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
@@ -639,16 +639,18 @@ async def _variables_of(context: Context, backend: JobBackend, handles: Sequence
 async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
     """Start a job that asks for more than others, unless that cannot be had."""
     try:
-        return await submit_jobs(context, backend, _showing(context, resources={"memory_mb": 256, "wall_time_s": 600}))
+        return await submit_jobs(
+            context, backend, _show_variables(context, resources={"memory_mb": 256, "wall_time_s": 600})
+        )
     except (UnsupportedSpecError, ResourceError):
-        return await submit_jobs(context, backend, _showing(context))
+        return await submit_jobs(context, backend, _show_variables(context))
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:
     """Start a job from a process that has these variables. They may be secret, so they are in no argument."""
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
-    spec = _showing(context).model_dump_json()
+    spec = _show_variables(context).model_dump_json()
     told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
     handles = read_handles([told])
     context.remember(handles)
