@@ -599,15 +599,17 @@ async def check_stdin(context: Context) -> None:
 async def check_nested(context: Context) -> None:
     """Submit a job with the variables that only one of two jobs has, and look for them in it."""
     async with context.opened() as backend:
-        outer = await _variables_of(context, backend, await _start_outer(context, backend))
-        other = await _variables_of(context, backend, await submit_jobs(context, backend, _show_variables(context)))
+        outer = await _read_variables(context, backend, await _start_outer(context, backend))
+        other = await _read_variables(context, backend, await submit_jobs(context, backend, _show_variables(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
         if not own:
             return
-        inner = await _variables_of(context, backend, await _start_inside(context, own))
+        inner = await _read_variables(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
-            again = await _variables_of(context, backend, await submit_jobs(context, backend, _show_variables(context)))
+            again = await _read_variables(
+                context, backend, await submit_jobs(context, backend, _show_variables(context))
+            )
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
@@ -618,7 +620,7 @@ def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
 
-async def _variables_of(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
+async def _read_variables(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
     """Return what a job tells of its variables, but for what names a place or a machine, and for those of pytest.
 
     A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
