@@ -56,11 +56,11 @@ def read_descendants() -> Iterator[tuple[int, bytes]]:
     """Yield the argument list and environment of every process that descends from this one."""
     parents = _parents()
     for pid in parents:
-        if os.getpid() in _ancestors(pid, parents):
+        if os.getpid() in _list_ancestors(pid, parents):
             yield pid, _read(pid, "cmdline") + _read(pid, "environ")
 
 
-def _ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+def _list_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
     seen: set[int] = set()
     while pid in parents and pid not in seen:
         seen.add(pid)
