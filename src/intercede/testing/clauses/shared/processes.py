@@ -26,7 +26,7 @@ def count_belongings() -> Mapping[str, int]:
         "threads": threading.active_count(),
         "open descriptors": len(os.listdir(descriptors)),  # noqa: PTH208 -- a count of names, no paths
         # The first process of a container is the parent of whatever detached itself, too.
-        "child processes": sum(parent == os.getpid() != 1 for parent in _parents().values()),
+        "child processes": sum(parent == os.getpid() != 1 for parent in _get_parents().values()),
     }
 
 
@@ -54,7 +54,7 @@ async def measure_pause(awaitable: Awaitable[object]) -> float:
 
 def read_descendants() -> Iterator[tuple[int, bytes]]:
     """Yield the argument list and environment of every process that descends from this one."""
-    parents = _parents()
+    parents = _get_parents()
     for pid in parents:
         if os.getpid() in _list_ancestors(pid, parents):
             yield pid, _read(pid, "cmdline") + _read(pid, "environ")
@@ -68,7 +68,7 @@ def _list_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
         yield pid
 
 
-def _parents() -> dict[int, int]:
+def _get_parents() -> dict[int, int]:
     """Return the parent of every process that is there."""
     pids = [int(each.name) for each in _PROC.glob("[0-9]*")]
     # The fields after the last parenthesis: a program's name may hold any.
