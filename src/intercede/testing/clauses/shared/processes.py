@@ -57,7 +57,7 @@ def read_descendants() -> Iterator[tuple[int, bytes]]:
     parents = _get_parents()
     for pid in parents:
         if os.getpid() in _list_ancestors(pid, parents):
-            yield pid, _read(pid, "cmdline") + _read(pid, "environ")
+            yield pid, _read_proc(pid, "cmdline") + _read_proc(pid, "environ")
 
 
 def _list_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
@@ -72,11 +72,11 @@ def _get_parents() -> dict[int, int]:
     """Return the parent of every process that is there."""
     pids = [int(each.name) for each in _PROC.glob("[0-9]*")]
     # The fields after the last parenthesis: a program's name may hold any.
-    fields = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
+    fields = {pid: _read_proc(pid, "stat").rpartition(b")")[2].split() for pid in pids}
     return {pid: int(rest[1]) for pid, rest in fields.items() if len(rest) > 1}
 
 
-def _read(pid: int, what: str) -> bytes:
+def _read_proc(pid: int, what: str) -> bytes:
     try:
         return _PROC.joinpath(str(pid), what).read_bytes()
     except OSError:  # it has ended meanwhile, or is not ours to read
