@@ -191,7 +191,7 @@ async def check_end_there(context: Context) -> None:
         for how, end in {"cancelling": _by_cancelling, "a sink": _by_sink, "an iterator": _by_iterator}.items():
             async with make_directory(context, transport) as place:
                 await end(context, transport, place)
-                growing = await _growing(context, transport, place, {"itself": "it", "child": "its child"})
+                growing = await _find_growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
                     not growing,
                     expected=f"a command and its child to be ended by {how}{'' if how == 'cancelling' else ' that raised'}",
@@ -218,7 +218,7 @@ async def _by_iterator(context: Context, transport: Transport, place: str) -> No
         await run_command(context, transport, sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
-async def _growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
+async def _find_growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
     """Return what still beats, once time to end has passed: of these files, what each is called."""
     patience = Patience(_ENDS_WITHIN * context.scale)
     before = await _sizes(context, transport, place, names)
@@ -278,7 +278,7 @@ async def check_leavers(context: Context) -> None:
         await wait_unless_over(context, run, sink.begun.wait())
         await _cancel_run(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}
-        growing = await _growing(context, transport, place, names)
+        growing = await _find_growing(context, transport, place, names)
         context.expect(
             not growing,
             expected="everything that a command started to be ended by cancelling",
