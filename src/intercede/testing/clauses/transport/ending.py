@@ -221,16 +221,16 @@ async def _by_iterator(context: Context, transport: Transport, place: str) -> No
 async def _find_growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
     """Return what still beats, once time to end has passed: of these files, what each is called."""
     patience = Patience(_ENDS_WITHIN * context.scale)
-    before = await _sizes(context, transport, place, names)
+    before = await _get_sizes(context, transport, place, names)
     while True:
-        after = await _sizes(context, transport, place, names, behind=_QUIET)
+        after = await _get_sizes(context, transport, place, names, behind=_QUIET)
         growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
         if not growing or not patience.left:
             return growing
         before = after
 
 
-async def _sizes(
+async def _get_sizes(
     context: Context, transport: Transport, place: str, names: Collection[str], behind: str = ""
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
