@@ -188,7 +188,11 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
 async def check_end_there(context: Context) -> None:
     """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
     async with context.connected() as transport:
-        for how, end in {"cancelling": _end_by_cancelling, "a sink": _end_by_sink, "an iterator": _by_iterator}.items():
+        for how, end in {
+            "cancelling": _end_by_cancelling,
+            "a sink": _end_by_sink,
+            "an iterator": _end_by_iterator,
+        }.items():
             async with make_directory(context, transport) as place:
                 await end(context, transport, place)
                 growing = await _find_growing(context, transport, place, {"itself": "it", "child": "its child"})
@@ -211,7 +215,7 @@ async def _end_by_sink(context: Context, transport: Transport, place: str) -> No
         await run_command(context, transport, sh_argv(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
 
 
-async def _by_iterator(context: Context, transport: Transport, place: str) -> None:
+async def _end_by_iterator(context: Context, transport: Transport, place: str) -> None:
     sink = Taken()
     with suppress(_OfTheKit):
         source = _fail_after_a_piece(_OfTheKit(), after=sink)
