@@ -176,7 +176,7 @@ async def check_nothing_is_left(context: Context) -> None:
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
         async with context.connected() as transport:
-            await _use(context, transport)
+            await _use_transport(context, transport)
         before = count_belongings() if cycle == _FIRST else before
     grown = await measure_growth(before, 5 * context.scale)
     context.expect(
@@ -190,7 +190,7 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
     """Raised by a sink of the kit's."""
 
 
-async def _use(context: Context, transport: Transport) -> None:
+async def _use_transport(context: Context, transport: Transport) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
     await run_command(context, transport, ["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
     await run_command(context, transport, [f"ic-{context.token()}"])
