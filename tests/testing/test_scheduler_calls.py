@@ -8,7 +8,7 @@ from intercede.batch.remote import api
 from intercede.contract.scheduler import Scheduler
 from intercede.schedulers.direct import DirectScheduler
 from intercede.schedulers.slurm import SlurmScheduler
-from intercede.testing.clauses.scheduler.experiments import calls, sandbox
+from intercede.testing.clauses.scheduler.probes import calls, sandbox
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.run.context import CheckFailed
 
@@ -16,7 +16,7 @@ from intercede.testing.run.context import CheckFailed
 @pytest.mark.parametrize("made", [DirectScheduler, SlurmScheduler, PlainQueue])
 def test_a_built_in_calls_what_is_documented(made: type[Scheduler], tmp_path: Path) -> None:
     """As every stranger must."""
-    calls.experiment(made, tmp_path)
+    calls.probe_calls(made, tmp_path)
 
 
 @pytest.mark.parametrize("verb", ["submit", "status", "kill", "list"])
@@ -33,7 +33,7 @@ def test_a_function_that_is_hidden_in_one_verb_is_seen(
     monkeypatch.setattr(sandbox, "write_program", write_program)
 
     with pytest.raises(CheckFailed, match=f"each function to work in a fragment of {verb}"):
-        calls.experiment(PlainQueue, tmp_path)
+        calls.probe_calls(PlainQueue, tmp_path)
 
 
 class Commented(PlainQueue):
@@ -46,4 +46,4 @@ class Commented(PlainQueue):
 
 def test_comments_and_other_words_are_nobody_s_business(tmp_path: Path) -> None:
     """What only resembles a name of ours is the author's."""
-    calls.experiment(Commented, tmp_path)
+    calls.probe_calls(Commented, tmp_path)

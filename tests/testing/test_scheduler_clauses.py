@@ -15,7 +15,7 @@ from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 from intercede.testing import gallery, run_checks
 from intercede.testing.clauses.scheduler import record
-from intercede.testing.clauses.scheduler.experiments import looks, names, replay, sandbox, words
+from intercede.testing.clauses.scheduler.probes import looks, names, replay, sandbox, words
 from intercede.testing.clauses.scheduler.recordings import EXAMPLE, list_places, load_recordings, read_recordings
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.model.verdict import State
@@ -127,10 +127,10 @@ def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:
     subject = made("wrapping", DirectScheduler)
     line = {**GOOD, "stdout": "17.0 running\n"}
     written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
-    replay.experiment(lambda: subject, tmp_path)
+    replay.probe_replay(lambda: subject, tmp_path)
     written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING", "native": "R"}}})
     with pytest.raises(CheckFailed, match="native='R'"):
-        replay.experiment(lambda: subject, tmp_path)
+        replay.probe_replay(lambda: subject, tmp_path)
 
 
 def test_words_are_replaced_where_they_stand_alone() -> None:
@@ -227,10 +227,10 @@ def test_an_id_that_the_queue_never_gives_again_needs_no_name(
     listed = {**GOOD, "ids": ids, "stdout": "\n".join(ids), "expected": {job: {"state": "RUNNING"} for job in ids}}
     written(tmp_path / "recordings/own.json", [*submitted, listed])
     if right:
-        names.experiment(lambda: subject, tmp_path)
+        names.probe_names(lambda: subject, tmp_path)
     else:
         with pytest.raises(CheckFailed, match="when the queue counts from the start again"):
-            names.experiment(lambda: subject, tmp_path)
+            names.probe_names(lambda: subject, tmp_path)
 
 
 def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, made: Make) -> None:
@@ -248,7 +248,7 @@ def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, m
         {**GOOD, "ids": [job], "stdout": "17", "expected": {job: {"state": "RUNNING"}}},
     )
     with pytest.raises(CheckFailed, match=f"a listing that shows more of job {job} than its number"):
-        names.experiment(lambda: subject, tmp_path)
+        names.probe_names(lambda: subject, tmp_path)
 
 
 class NamesWhatItKills(PlainQueue):
@@ -279,7 +279,7 @@ class TakesWhatIsListed(PlainQueue):
 @pytest.mark.parametrize("right", [NamesWhatItKills, TakesWhatIsListed])
 def test_who_hands_the_name_on_or_compares_it_later_is_right(right: type, tmp_path: Path) -> None:
     """The queue may look, and the fragment may look behind it."""
-    looks.experiment(right, tmp_path)
+    looks.probe_looks(right, tmp_path)
 
 
 def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
@@ -287,4 +287,4 @@ def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         CheckFailed, match=r"it runs 'plainq show 17\.0', though its queue lists this number under another name"
     ):
-        looks.experiment(LooksElsewhere, tmp_path)
+        looks.probe_looks(LooksElsewhere, tmp_path)

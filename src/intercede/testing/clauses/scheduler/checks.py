@@ -1,13 +1,13 @@
 """IC-SCHEDULER: pure functions between jobs and text, and what they make of a hostile world.
 
-Nothing of a scheduler is called in this process: each experiment has a child process of its own.
+Nothing of a scheduler is called in this process: each probe has a child process of its own.
 """
 
 import asyncio
 from typing import cast
 
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.scheduler.experiments import SOURCE
+from intercede.testing.clauses.scheduler.probes import SOURCE
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, shown
 
@@ -34,7 +34,7 @@ _NEEDS_RECORDINGS = ("IC-SCHEDULER-09",)
 )
 async def check_purity(context: Context) -> None:
     """Ask everything twice in three processes with different hash seeds, under audit hooks."""
-    first, *others = await asyncio.gather(*(_experiment(context, "purity", seed) for seed in _SEEDS))
+    first, *others = await asyncio.gather(*(_probe(context, "purity", seed) for seed in _SEEDS))
     for other in others:
         pairs = zip(cast("list[list[str]]", first), cast("list[list[str]]", other), strict=True)
         for (asked, one), (_, another) in pairs:
@@ -57,7 +57,7 @@ async def check_purity(context: Context) -> None:
 )
 async def check_copies(context: Context) -> None:
     """Parse recorded submissions: as they are, for other numbers of copies, and with missing lines."""
-    await _experiment(context, "copies")
+    await _probe(context, "copies")
 
 
 @clause(
@@ -77,7 +77,7 @@ async def check_copies(context: Context) -> None:
 )
 async def check_data_is_data(context: Context) -> None:
     """Run the fragments with hostile text, in a sandbox in which every command but harmless tools is a stub."""
-    await _experiment(context, "shell", within=2 * _SECONDS)
+    await _probe(context, "shell", within=2 * _SECONDS)
 
 
 @clause(
@@ -96,7 +96,7 @@ async def check_data_is_data(context: Context) -> None:
 )
 async def check_outages(context: Context) -> None:
     """Give every parser an exit code that is not zero: with an empty stdout, and with recorded answers."""
-    await _experiment(context, "outages")
+    await _probe(context, "outages")
 
 
 @clause(
@@ -114,7 +114,7 @@ async def check_outages(context: Context) -> None:
 )
 async def check_unknown_words(context: Context) -> None:
     """In recorded answers, replace the words of waiting and running jobs by words that no scheduler has."""
-    await _experiment(context, "words")
+    await _probe(context, "words")
 
 
 @clause(
@@ -136,7 +136,7 @@ async def check_unknown_words(context: Context) -> None:
 )
 async def check_strangers(context: Context) -> None:
     """Ask for jobs that resemble listed ones, then feed the parsers with cut, mixed and arbitrary bytes."""
-    await _experiment(context, "strangers")
+    await _probe(context, "strangers")
 
 
 @clause(
@@ -154,7 +154,7 @@ async def check_strangers(context: Context) -> None:
 )
 async def check_recordings(context: Context) -> None:
     """Parse each recorded answer, and compare."""
-    await _experiment(context, "replay")
+    await _probe(context, "replay")
 
 
 @clause(
@@ -173,7 +173,7 @@ async def check_recordings(context: Context) -> None:
 )
 async def check_shape(context: Context) -> None:
     """Check a fresh object with the registry's gate."""
-    problems = cast("list[str]", await _experiment(context, "shape"))
+    problems = cast("list[str]", await _probe(context, "shape"))
     expected = "every method of the contract's Scheduler"
     context.expect(not problems, expected=expected, observed="; ".join(problems))
 
@@ -197,7 +197,7 @@ async def check_shape(context: Context) -> None:
 )
 async def check_shipped(context: Context) -> None:
     """Look for them beside the module of the scheduler's class."""
-    await _experiment(context, "shipped")
+    await _probe(context, "shipped")
 
 
 @clause(
@@ -217,7 +217,7 @@ async def check_shipped(context: Context) -> None:
 )
 async def check_names(context: Context) -> None:
     """Look at recorded ids. Then let recorded listings show the same numbers under other names."""
-    await _experiment(context, "names")
+    await _probe(context, "names")
 
 
 @clause(
@@ -239,7 +239,7 @@ async def check_looks(context: Context) -> None:
 
     They have their own names, others, or are absent.
     """
-    await _experiment(context, "looks")
+    await _probe(context, "looks")
 
 
 @clause(
@@ -258,7 +258,7 @@ async def check_looks(context: Context) -> None:
 )
 async def check_queues(context: Context) -> None:
     """Compare the fragments that submit to no queue, to one, and to another, for one copy and for three."""
-    await _experiment(context, "queues")
+    await _probe(context, "queues")
 
 
 @clause(
@@ -281,15 +281,15 @@ async def check_queues(context: Context) -> None:
 )
 async def check_calls(context: Context) -> None:
     """Look for other names and files in the fragments, then call each function in the fragment of each verb."""
-    await _experiment(context, "calls")
+    await _probe(context, "calls")
 
 
-async def _experiment(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:
-    """Do an experiment in a child process, and return what it tells.
+async def _probe(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:
+    """Do a probe in a child process, and return what it tells.
 
     Raises:
-        CheckFailed: The scheduler does not do what the experiment asks of it.
-        RuntimeError: The experiment itself broke.
+        CheckFailed: The scheduler does not do what the probe asks of it.
+        RuntimeError: The probe itself broke.
     """
     tmp = context.tmp / f"{name}{seed}"
     tmp.mkdir()
@@ -297,7 +297,7 @@ async def _experiment(context: Context, name: str, seed: str = "", within: float
     told = await context.child(SOURCE, name, str(tmp), seed, what=what, within=within)
     ending = cast("dict[str, object]", told)
     if "error" in ending:
-        raise RuntimeError(f"the experiment {name} broke:\n{ending['error']}")
+        raise RuntimeError(f"the probe {name} broke:\n{ending['error']}")
     if "expected" in ending:
         raise CheckFailed(str(ending["expected"]), str(ending["observed"]))
     return ending["told"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     STAMP,
     expect,
     get_api,
@@ -13,7 +13,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     make_batch,
     make_scheduler,
 )
-from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
+from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
 from intercede.testing.run.context import shown
 
 _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
@@ -47,7 +47,7 @@ _ANSWERS = [
 ]
 
 
-def experiment(part: Callable[[], object], tmp: Path) -> None:
+def probe_calls(part: Callable[[], object], tmp: Path) -> None:
     """Read every fragment, then call each function where each verb's fragment runs, as a backend would load it."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:

@@ -15,7 +15,7 @@ from typing import cast
 from pydantic import BaseModel
 
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     STAMP,
     call_method,
     expect,
@@ -46,7 +46,7 @@ _LIBRARY = (
 _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__.__code__}
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> object:
+def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
     """Ask everything twice, watched, and tell all answers, to be compared with those of other processes."""
     watch = _Watch()
     scheduler = make_scheduler(part)

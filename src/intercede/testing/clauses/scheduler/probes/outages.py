@@ -5,7 +5,7 @@ from pathlib import Path
 
 from intercede.contract.errors import IntercedeError
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     expect,
     list_answers,
     list_questions,
@@ -28,7 +28,7 @@ _CODES = (1, 2, 126, 127, 137, 143, 255)
 _SAID = (b"", b"sh: 1: not found\n")
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_outages(part: Callable[[], object], _tmp: Path) -> None:
     """Let every command fail: with nothing on stdout, and with what was recorded there."""
     scheduler = make_scheduler(part)
     ids = next((each.ids for each in list_answers(scheduler, StatusRecording) if each.ids), ("17",))

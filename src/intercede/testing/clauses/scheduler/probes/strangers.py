@@ -11,7 +11,7 @@ from hypothesis.errors import Flaky
 
 from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     expect,
     list_answers,
     list_questions,
@@ -43,7 +43,7 @@ _REPRODUCIBLE = settings(
 )
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_strangers(part: Callable[[], object], _tmp: Path) -> None:
     """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with bytes of every kind."""
     scheduler = make_scheduler(part)
     for listing in _list_listings(scheduler):

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import expect, get_script, make_batch, make_scheduler
+from intercede.testing.clauses.scheduler.probes.asking import expect, get_script, make_batch, make_scheduler
 
 _QUEUES = ("long", "short")
 _COPIES = (1, 3)
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_queues(part: Callable[[], object], _tmp: Path) -> None:
     """Expect a fragment of its own for each queue and for none, of one copy and of several."""
     scheduler = make_scheduler(part)
     for copies in _COPIES:

@@ -1,4 +1,4 @@
-"""Experiments on a scheduler, each a module with a function ``experiment``. They run in child processes.
+"""Probes on a scheduler, each a module NAME with a function ``probe_NAME``. They run in child processes.
 
 A parser may hang with the interpreter's lock held, or end the process, and nothing but another process survives that.
 """
@@ -17,16 +17,16 @@ from intercede.testing.subjects.child import ALONE
 
 __all__ = ["SOURCE", "run_probe"]
 
-SOURCE = "from intercede.testing.clauses.scheduler import experiments\nexperiments.run(request, part, tell)\n"
+SOURCE = "from intercede.testing.clauses.scheduler import probes\nprobes.run_probe(request, part, tell)\n"
 """What the child process executes."""
 _SEED = "PYTHONHASHSEED"
 
 
 def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: Callable[[object], None]) -> None:
-    """Do an experiment, and tell what came of it.
+    """Do a probe, and tell what came of it.
 
     Args:
-        request: What this process was asked. Its arguments are the experiment's name, an empty directory for it, and the
+        request: What this process was asked. Its arguments are the probe's name, an empty directory for it, and the
             seed of this process's hashes; empty: any.
         part: Makes a fresh scheduler.
         tell: Takes what came of it.
@@ -37,7 +37,7 @@ def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: C
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tmp  # it keeps tables, else in the user's working directory
     ending: dict[str, object]
     try:
-        ending = {"told": import_module(f"{__name__}.{name}").experiment(part, Path(tmp))}
+        ending = {"told": getattr(import_module(f"{__name__}.{name}"), f"probe_{name}")(part, Path(tmp))}
     except CheckFailed as failed:
         ending = {"expected": failed.expected, "observed": failed.observed}
     except BaseException:  # noqa: BLE001 -- what a subject raised is a CheckFailed by now: this is ours, and handed on

@@ -7,7 +7,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import list_answers, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.asking import list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
@@ -15,7 +15,7 @@ _MOST = 30
 """Places in one answer where a word is replaced."""
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_words(part: Callable[[], object], _tmp: Path) -> None:
     """Replace the words of jobs that wait or run by others, which no scheduler has."""
     scheduler = make_scheduler(part)
     for recording, job, word in list_live_words(scheduler):

@@ -6,10 +6,10 @@ from pathlib import Path
 from intercede.batch.remote.api import api_of
 from intercede.contract.errors import PluginContractError
 from intercede.registry.gate import find_violations
-from intercede.testing.clauses.scheduler.experiments.asking import make_scheduler
+from intercede.testing.clauses.scheduler.probes.asking import make_scheduler
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> list[str]:
+def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
     """Return what the registry's gate would say, and what a backend would say of ``tool_environment``."""
     scheduler = make_scheduler(part)
     problems = list(find_violations(scheduler, "schedulers"))

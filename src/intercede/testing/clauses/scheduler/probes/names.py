@@ -6,13 +6,13 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import expect, list_answers, make_scheduler, parse_recording
-from intercede.testing.clauses.scheduler.experiments.marks import find_mark, list_submissions, swap_marks
+from intercede.testing.clauses.scheduler.probes.asking import expect, list_answers, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_names(part: Callable[[], object], _tmp: Path) -> None:
     """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
     scheduler = make_scheduler(part)
     known = list_submissions(scheduler)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import expect, list_answers, make_scheduler, parse
+from intercede.testing.clauses.scheduler.probes.asking import expect, list_answers, make_scheduler, parse
 from intercede.testing.clauses.scheduler.recordings import SubmitRecording
 from intercede.testing.run.context import shown
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_copies(part: Callable[[], object], _tmp: Path) -> None:
     """Ask what recorded answers mean, as they are, of other numbers of copies, and with lines that are lost."""
     scheduler = make_scheduler(part)
     for each in list_answers(scheduler, SubmitRecording):

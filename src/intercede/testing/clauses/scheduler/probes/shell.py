@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     STAMP,
     expect,
     get_api,
@@ -19,7 +19,7 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     make_batch,
     make_scheduler,
 )
-from intercede.testing.clauses.scheduler.experiments.sandbox import CANARY, GLOBBED, Sandbox
+from intercede.testing.clauses.scheduler.probes.sandbox import CANARY, GLOBBED, Sandbox
 from intercede.testing.run.context import CheckFailed, shown
 
 _PLAIN = "icplain"
@@ -48,7 +48,7 @@ _REPRODUCIBLE = settings(
 )
 
 
-def experiment(part: Callable[[], object], tmp: Path) -> None:
+def probe_shell(part: Callable[[], object], tmp: Path) -> None:
     """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
     scheduler = make_scheduler(part)
     texts = {name: text for name, text in _list_fragments(scheduler) if text is not None}

@@ -1,10 +1,10 @@
-"""Whether there are recordings, and enough of them for the other experiments."""
+"""Whether there are recordings, and enough of them for the other probes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.experiments.asking import list_answers, make_scheduler
-from intercede.testing.clauses.scheduler.experiments.words import list_live_words
+from intercede.testing.clauses.scheduler.probes.asking import list_answers, make_scheduler
+from intercede.testing.clauses.scheduler.probes.words import list_live_words
 from intercede.testing.clauses.scheduler.recordings import (
     EXAMPLE,
     Recording,
@@ -17,7 +17,7 @@ from intercede.testing.run.context import CheckFailed
 _VERBS = ("submit", "status", "kill", "list")
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_shipped(part: Callable[[], object], _tmp: Path) -> None:
     """Read them, and tell what is lacking."""
     scheduler = make_scheduler(part)
     found = load_recordings(scheduler)

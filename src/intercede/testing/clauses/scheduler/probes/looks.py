@@ -8,7 +8,7 @@ from typing import cast
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.experiments.asking import (
+from intercede.testing.clauses.scheduler.probes.asking import (
     STAMP,
     expect,
     get_api,
@@ -19,8 +19,8 @@ from intercede.testing.clauses.scheduler.experiments.asking import (
     make_scheduler,
     parse,
 )
-from intercede.testing.clauses.scheduler.experiments.marks import find_mark, find_number, list_submissions, swap_marks
-from intercede.testing.clauses.scheduler.experiments.sandbox import Sandbox
+from intercede.testing.clauses.scheduler.probes.marks import find_mark, find_number, list_submissions, swap_marks
+from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown
 
@@ -33,7 +33,7 @@ _Marks = Mapping[str, str]
 """Id -> what tells it from another one with the same number."""
 
 
-def experiment(part: Callable[[], object], tmp: Path) -> None:
+def probe_looks(part: Callable[[], object], tmp: Path) -> None:
     """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}

@@ -8,12 +8,12 @@ from pydantic import BaseModel
 
 from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
-from intercede.testing.clauses.scheduler.experiments.asking import expect, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.asking import expect, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
 from intercede.testing.run.context import shown
 
 
-def experiment(part: Callable[[], object], _tmp: Path) -> None:
+def probe_replay(part: Callable[[], object], _tmp: Path) -> None:
     """Ask each, and compare."""
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
