@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     STAMP,
     expect,
     get_api,

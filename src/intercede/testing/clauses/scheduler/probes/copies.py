@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import expect, list_answers, make_scheduler, parse
+from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse
 from intercede.testing.clauses.scheduler.recordings import SubmitRecording
 from intercede.testing.run.context import shown
 

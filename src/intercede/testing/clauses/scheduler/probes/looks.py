@@ -8,7 +8,7 @@ from typing import cast
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     STAMP,
     expect,
     get_api,

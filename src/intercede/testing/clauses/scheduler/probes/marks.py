@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from intercede.contract.scheduler import Queued, Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import list_answers
+from intercede.testing.clauses.scheduler.probes.ask import list_answers
 from intercede.testing.clauses.scheduler.recordings import ListRecording, SubmitRecording
 
 __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap_marks"]

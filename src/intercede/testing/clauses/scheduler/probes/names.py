@@ -6,7 +6,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import expect, list_answers, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.probes.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
 from intercede.testing.run.context import shown

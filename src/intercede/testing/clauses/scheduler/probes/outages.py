@@ -5,7 +5,7 @@ from pathlib import Path
 
 from intercede.contract.errors import IntercedeError
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     expect,
     list_answers,
     list_questions,

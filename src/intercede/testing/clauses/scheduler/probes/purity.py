@@ -15,7 +15,7 @@ from typing import cast
 from pydantic import BaseModel
 
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     STAMP,
     call_method,
     expect,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.probes.asking import expect, get_script, make_batch, make_scheduler
+from intercede.testing.clauses.scheduler.probes.ask import expect, get_script, make_batch, make_scheduler
 
 _QUEUES = ("long", "short")
 _COPIES = (1, 3)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
-from intercede.testing.clauses.scheduler.probes.asking import expect, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.ask import expect, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
 from intercede.testing.run.context import shown
 

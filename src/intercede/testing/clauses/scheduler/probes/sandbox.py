@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb, write_program
-from intercede.testing.clauses.scheduler.probes.asking import STAMP
+from intercede.testing.clauses.scheduler.probes.ask import STAMP
 
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 

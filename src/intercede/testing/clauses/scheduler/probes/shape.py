@@ -6,7 +6,7 @@ from pathlib import Path
 from intercede.batch.remote.api import api_of
 from intercede.contract.errors import PluginContractError
 from intercede.registry.gate import find_violations
-from intercede.testing.clauses.scheduler.probes.asking import make_scheduler
+from intercede.testing.clauses.scheduler.probes.ask import make_scheduler
 
 
 def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     STAMP,
     expect,
     get_api,

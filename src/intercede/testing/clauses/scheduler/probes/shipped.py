@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from intercede.testing.clauses.scheduler.probes.asking import list_answers, make_scheduler
+from intercede.testing.clauses.scheduler.probes.ask import list_answers, make_scheduler
 from intercede.testing.clauses.scheduler.probes.words import list_live_words
 from intercede.testing.clauses.scheduler.recordings import (
     EXAMPLE,

@@ -11,7 +11,7 @@ from hypothesis.errors import Flaky
 
 from intercede.contract.job import OpOutcome
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import (
+from intercede.testing.clauses.scheduler.probes.ask import (
     expect,
     list_answers,
     list_questions,

@@ -7,7 +7,7 @@ from typing import cast
 
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
-from intercede.testing.clauses.scheduler.probes.asking import list_answers, make_scheduler, parse_recording
+from intercede.testing.clauses.scheduler.probes.ask import list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
