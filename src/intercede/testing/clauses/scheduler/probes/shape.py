@@ -16,5 +16,5 @@ def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
     try:
         api_of(scheduler)
     except PluginContractError as error:
-        problems += error.violations
+        problems += (" ".join(each.split()) for each in error.violations)  # a report shows the first line only
     return problems
