@@ -8,7 +8,7 @@
 
 Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
 are to be red because of it, and ``seen``, words of what they then say (several, where it shows in one of several
-ways). Where the mistake shows elsewhere as well, ``also`` names those clauses. A class is made without arguments, as
+ways). If the mistake shows elsewhere as well, ``also_red`` names those clauses. A class is made without arguments, as
 often as one likes.
 """
 
@@ -49,7 +49,7 @@ def caught_by(implementation: type) -> tuple[str, ...]:
 
 def also_red(implementation: type) -> tuple[str, ...]:
     """Return the clauses that may be red as well, because the same mistake shows there."""
-    return _words(implementation, "also")
+    return _words(implementation, "also_red")
 
 
 def seen_in(implementation: type, message: str) -> bool:

@@ -86,7 +86,7 @@ class TagsOnTheInstance(_Remembers):
     """Tags are remembered on the instance."""
 
     caught_by = "IC-FIND-02"
-    also = ("IC-FIND-04", "IC-FIND-05")
+    also_red = ("IC-FIND-04", "IC-FIND-05")
     seen = "expected find to return the two jobs that another instance submitted, each once; observed not found: ["
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class TagsInTheProcess(_Remembers):
     """Tags are remembered on the class, and gone with the process."""
 
     caught_by = ("IC-FIND-02", "IC-FIND-04")
-    also = ("IC-FIND-05",)
+    also_red = ("IC-FIND-05",)
     seen = "each once; observed"
     tags: ClassVar[dict[JobHandle, str | None]] = {}  # type: ignore[misc]  # the mistake
 

@@ -50,7 +50,7 @@ class RemembersOnTheInstance(_Remembers):
     """What submit learnt is kept on the instance."""
 
     caught_by = "IC-HANDLE-02"
-    also = ("IC-FIND-05",)
+    also_red = ("IC-FIND-05",)
     seen = "expected another instance to report FAILED with exit code 3; observed UNKNOWN (reason=lost)"
     scale = 0.1
 
@@ -63,7 +63,7 @@ class RemembersInTheProcess(_Remembers):
     """What submit learnt is kept on the class, and gone with the process."""
 
     caught_by = "IC-HANDLE-03"
-    also = ("IC-FIND-05",)
+    also_red = ("IC-FIND-05",)
     seen = "expected another process to get FAILED and 3; observed UNKNOWN and None"
     mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
 
@@ -94,7 +94,7 @@ class NamesItselfAnew(FakeBackend):
 
     caught_by = "IC-HANDLE-05"
     seen = "expected one name of the resource, in two instances and another process"
-    also = ("IC-FIND-02", "IC-FIND-04")
+    also_red = ("IC-FIND-02", "IC-FIND-04")
 
     def __init__(self) -> None:
         super().__init__()

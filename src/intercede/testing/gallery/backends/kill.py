@@ -85,7 +85,7 @@ class KillsTheDead(FakeBackend):
     """A job that had ended is told as killed once somebody tried."""
 
     caught_by = "IC-KILL-03"
-    also = ("IC-LIFE-10",)
+    also_red = ("IC-LIFE-10",)
     seen = "expected the job to stay as it ended: FAILED"
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class KillsFirstCopiesOnly(FakeBackend):
     """The kill of a later copy is accepted, and nothing is done."""
 
     caught_by = "IC-KILL-06"
-    also = ("IC-KILL-04",)
+    also_red = ("IC-KILL-04",)
     seen = "to end KILLED; observed it ended ['FAILED"
     scale = 0.03
 
@@ -244,7 +244,7 @@ class DropsUnknownKills(FakeBackend):
 class _AsksToEnd(FakeBackend):
     """Ends a job by TERM, once more at each look, at last by KILL, and lets a mistake judge what became of it."""
 
-    also: tuple[str, ...] = ("IC-KILL-10",)  # what has left the group gets no signal
+    also_red: tuple[str, ...] = ("IC-KILL-10",)  # what has left the group gets no signal
     patience = 4.0
     """Seconds between asking a job to end and ending it."""
 

@@ -37,7 +37,7 @@ class CountsSubmissions(FakeBackend):
     caught_by = "IC-LOAD-01"
     seen = "the counts were 0 queued and 1 running; 0 queued and 1 running by another instance"
     scale = 0.08
-    also = ("IC-LOAD-02",)
+    also_red = ("IC-LOAD-02",)
 
     async def counts(self) -> JobCounts:
         told = await self.status(self._all())

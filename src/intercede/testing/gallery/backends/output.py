@@ -113,7 +113,7 @@ class PatternsAreNames(_Asks):
     """A pattern is taken for a name."""
 
     caught_by = "IC-OUTPUT-03"
-    also = ("IC-OUTPUT-12",)
+    also_red = ("IC-OUTPUT-12",)
     seen = "expected exactly the files"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
@@ -331,7 +331,7 @@ class BringsOnlySuccess(FakeBackend):
     """What a failed job wrote does not come."""
 
     caught_by = "IC-OUTPUT-13"
-    also = ("IC-DIAG-02",)
+    also_red = ("IC-DIAG-02",)
     seen = "expected the output of a failed job to be ok"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:

@@ -15,7 +15,7 @@ class OnlySaysItPurges(FakeBackend):
     """A purge is ok, and nothing is removed."""
 
     caught_by = "IC-PURGE-01"
-    also = "IC-KILL-04"
+    also_red = "IC-KILL-04"
     seen = "expected a purged job to be UNKNOWN; observed DONE"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:

@@ -14,7 +14,7 @@ class KillIsAFlag(FakeBackend):
     """A capability is claimed by a flag; there is no method."""
 
     caught_by = "IC-SHAPE-01"
-    also = "IC-LIFE-09", "IC-LIFE-10"
+    also_red = "IC-LIFE-09", "IC-LIFE-10"
     seen = "kill is True"
     kill = True  # type: ignore[assignment]  # the mistake
 
@@ -43,7 +43,7 @@ class CountsForOneUser(FakeBackend):
     """A verb needs a parameter that the contract does not know."""
 
     caught_by = "IC-SHAPE-03"
-    also = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
+    also_red = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
     seen = "counts(), by position"
 
     async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
@@ -54,7 +54,7 @@ class ForgetsFindWhenEntered(FakeBackend):
     """A capability that is claimed at first is gone after entering."""
 
     caught_by = "IC-SHAPE-04"
-    also = "IC-LIFE-09", "IC-LIFE-10"
+    also_red = "IC-LIFE-09", "IC-LIFE-10"
     seen = "after entering: not claimed"
 
     async def __aenter__(self) -> Self:
@@ -78,7 +78,7 @@ class PurgeIsAStub(FakeBackend):
     """A verb is there, to be written some day."""
 
     caught_by = "IC-SHAPE-05"
-    also = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"
+    also_red = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"
     seen = "expected purge to be implemented"
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:

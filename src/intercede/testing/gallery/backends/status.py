@@ -48,7 +48,7 @@ class TellsOfJobsByTheirIds(FakeBackend):
     """The keys are native ids."""
 
     caught_by = "IC-STATUS-01"
-    also = ("IC-LIFE-07",)
+    also_red = ("IC-LIFE-07",)
     seen = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
@@ -81,7 +81,7 @@ class DropsUnknownHandles(FakeBackend):
     """What is not known is not told."""
 
     caught_by = "IC-STATUS-03"
-    also = "IC-LIFE-09", "IC-PURGE-01"
+    also_red = "IC-LIFE-09", "IC-PURGE-01"
     seen = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
@@ -93,7 +93,7 @@ class AbsenceIsSuccess(_Retells):
     """What is not listed any more is taken for done."""
 
     caught_by = "IC-STATUS-03"
-    also = ("IC-PURGE-01",)
+    also_red = ("IC-PURGE-01",)
     seen = "observed DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
@@ -187,7 +187,7 @@ class TellsTheEndOnce(FakeBackend):
     """An end that was told is forgotten."""
 
     caught_by = "IC-STATUS-08"
-    also = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
+    also_red = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
     seen = "observed UNKNOWN (reason=lost)"
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class EndsForAMoment(_Retells):
     """A running job that is not listed for a moment is told as done."""
 
     caught_by = "IC-STATUS-09"
-    also = ("IC-DIAG-02",)
+    also_red = ("IC-DIAG-02",)
     seen = "RUNNING -> DONE"
 
     def __init__(self) -> None:
@@ -307,7 +307,7 @@ class TimeoutsAreSignals(_Retells):
 class _LimitsTheGroup(_Retells):
     """Ends a job that had its wall time by a signal to its process group, at each look."""
 
-    also: tuple[str, ...] = ("IC-STATUS-19",)  # what has left the group gets no signal
+    also_red: tuple[str, ...] = ("IC-STATUS-19",)  # what has left the group gets no signal
     ending = signal.SIGTERM
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
@@ -370,7 +370,7 @@ class LimitsTheGroupOnly(_LimitsTheGroup):
     """A job that had its time is ended with its process group; what made one of its own, or a session, is not."""
 
     caught_by = "IC-STATUS-19"
-    also = ()
+    also_red = ()
     seen = "expected everything that a job started to be gone when it is reported as timed out"
     ending = signal.SIGKILL
 
@@ -382,7 +382,7 @@ class GoesBack(_Retells):
     """A job that was running is queued again for a moment."""
 
     caught_by = "IC-STATUS-15"
-    also = ("IC-LOAD-02",)
+    also_red = ("IC-LOAD-02",)
     seen = "RUNNING -> QUEUED"
     asked = 0
 
@@ -396,7 +396,7 @@ class GoesBackAtTheSecondLook(FakeBackend):
     """A look takes as long as a short job, and the second one at a job that runs says that it waits."""
 
     caught_by = "IC-STATUS-15"
-    also = ("IC-LOAD-02",)
+    also_red = ("IC-LOAD-02",)
     seen = "RUNNING -> QUEUED"
 
     def __init__(self) -> None:
@@ -429,7 +429,7 @@ class LosesThemOnceInTen(FakeBackend):
     """One answer in ten is that of a server which knows of no jobs yet."""
 
     caught_by = "IC-STATUS-08"
-    also = ("IC-FIND-05",)
+    also_red = ("IC-FIND-05",)
     seen = "observed UNKNOWN (reason=lost)"
     asked = 0
 

@@ -70,7 +70,7 @@ class OneHandleForAll(FakeBackend):
     """Every copy is named as the first."""
 
     caught_by = "IC-SUBMIT-02"
-    also = ("IC-FIND-01",)
+    also_red = ("IC-FIND-01",)
     seen = "different handles for"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:

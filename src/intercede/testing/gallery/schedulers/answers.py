@@ -13,7 +13,7 @@ class FailureIsSilence(PlainQueue):
 
     caught_by = "IC-SCHEDULER-04"
     seen = "parse_status to raise SchedulerError"
-    also = ("IC-SCHEDULER-07",)
+    also_red = ("IC-SCHEDULER-07",)
 
     def said(self, result: CommandResult) -> str:
         return result.stdout.decode("utf-8", "replace")
@@ -111,7 +111,7 @@ class AbsentIsDone(PlainQueue):
     """What is not listed any more is done."""
 
     caught_by = "IC-SCHEDULER-06"
-    also = ("IC-SCHEDULER-10",)
+    also_red = ("IC-SCHEDULER-10",)
     seen = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
@@ -162,7 +162,7 @@ class KillsEverybody(PlainQueue):
 
     caught_by = "IC-SCHEDULER-06"
     seen = "parse_kill"
-    also = ("IC-SCHEDULER-07", "IC-SCHEDULER-10")
+    also_red = ("IC-SCHEDULER-07", "IC-SCHEDULER-10")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         self.said(result)

@@ -79,7 +79,7 @@ class RemembersAnswers(PlainQueue):
 
     caught_by = "IC-SCHEDULER-01"
     seen = "asked again"
-    also = ("IC-SCHEDULER-06",)
+    also_red = ("IC-SCHEDULER-06",)
 
     def __init__(self) -> None:
         self._told: dict[str, JobStatus] = {}
@@ -130,7 +130,7 @@ class OneIdForAll(PlainQueue):
 
     caught_by = "IC-SCHEDULER-02"
     seen = "an id of its own"
-    also = ("IC-SCHEDULER-07",)
+    also_red = ("IC-SCHEDULER-07",)
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         queued = super().parse_submit(batch, result)

@@ -179,7 +179,7 @@ class ForgetsOnceInTen(Plain):
     """Every tenth result has lost its stdout."""
 
     caught_by = "IC-TRANSPORT-06"
-    also = ("IC-TRANSPORT-22", "IC-TRANSPORT-30")
+    also_red = ("IC-TRANSPORT-22", "IC-TRANSPORT-30")
     seen = "5 did not"
 
     def __init__(self) -> None:

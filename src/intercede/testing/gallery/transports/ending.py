@@ -148,7 +148,7 @@ class EndsTheCommandAlone(Plain):
     """Ends the command's own process, and leaves what it started."""
 
     caught_by = "IC-TRANSPORT-22"
-    also = ("IC-LIFE-09",)
+    also_red = ("IC-LIFE-09",)
     seen = "its child went on"
     scale = 0.2
 

@@ -163,7 +163,7 @@ class WritesTheBeginningOfAPiece(Plain):
     """Does not look at how much of a piece could be written."""
 
     caught_by = "IC-TRANSPORT-24"
-    also = ("IC-TRANSPORT-04",)
+    also_red = ("IC-TRANSPORT-04",)
     seen = "to come back from `cat`"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
