@@ -7,7 +7,7 @@
     print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
 
 Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
-are to be red because of it, and ``seen``, words of what they then say (several, where it shows in one of several
+are to be red because of it, and ``message_contains``, words of their messages (several, if the mistake shows in one of several
 ways). If the mistake shows elsewhere as well, ``also_red`` names those clauses. A class is made without arguments, as
 often as one likes.
 """
@@ -54,7 +54,7 @@ def also_red(implementation: type) -> tuple[str, ...]:
 
 def seen_in(implementation: type, message: str) -> bool:
     """Return whether the message of a red clause names what there is to be seen of a wrong implementation."""
-    return any(each in message for each in _words(implementation, "seen"))
+    return any(each in message for each in _words(implementation, "message_contains"))
 
 
 def role_of(implementation: type) -> Role:

@@ -14,7 +14,7 @@ class ShowsTheEndedOnly(FakeBackend):
     """Output is spooled on the node until the job has ended."""
 
     caught_by = "IC-DIAG-01"
-    seen = "to be in the answer while it runs; observed the last texts were ['"
+    message_contains = "to be in the answer while it runs; observed the last texts were ['"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -26,7 +26,7 @@ class ShowsTheLastLine(FakeBackend):
     """The tail is one line long."""
 
     caught_by = "IC-DIAG-01"
-    seen = "observed the last texts were ['"
+    message_contains = "observed the last texts were ['"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -38,7 +38,7 @@ class ShowsTheWholeSubmission(FakeBackend):
     """Every copy is shown what all of them have written."""
 
     caught_by = "IC-DIAG-01"
-    seen = "to hold nothing of the other copy's; observed"
+    message_contains = "to hold nothing of the other copy's; observed"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
@@ -50,7 +50,7 @@ class ShowsTheFirstLook(FakeBackend):
     """Of much output, what there was at first is shown, whatever comes after it."""
 
     caught_by = "IC-DIAG-02"
-    seen = "later output to be in later answers"
+    message_contains = "later output to be in later answers"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
@@ -63,7 +63,7 @@ class Consumes(FakeBackend):
     """What is shown is taken away."""
 
     caught_by = "IC-DIAG-02"
-    seen = ("to be in answer number 2", "expected the whole stdout of the job")
+    message_contains = ("to be in answer number 2", "expected the whole stdout of the job")
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
@@ -78,7 +78,7 @@ class RemembersWhereItWas(FakeBackend):
     """Only what is new since the last look is shown, once there is much."""
 
     caught_by = "IC-DIAG-02"
-    seen = "expected the text of the first answer to be in answer number 2"
+    message_contains = "expected the text of the first answer to be in answer number 2"
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class EndsWhatItLooksAt(FakeBackend):
     """A look makes the job flush its output, by a signal that ends it."""
 
     caught_by = "IC-DIAG-02"
-    seen = "expected the job to end with 3 after diagnostics were asked for; observed KILLED"
+    message_contains = "expected the job to end with 3 after diagnostics were asked for; observed KILLED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class DropsTheUnknown(FakeBackend):
     """What is not known is left out."""
 
     caught_by = "IC-DIAG-03"
-    seen = "expected an answer of diagnostics for job"
+    message_contains = "expected an answer of diagnostics for job"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await self.status(handles)
@@ -127,7 +127,7 @@ class RaisesForUnknownDiagnostics(FakeBackend):
     """One unknown job spoils the whole call."""
 
     caught_by = "IC-DIAG-03"
-    seen = "diagnostics raised ResourceError"
+    message_contains = "diagnostics raised ResourceError"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         if not all(map(self._ours, handles)):
@@ -139,7 +139,7 @@ class ShowsAllForNone(FakeBackend):
     """None asked means all."""
 
     caught_by = "IC-DIAG-03"
-    seen = "expected an empty mapping for no handles"
+    message_contains = "expected an empty mapping for no handles"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         return await super().diagnostics(handles or self._all())
@@ -149,7 +149,7 @@ class ComplainsInTheText(FakeBackend):
     """Of a job that is not known, the text is a message."""
 
     caught_by = "IC-DIAG-03"
-    seen = "expected an empty text for JobHandle("
+    message_contains = "expected an empty text for JobHandle("
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
@@ -160,7 +160,7 @@ class ShowsStdoutOnly(FakeBackend):
     """stderr is kept until the end."""
 
     caught_by = "IC-DIAG-04"
-    seen = "written to stderr, to be in the answer while the job runs; observed the last texts were ['']"
+    message_contains = "written to stderr, to be in the answer while the job runs; observed the last texts were ['']"
     scale = 0.08
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:

@@ -19,7 +19,7 @@ class FindsEverything(FakeBackend):
     """Whatever this instance has submitted is found besides."""
 
     caught_by = "IC-FIND-01"
-    seen = "found besides: ["
+    message_contains = "found besides: ["
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,9 @@ class FindsOneSubmission(FakeBackend):
     """A tag leads to one submission, the first."""
 
     caught_by = "IC-FIND-01"
-    seen = "expected find to return the three jobs of two submissions with a tag, right after submit, each once"
+    message_contains = (
+        "expected find to return the three jobs of two submissions with a tag, right after submit, each once"
+    )
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
@@ -50,7 +52,7 @@ class FindsTwice(FakeBackend):
     """Jobs are listed with their array, and again each by itself."""
 
     caught_by = "IC-FIND-01"
-    seen = "observed found more than once: ["
+    message_contains = "observed found more than once: ["
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
@@ -61,7 +63,7 @@ class FindsTheUnfinished(FakeBackend):
     """Only what the queue still lists is found."""
 
     caught_by = "IC-FIND-01"
-    seen = "the three jobs of two submissions with a tag, "
+    message_contains = "the three jobs of two submissions with a tag, "
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return [handle for handle, each in (await self.status(await super().find(tag))).items() if not each.state.final]
@@ -87,7 +89,9 @@ class TagsOnTheInstance(_Remembers):
 
     caught_by = "IC-FIND-02"
     also_red = ("IC-FIND-04", "IC-FIND-05")
-    seen = "expected find to return the two jobs that another instance submitted, each once; observed not found: ["
+    message_contains = (
+        "expected find to return the two jobs that another instance submitted, each once; observed not found: ["
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +103,7 @@ class TagsInTheProcess(_Remembers):
 
     caught_by = ("IC-FIND-02", "IC-FIND-04")
     also_red = ("IC-FIND-05",)
-    seen = "each once; observed"
+    message_contains = "each once; observed"
     tags: ClassVar[dict[JobHandle, str | None]] = {}  # type: ignore[misc]  # the mistake
 
 
@@ -123,7 +127,7 @@ class FindsByPrefix(_Compares):
     """What begins with the tag is found."""
 
     caught_by = "IC-FIND-03"
-    seen = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
+    message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return its.startswith(asked)
@@ -133,7 +137,7 @@ class FindsByContent(_Compares):
     """What holds the tag is found, as by grep -F."""
 
     caught_by = "IC-FIND-03"
-    seen = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
+    message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return asked in its
@@ -143,7 +147,7 @@ class TakesTagsForPatterns(_Compares):
     """A tag is a pattern of file names."""
 
     caught_by = "IC-FIND-03"
-    seen = "a glob that matches other tags, to return the one job"
+    message_contains = "a glob that matches other tags, to return the one job"
 
     def alike(self, asked: str, its: str) -> bool:
         return asked == its or fnmatchcase(its, asked)
@@ -153,7 +157,7 @@ class TakesTagsForExpressions(_Compares):
     """A tag is a regular expression, where it can be read as one."""
 
     caught_by = "IC-FIND-03"
-    seen = "an expression that matches other tags, to return the one job"
+    message_contains = "an expression that matches other tags, to return the one job"
 
     def alike(self, asked: str, its: str) -> bool:
         with suppress(re.error):
@@ -176,7 +180,7 @@ class FoldsCase(_Writes):
     """Tags are kept in small letters."""
 
     caught_by = "IC-FIND-03"
-    seen = "another tag in capitals: '"
+    message_contains = "another tag in capitals: '"
 
     def written(self, tag: str) -> str:
         return tag.lower()
@@ -186,7 +190,7 @@ class StripsTags(_Writes):
     """A tag loses the blanks around it."""
 
     caught_by = "IC-FIND-03"
-    seen = "another tag with blanks around it: '"
+    message_contains = "another tag with blanks around it: '"
 
     def written(self, tag: str) -> str:
         return tag.strip(" ")
@@ -196,7 +200,7 @@ class ReadsTagsThroughAShell(_Writes):
     """A tag is read by $(...), which takes newlines from its end."""
 
     caught_by = "IC-FIND-03"
-    seen = "another tag and a newline: '"
+    message_contains = "another tag and a newline: '"
 
     def written(self, tag: str) -> str:
         return tag.rstrip("\n")
@@ -206,7 +210,7 @@ class KeepsOneLine(_Writes):
     """Of a tag, the first line is kept."""
 
     caught_by = "IC-FIND-03"
-    seen = "another tag, a newline and a letter: '"
+    message_contains = "another tag, a newline and a letter: '"
 
     def written(self, tag: str) -> str:
         return tag.split("\n", 1)[0] if not tag.endswith("\n") else tag
@@ -216,7 +220,7 @@ class NamesFilesByTags(_Writes):
     """A tag is the name of a file on a disk that keeps one spelling of each letter."""
 
     caught_by = "IC-FIND-03"
-    seen = "another tag in another encoding of Unicode: '"
+    message_contains = "another tag in another encoding of Unicode: '"
 
     def written(self, tag: str) -> str:
         return unicodedata.normalize("NFC", tag)
@@ -226,7 +230,7 @@ class CutsTags(_Writes):
     """A tag is a job's name, of which the resource keeps 128 characters."""
 
     caught_by = "IC-FIND-03"
-    seen = "256 characters, to return the one job"
+    message_contains = "256 characters, to return the one job"
 
     def written(self, tag: str) -> str:
         return tag[:128]
@@ -236,7 +240,7 @@ class CannotQuoteTags(FakeBackend):
     """A tag with a quote in it is found never."""
 
     caught_by = "IC-FIND-03"
-    seen = "quotes of both kinds, to return the one job that was submitted with exactly that tag; observed it returned not that one"
+    message_contains = "quotes of both kinds, to return the one job that was submitted with exactly that tag; observed it returned not that one"
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return [] if "'" in tag else await super().find(tag)
@@ -246,7 +250,7 @@ class FindsTheRestOfASubmission(FakeBackend):
     """The tag is kept with copy 0, and purged with it."""
 
     caught_by = "IC-FIND-04"
-    seen = "the two copies that were not purged, each once; observed not found: ["
+    message_contains = "the two copies that were not purged, each once; observed not found: ["
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         found = await super().find(tag)
@@ -258,7 +262,7 @@ class TagsAtTheEnd(FakeBackend):
     """Tags are written down when submit ends: a cancelled one leaves none."""
 
     caught_by = "IC-FIND-05"
-    seen = "payloads of a cancelled submit that ran to be found; observed find returned 0"
+    message_contains = "payloads of a cancelled submit that ran to be found; observed find returned 0"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -274,7 +278,7 @@ class GoesOnWhenCancelled(FakeBackend):
     """A cancelled submit goes on behind its caller's back."""
 
     caught_by = "IC-FIND-05"
-    seen = "the same jobs of a cancelled submit, asked a second time, each once; observed found besides: ["
+    message_contains = "the same jobs of a cancelled submit, asked a second time, each once; observed found besides: ["
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,7 +295,7 @@ class FindsWhatNeverStarted(FakeBackend):
     """A cancelled submit leaves all of its copies to be found, also those that never started."""
 
     caught_by = "IC-FIND-05"
-    seen = "jobs that were started, and end; observed job"
+    message_contains = "jobs that were started, and end; observed job"
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,7 +318,7 @@ class SubmitsAgainWhenCancelled(FakeBackend):
     """A cancelled submit is taken for a lost answer: what was started is listed once for each try."""
 
     caught_by = "IC-FIND-05"
-    seen = "the jobs of a cancelled submit, each once; observed found more than once: ["
+    message_contains = "the jobs of a cancelled submit, each once; observed found more than once: ["
 
     def __init__(self) -> None:
         super().__init__()

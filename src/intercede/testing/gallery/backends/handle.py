@@ -21,7 +21,7 @@ class HandlesKnowMore(FakeBackend):
     """Handles are of a type of its own, which JSON does not give back."""
 
     caught_by = "IC-HANDLE-01"
-    seen = "expected the handle to equal what JSON gives back"
+    message_contains = "expected the handle to equal what JSON gives back"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -51,7 +51,7 @@ class RemembersOnTheInstance(_Remembers):
 
     caught_by = "IC-HANDLE-02"
     also_red = ("IC-FIND-05",)
-    seen = "expected another instance to report FAILED with exit code 3; observed UNKNOWN (reason=lost)"
+    message_contains = "expected another instance to report FAILED with exit code 3; observed UNKNOWN (reason=lost)"
     scale = 0.1
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class RemembersInTheProcess(_Remembers):
 
     caught_by = "IC-HANDLE-03"
     also_red = ("IC-FIND-05",)
-    seen = "expected another process to get FAILED and 3; observed UNKNOWN and None"
+    message_contains = "expected another process to get FAILED and 3; observed UNKNOWN and None"
     mine: ClassVar[set[JobHandle]] = set()  # type: ignore[misc]  # the mistake
 
 
@@ -72,7 +72,7 @@ class PacksMuchIntoHandles(FakeBackend):
     """The specification travels in the handle."""
 
     caught_by = "IC-HANDLE-04"
-    seen = "expected at most 512 characters"
+    message_contains = "expected at most 512 characters"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -93,7 +93,7 @@ class NamesItselfAnew(FakeBackend):
     """Each instance has a name of its own for the resource, and knows those of the others."""
 
     caught_by = "IC-HANDLE-05"
-    seen = "expected one name of the resource, in two instances and another process"
+    message_contains = "expected one name of the resource, in two instances and another process"
     also_red = ("IC-FIND-02", "IC-FIND-04")
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class KilledIsFailed(FakeBackend):
     """A killed job is told as one that a signal ended."""
 
     caught_by = "IC-KILL-01"
-    seen = "expected the job to end KILLED; observed FAILED"
+    message_contains = "expected the job to end KILLED; observed FAILED"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         failed = JobStatus(state=JobState.FAILED, reason="signal", signal=9)
@@ -42,7 +42,7 @@ class OnlySaysItKills(FakeBackend):
     """A kill is accepted, and nothing is done."""
 
     caught_by = "IC-KILL-01"
-    seen = "is RUNNING"
+    message_contains = "is RUNNING"
     scale = 0.02
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
@@ -53,7 +53,7 @@ class MissesEarlyKills(FakeBackend):
     """A job that was not asked for since it was submitted is not found, and the kill is ok all the same."""
 
     caught_by = "IC-KILL-02"
-    seen = "killed right after submit, to end KILLED; observed they ended ['FAILED"
+    message_contains = "killed right after submit, to end KILLED; observed they ended ['FAILED"
     scale = 0.03
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class ComplainsOfFinishedJobs(FakeBackend):
     """Killing what has ended is an error."""
 
     caught_by = "IC-KILL-03"
-    seen = "expected killing a finished job to be ok"
+    message_contains = "expected killing a finished job to be ok"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         late = OpOutcome(ok=False, reason="other", detail="not running")
@@ -86,7 +86,7 @@ class KillsTheDead(FakeBackend):
 
     caught_by = "IC-KILL-03"
     also_red = ("IC-LIFE-10",)
-    seen = "expected the job to stay as it ended: FAILED"
+    message_contains = "expected the job to stay as it ended: FAILED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class KillsWhatIsNotThere(FakeBackend):
     """Whatever is asked for is ok."""
 
     caught_by = "IC-KILL-04"
-    seen = "not to be ok"
+    message_contains = "not to be ok"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         return dict.fromkeys(await super().kill(handles), OpOutcome(ok=True))
@@ -116,7 +116,7 @@ class RaisesForUnknownKills(FakeBackend):
     """One unknown job spoils the whole call."""
 
     caught_by = "IC-KILL-04"
-    seen = "kill raised ResourceError"
+    message_contains = "kill raised ResourceError"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         if not all(map(self._ours, handles)):
@@ -128,7 +128,7 @@ class ComplainsOfASecondKill(FakeBackend):
     """A job that is being killed already cannot be killed."""
 
     caught_by = "IC-KILL-05"
-    seen = "expected kill number 2 of the same job to be ok"
+    message_contains = "expected kill number 2 of the same job to be ok"
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class KillsTheWholeSubmission(FakeBackend):
     """The id that is killed is the array's."""
 
     caught_by = "IC-KILL-06"
-    seen = "which was not killed, to end by itself with 3; observed KILLED"
+    message_contains = "which was not killed, to end by itself with 3; observed KILLED"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         submissions = {handle.job.split(".")[0] for handle in handles}
@@ -158,7 +158,7 @@ class KillsFirstCopiesOnly(FakeBackend):
 
     caught_by = "IC-KILL-06"
     also_red = ("IC-KILL-04",)
-    seen = "to end KILLED; observed it ended ['FAILED"
+    message_contains = "to end KILLED; observed it ended ['FAILED"
     scale = 0.03
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
@@ -170,7 +170,7 @@ class KillsTheParentOnly(FakeBackend):
     """The first process of a job is killed, its children are not."""
 
     caught_by = "IC-KILL-07", "IC-KILL-12"
-    seen = (
+    message_contains = (
         "expected the child of a killed job to be gone",
         "expected the process of a job that is reported as KILLED to be gone",
     )
@@ -201,7 +201,7 @@ class KillsTheGroupOnly(FakeBackend):
     """The process group of a job is killed; what made one of its own, or a session, is not."""
 
     caught_by = "IC-KILL-10"
-    seen = "expected everything that a killed job started to be gone"
+    message_contains = "expected everything that a killed job started to be gone"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         running = [each for each, told in (await self.status(handles)).items() if told.state is JobState.RUNNING]
@@ -216,7 +216,7 @@ class KillsAllForNone(FakeBackend):
     """None asked means all that this instance has submitted."""
 
     caught_by = "IC-KILL-08"
-    seen = "expected an empty mapping for no handles"
+    message_contains = "expected an empty mapping for no handles"
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class DropsUnknownKills(FakeBackend):
     """What is not known is not told."""
 
     caught_by = "IC-KILL-04"
-    seen = "expected an answer of kill for job"
+    message_contains = "expected an answer of kill for job"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         return {handle: each for handle, each in (await super().kill(handles)).items() if each.ok}
@@ -286,7 +286,7 @@ class HandledKillsAreEnds(_AsksToEnd):
     """A job is killed by TERM, and one that handles it is what it exits with."""
 
     caught_by = "IC-KILL-09"
-    seen = "observed DONE (exit_code=0"
+    message_contains = "observed DONE (exit_code=0"
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return _BY_US if status.reason == "signal" else status
@@ -296,7 +296,7 @@ class HandledKillsAreFailures(_AsksToEnd):
     """A job that is killed by TERM, and exits with a code of its own, has failed: the kill is not told."""
 
     caught_by = "IC-KILL-09"
-    seen = "observed FAILED (exit_code=3"
+    message_contains = "observed FAILED (exit_code=3"
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return _BY_US if status.state.final and not status.exit_code else status
@@ -306,7 +306,7 @@ class MakesUpTheCodeOfAKill(_AsksToEnd):
     """Beside KILLED stands what a shell would tell of a job that TERM ended, whatever it exited with."""
 
     caught_by = "IC-KILL-09"
-    seen = "observed KILLED (exit_code=143"
+    message_contains = "observed KILLED (exit_code=143"
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return _BY_US.model_copy(update={"exit_code": 143}) if status.state.final else status
@@ -316,7 +316,7 @@ class SlowKillsAreEnds(_AsksToEnd):
     """A job that takes its time to end after TERM has ended by itself."""
 
     caught_by = "IC-KILL-09"
-    seen = "observed DONE (exit_code=0"
+    message_contains = "observed DONE (exit_code=0"
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         end = self._state / handle.job / "exit"
@@ -328,7 +328,7 @@ class AsksToEndAndWaits(_AsksToEnd):
     """A job is killed by TERM, and by nothing else: one that ignores it goes on."""
 
     caught_by = "IC-KILL-11"
-    seen = "is RUNNING"
+    message_contains = "is RUNNING"
     scale = 0.03
     patience = math.inf
 
@@ -340,7 +340,7 @@ class TellsKilledAtOnce(_AsksToEnd):
     """A job is reported as KILLED as soon as it was asked to end."""
 
     caught_by = "IC-KILL-12"
-    seen = "expected the process of a job that is reported as KILLED to be gone"
+    message_contains = "expected the process of a job that is reported as KILLED to be gone"
     patience = math.inf
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:

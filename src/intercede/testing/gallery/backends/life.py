@@ -33,7 +33,7 @@ class ProbesWhenConstructed(FakeBackend):
     """The constructor starts a process."""
 
     caught_by = "IC-LIFE-01"
-    seen = "subprocess.Popen"
+    message_contains = "subprocess.Popen"
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class StartsAThreadWhenConstructed(FakeBackend):
     """The constructor starts a thread."""
 
     caught_by = "IC-LIFE-01"
-    seen = "start of the thread"
+    message_contains = "start of the thread"
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class MakesItsDirectoryWhenConstructed(FakeBackend):
     """The constructor makes a directory."""
 
     caught_by = "IC-LIFE-01"
-    seen = "os.mkdir"
+    message_contains = "os.mkdir"
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class EntersSomethingElse(FakeBackend):
     """Entering returns a session in place of the object."""
 
     caught_by = "IC-LIFE-02"
-    seen = "expected the object itself"
+    message_contains = "expected the object itself"
 
     async def __aenter__(self) -> object:  # type: ignore[override]  # the mistake
         await super().__aenter__()
@@ -77,7 +77,7 @@ class CannotBeEntered(FakeBackend):
     """Entering raises."""
 
     caught_by = "IC-LIFE-02"
-    seen = "raised intercede.contract.errors.ResourceError: the far side does not answer"
+    message_contains = "raised intercede.contract.errors.ResourceError: the far side does not answer"
 
     async def __aenter__(self) -> Self:
         raise ResourceError("the far side does not answer")
@@ -87,7 +87,7 @@ class LeavesOnlyOnce(_LeavesOtherwise):
     """Leaving a second time fails."""
 
     caught_by = "IC-LIFE-03"
-    seen = "expected leaving a second time to do nothing"
+    message_contains = "expected leaving a second time to do nothing"
 
     async def leave(self) -> None:
         if self._thread is None:
@@ -99,7 +99,7 @@ class AnswersEmptyListsAlways(FakeBackend):
     """An early return for no handles stands before the question whether it is open."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
-    seen = "status"
+    message_contains = "status"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         return await super().status(handles) if handles else {}
@@ -109,7 +109,7 @@ class OpensByItself(FakeBackend):
     """A verb opens what it needs, so nobody closes it."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
-    seen = "before entering to raise NotOpenError", "after leaving to raise NotOpenError"
+    message_contains = "before entering to raise NotOpenError", "after leaving to raise NotOpenError"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         if self._thread is None:
@@ -122,7 +122,7 @@ class SwallowsTheBodysException(_LeavesOtherwise):
     """Leaving returns something true."""
 
     caught_by = "IC-LIFE-06"
-    seen = "expected the body's own exception to pass through; observed None"
+    message_contains = "expected the body's own exception to pass through; observed None"
 
     async def leave(self) -> bool:
         await super().leave()
@@ -133,7 +133,7 @@ class LeavesATask(FakeBackend):
     """Entering starts a task that nobody ends."""
 
     caught_by = "IC-LIFE-07"
-    seen = "more tasks"
+    message_contains = "more tasks"
     scale = 0.05
     tasks: ClassVar[list[object]] = []
 
@@ -146,7 +146,7 @@ class LeavesADescriptor(FakeBackend):
     """Entering opens a descriptor that nobody closes."""
 
     caught_by = "IC-LIFE-07"
-    seen = "more open descriptors"
+    message_contains = "more open descriptors"
     scale = 0.05
 
     async def __aenter__(self) -> Self:
@@ -158,7 +158,7 @@ class LeavesAThread(FakeBackend):
     """Entering starts a thread that goes on."""
 
     caught_by = "IC-LIFE-07"
-    seen = "more threads"
+    message_contains = "more threads"
     scale = 0.05
 
     async def __aenter__(self) -> Self:
@@ -172,7 +172,7 @@ class ClosesTheOthersToo(_LeavesOtherwise):
     """What should be on the instance is on the class: the first to leave closes all."""
 
     caught_by = "IC-LIFE-08"
-    seen = "expected an instance to work after another was left"
+    message_contains = "expected an instance to work after another was left"
     opened: ClassVar[list["ClosesTheOthersToo"]] = []
 
     async def __aenter__(self) -> Self:
@@ -188,7 +188,7 @@ class SwallowsItsCancellation(FakeBackend):
     """A cancelled verb tries again, and again."""
 
     caught_by = "IC-LIFE-09"
-    seen = "observed it has not ended"
+    message_contains = "observed it has not ended"
     scale = 0.05
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -205,7 +205,7 @@ class KeepsItsLockWhenCancelled(FakeBackend):
     """A cancelled verb leaves its lock locked for the next."""
 
     caught_by = "IC-LIFE-09"
-    seen = "the instance to be usable after a cancelled"
+    message_contains = "the instance to be usable after a cancelled"
     scale = 0.05
     busy = False
 
@@ -223,7 +223,7 @@ class RefusesASecondCall(FakeBackend):
     """One call at a time: a second one is told off."""
 
     caught_by = "IC-LIFE-10"
-    seen = "other calls are under way"
+    message_contains = "other calls are under way"
     busy = False
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -240,7 +240,7 @@ class BlocksTheLoop(FakeBackend):
     """A verb waits without await."""
 
     caught_by = "IC-LIFE-11"
-    seen = "it blocked the loop for"
+    message_contains = "it blocked the loop for"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         time.sleep(0.15)  # noqa: ASYNC251 -- the mistake
@@ -251,7 +251,7 @@ class ChangesTheWorkingDirectory(FakeBackend):
     """Entering changes what belongs to the whole process."""
 
     caught_by = "IC-LIFE-12"
-    seen = "changed: the working directory"
+    message_contains = "changed: the working directory"
 
     async def __aenter__(self) -> Self:
         os.chdir("/")
@@ -262,7 +262,7 @@ class HandlesASignal(FakeBackend):
     """Entering takes a signal for itself, where Python lets it."""
 
     caught_by = "IC-LIFE-12"
-    seen = "changed: the handler of SIGUSR2"
+    message_contains = "changed: the handler of SIGUSR2"
 
     async def __aenter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -274,7 +274,7 @@ class SetsAVariable(FakeBackend):
     """A verb hands something to its children through the environment of the whole process."""
 
     caught_by = "IC-LIFE-12"
-    seen = "changed: the environment variable INTERCEDE_GALLERY"
+    message_contains = "changed: the environment variable INTERCEDE_GALLERY"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         os.environ["INTERCEDE_GALLERY"] = str(len(handles))
@@ -285,7 +285,7 @@ class LeavesAChild(FakeBackend):
     """Entering starts a process that nobody ends."""
 
     caught_by = "IC-LIFE-07"
-    seen = "more child processes"
+    message_contains = "more child processes"
     scale = 0.05
     children: ClassVar[list[object]] = []
 
@@ -298,7 +298,7 @@ class ChangesTheUmask(FakeBackend):
     """Entering narrows the umask, so that no file of its own can be read by others."""
 
     caught_by = "IC-LIFE-12"
-    seen = "changed: the umask"
+    message_contains = "changed: the umask"
 
     async def __aenter__(self) -> Self:
         os.umask(0o077)

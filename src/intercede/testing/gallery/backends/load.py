@@ -13,7 +13,7 @@ class CountsItsOwnOnly(FakeBackend):
     """An instance counts what it submitted itself."""
 
     caught_by = "IC-LOAD-01"
-    seen = "0 queued and 0 running by another instance"
+    message_contains = "0 queued and 0 running by another instance"
     scale = 0.08
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class CountsSubmissions(FakeBackend):
     """An array of copies is listed, and counted, as one."""
 
     caught_by = "IC-LOAD-01"
-    seen = "the counts were 0 queued and 1 running; 0 queued and 1 running by another instance"
+    message_contains = "the counts were 0 queued and 1 running; 0 queued and 1 running by another instance"
     scale = 0.08
     also_red = ("IC-LOAD-02",)
 
@@ -49,7 +49,7 @@ class SwapsTheCounts(FakeBackend):
     """Queued ones are told as running, and running ones as queued."""
 
     caught_by = "IC-LOAD-02"
-    seen = "running, counts "
+    message_contains = "running, counts "
     scale = 0.08
 
     async def counts(self) -> JobCounts:
@@ -61,7 +61,7 @@ class CountsTheWaitingAsRunning(FakeBackend):
     """Jobs wait a little, and whatever is listed is counted as running."""
 
     caught_by = "IC-LOAD-02"
-    seen = "queued and 0 running, counts 0 queued and "
+    message_contains = "queued and 0 running, counts 0 queued and "
     scale = 0.08
 
     def _status(self, handle: JobHandle) -> JobStatus:
@@ -80,7 +80,7 @@ class CountsTheEnded(FakeBackend):
     """A number that goes up with each job that there is a record of, and never down."""
 
     caught_by = "IC-LOAD-03"
-    seen = "it only rose, from "
+    message_contains = "it only rose, from "
     scale = 0.08
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class TellsALimit(FakeBackend):
     """The numbers are of what the resource has room for, whatever is there."""
 
     caught_by = "IC-LOAD-03"
-    seen = "it only rose, from 2000 to 2000"
+    message_contains = "it only rose, from 2000 to 2000"
     scale = 0.08
 
     async def counts(self) -> JobCounts:

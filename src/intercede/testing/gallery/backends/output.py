@@ -56,7 +56,7 @@ class StdoutIsText(_Spoils):
     """stdout is read and written as text."""
 
     caught_by = "IC-OUTPUT-01"
-    seen = "the same up to byte 7"
+    message_contains = "the same up to byte 7"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
@@ -68,7 +68,7 @@ class StdoutIsATail(_Spoils):
     """Only the end of stdout comes."""
 
     caught_by = "IC-OUTPUT-01"
-    seen = "65536 bytes, the same up to byte 1"
+    message_contains = "65536 bytes, the same up to byte 1"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
@@ -80,7 +80,7 @@ class JoinsTheStreams(_Spoils):
     """stderr holds stdout as well."""
 
     caught_by = "IC-OUTPUT-02"
-    seen = "bytes of stderr as they were written"
+    message_contains = "bytes of stderr as they were written"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
@@ -93,7 +93,7 @@ class HasNoStderr(_Spoils):
     """stderr does not come at all."""
 
     caught_by = "IC-OUTPUT-02"
-    seen = "expected a path to stderr; observed None"
+    message_contains = "expected a path to stderr; observed None"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, stderr=None)
@@ -114,7 +114,7 @@ class PatternsAreNames(_Asks):
 
     caught_by = "IC-OUTPUT-03"
     also_red = ("IC-OUTPUT-12",)
-    seen = "expected exactly the files"
+    message_contains = "expected exactly the files"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         names = tuple(each for each in outputs.members if not set("*?[") & set(each.pattern))
@@ -125,7 +125,7 @@ class StarsCrossSlashes(_Asks):
     """`*` takes what lies in sub-directories, too."""
 
     caught_by = "IC-OUTPUT-03"
-    seen = "'sub/b.txt'"
+    message_contains = "'sub/b.txt'"
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         more = [OutputMember(pattern=f"**/{each.pattern}") for each in outputs.members if each.pattern.startswith("*")]
@@ -136,7 +136,10 @@ class BringsEverything(_Asks):
     """Unlisted files come unasked."""
 
     caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
-    seen = "observed ['.dot.cfg', '.hidden.txt'", "with include_unlisted=False; observed ['listed', 'sub/rest']"
+    message_contains = (
+        "observed ['.dot.cfg', '.hidden.txt'",
+        "with include_unlisted=False; observed ['listed', 'sub/rest']",
+    )
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         return outputs.model_copy(update={"include_unlisted": True})
@@ -146,7 +149,7 @@ class BringsWhatItPutThere(_Spoils):
     """Everything in the working directory comes, what the backend put there too."""
 
     caught_by = "IC-OUTPUT-04"
-    seen = "data/input"
+    message_contains = "data/input"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         more = {
@@ -160,7 +163,7 @@ class RaisesForUnknownOutputs(FakeBackend):
     """One unknown job spoils the whole call."""
 
     caught_by = "IC-OUTPUT-05"
-    seen = "fetch_output raised ResourceError"
+    message_contains = "fetch_output raised ResourceError"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         if any(each.state is JobState.UNKNOWN for each in (await self.status(handles)).values()):
@@ -172,7 +175,7 @@ class UnknownOutputsAreFine(FakeBackend):
     """An unknown job wrote nothing, and that is ok."""
 
     caught_by = "IC-OUTPUT-05"
-    seen = "not to be ok, with a reason"
+    message_contains = "not to be ok, with a reason"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         fetched = await super().fetch_output(handles, dest)
@@ -183,7 +186,7 @@ class PointsIntoItsState(_Spoils):
     """The paths are those of the resource itself."""
 
     caught_by = "IC-OUTPUT-06"
-    seen = "expected every path to lie under dest"
+    message_contains = "expected every path to lie under dest"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, stdout=self._state / handle.job / "stdout")
@@ -193,7 +196,7 @@ class OneDirectoryForAll(_Spoils):
     """The outputs of all jobs lie in one directory."""
 
     caught_by = "IC-OUTPUT-06"
-    seen = "expected one directory under dest for each job"
+    message_contains = "expected one directory under dest for each job"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         shutil.copytree(home, home.parent / "all", dirs_exist_ok=True)
@@ -205,7 +208,7 @@ class MovesInsteadOfCopying(_Spoils):
     """What was fetched is not there any more."""
 
     caught_by = "IC-OUTPUT-07"
-    seen = "observed []"
+    message_contains = "observed []"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         shutil.rmtree(self.work(handle))
@@ -217,7 +220,7 @@ class AddsToWhatIsThere(_Spoils):
     """Fetching again puts new directories beside the old."""
 
     caught_by = "IC-OUTPUT-07"
-    seen = "expected the same files again"
+    message_contains = "expected the same files again"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         (home / f"fetched-{time.monotonic_ns()}").touch()
@@ -228,7 +231,7 @@ class EmptiesDest(FakeBackend):
     """dest itself is built anew."""
 
     caught_by = "IC-OUTPUT-08"
-    seen = "changed or gone: ['ours'"
+    message_contains = "changed or gone: ['ours'"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         shutil.rmtree(dest, ignore_errors=True)
@@ -239,7 +242,7 @@ class LeavesTemporaryFiles(_Spoils):
     """What was built aside stays there."""
 
     caught_by = "IC-OUTPUT-08"
-    seen = "expected dest to hold our two entries and 1 directories of jobs"
+    message_contains = "expected dest to hold our two entries and 1 directories of jobs"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         home.with_suffix(".part").touch()
@@ -250,7 +253,7 @@ class SkipsNamesWithNewlines(_Spoils):
     """A name that does not fit on a line is left out without a word."""
 
     caught_by = "IC-OUTPUT-09"
-    seen = "expected exactly the files"
+    message_contains = "expected exactly the files"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, files={name: path for name, path in output.files.items() if "\n" not in name})
@@ -260,7 +263,7 @@ class TrimsNames(_Spoils):
     """Blanks in names are cut, so that files take each other's place."""
 
     caught_by = "IC-OUTPUT-09"
-    seen = "to hold its own name"
+    message_contains = "to hold its own name"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, files={name.strip() or "a": path for name, path in output.files.items()})
@@ -270,7 +273,7 @@ class FollowsLinks(_Spoils):
     """A link is fetched as what it leads to."""
 
     caught_by = "IC-OUTPUT-10"
-    seen = "expected no link among the files, nor what it leads to; observed ['alias', 'passwd'] came"
+    message_contains = "expected no link among the files, nor what it leads to; observed ['alias', 'passwd'] came"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         links = [path for path in self.work(handle).iterdir() if path.is_symlink() and path.is_file()]
@@ -281,7 +284,7 @@ class MakesLinks(_Spoils):
     """A link is fetched as a link."""
 
     caught_by = "IC-OUTPUT-10"
-    seen = "expected no link under dest"
+    message_contains = "expected no link under dest"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         for path in self.work(handle).iterdir():
@@ -298,7 +301,7 @@ class MakesFifos(_Spoils):
     """A fifo is fetched as a fifo."""
 
     caught_by = "IC-OUTPUT-11"
-    seen = "expected only files and directories under dest"
+    message_contains = "expected only files and directories under dest"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         for path in self.work(handle).iterdir():
@@ -311,7 +314,7 @@ class FailsWithoutAMember(_Spoils):
     """A missing member spoils the output."""
 
     caught_by = "IC-OUTPUT-12"
-    seen = "expected an output without some of its members to be ok"
+    message_contains = "expected an output without some of its members to be ok"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return JobOutput(ok=False, reason="other: no such file") if output.missing else output
@@ -321,7 +324,7 @@ class DoesNotTellWhatIsMissing(_Spoils):
     """A missing member is passed over in silence."""
 
     caught_by = "IC-OUTPUT-12"
-    seen = "in missing; observed []"
+    message_contains = "in missing; observed []"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, missing=())
@@ -332,7 +335,7 @@ class BringsOnlySuccess(FakeBackend):
 
     caught_by = "IC-OUTPUT-13"
     also_red = ("IC-DIAG-02",)
-    seen = "expected the output of a failed job to be ok"
+    message_contains = "expected the output of a failed job to be ok"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         statuses = await self.status(handles)
@@ -347,7 +350,7 @@ class LosesWhatTheKilledWrote(FakeBackend):
     """What a killed job wrote does not come."""
 
     caught_by = "IC-OUTPUT-14"
-    seen = "expected stdout of a killed job to be b'before\\n'"
+    message_contains = "expected stdout of a killed job to be b'before\\n'"
     scale = 0.02
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
@@ -362,7 +365,7 @@ class BringsWhatThereIs(FakeBackend):
     """An unfinished job's output is whatever it has written so far, and ok."""
 
     caught_by = "IC-OUTPUT-15"
-    seen = "observed ok for a job that is RUNNING afterwards"
+    message_contains = "observed ok for a job that is RUNNING afterwards"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
@@ -374,7 +377,7 @@ class EndsWhatItFetches(FakeBackend):
     """Fetching from a running job answers that it runs, and ends it."""
 
     caught_by = "IC-OUTPUT-15"
-    seen = "expected exactly the files ['early', 'late']"
+    message_contains = "expected exactly the files ['early', 'late']"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         told = await super().fetch_output(handles, dest)
@@ -386,7 +389,7 @@ class LosesEmptyFiles(_Spoils):
     """An empty file is taken for none."""
 
     caught_by = "IC-OUTPUT-16"
-    seen = "expected exactly the files"
+    message_contains = "expected exactly the files"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, files={name: path for name, path in output.files.items() if path.stat().st_size})
@@ -396,7 +399,7 @@ class FlattensOutputs(_Spoils):
     """Files lose the directories of their names."""
 
     caught_by = "IC-OUTPUT-16"
-    seen = "expected exactly the files"
+    message_contains = "expected exactly the files"
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return _with(output, files={Path(name).name: path for name, path in output.files.items()})
@@ -406,7 +409,7 @@ class CopiesOverTheFormer(FakeBackend):
     """What is fetched again is copied over what is there."""
 
     caught_by = "IC-OUTPUT-17"
-    seen = "files/stale': b'of a former fetch'"
+    message_contains = "files/stale': b'of a former fetch'"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         former = _files(dest)
@@ -424,7 +427,7 @@ class DropsUnknownOutputs(FakeBackend):
     """What is not known is not told."""
 
     caught_by = "IC-OUTPUT-05"
-    seen = "expected an answer of fetch_output for job"
+    message_contains = "expected an answer of fetch_output for job"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         return {handle: each for handle, each in (await super().fetch_output(handles, dest)).items() if each.ok}

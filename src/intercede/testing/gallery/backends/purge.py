@@ -16,7 +16,7 @@ class OnlySaysItPurges(FakeBackend):
 
     caught_by = "IC-PURGE-01"
     also_red = "IC-KILL-04"
-    seen = "expected a purged job to be UNKNOWN; observed DONE"
+    message_contains = "expected a purged job to be UNKNOWN; observed DONE"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         ended = {each for each, told in (await self.status(handles)).items() if told.state.final}
@@ -28,7 +28,7 @@ class RemembersThePurged(FakeBackend):
     """What was told once is kept on the instance, and told again when the job is gone."""
 
     caught_by = "IC-PURGE-01"
-    seen = "expected a purged job to be UNKNOWN; observed DONE"
+    message_contains = "expected a purged job to be UNKNOWN; observed DONE"
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class FetchesThePurged(FakeBackend):
     """An output that is gone is an empty one, and ok."""
 
     caught_by = "IC-PURGE-01"
-    seen = "expected a purged job's output not to be ok"
+    message_contains = "expected a purged job's output not to be ok"
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class PurgesTheLiving(FakeBackend):
     """A running job's directory is removed from under it."""
 
     caught_by = "IC-PURGE-02"
-    seen = "expected purging an unfinished job not to be ok"
+    message_contains = "expected purging an unfinished job not to be ok"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         outcomes = await super().purge(handles)
@@ -75,7 +75,7 @@ class KillsToPurge(FakeBackend):
     """A running job is refused, but killed all the same."""
 
     caught_by = "IC-PURGE-02"
-    seen = "expected the job to go on and end with 3; observed KILLED"
+    message_contains = "expected the job to go on and end with 3; observed KILLED"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         outcomes = await super().purge(handles)
@@ -87,7 +87,7 @@ class ComplainsOfASecondPurge(FakeBackend):
     """What is gone cannot be purged."""
 
     caught_by = "IC-PURGE-03"
-    seen = "expected purge number 2 of the same job to be ok"
+    message_contains = "expected purge number 2 of the same job to be ok"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         gone = OpOutcome(ok=False, reason="unknown")
@@ -99,7 +99,7 @@ class PurgesByPrefix(FakeBackend):
     """Copy 1 takes copy 10 along."""
 
     caught_by = "IC-PURGE-04"
-    seen = ".10 to be DONE still; observed UNKNOWN"
+    message_contains = ".10 to be DONE still; observed UNKNOWN"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         await super().purge([each for each in self._all() if each.job.startswith(tuple(job.job for job in handles))])
@@ -110,7 +110,7 @@ class PurgesTheForeign(FakeBackend):
     """What is not here is purged, as far as it is concerned."""
 
     caught_by = "IC-PURGE-05"
-    seen = "expected purging a job of another resource not to be ok"
+    message_contains = "expected purging a job of another resource not to be ok"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         outcomes = await super().purge(handles)
@@ -121,7 +121,7 @@ class TellsOfAllForNone(FakeBackend):
     """None asked means that all are told of."""
 
     caught_by = "IC-PURGE-05"
-    seen = "expected an empty mapping for no handles"
+    message_contains = "expected an empty mapping for no handles"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         return await super().purge(handles) or dict.fromkeys(self._all(), OpOutcome(ok=False, reason="running"))

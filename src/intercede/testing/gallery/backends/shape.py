@@ -15,7 +15,7 @@ class KillIsAFlag(FakeBackend):
 
     caught_by = "IC-SHAPE-01"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
-    seen = "kill is True"
+    message_contains = "kill is True"
     kill = True  # type: ignore[assignment]  # the mistake
 
 
@@ -23,7 +23,7 @@ class StatusAnswersAtOnce(FakeBackend):
     """A verb is a plain function."""
 
     caught_by = "IC-SHAPE-02"
-    seen = "expected status to be awaitable"
+    message_contains = "expected status to be awaitable"
 
     def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:  # type: ignore[override]  # the mistake
         return {handle: JobStatus(state=JobState.UNKNOWN) for handle in handles}
@@ -33,7 +33,7 @@ class KillTakesJobs(FakeBackend):
     """A parameter bears another name than the contract's."""
 
     caught_by = "IC-SHAPE-03"
-    seen = "kill(handles), by keyword"
+    message_contains = "kill(handles), by keyword"
 
     async def kill(self, jobs: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:  # pyright: ignore[reportIncompatibleMethodOverride]  # the mistake
         return await super().kill(jobs)
@@ -44,7 +44,7 @@ class CountsForOneUser(FakeBackend):
 
     caught_by = "IC-SHAPE-03"
     also_red = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
-    seen = "counts(), by position"
+    message_contains = "counts(), by position"
 
     async def counts(self, user: str) -> object:  # type: ignore[override]  # the mistake
         return user
@@ -55,7 +55,7 @@ class ForgetsFindWhenEntered(FakeBackend):
 
     caught_by = "IC-SHAPE-04"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
-    seen = "after entering: not claimed"
+    message_contains = "after entering: not claimed"
 
     async def __aenter__(self) -> Self:
         self.find = None  # type: ignore[assignment,method-assign]  # the mistake
@@ -66,7 +66,7 @@ class HidesDiagnosticsBehindGetattr(FakeBackend):
     """A verb is there for those who call it, and not for those who ask what is claimed."""
 
     caught_by = "IC-SHAPE-04"
-    seen = "not claimed, diagnostics can be called"
+    message_contains = "not claimed, diagnostics can be called"
 
     def __getattribute__(self, name: str) -> object:
         return super().__getattribute__("kill" if name == "diagnostics" else name)
@@ -79,7 +79,7 @@ class PurgeIsAStub(FakeBackend):
 
     caught_by = "IC-SHAPE-05"
     also_red = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"
-    seen = "expected purge to be implemented"
+    message_contains = "expected purge to be implemented"
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         if handles:
@@ -91,7 +91,7 @@ class StatusNeverEnds(FakeBackend):
     """A verb does not end."""
 
     caught_by = "IC-SHAPE-02"
-    seen = "expected status to answer within"
+    message_contains = "expected status to answer within"
     scale = 0.05
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

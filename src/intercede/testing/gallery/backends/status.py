@@ -38,7 +38,7 @@ class TellsOfAll(FakeBackend):
     """Everything that is listed is told, asked for or not."""
 
     caught_by = "IC-STATUS-01"
-    seen = "observed also"
+    message_contains = "observed also"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         return await super().status([*handles, *self._all()])
@@ -49,7 +49,7 @@ class TellsOfJobsByTheirIds(FakeBackend):
 
     caught_by = "IC-STATUS-01"
     also_red = ("IC-LIFE-07",)
-    seen = "expected an answer of status for job"
+    message_contains = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
         return {handle.job: status for handle, status in (await super().status(handles)).items()}
@@ -59,7 +59,7 @@ class TellsOfAllWhereNoneIsAsked(FakeBackend):
     """A listing without ids lists everything."""
 
     caught_by = "IC-STATUS-02"
-    seen = "expected an empty mapping for no handles"
+    message_contains = "expected an empty mapping for no handles"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         return await super().status(handles or self._all())
@@ -69,7 +69,7 @@ class RaisesForForeignHandles(FakeBackend):
     """One handle that is not its own spoils the whole call."""
 
     caught_by = "IC-STATUS-03"
-    seen = "status raised ValueError"
+    message_contains = "status raised ValueError"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         if not all(map(self._ours, handles)):
@@ -82,7 +82,7 @@ class DropsUnknownHandles(FakeBackend):
 
     caught_by = "IC-STATUS-03"
     also_red = "IC-LIFE-09", "IC-PURGE-01"
-    seen = "expected an answer of status for job"
+    message_contains = "expected an answer of status for job"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         told = await super().status(handles)
@@ -94,7 +94,7 @@ class AbsenceIsSuccess(_Retells):
 
     caught_by = "IC-STATUS-03"
     also_red = ("IC-PURGE-01",)
-    seen = "observed DONE"
+    message_contains = "observed DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE) if status.state is JobState.UNKNOWN else status
@@ -104,7 +104,7 @@ class RefusesDuplicates(FakeBackend):
     """Handles and answers are matched one to one."""
 
     caught_by = "IC-STATUS-04"
-    seen = "expected a handle that is given twice to be answered once"
+    message_contains = "expected a handle that is given twice to be answered once"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         told = await super().status(handles)
@@ -115,7 +115,7 @@ class SuccessHasNoCode(_Retells):
     """DONE is told without its exit code."""
 
     caught_by = "IC-STATUS-05"
-    seen = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
+    message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE) if status.state is JobState.DONE else status
@@ -125,7 +125,7 @@ class LosesExitCodes(_Retells):
     """FAILED is told without its exit code."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is reported as FAILED (reason=exit_code)"
+    message_contains = "exit 1 is reported as FAILED (reason=exit_code)"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"exit_code": None}) if status.exit_code else status
@@ -135,7 +135,7 @@ class FailureIsSuccess(_Retells):
     """Whatever ended is told as done."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is reported as DONE"
+    message_contains = "exit 1 is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"state": JobState.DONE}) if status.state.final else status
@@ -145,7 +145,7 @@ class AnyCodeIsSuccess(_Retells):
     """Whatever left an exit code is told as done."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 1 is reported as DONE (exit_code=1"
+    message_contains = "exit 1 is reported as DONE (exit_code=1"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         coded = status.exit_code is not None and status.exit_code >= 0
@@ -156,7 +156,7 @@ class SpecialCodesAreRequeues(_Retells):
     """Exit codes 99 and 100 have a meaning of their own."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 99 is reported as DONE"
+    message_contains = "exit 99 is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         special = status.exit_code in {99, 100}
@@ -167,7 +167,7 @@ class DeathIsAKill(_Retells):
     """A job that a signal ended is told as killed, though nobody asked for it."""
 
     caught_by = "IC-STATUS-07"
-    seen = "SIGKILL is reported as KILLED"
+    message_contains = "SIGKILL is reported as KILLED"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.KILLED, reason="killed_by_site") if status.reason == "signal" else status
@@ -177,7 +177,7 @@ class DeathIsSuccess(_Retells):
     """A wrapper that ends well hides that its payload did not."""
 
     caught_by = "IC-STATUS-07"
-    seen = "SIGKILL is reported as DONE"
+    message_contains = "SIGKILL is reported as DONE"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE, exit_code=0) if status.reason == "signal" else status
@@ -188,7 +188,7 @@ class TellsTheEndOnce(FakeBackend):
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
-    seen = "observed UNKNOWN (reason=lost)"
+    message_contains = "observed UNKNOWN (reason=lost)"
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class EndsForAMoment(_Retells):
 
     caught_by = "IC-STATUS-09"
     also_red = ("IC-DIAG-02",)
-    seen = "RUNNING -> DONE"
+    message_contains = "RUNNING -> DONE"
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class NeverTellsRunning(_Retells):
     """A job is queued until it has ended."""
 
     caught_by = "IC-STATUS-10"
-    seen = "to be seen RUNNING; observed none was"
+    message_contains = "to be seen RUNNING; observed none was"
     scale = 0.03
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
@@ -239,7 +239,7 @@ class MatchesByPosition(FakeBackend):
     """The lines of a sorted answer are matched with the handles in the caller's order."""
 
     caught_by = "IC-STATUS-11"
-    seen = "in this order; observed ["
+    message_contains = "in this order; observed ["
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         ordered = sorted(set(handles), key=lambda handle: handle.job.rjust(30))
@@ -251,7 +251,7 @@ class LooksAtTheNextCopy(FakeBackend):
     """A resource that counts from 1 is asked for one copy too far, if there is one."""
 
     caught_by = "IC-STATUS-11"
-    seen = "expected copies 0, 1, 2 to have ended with"
+    message_contains = "expected copies 0, 1, 2 to have ended with"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
         told = await super().status(handles)
@@ -271,7 +271,7 @@ class PollingKills(FakeBackend):
     """A job that is asked for too often is ended."""
 
     caught_by = "IC-STATUS-12"
-    seen = "copy 0 was polled and ended KILLED"
+    message_contains = "copy 0 was polled and ended KILLED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -287,7 +287,7 @@ class WaitsForWhatCannotStart(_Retells):
     """A job that could not be launched is queued for ever."""
 
     caught_by = "IC-STATUS-13"
-    seen = "is QUEUED"
+    message_contains = "is QUEUED"
     scale = 0.03
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
@@ -298,7 +298,7 @@ class TimeoutsAreSignals(_Retells):
     """The limit ends a job, and nobody is told that it was the limit."""
 
     caught_by = "IC-STATUS-14"
-    seen = "expected FAILED (timeout)"
+    message_contains = "expected FAILED (timeout)"
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"reason": "signal"}) if status.reason == "timeout" else status
@@ -340,7 +340,7 @@ class HandledLimitsAreEnds(_LimitsTheGroup):
     """A job that had its time is ended by TERM, and one that handles it is what it exits with."""
 
     caught_by = "IC-STATUS-14"
-    seen = "observed DONE (exit_code=0"
+    message_contains = "observed DONE (exit_code=0"
 
     def judged(self, status: JobStatus) -> JobStatus:
         return _HAD_ITS_TIME if status.reason == "signal" else status
@@ -350,7 +350,7 @@ class HandledLimitsAreFailures(_LimitsTheGroup):
     """A job that had its time, and exits with a code of its own, has failed: that it had its time is not told."""
 
     caught_by = "IC-STATUS-14"
-    seen = "observed FAILED (exit_code=3"
+    message_contains = "observed FAILED (exit_code=3"
 
     def judged(self, status: JobStatus) -> JobStatus:
         return _HAD_ITS_TIME if status.state.final and not status.exit_code else status
@@ -360,7 +360,7 @@ class TellsTimeoutsAtOnce(_LimitsTheGroup):
     """A job that was asked to end, since it had its time, is told to have ended."""
 
     caught_by = "IC-STATUS-18"
-    seen = "expected the process of a job that is reported as timed out to be gone"
+    message_contains = "expected the process of a job that is reported as timed out to be gone"
 
     def judged(self, status: JobStatus) -> JobStatus:
         return status if status.state.final and status.reason != "signal" else _HAD_ITS_TIME
@@ -371,7 +371,7 @@ class LimitsTheGroupOnly(_LimitsTheGroup):
 
     caught_by = "IC-STATUS-19"
     also_red = ()
-    seen = "expected everything that a job started to be gone when it is reported as timed out"
+    message_contains = "expected everything that a job started to be gone when it is reported as timed out"
     ending = signal.SIGKILL
 
     def judged(self, status: JobStatus) -> JobStatus:
@@ -383,7 +383,7 @@ class GoesBack(_Retells):
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)
-    seen = "RUNNING -> QUEUED"
+    message_contains = "RUNNING -> QUEUED"
     asked = 0
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
@@ -397,7 +397,7 @@ class GoesBackAtTheSecondLook(FakeBackend):
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)
-    seen = "RUNNING -> QUEUED"
+    message_contains = "RUNNING -> QUEUED"
 
     def __init__(self) -> None:
         super().__init__()
@@ -418,7 +418,9 @@ class ForeignIsLost(_Retells):
     """A job of another resource is taken for one of its own that is gone."""
 
     caught_by = "IC-STATUS-16"
-    seen = "expected UNKNOWN (reason=foreign) for a handle of another resource; observed UNKNOWN (reason=lost)"
+    message_contains = (
+        "expected UNKNOWN (reason=foreign) for a handle of another resource; observed UNKNOWN (reason=lost)"
+    )
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
@@ -430,7 +432,7 @@ class LosesThemOnceInTen(FakeBackend):
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-FIND-05",)
-    seen = "observed UNKNOWN (reason=lost)"
+    message_contains = "observed UNKNOWN (reason=lost)"
     asked = 0
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
@@ -444,7 +446,7 @@ class IsRightTheSecondTime(_Retells):
     """What has just ended is told without its exit code, which comes a moment later."""
 
     caught_by = "IC-STATUS-05"
-    seen = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
+    message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
 
     def __init__(self) -> None:
         super().__init__()
@@ -461,7 +463,7 @@ class AnswersForYesterdaysJobs(_Retells):
     """What a job ended with is remembered by a number that the next submission uses again."""
 
     caught_by = "IC-STATUS-06"
-    seen = "exit 2 is reported as FAILED (exit_code=1"
+    message_contains = "exit 2 is reported as FAILED (exit_code=1"
 
     def __init__(self) -> None:
         super().__init__()
@@ -476,7 +478,7 @@ class AsksThroughTheInstance(FakeBackend):
     """What is asked for is kept where the next call writes: right alone, and wrong with fifty at once."""
 
     caught_by = "IC-STATUS-11"
-    seen = "in one of 50 calls at once"
+    message_contains = "in one of 50 calls at once"
     asked: Collection[JobHandle] = ()
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
@@ -491,7 +493,7 @@ class RefusesManyCalls(FakeBackend):
     """Sixteen calls may be under way, and no more."""
 
     caught_by = "IC-STATUS-11"
-    seen = "status raised ResourceError('too many connections')"
+    message_contains = "status raised ResourceError('too many connections')"
     busy = 0
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
@@ -508,7 +510,7 @@ class DiesOfGroupSignals(FakeBackend):
     """A wrapper in the payload's process group tells the signal that it got, and not what the payload ends with."""
 
     caught_by = "IC-STATUS-17"
-    seen = "observed FAILED (signal=15, reason=signal)"
+    message_contains = "observed FAILED (signal=15, reason=signal)"
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         if not spec.staged_executable:

@@ -58,7 +58,7 @@ class LosesTheLastCopy(FakeBackend):
     """An answer that stops one copy early."""
 
     caught_by = "IC-SUBMIT-01"
-    seen = "expected handles and failures for [0, 1, 2] of 3 copies; observed handles for [0, 1]"
+    message_contains = "expected handles and failures for [0, 1, 2] of 3 copies; observed handles for [0, 1]"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -71,7 +71,7 @@ class OneHandleForAll(FakeBackend):
 
     caught_by = "IC-SUBMIT-02"
     also_red = ("IC-FIND-01",)
-    seen = "different handles for"
+    message_contains = "different handles for"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -82,7 +82,7 @@ class CannotSubmit(FakeBackend):
     """Submitting raises, whatever is submitted: it can be awaited all the same."""
 
     caught_by = "IC-SUBMIT-01"
-    seen = "raised intercede.contract.errors.ResourceError: the far side does not answer"
+    message_contains = "raised intercede.contract.errors.ResourceError: the far side does not answer"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         await super().status([])  # whether it is open comes first
@@ -93,7 +93,7 @@ class WaitsForTheJob(FakeBackend):
     """Submit returns when the jobs have ended."""
 
     caught_by = "IC-SUBMIT-03"
-    seen = "expected submit to"
+    message_contains = "expected submit to"
     scale = 0.03
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
@@ -109,7 +109,7 @@ class TrimsArguments(_Changes):
     """Arguments lose their trailing newlines, as they do in `$(...)`."""
 
     caught_by = "IC-SUBMIT-04"
-    seen = "'trailing newline\\n', arrived changed"
+    message_contains = "'trailing newline\\n', arrived changed"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"arguments": tuple(each.rstrip("\n") for each in spec.arguments)})
@@ -119,7 +119,7 @@ class DropsEmptyArguments(_Changes):
     """Empty arguments vanish, as they do in an unquoted list."""
 
     caught_by = "IC-SUBMIT-04"
-    seen = "there are more or fewer of them"
+    message_contains = "there are more or fewer of them"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"arguments": tuple(each for each in spec.arguments if each)})
@@ -129,7 +129,7 @@ class WritesArgumentsInAscii(_Changes):
     """What is not ASCII becomes a question mark."""
 
     caught_by = "IC-SUBMIT-04"
-    seen = "arrived changed"
+    message_contains = "arrived changed"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         plain = tuple(each.encode("ascii", "replace").decode() for each in spec.arguments)
@@ -140,7 +140,7 @@ class ReadsVariablesByLine(_Changes):
     """A value ends at its first newline."""
 
     caught_by = "IC-SUBMIT-05"
-    seen = "'line\\nline', arrived changed"
+    message_contains = "'line\\nline', arrived changed"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         first = {name: value.split("\n")[0] for name, value in spec.environment.items()}
@@ -151,7 +151,7 @@ class SortsCopiesAsText(_Changes):
     """Copy 10 comes before copy 2."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "copy 2 told to exit 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 was told to"
+    message_contains = "copy 2 told to exit 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 was told to"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(copies[index] for index in sorted(range(len(copies)), key=str))
@@ -161,7 +161,7 @@ class TheSpecificationWins(_Changes):
     """The environment of the specification is applied last."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "the specification's IC_END won over the copy's"
+    message_contains = "the specification's IC_END won over the copy's"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return _environments(copies, [{**copy.environment, **spec.environment} for copy in copies])
@@ -171,7 +171,7 @@ class SecretsAreText(_Changes):
     """Secrets are decoded and encoded again on the way."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "its secret's bytes differ"
+    message_contains = "its secret's bytes differ"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         texts = [{name: _text(value) for name, value in copy.secrets.items()} for copy in copies]
@@ -191,7 +191,7 @@ class SecretsAreReadable(_Changes):
     """Secrets lie there with mode 0644."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "its secret's mode is not 0600"
+    message_contains = "its secret's mode is not 0600"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return _prefixed(spec, "chmod 644 secret-* 2>/dev/null")
@@ -201,7 +201,7 @@ class SecretsForAll(_Changes):
     """Every copy gets the secrets of all."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "another copy's secret is in its working directory, too"
+    message_contains = "another copy's secret is in its working directory, too"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         secrets = {name: value for copy in copies for name, value in copy.secrets.items()}
@@ -212,7 +212,7 @@ class SecretsInTheEnvironment(_Changes):
     """A secret is handed to its payload in a variable as well."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "environment"
+    message_contains = "environment"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         told = [{name.replace("-", "_"): _text(value) for name, value in copy.secrets.items()} for copy in copies]
@@ -223,7 +223,7 @@ class SecretsAmongTheArguments(_Changes):
     """A secret stands in the argument list of a process."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "the secret is among its arguments"
+    message_contains = "the secret is among its arguments"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
@@ -234,7 +234,7 @@ class SecretsInTheLog(FakeBackend):
     """A secret is written to the log, at a level that is off by default."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "it is in a log record"
+    message_contains = "it is in a log record"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
@@ -246,7 +246,7 @@ class SecretsInTheError(FakeBackend):
     """An error shows everything that was asked, secrets too."""
 
     caught_by = "IC-SUBMIT-08"
-    seen = "it is in an error"
+    message_contains = "it is in an error"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         try:
@@ -260,7 +260,7 @@ class FlattensInputs(_Changes):
     """Inputs lose the directories of their names."""
 
     caught_by = "IC-SUBMIT-09"
-    seen = "'data/deep/with blank.txt' is missing or differs"
+    message_contains = "'data/deep/with blank.txt' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         flat = tuple(FileRef(name=PurePosixPath(each.name).name, source=each.source) for each in spec.inputs)
@@ -276,7 +276,7 @@ class DropsEmptyInputs(_Changes):
     """An empty file is taken for none."""
 
     caught_by = "IC-SUBMIT-09"
-    seen = "'empty' is missing or differs"
+    message_contains = "'empty' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"inputs": tuple(each for each in spec.inputs if _size(each) != 0)})
@@ -286,7 +286,7 @@ class CutsLargeInputs(_Changes):
     """A file ends where a buffer does."""
 
     caught_by = "IC-SUBMIT-09"
-    seen = "'large' is missing or differs"
+    message_contains = "'large' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         for path in [Path(each.source) for each in spec.inputs if _size(each)]:
@@ -298,7 +298,7 @@ class NeedsTheModeBit(_Changes):
     """A local file without the x bit does not run."""
 
     caught_by = "IC-SUBMIT-10"
-    seen = "expected a file of mode 0644 with the shebang"
+    message_contains = "expected a file of mode 0644 with the shebang"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
@@ -310,7 +310,7 @@ class BypassesTheShebang(_Changes):
     """Every script is run by sh, whatever its first line says."""
 
     caught_by = "IC-SUBMIT-10"
-    seen = "exit_code=9"
+    message_contains = "exit_code=9"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
@@ -325,7 +325,7 @@ class LinksInputs(_Changes):
     """Inputs are links to the caller's files."""
 
     caught_by = "IC-SUBMIT-11"
-    seen = "exit_code=10"
+    message_contains = "exit_code=10"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         path = spec.staged_executable
@@ -340,7 +340,7 @@ class SharesOneDirectory(_Changes):
     """All copies that bring and keep no files run in one directory."""
 
     caught_by = "IC-SUBMIT-12"
-    seen = "files of other copies lie in its directory"
+    message_contains = "files of other copies lie in its directory"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         if spec.inputs or spec.outputs != OutputSpec():
@@ -352,7 +352,7 @@ class DropsTheContainer(_Changes):
     """The image is read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected an image that does not exist to be refused"
+    message_contains = "expected an image that does not exist to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"container": None})
@@ -362,7 +362,7 @@ class DropsDestinations(_Changes):
     """The destinations of outputs are read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected an output to an unknown scheme to be refused"
+    message_contains = "expected an output to an unknown scheme to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         kept = tuple(each for each in spec.outputs.members if each.destination is None)
@@ -373,7 +373,7 @@ class RefusesTooLate(_Changes):
     """What cannot be done is refused when the jobs have been started."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected no job to be started"
+    message_contains = "expected no job to be started"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec.model_copy(update={"container": None}), copies)
@@ -386,7 +386,7 @@ class TakesNoCopies(FakeBackend):
     """Nothing is asked for, nothing is done, and all is well."""
 
     caught_by = "IC-SUBMIT-14"
-    seen = "expected InvalidSpecError for 0 copies"
+    message_contains = "expected InvalidSpecError for 0 copies"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         return Submission() if copies == 0 else await super().submit(spec, copies)
@@ -396,7 +396,7 @@ class RaisesOSErrors(FakeBackend):
     """A missing file is told as Python does."""
 
     caught_by = "IC-SUBMIT-14"
-    seen = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
+    message_contains = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         for each in (each for each in spec.inputs if not each.is_url):
@@ -408,7 +408,7 @@ class KeepsTheSpecOnTheInstance(FakeBackend):
     """What a submit needs after an await is kept where the next submit writes."""
 
     caught_by = "IC-SUBMIT-15"
-    seen = "expected both copies of the submission whose payload exits 3 to have that exit code"
+    message_contains = "expected both copies of the submission whose payload exits 3 to have that exit code"
     spec: SubmissionSpec
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
@@ -421,7 +421,7 @@ class DropsTheQueue(_Changes):
     """The queue is read nowhere."""
 
     caught_by = "IC-SUBMIT-13"
-    seen = "expected a queue that does not exist to be refused"
+    message_contains = "expected a queue that does not exist to be refused"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec.model_copy(update={"resources": spec.resources.model_copy(update={"queue": None})})
@@ -431,7 +431,7 @@ class FeedsThePayload(_Changes):
     """The payload reads what is left of the script that starts it."""
 
     caught_by = "IC-SUBMIT-16"
-    seen = "which means: there is something to read"
+    message_contains = "which means: there is something to read"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         if spec.staged_executable or not spec.arguments:
@@ -446,7 +446,7 @@ class SwapsTheSecrets(_Changes):
     """Two copies get each other's secrets."""
 
     caught_by = "IC-SUBMIT-07"
-    seen = "its secret is not in its working directory"
+    message_contains = "its secret is not in its working directory"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         swapped = [copies[index ^ 1 if index ^ 1 < len(copies) else index].secrets for index in range(len(copies))]
@@ -459,7 +459,7 @@ class LosesEveryTenthCopysVariables(_Changes):
     """Of every ten copies, the last gets no variables of its own."""
 
     caught_by = "IC-SUBMIT-06"
-    seen = "copy 9 told to exit 0, ended FAILED"
+    message_contains = "copy 9 told to exit 0, ended FAILED"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
         return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))
@@ -469,7 +469,7 @@ class HandsOnWhatItIsIn(_Changes):
     """A job is told its memory if that was asked for; a job inside of that one is told so, too."""
 
     caught_by = "IC-SUBMIT-17"
-    seen = "observed it has, with that one's values, GALLERY_MEMORY_MB"
+    message_contains = "observed it has, with that one's values, GALLERY_MEMORY_MB"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         memory = spec.resources.memory_mb
@@ -481,7 +481,7 @@ class BelongsToWhatItIsIn(_Changes):
     """A job that is submitted from inside of another has the number of that one."""
 
     caught_by = "IC-SUBMIT-17"
-    seen = "observed it has, with that one's values, GALLERY_JOB"
+    message_contains = "observed it has, with that one's values, GALLERY_JOB"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         number = os.environ.get("GALLERY_JOB") or token_hex(6)

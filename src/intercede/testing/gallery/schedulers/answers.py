@@ -12,7 +12,7 @@ class FailureIsSilence(PlainQueue):
     """Does not look at the exit code: where the scheduler is down, no job is there."""
 
     caught_by = "IC-SCHEDULER-04"
-    seen = "parse_status to raise SchedulerError"
+    message_contains = "parse_status to raise SchedulerError"
     also_red = ("IC-SCHEDULER-07",)
 
     def said(self, result: CommandResult) -> str:
@@ -23,7 +23,7 @@ class OneIsHarmless(PlainQueue):
     """Exit code 1 means that nothing was found, whatever else it may mean."""
 
     caught_by = "IC-SCHEDULER-04"
-    seen = "exited with code 1"
+    message_contains = "exited with code 1"
 
     def said(self, result: CommandResult) -> str:
         return super().said(result.model_copy(update={"returncode": 0}) if result.returncode == 1 else result)
@@ -33,7 +33,7 @@ class TrustsWhatWasSaid(PlainQueue):
     """Where a listing broke off after some lines, the rest of the jobs is not there."""
 
     caught_by = "IC-SCHEDULER-04"
-    seen = "17.0 a0123456789ab running"
+    message_contains = "17.0 a0123456789ab running"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         code = 0 if result.stdout else result.returncode
@@ -44,7 +44,7 @@ class TakesOutagesForSilence(PlainQueue):
     """An outage that is reported with exit code 0 is an empty answer."""
 
     caught_by = "IC-SCHEDULER-07"
-    seen = "an outage with exit code 0"
+    message_contains = "an outage with exit code 0"
 
     def said(self, result: CommandResult) -> str:
         return super().said(result.model_copy(update={"stderr": b""}))
@@ -54,7 +54,7 @@ class ForgetsHeld(PlainQueue):
     """Held jobs are queued ones."""
 
     caught_by = "IC-SCHEDULER-07"
-    seen = "HELD"
+    message_contains = "HELD"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         known = super().status(word, code)
@@ -65,7 +65,7 @@ class UnknownIsDone(PlainQueue):
     """A word that it does not know must mean that the job is over."""
 
     caught_by = "IC-SCHEDULER-05"
-    seen = "DONE"
+    message_contains = "DONE"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         known = super().status(word, code)
@@ -76,7 +76,7 @@ class UnknownIsRunning(PlainQueue):
     """A word that it does not know is told as running."""
 
     caught_by = "IC-SCHEDULER-05"
-    seen = "RUNNING"
+    message_contains = "RUNNING"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         known = super().status(word, code)
@@ -87,7 +87,7 @@ class UnknownHasNoWord(PlainQueue):
     """Nobody is told which word it was."""
 
     caught_by = "IC-SCHEDULER-05"
-    seen = "with the native word 'xyzzy'"
+    message_contains = "with the native word 'xyzzy'"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         known = super().status(word, code)
@@ -98,7 +98,7 @@ class UnknownIsAnError(PlainQueue):
     """One word that it does not know hides all jobs."""
 
     caught_by = "IC-SCHEDULER-05"
-    seen = "SchedulerError"
+    message_contains = "SchedulerError"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         known = super().status(word, code)
@@ -112,7 +112,7 @@ class AbsentIsDone(PlainQueue):
 
     caught_by = "IC-SCHEDULER-06"
     also_red = ("IC-SCHEDULER-10",)
-    seen = "of jobs that are not listed"
+    message_contains = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         told = super().parse_status(ids, result)
@@ -123,7 +123,7 @@ class SilenceIsDone(PlainQueue):
     """An empty listing means that all are done."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "if no job is listed"
+    message_contains = "if no job is listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         told = super().parse_status(ids, result)
@@ -134,7 +134,7 @@ class FindsIdsByPrefix(PlainQueue):
     """Job 17.0@a0 is taken for job 17.0@a01, and job 1 for both."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "of jobs that are not listed"
+    message_contains = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
@@ -150,7 +150,7 @@ class TellsOfEverybody(PlainQueue):
     """Tells of every job in the listing."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "if no job is asked for"
+    message_contains = "if no job is asked for"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
@@ -161,7 +161,7 @@ class KillsEverybody(PlainQueue):
     """Where nothing went wrong, every kill went well."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "parse_kill"
+    message_contains = "parse_kill"
     also_red = ("IC-SCHEDULER-07", "IC-SCHEDULER-10")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
@@ -173,7 +173,7 @@ class CrashesOnShortLines(PlainQueue):
     """Every line has two words, of course."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "IndexError"
+    message_contains = "IndexError"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = [line.split() for line in self.said(result).splitlines()]
@@ -185,7 +185,7 @@ class CrashesOnOddBytes(PlainQueue):
     """Every answer is UTF-8, of course."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "UnicodeDecodeError"
+    message_contains = "UnicodeDecodeError"
 
     def said(self, result: CommandResult) -> str:
         super().said(result)
@@ -196,7 +196,7 @@ class TakesAnythingForAnId(PlainQueue):
     """What stands behind a number is the id, of course."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "ValidationError"
+    message_contains = "ValidationError"
 
     def valid(self, word: str) -> bool:
         return True
@@ -206,7 +206,7 @@ class TakesAnyCodeForANumber(PlainQueue):
     """Reads the exit code with int(), which raises where it is none, as pydantic does where it is negative."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "ValueError"
+    message_contains = "ValueError"
 
     def status(self, word: str, code: str = "") -> JobStatus:
         if word != "done":
@@ -218,7 +218,7 @@ class FindsOneOnly(PlainQueue):
     """Of a submission whose answer was lost only the first copy is found."""
 
     caught_by = "IC-SCHEDULER-07"
-    seen = "for the recorded list"
+    message_contains = "for the recorded list"
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         return dict(list(super().parse_list(result).items())[:1])
@@ -228,7 +228,7 @@ class TakesALimitForAnError(PlainQueue):
     """A full queue is told as a failure that does not go away."""
 
     caught_by = "IC-SCHEDULER-07"
-    seen = "LimitError"
+    message_contains = "LimitError"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         if b"full" in result.stdout and batch.copies == 1:
@@ -240,7 +240,7 @@ class OkForSilence(PlainQueue):
     """A kill that nothing was said of went well."""
 
     caught_by = "IC-SCHEDULER-06"
-    seen = "if the answer does not mention the job"
+    message_contains = "if the answer does not mention the job"
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         told = super().parse_kill(ids, result)

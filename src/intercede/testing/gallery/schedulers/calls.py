@@ -10,7 +10,7 @@ class CallsAMissingFunction(PlainQueue):
     """Calls a function that intercede does not have: the listing is empty, and its exit code is lost."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it names ic_run, which intercede does not have"
+    message_contains = "it names ic_run, which intercede does not have"
 
     def status_script(self) -> str:
         return "ic_run plainq list || :"
@@ -20,7 +20,7 @@ class CallsAPrivateFunction(PlainQueue):
     """Calls a function that is private, and may mean something else tomorrow."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it names _ic_frame, which is private"
+    message_contains = "it names _ic_frame, which is private"
 
     def list_script(self, stamp: str) -> str:
         return f"_ic_frame jobs {super().list_script(stamp)}"
@@ -30,7 +30,7 @@ class DefinesAFunctionOfOurs(PlainQueue):
     """Brings its own function under the name of one that is there."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it defines ic_tool, which is intercede's"
+    message_contains = "it defines ic_tool, which is intercede's"
 
     def kill_script(self) -> str:
         return f'ic_tool() {{ nice "$@"; }}\n{super().kill_script()}'
@@ -40,7 +40,7 @@ class ReadsPrivateFiles(PlainQueue):
     """Reads how a copy ended out of a file that is private."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it reads or writes copies/*/exit"
+    message_contains = "it reads or writes copies/*/exit"
 
     def status_script(self) -> str:
         return f"{super().status_script()}\ncat ./*/copies/*/exit >/dev/null 2>&1 || :"
@@ -50,7 +50,7 @@ class WritesPrivateFiles(PlainQueue):
     """Writes ids where they are kept, instead of reporting them."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it reads or writes natives"
+    message_contains = "it reads or writes natives"
 
     def submit_script(self, batch: Batch) -> str:
         return f"{super().submit_script(batch)} | tee natives"
@@ -60,7 +60,7 @@ class ReportsIdsWhenAsked(PlainQueue):
     """Reports ids in a listing, where nothing takes them."""
 
     caught_by = "IC-SCHEDULER-13"
-    seen = "it calls ic_report_ids, which is for the fragment that submits"
+    message_contains = "it calls ic_report_ids, which is for the fragment that submits"
 
     def status_script(self) -> str:
         return f"{super().status_script()}\necho '0 17.0' | ic_report_ids || :"
@@ -70,7 +70,7 @@ class NamesVariablesInATuple(PlainQueue):
     """Names the variables of its tools in a tuple, which does not say when."""
 
     caught_by = "IC-SCHEDULER-08"
-    seen = "must return a ToolEnvironment"
+    message_contains = "must return a ToolEnvironment"
 
     def tool_environment(self) -> ToolEnvironment:
         return ("PLAINQ_*",)  # type: ignore[return-value]  # the mistake
@@ -80,7 +80,7 @@ class UnsetsThePath(PlainQueue):
     """Names variables by a pattern that matches PATH, too."""
 
     caught_by = "IC-SCHEDULER-08"
-    seen = "'P*' would unset PATH"
+    message_contains = "'P*' would unset PATH"
 
     def tool_environment(self) -> ToolEnvironment:
         return ToolEnvironment.model_construct(unset=("P*",))

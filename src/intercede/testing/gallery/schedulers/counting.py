@@ -13,7 +13,7 @@ class KnowsJobsByNumber(PlainQueue):
     """An id is a number, for everybody who has it after the queue restarted."""
 
     caught_by = "IC-SCHEDULER-10"
-    seen = "'17.0', which another job gets when the queue counts from the start again"
+    message_contains = "'17.0', which another job gets when the queue counts from the start again"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         queued = super().parse_submit(batch, result)

@@ -15,7 +15,9 @@ class MatchesByNumber(PlainQueue):
     """The id holds the name, and what is listed is matched by the number alone."""
 
     caught_by = "IC-SCHEDULER-10"
-    seen = "parse_status to say nothing of job 17.0@a0123456789ab if its number is listed under another name"
+    message_contains = (
+        "parse_status to say nothing of job 17.0@a0123456789ab if its number is listed under another name"
+    )
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         lines = (line.split() for line in self.said(result).splitlines())
@@ -27,7 +29,7 @@ class TellsKillsByNumber(PlainQueue):
     """What ended under a number is the job that had it."""
 
     caught_by = "IC-SCHEDULER-10"
-    seen = "parse_kill to say nothing of job 17.0@a0123456789ab"
+    message_contains = "parse_kill to say nothing of job 17.0@a0123456789ab"
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         ended = {_number(line) for line in self.said(result).splitlines() if line.endswith(" ends")}
@@ -38,7 +40,7 @@ class KillsByNumber(PlainQueue):
     """Ends whoever has the number now, and looks afterwards."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
+    message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
 
     def kill_script(self) -> str:
         ending = 'while read -r id; do plainq kill "${id%%@*}" </dev/null; done <"$IC_IDS"'
@@ -49,7 +51,7 @@ class KillsWhatIsThere(PlainQueue):
     """Looks before it kills: whether the number is there, whoever has it."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
+    message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
 
     def kill_script(self) -> str:
         look = 'plainq list | while read -r number _; do grep -q -e "^$number@" "$IC_IDS" || continue'
@@ -60,7 +62,7 @@ class FindsJobsOfAnyName(PlainQueue):
     """Whatever is in the queue is the submission's."""
 
     caught_by = "IC-SCHEDULER-11"
-    seen = "list_script to find no job of b0123456789ab"
+    message_contains = "list_script to find no job of b0123456789ab"
 
     def list_script(self, stamp: str) -> str:
         return "plainq list --numbered"

@@ -17,7 +17,7 @@ class ReadsItsSettings(PlainQueue):
     """Looks for a file of the site's at every submission."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "open /etc/hosts"
+    message_contains = "open /etc/hosts"
 
     def options(self, batch: Batch) -> Sequence[str]:
         return [*super().options(batch), f"--site={len(Path('/etc/hosts').read_bytes())}"]
@@ -27,7 +27,7 @@ class AsksTheEnvironment(PlainQueue):
     """The account is that of whoever runs the program here."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "a look at os.environ"
+    message_contains = "a look at os.environ"
 
     def options(self, batch: Batch) -> Sequence[str]:
         return [*super().options(batch), f"--account={os.environ.get('LOGNAME', 'nobody')}"]
@@ -37,7 +37,7 @@ class AsksTheClock(PlainQueue):
     """Asks for jobs since yesterday, by this machine's clock."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "a call of time.time"
+    message_contains = "a call of time.time"
 
     def status_script(self) -> str:
         return f"{super().status_script()} --since={int(time.time()) - 86400}"
@@ -47,7 +47,7 @@ class NamesJobsByDate(PlainQueue):
     """The date stands in the fragment, so that a submission of last night is not found."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "datetime.now"
+    message_contains = "datetime.now"
 
     def list_script(self, stamp: str) -> str:
         return f"{super().list_script(stamp)} --day={datetime.now():%F}"  # noqa: DTZ005 -- the mistake
@@ -57,7 +57,7 @@ class RunsACommand(PlainQueue):
     """Looks here for what is to be known there."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "subprocess.Popen"
+    message_contains = "subprocess.Popen"
 
     def status_script(self) -> str:
         subprocess.run(["true"], check=False)
@@ -68,7 +68,7 @@ class OrdersByHash(PlainQueue):
     """Options come out of a set: in every process in another order."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "the same answer from submit_script"
+    message_contains = "the same answer from submit_script"
 
     def options(self, batch: Batch) -> Sequence[str]:
         return list({*super().options(batch), "--quiet", "--requeue", "--exclusive", "--hold", "--wait", "--export"})
@@ -78,7 +78,7 @@ class RemembersAnswers(PlainQueue):
     """What it was told once about a job it tells again."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "asked again"
+    message_contains = "asked again"
     also_red = ("IC-SCHEDULER-06",)
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class NumbersSubmissions(PlainQueue):
     """Every submission gets a number of this object's."""
 
     caught_by = "IC-SCHEDULER-01"
-    seen = "the same answer from submit_script"
+    message_contains = "the same answer from submit_script"
 
     def __init__(self) -> None:
         self._submissions = 0
@@ -107,7 +107,7 @@ class DropsACopy(PlainQueue):
     """A copy without a line in the answer is forgotten."""
 
     caught_by = "IC-SCHEDULER-02"
-    seen = "for each of 2 copies once"
+    message_contains = "for each of 2 copies once"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         lines = list(self.numbered(self.said(result)))
@@ -118,7 +118,7 @@ class AnswersForTooMany(PlainQueue):
     """Takes over whatever stands in the answer."""
 
     caught_by = "IC-SCHEDULER-02"
-    seen = "for each of 2 copies once"
+    message_contains = "for each of 2 copies once"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         lines = max(1, len(list(self.numbered(self.said(result)))))
@@ -129,7 +129,7 @@ class OneIdForAll(PlainQueue):
     """An array has one number, so every copy gets that."""
 
     caught_by = "IC-SCHEDULER-02"
-    seen = "an id of its own"
+    message_contains = "an id of its own"
     also_red = ("IC-SCHEDULER-07",)
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:

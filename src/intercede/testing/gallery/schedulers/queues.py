@@ -12,7 +12,7 @@ class SubmitsToTheDefaultQueue(PlainQueue):
     """Submits to the default queue, whatever is asked for."""
 
     caught_by = "IC-SCHEDULER-12"
-    seen = "(copies: 1); observed the same fragment for queue 'long' as for none"
+    message_contains = "(copies: 1); observed the same fragment for queue 'long' as for none"
 
     def options(self, batch: Batch) -> Sequence[str]:
         return [f"--cpus={batch.resources.cpus}"]
@@ -22,7 +22,7 @@ class DropsTheQueueOfManyCopies(PlainQueue):
     """Several copies are submitted by other words, which lack the queue."""
 
     caught_by = "IC-SCHEDULER-12"
-    seen = "(copies: 3); observed the same fragment for queue 'long' as for none"
+    message_contains = "(copies: 3); observed the same fragment for queue 'long' as for none"
 
     def options(self, batch: Batch) -> Sequence[str]:
         return super().options(batch) if batch.copies == 1 else [f"--cpus={batch.resources.cpus}"]
@@ -32,7 +32,7 @@ class MapsEachQueueToOne(PlainQueue):
     """Any queue that is asked for becomes the site's one."""
 
     caught_by = "IC-SCHEDULER-12"
-    seen = "observed the same fragment for the queues 'long' and 'short'"
+    message_contains = "observed the same fragment for the queues 'long' and 'short'"
 
     def options(self, batch: Batch) -> Sequence[str]:
         options = [option for option in super().options(batch) if not option.startswith("--queue=")]

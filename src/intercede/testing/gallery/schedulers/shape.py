@@ -12,7 +12,7 @@ class CannotFindSubmissions(PlainQueue):
     """Has no list_script and no parse_list."""
 
     caught_by = "IC-SCHEDULER-08"
-    seen = "list_script is missing"
+    message_contains = "list_script is missing"
 
     list_script = parse_list = None  # type: ignore[assignment]  # the mistake
 
@@ -21,7 +21,7 @@ class AnswersLater(PlainQueue):
     """Its parsers are coroutine functions."""
 
     caught_by = "IC-SCHEDULER-08"
-    seen = "parse_status is async"
+    message_contains = "parse_status is async"
 
     async def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:  # type: ignore[override]  # the mistake
         return super().parse_status(ids, result)
@@ -31,7 +31,7 @@ class WantsToKnowMore(PlainQueue):
     """A parser wants an argument that nobody gives."""
 
     caught_by = "IC-SCHEDULER-08"
-    seen = "parse_submit"
+    message_contains = "parse_submit"
 
     def parse_submit(self, batch: Batch, result: CommandResult, when: float) -> Queued:  # type: ignore[override]  # the mistake
         return super().parse_submit(batch, result)
@@ -41,7 +41,7 @@ class ShipsNoRecordings:
     """Is right as far as anybody can tell, and nobody can."""
 
     caught_by = "IC-SCHEDULER-09"
-    seen = "there are none"
+    message_contains = "there are none"
 
     def stages_own_files(self) -> bool:
         return False

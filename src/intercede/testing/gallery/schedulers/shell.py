@@ -12,7 +12,7 @@ class DoesNotQuote(PlainQueue):
     """The queue stands in the fragment as it is."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def quoted(self, word: str) -> str:
         return word
@@ -22,7 +22,7 @@ class QuotesTwofold(PlainQueue):
     """The queue stands between double quotes, where a dollar still means something."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def quoted(self, word: str) -> str:
         return '"' + word.replace('"', '\\"') + '"'
@@ -32,7 +32,7 @@ class QuotesByHand(PlainQueue):
     """The queue stands between single quotes, and may hold one itself."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def quoted(self, word: str) -> str:
         return f"'{word}'"
@@ -42,7 +42,7 @@ class SplitsTheQueue(PlainQueue):
     """A variable without quotes around it: a queue of two words becomes two arguments."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "as many arguments"
+    message_contains = "as many arguments"
 
     def submit_script(self, batch: Batch) -> str:
         return f"queue={self.quoted(batch.resources.queue or 'all')}\nic_tool plainq submit --queue $queue sh ./wrapper"
@@ -52,7 +52,7 @@ class WritesHereDocuments(PlainQueue):
     """The queue stands in a here-document in which the shell expands."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def submit_script(self, batch: Batch) -> str:
         return f"cat >job <<EOF\nqueue = {batch.resources.queue}\nEOF\nic_tool plainq submit job"
@@ -62,7 +62,7 @@ class EndsHereDocuments(PlainQueue):
     """Nothing expands in the here-document, but a queue can hold its last line."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def submit_script(self, batch: Batch) -> str:
         return f"cat >job <<'END_OF_JOB'\nqueue = {batch.resources.queue}\nEND_OF_JOB\nic_tool plainq submit job"
@@ -72,7 +72,7 @@ class EvaluatesIds(PlainQueue):
     """Puts the ids into a command line that is evaluated."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it ran the command 'icpwned'"
+    message_contains = "it ran the command 'icpwned'"
 
     def kill_script(self) -> str:
         return 'eval "plainq kill $(tr "\\n" " " <"$IC_IDS")"'
@@ -82,7 +82,7 @@ class ExpandsIds(PlainQueue):
     """A loop without quotes: the id of an array's element is a pattern for files."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "it expanded a pattern to the file"
+    message_contains = "it expanded a pattern to the file"
 
     def status_script(self) -> str:
         return 'for id in $(cat "$IC_IDS"); do plainq list "$id"; done'
@@ -92,7 +92,7 @@ class TrustsStamps(PlainQueue):
     """The stamp stands in the fragment as it is."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "the stamp"
+    message_contains = "the stamp"
 
     def list_script(self, stamp: str) -> str:
         return f"plainq list --name={stamp}"
@@ -102,7 +102,7 @@ class TrustsCarriedNames(PlainQueue):
     """Stages files itself, and does not quote their names."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "the carried name"
+    message_contains = "the carried name"
 
     def stages_own_files(self) -> bool:
         return True
@@ -118,7 +118,7 @@ class LeavesAQuoteOpen(PlainQueue):
     """No shell reads its fragment to the end."""
 
     caught_by = "IC-SCHEDULER-03"
-    seen = "text that sh can parse"
+    message_contains = "text that sh can parse"
 
     def kill_script(self) -> str:
         return super().kill_script() + " '"

@@ -27,7 +27,7 @@ class JoinsWithSpaces(Plain):
     """Joins argv with spaces into a line for `sh -c`."""
 
     caught_by = "IC-TRANSPORT-01"
-    seen = "wrote '[two][words][end]'"
+    message_contains = "wrote '[two][words][end]'"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(argv)]
@@ -37,7 +37,7 @@ class LosesEmptyArguments(Plain):
     """Quotes each argument for `sh -c`, and leaves out the empty ones."""
 
     caught_by = "IC-TRANSPORT-01"
-    seen = "['printf', '[%s]', '', 'end'] wrote '[end]'"
+    message_contains = "['printf', '[%s]', '', 'end'] wrote '[end]'"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(shlex.quote(each) for each in argv if each)]
@@ -47,7 +47,7 @@ class QuotesWithDoubleQuotes(Plain):
     """Puts double quotes around each argument."""
 
     caught_by = "IC-TRANSPORT-01"
-    seen = "'$HOME', 'end'] wrote"
+    message_contains = "'$HOME', 'end'] wrote"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(f'"{each}"' for each in argv)]
@@ -57,7 +57,7 @@ class StripsArguments(Plain):
     """Takes the blanks and newlines off the ends of arguments."""
 
     caught_by = "IC-TRANSPORT-01"
-    seen = "wrote '[two words][end]'"
+    message_contains = "wrote '[two words][end]'"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return [each.strip() for each in argv]
@@ -67,7 +67,7 @@ class QuotesAllButTheName(Plain):
     """Quotes the arguments for `sh -c`, and not the command's name."""
 
     caught_by = "IC-TRANSPORT-09"
-    seen = "|| true"
+    message_contains = "|| true"
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", f"{argv[0]} {shlex.join(argv[1:])}"]
@@ -77,7 +77,7 @@ class RaisesForAMissingCommand(Plain):
     """A command that does not exist raises."""
 
     caught_by = "IC-TRANSPORT-09"
-    seen = "run raised TransportError"
+    message_contains = "run raised TransportError"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -92,7 +92,7 @@ class FindsEveryCommand(_EndsOtherwise):
     """A command that does not exist ends well."""
 
     caught_by = "IC-TRANSPORT-09"
-    seen = "which does not exist; observed exit code 0"
+    message_contains = "which does not exist; observed exit code 0"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -105,7 +105,7 @@ class KnowsGoodAndBad(_EndsOtherwise):
     """Tells 0 or 1."""
 
     caught_by = "IC-TRANSPORT-02"
-    seen = "expected 2 from `sh -c 'exit 2'`; observed exit code 1"
+    message_contains = "expected 2 from `sh -c 'exit 2'`; observed exit code 1"
 
     def code(self, code: int) -> int:
         return min(code, 1)
@@ -115,7 +115,7 @@ class AnswersAlways255(_EndsOtherwise):
     """Tells 255, as a client does whose connection fails, whatever the code."""
 
     caught_by = "IC-TRANSPORT-02"
-    seen = "observed exit code 255"
+    message_contains = "observed exit code 255"
 
     def code(self, code: int) -> int:
         return 255
@@ -125,7 +125,7 @@ class CutsTheHighestBit(_EndsOtherwise):
     """Takes codes from 128 on for something else, and cuts them."""
 
     caught_by = "IC-TRANSPORT-02"
-    seen = "expected 128 from `sh -c 'exit 128'`; observed exit code 0"
+    message_contains = "expected 128 from `sh -c 'exit 128'`; observed exit code 0"
 
     def code(self, code: int) -> int:
         return code & 127
@@ -135,7 +135,7 @@ class TellsSignalsAsAClientDoes(_EndsOtherwise):
     """Tells a death by signal as 255, as ssh does."""
 
     caught_by = "IC-TRANSPORT-02"
-    seen = "kill -KILL $$'`; observed exit code 255"
+    message_contains = "kill -KILL $$'`; observed exit code 255"
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Takes255ForItsOwn(_EndsOtherwise):
     """Takes code 255 for a lost connection."""
 
     caught_by = "IC-TRANSPORT-21"
-    seen = "the connection is lost"
+    message_contains = "the connection is lost"
 
     def code(self, code: int) -> int:
         if code == 255:
@@ -165,7 +165,7 @@ class SharesTheLastResult(Plain):
     """Keeps the result on the instance for a turn of the loop, so that it is right alone, and wrong among fifty."""
 
     caught_by = "IC-TRANSPORT-06"
-    seen = "should have ended with"
+    message_contains = "should have ended with"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -180,7 +180,7 @@ class ForgetsOnceInTen(Plain):
 
     caught_by = "IC-TRANSPORT-06"
     also_red = ("IC-TRANSPORT-22", "IC-TRANSPORT-30")
-    seen = "5 did not"
+    message_contains = "5 did not"
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class RefusesTheEleventh(Plain):
     """Has ten channels, and raises where they are taken."""
 
     caught_by = "IC-TRANSPORT-06"
-    seen = "all channels are taken"
+    message_contains = "all channels are taken"
 
     def __init__(self) -> None:
         super().__init__()

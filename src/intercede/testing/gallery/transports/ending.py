@@ -18,7 +18,7 @@ class AnswersWhenCancelled(Plain):
     """Swallows its cancellation, and answers as if the command had been killed."""
 
     caught_by = "IC-TRANSPORT-07"
-    seen = "it answered CommandResult(returncode=137"
+    message_contains = "it answered CommandResult(returncode=137"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -33,7 +33,7 @@ class WaitsWhenCancelled(Plain):
     """Waits for the command's own end when it is cancelled."""
 
     caught_by = "IC-TRANSPORT-07"
-    seen = "it has not ended"
+    message_contains = "it has not ended"
     scale = 0.05
 
     async def run(
@@ -51,7 +51,7 @@ class FailsWhenCancelled(Plain):
     """Tells its cancellation as a failure of the connection."""
 
     caught_by = "IC-TRANSPORT-07"
-    seen = "it raised TransportError('the connection broke"
+    message_contains = "it raised TransportError('the connection broke"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -66,7 +66,7 @@ class KeepsItsLockOnceCancelled(Plain):
     """A run that is cancelled never gives back the lock that the next one waits for."""
 
     caught_by = "IC-TRANSPORT-07"
-    seen = "expected the next run to work"
+    message_contains = "expected the next run to work"
     scale = 0.1
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class IgnoresTheSinksFailure(Plain):
     """A sink that fails gets no more, and nobody is told."""
 
     caught_by = "IC-TRANSPORT-08"
-    seen = "whose sink raises"
+    message_contains = "whose sink raises"
     scale = 0.1
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
@@ -101,7 +101,7 @@ class TakesAFailingIteratorForDone(Plain):
     """An iterator that fails ends the input, as if it had been all."""
 
     caught_by = "IC-TRANSPORT-08"
-    seen = "whose iterator raises"
+    message_contains = "whose iterator raises"
     scale = 0.1
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
@@ -116,7 +116,7 @@ class TakesTheIteratorsErrorForThePipes(Plain):
     """Ignores every broken pipe, the iterator's own as well."""
 
     caught_by = "IC-TRANSPORT-08"
-    seen = "BrokenPipeError"
+    message_contains = "BrokenPipeError"
     scale = 0.1
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
@@ -131,7 +131,7 @@ class RaisesGroups(Plain):
     """Raises what sink and iterator raised in a group."""
 
     caught_by = "IC-TRANSPORT-08"
-    seen = "ExceptionGroup"
+    message_contains = "ExceptionGroup"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -149,7 +149,7 @@ class EndsTheCommandAlone(Plain):
 
     caught_by = "IC-TRANSPORT-22"
     also_red = ("IC-LIFE-09",)
-    seen = "its child went on"
+    message_contains = "its child went on"
     scale = 0.2
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class EndsTheGroupAlone(EndsTheCommandAlone):
     """Ends the command's process group, and leaves what made one of its own, or a session."""
 
     caught_by = "IC-TRANSPORT-30"
-    seen = "in a process group of its own"
+    message_contains = "in a process group of its own"
 
     def signal(self, process: Process) -> None:
         with suppress(ProcessLookupError):

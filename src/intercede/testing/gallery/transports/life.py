@@ -32,7 +32,7 @@ class ConnectsWhenConstructed(Plain):
     """The constructor asks a command."""
 
     caught_by = "IC-TRANSPORT-11"
-    seen = "subprocess.Popen"
+    message_contains = "subprocess.Popen"
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class CannotConnect(Plain):
     """Entering raises."""
 
     caught_by = "IC-TRANSPORT-12"
-    seen = "no route to host"
+    message_contains = "no route to host"
 
     async def __aenter__(self) -> Self:
         raise TransportError("no route to host")
@@ -53,7 +53,7 @@ class EntersAsNothing(Plain):
     """Entering returns None."""
 
     caught_by = "IC-TRANSPORT-12"
-    seen = "observed None"
+    message_contains = "observed None"
 
     async def __aenter__(self) -> None:  # type: ignore[override]  # the mistake
         await super().__aenter__()
@@ -63,7 +63,7 @@ class HangsUpTwice(_LeavesOtherwise):
     """Leaving a second time raises."""
 
     caught_by = "IC-TRANSPORT-13"
-    seen = "no connection"
+    message_contains = "no connection"
 
     async def leave(self) -> None:
         if not self.is_open:
@@ -75,7 +75,7 @@ class RunsUnopened(Plain):
     """Runs before it was entered."""
 
     caught_by = "IC-TRANSPORT-14"
-    seen = "before entering to raise NotOpenError; observed it answered"
+    message_contains = "before entering to raise NotOpenError; observed it answered"
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class FailsUnopened(Plain):
     """Before entering there is an AttributeError."""
 
     caught_by = "IC-TRANSPORT-14"
-    seen = "AttributeError"
+    message_contains = "AttributeError"
 
     def __init__(self) -> None:
         pass
@@ -96,7 +96,7 @@ class RunsAfterLeaving(_LeavesOtherwise):
     """Runs after it was left."""
 
     caught_by = "IC-TRANSPORT-15"
-    seen = "after leaving to raise NotOpenError; observed it answered"
+    message_contains = "after leaving to raise NotOpenError; observed it answered"
 
     async def leave(self) -> None:
         return
@@ -106,7 +106,7 @@ class SwallowsWhatTheBodyRaises(_LeavesOtherwise):
     """Leaving swallows the body's exception."""
 
     caught_by = "IC-TRANSPORT-16"
-    seen = "observed None"
+    message_contains = "observed None"
 
     async def leave(self) -> bool:
         self.is_open = False
@@ -117,7 +117,7 @@ class StaysOpenAfterAnException(Plain):
     """Closes only where there was no exception."""
 
     caught_by = "IC-TRANSPORT-16"
-    seen = "after an exception in the body to raise NotOpenError"
+    message_contains = "after an exception in the body to raise NotOpenError"
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
@@ -129,7 +129,7 @@ class LeavesAPipe(Plain):
     """Each entering opens a pipe that nobody closes."""
 
     caught_by = "IC-TRANSPORT-17"
-    seen = "more open descriptors"
+    message_contains = "more open descriptors"
     scale = 0.1
 
     async def __aenter__(self) -> Self:
@@ -141,7 +141,7 @@ class LeavesAWatcher(Plain):
     """Each entering starts a task that nobody ends."""
 
     caught_by = "IC-TRANSPORT-17"
-    seen = "more tasks"
+    message_contains = "more tasks"
     scale = 0.1
     watchers: ClassVar[list[object]] = []
 
@@ -154,7 +154,7 @@ class LeavesAPump(Plain):
     """Each entering starts a thread that nobody ends."""
 
     caught_by = "IC-TRANSPORT-17"
-    seen = "more threads"
+    message_contains = "more threads"
     scale = 0.1
 
     async def __aenter__(self) -> Self:
@@ -166,7 +166,7 @@ class LeavesAClient(Plain):
     """Each entering starts a process that nobody waits for."""
 
     caught_by = "IC-TRANSPORT-17"
-    seen = "more child processes"
+    message_contains = "more child processes"
     scale = 0.1
 
     async def __aenter__(self) -> Self:
@@ -178,7 +178,7 @@ class HangsUpForTheOthers(_LeavesOtherwise):
     """Leaving closes what other instances opened, too."""
 
     caught_by = "IC-TRANSPORT-18"
-    seen = "run raised NotOpenError"
+    message_contains = "run raised NotOpenError"
     opened: ContextVar[list[Plain]] = ContextVar("opened")  # of each check its own: they share a process
 
     async def __aenter__(self) -> Self:
@@ -194,7 +194,7 @@ class ConnectsWithoutTurning(Plain):
     """Connects without letting the loop turn."""
 
     caught_by = "IC-TRANSPORT-19"
-    seen = "blocked the loop for"
+    message_contains = "blocked the loop for"
 
     async def __aenter__(self) -> Self:
         time.sleep(0.15)  # noqa: ASYNC251 -- the mistake

@@ -12,7 +12,7 @@ class RunIsNotAsync(Plain):
     """run answers at once instead of being awaited."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "run is not async"
+    message_contains = "run is not async"
 
     def run(  # type: ignore[override]  # the mistake
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -24,7 +24,7 @@ class RunTakesNoSink(Plain):
     """run has no parameter for a sink."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "lacks the keyword stdout"
+    message_contains = "lacks the keyword stdout"
 
     async def run(self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None) -> CommandResult:  # type: ignore[override]  # the mistake
         return await super().run(argv, stdin=stdin)
@@ -34,7 +34,7 @@ class RunTakesAnEnvironmentToo(Plain):
     """run cannot be called without a parameter that is not the contract's."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "env"
+    message_contains = "env"
 
     async def run(  # type: ignore[override]  # the mistake
         self,
@@ -51,7 +51,7 @@ class CannotRun(Plain):
     """Every run raises."""
 
     caught_by = "IC-TRANSPORT-20"
-    seen = "no route to host"
+    message_contains = "no route to host"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -64,7 +64,7 @@ class AnswersACode(Plain):
     """run answers the exit code alone."""
 
     caught_by = "IC-TRANSPORT-20"
-    seen = "it answered 0"
+    message_contains = "it answered 0"
 
     async def run(  # type: ignore[override]  # the mistake
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -76,7 +76,7 @@ class LetsNoneInFlight(Plain):
     """Says that a caller may have no command out."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "commands_in_flight of LetsNoneInFlight must answer a whole number from 1"
+    message_contains = "commands_in_flight of LetsNoneInFlight must answer a whole number from 1"
 
     def commands_in_flight(self) -> int:
         return 0
@@ -86,6 +86,6 @@ class InFlightIsANumber(Plain):
     """commands_in_flight is a number where a method should be."""
 
     caught_by = "IC-TRANSPORT-10"
-    seen = "must be a method that answers the number"
+    message_contains = "must be a method that answers the number"
 
     commands_in_flight = 8

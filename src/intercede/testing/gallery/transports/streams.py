@@ -40,7 +40,7 @@ class DecodesAsText(_AnswersOtherwise):
     """Takes stdout for text in UTF-8."""
 
     caught_by = "IC-TRANSPORT-03"
-    seen = "from 129 on"
+    message_contains = "from 129 on"
 
     def changed(self, result: CommandResult) -> dict[str, bytes]:
         return {"stdout": result.stdout.decode(errors="replace").encode()}
@@ -50,7 +50,7 @@ class StripsStderr(_AnswersOtherwise):
     """Takes the blanks and newlines off the ends of stderr."""
 
     caught_by = "IC-TRANSPORT-03"
-    seen = "258 bytes on stderr"
+    message_contains = "258 bytes on stderr"
 
     def changed(self, result: CommandResult) -> dict[str, bytes]:
         return {"stderr": result.stderr.strip()}
@@ -60,7 +60,7 @@ class MergesStderr(_AnswersOtherwise):
     """stdout and stderr come as one, as from a terminal."""
 
     caught_by = "IC-TRANSPORT-03"
-    seen = "517 bytes"
+    message_contains = "517 bytes"
 
     def changed(self, result: CommandResult) -> dict[str, bytes]:
         return {"stdout": result.stdout + result.stderr, "stderr": b""}
@@ -70,7 +70,7 @@ class CutsOutput(Plain):
     """Takes 64 KiB of stdout, and lets go of the rest."""
 
     caught_by = "IC-TRANSPORT-03"
-    seen = "expected 2688895 bytes on stdout"
+    message_contains = "expected 2688895 bytes on stdout"
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         left = 65536
@@ -84,7 +84,7 @@ class ReadsOneStreamAfterTheOther(Plain):
     """Reads stdout to its end before it begins with stderr: the command waits for it, and it for the command."""
 
     caught_by = "IC-TRANSPORT-29"
-    seen = "run to answer within"
+    message_contains = "run to answer within"
     scale = 0.1
 
     async def run(
@@ -109,7 +109,7 @@ class KeepsAllOfStderr(Plain):
     """Keeps stderr without bound."""
 
     caught_by = "IC-TRANSPORT-29"
-    seen = "2688895 bytes"
+    message_contains = "2688895 bytes"
     most_of_stderr = 2**40
 
 
@@ -117,7 +117,7 @@ class KeepsTheFirstOfStderr(_AnswersOtherwise):
     """Keeps the beginning of stderr instead of its end."""
 
     caught_by = "IC-TRANSPORT-29"
-    seen = r"observed 1048576 bytes, from 0 on b'1\n2\n3"
+    message_contains = r"observed 1048576 bytes, from 0 on b'1\n2\n3"
     most_of_stderr = 2**40
 
     def changed(self, result: CommandResult) -> dict[str, bytes]:
@@ -128,7 +128,7 @@ class InheritsStdin(Plain):
     """Lets a command without stdin read that of this process."""
 
     caught_by = "IC-TRANSPORT-23"
-    seen = "did not end"
+    message_contains = "did not end"
     scale = 0.3
 
     async def start(self, argv: Sequence[str], stdin: int) -> Process:
@@ -139,7 +139,7 @@ class LeavesStdinOpen(Plain):
     """Gives a command without stdin a pipe that never ends."""
 
     caught_by = "IC-TRANSPORT-23"
-    seen = "it did not end"
+    message_contains = "it did not end"
     scale = 0.3
 
     async def start(self, argv: Sequence[str], stdin: int) -> Process:
@@ -150,7 +150,7 @@ class EndsAtAnEmptyPiece(Plain):
     """Takes an empty piece for the end of stdin."""
 
     caught_by = "IC-TRANSPORT-24"
-    seen = "observed no byte"
+    message_contains = "observed no byte"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         if data:
@@ -164,7 +164,7 @@ class WritesTheBeginningOfAPiece(Plain):
 
     caught_by = "IC-TRANSPORT-24"
     also_red = ("IC-TRANSPORT-04",)
-    seen = "to come back from `cat`"
+    message_contains = "to come back from `cat`"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         return await super().written(pipe, data[:65536])
@@ -174,7 +174,7 @@ class WantsAGenerator(Plain):
     """Takes the iterable for its iterator."""
 
     caught_by = "IC-TRANSPORT-24"
-    seen = "AttributeError"
+    message_contains = "AttributeError"
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
         pipe, iterator = process.stdin, cast("AsyncIterator[bytes]", stdin)
@@ -186,7 +186,7 @@ class WritesAllBeforeItReads(Plain):
     """Feeds all of stdin, and then begins to read."""
 
     caught_by = "IC-TRANSPORT-24"
-    seen = "run to answer within"
+    message_contains = "run to answer within"
     scale = 0.1
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class CollectsStdin(Plain):
     """Takes all of stdin from the iterator before it writes any."""
 
     caught_by = "IC-TRANSPORT-05"
-    seen = r"after b'one\n'"
+    message_contains = r"after b'one\n'"
     scale = 0.05
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
@@ -228,7 +228,7 @@ class NeverDrains(Plain):
     """Writes as fast as the iterator gives: what the command has not read lies in a buffer."""
 
     caught_by = "IC-TRANSPORT-04"
-    seen = "MiB of 100 were taken before it began to read"
+    message_contains = "MiB of 100 were taken before it began to read"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         pipe.write(data)
@@ -240,7 +240,7 @@ class ReadsFullBuffers(Plain):
     """Passes stdout on when 64 KiB of it are there."""
 
     caught_by = "IC-TRANSPORT-05"
-    seen = r"after b'one\n'"
+    message_contains = r"after b'one\n'"
     scale = 0.05
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
@@ -257,7 +257,7 @@ class KeepsWhatTheSinkTook(Plain):
     """The result has stdout a second time, beside the sink."""
 
     caught_by = "IC-TRANSPORT-28"
-    seen = "in the result"
+    message_contains = "in the result"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -277,7 +277,7 @@ class TellsTheSinkOfTheEnd(Plain):
     """Writes an empty piece at the end."""
 
     caught_by = "IC-TRANSPORT-28"
-    seen = "observed [b'']"
+    message_contains = "observed [b'']"
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -292,7 +292,7 @@ class GivesTheSinkItsBuffer(_ReadsOtherwise):
     """Gives a bytearray where bytes are asked for."""
 
     caught_by = "IC-TRANSPORT-28"
-    seen = "observed [bytearray("
+    message_contains = "observed [bytearray("
 
     class _Sink(_Around):
         async def write(self, data: bytes) -> None:
@@ -306,7 +306,7 @@ class DoesNotAwaitTheSink(_ReadsOtherwise):
     """Starts a task for each piece, and does not wait for it."""
 
     caught_by = "IC-TRANSPORT-28"
-    seen = "observed"
+    message_contains = "observed"
 
     class _Sink(_Around):
         async def write(self, data: bytes) -> None:
@@ -321,7 +321,7 @@ class QueuesForTheSink(Plain):
     """Reads on while the sink is slow, into a queue without bound."""
 
     caught_by = "IC-TRANSPORT-27"
-    seen = "observed it could write"
+    message_contains = "observed it could write"
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -343,7 +343,7 @@ class KeepsWhatItSent(Plain):
     """Keeps all of stdin, to send it again should the connection break."""
 
     caught_by = "IC-TRANSPORT-26"
-    seen = "MiB more"
+    message_contains = "MiB more"
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,7 +358,7 @@ class MindsABrokenPipe(Plain):
     """A command that does not read its input is an error."""
 
     caught_by = "IC-TRANSPORT-25"
-    seen = "Error"
+    message_contains = "Error"
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         pipe.write(data)
@@ -370,7 +370,7 @@ class WaitsForTheIterator(Plain):
     """Waits for the iterator's end after the command's."""
 
     caught_by = "IC-TRANSPORT-25"
-    seen = "run to answer within"
+    message_contains = "run to answer within"
     scale = 0.1
 
     async def run(
@@ -397,7 +397,7 @@ class LeavesTheIteratorOpen(Plain):
     """Does not close the iterator where the command wants no more of it."""
 
     caught_by = "IC-TRANSPORT-25"
-    seen = "it is still open"
+    message_contains = "it is still open"
 
     async def close(self, iterator: AsyncIterator[bytes]) -> None:
         return
