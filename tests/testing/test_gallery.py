@@ -55,7 +55,7 @@ def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(nam
         result = matrix.inspect(WRONG[name], clause).results[clause]
 
     assert result.state is State.FAILED, result
-    assert gallery.seen_in(WRONG[name], result.message), result.message
+    assert gallery.has_expected_message(WRONG[name], result.message), result.message
 
 
 @pytest.mark.parametrize(

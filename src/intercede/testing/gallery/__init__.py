@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from intercede.testing.model.role import Role
 
-__all__ = ["also_red", "caught_by", "hostile", "right", "role_of", "seen_in", "wrong"]
+__all__ = ["also_red", "caught_by", "has_expected_message", "hostile", "right", "role_of", "wrong"]
 
 _HOSTILE = frozenset({"hostile", "attacks"})
 _OTHERS = _HOSTILE | {"right"}
@@ -52,7 +52,7 @@ def also_red(implementation: type) -> tuple[str, ...]:
     return _words(implementation, "also_red")
 
 
-def seen_in(implementation: type, message: str) -> bool:
+def has_expected_message(implementation: type, message: str) -> bool:
     """Return whether the message of a red clause names what there is to be seen of a wrong implementation."""
     return any(each in message for each in _words(implementation, "message_contains"))
 
