@@ -103,12 +103,12 @@ def test_the_generated_pages_are_current(name: str) -> None:
 
 
 def test_what_is_not_as_declared_is_told() -> None:
-    """What should be red and is not is missing; what is red and should not be is astray."""
+    """What should be red and is not is missing; what is red and should not be is unexpected."""
     row = matrix.Row("TellsOfAll", {"IC-STATUS-02": "FAILED: expected nothing"})
 
-    assert (row.missing, row.astray, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
+    assert (row.missing, row.unexpected, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
     assert "MISSING IC-STATUS-01" in str(row)
-    assert "ASTRAY IC-STATUS-02: FAILED: expected nothing" in str(row)
+    assert "UNEXPECTED IC-STATUS-02: FAILED: expected nothing" in str(row)
     assert matrix.Row("TellsOfAll", {"IC-STATUS-01": ""}).good
 
 
@@ -130,7 +130,7 @@ def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
 
 def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> None:
     """With all that is declared red, the verdict names a clause of `caught_by`; `make matrix` measures the same."""
-    astray: list[str] = []
+    unexpected: list[str] = []
     for name, each in WRONG.items():
         caught, also = gallery.caught_by(each), gallery.also_red(each)
         if (not also and len(caught) == 1) or not any(CLAUSES[clause].level is MUST for clause in caught):
@@ -143,9 +143,9 @@ def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> Non
         report = judge(facts, mine, results)
         blocked = [clause for clause in caught if report.results[clause].state is State.BLOCKED]
         if report.first not in {None, *caught} or blocked:
-            astray.append(f"{name}: fix {report.first} first, not {caught}; blocked: {blocked}")
+            unexpected.append(f"{name}: fix {report.first} first, not {caught}; blocked: {blocked}")
 
-    assert astray == []
+    assert unexpected == []
 
 
 def test_an_author_who_is_sent_astray_is_told_of() -> None:

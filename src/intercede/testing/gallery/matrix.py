@@ -1,7 +1,7 @@
 """Measure which clauses are red for which wrong implementation: ``python -m intercede.testing matrix [NAME ...]``.
 
 Each is checked against every clause of its role, in a process with a home of its own. What is red and not declared is
-astray, what is declared and not red is missing, and where the verdict says to fix another clause first than one that it is
+unexpected, what is declared and not red is missing, and where the verdict says to fix another clause first than one that it is
 meant for, its author is misled; the exit code is 1 for each of them.
 """
 
@@ -52,7 +52,7 @@ class Row:
         return tuple(each for each in caught_by(wrong().get(self.name, object)) if each not in self.red)
 
     @property
-    def astray(self) -> tuple[str, ...]:
+    def unexpected(self) -> tuple[str, ...]:
         """The clauses that are red, and ought not to be."""
         implementation = wrong().get(self.name, object)
         declared = {*caught_by(implementation), *also_red(implementation)}
@@ -67,13 +67,13 @@ class Row:
     @property
     def good(self) -> bool:
         """Whether it is red where it is declared to be, and nowhere else, and its author is sent to the right place."""
-        return not (self.missing or self.astray or self.misled or self.failure)
+        return not (self.missing or self.unexpected or self.misled or self.failure)
 
     def __str__(self) -> str:
         lines = [f"{self.name:36} red: {', '.join(self.red) or 'none'}"]
         lines += [f"  FAILED to be measured: {self.failure}"] if self.failure else []
         lines += [f"  MISSING {each}" for each in self.missing]
-        lines += [f"  ASTRAY {each}: {self.red[each]}" for each in self.astray]
+        lines += [f"  UNEXPECTED {each}: {self.red[each]}" for each in self.unexpected]
         lines += [f"  MISLED: the verdict says to fix {self.first} first"] if self.misled else []
         return "\n".join(lines)
 
@@ -202,7 +202,7 @@ def _line(name: str, implementation: type) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a row for each wrong implementation; return 1 where one is not caught, or a clause is astray."""
+    """Print a row for each wrong implementation; return 1 where one is not caught, or a clause is unexpected."""
     parser = argparse.ArgumentParser(prog="python -m intercede.testing matrix", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="wrong implementations; none: all of them")
     parser.add_argument("--quick", action="store_true", help="check the declared clauses only")
@@ -232,6 +232,6 @@ def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
         print(f"once more, by itself: {rows[name]}", flush=True)  # noqa: T201 -- a command prints
     bad = sum(not each.good for each in rows.values())
     told = f"{len(rows)} rows x {len(CLAUSES)} columns: {len(rows) - bad} as declared, {bad} not"
-    astray = sum(len(each.astray) for each in rows.values())
-    print(f"{told}; {astray} astray")  # noqa: T201 -- a command prints
+    unexpected = sum(len(each.unexpected) for each in rows.values())
+    print(f"{told}; {unexpected} unexpected")  # noqa: T201 -- a command prints
     return bad
