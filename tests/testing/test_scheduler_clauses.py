@@ -178,8 +178,8 @@ class TestSandbox:
         """And what expands a pattern."""
         place = sandbox.Sandbox(tmp_path, ["plainq"], API)
         for text in (f"eval '{sandbox.CANARY}'", f"true >{sandbox.CANARY}", "plainq [x]globbed"):
-            assert place.struck(place.run("submit", text))
-        assert not place.struck(place.run("submit", "plainq '[x]globbed'"))
+            assert place.find_injection(place.run("submit", text))
+        assert not place.find_injection(place.run("submit", "plainq '[x]globbed'"))
 
     def test_a_fragment_that_waits_for_ever_is_ended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Stubs answer nothing, so that it may."""

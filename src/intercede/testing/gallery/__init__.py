@@ -1,4 +1,4 @@
-"""The gallery: wrong implementations, each of which a clause must catch, and right ones that none may fail.
+"""The gallery: wrong implementations, which a clause must catch, and right ones, which every clause must pass.
 
 ::
 
@@ -6,10 +6,10 @@
 
     print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
 
-Each class is as short as its mistake, says in its docstring what it does, and carries ``caught_by``, the clauses that
-are to be red because of it, and ``message_contains``, words of their messages (several, if the mistake shows in one of several
-ways). If the mistake shows elsewhere as well, ``also_red`` names those clauses. A class is made without arguments, as
-often as one likes.
+Each class is as short as its mistake, and its docstring says what it does wrong. ``caught_by`` names the clauses that
+must be red because of it, and ``message_contains`` words of their messages: several, if the mistake shows in one of
+several ways. If it shows in other clauses as well, ``also_red`` names those. A class is made without arguments, any
+number of times.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,21 +24,21 @@ __all__ = ["also_red", "caught_by", "has_expected_message", "hostile", "right", 
 
 _HOSTILE = frozenset({"hostile", "attacks"})
 _OTHERS = _HOSTILE | {"right"}
-"""The files that hold no wrong implementations of the one or other clause."""
+"""The files that hold no implementations which one clause catches."""
 
 
 def wrong() -> Mapping[str, type]:
-    """Return the wrong implementations by their names; where two roles have the same, the second is ``transport:NAME``."""
+    """Return the wrong implementations by name; if two roles share a name, the second is ``transport:NAME``."""
     return _of({name for name in _modules() if name.rpartition(".")[2] not in _OTHERS})
 
 
 def right() -> Mapping[str, type]:
-    """Return the right ones that differ: slow, jittery, threaded, with other mappings and further parameters."""
+    """Return right implementations that differ: slow, jittery, threaded, with other mappings, with more parameters."""
     return _of({name for name in _modules() if name.endswith(".right")})
 
 
 def hostile() -> Mapping[str, type]:
-    """Return those whose answers are of no type that the contract knows, or that attack whoever inspects them."""
+    """Return those that answer with types unknown to the contract, or attack the process that checks them."""
     return _of({name for name in _modules() if name.rpartition(".")[2] in _HOSTILE})
 
 
@@ -53,12 +53,12 @@ def also_red(implementation: type) -> tuple[str, ...]:
 
 
 def has_expected_message(implementation: type, message: str) -> bool:
-    """Return whether the message of a red clause names what there is to be seen of a wrong implementation."""
+    """Return whether the message of a red clause shows the mistake of a wrong implementation."""
     return any(each in message for each in _words(implementation, "message_contains"))
 
 
 def role_of(implementation: type) -> Role:
-    """Return what it is an implementation of."""
+    """Return the role of an implementation."""
     roles: dict[str, Role] = {"backends": "backend", "transports": "transport", "schedulers": "scheduler"}
     return roles[implementation.__module__.split(".")[-2]]
 

@@ -178,7 +178,7 @@ class Taken:
         self._busy = False
 
     @property
-    def overlapped(self) -> bool:
+    def has_overlap(self) -> bool:
         """Whether a piece came while another was taken."""
         return self._second.is_set()
 

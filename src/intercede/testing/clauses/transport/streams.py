@@ -188,7 +188,7 @@ async def check_stdin_streams(context: Context) -> None:
             given += len(FILLER)
             yield FILLER
 
-    async def taken() -> int:
+    async def count_taken() -> int:
         return given
 
     sink = Taken()
@@ -198,7 +198,7 @@ async def check_stdin_streams(context: Context) -> None:
         )
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(taken, lambda: _send_and_receive(context, other))
+            most = await _wait_until_settled(count_taken, lambda: _send_and_receive(context, other))
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
@@ -319,7 +319,7 @@ async def check_sink(context: Context) -> None:
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
             expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
             context.expect(
-                not sink.overlapped,
+                not sink.has_overlap,
                 expected="a write to be awaited before the next",
                 observed="the next write came while one was awaited",
             )
@@ -354,14 +354,14 @@ async def check_slow_sink(context: Context) -> None:
     sink = Held()
     async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
 
-        async def written() -> int:
+        async def count_written() -> int:
             result = await run_command(context, other, sh_argv('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
         run = begin_run(run_command(context, transport, sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(written, lambda: _send_and_receive(context, other))
+            most = await _wait_until_settled(count_written, lambda: _send_and_receive(context, other))
         finally:
             release.set()
         (await run).get()

@@ -127,7 +127,7 @@ def _expect_by_name(
     calls = sandbox.run("list", text, listing=theirs)
     if any(recording.stamp in word for call in calls for word in call):
         return  # the queue looks
-    found = parse(scheduler, "parse_list", make_result(sandbox.said))
+    found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.stamp} if the queue lists only jobs of another name"
     expect(not jobs, expected, f"{shown(jobs)}, when the queue answers {shown(theirs)}")

@@ -132,7 +132,7 @@ class _Watch:
         self._watching = False
         sys.addaudithook(self._hook)
         for name, fewest in _OF_NOW.items():
-            setattr(time, name, self._counted(getattr(time, name), fewest))
+            setattr(time, name, self._watch_clock(getattr(time, name), fewest))
 
     @contextmanager
     def on(self) -> Generator[None]:
@@ -168,10 +168,10 @@ class _Watch:
         ):
             self._note(f"a call of {module or getattr(owner, '__name__', '')}.{name}", frame)
 
-    def _counted(self, function: Callable[..., object], fewest: int) -> Callable[..., object]:
-        def counted(*arguments: object) -> object:
+    def _watch_clock(self, function: Callable[..., object], fewest: int) -> Callable[..., object]:
+        def call_watched(*arguments: object) -> object:
             if len(arguments) <= fewest:
                 self._note(f"a call of time.{function.__name__}", sys._getframe(1))  # noqa: SLF001 -- who asked
             return function(*arguments)
 
-        return counted
+        return call_watched

@@ -60,7 +60,7 @@ class Sandbox:
         return self._sh(["-n", str(self._bin.parent / "text")], self._bin.parent)
 
     @property
-    def said(self) -> bytes:
+    def stdout(self) -> bytes:
         """What the fragment that ran last printed on stdout."""
         return self._said.read_bytes()
 
@@ -88,7 +88,7 @@ class Sandbox:
         self._sh([str(script)], here if verb == "submit" else self._root)
         return list(_read_calls(self._log.read_bytes()))
 
-    def struck(self, calls: Sequence[Sequence[str]]) -> str:
+    def find_injection(self, calls: Sequence[Sequence[str]]) -> str:
         """Tell what of the last run shows that data was taken for shell; empty: nothing."""
         if any(call[0] == CANARY for call in calls):
             return f"it ran the command {CANARY!r} that is part of the text"
@@ -100,12 +100,12 @@ class Sandbox:
     def _tame(self, text: str) -> str:
         """Let absolute paths of commands mean their stubs."""
 
-        def stubbed(found: re.Match[str]) -> str:
+        def replace_command(found: re.Match[str]) -> str:
             path = Path(found[0])
             known = os.access(path, os.X_OK) and path.is_file() and (self._bin / path.name).exists()
             return str(self._bin / path.name) if known else found[0]
 
-        return re.sub(r"(?<![\w.])(?:/[\w.+-]+)+", stubbed, text)
+        return re.sub(r"(?<![\w.])(?:/[\w.+-]+)+", replace_command, text)
 
     def _sh(self, arguments: Sequence[str], cwd: Path) -> str:
         environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
