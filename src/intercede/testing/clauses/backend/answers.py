@@ -53,9 +53,9 @@ _T = TypeVar("_T")
 
 
 def expect_type(kind: type[_T], value: object, what: str) -> _T:
-    """Insist that a value is of this type, and that a model's fields are of theirs: it may be made without a look at them.
+    """Require an instance of a type, and validate a model's fields again: `model_construct` skips that.
 
-    Only the fields of the contract's own type count: a subclass may have more. Of handles, clauses of their own tell.
+    Only the fields of the contract's own type count: a subclass may have more. Other clauses check handles.
 
     Raises:
         CheckFailed: It is not.
@@ -71,7 +71,7 @@ def expect_type(kind: type[_T], value: object, what: str) -> _T:
 
 
 def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle], verb: str) -> list[_T]:
-    """Read an answer for these handles, in their order; others may stand in it too.
+    """Return the answer for each of these handles, in their order; the mapping may hold others, too.
 
     Raises:
         CheckFailed: It is no mapping, one of them is not in it, or what stands there is of another type.
@@ -93,7 +93,7 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
 
 
 def list_keys(answer: object, verb: str) -> list[object]:
-    """Return the keys of an answer, as often as they stand there."""
+    """Return the keys of an answer, including repeated ones."""
     return listed(_expect_mapping(answer, verb))
 
 
@@ -104,7 +104,7 @@ def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:
 
 
 class _Insisting:
-    """Stands before a subject's submit, so that what the context remembers are handles."""
+    """Wraps a subject's submit, so that the context remembers only real handles."""
 
     def __init__(self, backend: JobBackend) -> None:
         self._backend = backend
@@ -121,14 +121,14 @@ class _Insisting:
 async def submit(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> Submission:
-    """Submit, and insist on an answer of the contract's type."""
+    """Submit, and require an answer of the contract's type."""
     return await context.submit(_Insisting(backend), spec, copies)
 
 
 async def submit_jobs(
     context: Context, backend: JobBackend, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1
 ) -> list[JobHandle]:
-    """Submit, insist that every copy was started, and return their handles in order."""
+    """Submit, require that every copy was started, and return their handles in order."""
     submission = await submit(context, backend, spec, copies)
     count = copies if isinstance(copies, int) else len(copies)
     context.expect(
@@ -140,7 +140,7 @@ async def submit_jobs(
 
 
 async def get_statuses(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
-    """Ask once where jobs are."""
+    """Ask once for the statuses of jobs."""
     return expect_answers(JobStatus, await context.status(backend, handles), handles, "status")
 
 
@@ -165,7 +165,7 @@ async def _poll(
 async def wait_until_final(
     context: Context, backend: JobBackend, handles: Sequence[JobHandle], within: float = 30
 ) -> dict[JobHandle, JobStatus]:
-    """Poll until every job is final, and insist that it happens within so many seconds, times the scale."""
+    """Poll until every job is final, and require that this happens within a number of seconds, times the scale."""
     statuses = await _poll(context, backend, handles, lambda each: each.state.final, within)
     expected = f"every job to be final within {within * context.scale:g} s"
     for handle, status in statuses.items():
@@ -182,9 +182,9 @@ async def wait_for_state(
     within: float = 30,
     patient: bool = True,
 ) -> JobStatus:
-    """Poll until one of these states, or a final one, is seen, and return what was seen last.
+    """Poll until one of these states, or a final one, is seen; return the last status.
 
-    Time in a queue that goes on counts only where this is not ``patient``.
+    Time in a queue that makes progress counts only if this is not ``patient``.
     """
 
     def enough(status: JobStatus) -> bool:
@@ -196,7 +196,7 @@ async def wait_for_state(
 async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle, submitted: float) -> float:
     """Poll until a job has left the queue; return a time of the clock at which it had not begun yet.
 
-    That is when the last look that found it in the queue was begun, or when it was ``submitted``.
+    That is the start of the last look that found it in the queue, or the time at which it was ``submitted``.
     """
     waited, looked = submitted, time.monotonic()
 
@@ -229,7 +229,7 @@ async def expect_payload_ok(
     expected: str,
     codes: Callable[[int], str | None],
 ) -> None:
-    """Run a payload that checks what it got and ends with 0 where all is right; ``codes`` puts its others in words."""
+    """Run a payload that exits with 0 if all is right; ``codes`` explains its other exit codes."""
     wrong: list[tuple[int, str]] = []
     for index, status in enumerate(await run_jobs(context, backend, spec, copies)):
         meaning = codes(status.exit_code or 0)
@@ -240,7 +240,7 @@ async def expect_payload_ok(
 
 
 def group_by_text(told: Iterable[tuple[int, str]]) -> str:
-    """Write what is told of each copy, and once what is the same of several: ``copies 0, 2 ended FAILED``."""
+    """Write a text for each copy, and the same text only once: ``copies 0, 2 ended FAILED``."""
     same: dict[str, list[str]] = {}
     for index, text in told:
         same.setdefault(text, []).append(str(index))
@@ -257,7 +257,7 @@ async def fetch_outputs(
 
 
 def read_output_file(path: object, what: str) -> bytes:
-    """Read a file that an answer points at.
+    """Read a file that an answer names.
 
     Raises:
         CheckFailed: It points at nothing that could be read, or at what is no regular file.
@@ -300,7 +300,7 @@ def describe_status(status: JobStatus) -> str:
 
 
 def expect_list(told: object) -> list[object]:
-    """Insist that a child process told a list.
+    """Require that a child process reported a list.
 
     Raises:
         CheckFailed: It told something else.
@@ -309,7 +309,7 @@ def expect_list(told: object) -> list[object]:
 
 
 def read_handles(told: Sequence[object]) -> list[JobHandle]:
-    """Read the handles that a child process told of.
+    """Read the handles that a child process reported.
 
     Raises:
         CheckFailed: Something else stands there.
@@ -326,7 +326,10 @@ _TURNED = str.maketrans(
 
 
 def make_unknown_handle(handle: JobHandle) -> JobHandle:
-    """Make a handle of the same resource and form that names no job: letters turned, numbers far beyond any real one."""
+    """Make a handle of the same resource and form that names no job.
+
+    Letters are rotated, and digits become nines, which is far beyond any real number.
+    """
     turned = "".join("9" if letter.isdigit() else letter for letter in handle.job.translate(_TURNED))
     if turned.isdigit():
         turned = turned.rjust(9, "9")
@@ -334,8 +337,8 @@ def make_unknown_handle(handle: JobHandle) -> JobHandle:
 
 
 def make_foreign_handles(context: Context, handle: JobHandle) -> list[JobHandle]:
-    """Make handles that are none of this resource's: of another resource, and of forms that no backend gives out."""
-    # Nothing that would do harm where it is taken for a path, a pattern or a pid: no "*", no "-1".
+    """Make handles that are not this resource's: of another resource, and of forms that no backend makes."""
+    # These do no harm if they are used as a path, a pattern or a pid: no "*", no "-1".
     malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
     elsewhere = JobHandle(resource=f"elsewhere-{context.token()}", job=handle.job)
     return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]

@@ -44,7 +44,7 @@ async def _wait_for_text(
     enough: Callable[[JobHandle, str], bool],
     within: float,
 ) -> tuple[JobHandle | None, list[str]]:
-    """Look again and again for a job whose text is enough while it has not ended; also return what was seen last."""
+    """Poll for a job whose text is enough before it has ended; also return the last texts."""
     waiting, wait = context.wait(within), 0.02
     while True:
         texts = await _get_texts(context, backend, handles)
@@ -85,7 +85,7 @@ async def check_so_far(context: Context) -> None:
 
 
 async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
-    """Look at two copies until all of one is told, then until all of the other is, or both have ended."""
+    """Ask for two copies until all text of one has come, then of the other, or until both have ended."""
     words = [context.token(), context.token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
     handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{sleep_script(seconds)}"), copies)
@@ -139,7 +139,7 @@ async def check_repeatable(context: Context) -> None:
 
 
 async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
-    """Look four times more, thrice of them at once; return whether the job goes on: if it has ended, that says nothing."""
+    """Ask four more times, three of them at once; return whether the job still runs, since else nothing follows."""
     texts = await _get_texts(context, backend, handles)
     for each_texts in await asyncio.gather(*(_get_texts(context, backend, handles) for _ in range(3))):
         texts += each_texts

@@ -30,7 +30,7 @@ from intercede.testing.run.context import CheckFailed, Context, listed, shown
 _PARTS = (0.2, 0.5, 0.8, 0.95)
 """When a submit is cancelled, as parts of the time that one takes."""
 _TRIES = 10
-"""So many are cancelled, at most, until one has started two jobs and not told of them."""
+"""At most this many are cancelled, until one has started two jobs and returned no handles."""
 _COPIES, _SEVERAL = 3, 5
 _LATER = 0.5
 """Seconds between two looks: what goes on behind a cancelled submit shows in the second."""
@@ -154,7 +154,7 @@ def _list_awkward_tags(word: str) -> Mapping[str, str]:
 
 
 _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
-"""Tags that are not ours, and that would match everything where they are taken for something else than data."""
+"""Tags that are not ours, and that would match everything if they were not taken as data."""
 
 
 @clause(

@@ -229,7 +229,10 @@ async def check_children(context: Context) -> None:
 
 
 async def _expect_gone(context: Context, script: str, expected: str) -> None:
-    """Kill a job that runs this script with a word; let another job look for processes with that word, before and after."""
+    """Kill a job that runs this script with a word.
+
+    Another job looks for processes with that word, before and after.
+    """
     word = context.token()
     async with context.opened() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(script, word))
@@ -302,9 +305,9 @@ async def check_handled_kill(context: Context) -> None:
 
 
 async def _give_time(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
-    """Let jobs say that they are ready, where that is told while they run; else give them the time that another one takes.
+    """Wait until diagnostics show that jobs are ready; else wait as long as another job takes.
 
-    No longer: with few slots the other one runs when they have ended.
+    It does not wait longer: with few slots, the other job runs only when they have ended.
     """
     (control,) = await submit_jobs(context, backend, context.sh("exit 0"))
     await wait_for_state(context, backend, control, within=5, patient=False)

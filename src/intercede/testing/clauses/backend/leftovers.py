@@ -14,9 +14,9 @@ _LOOKS = 10
 
 
 async def wait_until_seen(context: Context, backend: JobBackend, word: str) -> None:
-    """Let other jobs look for processes with a word until they see more than one, the same number twice.
+    """Let other jobs look for processes with a word until two in a row see the same number, above one.
 
-    None is seen on another node, nor where jobs wait for each other; then there is nothing to be seen afterwards, either.
+    On another node, or if jobs wait for each other, they see none; then they see none afterwards, either.
     """
     before = 0
     for _ in range(_LOOKS):

@@ -35,7 +35,7 @@ _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
 """Seconds without a turn of the event loop."""
 _SHARES = (1, 0.5, 0.2)
-"""Of the time after which a verb is cancelled: the next one, if it had ended by then."""
+"""Factors on the time before a verb is cancelled: the next one is used if the verb ended first."""
 _CANCELLED = 10.0
 """Seconds in which a cancelled verb must end."""
 
@@ -257,7 +257,7 @@ async def check_cancelled_verbs(context: Context) -> None:
 async def _cancel_verb(
     context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
-    """Cancel a verb after so long, and return whether it had not ended by then."""
+    """Cancel a verb after some seconds; return whether it was still running."""
     # The bare verb: a bounded one would end in time whatever the subject does.
     bare = _await_verb(get_method(backend, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))

@@ -102,7 +102,10 @@ async def check_states(context: Context) -> None:
 
 
 async def _find_difference(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
-    """Return what counts leaves out of the jobs that were in the same state before and after it was asked; and how many ran."""
+    """Compare counts with the states before and after; return the difference in words, and the running jobs.
+
+    Only jobs that are in the same state both times are compared.
+    """
     before = await get_statuses(context, backend, handles)
     counts = await _get_counts(context, backend)
     after = await get_statuses(context, backend, handles)
@@ -143,7 +146,10 @@ async def check_ended_jobs(context: Context) -> None:
 
 
 async def _has_fallen(context: Context, backend: JobBackend, readings: list[int]) -> bool:
-    """Count until less is counted than before. Others' jobs go up and down as well: what never falls counts wrongly."""
+    """Count until a count is lower than before; a count that never falls is wrong.
+
+    Other users' jobs make it go up and down as well.
+    """
     patience = Patience(10 * context.scale)
     while True:
         readings.append(_sum_counts(await _get_counts(context, backend)))

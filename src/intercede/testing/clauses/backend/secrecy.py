@@ -1,4 +1,4 @@
-"""Where a secret might be seen on our side: log records, errors, and the processes that descend from this one."""
+"""Places on this side where a secret might show: log records, errors, and descendants of this process."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from intercede.testing.clauses.shared.processes import read_descendants
 
 __all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "get_text", "watch_processes"]
 
-# What to look for is read from the secret's own file: it must not stand in grep's arguments either.
+# grep reads the secret from its own file: it must not be among the arguments of grep either.
 LOOK = """
 env | grep -qFf secret && exit 10
 printf '%s\\n' "$0" "$@" | grep -qFf secret && exit 11
@@ -42,7 +42,7 @@ class _Records(logging.Handler):
 
 @contextmanager
 def collect_logs() -> Generator[dict[str, list[str]]]:
-    """Collect the text of every log record, of every level, by where it was written."""
+    """Collect the text of every log record, of every level, by the place that wrote it."""
     root, handler = logging.getLogger(), _Records()
     level = root.level
     root.addHandler(handler)
@@ -61,7 +61,7 @@ def get_text(error: BaseException) -> str:
 
 @dataclass
 class Watch:
-    """What was seen, and in how many looks."""
+    """The places where the secret was seen, and the number of looks."""
 
     seen: list[str] = field(default_factory=list[str])
     looks: int = 0
@@ -69,7 +69,7 @@ class Watch:
 
 @asynccontextmanager
 async def watch_processes(secret: bytes) -> AsyncGenerator[Watch]:
-    """Look for a secret in the argument lists and environments of our descendants, again and again."""
+    """Look for a secret in the argument lists and environments of our descendants, until the body ends."""
     watch = Watch()
     task = asyncio.ensure_future(_watch_for(secret, watch))
     try:

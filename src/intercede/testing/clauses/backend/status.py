@@ -1,4 +1,4 @@
-"""IC-STATUS: where each job is, told for each, and told truly."""
+"""IC-STATUS: the state of each job, reported for each handle and correctly."""
 
 import asyncio
 import time
@@ -41,9 +41,9 @@ _SHORT = 0.5
 _POLLING = 8.0
 _SIGNALS: Mapping[str, int] = {"KILL": 9, "TERM": 15, "USR1": 10}
 _UNLIMITED = 9
-"""What a job exits with that nothing ended at its limit."""
+"""The exit code of a job that no limit ended."""
 _COPIES = (3, 4, 5)
-"""What copies exit with."""
+"""The exit codes of copies."""
 _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 
 
@@ -116,7 +116,7 @@ async def check_unknown_handles(context: Context) -> None:
                 "an answer for every handle, unknown ones too", f"status raised {shown(error)}"
             ) from error
         pairs = zip([*strangers, good], told, strict=True)
-        for handle, status in ((one, other) for one, other in pairs if one != gone):  # of that, IC-PURGE-01 tells
+        for handle, status in ((one, other) for one, other in pairs if one != gone):  # IC-PURGE-01 checks that one
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
             context.expect(status.state is wanted, expected=expected, observed=describe_status(status))
@@ -175,12 +175,12 @@ async def check_success(context: Context) -> None:
 
 
 async def _submit_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
-    """Submit each script by itself: no variable of a copy decides how it ends."""
+    """Submit each script separately: no variable of a copy decides how it ends."""
     return [handle for each in scripts for handle in await submit_jobs(context, backend, context.sh(each))]
 
 
 async def _run_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
-    """Run each script by itself, and ask for each by itself: no answer holds two jobs that could be mixed up."""
+    """Run each script separately, and ask for each one separately: no answer holds two jobs to mix up."""
     handles = await _submit_each(context, backend, scripts)
     return [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
 
@@ -262,14 +262,14 @@ async def check_final_states_stay(context: Context) -> None:
 
 
 async def _get_one_by_one(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
-    """Ask for one job at a time. Whether several are told apart is another clause."""
+    """Ask for one job at a time. Another clause checks whether several are mixed up."""
     return [status for handle in handles for status in await get_statuses(context, backend, [handle])]
 
 
 async def _get_history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
-    """Return the different statuses, in order, of a job that was seen RUNNING several times, and looked at after its end.
+    """Return the different statuses, in order, of a job that was seen RUNNING several times.
 
-    Jobs take longer and longer until one was: on a busy machine one look may take as long as a short job.
+    Jobs take longer and longer until one was: on a busy machine, one look may take as long as a short job.
 
     Args:
         context: The check's.
@@ -289,7 +289,7 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
 
 
 def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
-    """Tell whether a job came to its end and stepped back nowhere; what did is a finding, however short it was."""
+    """Return whether a job ended and never stepped back. A step back is a finding, however short the job was."""
     ranks = [_ORDER.get(status.state, 2) for status in looks]
     return ranks == sorted(ranks) and looks[-1].state.final
 
@@ -297,7 +297,7 @@ def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
 async def _watch_job(
     context: Context, backend: JobBackend, handle: JobHandle, seconds: float, behind: float
 ) -> list[JobStatus]:
-    """Return every look at a job: until it has ended and so much time has passed, or so many seconds at most."""
+    """Return every status of a job, until it has ended for a while, or for a number of seconds at most."""
     begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
     while True:
         looks += await get_statuses(context, backend, [handle])
@@ -387,7 +387,7 @@ async def check_mixed_batch(context: Context) -> None:
 
 
 async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
-    """Compare with what copies wrote of themselves. Where both say the same, IC-SUBMIT-06 tells whether it is right."""
+    """Compare with the codes that copies wrote themselves. If both agree, IC-SUBMIT-06 checks whether they are right."""
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await submit_jobs(context, backend, payload, copies)
@@ -439,7 +439,10 @@ async def check_polling(context: Context) -> None:
 
 
 async def _poll_often(context: Context, backend: JobBackend) -> list[JobStatus]:
-    """Return how two copies ended, the first of which was polled often while it ran: longer and longer, until it was."""
+    """Return how two copies ended, of which the first was polled often while it ran.
+
+    They run longer and longer, until that succeeds.
+    """
     told: list[JobStatus] = []
     for seconds in growing_durations(context):
         handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=2)
@@ -607,7 +610,7 @@ async def check_timeout_is_over(context: Context) -> None:
 
 
 async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
-    """Ask for so many seconds for a script with a word; where it is told that it had its time, let another job look for the word."""
+    """Run a script with a word under a time limit; if it is reported as timed out, let another job look for the word."""
     word = context.token()
     async with context.opened() as backend:
         try:

@@ -203,13 +203,13 @@ async def check_variables_of_copies(context: Context) -> None:
     wrong = [
         (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}")
         for index, status in enumerate(statuses)
-        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # what code is told is for IC-STATUS-06
+        if (status.state is JobState.DONE) != (_ENDINGS[index] == 0)  # IC-STATUS-06 checks which code is reported
     ]
     context.expect(not wrong, expected="each copy to end as its own variable says", observed=group_by_text(wrong))
 
 
 def _describe_exit(code: int | None) -> str:
-    """Put into words what a copy's exit code gives away about the variables that it got."""
+    """Explain a copy's exit code: which variables it got."""
     meaning = {
         10: "the specification's IC_ALL is not there",
         11: "there is no IC_END",
@@ -304,7 +304,7 @@ async def check_secrecy(context: Context) -> None:
 
 
 def _make_refused(context: Context) -> dict[str, dict[str, object]]:
-    """Return what makes a submission fail: as a wrong request, and as an unsupported one."""
+    """Return two kinds of submission that fail: an invalid request, and an unsupported one."""
     return {
         "a missing input": {"inputs": [{"name": "x", "source": context.tmp / "no-such-file"}]},
         "an image that does not exist": {"container": {"image": "intercede.invalid/none"}},
@@ -362,7 +362,7 @@ async def check_inputs(context: Context) -> None:
 
 
 def _write_file(context: Context, content: bytes, mode: int = 0o644) -> Path:
-    """Write a local file with a name that has nothing to do with the one that it gets there."""
+    """Write a local file whose name differs from its remote name."""
     path = context.tmp / context.token()
     path.write_bytes(content)
     path.chmod(mode)
@@ -407,7 +407,7 @@ async def check_executables(context: Context) -> None:
 async def check_files_may_go(context: Context) -> None:
     """Submit a script and an input, and delete both at once."""
     source = _write_file(context, b"here\n")
-    # Where the payload can see the caller's file, it waits until that is gone; not for ever.
+    # If the payload can see the caller's file, it waits until that is gone, but not for ever.
     waiting = 'i=0; while [ -e "$1" ] && [ $i -lt 200000 ]; do i=$((i + 1)); done\n'
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
@@ -491,7 +491,7 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
 
 
 async def _expect_nothing_started(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
-    """Nothing bears the tag, where tags can be found."""
+    """Expect no job with the tag, if jobs can be found by tag."""
     if "find" in context.capabilities and spec.tag is not None:
         found = await context.find(backend, spec.tag)
         context.expect(not found, expected=f"no job to be started, since {what} was refused", observed=found)
@@ -616,14 +616,18 @@ async def check_nested(context: Context) -> None:
 
 
 def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
-    """Describe a job that writes the name of its machine and its variables to a file: what is in stdout, a finding shows."""
+    """Describe a job that writes the name of its machine and its variables to a file.
+
+    It does not write them to stdout, which a finding would show.
+    """
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
 
 async def _read_variables(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
-    """Return what a job tells of its variables, but for what names a place or a machine, and for those of pytest.
+    """Return a job's variables, except those of pytest, and those that name a place or a machine.
 
-    A place may be gone with the job; two jobs may be on one machine; and pytest says in variables which test runs.
+    A place may be gone with the job; two jobs may be on one machine; and pytest has a variable for the current
+    test.
     """
     await wait_until_final(context, backend, handles)
     (output,) = await fetch_outputs(context, backend, handles)

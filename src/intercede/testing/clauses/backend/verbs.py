@@ -61,7 +61,7 @@ def get_method(backend: JobBackend, verb: str) -> Verb:
 
 
 async def call_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
-    """Await a verb with harmless arguments, in bounded time. What it starts is remembered.
+    """Await a verb with harmless arguments, in bounded time. Its jobs are remembered.
 
     Raises:
         CheckFailed: It cannot be awaited, or does not end.

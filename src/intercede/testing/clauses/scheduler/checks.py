@@ -1,6 +1,6 @@
-"""IC-SCHEDULER: pure functions between jobs and text, and what they make of a hostile world.
+"""IC-SCHEDULER: pure functions between jobs and text, and how they read hostile answers.
 
-Nothing of a scheduler is called in this process: each probe has a child process of its own.
+No method of a scheduler is called in this process: each probe has a child process of its own.
 """
 
 import asyncio
@@ -285,7 +285,7 @@ async def check_calls(context: Context) -> None:
 
 
 async def _probe(context: Context, name: str, seed: str = "", within: float = _SECONDS) -> object:
-    """Do a probe in a child process, and return what it tells.
+    """Run a probe in a child process, and return its result.
 
     Raises:
         CheckFailed: The scheduler does not do what the probe asks of it.

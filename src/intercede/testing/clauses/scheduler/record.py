@@ -36,7 +36,7 @@ _PLAIN: TypeAdapter[object] = TypeAdapter(object)
 
 @dataclass
 class _Place:
-    """A root directory with one submission, where fragments run as a batch backend runs them."""
+    """A root directory with one submission; it runs fragments as a batch backend does."""
 
     root: Path
     stamp: str

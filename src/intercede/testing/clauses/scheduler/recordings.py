@@ -55,7 +55,7 @@ class Raises(_Data):
 
     raises: Literal["SchedulerError", "LimitError"]
     retryable: bool | None = None
-    """What the error is to say; None: anything."""
+    """The error's ``retryable``; None: any."""
 
 
 class _Answer(_Data):
@@ -63,9 +63,9 @@ class _Answer(_Data):
     stdout: str
     stderr: str
     what: str = ""
-    """What was done when it was recorded, for readers."""
+    """What was done for it, for readers."""
     version: str = ""
-    """Of the scheduler, for readers."""
+    """The version of the scheduler, for readers."""
 
     @property
     def result(self) -> CommandResult:
@@ -75,7 +75,7 @@ class _Answer(_Data):
 
 
 class SubmitRecording(_Answer):
-    """What the fragment that submits answered."""
+    """The answer of the fragment that submits."""
 
     verb: Literal["submit"]
     batch: Batch
@@ -83,7 +83,7 @@ class SubmitRecording(_Answer):
 
 
 class StatusRecording(_Answer):
-    """What the fragment that lists answered. Of each status the fields that are given count."""
+    """The answer of the fragment that lists. Only the given fields of a status are compared."""
 
     verb: Literal["status"]
     ids: tuple[NativeId, ...]
@@ -91,7 +91,7 @@ class StatusRecording(_Answer):
 
 
 class KillRecording(_Answer):
-    """What the fragment that kills answered. Of each outcome the fields that are given count."""
+    """The answer of the fragment that kills. Only the given fields of an outcome are compared."""
 
     verb: Literal["kill"]
     ids: tuple[NativeId, ...]
@@ -99,7 +99,7 @@ class KillRecording(_Answer):
 
 
 class ListRecording(_Answer):
-    """What the fragment that finds a submission answered."""
+    """The answer of the fragment that finds a submission."""
 
     verb: Literal["list"]
     stamp: Stamp
@@ -125,7 +125,7 @@ def list_places(scheduler: object) -> list[Path]:
 
 
 def load_recordings(scheduler: object) -> tuple[Recording, ...]:
-    """Read a scheduler's recordings: those of the first place that has any; none where none has.
+    """Read a scheduler's recordings, from the first place that has any. Empty if none has.
 
     Raises:
         CheckFailed: A file is not as described above.

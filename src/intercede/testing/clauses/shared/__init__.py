@@ -1,1 +1,1 @@
-"""What checks of several roles use: payloads, child programs, the processes of this machine."""
+"""Helpers for checks of several roles: payloads, child programs, the processes of this machine."""

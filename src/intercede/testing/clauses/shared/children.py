@@ -1,4 +1,4 @@
-"""What checks run in a child process: Python source, in which ``build``, ``part``, ``arguments`` and ``tell`` are defined."""
+"""Programs for child processes, in which ``build``, ``part``, ``arguments`` and ``tell`` are defined."""
 
 __all__ = ["COMPARE", "DRIVE", "NAME", "NEST", "WATCH"]
 
@@ -38,7 +38,7 @@ second = make()
 watching = False
 tell(seen)
 """
-"""Constructs twice, the second time under an audit hook, and tells what that did: a backend, or the ``part`` itself."""
+"""Constructs a backend, or the ``part``, twice, and reports what the second time did, by an audit hook."""
 
 COMPARE = """
 import asyncio, os, signal, sys
@@ -74,7 +74,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Uses every verb, and tells what of the process is different afterwards: names only, since values may be secrets."""
+"""Uses every verb, and reports which parts of the process have changed: names only, values may be secret."""
 
 DRIVE = """
 import asyncio
@@ -104,7 +104,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Submits a job, and tells its handle."""
+"""Submits a job, and reports its handle."""
 
 NEST = """
 import asyncio, json, os
@@ -120,4 +120,4 @@ async def main():
 
 asyncio.run(main())
 """
-"""Submits a job with variables from a file, as if it were in the job that has these, and tells its handle."""
+"""Submits a job with the variables of a file, as if from inside the job that has them; reports its handle."""

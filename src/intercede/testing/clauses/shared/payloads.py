@@ -55,7 +55,7 @@ AWKWARD: tuple[str, ...] = (
 """Texts that quoting, splitting, expanding, trimming and re-encoding do not leave as they are."""
 
 READY = "intercede: ready"
-"""What the two scripts below write once they have set their handlers."""
+"""Both scripts below write this when they have set their handlers."""
 
 _SIGNALS = "HUP INT QUIT USR1 USR2 TERM XCPU"
 _COUNT = """\
@@ -67,7 +67,7 @@ ending() {{ [ -z "$IC_SECONDS" ] || {{ trap '' {_SIGNALS}; sleep "$IC_SECONDS"; 
 [ -z "$IC_CODE" ] || trap ending {_SIGNALS}
 echo '{READY}'
 {_COUNT}"""
-"""The beginning of a script that exits with ``$IC_CODE``, if that is set, when a signal asks it to end, after ``$IC_SECONDS``.
+"""The beginning of a script that exits with ``$IC_CODE``, if set, on a signal, after ``$IC_SECONDS``.
 
 ``count`` sleeps seconds.
 """
@@ -82,9 +82,9 @@ LEAVERS = """\
 ! command -v timeout >/dev/null || timeout 30 sh -c 'sleep 30; :' "$1" &
 ! command -v setsid >/dev/null || setsid sh -c 'sleep 30; :' "$1" &
 """
-"""The beginning of a script that starts a child which leads a process group of its own, and one which leads a session.
+"""The beginning of a script that starts two children: a leader of a process group, and one of a session.
 
-Where there are the tools. Each has the script's first argument, by which it can be found.
+If the tools exist. Each has the script's first argument, by which it can be found.
 """
 
 HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
@@ -92,22 +92,22 @@ HEX = "hex() { od -An -v -tx1 | tr -d ' \\n'; }\n"
 
 
 def growing_durations(context: Context) -> list[float]:
-    """Return the seconds that a payload takes in each look at what may merely show late: red after the last only."""
+    """Return the seconds for the payload of each attempt, if a result may be late: only the last one is red."""
     return [round(seconds * context.scale, 3) for seconds in _TRIES]
 
 
 def sleep_script(seconds: float) -> str:
-    """Return what sleeps so long, or a second where `sleep` knows whole ones only, as POSIX has it."""
+    """Return a command that sleeps some seconds, or 1 if `sleep` knows only whole ones, as POSIX has it."""
     return f"{{ sleep {seconds} || sleep 1; }} 2>/dev/null"
 
 
 def to_hex(value: str | bytes) -> str:
-    """Write what the function of sh would."""
+    """Write bytes as the function of sh does."""
     return (value.encode() if isinstance(value, str) else value).hex()
 
 
 def check_arguments_script(values: Sequence[str]) -> str:
-    """Return a script that ends with 9 where there are more or fewer arguments, with 10 + i where the i-th differs."""
+    """Return a script that exits with 9 for a wrong number of arguments, with 10 + i if the i-th differs."""
     lines = [f"[ $# -eq {len(values)} ] || exit 9"]
     for index, value in enumerate(values):
         lines.append(f'[ "$(printf %s "$1" | hex)" = "{to_hex(value)}" ] || exit {10 + index}')
@@ -116,7 +116,7 @@ def check_arguments_script(values: Sequence[str]) -> str:
 
 
 def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
-    """Return a script that ends with 10 + i where the i-th variable is unset or differs."""
+    """Return a script that exits with 10 + i if the i-th variable is unset or differs."""
     lines = [
         f'[ "${{{name}+set}}$(printf %s "${name}" | hex)" = "set{to_hex(value)}" ] || exit {10 + index}'
         for index, (name, value) in enumerate(zip(names, values, strict=True))
@@ -125,5 +125,5 @@ def check_variables_script(names: Iterable[str], values: Iterable[str]) -> str:
 
 
 def check_file_script(name: str, content: bytes, otherwise: int) -> str:
-    """Return a line of a script that begins with HEX: it ends with this code where the file is not exactly that."""
+    """Return a line for a script that begins with HEX: it exits with a code if the file differs."""
     return f'[ "$(hex < \'{name}\')" = "{to_hex(content)}" ] || exit {otherwise}\n'

@@ -1,4 +1,7 @@
-"""What this process holds, how long its loop stood still, and who descends from it: read from /proc, and nothing where there is none."""
+"""This process's tasks, threads, descriptors and descendants, and the pauses of its loop.
+
+Descendants are read from /proc. Without one, there are none.
+"""
 
 import asyncio
 import gc

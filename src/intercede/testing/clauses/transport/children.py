@@ -1,4 +1,4 @@
-"""What checks of transports run in a child process, in which ``part`` makes one."""
+"""Programs for child processes that check transports; ``part`` makes a transport."""
 
 __all__ = ["INHERIT", "PUMP"]
 
@@ -22,7 +22,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Runs `cat` in a process whose own stdin never ends, and tells what it read; None where it hangs."""
+"""Runs `cat` in a process whose own stdin never ends, and reports what it read; None if it hangs."""
 
 PUMP = """
 import asyncio, resource, sys
@@ -54,4 +54,4 @@ async def main():
 
 asyncio.run(main())
 """
-"""Sends so many pieces of a size through `cat`; tells how many bytes came back, and the MiB more at the peak."""
+"""Sends pieces of a size through `cat`; reports how many bytes came back, and the growth at the peak in MiB."""

@@ -1,4 +1,4 @@
-"""IC-TRANSPORT: a command arrives as it was asked for, and its end is told as it was."""
+"""IC-TRANSPORT: a command arrives unchanged, and its end is reported correctly."""
 
 import asyncio
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ async def check_argv(context: Context) -> None:
 
 
 async def _list_changed(context: Context, transport: Transport) -> list[str]:
-    """Send the arguments one by one, so that a message can tell what becomes of each."""
+    """Send the arguments one by one, so that a message can say how each one changes."""
     told: list[str] = []
     for each in (*_TELLING, *(each for each in AWKWARD if each not in _TELLING)):
         argv = ["printf", "[%s]", each, "end"]

@@ -159,7 +159,7 @@ async def check_failures(context: Context) -> None:
 
 
 class _OfTheKit(Exception):  # noqa: N818 -- no error of anybody's
-    """What a sink or an iterator of the kit's raises."""
+    """An exception that a sink or an iterator of the kit raises."""
 
 
 async def _expect_passes(context: Context, running: Awaitable[CommandResult], error: Exception, whose: str) -> None:
@@ -258,7 +258,7 @@ echo begun
 wait
 exec sleep 60
 """
-"""As above: a child that leads a process group of its own, and one that leads a session, where there are the tools."""
+"""As above: a child that leads a process group, and one that leads a session, if the tools exist."""
 
 
 @clause(

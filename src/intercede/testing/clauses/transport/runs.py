@@ -59,11 +59,11 @@ async def run_command(
         expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
         observed=f"{wrong}, for {shown(list(argv))}",
     )
-    return _copy_result(answer)  # type: ignore[arg-type]  # the line above tells
+    return _copy_result(answer)  # type: ignore[arg-type]  # the line above checks it
 
 
 def _copy_result(told: CommandResult) -> CommandResult:
-    """Copy it into bytes that do nothing of their own."""
+    """Copy it into plain bytes, without the methods of a subclass."""
     stdout, stderr = (bytes(memoryview(each)) for each in (told.stdout, told.stderr))
     return CommandResult(returncode=told.returncode, stdout=stdout, stderr=stderr)
 
@@ -79,7 +79,7 @@ def _describe_misfit(answer: object) -> str:
 
 
 def describe_result(result: CommandResult) -> str:
-    """Write how a command ended, in a line."""
+    """Write in a line how a command ended."""
     said = result.stderr.decode(errors="backslashreplace").strip()[-300:]
     return f"exit code {result.returncode}" + (f", and on stderr {said!r}" if said else "")
 
@@ -106,12 +106,12 @@ def _describe_rest(data: bytes, index: int) -> str:
 
 
 def numbers_script(last: int) -> str:
-    """Return a command of sh that writes the numbers from 1 on, a line each: nothing can be lost or swapped unseen."""
+    """Return a command of sh that writes the numbers from 1 on, a line each, so that every loss shows."""
     return f"seq 1 {last}"
 
 
 def make_numbers(last: int) -> bytes:
-    """Return what that writes."""
+    """Return the output of that command."""
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 
 
@@ -120,7 +120,7 @@ Run = asyncio.Future[Ending[CommandResult]]
 
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
-    """Let a run begin. Whatever it raises is in its ending: SystemExit, if it left a task, would tear the loop down."""
+    """Begin a run. Its ending holds whatever it raises: SystemExit that leaves a task would end the loop."""
     return asyncio.ensure_future(ended(awaitable))
 
 
@@ -139,15 +139,15 @@ async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[obje
 
 
 async def yield_pieces(*data: bytes) -> AsyncIterator[bytes]:
-    """Yield them."""
+    """Yield the pieces."""
     for each in data:
         yield each
 
 
 class Taken:
-    """A sink that keeps what it is given, and expects its bytes one piece after the other.
+    """A sink that keeps its pieces, and notices if two are written at once.
 
-    It holds the first piece for as many seconds as it is told, or until another comes beside it.
+    It holds the first piece for a number of seconds, or until another one is written beside it.
     """
 
     def __init__(self, *, holds: float = 0) -> None:
@@ -160,7 +160,7 @@ class Taken:
 
     @property
     def data(self) -> bytes:
-        """All of it."""
+        """All of the bytes."""
         return b"".join(each for each in self.pieces if isinstance(each, bytes))
 
     async def write(self, data: bytes) -> None:
@@ -196,7 +196,7 @@ class Failing:
 
 @asynccontextmanager
 async def make_directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
-    """Make a directory where the commands run, which may be another machine, and remove it afterwards."""
+    """Make a directory on the machine of the transport, and remove it afterwards."""
     made = await run_command(context, transport, ["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
     if not name.startswith("/"):
@@ -211,9 +211,9 @@ async def make_directory(context: Context, transport: Transport) -> AsyncGenerat
 
 
 async def _remove(context: Context, transport: Transport, name: str) -> None:
-    """Remove it, without a shell: this goes over transports that garble scripts, too.
+    """Remove a directory without a shell, since a transport may garble scripts.
 
-    What still writes into it may make a try fail, and stops as the directory goes.
+    A process that still writes into it may make one attempt fail, and stops when the directory is gone.
     """
     for _ in range(_TRIES):
         removed = await context.run(transport, ["rm", "-rf", name])

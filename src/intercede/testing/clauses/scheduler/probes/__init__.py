@@ -18,12 +18,12 @@ from intercede.testing.subjects.child import ALONE
 __all__ = ["SOURCE", "run_probe"]
 
 SOURCE = "from intercede.testing.clauses.scheduler import probes\nprobes.run_probe(request, part, tell)\n"
-"""What the child process executes."""
+"""The program of the child process."""
 _SEED = "PYTHONHASHSEED"
 
 
 def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: Callable[[object], None]) -> None:
-    """Do a probe, and tell what came of it.
+    """Run a probe, and report its result.
 
     Args:
         request: What this process was asked. Its arguments are the probe's name, an empty directory for it, and the
@@ -46,7 +46,7 @@ def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: C
 
 
 def _start_again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
-    """Become another child process that is asked the same: hashes are seeded when an interpreter starts."""
+    """Become another child process that is asked the same: the hash seed is set when an interpreter starts."""
     with (tmp / "request").open("w+b") as file:
         file.write(json.dumps({**request, "path": sys.path}).encode())
         file.seek(0)

@@ -109,7 +109,7 @@ def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object
 
 
 def get_script(scheduler: Scheduler, method: str, *arguments: object) -> str | None:
-    """Ask for a fragment; None where it is refused.
+    """Ask for a fragment. None if it is refused.
 
     Raises:
         CheckFailed: What comes is no text, or none that a shell can be given.
@@ -130,7 +130,7 @@ def _is_script(text: str) -> bool:
 
 
 def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Ask what an answer means; what comes is of the contract's types, or the error that was raised.
+    """Ask what an answer means; return a value of the contract's types, or the error that was raised.
 
     Raises:
         CheckFailed: It is neither.

@@ -1,4 +1,4 @@
-"""Whether a fragment leaves all but the documented functions of intercede alone, and whether these work in each verb."""
+"""Whether fragments use only the documented functions of intercede, and whether these work in each verb."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ _ANSWERS = [
 
 
 def probe_calls(part: Callable[[], object], tmp: Path) -> None:
-    """Read every fragment, then call each function where each verb's fragment runs, as a backend would load it."""
+    """Read every fragment, then call each function in the fragment of each verb, loaded as by a backend."""
     scheduler = make_scheduler(part)
     for verb, arguments in _FRAGMENTS:
         text = get_script(scheduler, f"{verb}_script", *arguments) or ""

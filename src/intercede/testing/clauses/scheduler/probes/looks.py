@@ -30,11 +30,11 @@ _LOOKING: tuple[Verb, ...] = ("status", "list")
 _LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 _Calls = list[list[str]]
 _Marks = Mapping[str, str]
-"""Id -> what tells it from another one with the same number."""
+"""Id -> the text that tells it from another job with the same number."""
 
 
 def probe_looks(part: Callable[[], object], tmp: Path) -> None:
-    """Run the fragments where the queue lists those numbers under their own names, under others, and not at all."""
+    """Run the fragments while the queue lists those numbers under their own names, under others, and not at all."""
     scheduler = make_scheduler(part)
     texts = {name: get_script(scheduler, name, *arguments) or "" for name, arguments in _FRAGMENTS}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
@@ -67,7 +67,11 @@ def _list_answers(scheduler: Scheduler) -> Iterator[str]:
 
 
 def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks, listings: Sequence[str]) -> None:
-    """What differs with the names was chosen by them; what does not, and no look of status is, ends whoever has the number."""
+    """Expect no command that ends a job by its number alone.
+
+    A call that changes with the names looked at them. A call that does not change, and is no look of status, would
+    end whichever job has the number now.
+    """
 
     def ending(listing: str) -> _Calls:
         return sandbox.run("kill", texts["kill_script"], list(live), listing=listing)

@@ -1,4 +1,4 @@
-"""What of an id tells a job from another one that has the same number, since queues begin to count anew."""
+"""The part of an id that tells a job from another with the same number: queues begin to count again."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ __all__ = ["find_mark", "find_number", "list_submissions", "make_another", "swap
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _LONG, _LONG_NUMBER = 8, 10
-"""Of a word that nobody gives twice by chance, and of a number, such as seconds since 1970."""
+"""The length of a word that is not given twice by chance, and of a number such as seconds since 1970."""
 
 
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
-    """Return the ids that recordings tell of each submission, by its stamp."""
+    """Return the recorded ids of each submission, by its stamp."""
     found: dict[str, set[str]] = {}
     for each in list_answers(scheduler, SubmitRecording):
         found.setdefault(each.batch.stamp, set()).update(cast("Queued", each.expected).ids.values())

@@ -51,7 +51,7 @@ def _expect_named(
 
 
 def _list_told(answered: object) -> Iterator[str]:
-    """Yield the jobs of which an answer says what only a look at them can tell."""
+    """Yield the jobs about which an answer says more than that they are unknown."""
     told = cast("Mapping[str, object]", answered if isinstance(answered, Mapping) else {})
     for job, said in told.items():
         known = isinstance(said, JobStatus) and said.state is not JobState.UNKNOWN

@@ -30,24 +30,24 @@ from intercede.testing.run.context import CheckFailed, shown
 
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
 _OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
-"""What asks the clock where it is given no more than so many arguments."""
+"""Functions that read the clock if they get at most this many arguments."""
 _SYSTEM = re.compile(
     "access|getcwdb?|gete?[ug]id|getloadavg|getlogin|getp?pid|getrandom|listdir|l?stat|readlink|scandir|"
     "sched_getaffinity|times|uname|urandom"
 )
-"""What asks the machine and has no audit event."""
+"""Functions that ask the machine and have no audit event."""
 _AUDITED = ("os.", "socket.", "subprocess.", "shutil.", "glob.", "tempfile.", "pty.", "sqlite3.", "urllib.")
 _LIBRARY = (
     "<frozen importlib",
     str(Path(os.__file__).with_name("importlib")),
     str(Path(os.__file__).with_name("logging")),
 )
-"""What imports and log records do is nobody's answer."""
+"""Code that may do I/O: imports and log records, which are part of no answer."""
 _ENVIRONMENT = {type(os.environ).__getitem__.__code__, type(os.environ).__iter__.__code__}
 
 
 def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
-    """Ask everything twice, watched, and tell all answers, to be compared with those of other processes."""
+    """Ask everything twice under watch, and return all answers, to be compared with other processes."""
     watch = _Watch()
     scheduler = make_scheduler(part)
     watch.own = tuple(_list_homes(scheduler))
@@ -63,7 +63,7 @@ def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
 
 
 def _list_homes(scheduler: Scheduler) -> Iterator[str]:
-    """Yield where the code lies: what is read there is code."""
+    """Yield the directories of the code: files in them may be read."""
     for each in type(scheduler).__mro__[:-1]:
         try:
             yield str(Path(getfile(each)).parent)
@@ -98,7 +98,7 @@ def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[objec
 
 
 def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
-    """Ask; an error that the contract does not have is an answer, too: whether it may be raised, other clauses say."""
+    """Ask, and return even an error that the contract does not have: other clauses check those."""
     try:
         return call_method(scheduler, method, *arguments)
     except CheckFailed as failed:
@@ -106,15 +106,15 @@ def _call_method(scheduler: Scheduler, method: str, *arguments: object) -> objec
 
 
 def _write_answer(value: object) -> str:
-    """Write a stranger's answer the same where it is equal."""
+    """Write equal answers of a plugin as equal text."""
     try:
         return _write_value(value)
-    except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 tells of answers that cannot be read
+    except Exception as error:  # noqa: BLE001 -- IC-SCHEDULER-06 checks answers that cannot be read
         return f"{type(error).__name__} when it was read"
 
 
 def _write_value(value: object) -> str:
-    """Write it the same for equal values; mappings are equal in whatever order."""
+    """Write equal values as equal text; mappings are equal in any order."""
     if isinstance(value, BaseModel):
         return f"{type(value).__name__}({_write_value(dict(value))})"
     if isinstance(value, Mapping):
@@ -124,7 +124,7 @@ def _write_value(value: object) -> str:
 
 
 class _Watch:
-    """Sees what is done by C functions, and by others through the audit events of the interpreter."""
+    """Watches C functions by a profiler, and other I/O by the interpreter's audit events."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -1,4 +1,4 @@
-"""What recorded answers mean now."""
+"""Whether recorded answers still have the recorded meaning."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from intercede.testing.run.context import shown
 
 
 def probe_replay(part: Callable[[], object], _tmp: Path) -> None:
-    """Ask each, and compare."""
+    """Parse each recording, and compare."""
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
         found = parse_recording(scheduler, each)

@@ -1,4 +1,4 @@
-"""Where fragments run without doing anything: every command but harmless tools is a stub that notes how it was called."""
+"""A sandbox for fragments: every command but harmless tools is a stub that records its calls."""
 
 import os
 import re
@@ -61,11 +61,11 @@ class Sandbox:
 
     @property
     def stdout(self) -> bytes:
-        """What the fragment that ran last printed on stdout."""
+        """The stdout of the last fragment."""
         return self._said.read_bytes()
 
     def run(self, verb: Verb, text: str, ids: Sequence[str] = (), *, listing: str = "") -> list[list[str]]:
-        """Run a fragment as a backend does, with all that is loaded before it; return the stubs that were called, each with its arguments.
+        """Run a fragment as a backend does, with its functions loaded; return the calls of stubs with their arguments.
 
         Args:
             verb: What it is for. One that submits runs in the submission's directory.
@@ -111,7 +111,7 @@ class Sandbox:
         environment = {"PATH": str(self._bin), "HOME": str(self._root), "IC_IDS": str(self._root / "ids")}
         complaint = self._bin.parent / "complaint"
         with complaint.open("wb") as stderr, self._said.open("wb") as stdout:
-            shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject's own, where they can do nothing
+            shell = subprocess.Popen(  # noqa: S603 -- fragments of the subject, in a sandbox
                 [shutil.which("sh") or "/bin/sh", *arguments],
                 cwd=cwd,
                 env={**environment, "TMPDIR": str(self._root)},
@@ -125,7 +125,7 @@ class Sandbox:
 
 
 def _wait_for_shell(shell: subprocess.Popen[bytes]) -> int:
-    """Wait for a shell, and end what it leaves behind; one that waits for what no stub answers is ended without blame."""
+    """Wait for a shell, and end everything that it leaves; a timeout is not its fault, since stubs answer little."""
     try:
         return shell.wait(_SECONDS)
     except subprocess.TimeoutExpired:

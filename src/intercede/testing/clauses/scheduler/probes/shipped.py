@@ -18,7 +18,7 @@ _VERBS = ("submit", "status", "kill", "list")
 
 
 def probe_shipped(part: Callable[[], object], _tmp: Path) -> None:
-    """Read them, and tell what is lacking."""
+    """Read the recordings, and say which are missing."""
     scheduler = make_scheduler(part)
     found = load_recordings(scheduler)
     where = " or ".join(f"{place}/*.json" for place in list_places(scheduler)[:2])

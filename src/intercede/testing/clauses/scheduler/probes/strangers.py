@@ -1,4 +1,4 @@
-"""What is said of jobs that are not listed, and of answers that are none."""
+"""How parsers read answers about unlisted jobs, and text that is not an answer."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,7 @@ _REPRODUCIBLE = settings(
 
 
 def probe_strangers(part: Callable[[], object], _tmp: Path) -> None:
-    """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with bytes of every kind."""
+    """Ask for jobs that were never listed, damage recorded answers, then feed the parsers with arbitrary bytes."""
     scheduler = make_scheduler(part)
     for listing in _list_listings(scheduler):
         _expect_only_listed(scheduler, listing)
@@ -74,12 +74,12 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
 
 
 def _get_by_id(found: object) -> Mapping[str, object]:
-    """What is said of each job; of none where an error was raised."""
+    """Return the answer by id; an empty one if an error was raised."""
     return cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
 
 
 def _expect_not_final(scheduler: Scheduler, method: str, ids: tuple[str, ...]) -> None:
-    """Nothing at all is listed."""
+    """Expect no final state if no job is listed."""
     found = _get_by_id(parse(scheduler, method, ids, make_result()))
     if method == "parse_status":
         expect(not found, "no answer for jobs that are not listed, or SchedulerError, if no job is listed", found)

@@ -1,4 +1,4 @@
-"""What a native state that nobody knows is taken for."""
+"""How a parser reads an unknown native state."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from intercede.testing.clauses.scheduler.recordings import StatusRecording
 from intercede.testing.run.context import CheckFailed, shown
 
 _MOST = 30
-"""Places in one answer where a word is replaced."""
+"""The most places in one answer at which a word is replaced."""
 
 
 def probe_words(part: Callable[[], object], _tmp: Path) -> None:
@@ -45,7 +45,10 @@ def _find_places(text: str, word: str) -> list[re.Match[str]]:
 
 
 def _replace_word(recording: StatusRecording, word: str) -> Iterator[tuple[str, StatusRecording]]:
-    """Yield what to look for, and an answer with it: everywhere, and in one place only, since words mean other things, too."""
+    """Yield a fake word, and an answer that contains it: everywhere, and then in one place only.
+
+    In one place only, since the word may mean other things, too.
+    """
     places, text = _find_places(recording.stdout, word)[:_MOST], recording.stdout
     for fake in _make_fakes(word):
         texts = [fake.join(_split_between(text, places))]
