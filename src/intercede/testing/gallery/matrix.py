@@ -1,8 +1,8 @@
 """Measure which clauses are red for which wrong implementation: ``python -m intercede.testing matrix [NAME ...]``.
 
-Each is checked against every clause of its role, in a process with a home of its own. What is red and not declared is
-unexpected, what is declared and not red is missing, and where the verdict says to fix another clause first than one that it is
-meant for, its author is misled; the exit code is 1 for each of them.
+Each is checked against every clause of its role, in a process with a home of its own. A clause that is red and not
+declared is unexpected; one that is declared and not red is missing. If the verdict says to fix another clause first
+than the intended one, its author is misled. The exit code is 1 for each of these.
 """
 
 import argparse
@@ -36,7 +36,7 @@ _SECONDS = 900
 
 @dataclass(frozen=True)
 class Row:
-    """What a wrong implementation was measured to be."""
+    """The measured result of a wrong implementation."""
 
     name: str
     red: Mapping[str, str]
@@ -48,12 +48,12 @@ class Row:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The clauses that ought to be red, and are not."""
+        """The clauses that should be red, and are not."""
         return tuple(each for each in caught_by(wrong().get(self.name, object)) if each not in self.red)
 
     @property
     def unexpected(self) -> tuple[str, ...]:
-        """The clauses that are red, and ought not to be."""
+        """The clauses that are red, and should not be."""
         implementation = wrong().get(self.name, object)
         declared = {*caught_by(implementation), *also_red(implementation)}
         return tuple(each for each in self.red if each not in declared and self.name in wrong())
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Whether it is red where it is declared to be, and nowhere else, and its author is sent to the right place."""
+        """Whether it is red as declared, and nowhere else, and the verdict names an intended clause first."""
         return not (self.missing or self.unexpected or self.misled or self.failure)
 
     def __str__(self) -> str:
@@ -79,15 +79,15 @@ class Row:
 
 
 def inspect(implementation: type, clause: str) -> Report:
-    """Check one clause, in as little time as the implementation says is enough. What it depends on is not checked."""
+    """Check one clause, with the short bounds that the implementation declares. Its dependencies are not checked."""
     alone = {clause: _hastened(implementation, {clause})[clause]}
     return run_checks(implementation, role=role_of(implementation), clauses=alone)
 
 
 def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
-    """Return all clauses, some of them with the bounds of an implementation that they are to be red for.
+    """Return all clauses, some with the bounds of an implementation for which they must be red.
 
-    Those of a transport come first: where it is red, nothing is said of a backend over it, and need not be checked.
+    Those of a transport come first: if one is red, nothing follows for a backend over it.
     """
     scale = getattr(implementation, "scale", 1.0)
     below_first = sorted(CLAUSES.items(), key=lambda pair: pair[1].role == "backend")
@@ -168,7 +168,7 @@ def sweep(state: Path) -> None:
 
 
 def page() -> str:
-    """Write the page of the documentation: what each does, and which clauses are red because of it."""
+    """Write the page of the documentation: each implementation, its mistake, and the clauses that are red."""
     rows = wrong()
     columns = {each for of in rows.values() for each in caught_by(of)}
     lines = [
@@ -202,7 +202,7 @@ def _line(name: str, implementation: type) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a row for each wrong implementation; return 1 where one is not caught, or a clause is unexpected."""
+    """Print a row for each wrong implementation; return 1 if one is not caught, or a clause is unexpected."""
     parser = argparse.ArgumentParser(prog="python -m intercede.testing matrix", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="wrong implementations; none: all of them")
     parser.add_argument("--quick", action="store_true", help="check the declared clauses only")

@@ -32,7 +32,7 @@ _R = TypeVar("_R")
 
 
 class _Attacks(FakeBackend):
-    """Lets an attack stand before every verb."""
+    """Runs an attack before every verb."""
 
     def attack(self) -> None:
         raise NotImplementedError
@@ -64,14 +64,14 @@ class EndsGenerators(_Attacks):
 
 
 class IsCancelled(_Attacks):
-    """Every verb raises CancelledError, though nobody cancelled it."""
+    """Every verb raises CancelledError, although it was not cancelled."""
 
     def attack(self) -> None:
         raise asyncio.CancelledError
 
 
 class CancelsEverything(_Attacks):
-    """Every verb cancels all the tasks that there are."""
+    """Every verb cancels all tasks of the loop."""
 
     def attack(self) -> None:
         for task in asyncio.all_tasks():
@@ -151,7 +151,7 @@ class ReplacesStdout(_Attacks):
 
 
 class StopsTheClock(_Attacks):
-    """Every verb replaces the clock by one that stands."""
+    """Every verb replaces the clock by one that has stopped."""
 
     def attack(self) -> None:
         time.monotonic = lambda: 0.0  # the attack
@@ -161,7 +161,7 @@ class StopsTheClock(_Attacks):
 
 
 class NeverSleeps(_Attacks):
-    """Every verb replaces asyncio.sleep by what does not end."""
+    """Every verb replaces asyncio.sleep by a function that does not end."""
 
     def attack(self) -> None:
         async def sleep(_: float) -> None:
@@ -172,7 +172,7 @@ class NeverSleeps(_Attacks):
 
 
 class NeverWaits(_Attacks):
-    """Every verb replaces asyncio.wait by what does not end."""
+    """Every verb replaces asyncio.wait by a function that does not end."""
 
     def attack(self) -> None:
         async def wait(*_: object, **__: object) -> None:
@@ -183,7 +183,7 @@ class NeverWaits(_Attacks):
 
 
 class NeverJoins(_Attacks):
-    """Every verb lets no thread end any more, for who waits for one."""
+    """Every verb makes threads look unfinished to code that waits for one."""
 
     def attack(self) -> None:
         threading.Thread.join = lambda *_: threading.Event().wait()  # type: ignore[assignment,method-assign]  # the attack
@@ -200,7 +200,7 @@ class IsSomebodyElse(_Attacks):
 
 
 class TakesTheTemporaryDirectory(_Attacks):
-    """Every verb lets temporary files lie where nothing can lie."""
+    """Every verb sets the directory of temporary files to one that cannot hold any."""
 
     def attack(self) -> None:
         tempfile.tempdir = "/dev/null/nowhere"
@@ -208,7 +208,7 @@ class TakesTheTemporaryDirectory(_Attacks):
 
 
 class LeavesNoDescriptors(_Attacks):
-    """Every verb leaves the process no descriptor to open."""
+    """Every verb lowers the limit on open descriptors."""
 
     def attack(self) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -245,7 +245,7 @@ class ClosesItsStreams(_Attacks):
 
 
 class StartsNoThreads(_Attacks):
-    """Every verb sees to it that no thread starts any more."""
+    """Every verb keeps threads from starting."""
 
     areas = ("purge",)
 
@@ -260,7 +260,7 @@ def _ignored(*_: object, **__: object) -> None:
 
 
 class RecursesNoMore(_Attacks):
-    """Every verb leaves room for hardly any further call."""
+    """Every verb lowers the recursion limit to a few more calls."""
 
     def attack(self) -> None:
         sys.setrecursionlimit(len(inspect.stack(0)) + 20)
@@ -268,7 +268,7 @@ class RecursesNoMore(_Attacks):
 
 
 class PrintsAtExit(FakeBackend):
-    """Its process has a last word on stdout."""
+    """Its process prints on stdout at the very end."""
 
     areas = "handle", "life", "find"
 
@@ -381,7 +381,7 @@ class _Nowhere(Exception):  # noqa: N818 -- the attack
 
 
 class RaisesNowhere(_Attacks):
-    """Every verb raises an exception whose place is never told."""
+    """Every verb raises an exception whose traceback takes for ever to get."""
 
     areas = ("purge",)
 
@@ -390,7 +390,7 @@ class RaisesNowhere(_Attacks):
 
 
 class _WithinAPipe(_Attacks):
-    """Does something in a file that nobody writes to."""
+    """Runs code whose file is a fifo without a writer."""
 
     areas = ("purge",)
     source = ""
@@ -403,19 +403,19 @@ class _WithinAPipe(_Attacks):
 
 
 class RaisesWithinAPipe(_WithinAPipe):
-    """Every verb raises an exception in a file that nobody writes to."""
+    """Every verb raises an exception in a file that is a fifo without a writer."""
 
     source = "raise RuntimeError()"
 
 
 class BlocksWithinAPipe(_WithinAPipe):
-    """Every verb waits without await, in a file that nobody writes to."""
+    """Every verb waits without await, in a file that is a fifo without a writer."""
 
     source = "import threading; threading.Event().wait()"
 
 
 class RaisesWithOddNotes(FakeBackend):
-    """What a verb raises has notes that are no list, and leaving raises as well."""
+    """A verb raises an exception whose notes are no list, and leaving raises as well."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         error = RuntimeError("noted")
@@ -437,7 +437,7 @@ class RaisesMuch(_Attacks):
 
 
 class SpoilsWhatAChildTells(FakeBackend):
-    """In a child process, what is told is no longer what was meant."""
+    """In a child process, it changes the result that is reported."""
 
     areas = "life", "handle"
 

@@ -35,7 +35,7 @@ class ShowsTheLastLine(FakeBackend):
 
 
 class ShowsTheWholeSubmission(FakeBackend):
-    """Every copy is shown what all of them have written."""
+    """Diagnostics of a copy hold the output of all copies."""
 
     caught_by = "IC-DIAG-01"
     message_contains = "to hold nothing of the other copy's; observed"
@@ -47,7 +47,7 @@ class ShowsTheWholeSubmission(FakeBackend):
 
 
 class ShowsTheFirstLook(FakeBackend):
-    """Of much output, what there was at first is shown, whatever comes after it."""
+    """If there is much output, only its beginning is returned."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "later output to be in later answers"
@@ -60,7 +60,7 @@ class ShowsTheFirstLook(FakeBackend):
 
 
 class Consumes(FakeBackend):
-    """What is shown is taken away."""
+    """Output that was returned once is gone."""
 
     caught_by = "IC-DIAG-02"
     message_contains = ("to be in answer number 2", "expected the whole stdout of the job")
@@ -75,7 +75,7 @@ class Consumes(FakeBackend):
 
 
 class RemembersWhereItWas(FakeBackend):
-    """Only what is new since the last look is shown, once there is much."""
+    """If there is much output, only the new part since the last call is returned."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "expected the text of the first answer to be in answer number 2"
@@ -94,7 +94,7 @@ class RemembersWhereItWas(FakeBackend):
 
 
 class EndsWhatItLooksAt(FakeBackend):
-    """A look makes the job flush its output, by a signal that ends it."""
+    """Asking makes the job flush its output, by a signal that ends it."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "expected the job to end with 3 after diagnostics were asked for; observed KILLED"
@@ -113,7 +113,7 @@ class EndsWhatItLooksAt(FakeBackend):
 
 
 class DropsTheUnknown(FakeBackend):
-    """What is not known is left out."""
+    """Unknown jobs are left out of the answer."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an answer of diagnostics for job"
@@ -136,7 +136,7 @@ class RaisesForUnknownDiagnostics(FakeBackend):
 
 
 class ShowsAllForNone(FakeBackend):
-    """None asked means all."""
+    """Asked for no handles, it answers for all jobs."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an empty mapping for no handles"
@@ -146,7 +146,7 @@ class ShowsAllForNone(FakeBackend):
 
 
 class ComplainsInTheText(FakeBackend):
-    """Of a job that is not known, the text is a message."""
+    """The text of an unknown job is an error message."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an empty text for JobHandle("
@@ -157,7 +157,7 @@ class ComplainsInTheText(FakeBackend):
 
 
 class ShowsStdoutOnly(FakeBackend):
-    """stderr is kept until the end."""
+    """stderr is returned only after the end."""
 
     caught_by = "IC-DIAG-04"
     message_contains = "written to stderr, to be in the answer while the job runs; observed the last texts were ['']"

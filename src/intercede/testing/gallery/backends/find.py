@@ -16,7 +16,7 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class FindsEverything(FakeBackend):
-    """Whatever this instance has submitted is found besides."""
+    """find also returns everything else that this instance has submitted."""
 
     caught_by = "IC-FIND-01"
     message_contains = "found besides: ["
@@ -49,7 +49,7 @@ class FindsOneSubmission(FakeBackend):
 
 
 class FindsTwice(FakeBackend):
-    """Jobs are listed with their array, and again each by itself."""
+    """Jobs are listed with their array, and again one by one."""
 
     caught_by = "IC-FIND-01"
     message_contains = "observed found more than once: ["
@@ -60,7 +60,7 @@ class FindsTwice(FakeBackend):
 
 
 class FindsTheUnfinished(FakeBackend):
-    """Only what the queue still lists is found."""
+    """Only jobs that the queue still lists are found."""
 
     caught_by = "IC-FIND-01"
     message_contains = "the three jobs of two submissions with a tag, "
@@ -124,7 +124,7 @@ class _Compares(FakeBackend):
 
 
 class FindsByPrefix(_Compares):
-    """What begins with the tag is found."""
+    """Tags that begin with the tag are found as well."""
 
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
@@ -134,7 +134,7 @@ class FindsByPrefix(_Compares):
 
 
 class FindsByContent(_Compares):
-    """What holds the tag is found, as by grep -F."""
+    """Tags that contain the tag are found as well, as by grep -F."""
 
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
@@ -154,7 +154,7 @@ class TakesTagsForPatterns(_Compares):
 
 
 class TakesTagsForExpressions(_Compares):
-    """A tag is a regular expression, where it can be read as one."""
+    """A tag is used as a regular expression, if it is a valid one."""
 
     caught_by = "IC-FIND-03"
     message_contains = "an expression that matches other tags, to return the one job"
@@ -207,7 +207,7 @@ class ReadsTagsThroughAShell(_Writes):
 
 
 class KeepsOneLine(_Writes):
-    """Of a tag, the first line is kept."""
+    """Only the first line of a tag is kept."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag, a newline and a letter: '"
@@ -237,7 +237,7 @@ class CutsTags(_Writes):
 
 
 class CannotQuoteTags(FakeBackend):
-    """A tag with a quote in it is found never."""
+    """A tag with a quote in it is never found."""
 
     caught_by = "IC-FIND-03"
     message_contains = "quotes of both kinds, to return the one job that was submitted with exactly that tag; observed it returned not that one"
@@ -275,7 +275,7 @@ class TagsAtTheEnd(FakeBackend):
 
 
 class GoesOnWhenCancelled(FakeBackend):
-    """A cancelled submit goes on behind its caller's back."""
+    """A cancelled submit goes on in the background."""
 
     caught_by = "IC-FIND-05"
     message_contains = "the same jobs of a cancelled submit, asked a second time, each once; observed found besides: ["
@@ -292,7 +292,7 @@ class GoesOnWhenCancelled(FakeBackend):
 
 
 class FindsWhatNeverStarted(FakeBackend):
-    """A cancelled submit leaves all of its copies to be found, also those that never started."""
+    """After a cancelled submit, all copies are found, even those that never started."""
 
     caught_by = "IC-FIND-05"
     message_contains = "jobs that were started, and end; observed job"
@@ -315,7 +315,7 @@ class FindsWhatNeverStarted(FakeBackend):
 
 
 class SubmitsAgainWhenCancelled(FakeBackend):
-    """A cancelled submit is taken for a lost answer: what was started is listed once for each try."""
+    """A cancelled submit is treated as a lost answer: each job is listed once for each try."""
 
     caught_by = "IC-FIND-05"
     message_contains = "the jobs of a cancelled submit, each once; observed found more than once: ["

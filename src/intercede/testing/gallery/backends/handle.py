@@ -47,7 +47,7 @@ class _Remembers(FakeBackend):
 
 
 class RemembersOnTheInstance(_Remembers):
-    """What submit learnt is kept on the instance."""
+    """The results of submit are kept on the instance."""
 
     caught_by = "IC-HANDLE-02"
     also_red = ("IC-FIND-05",)
@@ -60,7 +60,7 @@ class RemembersOnTheInstance(_Remembers):
 
 
 class RemembersInTheProcess(_Remembers):
-    """What submit learnt is kept on the class, and gone with the process."""
+    """The results of submit are kept on the class, and gone with the process."""
 
     caught_by = "IC-HANDLE-03"
     also_red = ("IC-FIND-05",)

@@ -1,4 +1,4 @@
-"""Answers of no type that the contract knows, or without an end: red in words, and no error of the kit's."""
+"""Answers of unknown types, or without an end: they are red, with a message, and no error of the kit."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -82,7 +82,7 @@ class EveryOutcomeIsNone(FakeBackend):
 
 
 class EveryMappingIsEmpty(FakeBackend):
-    """The optional verbs answer for nobody."""
+    """The optional verbs answer for no job."""
 
     areas = "output", "kill", "purge"
 
@@ -115,7 +115,7 @@ class NeverLeaves(FakeBackend):
 
 
 class _Handles(FakeBackend):
-    """Lets an attack lie in the handles."""
+    """Puts an attack into the handles."""
 
     kind: type[JobHandle]
 
@@ -164,7 +164,7 @@ class HandlesAreNoText(_Handles):
 
 
 class _Outputs(FakeBackend):
-    """Lets something else lie where outputs should."""
+    """Puts something else in place of outputs."""
 
     areas = ("output",)
 
@@ -184,7 +184,7 @@ class OutputsAreEndless(_Outputs):
 
 
 class OutputsAreAPipe(_Outputs):
-    """stdout is a pipe that nobody writes to."""
+    """stdout is a pipe without a writer."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         pipe = dest / "pipe"
@@ -194,7 +194,7 @@ class OutputsAreAPipe(_Outputs):
 
 
 class OutputsHaveNoPath(_Outputs):
-    """stdout lies where no file can lie."""
+    """stdout has a path that no file can have."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput(ok=True, stdout=Path("a\0b"), stderr=Path("a\0b"), files={"x": Path("a\0b")})
@@ -210,14 +210,14 @@ class OutputsAreHuge(_Outputs):
 
 
 class OutputsAreNotLookedAt(_Outputs):
-    """Outputs are made without a look at what stands in them."""
+    """Outputs are made without validation."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput.model_construct(ok=True, stdout=b"text", files=None)
 
 
 class StatusesAreNotLookedAt(FakeBackend):
-    """Statuses are made without a look at what stands in them."""
+    """Statuses are made without validation."""
 
     areas = "handle", "status", "submit"
 
@@ -226,7 +226,7 @@ class StatusesAreNotLookedAt(FakeBackend):
 
 
 class _Million(Mapping[JobHandle, JobStatus]):
-    """As if there were a million jobs."""
+    """A mapping that claims to hold a million jobs."""
 
     def __getitem__(self, key: JobHandle) -> JobStatus:
         return JobStatus(state=JobState.DONE, exit_code=0)
@@ -256,7 +256,7 @@ class _Turncoat(JobStatus):
 
 
 class _Endless(Mapping[int, JobHandle]):
-    """As if there were no end."""
+    """A sequence without an end."""
 
     def __getitem__(self, key: int) -> JobHandle:
         return JobHandle(resource="endless", job="job")
@@ -276,7 +276,7 @@ class SubmissionsHaveNoEnd(FakeBackend):
 
 
 class FindsWithoutEnd(FakeBackend):
-    """What is found has no end, where a submission raised."""
+    """The answer of find has no end, after a submission that raised."""
 
     areas = "handle", "find"
 
@@ -295,14 +295,14 @@ class _Holds(dict[JobHandle, JobStatus]):
 
 
 class HoldsWhatItHasNot(FakeBackend):
-    """The answer of status says that it holds everything, and holds nothing."""
+    """The answer of status claims to hold every key, and has no value."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         return _Holds()
 
 
 class EndsWithManyDigits(FakeBackend):
-    """An exit code is a number that Python does not write."""
+    """An exit code is too large for Python to write as text."""
 
     areas = "handle", "status"
 
@@ -335,7 +335,7 @@ class _Unsound(type(Path())):  # type: ignore[misc]  # the attack
 
 
 class OutputsLieNowhere(_Outputs):
-    """stdout is a path of a class of its own, that says nothing of it."""
+    """stdout is a path of a class of its own, which does not say so."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput.model_construct(ok=True, stdout=_Unsound("/dev/zero"), stderr=_Unsound("/nowhere"), files={})

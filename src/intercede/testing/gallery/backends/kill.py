@@ -27,7 +27,7 @@ Outcomes = Mapping[JobHandle, OpOutcome]
 
 
 class KilledIsFailed(FakeBackend):
-    """A killed job is told as one that a signal ended."""
+    """A killed job is reported as one that a signal ended."""
 
     caught_by = "IC-KILL-01"
     message_contains = "expected the job to end KILLED; observed FAILED"
@@ -39,7 +39,7 @@ class KilledIsFailed(FakeBackend):
 
 
 class OnlySaysItKills(FakeBackend):
-    """A kill is accepted, and nothing is done."""
+    """A kill is accepted, and not carried out."""
 
     caught_by = "IC-KILL-01"
     message_contains = "is RUNNING"
@@ -50,7 +50,7 @@ class OnlySaysItKills(FakeBackend):
 
 
 class MissesEarlyKills(FakeBackend):
-    """A job that was not asked for since it was submitted is not found, and the kill is ok all the same."""
+    """A job that was not asked for since submit is not found, and the kill is ok all the same."""
 
     caught_by = "IC-KILL-02"
     message_contains = "killed right after submit, to end KILLED; observed they ended ['FAILED"
@@ -70,7 +70,7 @@ class MissesEarlyKills(FakeBackend):
 
 
 class ComplainsOfFinishedJobs(FakeBackend):
-    """Killing what has ended is an error."""
+    """Killing a job that has ended is an error."""
 
     caught_by = "IC-KILL-03"
     message_contains = "expected killing a finished job to be ok"
@@ -82,7 +82,7 @@ class ComplainsOfFinishedJobs(FakeBackend):
 
 
 class KillsTheDead(FakeBackend):
-    """A job that had ended is told as killed once somebody tried."""
+    """A job that had ended is reported as KILLED after a kill was requested."""
 
     caught_by = "IC-KILL-03"
     also_red = ("IC-LIFE-10",)
@@ -103,7 +103,7 @@ class KillsTheDead(FakeBackend):
 
 
 class KillsWhatIsNotThere(FakeBackend):
-    """Whatever is asked for is ok."""
+    """Every kill is ok."""
 
     caught_by = "IC-KILL-04"
     message_contains = "not to be ok"
@@ -142,7 +142,7 @@ class ComplainsOfASecondKill(FakeBackend):
 
 
 class KillsTheWholeSubmission(FakeBackend):
-    """The id that is killed is the array's."""
+    """The kill uses the id of the array."""
 
     caught_by = "IC-KILL-06"
     message_contains = "which was not killed, to end by itself with 3; observed KILLED"
@@ -154,7 +154,7 @@ class KillsTheWholeSubmission(FakeBackend):
 
 
 class KillsFirstCopiesOnly(FakeBackend):
-    """The kill of a later copy is accepted, and nothing is done."""
+    """The kill of a later copy is accepted, and not carried out."""
 
     caught_by = "IC-KILL-06"
     also_red = ("IC-KILL-04",)
@@ -198,7 +198,7 @@ class KillsTheParentOnly(FakeBackend):
 
 
 class KillsTheGroupOnly(FakeBackend):
-    """The process group of a job is killed; what made one of its own, or a session, is not."""
+    """The process group of a job is killed, but not children that made a group of their own, or a session."""
 
     caught_by = "IC-KILL-10"
     message_contains = "expected everything that a killed job started to be gone"
@@ -213,7 +213,7 @@ class KillsTheGroupOnly(FakeBackend):
 
 
 class KillsAllForNone(FakeBackend):
-    """None asked means all that this instance has submitted."""
+    """Asked for no handles, it kills all jobs that this instance has submitted."""
 
     caught_by = "IC-KILL-08"
     message_contains = "expected an empty mapping for no handles"
@@ -232,7 +232,7 @@ class KillsAllForNone(FakeBackend):
 
 
 class DropsUnknownKills(FakeBackend):
-    """What is not known is not told."""
+    """Unknown jobs are left out of the answer."""
 
     caught_by = "IC-KILL-04"
     message_contains = "expected an answer of kill for job"
@@ -242,7 +242,7 @@ class DropsUnknownKills(FakeBackend):
 
 
 class _AsksToEnd(FakeBackend):
-    """Ends a job by TERM, once more at each look, at last by KILL, and lets a mistake judge what became of it."""
+    """Ends a job by TERM, again at each look, at last by KILL; a mistake decides its state."""
 
     also_red: tuple[str, ...] = ("IC-KILL-10",)  # what has left the group gets no signal
     patience = 4.0
@@ -283,7 +283,7 @@ _BY_US = JobStatus(state=JobState.KILLED, reason="killed_by_user")
 
 
 class HandledKillsAreEnds(_AsksToEnd):
-    """A job is killed by TERM, and one that handles it is what it exits with."""
+    """A job is killed by TERM; a job that handles it has the state of its exit code."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
@@ -293,7 +293,7 @@ class HandledKillsAreEnds(_AsksToEnd):
 
 
 class HandledKillsAreFailures(_AsksToEnd):
-    """A job that is killed by TERM, and exits with a code of its own, has failed: the kill is not told."""
+    """A killed job that handles TERM, and exits with a code of its own, is FAILED."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed FAILED (exit_code=3"
@@ -303,7 +303,7 @@ class HandledKillsAreFailures(_AsksToEnd):
 
 
 class MakesUpTheCodeOfAKill(_AsksToEnd):
-    """Beside KILLED stands what a shell would tell of a job that TERM ended, whatever it exited with."""
+    """KILLED comes with a shell's code for death by TERM, whatever the job exited with."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed KILLED (exit_code=143"
@@ -313,7 +313,7 @@ class MakesUpTheCodeOfAKill(_AsksToEnd):
 
 
 class SlowKillsAreEnds(_AsksToEnd):
-    """A job that takes its time to end after TERM has ended by itself."""
+    """A job that needs some time to end after TERM is reported by its exit code."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
@@ -325,7 +325,7 @@ class SlowKillsAreEnds(_AsksToEnd):
 
 
 class AsksToEndAndWaits(_AsksToEnd):
-    """A job is killed by TERM, and by nothing else: one that ignores it goes on."""
+    """A job is killed by TERM only: a job that ignores it runs on."""
 
     caught_by = "IC-KILL-11"
     message_contains = "is RUNNING"
@@ -337,7 +337,7 @@ class AsksToEndAndWaits(_AsksToEnd):
 
 
 class TellsKilledAtOnce(_AsksToEnd):
-    """A job is reported as KILLED as soon as it was asked to end."""
+    """A job is reported as KILLED as soon as the kill was requested."""
 
     caught_by = "IC-KILL-12"
     message_contains = "expected the process of a job that is reported as KILLED to be gone"

@@ -1,4 +1,4 @@
-"""Wrong in their lives. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Wrong in entering and leaving. Every class in this file is wrong, on purpose: its docstring says how."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -96,7 +96,7 @@ class LeavesOnlyOnce(_LeavesOtherwise):
 
 
 class AnswersEmptyListsAlways(FakeBackend):
-    """An early return for no handles stands before the question whether it is open."""
+    """An early return for no handles comes before the check that it is open."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
     message_contains = "status"
@@ -106,7 +106,7 @@ class AnswersEmptyListsAlways(FakeBackend):
 
 
 class OpensByItself(FakeBackend):
-    """A verb opens what it needs, so nobody closes it."""
+    """A verb opens what it needs, and no caller closes it."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
     message_contains = "before entering to raise NotOpenError", "after leaving to raise NotOpenError"
@@ -119,7 +119,7 @@ class OpensByItself(FakeBackend):
 
 
 class SwallowsTheBodysException(_LeavesOtherwise):
-    """Leaving returns something true."""
+    """Leaving returns a true value."""
 
     caught_by = "IC-LIFE-06"
     message_contains = "expected the body's own exception to pass through; observed None"
@@ -130,7 +130,7 @@ class SwallowsTheBodysException(_LeavesOtherwise):
 
 
 class LeavesATask(FakeBackend):
-    """Entering starts a task that nobody ends."""
+    """Entering starts a task that is never ended."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more tasks"
@@ -143,7 +143,7 @@ class LeavesATask(FakeBackend):
 
 
 class LeavesADescriptor(FakeBackend):
-    """Entering opens a descriptor that nobody closes."""
+    """Entering opens a descriptor that is never closed."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more open descriptors"
@@ -155,7 +155,7 @@ class LeavesADescriptor(FakeBackend):
 
 
 class LeavesAThread(FakeBackend):
-    """Entering starts a thread that goes on."""
+    """Entering starts a thread that does not end."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more threads"
@@ -169,7 +169,7 @@ class LeavesAThread(FakeBackend):
 
 
 class ClosesTheOthersToo(_LeavesOtherwise):
-    """What should be on the instance is on the class: the first to leave closes all."""
+    """State of the instance is on the class: the first to leave closes all."""
 
     caught_by = "IC-LIFE-08"
     message_contains = "expected an instance to work after another was left"
@@ -220,7 +220,7 @@ class KeepsItsLockWhenCancelled(FakeBackend):
 
 
 class RefusesASecondCall(FakeBackend):
-    """One call at a time: a second one is told off."""
+    """One call at a time: a second one is refused."""
 
     caught_by = "IC-LIFE-10"
     message_contains = "other calls are under way"
@@ -248,7 +248,7 @@ class BlocksTheLoop(FakeBackend):
 
 
 class ChangesTheWorkingDirectory(FakeBackend):
-    """Entering changes what belongs to the whole process."""
+    """Entering changes the working directory of the whole process."""
 
     caught_by = "IC-LIFE-12"
     message_contains = "changed: the working directory"
@@ -282,7 +282,7 @@ class SetsAVariable(FakeBackend):
 
 
 class LeavesAChild(FakeBackend):
-    """Entering starts a process that nobody ends."""
+    """Entering starts a process that is never ended."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more child processes"

@@ -46,7 +46,7 @@ class CountsSubmissions(FakeBackend):
 
 
 class SwapsTheCounts(FakeBackend):
-    """Queued ones are told as running, and running ones as queued."""
+    """Queued jobs are reported as running, and running ones as queued."""
 
     caught_by = "IC-LOAD-02"
     message_contains = "running, counts "
@@ -58,7 +58,7 @@ class SwapsTheCounts(FakeBackend):
 
 
 class CountsTheWaitingAsRunning(FakeBackend):
-    """Jobs wait a little, and whatever is listed is counted as running."""
+    """Jobs wait a little, and every listed job is counted as running."""
 
     caught_by = "IC-LOAD-02"
     message_contains = "queued and 0 running, counts 0 queued and "
@@ -77,7 +77,7 @@ class CountsTheWaitingAsRunning(FakeBackend):
 
 
 class CountsTheEnded(FakeBackend):
-    """A number that goes up with each job that there is a record of, and never down."""
+    """A number that grows with each job that has a record, and never falls."""
 
     caught_by = "IC-LOAD-03"
     message_contains = "it only rose, from "
@@ -94,7 +94,7 @@ class CountsTheEnded(FakeBackend):
 
 
 class TellsALimit(FakeBackend):
-    """The numbers are of what the resource has room for, whatever is there."""
+    """The numbers are the capacity of the resource, whatever jobs it has."""
 
     caught_by = "IC-LOAD-03"
     message_contains = "it only rose, from 2000 to 2000"

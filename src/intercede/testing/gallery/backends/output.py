@@ -1,4 +1,4 @@
-"""Wrong in bringing back what jobs wrote. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Wrong in fetching output. Every class in this file is wrong, on purpose: its docstring says how."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -27,7 +27,7 @@ Outputs = Mapping[JobHandle, JobOutput]
 
 
 class _Spoils(FakeBackend):
-    """Lets a mistake change each output that came."""
+    """Lets a mistake change each output that was fetched."""
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return output
@@ -65,7 +65,7 @@ class StdoutIsText(_Spoils):
 
 
 class StdoutIsATail(_Spoils):
-    """Only the end of stdout comes."""
+    """Only the end of stdout is fetched."""
 
     caught_by = "IC-OUTPUT-01"
     message_contains = "65536 bytes, the same up to byte 1"
@@ -90,7 +90,7 @@ class JoinsTheStreams(_Spoils):
 
 
 class HasNoStderr(_Spoils):
-    """stderr does not come at all."""
+    """stderr is not fetched at all."""
 
     caught_by = "IC-OUTPUT-02"
     message_contains = "expected a path to stderr; observed None"
@@ -110,7 +110,7 @@ class _Asks(FakeBackend):
 
 
 class PatternsAreNames(_Asks):
-    """A pattern is taken for a name."""
+    """A pattern is used as a name."""
 
     caught_by = "IC-OUTPUT-03"
     also_red = ("IC-OUTPUT-12",)
@@ -122,7 +122,7 @@ class PatternsAreNames(_Asks):
 
 
 class StarsCrossSlashes(_Asks):
-    """`*` takes what lies in sub-directories, too."""
+    """`*` matches files in sub-directories, too."""
 
     caught_by = "IC-OUTPUT-03"
     message_contains = "'sub/b.txt'"
@@ -133,7 +133,7 @@ class StarsCrossSlashes(_Asks):
 
 
 class BringsEverything(_Asks):
-    """Unlisted files come unasked."""
+    """Unlisted files are fetched although they were not asked for."""
 
     caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
     message_contains = (
@@ -146,7 +146,7 @@ class BringsEverything(_Asks):
 
 
 class BringsWhatItPutThere(_Spoils):
-    """Everything in the working directory comes, what the backend put there too."""
+    """Everything in the working directory is fetched, also the backend's own files."""
 
     caught_by = "IC-OUTPUT-04"
     message_contains = "data/input"
@@ -205,7 +205,7 @@ class OneDirectoryForAll(_Spoils):
 
 
 class MovesInsteadOfCopying(_Spoils):
-    """What was fetched is not there any more."""
+    """Fetching moves the files away."""
 
     caught_by = "IC-OUTPUT-07"
     message_contains = "observed []"
@@ -228,7 +228,7 @@ class AddsToWhatIsThere(_Spoils):
 
 
 class EmptiesDest(FakeBackend):
-    """dest itself is built anew."""
+    """dest itself is replaced."""
 
     caught_by = "IC-OUTPUT-08"
     message_contains = "changed or gone: ['ours'"
@@ -239,7 +239,7 @@ class EmptiesDest(FakeBackend):
 
 
 class LeavesTemporaryFiles(_Spoils):
-    """What was built aside stays there."""
+    """The temporary directory stays."""
 
     caught_by = "IC-OUTPUT-08"
     message_contains = "expected dest to hold our two entries and 1 directories of jobs"
@@ -250,7 +250,7 @@ class LeavesTemporaryFiles(_Spoils):
 
 
 class SkipsNamesWithNewlines(_Spoils):
-    """A name that does not fit on a line is left out without a word."""
+    """A name with a newline is left out without a report."""
 
     caught_by = "IC-OUTPUT-09"
     message_contains = "expected exactly the files"
@@ -321,7 +321,7 @@ class FailsWithoutAMember(_Spoils):
 
 
 class DoesNotTellWhatIsMissing(_Spoils):
-    """A missing member is passed over in silence."""
+    """A missing member is not reported."""
 
     caught_by = "IC-OUTPUT-12"
     message_contains = "in missing; observed []"
@@ -331,7 +331,7 @@ class DoesNotTellWhatIsMissing(_Spoils):
 
 
 class BringsOnlySuccess(FakeBackend):
-    """What a failed job wrote does not come."""
+    """The output of a failed job is not fetched."""
 
     caught_by = "IC-OUTPUT-13"
     also_red = ("IC-DIAG-02",)
@@ -347,7 +347,7 @@ class BringsOnlySuccess(FakeBackend):
 
 
 class LosesWhatTheKilledWrote(FakeBackend):
-    """What a killed job wrote does not come."""
+    """The output of a killed job is not fetched."""
 
     caught_by = "IC-OUTPUT-14"
     message_contains = "expected stdout of a killed job to be b'before\\n'"
@@ -362,7 +362,7 @@ class LosesWhatTheKilledWrote(FakeBackend):
 
 
 class BringsWhatThereIs(FakeBackend):
-    """An unfinished job's output is whatever it has written so far, and ok."""
+    """The output of an unfinished job is ok, with the files that it has written so far."""
 
     caught_by = "IC-OUTPUT-15"
     message_contains = "observed ok for a job that is RUNNING afterwards"
@@ -386,7 +386,7 @@ class EndsWhatItFetches(FakeBackend):
 
 
 class LosesEmptyFiles(_Spoils):
-    """An empty file is taken for none."""
+    """An empty file is treated as missing."""
 
     caught_by = "IC-OUTPUT-16"
     message_contains = "expected exactly the files"
@@ -406,7 +406,7 @@ class FlattensOutputs(_Spoils):
 
 
 class CopiesOverTheFormer(FakeBackend):
-    """What is fetched again is copied over what is there."""
+    """A second fetch is copied over the first one."""
 
     caught_by = "IC-OUTPUT-17"
     message_contains = "files/stale': b'of a former fetch'"
@@ -424,7 +424,7 @@ def _files(directory: Path) -> dict[Path, bytes]:
 
 
 class DropsUnknownOutputs(FakeBackend):
-    """What is not known is not told."""
+    """Unknown jobs are left out of the answer."""
 
     caught_by = "IC-OUTPUT-05"
     message_contains = "expected an answer of fetch_output for job"

@@ -12,7 +12,7 @@ Outcomes = Mapping[JobHandle, OpOutcome]
 
 
 class OnlySaysItPurges(FakeBackend):
-    """A purge is ok, and nothing is removed."""
+    """A purge is ok, and removes no file."""
 
     caught_by = "IC-PURGE-01"
     also_red = "IC-KILL-04"
@@ -25,7 +25,7 @@ class OnlySaysItPurges(FakeBackend):
 
 
 class RemembersThePurged(FakeBackend):
-    """What was told once is kept on the instance, and told again when the job is gone."""
+    """Statuses are kept on the instance, and reported again when the job is gone."""
 
     caught_by = "IC-PURGE-01"
     message_contains = "expected a purged job to be UNKNOWN; observed DONE"
@@ -41,7 +41,7 @@ class RemembersThePurged(FakeBackend):
 
 
 class FetchesThePurged(FakeBackend):
-    """An output that is gone is an empty one, and ok."""
+    """An output that is gone is reported as an empty one, and ok."""
 
     caught_by = "IC-PURGE-01"
     message_contains = "expected a purged job's output not to be ok"
@@ -61,7 +61,7 @@ class FetchesThePurged(FakeBackend):
 
 
 class PurgesTheLiving(FakeBackend):
-    """A running job's directory is removed from under it."""
+    """The directory of a running job is removed."""
 
     caught_by = "IC-PURGE-02"
     message_contains = "expected purging an unfinished job not to be ok"
@@ -84,7 +84,7 @@ class KillsToPurge(FakeBackend):
 
 
 class ComplainsOfASecondPurge(FakeBackend):
-    """What is gone cannot be purged."""
+    """A job that is gone cannot be purged."""
 
     caught_by = "IC-PURGE-03"
     message_contains = "expected purge number 2 of the same job to be ok"
@@ -107,7 +107,7 @@ class PurgesByPrefix(FakeBackend):
 
 
 class PurgesTheForeign(FakeBackend):
-    """What is not here is purged, as far as it is concerned."""
+    """Purging a job of another resource is ok."""
 
     caught_by = "IC-PURGE-05"
     message_contains = "expected purging a job of another resource not to be ok"
@@ -118,7 +118,7 @@ class PurgesTheForeign(FakeBackend):
 
 
 class TellsOfAllForNone(FakeBackend):
-    """None asked means that all are told of."""
+    """Asked for no handles, it answers for all jobs."""
 
     caught_by = "IC-PURGE-05"
     message_contains = "expected an empty mapping for no handles"

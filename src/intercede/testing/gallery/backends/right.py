@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class _Backwards(UserDict[JobHandle, _T]):
-    """A mapping that is no dict, and in another order."""
+    """A mapping that is not a dict, and in another order."""
 
     def __iter__(self) -> Iterator[JobHandle]:
         return reversed(list(self.data))
@@ -44,7 +44,7 @@ async def _jitter() -> None:
 
 
 class _Status(JobStatus):
-    """More than the contract asks for."""
+    """A status with a field and a property that the contract does not have."""
 
     site: str = "here"
 
@@ -115,7 +115,7 @@ class Different(FakeBackend):
 
 
 class TellsJobsWhatTheyAre(FakeBackend):
-    """A job has its number and its memory in variables, and nothing of what submits it has in these."""
+    """A job's variables hold its number and its memory; a submit from inside it does not pass them on."""
 
     areas = "submit", "handle"
 
@@ -126,7 +126,7 @@ class TellsJobsWhatTheyAre(FakeBackend):
 
 
 class LocalDirect:
-    """What intercede itself makes of the transport ``local`` and the scheduler ``direct``."""
+    """The backend that intercede makes of the transport ``local`` and the scheduler ``direct``."""
 
     areas = "shape", "life", "kill"  # in the others it waits long for little that its own tests do not see
 
@@ -136,7 +136,7 @@ class LocalDirect:
 
 
 class LogsInToABusyServer(FakeBackend):
-    """Entering it is a login, which the server drops now and then; it says so, and does not try again by itself."""
+    """Entering is a login, which the server drops now and then; it raises the error, and does not retry."""
 
     areas = "shape", "life", "handle", "find"
     server = BusyServer()

@@ -11,7 +11,7 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class KillIsAFlag(FakeBackend):
-    """A capability is claimed by a flag; there is no method."""
+    """A capability is claimed by a flag; it has no method."""
 
     caught_by = "IC-SHAPE-01"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
@@ -30,7 +30,7 @@ class StatusAnswersAtOnce(FakeBackend):
 
 
 class KillTakesJobs(FakeBackend):
-    """A parameter bears another name than the contract's."""
+    """A parameter has another name than the contract's."""
 
     caught_by = "IC-SHAPE-03"
     message_contains = "kill(handles), by keyword"
@@ -63,7 +63,7 @@ class ForgetsFindWhenEntered(FakeBackend):
 
 
 class HidesDiagnosticsBehindGetattr(FakeBackend):
-    """A verb is there for those who call it, and not for those who ask what is claimed."""
+    """A verb can be called, but is not claimed."""
 
     caught_by = "IC-SHAPE-04"
     message_contains = "not claimed, diagnostics can be called"
@@ -75,7 +75,7 @@ class HidesDiagnosticsBehindGetattr(FakeBackend):
 
 
 class PurgeIsAStub(FakeBackend):
-    """A verb is there, to be written some day."""
+    """A verb raises NotImplementedError."""
 
     caught_by = "IC-SHAPE-05"
     also_red = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"

@@ -1,4 +1,4 @@
-"""Wrong in telling where jobs are. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Wrong in reporting states. Every class in this file is wrong, on purpose: its docstring says how."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -25,7 +25,7 @@ Statuses = Mapping[JobHandle, JobStatus]
 
 
 class _Retells(FakeBackend):
-    """Lets a mistake change what is told of each job."""
+    """Lets a mistake change the status of each job."""
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status
@@ -35,7 +35,7 @@ class _Retells(FakeBackend):
 
 
 class TellsOfAll(FakeBackend):
-    """Everything that is listed is told, asked for or not."""
+    """Every listed job is in the answer, asked for or not."""
 
     caught_by = "IC-STATUS-01"
     message_contains = "observed also"
@@ -78,7 +78,7 @@ class RaisesForForeignHandles(FakeBackend):
 
 
 class DropsUnknownHandles(FakeBackend):
-    """What is not known is not told."""
+    """Unknown jobs are left out of the answer."""
 
     caught_by = "IC-STATUS-03"
     also_red = "IC-LIFE-09", "IC-PURGE-01"
@@ -90,7 +90,7 @@ class DropsUnknownHandles(FakeBackend):
 
 
 class AbsenceIsSuccess(_Retells):
-    """What is not listed any more is taken for done."""
+    """A job that is not listed any more is reported as done."""
 
     caught_by = "IC-STATUS-03"
     also_red = ("IC-PURGE-01",)
@@ -112,7 +112,7 @@ class RefusesDuplicates(FakeBackend):
 
 
 class SuccessHasNoCode(_Retells):
-    """DONE is told without its exit code."""
+    """DONE is reported without its exit code."""
 
     caught_by = "IC-STATUS-05"
     message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
@@ -122,7 +122,7 @@ class SuccessHasNoCode(_Retells):
 
 
 class LosesExitCodes(_Retells):
-    """FAILED is told without its exit code."""
+    """FAILED is reported without its exit code."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as FAILED (reason=exit_code)"
@@ -132,7 +132,7 @@ class LosesExitCodes(_Retells):
 
 
 class FailureIsSuccess(_Retells):
-    """Whatever ended is told as done."""
+    """Every ended job is reported as done."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE"
@@ -142,7 +142,7 @@ class FailureIsSuccess(_Retells):
 
 
 class AnyCodeIsSuccess(_Retells):
-    """Whatever left an exit code is told as done."""
+    """Every job with an exit code is reported as done."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE (exit_code=1"
@@ -164,7 +164,7 @@ class SpecialCodesAreRequeues(_Retells):
 
 
 class DeathIsAKill(_Retells):
-    """A job that a signal ended is told as killed, though nobody asked for it."""
+    """A job that a signal ended is reported as killed, although no kill was requested."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as KILLED"
@@ -174,7 +174,7 @@ class DeathIsAKill(_Retells):
 
 
 class DeathIsSuccess(_Retells):
-    """A wrapper that ends well hides that its payload did not."""
+    """A wrapper that exits with 0 hides that its payload failed."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as DONE"
@@ -184,7 +184,7 @@ class DeathIsSuccess(_Retells):
 
 
 class TellsTheEndOnce(FakeBackend):
-    """An end that was told is forgotten."""
+    """An end is forgotten after it was reported."""
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
@@ -204,7 +204,7 @@ class TellsTheEndOnce(FakeBackend):
 
 
 class EndsForAMoment(_Retells):
-    """A running job that is not listed for a moment is told as done."""
+    """A running job that is not listed for a moment is reported as done."""
 
     caught_by = "IC-STATUS-09"
     also_red = ("IC-DIAG-02",)
@@ -248,7 +248,7 @@ class MatchesByPosition(FakeBackend):
 
 
 class LooksAtTheNextCopy(FakeBackend):
-    """A resource that counts from 1 is asked for one copy too far, if there is one."""
+    """The resource counts from 1: the answer is that of the next copy, if there is one."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "expected copies 0, 1, 2 to have ended with"
@@ -295,7 +295,7 @@ class WaitsForWhatCannotStart(_Retells):
 
 
 class TimeoutsAreSignals(_Retells):
-    """The limit ends a job, and nobody is told that it was the limit."""
+    """A limit ends a job, and the status does not say so."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "expected FAILED (timeout)"
@@ -305,7 +305,7 @@ class TimeoutsAreSignals(_Retells):
 
 
 class _LimitsTheGroup(_Retells):
-    """Ends a job that had its wall time by a signal to its process group, at each look."""
+    """Ends a job at its wall-time limit by a signal to its process group, at each look."""
 
     also_red: tuple[str, ...] = ("IC-STATUS-19",)  # what has left the group gets no signal
     ending = signal.SIGTERM
@@ -337,7 +337,7 @@ _HAD_ITS_TIME = JobStatus(state=JobState.FAILED, reason="timeout")
 
 
 class HandledLimitsAreEnds(_LimitsTheGroup):
-    """A job that had its time is ended by TERM, and one that handles it is what it exits with."""
+    """A job is ended at its limit by TERM; a job that handles it has the state of its exit code."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "observed DONE (exit_code=0"
@@ -347,7 +347,7 @@ class HandledLimitsAreEnds(_LimitsTheGroup):
 
 
 class HandledLimitsAreFailures(_LimitsTheGroup):
-    """A job that had its time, and exits with a code of its own, has failed: that it had its time is not told."""
+    """A job that handles TERM at its limit, and exits with a code of its own, is FAILED without timeout."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "observed FAILED (exit_code=3"
@@ -357,7 +357,7 @@ class HandledLimitsAreFailures(_LimitsTheGroup):
 
 
 class TellsTimeoutsAtOnce(_LimitsTheGroup):
-    """A job that was asked to end, since it had its time, is told to have ended."""
+    """A job is reported as timed out as soon as TERM was sent."""
 
     caught_by = "IC-STATUS-18"
     message_contains = "expected the process of a job that is reported as timed out to be gone"
@@ -367,7 +367,7 @@ class TellsTimeoutsAtOnce(_LimitsTheGroup):
 
 
 class LimitsTheGroupOnly(_LimitsTheGroup):
-    """A job that had its time is ended with its process group; what made one of its own, or a session, is not."""
+    """A job is ended at its limit with its process group; children in another group or session live on."""
 
     caught_by = "IC-STATUS-19"
     also_red = ()
@@ -393,7 +393,7 @@ class GoesBack(_Retells):
 
 
 class GoesBackAtTheSecondLook(FakeBackend):
-    """A look takes as long as a short job, and the second one at a job that runs says that it waits."""
+    """A look takes as long as a short job, and the second one at a running job says QUEUED."""
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)
@@ -415,7 +415,7 @@ class GoesBackAtTheSecondLook(FakeBackend):
 
 
 class ForeignIsLost(_Retells):
-    """A job of another resource is taken for one of its own that is gone."""
+    """A job of another resource is reported as lost."""
 
     caught_by = "IC-STATUS-16"
     message_contains = (
@@ -428,7 +428,7 @@ class ForeignIsLost(_Retells):
 
 
 class LosesThemOnceInTen(FakeBackend):
-    """One answer in ten is that of a server which knows of no jobs yet."""
+    """One answer in ten comes from a server that knows no jobs yet."""
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-FIND-05",)
@@ -443,7 +443,7 @@ class LosesThemOnceInTen(FakeBackend):
 
 
 class IsRightTheSecondTime(_Retells):
-    """What has just ended is told without its exit code, which comes a moment later."""
+    """A job that has just ended is reported without its exit code, which comes a moment later."""
 
     caught_by = "IC-STATUS-05"
     message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
@@ -460,7 +460,7 @@ class IsRightTheSecondTime(_Retells):
 
 
 class AnswersForYesterdaysJobs(_Retells):
-    """What a job ended with is remembered by a number that the next submission uses again."""
+    """The exit code of a job is kept under a number that the next submission uses again."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 2 is reported as FAILED (exit_code=1"
@@ -475,7 +475,7 @@ class AnswersForYesterdaysJobs(_Retells):
 
 
 class AsksThroughTheInstance(FakeBackend):
-    """What is asked for is kept where the next call writes: right alone, and wrong with fifty at once."""
+    """The handles are kept where the next call writes: right alone, and wrong with fifty at once."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "in one of 50 calls at once"
@@ -507,7 +507,7 @@ class RefusesManyCalls(FakeBackend):
 
 
 class DiesOfGroupSignals(FakeBackend):
-    """A wrapper in the payload's process group tells the signal that it got, and not what the payload ends with."""
+    """A wrapper in the payload's process group reports the signal that it got, not the payload's exit code."""
 
     caught_by = "IC-STATUS-17"
     message_contains = "observed FAILED (signal=15, reason=signal)"

@@ -30,7 +30,7 @@ Copies = int | Sequence[CopyVars]
 
 
 class _Changes(FakeBackend):
-    """Lets a mistake change what was asked before it is done."""
+    """Lets a mistake change a submission before it is carried out."""
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec
@@ -67,7 +67,7 @@ class LosesTheLastCopy(FakeBackend):
 
 
 class OneHandleForAll(FakeBackend):
-    """Every copy is named as the first."""
+    """Every copy gets the handle of the first."""
 
     caught_by = "IC-SUBMIT-02"
     also_red = ("IC-FIND-01",)
@@ -79,7 +79,7 @@ class OneHandleForAll(FakeBackend):
 
 
 class CannotSubmit(FakeBackend):
-    """Submitting raises, whatever is submitted: it can be awaited all the same."""
+    """Every submit raises, although it can be awaited."""
 
     caught_by = "IC-SUBMIT-01"
     message_contains = "raised intercede.contract.errors.ResourceError: the far side does not answer"
@@ -126,7 +126,7 @@ class DropsEmptyArguments(_Changes):
 
 
 class WritesArgumentsInAscii(_Changes):
-    """What is not ASCII becomes a question mark."""
+    """A letter beyond ASCII becomes a question mark."""
 
     caught_by = "IC-SUBMIT-04"
     message_contains = "arrived changed"
@@ -188,7 +188,7 @@ def _text(secret: SecretBytes) -> str:
 
 
 class SecretsAreReadable(_Changes):
-    """Secrets lie there with mode 0644."""
+    """Secrets have mode 0644."""
 
     caught_by = "IC-SUBMIT-07"
     message_contains = "its secret's mode is not 0600"
@@ -209,7 +209,7 @@ class SecretsForAll(_Changes):
 
 
 class SecretsInTheEnvironment(_Changes):
-    """A secret is handed to its payload in a variable as well."""
+    """A secret is passed to its payload in a variable as well."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "environment"
@@ -220,7 +220,7 @@ class SecretsInTheEnvironment(_Changes):
 
 
 class SecretsAmongTheArguments(_Changes):
-    """A secret stands in the argument list of a process."""
+    """A secret is in the argument list of a process."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "the secret is among its arguments"
@@ -243,7 +243,7 @@ class SecretsInTheLog(FakeBackend):
 
 
 class SecretsInTheError(FakeBackend):
-    """An error shows everything that was asked, secrets too."""
+    """An error shows the whole submission, secrets too."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "it is in an error"
@@ -273,7 +273,7 @@ def _size(file: FileRef) -> int | None:
 
 
 class DropsEmptyInputs(_Changes):
-    """An empty file is taken for none."""
+    """An empty file is treated as missing."""
 
     caught_by = "IC-SUBMIT-09"
     message_contains = "'empty' is missing or differs"
@@ -283,7 +283,7 @@ class DropsEmptyInputs(_Changes):
 
 
 class CutsLargeInputs(_Changes):
-    """A file ends where a buffer does."""
+    """A file ends at the size of a buffer."""
 
     caught_by = "IC-SUBMIT-09"
     message_contains = "'large' is missing or differs"
@@ -349,7 +349,7 @@ class SharesOneDirectory(_Changes):
 
 
 class DropsTheContainer(_Changes):
-    """The image is read nowhere."""
+    """The image is never read."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected an image that does not exist to be refused"
@@ -359,7 +359,7 @@ class DropsTheContainer(_Changes):
 
 
 class DropsDestinations(_Changes):
-    """The destinations of outputs are read nowhere."""
+    """The destinations of outputs are never read."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected an output to an unknown scheme to be refused"
@@ -370,7 +370,7 @@ class DropsDestinations(_Changes):
 
 
 class RefusesTooLate(_Changes):
-    """What cannot be done is refused when the jobs have been started."""
+    """An impossible request is refused after the jobs have been started."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected no job to be started"
@@ -383,7 +383,7 @@ class RefusesTooLate(_Changes):
 
 
 class TakesNoCopies(FakeBackend):
-    """Nothing is asked for, nothing is done, and all is well."""
+    """A submission of no copies succeeds, and starts no job."""
 
     caught_by = "IC-SUBMIT-14"
     message_contains = "expected InvalidSpecError for 0 copies"
@@ -393,7 +393,7 @@ class TakesNoCopies(FakeBackend):
 
 
 class RaisesOSErrors(FakeBackend):
-    """A missing file is told as Python does."""
+    """A missing file raises Python's own error."""
 
     caught_by = "IC-SUBMIT-14"
     message_contains = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
@@ -405,7 +405,7 @@ class RaisesOSErrors(FakeBackend):
 
 
 class KeepsTheSpecOnTheInstance(FakeBackend):
-    """What a submit needs after an await is kept where the next submit writes."""
+    """A submit keeps its state where the next submit writes, and reads it after an await."""
 
     caught_by = "IC-SUBMIT-15"
     message_contains = "expected both copies of the submission whose payload exits 3 to have that exit code"
@@ -418,7 +418,7 @@ class KeepsTheSpecOnTheInstance(FakeBackend):
 
 
 class DropsTheQueue(_Changes):
-    """The queue is read nowhere."""
+    """The queue is never read."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected a queue that does not exist to be refused"
@@ -428,7 +428,7 @@ class DropsTheQueue(_Changes):
 
 
 class FeedsThePayload(_Changes):
-    """The payload reads what is left of the script that starts it."""
+    """The payload's stdin is the rest of the script that starts it."""
 
     caught_by = "IC-SUBMIT-16"
     message_contains = "which means: there is something to read"
@@ -456,7 +456,7 @@ class SwapsTheSecrets(_Changes):
 
 
 class LosesEveryTenthCopysVariables(_Changes):
-    """Of every ten copies, the last gets no variables of its own."""
+    """Every tenth copy gets no variables of its own."""
 
     caught_by = "IC-SUBMIT-06"
     message_contains = "copy 9 told to exit 0, ended FAILED"
@@ -466,7 +466,7 @@ class LosesEveryTenthCopysVariables(_Changes):
 
 
 class HandsOnWhatItIsIn(_Changes):
-    """A job is told its memory if that was asked for; a job inside of that one is told so, too."""
+    """A job that asked for memory has a variable with it, and a job submitted from inside inherits that."""
 
     caught_by = "IC-SUBMIT-17"
     message_contains = "observed it has, with that one's values, GALLERY_MEMORY_MB"
@@ -478,7 +478,7 @@ class HandsOnWhatItIsIn(_Changes):
 
 
 class BelongsToWhatItIsIn(_Changes):
-    """A job that is submitted from inside of another has the number of that one."""
+    """A job that is submitted from inside another has the number of that one."""
 
     caught_by = "IC-SUBMIT-17"
     message_contains = "observed it has, with that one's values, GALLERY_JOB"

@@ -1,4 +1,4 @@
-"""Schedulers that read too much into an answer, or too little."""
+"""Schedulers that conclude too much from an answer, or too little."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class FailureIsSilence(PlainQueue):
-    """Does not look at the exit code: where the scheduler is down, no job is there."""
+    """Does not check the exit code: if the scheduler is down, no job exists."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "parse_status to raise SchedulerError"
@@ -20,7 +20,7 @@ class FailureIsSilence(PlainQueue):
 
 
 class OneIsHarmless(PlainQueue):
-    """Exit code 1 means that nothing was found, whatever else it may mean."""
+    """Exit code 1 means that no job was found, whatever else it may mean."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "exited with code 1"
@@ -30,7 +30,7 @@ class OneIsHarmless(PlainQueue):
 
 
 class TrustsWhatWasSaid(PlainQueue):
-    """Where a listing broke off after some lines, the rest of the jobs is not there."""
+    """If a listing breaks off after some lines, the other jobs do not exist."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "17.0 a0123456789ab running"
@@ -62,7 +62,7 @@ class ForgetsHeld(PlainQueue):
 
 
 class UnknownIsDone(PlainQueue):
-    """A word that it does not know must mean that the job is over."""
+    """An unknown word means that the job is over."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "DONE"
@@ -73,7 +73,7 @@ class UnknownIsDone(PlainQueue):
 
 
 class UnknownIsRunning(PlainQueue):
-    """A word that it does not know is told as running."""
+    """An unknown word is reported as running."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "RUNNING"
@@ -84,7 +84,7 @@ class UnknownIsRunning(PlainQueue):
 
 
 class UnknownHasNoWord(PlainQueue):
-    """Nobody is told which word it was."""
+    """The unknown word is not reported."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "with the native word 'xyzzy'"
@@ -95,7 +95,7 @@ class UnknownHasNoWord(PlainQueue):
 
 
 class UnknownIsAnError(PlainQueue):
-    """One word that it does not know hides all jobs."""
+    """One unknown word hides all jobs."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "SchedulerError"
@@ -108,7 +108,7 @@ class UnknownIsAnError(PlainQueue):
 
 
 class AbsentIsDone(PlainQueue):
-    """What is not listed any more is done."""
+    """A job that is not listed any more is done."""
 
     caught_by = "IC-SCHEDULER-06"
     also_red = ("IC-SCHEDULER-10",)
@@ -131,7 +131,7 @@ class SilenceIsDone(PlainQueue):
 
 
 class FindsIdsByPrefix(PlainQueue):
-    """Job 17.0@a0 is taken for job 17.0@a01, and job 1 for both."""
+    """Job 17.0@a0 is confused with job 17.0@a01, and job 1 with both."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "of jobs that are not listed"
@@ -147,7 +147,7 @@ class FindsIdsByPrefix(PlainQueue):
 
 
 class TellsOfEverybody(PlainQueue):
-    """Tells of every job in the listing."""
+    """Answers for every job in the listing."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "if no job is asked for"
@@ -158,7 +158,7 @@ class TellsOfEverybody(PlainQueue):
 
 
 class KillsEverybody(PlainQueue):
-    """Where nothing went wrong, every kill went well."""
+    """If the command succeeded, every kill succeeded."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "parse_kill"
@@ -170,7 +170,7 @@ class KillsEverybody(PlainQueue):
 
 
 class CrashesOnShortLines(PlainQueue):
-    """Every line has two words, of course."""
+    """Every line is expected to have two words."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "IndexError"
@@ -182,7 +182,7 @@ class CrashesOnShortLines(PlainQueue):
 
 
 class CrashesOnOddBytes(PlainQueue):
-    """Every answer is UTF-8, of course."""
+    """Every answer is expected to be UTF-8."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "UnicodeDecodeError"
@@ -193,7 +193,7 @@ class CrashesOnOddBytes(PlainQueue):
 
 
 class TakesAnythingForAnId(PlainQueue):
-    """What stands behind a number is the id, of course."""
+    """The text after a number is used as the id."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValidationError"
@@ -203,7 +203,7 @@ class TakesAnythingForAnId(PlainQueue):
 
 
 class TakesAnyCodeForANumber(PlainQueue):
-    """Reads the exit code with int(), which raises where it is none, as pydantic does where it is negative."""
+    """Reads the exit code with int(), which raises if it is not a number, as pydantic does if it is negative."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValueError"
@@ -215,7 +215,7 @@ class TakesAnyCodeForANumber(PlainQueue):
 
 
 class FindsOneOnly(PlainQueue):
-    """Of a submission whose answer was lost only the first copy is found."""
+    """If the answer of a submission was lost, only its first copy is found."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "for the recorded list"
@@ -225,7 +225,7 @@ class FindsOneOnly(PlainQueue):
 
 
 class TakesALimitForAnError(PlainQueue):
-    """A full queue is told as a failure that does not go away."""
+    """A full queue is reported as a failure that does not go away."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "LimitError"
@@ -237,7 +237,7 @@ class TakesALimitForAnError(PlainQueue):
 
 
 class OkForSilence(PlainQueue):
-    """A kill that nothing was said of went well."""
+    """A kill that the answer does not mention is ok."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "if the answer does not mention the job"

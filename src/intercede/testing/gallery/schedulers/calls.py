@@ -27,7 +27,7 @@ class CallsAPrivateFunction(PlainQueue):
 
 
 class DefinesAFunctionOfOurs(PlainQueue):
-    """Brings its own function under the name of one that is there."""
+    """Defines a function with the name of a documented one."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it defines ic_tool, which is intercede's"
@@ -47,7 +47,7 @@ class ReadsPrivateFiles(PlainQueue):
 
 
 class WritesPrivateFiles(PlainQueue):
-    """Writes ids where they are kept, instead of reporting them."""
+    """Writes ids into a private file, instead of reporting them."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it reads or writes natives"
@@ -57,7 +57,7 @@ class WritesPrivateFiles(PlainQueue):
 
 
 class ReportsIdsWhenAsked(PlainQueue):
-    """Reports ids in a listing, where nothing takes them."""
+    """Reports ids in a listing, which does not take them."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it calls ic_report_ids, which is for the fragment that submits"
@@ -67,7 +67,7 @@ class ReportsIdsWhenAsked(PlainQueue):
 
 
 class NamesVariablesInATuple(PlainQueue):
-    """Names the variables of its tools in a tuple, which does not say when."""
+    """Returns the variables of its tools as a tuple, which does not say when to unset them."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "must return a ToolEnvironment"

@@ -1,4 +1,4 @@
-"""A scheduler whose ids are what the queue counts. It has recordings of its own, with ids like that."""
+"""A scheduler whose ids are the numbers of the queue. Its recordings have ids of that form."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -10,7 +10,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class KnowsJobsByNumber(PlainQueue):
-    """An id is a number, for everybody who has it after the queue restarted."""
+    """An id is a number, which other jobs get after the queue restarts."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = "'17.0', which another job gets when the queue counts from the start again"

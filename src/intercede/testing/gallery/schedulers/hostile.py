@@ -1,4 +1,4 @@
-"""Schedulers whose answers are of no type that the contract knows, or that attack whoever asks."""
+"""Schedulers whose answers are of unknown types, or that attack the process that asks."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -12,7 +12,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class FragmentsAreNone(PlainQueue):
-    """There are no fragments."""
+    """It has no fragments."""
 
     def submit_script(self, batch: Batch) -> None:  # type: ignore[override]  # the mistake
         return None
@@ -64,7 +64,7 @@ class QueuedIsUnchecked(PlainQueue):
 
 
 class _Trap(Mapping[str, JobStatus]):
-    """Raises whatever one asks of it."""
+    """Every method raises."""
 
     def __getitem__(self, key: str) -> JobStatus:
         raise RuntimeError("a trap")
@@ -80,14 +80,14 @@ class _Trap(Mapping[str, JobStatus]):
 
 
 class AnswersAreTraps(PlainQueue):
-    """A mapping that raises when it is looked at."""
+    """A mapping that raises when it is read."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         return _Trap()
 
 
 class ParserEndsTheProcess(PlainQueue):
-    """A parser ends the process that it is in, without a word."""
+    """A parser ends its process without a message."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         os._exit(0)
@@ -134,7 +134,7 @@ class _Unnamed(type):
 
 
 class _UnnamedError(Exception, metaclass=_Unnamed):
-    """What it is called cannot be told."""
+    """Its class has no readable name."""
 
 
 class RaisesTheUnnamed(PlainQueue):

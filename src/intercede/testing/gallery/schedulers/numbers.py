@@ -1,4 +1,4 @@
-"""Schedulers that take a number that was given again for the job that had it before."""
+"""Schedulers that mistake a number that was used again for the job that had it before."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -12,7 +12,7 @@ _ID = re.compile(r"[0-9]+\.[0-9]+@[a-z][a-z0-9]{12}", re.ASCII)
 
 
 class MatchesByNumber(PlainQueue):
-    """The id holds the name, and what is listed is matched by the number alone."""
+    """The id holds the name, but the listing is matched by the number alone."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = (
@@ -26,7 +26,7 @@ class MatchesByNumber(PlainQueue):
 
 
 class TellsKillsByNumber(PlainQueue):
-    """What ended under a number is the job that had it."""
+    """Any job that ended under a number is the job that had it."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = "parse_kill to say nothing of job 17.0@a0123456789ab"
@@ -37,7 +37,7 @@ class TellsKillsByNumber(PlainQueue):
 
 
 class KillsByNumber(PlainQueue):
-    """Ends whoever has the number now, and looks afterwards."""
+    """Kills whichever job has the number now, and looks afterwards."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
@@ -48,7 +48,7 @@ class KillsByNumber(PlainQueue):
 
 
 class KillsWhatIsThere(PlainQueue):
-    """Looks before it kills: whether the number is there, whoever has it."""
+    """Looks before it kills, but only whether the number exists."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
@@ -59,7 +59,7 @@ class KillsWhatIsThere(PlainQueue):
 
 
 class FindsJobsOfAnyName(PlainQueue):
-    """Whatever is in the queue is the submission's."""
+    """Every job in the queue belongs to the submission."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "list_script to find no job of b0123456789ab"

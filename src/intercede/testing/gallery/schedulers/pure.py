@@ -1,4 +1,4 @@
-"""Schedulers that look around instead of answering what they were asked."""
+"""Schedulers that use more than the arguments of their methods."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -24,7 +24,7 @@ class ReadsItsSettings(PlainQueue):
 
 
 class AsksTheEnvironment(PlainQueue):
-    """The account is that of whoever runs the program here."""
+    """The account is that of the user who runs this process."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "a look at os.environ"
@@ -44,7 +44,7 @@ class AsksTheClock(PlainQueue):
 
 
 class NamesJobsByDate(PlainQueue):
-    """The date stands in the fragment, so that a submission of last night is not found."""
+    """The date is in the fragment, so that a submission of last night is not found."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "datetime.now"
@@ -54,7 +54,7 @@ class NamesJobsByDate(PlainQueue):
 
 
 class RunsACommand(PlainQueue):
-    """Looks here for what is to be known there."""
+    """Runs a command on this machine for a question that a fragment should ask on the remote one."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "subprocess.Popen"
@@ -65,7 +65,7 @@ class RunsACommand(PlainQueue):
 
 
 class OrdersByHash(PlainQueue):
-    """Options come out of a set: in every process in another order."""
+    """Options are in a set: in every process in another order."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "the same answer from submit_script"
@@ -75,7 +75,7 @@ class OrdersByHash(PlainQueue):
 
 
 class RemembersAnswers(PlainQueue):
-    """What it was told once about a job it tells again."""
+    """Repeats the first status that it read of a job."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "asked again"
@@ -90,7 +90,7 @@ class RemembersAnswers(PlainQueue):
 
 
 class NumbersSubmissions(PlainQueue):
-    """Every submission gets a number of this object's."""
+    """Every submission gets the next number of this object."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "the same answer from submit_script"
@@ -115,7 +115,7 @@ class DropsACopy(PlainQueue):
 
 
 class AnswersForTooMany(PlainQueue):
-    """Takes over whatever stands in the answer."""
+    """Answers for every line, even if there are more lines than copies."""
 
     caught_by = "IC-SCHEDULER-02"
     message_contains = "for each of 2 copies once"

@@ -19,7 +19,7 @@ class SubmitsToTheDefaultQueue(PlainQueue):
 
 
 class DropsTheQueueOfManyCopies(PlainQueue):
-    """Several copies are submitted by other words, which lack the queue."""
+    """Several copies are submitted by another command, which lacks the queue."""
 
     caught_by = "IC-SCHEDULER-12"
     message_contains = "(copies: 3); observed the same fragment for queue 'long' as for none"
@@ -29,7 +29,7 @@ class DropsTheQueueOfManyCopies(PlainQueue):
 
 
 class MapsEachQueueToOne(PlainQueue):
-    """Any queue that is asked for becomes the site's one."""
+    """Every queue is replaced by the site's own."""
 
     caught_by = "IC-SCHEDULER-12"
     message_contains = "observed the same fragment for the queues 'long' and 'short'"

@@ -105,27 +105,27 @@ class PlainQueue:
         return {int(each[1]): f"{each[2]}@{each[3]}" for each in lines if self.valid(each[2])}
 
     def numbered(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the copies and what stands behind each."""
+        """Yield the copies and the text after each."""
         yield from (
             (int(each[1]), each[2]) for each in re.finditer(r"^([0-9]{1,7}) (\S+)$", text, re.ASCII | re.MULTILINE)
         )
 
     def said(self, result: CommandResult) -> str:
-        """Return what the command said."""
+        """Return the output of the command."""
         if result.returncode or b"plainq is down" in result.stderr:
             raise SchedulerError("plainq failed", returncode=result.returncode, retryable=True)
         return result.stdout.decode("utf-8", "replace")
 
 
 class Direct:
-    """What intercede itself has: it makes ids up, and takes no queue."""
+    """The scheduler that intercede has: it makes ids up, and takes no queue."""
 
     def __new__(cls) -> Scheduler:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
         return registry.scheduler("intercede:direct")
 
 
 class _Backwards(UserDict[str, JobStatus]):
-    """A mapping that is no dict, and in another order."""
+    """A mapping that is not a dict, and in another order."""
 
     def __iter__(self) -> Iterator[str]:
         return reversed(list(self.data))

@@ -28,7 +28,7 @@ class AnswersLater(PlainQueue):
 
 
 class WantsToKnowMore(PlainQueue):
-    """A parser wants an argument that nobody gives."""
+    """A parser requires an argument that no caller gives."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "parse_submit"
@@ -38,7 +38,7 @@ class WantsToKnowMore(PlainQueue):
 
 
 class ShipsNoRecordings:
-    """Is right as far as anybody can tell, and nobody can."""
+    """May well be right, but has no recordings that could show it."""
 
     caught_by = "IC-SCHEDULER-09"
     message_contains = "there are none"

@@ -1,4 +1,4 @@
-"""Schedulers whose fragments take data for shell."""
+"""Schedulers whose fragments let the shell interpret data."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class DoesNotQuote(PlainQueue):
-    """The queue stands in the fragment as it is."""
+    """The queue is in the fragment, unquoted."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -19,7 +19,7 @@ class DoesNotQuote(PlainQueue):
 
 
 class QuotesTwofold(PlainQueue):
-    """The queue stands between double quotes, where a dollar still means something."""
+    """The queue is in double quotes, in which a dollar still has a meaning."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -29,7 +29,7 @@ class QuotesTwofold(PlainQueue):
 
 
 class QuotesByHand(PlainQueue):
-    """The queue stands between single quotes, and may hold one itself."""
+    """The queue is in single quotes, and may hold one itself."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -49,7 +49,7 @@ class SplitsTheQueue(PlainQueue):
 
 
 class WritesHereDocuments(PlainQueue):
-    """The queue stands in a here-document in which the shell expands."""
+    """The queue is in a here-document in which the shell expands."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -59,7 +59,7 @@ class WritesHereDocuments(PlainQueue):
 
 
 class EndsHereDocuments(PlainQueue):
-    """Nothing expands in the here-document, but a queue can hold its last line."""
+    """The here-document does not expand, but a queue can hold its last line."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -89,7 +89,7 @@ class ExpandsIds(PlainQueue):
 
 
 class TrustsStamps(PlainQueue):
-    """The stamp stands in the fragment as it is."""
+    """The stamp is in the fragment, unquoted."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "the stamp"
@@ -115,7 +115,7 @@ class TrustsCarriedNames(PlainQueue):
 
 
 class LeavesAQuoteOpen(PlainQueue):
-    """No shell reads its fragment to the end."""
+    """A shell cannot parse its fragment to the end."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "text that sh can parse"

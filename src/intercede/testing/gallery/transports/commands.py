@@ -1,4 +1,4 @@
-"""Wrong in what they run, and how it ended. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Wrong in running commands and reporting their ends. Every class in this file is wrong, on purpose."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -11,7 +11,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _EndsOtherwise(Plain):
-    """Lets a mistake override what is told of the end without repeating run's parameters."""
+    """Lets a mistake override the reported end without repeating run's parameters."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -54,7 +54,7 @@ class QuotesWithDoubleQuotes(Plain):
 
 
 class StripsArguments(Plain):
-    """Takes the blanks and newlines off the ends of arguments."""
+    """Strips blanks and newlines from the ends of arguments."""
 
     caught_by = "IC-TRANSPORT-01"
     message_contains = "wrote '[two words][end]'"
@@ -89,7 +89,7 @@ class RaisesForAMissingCommand(Plain):
 
 
 class FindsEveryCommand(_EndsOtherwise):
-    """A command that does not exist ends well."""
+    """A command that does not exist ends with 0."""
 
     caught_by = "IC-TRANSPORT-09"
     message_contains = "which does not exist; observed exit code 0"
@@ -102,7 +102,7 @@ class FindsEveryCommand(_EndsOtherwise):
 
 
 class KnowsGoodAndBad(_EndsOtherwise):
-    """Tells 0 or 1."""
+    """Reports 0 or 1."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 2 from `sh -c 'exit 2'`; observed exit code 1"
@@ -112,7 +112,7 @@ class KnowsGoodAndBad(_EndsOtherwise):
 
 
 class AnswersAlways255(_EndsOtherwise):
-    """Tells 255, as a client does whose connection fails, whatever the code."""
+    """Reports 255, as a client does if its connection fails, whatever the code."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "observed exit code 255"
@@ -122,7 +122,7 @@ class AnswersAlways255(_EndsOtherwise):
 
 
 class CutsTheHighestBit(_EndsOtherwise):
-    """Takes codes from 128 on for something else, and cuts them."""
+    """Cuts the highest bit of codes from 128 on."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 128 from `sh -c 'exit 128'`; observed exit code 0"
@@ -132,7 +132,7 @@ class CutsTheHighestBit(_EndsOtherwise):
 
 
 class TellsSignalsAsAClientDoes(_EndsOtherwise):
-    """Tells a death by signal as 255, as ssh does."""
+    """Reports a death by signal as 255, as ssh does."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "kill -KILL $$'`; observed exit code 255"
@@ -150,7 +150,7 @@ class TellsSignalsAsAClientDoes(_EndsOtherwise):
 
 
 class Takes255ForItsOwn(_EndsOtherwise):
-    """Takes code 255 for a lost connection."""
+    """Treats code 255 as a lost connection."""
 
     caught_by = "IC-TRANSPORT-21"
     message_contains = "the connection is lost"
@@ -195,7 +195,7 @@ class ForgetsOnceInTen(Plain):
 
 
 class RefusesTheEleventh(Plain):
-    """Has ten channels, and raises where they are taken."""
+    """Has ten channels, and raises if all are taken."""
 
     caught_by = "IC-TRANSPORT-06"
     message_contains = "all channels are taken"

@@ -48,7 +48,7 @@ class WaitsWhenCancelled(Plain):
 
 
 class FailsWhenCancelled(Plain):
-    """Tells its cancellation as a failure of the connection."""
+    """Reports its cancellation as a failure of the connection."""
 
     caught_by = "IC-TRANSPORT-07"
     message_contains = "it raised TransportError('the connection broke"
@@ -83,7 +83,7 @@ class KeepsItsLockOnceCancelled(Plain):
 
 
 class IgnoresTheSinksFailure(Plain):
-    """A sink that fails gets no more, and nobody is told."""
+    """A sink that fails gets no more data, and its error is not raised."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "whose sink raises"
@@ -98,7 +98,7 @@ class IgnoresTheSinksFailure(Plain):
 
 
 class TakesAFailingIteratorForDone(Plain):
-    """An iterator that fails ends the input, as if it had been all."""
+    """An iterator that fails ends the input, as if it were complete."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "whose iterator raises"
@@ -128,7 +128,7 @@ class TakesTheIteratorsErrorForThePipes(Plain):
 
 
 class RaisesGroups(Plain):
-    """Raises what sink and iterator raised in a group."""
+    """Raises the exceptions of sink and iterator in a group."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "ExceptionGroup"
@@ -145,7 +145,7 @@ class RaisesGroups(Plain):
 
 
 class EndsTheCommandAlone(Plain):
-    """Ends the command's own process, and leaves what it started."""
+    """Ends the command's own process, but not its children."""
 
     caught_by = "IC-TRANSPORT-22"
     also_red = ("IC-LIFE-09",)
@@ -171,7 +171,7 @@ class EndsTheCommandAlone(Plain):
 
 
 class EndsTheGroupAlone(EndsTheCommandAlone):
-    """Ends the command's process group, and leaves what made one of its own, or a session."""
+    """Ends the command's process group, but not children that made a group of their own, or a session."""
 
     caught_by = "IC-TRANSPORT-30"
     message_contains = "in a process group of its own"

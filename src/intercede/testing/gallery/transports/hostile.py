@@ -1,4 +1,4 @@
-"""Answers of no type that the contract knows: red in words, and never an error of the kit's own."""
+"""Answers of unknown types: they are red, with a message, and never an error of the kit."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -10,7 +10,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _Answers(Plain):
-    """Answers what it is told to."""
+    """Answers a value that a subclass sets."""
 
     answer: object = None
 
@@ -37,7 +37,7 @@ class RunAnswersText(_Answers):
 
 
 class RunAnswers300(_Answers):
-    """A code that is none."""
+    """A code that is not a number."""
 
     answer = CommandResult.model_construct(returncode=300, stdout=b"", stderr=b"")
 
@@ -78,7 +78,7 @@ class RaisesSystemExit(Plain):
 
 
 class CancelsItself(Plain):
-    """run raises CancelledError though nobody cancelled it."""
+    """run raises CancelledError, although it was not cancelled."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None

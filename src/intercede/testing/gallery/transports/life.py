@@ -1,4 +1,4 @@
-"""Wrong in their lives. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Wrong in entering and leaving. Every class in this file is wrong, on purpose: its docstring says how."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 
@@ -29,7 +29,7 @@ class _LeavesOtherwise(Plain):
 
 
 class ConnectsWhenConstructed(Plain):
-    """The constructor asks a command."""
+    """The constructor runs a command."""
 
     caught_by = "IC-TRANSPORT-11"
     message_contains = "subprocess.Popen"
@@ -83,7 +83,7 @@ class RunsUnopened(Plain):
 
 
 class FailsUnopened(Plain):
-    """Before entering there is an AttributeError."""
+    """Before entering, run raises AttributeError."""
 
     caught_by = "IC-TRANSPORT-14"
     message_contains = "AttributeError"
@@ -114,7 +114,7 @@ class SwallowsWhatTheBodyRaises(_LeavesOtherwise):
 
 
 class StaysOpenAfterAnException(Plain):
-    """Closes only where there was no exception."""
+    """Closes only if there was no exception."""
 
     caught_by = "IC-TRANSPORT-16"
     message_contains = "after an exception in the body to raise NotOpenError"
@@ -126,7 +126,7 @@ class StaysOpenAfterAnException(Plain):
 
 
 class LeavesAPipe(Plain):
-    """Each entering opens a pipe that nobody closes."""
+    """Each entering opens a pipe that is never closed."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more open descriptors"
@@ -138,7 +138,7 @@ class LeavesAPipe(Plain):
 
 
 class LeavesAWatcher(Plain):
-    """Each entering starts a task that nobody ends."""
+    """Each entering starts a task that is never ended."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more tasks"
@@ -151,7 +151,7 @@ class LeavesAWatcher(Plain):
 
 
 class LeavesAPump(Plain):
-    """Each entering starts a thread that nobody ends."""
+    """Each entering starts a thread that is never ended."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more threads"
@@ -163,7 +163,7 @@ class LeavesAPump(Plain):
 
 
 class LeavesAClient(Plain):
-    """Each entering starts a process that nobody waits for."""
+    """Each entering starts a process that is never waited for."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more child processes"
@@ -191,7 +191,7 @@ class HangsUpForTheOthers(_LeavesOtherwise):
 
 
 class ConnectsWithoutTurning(Plain):
-    """Connects without letting the loop turn."""
+    """Connects in a call that blocks the loop."""
 
     caught_by = "IC-TRANSPORT-19"
     message_contains = "blocked the loop for"

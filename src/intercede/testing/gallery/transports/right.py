@@ -17,7 +17,7 @@ from intercede.testing.gallery.logins import BusyServer
 
 
 class _Kept:
-    """A sink that keeps the last so many bytes."""
+    """A sink that keeps the last bytes, up to a limit."""
 
     def __init__(self, most: int = sys.maxsize) -> None:
         self.data, self._most = bytearray(), most
@@ -28,7 +28,7 @@ class _Kept:
 
 
 class Plain:
-    """Runs commands on this machine by asyncio's own subprocesses: what the wrong ones are made from."""
+    """Runs commands on this machine by asyncio's own subprocesses: the base of the wrong transports."""
 
     most_of_stderr = 2**20
 
@@ -100,7 +100,7 @@ class Plain:
         process.stdin.close()
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
-        """Write it; False: the command wants no more."""
+        """Write a piece; return False if the command wants no more."""
         pipe.write(data)
         try:
             await pipe.drain()
@@ -109,7 +109,7 @@ class Plain:
         return True
 
     async def close(self, iterator: AsyncIterator[bytes]) -> None:
-        """Close what is a generator, say."""
+        """Close an iterator that can be closed."""
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
 
@@ -131,7 +131,7 @@ class ThroughAShell(Plain):
 
 
 class StartsLate(Plain):
-    """Each command starts a little later than the one before asked for, now and then much."""
+    """Each command starts a little later than it was asked for, and now and then much later."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -142,7 +142,7 @@ class StartsLate(Plain):
 
 
 class InPiecesOfAnySize(Plain):
-    """What it passes on is cut into pieces of one byte to one MiB, with a pause now and then."""
+    """Cuts data into pieces of one byte to one MiB, with a pause now and then."""
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         while pipe and (data := await pipe.read(random.choice((1, 7, 4096, 2**20)))):  # noqa: S311 -- no cryptography
@@ -151,7 +151,7 @@ class InPiecesOfAnySize(Plain):
 
 
 class FourAtATime(Plain):
-    """Lets four commands run at once, and the others wait for their turn; tells so."""
+    """Lets four commands run at once, and the others wait; reports that limit."""
 
     def __init__(self, host: str = "localhost") -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class FourAtATime(Plain):
 
 
 class ComesThroughABusyServer(Plain):
-    """Entering it is a login, which the server drops now and then; it says so, and does not try again by itself."""
+    """Entering is a login, which the server drops now and then; it raises the error, and does not retry."""
 
     server = BusyServer()
 

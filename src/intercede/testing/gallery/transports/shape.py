@@ -31,7 +31,7 @@ class RunTakesNoSink(Plain):
 
 
 class RunTakesAnEnvironmentToo(Plain):
-    """run cannot be called without a parameter that is not the contract's."""
+    """run requires a parameter that the contract does not have."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "env"
@@ -73,7 +73,7 @@ class AnswersACode(Plain):
 
 
 class LetsNoneInFlight(Plain):
-    """Says that a caller may have no command out."""
+    """Reports that a caller may have no command running."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "commands_in_flight of LetsNoneInFlight must answer a whole number from 1"
@@ -83,7 +83,7 @@ class LetsNoneInFlight(Plain):
 
 
 class InFlightIsANumber(Plain):
-    """commands_in_flight is a number where a method should be."""
+    """commands_in_flight is a number instead of a method."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "must be a method that answers the number"

@@ -25,7 +25,7 @@ class _AnswersOtherwise(Plain):
 
 
 class _ReadsOtherwise(Plain):
-    """Lets a mistake write otherwise to a sink of the caller's."""
+    """Lets a mistake change how a caller's sink is written."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -37,7 +37,7 @@ class _ReadsOtherwise(Plain):
 
 
 class DecodesAsText(_AnswersOtherwise):
-    """Takes stdout for text in UTF-8."""
+    """Decodes stdout as UTF-8."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "from 129 on"
@@ -47,7 +47,7 @@ class DecodesAsText(_AnswersOtherwise):
 
 
 class StripsStderr(_AnswersOtherwise):
-    """Takes the blanks and newlines off the ends of stderr."""
+    """Strips blanks and newlines from the ends of stderr."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "258 bytes on stderr"
@@ -57,7 +57,7 @@ class StripsStderr(_AnswersOtherwise):
 
 
 class MergesStderr(_AnswersOtherwise):
-    """stdout and stderr come as one, as from a terminal."""
+    """stdout and stderr are joined, as by a terminal."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "517 bytes"
@@ -67,7 +67,7 @@ class MergesStderr(_AnswersOtherwise):
 
 
 class CutsOutput(Plain):
-    """Takes 64 KiB of stdout, and lets go of the rest."""
+    """Keeps 64 KiB of stdout, and drops the rest."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "expected 2688895 bytes on stdout"
@@ -125,7 +125,7 @@ class KeepsTheFirstOfStderr(_AnswersOtherwise):
 
 
 class InheritsStdin(Plain):
-    """Lets a command without stdin read that of this process."""
+    """A command without stdin reads that of this process."""
 
     caught_by = "IC-TRANSPORT-23"
     message_contains = "did not end"
@@ -147,7 +147,7 @@ class LeavesStdinOpen(Plain):
 
 
 class EndsAtAnEmptyPiece(Plain):
-    """Takes an empty piece for the end of stdin."""
+    """Treats an empty piece as the end of stdin."""
 
     caught_by = "IC-TRANSPORT-24"
     message_contains = "observed no byte"
@@ -160,7 +160,7 @@ class EndsAtAnEmptyPiece(Plain):
 
 
 class WritesTheBeginningOfAPiece(Plain):
-    """Does not look at how much of a piece could be written."""
+    """Does not check how much of a piece was written."""
 
     caught_by = "IC-TRANSPORT-24"
     also_red = ("IC-TRANSPORT-04",)
@@ -171,7 +171,7 @@ class WritesTheBeginningOfAPiece(Plain):
 
 
 class WantsAGenerator(Plain):
-    """Takes the iterable for its iterator."""
+    """Uses the iterable as its own iterator."""
 
     caught_by = "IC-TRANSPORT-24"
     message_contains = "AttributeError"
@@ -237,7 +237,7 @@ class NeverDrains(Plain):
 
 
 class ReadsFullBuffers(Plain):
-    """Passes stdout on when 64 KiB of it are there."""
+    """Passes stdout on only in pieces of 64 KiB."""
 
     caught_by = "IC-TRANSPORT-05"
     message_contains = r"after b'one\n'"
@@ -289,7 +289,7 @@ class TellsTheSinkOfTheEnd(Plain):
 
 
 class GivesTheSinkItsBuffer(_ReadsOtherwise):
-    """Gives a bytearray where bytes are asked for."""
+    """Gives the sink a bytearray instead of bytes."""
 
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed [bytearray("
@@ -394,7 +394,7 @@ class WaitsForTheIterator(Plain):
 
 
 class LeavesTheIteratorOpen(Plain):
-    """Does not close the iterator where the command wants no more of it."""
+    """Does not close the iterator if the command wants no more of it."""
 
     caught_by = "IC-TRANSPORT-25"
     message_contains = "it is still open"
