@@ -50,7 +50,7 @@ def test_each_says_what_an_author_needs(each: Clause) -> None:
 
 
 def test_dependencies_exist_and_have_no_cycle() -> None:
-    """What blocks a clause stands in the registry, and is not blocked by it in turn."""
+    """A dependency is in the registry, and does not depend on its clause in turn."""
 
     def reachable(clause_id: str, path: tuple[str, ...] = ()) -> None:
         assert clause_id not in path, f"a cycle: {path}"

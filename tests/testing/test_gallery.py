@@ -46,9 +46,9 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
 def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
-    """The clause is red, and its message names what was seen; `make matrix` shows that no other one is.
+    """The clause is red, and its message shows the mistake; `make matrix` shows that no other clause is red.
 
-    Some mistakes show only where the machine leaves them the time: what is not caught is tried once more, as there.
+    Some mistakes show only if the machine leaves them the time: a miss is tried once more, as there.
     """
     result = matrix.inspect(WRONG[name], clause).results[clause]
     if result.state is not State.FAILED:
@@ -66,7 +66,7 @@ def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(nam
     ],
 )
 def test_what_everything_needs_is_red_alone(name: str, first: str, green: set[str]) -> None:
-    """Where nothing can be entered, or submitted, one clause says so, and the others are blocked by it."""
+    """If entering or submitting does not work, one clause says so, and it blocks the others."""
     report = run_checks(WRONG[name])
 
     assert report.red == (first,)
@@ -103,7 +103,7 @@ def test_the_generated_pages_are_current(name: str) -> None:
 
 
 def test_what_is_not_as_declared_is_told() -> None:
-    """What should be red and is not is missing; what is red and should not be is unexpected."""
+    """A clause that should be red and is not is missing; a red one that should not be is unexpected."""
     row = matrix.Row("TellsOfAll", {"IC-STATUS-02": "FAILED: expected nothing"})
 
     assert (row.missing, row.unexpected, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
@@ -113,7 +113,7 @@ def test_what_is_not_as_declared_is_told() -> None:
 
 
 def test_the_matrix_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row for each name, the totals, and exit code 0 where all is as declared."""
+    """It prints a row for each name and the totals, and exits with 0 if all is as declared."""
     assert matrix.main(["--quick", "TellsOfAll"]) == 0
     assert "1 rows x" in capsys.readouterr().out
 
@@ -129,7 +129,7 @@ def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
 
 
 def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> None:
-    """With all that is declared red, the verdict names a clause of `caught_by`; `make matrix` measures the same."""
+    """If all declared clauses are red, the verdict names one of `caught_by`; `make matrix` measures the same."""
     unexpected: list[str] = []
     for name, each in WRONG.items():
         caught, also = gallery.caught_by(each), gallery.also_red(each)
@@ -173,7 +173,7 @@ UNSAID = {("IC-STATUS-03", "purge"), *((f"IC-KILL-{number}", "diagnostics") for 
 
 @pytest.mark.slow
 def test_a_check_depends_on_what_it_observes_with() -> None:
-    """A verb that a check uses is told broken by a clause of its own, which the check's clause depends on."""
+    """If a verb is broken, a clause of its own says so, on which each check that uses the verb depends."""
     report = run_checks(FakeBackend)
 
     for clause in (each for each in CLAUSES.values() if each.role == "backend"):

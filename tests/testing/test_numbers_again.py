@@ -1,4 +1,4 @@
-"""A queue that counts anew: whose job it is that has the number now, as the gallery's schedulers see it, with a real queue."""
+"""A real queue that starts counting again: whose job the gallery's schedulers believe has the number."""
 
 import asyncio
 import shutil
@@ -39,7 +39,7 @@ def over(scheduler: type, tmp_path: Path) -> BatchBackend:
 
 
 async def seen_after_a_restart(backend: BatchBackend, plainq: Ask) -> tuple[JobState, str]:
-    """Let a stranger have a job's number; return what is told of the job, and what the queue lists after the kill."""
+    """Give a job's number to a stranger; return the job's status, and the queue's listing after the kill."""
     submission = await backend.submit(SLEEP)
     plainq("restart")
     plainq("submit", "--name=stranger", "sleep", "60")
@@ -75,7 +75,7 @@ async def test_what_kills_by_number_kills_a_stranger_s_job(name: str, plainq: As
 @pytest.mark.parametrize("name", ["KnowsJobsByNumber", "MatchesByNumber"])
 @pytest.mark.asyncio
 async def test_what_matches_by_number_tells_of_a_stranger_s_job(name: str, plainq: Ask, tmp_path: Path) -> None:
-    """A job that is lost is told to run."""
+    """A job that is lost is reported as running."""
     async with over(gallery.wrong()[name], tmp_path) as backend:
         state, _ = await seen_after_a_restart(backend, plainq)
         assert state is JobState.RUNNING
@@ -85,7 +85,7 @@ async def test_what_matches_by_number_tells_of_a_stranger_s_job(name: str, plain
 @pytest.mark.usefixtures("plainq")
 @pytest.mark.parametrize("area", ["status", "kill"])
 def test_what_compares_names_keeps_the_contract_on_the_real_queue(area: str, tmp_path: Path) -> None:
-    """It ends a session's group, no more and no later, which a clause of SHOULD tells."""
+    """It ends only a session's group, which a SHOULD clause reports."""
     report = run_checks(partial(over, gallery.right()["PlainQueue"], tmp_path), {area})
 
     assert [report.results[each].detail for each in report.red if each != "IC-KILL-10"] == []

@@ -1,4 +1,4 @@
-"""What counts, finds and shows rightly is never failed by IC-LOAD, IC-FIND and IC-DIAG, however few jobs run at once."""
+"""Right counts, finds and diagnostics never fail IC-LOAD, IC-FIND and IC-DIAG, however few jobs run at once."""
 
 import os
 from collections.abc import Callable

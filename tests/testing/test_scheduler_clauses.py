@@ -1,4 +1,4 @@
-"""The recordings of schedulers: where they lie, their form, and how new ones are made."""
+"""The recordings of schedulers: their places, their form, and how new ones are made."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 
 def test_the_example_is_of_the_form_that_it_shows(tmp_path: Path) -> None:
-    """It stands in the message of whoever ships none."""
+    """The message for a scheduler without recordings holds it."""
     assert [each.verb for each in read_recordings(written(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
         "submit", "status", "status", "kill", "list"
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def test_what_is_no_json_is_told(tmp_path: Path) -> None:
 
 
 def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tmp_path: Path, made: Make) -> None:
-    """Nothing is mixed: the first place that has any counts."""
+    """Places are not mixed: only the first one that has recordings counts."""
     subject = made("lonely")
     assert list_places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
     assert load_recordings(subject) == ()
@@ -123,7 +123,7 @@ def test_a_class_that_inherits_has_those_of_its_base_unless_it_brings_its_own(tm
 
 
 def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:
-    """What is not given may be anything; what is given must be so."""
+    """A field that is not given may have any value; a given one must be equal."""
     subject = made("wrapping", DirectScheduler)
     line = {**GOOD, "stdout": "17.0 running\n"}
     written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
@@ -159,7 +159,7 @@ def test_what_is_recorded_anew_is_as_it_was(tmp_path: Path, monkeypatch: pytest.
 
 
 class TestSandbox:
-    """What runs there does nothing, and is seen."""
+    """A fragment in the sandbox does nothing, and its calls are recorded."""
 
     def test_commands_are_stubs_that_note_their_arguments(self, tmp_path: Path) -> None:
         """Byte for byte, also by their absolute path."""
@@ -175,7 +175,7 @@ class TestSandbox:
         assert place.read("for") != ""
 
     def test_what_runs_or_writes_the_canary_is_seen(self, tmp_path: Path) -> None:
-        """And what expands a pattern."""
+        """A pattern that is expanded is seen as well."""
         place = sandbox.Sandbox(tmp_path, ["plainq"], API)
         for text in (f"eval '{sandbox.CANARY}'", f"true >{sandbox.CANARY}", "plainq [x]globbed"):
             assert place.find_injection(place.run("submit", text))
@@ -283,7 +283,7 @@ def test_who_hands_the_name_on_or_compares_it_later_is_right(right: type, tmp_pa
 
 
 def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
-    """It cannot be told from a kill, so the message names the command, and the advice what to record."""
+    """It looks like a kill, so the message names the command, and the hint says what to record."""
     with pytest.raises(
         CheckFailed, match=r"it runs 'plainq show 17\.0', though its queue lists this number under another name"
     ):

@@ -1,4 +1,4 @@
-"""What the checks of transports do beside finding mistakes: what they say, and what they leave alone."""
+"""The checks of transports besides finding mistakes: their messages, and what they leave alone."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report)
 
 
 def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
-    """Where nothing can be run, one clause says so."""
+    """If no command can be run, one clause says so."""
     report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS, scale=0.02)
 
     assert report.red == ("IC-TRANSPORT-12",)
@@ -62,7 +62,7 @@ def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
 
 
 def test_nothing_is_left_on_the_far_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the payloads write lies below `mktemp -d`, and is gone afterwards."""
+    """The files of payloads lie below `mktemp -d`, and are gone afterwards."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "far"))
     (tmp_path / "far").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -87,7 +87,7 @@ def test_nothing_is_left_on_the_far_side(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bytes_that_differ_are_shown_where_they_begin_to(
     expected: bytes, observed: bytes, said: str, tmp_path: Path
 ) -> None:
-    """A megabyte that lacks its last byte is told in a line."""
+    """A megabyte that lacks its last byte is described in a line."""
     context = Context(FactorySubject(Plain, "transport"), tmp_path)
 
     with pytest.raises(CheckFailed) as told:
@@ -97,7 +97,7 @@ def test_bytes_that_differ_are_shown_where_they_begin_to(
 
 
 def test_a_transport_that_ends_as_it_should_is_heard_with_its_stderr() -> None:
-    """What a command wrote to stderr stands beside its code: mostly it is the reason."""
+    """The stderr of a command stands beside its code: mostly it is the reason."""
     result = CommandResult(returncode=2, stderr=b"sh: no such file\n")
 
     assert runs.describe_result(result) == "exit code 2, and on stderr 'sh: no such file'"

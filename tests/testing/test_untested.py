@@ -1,4 +1,4 @@
-"""What cannot be tested from outside is listed, and rendered with the clauses."""
+"""The sentences that no check can see are listed, and rendered with the clauses."""
 
 import re
 

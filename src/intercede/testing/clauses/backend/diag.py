@@ -1,4 +1,4 @@
-"""IC-DIAG: what a job has written so far can be looked at, and looking changes nothing."""
+"""IC-DIAG: a job's output so far can be read, and reading it changes nothing."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""IC-HANDLE: what names a job outlives the object that started it."""
+"""IC-HANDLE: a handle outlives the object that started its job."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""IC-LOAD: what is out is counted. Others may submit and end jobs meanwhile, so a count has a lower bound only."""
+"""IC-LOAD: unfinished jobs are counted. Others may submit and end jobs, so a count has a lower bound only."""
 
 import asyncio
 from collections.abc import Sequence

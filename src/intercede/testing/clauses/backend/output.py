@@ -1,4 +1,4 @@
-"""IC-OUTPUT: what jobs wrote comes back whole, in its place, and nothing else does."""
+"""IC-OUTPUT: the output of jobs is fetched whole, into its place, and no other file is."""
 
 import asyncio
 import os

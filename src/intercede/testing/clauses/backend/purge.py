@@ -1,4 +1,4 @@
-"""IC-PURGE: nothing is left of what is purged, and nothing else goes."""
+"""IC-PURGE: a purged job leaves no data, and all other jobs stay."""
 
 import time
 

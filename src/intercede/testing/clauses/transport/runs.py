@@ -179,7 +179,7 @@ class Taken:
 
     @property
     def has_overlap(self) -> bool:
-        """Whether a piece came while another was taken."""
+        """Whether a piece was written while another was being taken."""
         return self._second.is_set()
 
 

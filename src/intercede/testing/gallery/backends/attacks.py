@@ -1,6 +1,6 @@
-"""Attacks on the process that inspects: a verdict comes in bounded time all the same, and what is red is red in words.
+"""Attacks on the process that checks: the verdict comes in bounded time, and red clauses have a message.
 
-Each is for a process of its own.
+Each needs a process of its own.
 """
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
@@ -114,7 +114,7 @@ class EndsTheProcess(_Attacks):
 
 
 class Forks(_Attacks):
-    """A verb makes a second process of the one that inspects, once, and both go on."""
+    """A verb forks the process once, and both processes go on."""
 
     forked: ClassVar[list[int]] = []
 

@@ -172,7 +172,7 @@ class RaisesForUnknownOutputs(FakeBackend):
 
 
 class UnknownOutputsAreFine(FakeBackend):
-    """An unknown job wrote nothing, and that is ok."""
+    """The output of an unknown job is ok, without files."""
 
     caught_by = "IC-OUTPUT-05"
     message_contains = "not to be ok, with a reason"

@@ -1,4 +1,4 @@
-"""Schedulers whose fragments take more of intercede than is documented, or that name variables of their tools wrongly."""
+"""Schedulers whose fragments use private parts of intercede, or whose tool_environment is wrong."""
 
 # ruff: noqa: D102 -- the class says what its methods do otherwise
 

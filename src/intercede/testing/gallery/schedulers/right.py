@@ -132,7 +132,7 @@ class _Backwards(UserDict[str, JobStatus]):
 
 
 class DifferentFragments(PlainQueue):
-    """Other mappings, a lazy import, more parameters, text in a here-document, and a time that is written, not asked for."""
+    """Right, with other mappings, a lazy import, more parameters, a here-document, and a formatted duration."""
 
     def __init__(self, submit_arguments: Sequence[str] = ()) -> None:
         self.submit_arguments = submit_arguments

@@ -1,4 +1,4 @@
-"""Whether a job is known by more than a number, which the queue may give again."""
+"""Whether ids and listings hold more than a number, which the queue may use again."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a command that failed is ever taken for one that had nothing to say."""
+"""Whether a parser ever reads a command that failed as one without results."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

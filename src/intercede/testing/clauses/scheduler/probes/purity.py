@@ -1,4 +1,4 @@
-"""Whether a scheduler does anything else than turn what it is given into what it answers."""
+"""Whether a scheduler's answers depend on its arguments only."""
 
 import os
 import re

@@ -15,9 +15,9 @@ from intercede.testing.clauses.scheduler.probes.ask import STAMP
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 
 CANARY = "icpwned"
-"""A command that nothing but data may name."""
+"""A command whose name is only in data: a call of it is an injection."""
 GLOBBED = "xglobbed"
-"""A file in the working directory of every fragment: what expands a pattern hands it on."""
+"""A file in the working directory of every fragment: a pattern that is expanded shows it."""
 _HARMLESS = (
     "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold", "grep",
     "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd", "rm", "rmdir",

@@ -24,7 +24,7 @@ from intercede.testing.clauses.scheduler.recordings import KillRecording, Status
 from intercede.testing.run.context import CheckFailed, shown
 
 _MOST = 100
-"""Words of one answer that are replaced."""
+"""At most this many words of one answer are replaced."""
 _ODD = ("", "\n", "x", "x!", "-1", "9" * 30, "\u0663", "\udcff", "\0", "1.5", "nan", "''")
 _ABOUT_JOBS = ("parse_status", "parse_kill")
 _UNHEALTHY = [
