@@ -13,7 +13,7 @@ import pytest
 
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.guard import ProcessEnded
-from intercede.testing.isolation.timeouts import TookTooLong
+from intercede.testing.isolation.timeouts import TimeLimitExceeded
 
 RELEASED = threading.Event()
 """Set at the end, so that no thread outlives the tests."""
@@ -61,7 +61,7 @@ def test_it_is_given_up_and_told_where_it_stood(function: Callable[[], Awaitable
 
     ending = timeouts.run(function, 0.2, stall=0.5)
 
-    assert isinstance(ending.raised, TookTooLong)
+    assert isinstance(ending.raised, TimeLimitExceeded)
     assert ending.raised.how == how
     assert f"in {function.__name__}" in ending.raised.where
     assert time.monotonic() - began < 0.5 + 2 * timeouts.GRACE
@@ -118,7 +118,7 @@ def test_cancelling_reaches_what_is_awaited() -> None:
             raise
 
     async def cancels() -> None:
-        task = asyncio.create_task(timeouts.within(30, notes()))
+        task = asyncio.create_task(timeouts.limit(30, notes()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -218,7 +218,7 @@ def test_a_clock_that_stands_stops_no_bound() -> None:
         time.monotonic = lambda: 0.0
         await asyncio.Event().wait()
 
-    assert isinstance(timeouts.run(stops_the_clock, 0.2).raised, TookTooLong)
+    assert isinstance(timeouts.run(stops_the_clock, 0.2).raised, TimeLimitExceeded)
 
 
 def test_no_interpreter_waits_for_threads_that_it_started() -> None:
@@ -283,8 +283,8 @@ async def _shields() -> None:
 )
 async def test_it_is_told_where_the_tasks_stand_that_it_waits_for(function: Callable[[], Awaitable[None]]) -> None:
     """The last line of the subject's that is at fault may stand in a task that it started, not in the one that hangs."""
-    with pytest.raises(TookTooLong) as late:
-        await timeouts.within(0.05, function())
+    with pytest.raises(TimeLimitExceeded) as late:
+        await timeouts.limit(0.05, function())
 
     assert f"in {function.__name__}: " in late.value.where.partition("\n")[0] or function is _waits_for_one
     assert "in _innermost: await asyncio.Event().wait()" in late.value.where
@@ -305,8 +305,8 @@ async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
         tasks.extend([asyncio.create_task(waits(1)), asyncio.create_task(waits(0))])
         await asyncio.gather(*tasks)
 
-    with pytest.raises(TookTooLong) as late:
-        await timeouts.within(0.05, both())
+    with pytest.raises(TimeLimitExceeded) as late:
+        await timeouts.limit(0.05, both())
 
     assert late.value.where.count("which waits for") == 1
     assert "which waits for 2 tasks at" in late.value.where
@@ -324,7 +324,7 @@ def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
             told.append("ended")
 
     loop = timeouts.Loop()
-    task = loop.create_task(timeouts.ended(cleans()))
+    task = loop.create_task(timeouts.capture(cleans()))
     timeouts.close(loop)
 
     assert task.done()
@@ -370,9 +370,9 @@ async def test_time_is_up_when_no_more_is_given() -> None:
         await asyncio.sleep(0.09)
         return "done"
 
-    assert await timeouts.within(0.02, takes(), lambda: next(more, 0.1)) == "done"
-    with pytest.raises(timeouts.TookTooLong):
-        await timeouts.within(0.02, takes(), lambda: 0.02)
+    assert await timeouts.limit(0.02, takes(), lambda: next(more, 0.1)) == "done"
+    with pytest.raises(timeouts.TimeLimitExceeded):
+        await timeouts.limit(0.02, takes(), lambda: 0.02)
 
 
 @pytest.mark.asyncio
@@ -382,7 +382,7 @@ async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, ti
     monkeypatch.setattr(timeouts, "crowding", lambda: times)
     task = asyncio.ensure_future(asyncio.sleep(0.1))
 
-    assert (task in await timeouts.Patience(0.01).settle({task})) is ends
+    assert (task in await timeouts.Deadline(0.01).settle({task})) is ends
     await task
 
 
@@ -391,5 +391,5 @@ async def test_patience_settles_for_the_first() -> None:
     """If that is enough, the others are not waited for."""
     soon, late = asyncio.ensure_future(asyncio.sleep(0)), asyncio.ensure_future(asyncio.sleep(600))
 
-    assert await timeouts.Patience(20).settle({soon, late}, asyncio.FIRST_COMPLETED) == {soon}
+    assert await timeouts.Deadline(20).settle({soon, late}, asyncio.FIRST_COMPLETED) == {soon}
     late.cancel()

@@ -17,7 +17,7 @@ from intercede.testing.frontends.check import run_checks
 from intercede.testing.frontends.plan import Options
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Facts, Result
+from intercede.testing.model.verdict import Result, SubjectInfo
 from intercede.testing.run import finding
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.context import Context
@@ -27,7 +27,7 @@ from intercede.testing.subjects.subject import FactorySubject
 SUBMIT = "intercede/submit::IC-SUBMIT-01"
 
 
-def nobody(facts: Facts, clause: Clause, result: Result) -> None:
+def nobody(facts: SubjectInfo, clause: Clause, result: Result) -> None:
     """Tell nobody."""
 
 
@@ -43,7 +43,7 @@ async def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
     """Selected ids make it PARTIAL; each result was told of, in the run's order."""
     told: list[tuple[str, str, State]] = []
 
-    def tell(facts: Facts, clause: Clause, result: Result) -> None:
+    def tell(facts: SubjectInfo, clause: Clause, result: Result) -> None:
         told.append((facts.id, clause.id, result.state))
 
     report = await check_backend("fake", ids=[SUBMIT, "intercede/shape"], told=tell)
@@ -146,7 +146,7 @@ class Flaky(FakeBackend):
 def test_a_check_is_red_if_it_ever_was() -> None:
     """Repeating measures how often, and never makes it green."""
     subject = FactorySubject(Flaky)
-    inspection = Inspection(subject, Facts(id="flaky", config="flaky", name="flaky"), repeat=3)
+    inspection = Inspection(subject, SubjectInfo(id="flaky", config="flaky", name="flaky"), repeat=3)
 
     result = inspection.run(CLAUSES["IC-SUBMIT-01"])
     inspection.close()
@@ -168,7 +168,7 @@ def test_repeating_lets_a_known_failure_hide_no_other(first: str) -> None:
         return replace(result, state=State.KNOWN) if "gateway forgot" in result.message else result
 
     clause = replace(CLAUSES["IC-SUBMIT-01"], check=check, depends=())
-    facts = Facts(id="x", config="x", name="x")
+    facts = SubjectInfo(id="x", config="x", name="x")
     inspection = Inspection(FactorySubject(FakeBackend), facts, repeat=3, known=known)
 
     result = inspection.run(clause)
@@ -206,7 +206,7 @@ class BlocksAtOnce(FakeBackend):
 @pytest.mark.slow
 def test_a_slow_resource_scales_the_bounds() -> None:
     """By what a few small jobs at once take, and never below 1."""
-    facts = Facts(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
+    facts = SubjectInfo(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
     scale, note = calibrate(FactorySubject(Slow), facts)
     quick, _ = calibrate(FactorySubject(FakeBackend), facts)
 
@@ -226,7 +226,7 @@ def _one_slot() -> JobBackend:
 @pytest.mark.slow
 def test_a_queue_with_one_slot_scales_the_bounds() -> None:
     """Each job is as quick as elsewhere, and has to wait for those before it."""
-    facts = Facts(id="one", config="one", name="one", capabilities=frozenset({"purge", "kill", "find"}))
+    facts = SubjectInfo(id="one", config="one", name="one", capabilities=frozenset({"purge", "kill", "find"}))
     scale, note = calibrate(FactorySubject(_one_slot), facts)
 
     assert scale > 1.2
@@ -238,7 +238,7 @@ def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) 
     """The checks will tell what is wrong. It is done in another process: this one is judged in, later."""
     own = finding.finding_of
 
-    scale, note = calibrate(FactorySubject(Refuses), Facts(id="r", config="r", name="r"))
+    scale, note = calibrate(FactorySubject(Refuses), SubjectInfo(id="r", config="r", name="r"))
 
     assert scale == 1
     assert "closed on Sundays" in note
@@ -251,7 +251,7 @@ def test_a_probe_that_blocks_is_given_up() -> None:
     """As a check would be, and long before a slow queue would be given up."""
     began = time.monotonic()
 
-    scale, note = calibrate(FactorySubject(BlocksAtOnce), Facts(id="b", config="b", name="b"))
+    scale, note = calibrate(FactorySubject(BlocksAtOnce), SubjectInfo(id="b", config="b", name="b"))
 
     assert scale == 1
     assert "blocked the event loop" in note

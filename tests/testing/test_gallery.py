@@ -13,7 +13,7 @@ from intercede.testing.gallery import matrix
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.gallery.pages import render_pages
 from intercede.testing.model.clause import MUST
-from intercede.testing.model.verdict import Facts, Result, State, judge, needs
+from intercede.testing.model.verdict import Result, State, SubjectInfo, judge, needs
 
 # Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -139,7 +139,7 @@ def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> Non
         mine = {clause.id: clause for clause in CLAUSES.values() if clause.role == role}
         red = {clause: Result(clause, State.FAILED) for clause in (*caught, *also)}
         results = {clause: red.get(clause, Result(clause, State.PASSED)) for clause in mine}
-        facts = Facts(id=name, config=name, name=name, role=role, capabilities=frozenset(CAPABILITIES))
+        facts = SubjectInfo(id=name, config=name, name=name, role=role, capabilities=frozenset(CAPABILITIES))
         report = judge(facts, mine, results)
         blocked = [clause for clause in caught if report.results[clause].state is State.BLOCKED]
         if report.first not in {None, *caught} or blocked:

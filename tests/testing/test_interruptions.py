@@ -28,7 +28,7 @@ from intercede.contract import (
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.clause import MUST, Clause
-from intercede.testing.model.verdict import Facts, State
+from intercede.testing.model.verdict import State, SubjectInfo
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.context import Check, Context
 from intercede.testing.subjects.subject import FactorySubject
@@ -92,7 +92,7 @@ def interrupt() -> None:
 
 
 async def _leaves(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await context.submit(backend, context.sh("sleep 600"))
 
 
@@ -108,8 +108,8 @@ async def _is_interrupted(context: Context) -> None:
 
 
 async def _is_interrupted_in_submit(context: Context) -> None:
-    async with context.opened() as backend:
-        tag = f"ic-{context.token()}"
+    async with context.open_backend() as backend:
+        tag = f"ic-{context.make_token()}"
         await context.submit(backend, context.sh("sleep 600", tag=tag))
         await context.submit(backend, context.sh("sleep 600", "late", tag=tag))
 
@@ -310,7 +310,7 @@ def test_jobs_to_measure_with_end_with_the_measuring(tmp_path: Path, monkeypatch
             time.sleep(0.01)
         interrupt()
 
-    facts = Facts(id="fake", config="fake", name="fake", capabilities=capabilities(FakeBackend()))
+    facts = SubjectInfo(id="fake", config="fake", name="fake", capabilities=capabilities(FakeBackend()))
     interrupting = threading.Thread(target=interrupt_it)
     interrupting.start()
     with pytest.raises(KeyboardInterrupt) as caught:

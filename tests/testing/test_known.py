@@ -16,7 +16,7 @@ from intercede.contract.errors import ConfigError
 from intercede.testing.known import Entry, Known, load, load_for_update, updated, write
 from intercede.testing.known.file import plain
 from intercede.testing.model.clause import MUST, SHOULD, Clause
-from intercede.testing.model.verdict import Facts, Result, State
+from intercede.testing.model.verdict import Result, State, SubjectInfo
 from intercede.testing.run.context import Context
 
 TODAY = date(2026, 6, 15)
@@ -64,8 +64,8 @@ def _failed(message: str = SEEN, clause: str = "IC-KILL-01") -> Result:
     return Result(clause, State.FAILED, message=message, detail="everything there is to say", observed=observed)
 
 
-def _facts(subject: str = "site", capabilities: frozenset[Capability] = frozenset({"kill"})) -> Facts:
-    return Facts(id=subject, config=subject, name=subject, capabilities=capabilities)
+def _facts(subject: str = "site", capabilities: frozenset[Capability] = frozenset({"kill"})) -> SubjectInfo:
+    return SubjectInfo(id=subject, config=subject, name=subject, capabilities=capabilities)
 
 
 # The file

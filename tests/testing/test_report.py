@@ -25,7 +25,7 @@ from intercede.testing import gallery, run_checks
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import MUST, Clause
-from intercede.testing.model.verdict import Facts, Report, Result, State, judge
+from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
 from intercede.testing.report import Run, as_json, explained, listed, properties, write
 from intercede.testing.report.document import how_made
 from intercede.testing.report.schema import schema
@@ -45,10 +45,12 @@ RUN = Run(
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False})
 FEW = {each: CLAUSES[each] for each in ("IC-SUBMIT-01", "IC-KILL-01")}
 VALIDATOR: Any = Draft202012Validator(schema(), format_checker=FormatChecker())  # its stubs are not complete
-FACTS = Facts(id="cern", config={"host": "h", "password": "hunter2"}, name="cern", capabilities=frozenset({"kill"}))
+FACTS = SubjectInfo(
+    id="cern", config={"host": "h", "password": "hunter2"}, name="cern", capabilities=frozenset({"kill"})
+)
 
 
-def _report(facts: Facts = FACTS, clauses: Mapping[str, Clause] = CLAUSES) -> Report:
+def _report(facts: SubjectInfo = FACTS, clauses: Mapping[str, Clause] = CLAUSES) -> Report:
     first = next(iter(clauses))
     return judge(facts, clauses, {first: Result(first, State.FAILED, 0.12345, "expected a; observed b")})
 
@@ -124,7 +126,7 @@ def _shown_texts(text: str) -> Report:
         calls=(Call("submit", text, 0.0, 0.5, text), Call(text, "", 0.5)),
     )
     config: dict[str, object] = {"host": text, "number": float("inf"), "large": 10**5000}
-    facts = Facts(id=text, config=config, name=text, origins=((text, text),), warnings=(text,))
+    facts = SubjectInfo(id=text, config=config, name=text, origins=((text, text),), warnings=(text,))
     return judge(facts, {clause.id: clause}, {clause.id: result}, lost_to=text, stale=(text,))
 
 
@@ -355,7 +357,7 @@ def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
 
 
 def _named(*ids: str) -> list[Report]:
-    return [_report(Facts(id=each, config="x", name=each), FEW) for each in ids]
+    return [_report(SubjectInfo(id=each, config="x", name=each), FEW) for each in ids]
 
 
 def test_each_of_several_has_files(tmp_path: Path) -> None:
@@ -433,7 +435,7 @@ def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeyp
 def test_properties_are_what_xml_can_hold(text: str) -> None:
     """Reports like junit's hold names and texts of what was checked; properties without a value are left out."""
     clause = CLAUSES["IC-KILL-01"]
-    pairs = properties(Facts(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
+    pairs = properties(SubjectInfo(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
 
     assert dict(pairs[:5]) == {
         "intercede.clause": "IC-KILL-01",

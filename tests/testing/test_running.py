@@ -107,25 +107,25 @@ def _clauses(**checks: Check) -> dict[str, Clause]:
 
 
 async def _fine(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh("exit 0"))
-        statuses = await context.finish(backend, submission.handles.values())
+        statuses = await context.wait_until_final(backend, submission.handles.values())
         context.expect(statuses, expected="a status", observed=statuses)
 
 
 async def _red(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh("exit 0", "wait"))
         context.expect(condition=False, expected="the moon", observed=submission)
 
 
 async def _raised_by_the_subject(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await context.submit(backend, context.sh("exit 0", "wait", "lost"))
 
 
 async def _broken(context: Context) -> None:
-    raise NotADirectoryError(context.token())
+    raise NotADirectoryError(context.make_token())
 
 
 def test_states_and_what_depends_on_them() -> None:
@@ -225,9 +225,9 @@ def test_a_job_that_never_ends_is_a_finding() -> None:
     """finish() gives up within its bound and says which job it was."""
 
     async def waits(context: Context) -> None:
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             submission = await context.submit(backend, context.sh("exit 0", "wait"))
-            await context.finish(backend, submission.handles.values(), within=0.1)
+            await context.wait_until_final(backend, submission.handles.values(), within=0.1)
 
     (result,) = run_checks(Memory, clauses=_clauses(waits=waits)).results.values()
 
@@ -254,11 +254,11 @@ def test_a_child_process_builds_the_same_subject() -> None:
 
     async def asks(context: Context) -> None:
         source = "import os; tell([type(build()).__name__, arguments, os.getpid()]); print('not told')"
-        told = await context.child(source, "a b", "", what="telling")
+        told = await context.run_child(source, "a b", "", what="telling")
         name, arguments, pid = cast("list[object]", told)
         context.expect((name, arguments) == ("Memory", ["a b", ""]), expected="the same subject", observed=told)
         context.expect(pid != os.getpid(), expected="another process", observed=told)
-        await context.child("import time; time.sleep(1000)", what="sleeping", within=0.3)
+        await context.run_child("import time; time.sleep(1000)", what="sleeping", within=0.3)
 
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
@@ -278,7 +278,7 @@ def test_a_child_process_that_does_not_work_is_a_finding(source: str, words: str
     """With its exit code and what it printed last, also where it tells nothing, or what is no JSON."""
 
     async def asks(context: Context) -> None:
-        await context.child(source, what="telling")
+        await context.run_child(source, what="telling")
 
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
@@ -293,7 +293,7 @@ def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
 
     async def asks(context: Context) -> None:
         for jobs in (False, True):
-            pids.extend(cast("list[int]", await context.child(helper, what="helping", jobs=jobs, within=10)))
+            pids.extend(cast("list[int]", await context.run_child(helper, what="helping", jobs=jobs, within=10)))
 
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
@@ -334,7 +334,7 @@ def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(t
 
 async def _leaves_two(context: Context) -> None:
     """Leave a short job and one that runs for long, told of one another, and be red."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await context.submit(backend, context.sh("exit 0"))
         await context.submit(backend, context.sh("sleep 600"))
     context.expect(False, expected="the moon", observed="none")  # noqa: FBT003 -- the kind of check that this is
@@ -360,7 +360,7 @@ def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
     async def asks(context: Context) -> None:
         file = context.tmp / "pid"
         source = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
-        asking = asyncio.ensure_future(context.child(source, what="sleeping", within=1))
+        asking = asyncio.ensure_future(context.run_child(source, what="sleeping", within=1))
         while not (file.exists() and file.read_text()):  # noqa: ASYNC110 -- another process writes it
             await asyncio.sleep(0.01)
         pids.append(int(file.read_text()))
@@ -379,7 +379,7 @@ def test_of_what_is_printed_at_length_the_last_words_are_told() -> None:
 
     async def asks(context: Context) -> None:
         source = "import sys; sys.stderr.write('x' * 40_000_000); sys.exit('\\nthe reason')"
-        await context.child(source, what="telling")
+        await context.run_child(source, what="telling")
 
     (result,) = run_checks(Memory, clauses=_clauses(asks=asks)).results.values()
 
@@ -411,7 +411,7 @@ def test_of_checks_that_run_beside_one_that_is_not_believed_none_is() -> None:
 
 
 async def _enters(context: Context) -> None:
-    async with context.opened():
+    async with context.open_backend():
         pass
 
 
@@ -451,7 +451,7 @@ def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
 ATTACKS: Mapping[str, Callable[[], None]] = {
     "testing.run.context.Context.expect": _setting(Context, "expect", _ignored),
     "testing.run.context.Context.status": _setting(Context, "status", _ignored),
-    "testing.isolation.timeouts.within": _setting(timeouts, "within", _ignored),
+    "testing.isolation.timeouts.limit": _setting(timeouts, "limit", _ignored),
     "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _added,
     "testing.run.finding.finding_of.__code__": _code,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
-from intercede.testing.model.verdict import Facts, Profile, Report, Result, State, Verdict, judge
+from intercede.testing.model.verdict import Profile, Report, Result, State, SubjectInfo, Verdict, judge
 from intercede.testing.run.context import Context
 
 
@@ -50,7 +50,7 @@ def _judged(
     lost_to: str = "",
     unchosen: bool = False,
 ) -> Report:
-    facts = Facts(id="x", config="x", name="x", origins=(("dist", "1"),), capabilities=claims)
+    facts = SubjectInfo(id="x", config="x", name="x", origins=(("dist", "1"),), capabilities=claims)
     results = {each: Result(each, state) for each, state in states.items() if state is not State.NOT_RUN}
     return judge(
         facts,
@@ -217,7 +217,7 @@ def test_what_a_composed_subject_is_made_of(
     origins: tuple[tuple[str, str], ...], title: str, distribution: str | None, version: str | None
 ) -> None:
     """Each distribution stands beside its own version, the transport's first."""
-    facts = Facts(id="ssh+lsf", config="x", name="x", origins=origins)
+    facts = SubjectInfo(id="ssh+lsf", config="x", name="x", origins=origins)
 
     assert (facts.title, facts.distribution, facts.version) == (title, distribution, version)
 
@@ -262,7 +262,7 @@ def test_being_blocked_passes_through_what_passed() -> None:
 @pytest.mark.parametrize("selected", [False, True])
 def test_a_refused_subject_is_not_conformant_whatever_ran(*, selected: bool) -> None:
     """The gate's words are what to fix; what it would claim is not known, and what is required says nothing."""
-    facts = Facts(id="x", config="x", name="x", refusal="it does not load")
+    facts = SubjectInfo(id="x", config="x", name="x", refusal="it does not load")
 
     report = judge(facts, FOUR, {}, required=KILL, selected=selected)
 

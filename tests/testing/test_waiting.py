@@ -76,18 +76,18 @@ def _an_empty_queue() -> None:
 
 
 async def _waits(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await wait_until_final(context, backend, await submit_jobs(context, backend, context.sh("exit 0"), copies=2))
 
 
 async def _waits_otherwise(context: Context) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh("exit 0"), copies=2)
-        await context.finish(backend, list(submission.handles.values()))
+        await context.wait_until_final(backend, list(submission.handles.values()))
 
 
 async def _enters(context: Context) -> None:
-    async with context.opened():
+    async with context.open_backend():
         pass
 
 

@@ -22,7 +22,7 @@ from intercede.testing.frontends.plan import Plan
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Facts, Report, Result, State
+from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
 from intercede.testing.run.finding import MARGIN
 
 __all__ = ["check", "prepare", "select_clauses"]
@@ -171,7 +171,7 @@ def _show_progress(count: int, stream: TextIO) -> Generator[Told]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("checking", total=count)
 
-        def report_result(facts: Facts, clause: Clause, result: Result) -> None:
+        def report_result(facts: SubjectInfo, clause: Clause, result: Result) -> None:
             progress.update(task, advance=1, description=f"{clause.id} {result.state}")
             if result.state.red:
                 line = escape_unprintable(f"{facts.id} {clause.id} {result.state}: {result.message}")
@@ -183,7 +183,7 @@ def _show_progress(count: int, stream: TextIO) -> Generator[Told]:
 def _print_letters(stream: TextIO) -> Told:
     letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
 
-    def report_result(_facts: Facts, _clause: Clause, result: Result) -> None:
+    def report_result(_facts: SubjectInfo, _clause: Clause, result: Result) -> None:
         print(letters.get(result.state, "F"), end="", file=stream, flush=True)
 
     return report_result

@@ -8,9 +8,9 @@ from intercede.testing.run.context import Check, Context
 def _check(clause_id: str) -> Check:
     async def check(context: Context) -> None:
         """Submit a job and ask the subject whether it is red."""
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             submission = await context.submit(backend, context.sh("exit 0"))
-            await context.finish(backend, submission.handles.values())
+            await context.wait_until_final(backend, submission.handles.values())
             if clause_id in getattr(backend, "red", ()):
                 context.expect(condition=False, expected=f"{clause_id} to be green", observed="red as asked")
 

@@ -4,7 +4,7 @@
 
     @clause("IC-STATUS-02", title="None asked, none answered.", level=MUST, hint="an early return for no handles")
     async def check_nothing(context: Context) -> None:
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             answer = await context.status(backend, [])
             context.expect(not answer, expected="an empty mapping", observed=answer)
 """
@@ -39,7 +39,7 @@ def clause(
     level: Level,
     capability: Capability | None = None,
     depends: Iterable[str] = (),
-    alone: bool = False,
+    exclusive: bool = False,
     hint: str = "",
     since: str = "1.0",
     seconds: float = 60,
@@ -61,7 +61,7 @@ def clause(
             check=check,
             capability=capability,
             depends=tuple(depends),
-            alone=alone,
+            exclusive=exclusive,
             hint=hint,
             since=since,
             seconds=seconds,

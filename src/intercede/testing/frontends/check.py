@@ -17,14 +17,14 @@ from intercede.testing.frontends.plan import Options, Plan, node_id, settle
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.role import Role
-from intercede.testing.model.verdict import Facts, Report, Result, judge
-from intercede.testing.run.context import shown
+from intercede.testing.model.verdict import Report, Result, SubjectInfo, judge
+from intercede.testing.run.context import format_value
 from intercede.testing.run.inspection import Inspection
 from intercede.testing.subjects.subject import FactorySubject, RegistrySubject, refuse_recursion
 
 __all__ = ["Told", "check_backend", "check_scheduler", "check_transport", "inspect", "run_checks"]
 
-Told = Callable[[Facts, Clause, Result], None]
+Told = Callable[[SubjectInfo, Clause, Result], None]
 """Is told of each result when it is there, in the thread that inspects."""
 
 
@@ -33,7 +33,7 @@ _LOAD_SECONDS = 20.0
 _one_at_a_time = threading.Lock()
 
 
-def _nobody(facts: Facts, clause: Clause, result: Result) -> None:
+def _nobody(facts: SubjectInfo, clause: Clause, result: Result) -> None:
     """Tell nobody."""
 
 
@@ -128,7 +128,7 @@ def _again(subject: RegistrySubject, clause: Clause) -> str:
     return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])
 
 
-def _inspected(plan: Plan, subject: RegistrySubject, facts: Facts, told: Told, stop: threading.Event) -> Report:
+def _inspected(plan: Plan, subject: RegistrySubject, facts: SubjectInfo, told: Told, stop: threading.Event) -> Report:
     wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
     with Inspection(
         subject,
@@ -209,12 +209,12 @@ def _chosen(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Cl
     return [each for each in clauses.values() if words & {each.id, each.area}]
 
 
-def _facts_of(subject: FactorySubject) -> Facts:
+def _facts_of(subject: FactorySubject) -> SubjectInfo:
     async def build() -> object:
         return subject.part() if subject.role == "scheduler" else subject.build()
 
     ending = timeouts.run(build, _LOAD_SECONDS)
-    facts = Facts(id=subject.id, config=subject.id, name=subject.id, role=subject.role)
+    facts = SubjectInfo(id=subject.id, config=subject.id, name=subject.id, role=subject.role)
     if ending.raised is not None:
-        return replace(facts, refusal=f"constructing it raised {shown(ending.raised)}")
+        return replace(facts, refusal=f"constructing it raised {format_value(ending.raised)}")
     return replace(facts, capabilities=capabilities(ending.value))

@@ -12,7 +12,7 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
-from intercede.testing.model.verdict import Facts, Profile, Result, in_profile
+from intercede.testing.model.verdict import Profile, Result, SubjectInfo, in_profile
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.inspection import JOBS
 from intercede.testing.subjects.resolve import examine, resolve
@@ -54,7 +54,7 @@ class Plan:
     """What the controller settles and its workers are told."""
 
     subjects: tuple[RegistrySubject, ...]
-    facts: tuple[Facts, ...]
+    facts: tuple[SubjectInfo, ...]
     """What is known of each."""
     profile: Profile
     required: frozenset[Capability]
@@ -162,7 +162,7 @@ def _known(file: str | None, *, update: bool) -> Known | None:
 
 
 def _scales(
-    scale: float | Literal["auto"], subjects: Sequence[RegistrySubject], facts: Sequence[Facts]
+    scale: float | Literal["auto"], subjects: Sequence[RegistrySubject], facts: Sequence[SubjectInfo]
 ) -> tuple[Mapping[str, float], tuple[str, ...]]:
     if scale != "auto":
         return {each.id: scale for each in facts}, ()

@@ -28,7 +28,7 @@ from intercede.testing.isolation.surroundings import disturbance
 from intercede.testing.known import updated
 from intercede.testing.known import write as write_known
 from intercede.testing.model.clause import Clause, Level
-from intercede.testing.model.verdict import Facts, Report, Result, State, judge
+from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
 from intercede.testing.report import Run, explained, listed, prepare, properties, write
 from intercede.testing.run.finding import plain
 from intercede.testing.run.inspection import Inspection
@@ -200,7 +200,7 @@ class Suite:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put first what needs the process for itself: whatever is asked for first waits for it."""
-        alone = {each.id for each in CLAUSES.values() if each.alone}
+        alone = {each.id for each in CLAUSES.values() if each.exclusive}
 
         def later(item: pytest.Item) -> bool:
             return isinstance(item, pytest.Function) and item.originalname not in alone
@@ -400,7 +400,7 @@ class Suite:
             for facts in self.plan.facts
         ]
 
-    def _chosen(self, facts: Facts) -> frozenset[str]:
+    def _chosen(self, facts: SubjectInfo) -> frozenset[str]:
         """Return the clauses that the command line left to run, as far as it asks for a run at all."""
         left = frozenset[str]() if _look(self._config) else self.plan.wanted - self._deselected
         return frozenset(each.id for each in CLAUSES.values() if node_id(each, facts.id) in left)
@@ -513,7 +513,7 @@ def _filter_in(config: pytest.Config, *, selected: bool) -> str:
 
 
 def _dress(
-    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: Facts
+    report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: SubjectInfo
 ) -> None:
     """Put what became of a check into pytest's terms."""
     report.user_properties += properties(facts, clause, result)

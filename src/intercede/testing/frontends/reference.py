@@ -50,8 +50,8 @@ def _area(area: str, clauses: list[Clause]) -> Iterator[str]:
 
 
 def _notes(clause: Clause) -> Iterator[str]:
-    yield f"- What is done: {' '.join((clause.check.__doc__ or '').split())}"
-    yield f"- When it is red: {clause.hint}"
+    yield f"- Procedure: {clause.procedure}"
+    yield f"- Hint: {clause.hint}"
     if clause.depends:
         yield f"- Depends on: {', '.join(clause.depends)}."
     yield f"- Since: {clause.since}."

@@ -26,7 +26,7 @@ from intercede.testing.gallery import also_red, caught_by, hostile, role_of, wro
 from intercede.testing.gallery.fake.job import Job
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Report
-from intercede.testing.run.context import Context, check_of
+from intercede.testing.run.context import Context, get_check
 
 __all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
 
@@ -97,7 +97,7 @@ def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
 def _hasty(clause: Clause, scale: float) -> Clause:
     async def check(context: Context) -> None:
         context.scale = scale
-        await check_of(clause)(context)
+        await get_check(clause)(context)
 
     check.__doc__ = clause.check.__doc__
     return replace(clause, check=check, seconds=clause.seconds * scale)

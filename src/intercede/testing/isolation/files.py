@@ -10,7 +10,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import BinaryIO
 
-__all__ = ["MOST", "contents", "regular", "remove", "scratch"]
+__all__ = ["MOST", "read_regular", "regular", "remove", "scratch"]
 
 MOST = 64 << 20
 """The most bytes that are read of one file: many times what any payload of ours writes."""
@@ -58,7 +58,7 @@ def remove(directory: Path) -> None:
             subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- a name of ours
 
 
-def contents(path: Path | str) -> bytes:
+def read_regular(path: Path | str) -> bytes:
     """Read a regular file.
 
     Raises:

@@ -22,22 +22,22 @@ from time import monotonic
 from types import CoroutineType, FrameType
 from typing import Generic, ParamSpec, TypeVar, cast
 
-from intercede.testing.isolation.files import contents
+from intercede.testing.isolation.files import read_regular
 from intercede.testing.isolation.guard import really_exit, threads_start, unharmed
 
 __all__ = [
     "GRACE",
     "STALL",
-    "Ending",
+    "Deadline",
     "Loop",
-    "Patience",
-    "TookTooLong",
+    "Outcome",
+    "TimeLimitExceeded",
+    "capture",
     "close",
     "crowding",
-    "ended",
+    "limit",
     "run",
     "to_its_end",
-    "within",
 ]
 
 GRACE = 2.0
@@ -62,7 +62,7 @@ _abandoned: list[object] = []
 """Tasks that do not end. Collecting them as garbage would run them once more."""
 
 
-class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
+class TimeLimitExceeded(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
     """What was awaited did not end in time, and was given up.
 
     Args:
@@ -80,13 +80,13 @@ class TookTooLong(Exception):  # noqa: N818 -- a finding about a subject, not an
         """Without the frames."""
         return f"{self.how} {self.seconds:g} s"
 
-    def __reduce__(self) -> tuple[type["TookTooLong"], tuple[float, str, str]]:
+    def __reduce__(self) -> tuple[type["TimeLimitExceeded"], tuple[float, str, str]]:
         """Pickle with all three."""
         return type(self), (self.seconds, self.how, self.where)
 
 
 @dataclass
-class Ending(Generic[_T]):
+class Outcome(Generic[_T]):
     """How something ended: a value or an exception of any kind."""
 
     value: _T | None = None
@@ -111,7 +111,7 @@ def crowding() -> float:
     return min(max(1.0, waiting / _ORDINARY), _MOST)
 
 
-class Patience:
+class Deadline:
     """So many seconds from when it is made, and more for as long as this machine is crowded.
 
     Args:
@@ -137,7 +137,7 @@ class Patience:
         return done
 
 
-async def within(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
+async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
     """Await for at most so many seconds, and GRACE more for it to end when cancelled.
 
     Args:
@@ -146,28 +146,28 @@ async def within(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], f
         extra: Tells how many seconds more it has: it is asked when the time is up.
 
     Raises:
-        TookTooLong: It did not end by itself.
+        TimeLimitExceeded: It did not end by itself.
         BaseException: Whatever it raised.
     """
-    task, where = ensure_future(ended(awaitable)), None
+    task, where = ensure_future(capture(awaitable)), None
     try:
-        await Patience(seconds, extra).settle({task})
+        await Deadline(seconds, extra).settle({task})
     finally:
         if not task.done():
             where = _where(task)
             task.cancel()
-            await Patience(GRACE).settle({task})
+            await Deadline(GRACE).settle({task})
     if where is not None:
-        raise TookTooLong(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
+        raise TimeLimitExceeded(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
     return task.result().get()
 
 
-async def ended(awaitable: Awaitable[_T]) -> Ending[_T]:
+async def capture(awaitable: Awaitable[_T]) -> Outcome[_T]:
     """Await and tell how it ended. A task that SystemExit or KeyboardInterrupt leaves tears its loop down."""
     try:
-        return Ending(value=await awaitable)
+        return Outcome(value=await awaitable)
     except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
-        return Ending(raised=error)
+        return Outcome(raised=error)
 
 
 async def to_its_end(awaitable: Awaitable[_T]) -> _T:
@@ -183,13 +183,13 @@ async def to_its_end(awaitable: Awaitable[_T]) -> _T:
     return task.result()
 
 
-def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Ending[_T]:
+def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Outcome[_T]:
     """Run what a function returns on an event loop and a thread of its own, in bounded time.
 
     The thread is a daemon: where the loop is blocked it is left behind, because nothing can end it.
 
     Returns:
-        How it ended: with TookTooLong where it hung, swallowed its cancellation or blocked the loop.
+        How it ended: with TimeLimitExceeded where it hung, swallowed its cancellation or blocked the loop.
 
     Raises:
         KeyboardInterrupt: The user's own; what the code raises is in the ending.
@@ -212,8 +212,8 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     if runner.ending is not None:
         return runner.ending
     if late:  # its loop turns, and yet what bounds it does not come to an end
-        return Ending(raised=TookTooLong(seconds, "swallowed its cancellation after", _stack(runner)))
-    return Ending(raised=TookTooLong(stall, "blocked the event loop for", _stack(runner)))
+        return Outcome(raised=TimeLimitExceeded(seconds, "swallowed its cancellation after", _stack(runner)))
+    return Outcome(raised=TimeLimitExceeded(stall, "blocked the event loop for", _stack(runner)))
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -288,7 +288,7 @@ class _Runner(threading.Thread, Generic[_T]):
         self._loop, self._home = Loop(), getpid()
         self._task: asyncio.Task[_T] | None = None
         self.beat = monotonic()
-        self.ending: Ending[_T] | None = None
+        self.ending: Outcome[_T] | None = None
         self.over = threading.Lock()
         """Free when all is over. Nobody can replace its methods, as those of a thread."""
         self.over.acquire()
@@ -302,11 +302,11 @@ class _Runner(threading.Thread, Generic[_T]):
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._task = self._loop.create_task(within(self._seconds, self._function()))
+            self._task = self._loop.create_task(limit(self._seconds, self._function()))
             self._pulse()
-            ending = self._loop.run_until_complete(ended(self._task))
+            ending = self._loop.run_until_complete(capture(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
-            ending = Ending[_T](raised=error)
+            ending = Outcome[_T](raised=error)
         if getpid() != self._home:
             really_exit(1)
         self.ending = ending
@@ -338,7 +338,7 @@ class _Daemons(ThreadPoolExecutor):
         return future
 
 
-def _where(task: "asyncio.Task[Ending[_T]]") -> str:
+def _where(task: "asyncio.Task[Outcome[_T]]") -> str:
     """Tell where a suspended task stands, through everything that it awaits, and where the tasks stand that it waits for."""
     outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
     told = Counter(_lines(each) for each in inner if _telling(each))
@@ -424,6 +424,6 @@ def _told(frame: FrameType) -> str:
 def _source(file: str, number: int) -> str:
     """Return a line of a file, as far as that is one: linecache would wait for a pipe that nobody writes to."""
     try:
-        return contents(file).decode(errors="replace").splitlines()[number - 1].strip()
+        return read_regular(file).decode(errors="replace").splitlines()[number - 1].strip()
     except (OSError, ValueError, IndexError):
         return "(no source)"

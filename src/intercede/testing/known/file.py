@@ -22,7 +22,7 @@ from typing import cast
 
 from intercede.contract.errors import ConfigError
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Facts, Result, State
+from intercede.testing.model.verdict import Result, State, SubjectInfo
 
 __all__ = ["Entry", "Known", "load", "plain"]
 
@@ -144,7 +144,7 @@ class Known:
             result, state=State.KNOWN, message=f"known until {entry.until}, {entry.because}: {result.message}"
         )
 
-    def stale(self, clauses: Mapping[str, Clause], facts: Iterable[Facts]) -> tuple[str, ...]:
+    def stale(self, clauses: Mapping[str, Clause], facts: Iterable[SubjectInfo]) -> tuple[str, ...]:
         """Tell which entries match nothing, a sentence each. It is for whole runs: a selection leaves subjects out.
 
         Args:
@@ -155,7 +155,7 @@ class Known:
         found = [(entry, self._why_stale(entry, clauses, subjects)) for entry in self.entries]
         return tuple(f"{self.path}: {entry.title} matches nothing: {why}" for entry, why in found if why)
 
-    def _why_stale(self, entry: Entry, clauses: Mapping[str, Clause], subjects: Mapping[str, Facts]) -> str:
+    def _why_stale(self, entry: Entry, clauses: Mapping[str, Clause], subjects: Mapping[str, SubjectInfo]) -> str:
         clause = clauses.get(entry.clause)
         if clause is None:
             return f"there is no clause {entry.clause!r}{_nearest(entry.clause, clauses)}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import GetSetDescriptorType
 from typing import cast
 
-__all__ = ["Call", "brief", "class_of"]
+__all__ = ["Call", "get_class_name", "shorten"]
 
 _NAME = cast("GetSetDescriptorType", vars(type)["__name__"])
 
@@ -23,15 +23,15 @@ class Call:
 
     def __str__(self) -> str:
         took = "" if self.seconds is None else f" after {self.seconds:.3f} s"
-        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {brief(self.outcome, 240)}{took}"
+        return f"{self.start:7.3f} s  {self.verb}({self.arguments}): {shorten(self.outcome, 240)}{took}"
 
 
-def class_of(value: object) -> str:
+def get_class_name(value: object) -> str:
     """Return the name of a value's class, whatever that makes of its own name."""
     return str(_NAME.__get__(type(value)))
 
 
-def brief(text: str, most: int = 300) -> str:
+def shorten(text: str, most: int = 300) -> str:
     """Put a text into one line of so many characters at most."""
     flat = " ".join(text.split())
     return flat if len(flat) <= most else f"{flat[: most - 3]}..."

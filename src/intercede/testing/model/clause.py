@@ -42,7 +42,7 @@ class Clause:
     """Applies only where this is claimed; None: always."""
     depends: tuple[str, ...] = ()
     """While one of these is red, a red here says nothing of its own: BLOCKED."""
-    alone: bool = False
+    exclusive: bool = False
     """Must have the process for itself, so that what leaks or blocks can be attributed."""
     hint: str = ""
     """Where an author looks first when it is red."""
@@ -59,7 +59,7 @@ class Clause:
         return _ROLES.get(self.area, "backend")
 
     @property
-    def done(self) -> str:
+    def procedure(self) -> str:
         """What its check says of itself."""
         return " ".join((self.check.__doc__ or "").split())
 

@@ -18,7 +18,7 @@ from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.role import Role
 
-__all__ = ["Facts", "Profile", "Report", "Result", "State", "Verdict", "in_profile", "judge", "needs"]
+__all__ = ["Profile", "Report", "Result", "State", "SubjectInfo", "Verdict", "in_profile", "judge", "needs"]
 
 GATES: Mapping[Role, str] = {
     "backend": "IC-SHAPE-01",
@@ -133,7 +133,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Facts:
+class SubjectInfo:
     """What is known of a subject, in basic types throughout."""
 
     id: str
@@ -194,7 +194,7 @@ class Facts:
 class Report:
     """The verdict on one subject, and what it stands on."""
 
-    facts: Facts
+    facts: SubjectInfo
     clauses: Mapping[str, Clause]
     """Every clause of the contract."""
     results: Mapping[str, Result]
@@ -336,7 +336,7 @@ class Report:
 
 
 def judge(
-    facts: Facts,
+    facts: SubjectInfo,
     clauses: Mapping[str, Clause],
     results: Mapping[str, Result],
     *,
@@ -398,7 +398,7 @@ def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, Non
 
 
 def _settled(
-    clause: Clause, result: Result, facts: Facts, dependencies: Iterable[str], settled: Mapping[str, Result]
+    clause: Clause, result: Result, facts: SubjectInfo, dependencies: Iterable[str], settled: Mapping[str, Result]
 ) -> Result:
     """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
     if foreign := facts.foreign(clause):

@@ -11,7 +11,7 @@ from intercede.redaction import redact
 from intercede.testing.clauses.untested import UNTESTED
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause, Level
-from intercede.testing.model.verdict import Facts, Report, Result, State
+from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
 from intercede.testing.report.plain import plain, plain_text
 from intercede.testing.report.run import Run
 
@@ -108,7 +108,7 @@ def _why(report: Report, result: Result) -> str:
     return f"lost to {report.lost_to}" if report.lost_to else "nobody reported on it"
 
 
-def _subject(facts: Facts) -> dict[str, object]:
+def _subject(facts: SubjectInfo) -> dict[str, object]:
     return {
         "name": plain_text(facts.id),
         "title": plain_text(facts.title),
@@ -134,7 +134,7 @@ def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) ->
         "depends": list(clause.depends),
         "counted": counted,
         "title": clause.title,
-        "done": clause.done,
+        "procedure": clause.procedure,
         "hint": clause.hint,
         "outcome": result.state.value,
         "seconds": round(result.seconds, 3),

@@ -1,13 +1,13 @@
 """What junit and the like are told of a check."""
 
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Facts, Result
+from intercede.testing.model.verdict import Result, SubjectInfo
 from intercede.testing.report.plain import plain_text
 
 __all__ = ["properties"]
 
 
-def properties(facts: Facts, clause: Clause, result: Result) -> list[tuple[str, str]]:
+def properties(facts: SubjectInfo, clause: Clause, result: Result) -> list[tuple[str, str]]:
     """Return the properties of a check's report, each a name and a text that XML can hold."""
     pairs = {
         "clause": clause.id,

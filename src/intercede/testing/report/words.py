@@ -16,7 +16,7 @@ def listed(clauses: Mapping[str, Clause]) -> str:
 
 
 def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
-    """Explain one clause: text, level, what is done, what to look at when it is red.
+    """Explain one clause: its sentence, level, procedure and hint.
 
     Raises:
         LookupError: There is none of that id; the message names those that may be meant.
@@ -30,10 +30,10 @@ def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
     lines = [
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
         f"{clause.title}\n",
-        f"what is done: {clause.done or 'see the check'}",
+        f"procedure: {clause.procedure or 'see the check'}",
         f"hint: {clause.hint}" if clause.hint else "",
         f"depends on: {', '.join(clause.depends)}" if clause.depends else "",
-        "has the process for itself: what leaks or blocks is attributed" if clause.alone else "",
+        "has the process for itself: what leaks or blocks is attributed" if clause.exclusive else "",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -11,11 +11,11 @@ from intercede.contract.backend import Capability
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import scratch
-from intercede.testing.model.calls import brief
-from intercede.testing.model.verdict import Facts
+from intercede.testing.model.calls import shorten
+from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.run.cleanup import SECONDS as _CLEANED
 from intercede.testing.run.cleanup import clean_up, is_owing, left_of
-from intercede.testing.run.context import Context, shown
+from intercede.testing.run.context import Context, format_value
 from intercede.testing.run.finding import told
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.subject import Subject
@@ -34,7 +34,7 @@ _ORDINARY = 5.0
 """Seconds from submitting them to seeing their end, but for their own, for which the bounds were made."""
 
 
-def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
+def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
     """Run a few jobs and return what to multiply bounds by, and a sentence on how that was found.
 
     Never less than 1. A probe that fails says nothing about time, so the bounds stay: the checks will tell what is wrong.
@@ -49,7 +49,7 @@ def calibrate(subject: Subject, facts: Facts) -> tuple[float, str]:
     found, left = _probed_elsewhere(subject, sorted(facts.capabilities))
     also = f"; {scrub(left)}" if left else ""
     if isinstance(found, str):
-        return 1.0, f"the probe failed, so bounds stay as they are: {brief(scrub(found))}{also}"
+        return 1.0, f"the probe failed, so bounds stay as they are: {shorten(scrub(found))}{also}"
     scale = max(1.0, round(found / _ORDINARY, 1))
     jobs = f"{_COPIES} jobs of {_NAP} s at once took {found + _NAP:.1f} s"
     return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
@@ -82,7 +82,9 @@ def _child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float
     if child is not None and child.told is not None:
         found, left = cast("tuple[float | str, str]", child.told)
         return found, left
-    said = f"the process ended with exit code {child.code}: {child.last_words}" if child else shown(ending.raised)
+    said = (
+        f"the process ended with exit code {child.code}: {child.last_words}" if child else format_value(ending.raised)
+    )
     return said, f"jobs may be left with the tag {arguments[0]}"
 
 
@@ -128,6 +130,6 @@ def _left(context: Context) -> str:
 
 
 async def _probe(context: Context, tag: str) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
-        await context.finish(backend, list(submission.handles.values()), within=_ORDINARY)
+        await context.wait_until_final(backend, list(submission.handles.values()), within=_ORDINARY)

@@ -14,7 +14,7 @@ from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobOutput, OpOutcome
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import regular
-from intercede.testing.run.context import CheckFailed, Context, listed, shown
+from intercede.testing.run.context import CheckFailed, Context, collect, format_value
 from intercede.testing.run.finding import told
 
 __all__ = ["SECONDS", "Remains", "clean_up", "clean_up_all", "clean_up_here", "is_owing", "left_of"]
@@ -101,8 +101,8 @@ async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains
     remains, context = Remains(), _successor(check, tmp)
     if context is not None:
         work = _clean(check, context, remains, evidence=evidence)
-        cleaning = timeouts.within(SECONDS * check.scale, work, lambda: context.queued)
-        _tell(remains, (await timeouts.ended(cleaning)).raised)
+        cleaning = timeouts.limit(SECONDS * check.scale, work, lambda: context.queue_seconds)
+        _tell(remains, (await timeouts.capture(cleaning)).raised)
     return remains
 
 
@@ -119,13 +119,13 @@ def _tell(remains: Remains, raised: BaseException | None) -> None:
 
 
 async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for tag in tuple(check.tags) if "find" in check.capabilities else ():
-            check.remember(listed(await _found(context, backend, tag)))
+            check.remember(collect(await _found(context, backend, tag)))
             del check.tags[tag]
         if check.handles:
             if evidence and "output" in check.capabilities:
-                fetching = await timeouts.ended(_outputs(context, backend, check.handles))
+                fetching = await timeouts.capture(_outputs(context, backend, check.handles))
                 remains.outputs = fetching.value or ""
                 if fetching.raised is not None:  # what is left must be ended all the same
                     remains.outputs = f"what it wrote could not be fetched: {told(fetching.raised)}"
@@ -134,7 +134,7 @@ async def _clean(check: Context, context: Context, remains: Remains, *, evidence
 
 async def _found(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
     """Find the jobs of a tag; none where others are found by a tag that no job has: those are not ours to end."""
-    return () if await context.find(backend, context.token()) else await context.find(backend, tag)
+    return () if await context.find(backend, context.make_token()) else await context.find(backend, tag)
 
 
 async def _end(check: Context, context: Context, backend: JobBackend) -> None:
@@ -143,9 +143,9 @@ async def _end(check: Context, context: Context, backend: JobBackend) -> None:
     if check.handles and "kill" in context.capabilities:
         await context.kill(backend, tuple(check.handles))
     if check.handles and {"kill", "purge"} & context.capabilities:
-        await context.finish(backend, tuple(check.handles), within=_END_SECONDS)
+        await context.wait_until_final(backend, tuple(check.handles), within=_END_SECONDS)
     if refused := await _purge(check, context, backend):
-        raise CheckFailed("purge to remove what has ended", shown(refused))
+        raise CheckFailed("purge to remove what has ended", format_value(refused))
     if check.handles:
         statuses = await context.status(backend, tuple(check.handles))
         _forget(check, (each for each in check.handles if statuses[each].state.final))

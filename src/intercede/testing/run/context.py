@@ -42,14 +42,14 @@ from intercede.contract.job import (
 from intercede.contract.scheduler import Scheduler
 from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing.isolation import timeouts
-from intercede.testing.model.calls import Call, brief, class_of
+from intercede.testing.model.calls import Call, get_class_name, shorten
 from intercede.testing.model.clause import Clause
-from intercede.testing.run.waiting import ADVICE, Traffic, Wait, in_queue
+from intercede.testing.run.waiting import ADVICE, Traffic, Wait, is_in_queue
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.entering import Door, Semaphores
 from intercede.testing.subjects.subject import Subject
 
-__all__ = ["Check", "CheckFailed", "Context", "check_of", "listed", "shown"]
+__all__ = ["Check", "CheckFailed", "Context", "collect", "format_value", "get_check"]
 
 _VERB_SECONDS = 20.0
 """How long one verb may take."""
@@ -100,15 +100,15 @@ class _Brief(Repr):
 _BRIEF = _Brief()
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Write a value in a few hundred characters at most, whatever its own repr does."""
     try:
         return _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001 -- a stranger's repr
-        return f"<{class_of(value)} whose repr raised {class_of(error)}>"
+        return f"<{get_class_name(value)} whose repr raised {get_class_name(error)}>"
 
 
-def listed(values: Iterable[_T]) -> list[_T]:
+def collect(values: Iterable[_T]) -> list[_T]:
     """Copy what an answer holds.
 
     Raises:
@@ -186,7 +186,7 @@ class Context:
         self._waits: list[Wait] = []
 
     @property
-    def queued(self) -> float:
+    def queue_seconds(self) -> float:
         """Seconds that its jobs have spent in a queue, behind others of the run: no bound counts them."""
         return sum(each.queued for each in self._waits)
 
@@ -197,27 +197,27 @@ class Context:
 
     # What a check is about
 
-    def build(self) -> JobBackend:
+    def make_backend(self) -> JobBackend:
         """Make a fresh object from the subject's configuration. It is not entered."""
         return self.subject.build()
 
-    def transport(self) -> Transport:
+    def make_transport(self) -> Transport:
         """Make a fresh transport from the subject's configuration. It is not entered."""
         return cast("Transport", self.subject.part())
 
-    def scheduler(self) -> Scheduler:
+    def make_scheduler(self) -> Scheduler:
         """Make a fresh scheduler from the subject's configuration."""
         return cast("Scheduler", self.subject.part())
 
-    def opened(self) -> AbstractAsyncContextManager[JobBackend]:
+    def open_backend(self) -> AbstractAsyncContextManager[JobBackend]:
         """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        return _Opened(self, self.build)
+        return _Opened(self, self.make_backend)
 
-    def connected(self) -> AbstractAsyncContextManager[Transport]:
+    def open_transport(self) -> AbstractAsyncContextManager[Transport]:
         """Make a fresh transport, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        return _Opened(self, self.transport)
+        return _Opened(self, self.make_transport)
 
-    async def let_in(self, make: Callable[[], _E]) -> tuple[_E, object]:
+    async def enter(self, make: Callable[[], _E]) -> tuple[_E, object]:
         """Make a fresh one and enter it. Return it, and what entering returned. The caller leaves it.
 
         Raises:
@@ -226,19 +226,19 @@ class Context:
 
         async def attempt() -> tuple[_E, object]:
             made = make()
-            return made, await self.noted("__aenter__", "", type(made).__aenter__(made))
+            return made, await self.record("__aenter__", "", type(made).__aenter__(made))
 
         return await self.door.enter(attempt, self.scale)
 
     # Small things
 
-    def token(self) -> str:
+    def make_token(self) -> str:
         """Return a new word of twelve letters and digits."""
         return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
 
     def sh(self, script: str, *arguments: str, **fields: object) -> SubmissionSpec:
         """Describe a payload of POSIX sh, with a tag of its own unless one is given in the fields."""
-        payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.token()}"}
+        payload = {"executable": "sh", "arguments": ("-c", script, "sh", *arguments), "tag": f"ic-{self.make_token()}"}
         spec = SubmissionSpec.model_validate({**payload, **fields})
         if spec.tag is not None:
             self.tags[spec.tag] = None
@@ -252,7 +252,7 @@ class Context:
         """
         if not condition:
             told = isinstance(observed, str) and observed.strip()
-            raise CheckFailed(expected, str(observed) if told else shown(observed))
+            raise CheckFailed(expected, str(observed) if told else format_value(observed))
 
     # The verbs
 
@@ -262,7 +262,7 @@ class Context:
         """Submit, and remember the jobs; the tag where it told of none."""
         try:
             submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
-            self.remember(listed(submission.handles.values()))
+            self.remember(collect(submission.handles.values()))
         except BaseException:
             if spec.tag is not None:
                 self._lost.add(spec.tag)
@@ -298,7 +298,7 @@ class Context:
 
     async def find(self, backend: JobBackend, tag: str) -> Sequence[JobHandle]:
         """Find the jobs of a tag."""
-        return await self._ask("find", shown(tag), lambda: cast("Findable", backend).find(tag))
+        return await self._ask("find", format_value(tag), lambda: cast("Findable", backend).find(tag))
 
     async def counts(self, backend: JobBackend) -> JobCounts:
         """Count the jobs that are there."""
@@ -331,11 +331,13 @@ class Context:
         stdout: ByteSink | None = None,
     ) -> CommandResult:
         """Run a command over a transport for as long as it likes: a bounded run would end whatever the subject does."""
-        return await self.noted("run", _run_asked(argv, stdin, stdout), transport.run(argv, stdin=stdin, stdout=stdout))
+        return await self.record(
+            "run", _run_asked(argv, stdin, stdout), transport.run(argv, stdin=stdin, stdout=stdout)
+        )
 
     # Waiting for jobs
 
-    async def finish(
+    async def wait_until_final(
         self, backend: JobBackend, handles: Collection[JobHandle], within: float | None = None
     ) -> Mapping[JobHandle, JobStatus]:
         """Poll until every job is final.
@@ -347,11 +349,11 @@ class Context:
         statuses = await self._poll(backend, handles, seconds, lambda each: each.state.final)
         for handle, status in statuses.items():
             expected = f"a final state within {seconds * self.scale:g} s for job {handle.job}"
-            observed = f"{shown(status)}; {ADVICE}" if in_queue(status) else shown(status)
+            observed = f"{format_value(status)}; {ADVICE}" if is_in_queue(status) else format_value(status)
             self.expect(status.state.final, expected=expected, observed=observed)
         return statuses
 
-    async def until(
+    async def wait_until(
         self, backend: JobBackend, handle: JobHandle, *states: JobState, within: float | None = None
     ) -> JobStatus:
         """Poll until one of these states, or a final one, is seen, and return what was seen last."""
@@ -366,7 +368,7 @@ class Context:
         seconds: float,
         enough: Callable[[JobStatus], bool],
     ) -> Mapping[JobHandle, JobStatus]:
-        waiting, wait = self.wait(seconds), _FIRST_WAIT
+        waiting, wait = self.start_wait(seconds), _FIRST_WAIT
         while True:
             statuses = await self.status(backend, handles)
             for handle in handles:
@@ -377,7 +379,7 @@ class Context:
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, _LONGEST_WAIT)
 
-    def wait(self, seconds: float, *, patient: bool = True) -> Wait:
+    def start_wait(self, seconds: float, *, patient: bool = True) -> Wait:
         """Begin to wait for jobs: so many seconds, times ``scale``, and those in the queue, which ``queued`` sums up.
 
         Where a look is worth no more than those seconds, it is not ``patient``.
@@ -388,7 +390,7 @@ class Context:
 
     # A process of its own
 
-    async def child(
+    async def run_child(
         self, source: str, *arguments: str, what: str, jobs: bool = False, within: float = _VERB_SECONDS
     ) -> object:
         """Run Python source in a child process, and return what it told.
@@ -411,7 +413,7 @@ class Context:
             seconds = within * self.scale * timeouts.crowding()
             child = await self._ask(
                 "child process",
-                f"{what}{', ' if arguments else ''}{', '.join(map(shown, arguments))}",
+                f"{what}{', ' if arguments else ''}{', '.join(map(format_value, arguments))}",
                 lambda: run_child(self.subject, source, arguments, self.tmp, seconds=seconds, jobs=jobs),
                 within=within,
             )
@@ -433,24 +435,24 @@ class Context:
         """Call a verb for a bounded time and write it down."""
         seconds = within * self.scale
         try:
-            return await self.noted(verb, arguments, timeouts.within(seconds, _awaited(verb, asked)))
-        except timeouts.TookTooLong as late:
+            return await self.record(verb, arguments, timeouts.limit(seconds, _awaited(verb, asked)))
+        except timeouts.TimeLimitExceeded as late:
             raise CheckFailed(f"{verb} to answer within {seconds:g} s", f"{verb} {late}") from late
 
-    async def noted(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
+    async def record(self, verb: str, arguments: str, awaitable: Awaitable[_T]) -> _T:
         """Await and write it down."""
         call = Call(verb, arguments, start=time.monotonic() - self.began)
         self.journal.append(call)
         try:
             value = await awaitable
-        except timeouts.TookTooLong as late:
+        except timeouts.TimeLimitExceeded as late:
             call.outcome = late.short
             raise
         except BaseException as error:
-            call.outcome = f"raised {shown(error)}"
+            call.outcome = f"raised {format_value(error)}"
             raise
         else:
-            call.outcome = shown(value)
+            call.outcome = format_value(value)
             return value
         finally:
             call.seconds = time.monotonic() - self.began - call.start
@@ -466,7 +468,7 @@ class _Opened(AbstractAsyncContextManager[_E]):
         self._context, self._make = context, make
 
     async def __aenter__(self) -> _E:
-        self._opened, _ = await self._context.let_in(self._make)
+        self._opened, _ = await self._context.enter(self._make)
         return self._opened
 
     async def __aexit__(
@@ -474,35 +476,39 @@ class _Opened(AbstractAsyncContextManager[_E]):
     ) -> None:
         leaving = type(self._opened).__aexit__(self._opened, kind, error, traceback)
         try:
-            await self._context.noted("__aexit__", kind.__name__ if kind else "", leaving)
+            await self._context.record("__aexit__", kind.__name__ if kind else "", leaving)
         except Exception as second:
             if error is None:
                 raise
             with suppress(TypeError):  # its notes are no list
-                error.add_note(f"and leaving then raised {shown(second)}")  # it must not hide what the check found
+                error.add_note(
+                    f"and leaving then raised {format_value(second)}"
+                )  # it must not hide what the check found
 
 
 async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
     answer = asked()
     if not isawaitable(answer):
-        raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
+        raise CheckFailed(f"{verb} to be awaitable", f"{format_value(answer)} from the call itself")
     return await answer
 
 
 def _run_asked(argv: Sequence[str], stdin: object, stdout: object) -> str:
-    return f"{shown(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
+    return f"{format_value(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
 
 
 def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
     """Write what a submission asks for: the payload, how many copies, and every field that is given."""
     given = {name: getattr(spec, name) for name in type(spec).model_fields if name in spec.model_fields_set}
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
-    fields = [f"{name}={shown(value)}" for name, value in given.items()]
+    fields = [f"{name}={format_value(value)}" for name, value in given.items()]
     count = copies if isinstance(copies, int) else len(copies)
     first: Sequence[CopyVars] = () if isinstance(copies, int) else copies[:_SHOWN_COPIES]
-    own = [f"copies[{n}]={shown(each)}" for n, each in enumerate(first)] + (["..."] if 0 < len(first) < count else [])
+    own = [f"copies[{n}]={format_value(each)}" for n, each in enumerate(first)] + (
+        ["..."] if 0 < len(first) < count else []
+    )
     return ", ".join(
-        brief(each, 300) for each in (shown(payload[1] or str(payload[0])), f"copies={count}", *fields, *own)
+        shorten(each, 300) for each in (format_value(payload[1] or str(payload[0])), f"copies={count}", *fields, *own)
     )
 
 
@@ -515,6 +521,6 @@ Check = Callable[[Context], Awaitable[None]]
 """A check returns if its clause is kept, and raises if it is not."""
 
 
-def check_of(clause: Clause) -> Check:
+def get_check(clause: Clause) -> Check:
     """Return the check of a clause, as what it is: a clause is data, and knows nothing of a Context."""
     return cast("Check", clause.check)

@@ -18,8 +18,8 @@ from typing import cast
 import pydantic
 
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.timeouts import TookTooLong
-from intercede.testing.model.calls import Call, brief, class_of
+from intercede.testing.isolation.timeouts import TimeLimitExceeded
+from intercede.testing.model.calls import Call, get_class_name, shorten
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import CheckFailed
@@ -32,7 +32,7 @@ _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
 """What stands between a check and its subject, and tells nobody anything."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
-_DOORS = frozenset({"ended", "_awaited", "<lambda>", "noted", "asked", "_bare", "part", "build"})
+_DOORS = frozenset({"capture", "_awaited", "<lambda>", "record", "call_verb", "_bare", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """What reads it, whatever a subject's exception makes of the name."""
@@ -55,7 +55,7 @@ class Finding:
     @property
     def message(self) -> str:
         """Both in one line."""
-        expected, observed = brief(self.expected, _MESSAGE), brief(self.observed.partition("\n")[0])
+        expected, observed = shorten(self.expected, _MESSAGE), shorten(self.observed.partition("\n")[0])
         return plain(f"expected {expected}; observed {observed}")
 
 
@@ -65,7 +65,7 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
         return None
     if isinstance(raised, CheckFailed):
         return Finding(State.FAILED, str(raised.expected)[:_LONGEST], str(raised.observed)[:_LONGEST])
-    if isinstance(raised, TookTooLong):
+    if isinstance(raised, TimeLimitExceeded):
         return Finding(State.FAILED, "the check to end in time", str(raised))
     whole, text = _frames(raised)
     observed = f"raised {told(raised)}\n{text}".rstrip()
@@ -91,7 +91,7 @@ def told(raised: BaseException) -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
 
     text = timeouts.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
-    return brief(text or f"{class_of(raised)}, whose text could not be had")
+    return shorten(text or f"{get_class_name(raised)}, whose text could not be had")
 
 
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
@@ -126,7 +126,7 @@ def red_text(
     """Write everything there is to say about a red check."""
     parts = [
         f"{clause.id} ({clause.level}): {clause.title}",
-        f"done: {clause.done}" if clause.done else "",
+        f"procedure: {clause.procedure}" if clause.procedure else "",
         f"expected: {finding.expected}",
         f"observed: {finding.observed}".replace("\n", MARGIN),
         f"the calls it made:\n{_calls(calls)}" if calls else "",

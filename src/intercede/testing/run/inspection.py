@@ -20,10 +20,10 @@ from intercede.testing.isolation.files import remove, scratch
 from intercede.testing.isolation.seal import Seal
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Facts, Result, State, needs
+from intercede.testing.model.verdict import Result, State, SubjectInfo, needs
 from intercede.testing.run.cleanup import SECONDS, Remains, clean_up, clean_up_all, clean_up_here, is_owing, left_of
 from intercede.testing.run.concurrent import Slots, Together
-from intercede.testing.run.context import Context, check_of
+from intercede.testing.run.context import Context, get_check
 from intercede.testing.run.finding import Finding, finding_of, red_text
 from intercede.testing.run.waiting import Traffic
 from intercede.testing.subjects.entering import Door, Semaphores
@@ -53,7 +53,7 @@ class Inspection:
     def __init__(
         self,
         subject: Subject,
-        facts: Facts,
+        facts: SubjectInfo,
         *,
         scale: float = 1.0,
         again: Callable[[Clause], str] = lambda _: "",
@@ -225,9 +225,9 @@ class Inspection:
 
     def _prepare(self, clauses: Sequence[Clause]) -> None:
         applicable = [each for each in clauses if not self._foregone(each)]
-        self._ahead |= {each.id: self._repeated(each) for each in applicable if each.alone}
+        self._ahead |= {each.id: self._repeated(each) for each in applicable if each.exclusive}
         slots = Slots(self._jobs)
-        checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.alone}
+        checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.exclusive}
         longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
         patience = self._repeat * (longest * self.scale + 10 * timeouts.GRACE)
         stall, cleaning = timeouts.STALL * self.scale, SECONDS * self.scale
@@ -252,8 +252,8 @@ class Inspection:
         with self._prepared(clause, self._children) as (context, aside):
             began = time.monotonic()
             seconds = clause.seconds * context.scale
-            check = timeouts.within(seconds, check_of(clause)(context), lambda: context.queued)
-            finding = finding_of(clause, (await timeouts.ended(check)).raised)
+            check = timeouts.limit(seconds, get_check(clause)(context), lambda: context.queue_seconds)
+            finding = finding_of(clause, (await timeouts.capture(check)).raised)
             seconds = time.monotonic() - began
             cut_short = _is_cancelled()
             cleaning = clean_up_here(context, aside, evidence=finding is not None and not cut_short)
@@ -382,7 +382,7 @@ def _is_cancelled() -> bool:
 def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
     stall = max(timeouts.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
-    ending = timeouts.run(lambda: check_of(clause)(context), clause.seconds * context.scale, stall)
+    ending = timeouts.run(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
     return finding_of(clause, ending.raised), time.monotonic() - began
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing.isolation import timeouts
 
-__all__ = ["ADVICE", "Traffic", "Wait", "in_queue"]
+__all__ = ["ADVICE", "Traffic", "Wait", "is_in_queue"]
 
 ADVICE = (
     "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
@@ -18,7 +18,7 @@ _STANDS = 120.0
 long as the longest payload takes."""
 
 
-def in_queue(status: JobStatus) -> bool:
+def is_in_queue(status: JobStatus) -> bool:
     """Whether a job has not begun, and may."""
     return status.state is JobState.QUEUED or status.state is JobState.HELD
 
@@ -33,7 +33,7 @@ class Traffic:
     def watch(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
         """Take notice of what was told."""
         for handle, status in statuses.items():
-            if not in_queue(status) and self._seen.get(handle) is not status.state:
+            if not is_in_queue(status) and self._seen.get(handle) is not status.state:
                 self._seen[handle] = status.state
                 self.moved = time.monotonic()
 
@@ -60,7 +60,7 @@ class Wait:
         now = time.monotonic()
         unfinished = [each for each in statuses.values() if not each.state.final]
         goes_on = now - self._traffic.moved < self._stands
-        if goes_on and unfinished and all(map(in_queue, unfinished)):
+        if goes_on and unfinished and all(map(is_in_queue, unfinished)):
             self.queued += now - self._looked
         else:
             self._waited += now - self._looked

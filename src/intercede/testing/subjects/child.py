@@ -12,7 +12,7 @@ from secrets import token_hex
 from intercede.forkserver import ForkServer, ForkServerError, Process
 from intercede.testing.subjects.subject import Subject
 
-__all__ = ["ALONE", "CHILDREN", "Child", "run_child"]
+__all__ = ["CHILDREN", "STANDALONE_SOURCE", "Child", "run_child"]
 
 _SOURCE = """
 import json, resource, signal
@@ -29,7 +29,7 @@ names = {"__name__": "__main__", "entered": entered, "part": subject.part, "buil
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """What it executes, with ``request`` defined."""
-ALONE = f"""
+STANDALONE_SOURCE = f"""
 import json, sys
 request = json.loads(sys.stdin.buffer.read())
 sys.path[:] = request["path"]

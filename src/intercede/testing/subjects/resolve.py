@@ -20,7 +20,7 @@ from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import scratch
 from intercede.testing.model.role import Role
-from intercede.testing.model.verdict import Facts
+from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.subjects.child import Child, run_child
 from intercede.testing.subjects.subject import RegistrySubject, loaded
 
@@ -119,26 +119,26 @@ tell(answer)
 """
 
 
-def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Facts, ...]:
+def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[SubjectInfo, ...]:
     """Load each subject in a child process of its own and tell what it claims, or why it was refused.
 
     Raises:
         IntercedeError: Its configuration is wrong.
     """
 
-    async def all_of_them() -> list[Facts]:
+    async def all_of_them() -> list[SubjectInfo]:
         return await asyncio.gather(*(_examined(each, seconds) for each in subjects))
 
     seconds = _LOAD_SECONDS * max(scale, 1.0)  # a fast resource makes no interpreter start faster
     return tuple(timeouts.run(all_of_them, 2 * seconds).get())
 
 
-async def _examined(subject: RegistrySubject, seconds: float) -> Facts:
+async def _examined(subject: RegistrySubject, seconds: float) -> SubjectInfo:
     with scratch(gettempdir()) as directory:
         try:
             examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
-            child = await timeouts.within(seconds, examination)
-        except timeouts.TookTooLong:
+            child = await timeouts.limit(seconds, examination)
+        except timeouts.TimeLimitExceeded:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
     answer = _answer(child.told) or {"refusal": _died(child)}
     if "usage" in answer:
@@ -162,12 +162,12 @@ def _died(child: Child) -> str:
     return f"loading it ended the process, with exit code {child.code}: {child.last_words}"
 
 
-def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> Facts:
+def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInfo:
     plugins, scrub = subject.plugins(), make_scrubber(subject.whole)
     refusal = cast("str | None", answer.get("refusal"))
     seen = cast("Iterable[str]", answer.get("warnings", ()))
     warned = [*_surroundings(), *subject.registry.problems(), *seen]
-    return Facts(
+    return SubjectInfo(
         id=subject.id,
         config=cast("Mapping[str, object] | str", _thawed(subject.whole)),
         name=subject.id,

@@ -19,10 +19,10 @@ from intercede.contract.job import (
     Submission,
     SubmissionSpec,
 )
-from intercede.testing.isolation.files import contents
-from intercede.testing.model.calls import class_of
-from intercede.testing.run.context import CheckFailed, Context, listed, shown
-from intercede.testing.run.waiting import ADVICE, in_queue
+from intercede.testing.isolation.files import read_regular
+from intercede.testing.model.calls import get_class_name
+from intercede.testing.run.context import CheckFailed, Context, collect, format_value
+from intercede.testing.run.waiting import ADVICE, is_in_queue
 
 __all__ = [
     "describe_status",
@@ -61,12 +61,12 @@ def expect_type(kind: type[_T], value: object, what: str) -> _T:
         CheckFailed: It is not.
     """
     if not isinstance(value, kind):
-        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)} of type {class_of(value)}")
+        raise CheckFailed(f"{what} to be a {kind.__name__}", f"{format_value(value)} of type {get_class_name(value)}")
     if issubclass(kind, BaseModel) and kind not in {Submission, JobHandle}:
         try:
             kind.model_validate({name: held for name, held in vars(value).items() if name in kind.model_fields})
         except ValidationError as error:
-            raise CheckFailed(f"{what} to be a {kind.__name__}", f"{shown(value)}: {error}") from error
+            raise CheckFailed(f"{what} to be a {kind.__name__}", f"{format_value(value)}: {error}") from error
     return value
 
 
@@ -79,12 +79,12 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
     mapping = _expect_mapping(answer, verb)
     for handle in handles:
         if handle not in mapping:
-            raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {shown(answer)}")
+            raise CheckFailed(f"an answer of {verb} for job {handle.job}", f"none in {format_value(answer)}")
     try:
         found = [mapping[handle] for handle in handles]
     except KeyError as error:
         raise CheckFailed(
-            f"every key of the answer of {verb} to have a value", f"KeyError for {shown(error)}"
+            f"every key of the answer of {verb} to have a value", f"KeyError for {format_value(error)}"
         ) from error
     return [
         expect_type(kind, value, f"the answer of {verb} for job {handle.job}")
@@ -94,12 +94,14 @@ def expect_answers(kind: type[_T], answer: object, handles: Sequence[JobHandle],
 
 def list_keys(answer: object, verb: str) -> list[object]:
     """Return the keys of an answer, including repeated ones."""
-    return listed(_expect_mapping(answer, verb))
+    return collect(_expect_mapping(answer, verb))
 
 
 def _expect_mapping(answer: object, verb: str) -> Mapping[object, object]:
     if not isinstance(answer, Mapping):
-        raise CheckFailed(f"the answer of {verb} to be a Mapping", f"{shown(answer)} of type {class_of(answer)}")
+        raise CheckFailed(
+            f"the answer of {verb} to be a Mapping", f"{format_value(answer)} of type {get_class_name(answer)}"
+        )
     return cast("Mapping[object, object]", answer)
 
 
@@ -111,7 +113,7 @@ class _Insisting:
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         submission = expect_type(Submission, await self._backend.submit(spec, copies), "the answer of submit")
-        for index, handle in listed(_expect_mapping(submission.handles, "submit, in handles,").items()):
+        for index, handle in collect(_expect_mapping(submission.handles, "submit, in handles,").items()):
             expect_type(int, index, "an index in handles")
             expect_type(JobHandle, handle, f"the handle of copy {index}")
         _expect_mapping(submission.failures, "submit, in failures,")
@@ -134,7 +136,7 @@ async def submit_jobs(
     context.expect(
         sorted(submission.handles) == list(range(count)),
         expected=f"{count} copies to be started",
-        observed=f"handles for {sorted(submission.handles)}, failures {shown(submission.failures)}",
+        observed=f"handles for {sorted(submission.handles)}, failures {format_value(submission.failures)}",
     )
     return [submission.handles[index] for index in range(count)]
 
@@ -153,7 +155,7 @@ async def _poll(
     *,
     patient: bool = True,
 ) -> dict[JobHandle, JobStatus]:
-    waiting, wait = context.wait(within, patient=patient), 0.005
+    waiting, wait = context.start_wait(within, patient=patient), 0.005
     while True:
         statuses = dict(zip(handles, await get_statuses(context, backend, handles), strict=True))
         if all(map(enough, statuses.values())) or waiting.is_over(statuses):
@@ -169,7 +171,7 @@ async def wait_until_final(
     statuses = await _poll(context, backend, handles, lambda each: each.state.final, within)
     expected = f"every job to be final within {within * context.scale:g} s"
     for handle, status in statuses.items():
-        observed = f"job {handle.job} is {describe_status(status)}{f'; {ADVICE}' if in_queue(status) else ''}"
+        observed = f"job {handle.job} is {describe_status(status)}{f'; {ADVICE}' if is_in_queue(status) else ''}"
         context.expect(status.state.final, expected=expected, observed=observed)
     return statuses
 
@@ -202,10 +204,10 @@ async def wait_in_queue(context: Context, backend: JobBackend, handle: JobHandle
 
     def has_begun(status: JobStatus) -> bool:
         nonlocal waited, looked
-        if in_queue(status):
+        if is_in_queue(status):
             waited = looked
         looked = time.monotonic()
-        return not in_queue(status)
+        return not is_in_queue(status)
 
     await _poll(context, backend, [handle], has_begun, 30)
     return waited
@@ -265,7 +267,7 @@ def read_output_file(path: object, what: str) -> bytes:
     if path is None:
         raise CheckFailed(f"a path to {what}", "None")
     try:
-        return contents(expect_type(Path, path, f"the path to {what}"))
+        return read_regular(expect_type(Path, path, f"the path to {what}"))
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL; one that is none in truth
         raise CheckFailed(f"{what} to be at the path in the answer", f"{type(error).__name__}: {error}") from error
 
@@ -295,7 +297,7 @@ def dump_handle(handle: JobHandle) -> str:
 def describe_status(status: JobStatus) -> str:
     """Write a status in a few words."""
     told = status.model_dump(exclude={"state"}, exclude_none=True)
-    each = (f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in told.items())
+    each = (f"{key}={value if isinstance(value, str) else format_value(value)}" for key, value in told.items())
     return str(status.state) + (f" ({', '.join(each)})" if told else "")
 
 
@@ -317,7 +319,7 @@ def read_handles(told: Sequence[object]) -> list[JobHandle]:
     try:
         return [JobHandle.model_validate(each) for each in told]
     except ValidationError as error:
-        raise CheckFailed("handles from another process", f"{shown(told)}: {error}") from error
+        raise CheckFailed("handles from another process", f"{format_value(told)}: {error}") from error
 
 
 _TURNED = str.maketrans(
@@ -340,5 +342,5 @@ def make_foreign_handles(context: Context, handle: JobHandle) -> list[JobHandle]
     """Make handles that are not this resource's: of another resource, and of forms that no backend makes."""
     # These do no harm if they are used as a path, a pattern or a pid: no "*", no "-1".
     malformed = ("../../intercede-no-such", "$(touch intercede-was-here)", "no-such-*", "a\nb", "'; exit 0; '", "ü")
-    elsewhere = JobHandle(resource=f"elsewhere-{context.token()}", job=handle.job)
+    elsewhere = JobHandle(resource=f"elsewhere-{context.make_token()}", job=handle.job)
     return [elsewhere, *(JobHandle(resource=handle.resource, job=job) for job in malformed)]

@@ -21,7 +21,7 @@ from intercede.testing.clauses.backend.answers import (
 )
 from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _LINES = 40
 _WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1)); done\n'
@@ -45,7 +45,7 @@ async def _wait_for_text(
     within: float,
 ) -> tuple[JobHandle | None, list[str]]:
     """Poll for a job whose text is enough before it has ended; also return the last texts."""
-    waiting, wait = context.wait(within), 0.02
+    waiting, wait = context.start_wait(within), 0.02
     while True:
         texts = await _get_texts(context, backend, handles)
         statuses = await get_statuses(context, backend, handles)
@@ -75,18 +75,18 @@ async def _wait_for_text(
 async def check_so_far(context: Context) -> None:
     """Ask again and again for two copies that write forty lines and then wait, longer each time."""
     last: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             found, last = await _watch_both(context, backend, seconds)
             if found is not None:
                 return
     expected = f"the {_LINES} lines of one of the payloads of {growing_durations(context)} seconds to be in the answer while it runs"
-    raise CheckFailed(expected, f"the last texts were {shown(last)}")
+    raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 
 async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
     """Ask for two copies until all text of one has come, then of the other, or until both have ended."""
-    words = [context.token(), context.token()]
+    words = [context.make_token(), context.make_token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
     handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{sleep_script(seconds)}"), copies)
     found: JobHandle | None = None
@@ -116,11 +116,11 @@ async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> 
 )
 async def check_repeatable(context: Context) -> None:
     """Ask five times for a job's output, then wait for one more line. Check that it ends with its code and output."""
-    word = context.token()
+    word = context.make_token()
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
     last: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             script = f'{_WRITING}{sleep_script(seconds)}; echo "$IC_WORD late"; {sleep_script(seconds)}; exit 3'
             handles = await submit_jobs(context, backend, context.sh(script), copies)
@@ -135,7 +135,7 @@ async def check_repeatable(context: Context) -> None:
     expected = (
         f"later output to be in later answers, while one of the payloads of {growing_durations(context)} seconds runs"
     )
-    raise CheckFailed(expected, f"the last texts were {shown(last)}")
+    raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 
 async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
@@ -179,7 +179,7 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
 )
 async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
@@ -192,9 +192,13 @@ async def check_diagnostics_keys(context: Context) -> None:
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
         keys = list_keys(answer, "diagnostics")
         exact = len(keys) == len(set(keys)) and set(keys) == {*strangers, good}
-        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
+        context.expect(
+            exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"
+        )
         nothing = list_keys(await _ask_without_error(context, backend, []), "diagnostics")
-        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        context.expect(
+            not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
+        )
 
 
 async def _ask_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
@@ -203,7 +207,7 @@ async def _ask_without_error(context: Context, backend: JobBackend, handles: Seq
     except CheckFailed:
         raise
     except Exception as error:
-        raise CheckFailed("an answer for every handle", f"diagnostics raised {shown(error)}") from error
+        raise CheckFailed("an answer for every handle", f"diagnostics raised {format_value(error)}") from error
 
 
 @clause(
@@ -220,9 +224,9 @@ async def _ask_without_error(context: Context, backend: JobBackend, handles: Seq
 )
 async def check_stderr_so_far(context: Context) -> None:
     """Ask all the time for a payload that writes to stderr and then waits, longer each time."""
-    word = context.token()
+    word = context.make_token()
     last: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {sleep_script(seconds)}', word))
             found, last = await _wait_for_text(context, backend, handles, lambda _, text: word in text, seconds + 30)
@@ -230,5 +234,6 @@ async def check_stderr_so_far(context: Context) -> None:
                 return
             await wait_until_final(context, backend, handles, within=seconds + 30)
     raise CheckFailed(
-        f"{word!r}, written to stderr, to be in the answer while the job runs", f"the last texts were {shown(last)}"
+        f"{word!r}, written to stderr, to be in the answer while the job runs",
+        f"the last texts were {format_value(last)}",
     )

@@ -23,9 +23,9 @@ from intercede.testing.clauses.backend.answers import (
     wait_for_state,
     wait_until_final,
 )
-from intercede.testing.model.calls import brief
+from intercede.testing.model.calls import shorten
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, listed, shown
+from intercede.testing.run.context import CheckFailed, Context, collect, format_value
 
 _PARTS = (0.2, 0.5, 0.8, 0.95)
 """When a submit is cancelled, as parts of the time that one takes."""
@@ -55,10 +55,10 @@ async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> list[Jo
 def _expect_handles(answer: object) -> list[JobHandle]:
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         expected = "the answer of find to be a sequence of handles"
-        raise CheckFailed(expected, f"{shown(answer)} of type {type(answer).__name__}")
+        raise CheckFailed(expected, f"{format_value(answer)} of type {type(answer).__name__}")
     return [
         expect_type(JobHandle, each, "an item of the answer of find")
-        for each in listed(cast("Sequence[object]", answer))
+        for each in collect(cast("Sequence[object]", answer))
     ]
 
 
@@ -77,7 +77,7 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
         "found besides": [each for each in once if each not in wanted],
         "found more than once": [each for each in once if found.count(each) > 1],
     }
-    told = "; ".join(f"{which}: {shown(jobs)}" for which, jobs in differing.items() if jobs)
+    told = "; ".join(f"{which}: {format_value(jobs)}" for which, jobs in differing.items() if jobs)
     if told:
         raise CheckFailed(f"find to return {what}, each once", told)
 
@@ -95,8 +95,8 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
 )
 async def check_every_job(context: Context) -> None:
     """Submit twice with one tag and once with another. Find the jobs right after submit, and after their end."""
-    tag, other = f"ic-{context.token()}", f"ic-{context.token()}"
-    async with context.opened() as backend:
+    tag, other = f"ic-{context.make_token()}", f"ic-{context.make_token()}"
+    async with context.open_backend() as backend:
         mine = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
         mine += await submit_jobs(context, backend, context.sh("exit 0", tag=tag))
         theirs = await submit_jobs(context, backend, context.sh("exit 0", tag=other))
@@ -104,7 +104,7 @@ async def check_every_job(context: Context) -> None:
             await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
             await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
             await wait_until_final(context, backend, [*mine, *theirs])
-        await _expect_found(context, backend, f"ic-{context.token()}", [], "no job for a tag that no job has")
+        await _expect_found(context, backend, f"ic-{context.make_token()}", [], "no job for a tag that no job has")
 
 
 @clause(
@@ -120,12 +120,12 @@ async def check_every_job(context: Context) -> None:
 )
 async def check_from_elsewhere(context: Context) -> None:
     """Submit here; find through another instance, and in a child process."""
-    tag = f"ic-{context.token()}"
-    async with context.opened() as backend:
+    tag = f"ic-{context.make_token()}"
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
-    async with context.opened() as other:
+    async with context.open_backend() as other:
         await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    found = read_handles(expect_list(await context.child(_FIND, tag, what="find")))
+    found = read_handles(expect_list(await context.run_child(_FIND, tag, what="find")))
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 
@@ -173,8 +173,8 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
 )
 async def check_hostile_tags(context: Context) -> None:
     """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
-    tags = _list_awkward_tags(context.token())
-    async with context.opened() as backend:
+    tags = _list_awkward_tags(context.make_token())
+    async with context.open_backend() as backend:
         handles = {
             what: await submit_jobs(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()
         }
@@ -182,17 +182,19 @@ async def check_hostile_tags(context: Context) -> None:
         for what, tag in tags.items():
             found = [ours.get(each, f"another job, {each.job}") for each in await _find_jobs(context, backend, tag)]
             others = [
-                f"{each}{f': {brief(repr(tags[each]), 60)}' if each in tags else ''}" for each in found if each != what
+                f"{each}{f': {shorten(repr(tags[each]), 60)}' if each in tags else ''}"
+                for each in found
+                if each != what
             ]
             context.expect(
                 found == [what],
-                expected=f"find({brief(shown(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
+                expected=f"find({shorten(format_value(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
                 observed=_list_found(found.count(what), others),
             )
         for tag in _EVERYTHING:
             taken = [ours[each] for each in await _find_jobs(context, backend, tag) if each in ours]
-            expected = f"find({shown(tag)}) to return none of the jobs with other tags"
-            context.expect(not taken, expected=expected, observed=f"it returned those of {shown(taken)}")
+            expected = f"find({format_value(tag)}) to return none of the jobs with other tags"
+            context.expect(not taken, expected=expected, observed=f"it returned those of {format_value(taken)}")
         await wait_until_final(context, backend, list(ours))
 
 
@@ -216,8 +218,8 @@ async def check_purged_jobs(context: Context) -> None:
     """Purge one of three copies, then all, and find the rest. If jobs cannot be purged, the check passes."""
     if "purge" not in context.capabilities:
         return
-    tag = f"ic-{context.token()}"
-    async with context.opened() as backend, context.opened() as other:
+    tag = f"ic-{context.make_token()}"
+    async with context.open_backend() as backend, context.open_backend() as other:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
         await wait_until_final(context, backend, handles)
         await _expect_found(context, backend, tag, handles, "the three copies of a submission")
@@ -247,7 +249,7 @@ async def check_purged_jobs(context: Context) -> None:
 )
 async def check_cancelled_submits(context: Context) -> None:
     """Cancel submits early, late and in between. Find their jobs, wait for them, and find the same jobs afterwards."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         cancelled = await _cancel_until_in_between(context, backend)
         await asyncio.sleep(_LATER)
         for each in cancelled:
@@ -255,7 +257,7 @@ async def check_cancelled_submits(context: Context) -> None:
             await _expect_found(context, backend, each.tag, each.found, again)
             count = len(os.listdir(each.ran))  # noqa: PTH208 -- a count of names, no paths
             expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
-            observed = f"find returned {len(each.found)}: {shown(each.found)}"
+            observed = f"find returned {len(each.found)}: {format_value(each.found)}"
             context.expect(count <= len(each.found), expected=expected, observed=observed)
 
 

@@ -14,7 +14,7 @@ from intercede.testing.clauses.backend.answers import (
 )
 from intercede.testing.clauses.shared.children import DRIVE, NAME
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import Context, shown
+from intercede.testing.run.context import Context, format_value
 
 _LONGEST = 512
 
@@ -31,7 +31,7 @@ _LONGEST = 512
 )
 async def check_round_trip(context: Context) -> None:
     """Write a handle as JSON, read it back, compare it, and use it."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
         read = JobHandle.model_validate_json(dump_handle(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
@@ -53,9 +53,9 @@ async def check_round_trip(context: Context) -> None:
 )
 async def check_another_instance(context: Context) -> None:
     """Submit through one instance and leave it. Then ask another one."""
-    async with context.opened() as first:
+    async with context.open_backend() as first:
         handles = await submit_jobs(context, first, context.sh("exit 3"))
-    async with context.opened() as second:
+    async with context.open_backend() as second:
         status = await wait_for_state(context, second, handles[0], JobState.UNKNOWN)
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
@@ -76,9 +76,9 @@ async def check_another_instance(context: Context) -> None:
 )
 async def check_another_process(context: Context) -> None:
     """Submit here, and ask in a child process."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 3"))
-        told = await context.child(DRIVE, dump_handle(handle), what="asking for its status")
+        told = await context.run_child(DRIVE, dump_handle(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
         expected = "another process to get FAILED and 3"
         observed = f"{state} and {code}, evidence: {evidence or 'none'}"
@@ -97,8 +97,8 @@ async def check_another_process(context: Context) -> None:
 )
 async def check_length(context: Context) -> None:
     """Measure the handles of a submission with long fields."""
-    long = context.token() * 40
-    async with context.opened() as backend:
+    long = context.make_token() * 40
+    async with context.open_backend() as backend:
         for handle in await submit_jobs(
             context, backend, context.sh("exit 0", long, environment={"IC_LONG": long}), copies=2
         ):
@@ -118,14 +118,14 @@ async def check_length(context: Context) -> None:
 )
 async def check_resource_name(context: Context) -> None:
     """Submit through two instances here and one in a child process, and compare the handles' resources."""
-    tag, names = context.token(), list[str]()
+    tag, names = context.make_token(), list[str]()
     context.tags[tag] = None
     for _ in range(2):
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
             names.append(handle.resource)
-    (theirs,) = read_handles([await context.child(NAME, tag, what="submitting a job", jobs=True)])
+    (theirs,) = read_handles([await context.run_child(NAME, tag, what="submitting a job", jobs=True)])
     context.remember([theirs])
     names.append(theirs.resource)
     expected = "one name of the resource, in two instances and another process"
-    context.expect(len(set(names)) == 1, expected=expected, observed=f"several names: {shown(names)}")
+    context.expect(len(set(names)) == 1, expected=expected, observed=f"several names: {format_value(names)}")

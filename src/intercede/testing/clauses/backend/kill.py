@@ -21,9 +21,9 @@ from intercede.testing.clauses.backend.answers import (
 )
 from intercede.testing.clauses.backend.leftovers import expect_none_left, wait_until_seen
 from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, growing_durations, sleep_script
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _LONG = "exec sleep 60"
 _PATIENCE = 60.0
@@ -44,7 +44,7 @@ _PATIENCE = 60.0
 )
 async def check_running_job(context: Context) -> None:
     """Kill a job that is RUNNING."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(_LONG))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         (outcome,) = await kill_jobs(context, backend, [handle])
@@ -70,7 +70,7 @@ async def check_running_job(context: Context) -> None:
 async def check_early_kill(context: Context) -> None:
     """Kill payloads at once, with more and more time before their last line."""
     told: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             (handle,) = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 77"))
             (outcome,) = await kill_jobs(context, backend, [handle])
@@ -96,7 +96,7 @@ async def check_early_kill(context: Context) -> None:
 )
 async def check_finished_job(context: Context) -> None:
     """Kill a job that ended by its exit code, and one that ended by a signal of its own."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 3"))
         handles += await submit_jobs(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
         before = await wait_until_final(context, backend, handles)
@@ -125,7 +125,7 @@ async def check_finished_job(context: Context) -> None:
 )
 async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
@@ -138,7 +138,7 @@ async def check_unknown_jobs(context: Context) -> None:
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed("an outcome for every handle", f"kill raised {shown(error)}") from error
+            raise CheckFailed("an outcome for every handle", f"kill raised {format_value(error)}") from error
         *bad, fine = expect_answers(OpOutcome, answer, [*strangers, good], "kill")
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
@@ -162,7 +162,7 @@ async def check_unknown_jobs(context: Context) -> None:
 )
 async def check_killing_twice(context: Context) -> None:
     """Kill a job twice in a row, twice at once, and again when it has ended."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh(_LONG))
         rounds = [await kill_jobs(context, backend, handles)]
         rounds += await asyncio.gather(kill_jobs(context, backend, handles), kill_jobs(context, backend, handles * 2))
@@ -191,7 +191,7 @@ async def check_killing_twice(context: Context) -> None:
 async def check_other_copies(context: Context) -> None:
     """Kill the middle one of three copies that run longer and longer, until the kill comes before its own end."""
     told: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=3)
             (outcome,) = await kill_jobs(context, backend, [handles[1]])
@@ -233,8 +233,8 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
 
     Another job looks for processes with that word, before and after.
     """
-    word = context.token()
-    async with context.opened() as backend:
+    word = context.make_token()
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(script, word))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await wait_until_seen(context, backend, word)
@@ -257,15 +257,17 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
 )
 async def check_kill_keys(context: Context) -> None:
     """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
         nothing = list_keys(await context.kill(backend, []), "kill")
-        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        context.expect(
+            not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
+        )
         keys = list_keys(await context.kill(backend, handles[:1] * 2), "kill")
         context.expect(
             keys == handles[:1],
             expected="one key for one job that was given twice",
-            observed=f"keys: {shown(keys)}",
+            observed=f"keys: {format_value(keys)}",
         )
         await wait_until_final(context, backend, handles[:1])
         (other,) = await get_statuses(context, backend, handles[1:])
@@ -291,7 +293,7 @@ async def check_handled_kill(context: Context) -> None:
     endings = ((0, ""), (3, ""), (0, "1"))
     payload = context.sh(f"{HANDLER}count 60; exit 77")
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, payload, copies)
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
             await wait_for_state(context, backend, handle, JobState.RUNNING)
@@ -316,7 +318,7 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
 
 
 async def _wait_until_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
-    patience = Patience(5 * context.scale)
+    patience = Deadline(5 * context.scale)
     while patience.left:
         try:
             told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
@@ -360,7 +362,7 @@ async def check_leavers(context: Context) -> None:
 )
 async def check_deaf_job(context: Context) -> None:
     """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120"))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
@@ -386,8 +388,8 @@ async def check_deaf_job(context: Context) -> None:
 )
 async def check_killed_is_over(context: Context) -> None:
     """Kill a job that ignores signals. When it is reported as KILLED, let another job look for its process."""
-    word = context.token()
-    async with context.opened() as backend:
+    word = context.make_token()
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120", word))
         await wait_for_state(context, backend, handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])

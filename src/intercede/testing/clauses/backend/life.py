@@ -27,9 +27,9 @@ from intercede.testing.clauses.backend.verbs import (
 )
 from intercede.testing.clauses.shared.children import COMPARE, WATCH
 from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
@@ -52,7 +52,7 @@ _CANCELLED = 10.0
 )
 async def check_construction(context: Context) -> None:
     """Construct the object twice in a child process, the second time under an audit hook."""
-    seen = await context.child(WATCH, what="constructing it twice")
+    seen = await context.run_child(WATCH, what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -71,8 +71,8 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter the object, and compare the result with it."""
-    backend, entered = await context.let_in(context.build)
-    await context.noted("__aexit__", "", backend.__aexit__(None, None, None))
+    backend, entered = await context.enter(context.make_backend)
+    await context.record("__aexit__", "", backend.__aexit__(None, None, None))
     context.expect(entered is backend, expected="the object itself from entering it", observed=entered)
 
 
@@ -88,12 +88,12 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await backend.__aexit__(None, None, None)
         try:
             await backend.__aexit__(None, None, None)
         except Exception as error:
-            raise CheckFailed("leaving a second time to do nothing", f"it raised {shown(error)}") from error
+            raise CheckFailed("leaving a second time to do nothing", f"it raised {format_value(error)}") from error
 
 
 @clause(
@@ -108,7 +108,7 @@ async def check_leaving_twice(context: Context) -> None:
 )
 async def check_before_entering(context: Context) -> None:
     """Await every verb of an object that was never entered."""
-    await expect_not_open(context, context.build(), "before entering")
+    await expect_not_open(context, context.make_backend(), "before entering")
 
 
 @clause(
@@ -123,7 +123,7 @@ async def check_before_entering(context: Context) -> None:
 )
 async def check_after_leaving(context: Context) -> None:
     """Await every verb of an object that was entered and left."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         pass
     await expect_not_open(context, backend, "after leaving")
 
@@ -141,7 +141,7 @@ async def check_after_leaving(context: Context) -> None:
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and check which exception comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
-    backend, _ = await context.let_in(context.build)
+    backend, _ = await context.enter(context.make_backend)
     passed: BaseException | None = None
     try:
         async with AsyncExitStack() as leaving:
@@ -149,7 +149,9 @@ async def check_exception_in_the_body(context: Context) -> None:
             raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
     except Exception as error:  # noqa: BLE001 -- which one it is is the finding
         passed = error
-    context.expect(passed is raised, expected="the body's own exception to pass through", observed=f"{shown(passed)}")
+    context.expect(
+        passed is raised, expected="the body's own exception to pass through", observed=f"{format_value(passed)}"
+    )
     await expect_not_open(context, backend, "after an exception in the body")
 
 
@@ -157,7 +159,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     "IC-LIFE-07",
     title="Leaving leaves no task, thread, open descriptor or child process behind.",
     level=MUST,
-    alone=True,
+    exclusive=True,
     depends=("IC-SUBMIT-01", "IC-STATUS-01"),
     hint=(
         "__aexit__ must end everything that entering or a verb started. Look for background tasks that are not "
@@ -170,7 +172,7 @@ async def check_nothing_is_left(context: Context) -> None:
     """Enter, use and leave ten times. Compare the counts after the third time with those after the tenth."""
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             await get_statuses(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
         before = count_belongings() if cycle == _FIRST else before
     grown = await measure_growth(before, 5 * context.scale)
@@ -194,16 +196,18 @@ async def check_nothing_is_left(context: Context) -> None:
 )
 async def check_two_instances(context: Context) -> None:
     """Use one instance while another is entered and left."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        async with context.opened() as other:
+        async with context.open_backend() as other:
             await submit_jobs(context, other, context.sh("exit 0"))
         try:
             statuses = await wait_until_final(context, backend, handles)
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed("an instance to work after another was left", f"status raised {shown(error)}") from error
+            raise CheckFailed(
+                "an instance to work after another was left", f"status raised {format_value(error)}"
+            ) from error
         state = statuses[handles[0]]
         context.expect(
             state.state is JobState.DONE,
@@ -236,7 +240,7 @@ async def check_two_instances(context: Context) -> None:
 )
 async def check_cancelled_verbs(context: Context) -> None:
     """Cancel each verb at the beginning, in the middle and near the end of the time that it takes."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
             began = time.monotonic()
@@ -260,10 +264,10 @@ async def _cancel_verb(
     """Cancel a verb after some seconds; return whether it was still running."""
     # The bare verb: a bounded one would end in time whatever the subject does.
     bare = _await_verb(get_method(backend, verb), make_arguments(context, verb, handles))
-    task = asyncio.ensure_future(context.noted(verb, f"..., cancelled after {seconds:.3f} s", bare))
+    task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()
-    await Patience(_CANCELLED * context.scale).settle({task})
+    await Deadline(_CANCELLED * context.scale).settle({task})
     context.expect(
         task.done(),
         expected=f"{verb}, cancelled after {seconds:.3f} s, to end within {_CANCELLED * context.scale:g} s",
@@ -289,7 +293,7 @@ async def _expect_usable(
         usable = f"the instance to be usable after a cancelled {verb}, ended {seconds:.3f} s after it began"
         if isinstance(error, CheckFailed):
             raise CheckFailed(f"{usable}: {error.expected}", error.observed) from error
-        raise CheckFailed(usable, f"status raised {shown(error)}") from error
+        raise CheckFailed(usable, f"status raised {format_value(error)}") from error
 
 
 @clause(
@@ -304,7 +308,7 @@ async def _expect_usable(
 )
 async def check_concurrent_verbs(context: Context) -> None:
     """Await every verb three times, all at once, on jobs that have ended."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, handles)
         verbs = [verb for verb in list_verbs(context) if verb != "purge"] * 3
@@ -314,7 +318,7 @@ async def check_concurrent_verbs(context: Context) -> None:
             context.expect(
                 not isinstance(answer, BaseException),
                 expected=f"{verb} to work while {len(verbs) - 1} other calls are under way",
-                observed=f"it raised {shown(answer)}",
+                observed=f"it raised {format_value(answer)}",
             )
         for status in await get_statuses(context, backend, handles):
             context.expect(
@@ -326,7 +330,7 @@ async def check_concurrent_verbs(context: Context) -> None:
     "IC-LIFE-11",
     title="The event loop is never blocked for 100 ms.",
     level=SHOULD,
-    alone=True,
+    exclusive=True,
     depends=("IC-SUBMIT-01", "IC-SHAPE-05"),
     hint=(
         "Calls that wait without `await`: time.sleep, subprocess.run, a synchronous client, reading or packing "
@@ -335,7 +339,7 @@ async def check_concurrent_verbs(context: Context) -> None:
 )
 async def check_blocking(context: Context) -> None:
     """Measure the longest pause of the loop during each verb. A pause counts only if it is seen three times."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
             pauses = [await _measure_verb(context, backend, verb, handles)]
@@ -364,9 +368,9 @@ async def _measure_verb(context: Context, backend: JobBackend, verb: str, handle
 )
 async def check_process(context: Context) -> None:
     """Use every verb in a child process, and compare its state before entering with its state after leaving."""
-    tag = context.token()
+    tag = context.make_token()
     context.tags[tag] = None
-    told = await context.child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
+    told = await context.run_child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
     changed = expect_list(told)
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

@@ -15,7 +15,7 @@ from intercede.testing.clauses.backend.answers import (
     wait_until_final,
 )
 from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context
 
@@ -46,7 +46,7 @@ def _sum_counts(counts: JobCounts) -> int:
 async def check_unfinished_jobs(context: Context) -> None:
     """Count payloads that run longer and longer, through the instance that submitted them and through another."""
     told: list[str] = []
-    async with context.opened() as backend, context.opened() as other:
+    async with context.open_backend() as backend, context.open_backend() as other:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             here, there = await _get_counts(context, backend), await _get_counts(context, other)
@@ -82,7 +82,7 @@ async def check_states(context: Context) -> None:
     Ask for the states before and after.
     """
     told: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             first, _ = await _find_difference(context, backend, handles)
@@ -132,7 +132,7 @@ async def _find_difference(context: Context, backend: JobBackend, handles: Seque
 async def check_ended_jobs(context: Context) -> None:
     """Count payloads while they are unfinished, and again and again after their end, until the count falls."""
     readings: list[int] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
             readings.append(_sum_counts(await _get_counts(context, backend)))
@@ -150,7 +150,7 @@ async def _has_fallen(context: Context, backend: JobBackend, readings: list[int]
 
     Other users' jobs make it go up and down as well.
     """
-    patience = Patience(10 * context.scale)
+    patience = Deadline(10 * context.scale)
     while True:
         readings.append(_sum_counts(await _get_counts(context, backend)))
         if readings[-1] < max(readings):

@@ -26,7 +26,7 @@ from intercede.testing.clauses.backend.answers import (
 )
 from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _EVERYTHING = {"outputs": {"include_unlisted": True}}
 
@@ -50,7 +50,7 @@ async def _run_payload(
 
 async def _get_output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
     """Run a payload and fetch what it wrote."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, script, fields)
         (output,) = await fetch_outputs(context, backend, handles)
     context.expect(output.ok or not ok, expected="the output of an ended job to be ok", observed=output)
@@ -66,7 +66,7 @@ def _expect_files(context: Context, output: JobOutput, contents: Mapping[str, by
     )
     for name, content in contents.items():
         came = read_output_file(output.files[name], name)
-        context.expect(came == content, expected=f"{name} to hold {shown(content)}", observed=came)
+        context.expect(came == content, expected=f"{name} to hold {format_value(content)}", observed=came)
 
 
 _LOUD = (
@@ -173,7 +173,7 @@ async def check_unlisted(context: Context) -> None:
             "stderr": "my.err",
             "outputs": {"members": [{"pattern": "listed"}], "include_unlisted": unlisted},
         }
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             handles = await _run_payload(
                 context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})]
             )
@@ -204,7 +204,7 @@ async def check_unlisted(context: Context) -> None:
 )
 async def check_output_keys(context: Context) -> None:
     """Fetch one of two jobs, together with handles that name no job."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, "echo here", {}, copies=2)
         strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
@@ -215,10 +215,10 @@ async def check_output_keys(context: Context) -> None:
             said = not output.ok and output.reason
             context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
         more = set(list_keys(answer, "fetch_output")) - set(asked)
-        context.expect(not more, expected="no other keys than the handles asked", observed=f"also {shown(more)}")
+        context.expect(not more, expected="no other keys than the handles asked", observed=f"also {format_value(more)}")
         nothing = await _fetch_without_error(context, backend, [])
         keys = list_keys(nothing, "fetch_output")
-        context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
+        context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
 
 
 async def _fetch_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
@@ -227,7 +227,7 @@ async def _fetch_without_error(context: Context, backend: JobBackend, handles: S
     except CheckFailed:
         raise
     except Exception as error:
-        raise CheckFailed("an answer for every handle", f"fetch_output raised {shown(error)}") from error
+        raise CheckFailed("an answer for every handle", f"fetch_output raised {format_value(error)}") from error
 
 
 def _list_paths(output: JobOutput) -> list[Path]:
@@ -249,7 +249,7 @@ def _list_paths(output: JobOutput) -> list[Path]:
 async def check_places(context: Context) -> None:
     """Fetch two copies that write files of the same names."""
     dest = context.tmp / "dest"
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
         outputs = await fetch_outputs(context, backend, handles, dest)
     homes: list[set[str]] = []
@@ -291,7 +291,7 @@ def _read_tree(directory: Path) -> dict[str, bytes | None]:
 async def check_fetching_again(context: Context) -> None:
     """Fetch twice into one directory, and once into another."""
     dest, other = context.tmp / "dest", context.tmp / "other"
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
         trees: list[dict[str, bytes | None]] = []
         for where in (dest, dest, other):
@@ -323,7 +323,7 @@ async def check_rest_of_dest(context: Context) -> None:
     dest.joinpath("ours").mkdir(parents=True)
     dest.joinpath("ours", "x").write_text("ours", "utf-8")
     dest.joinpath("x").write_text("ours too", "utf-8")
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):
             before = _read_tree(dest)
@@ -334,7 +334,7 @@ async def check_rest_of_dest(context: Context) -> None:
             context.expect(not changed, expected=expected, observed=f"changed or gone: {changed}")
             entries = sorted(os.listdir(dest))  # noqa: PTH208 -- names
             expected = f"dest to hold our two entries and {count} directories of jobs"
-            context.expect(len(entries) == 2 + count, expected=expected, observed=f"entries: {shown(entries)}")
+            context.expect(len(entries) == 2 + count, expected=expected, observed=f"entries: {format_value(entries)}")
 
 
 _HOSTILE = ("a b", " ", "line\nline", "-rf", "ünï漢", "*", "'\"$x`", "back\\slash", "#a;b&c", "\x1b[31m", "a:b")
@@ -357,7 +357,7 @@ async def check_hostile_names(context: Context) -> None:
     copies = [CopyVars(environment={"IC_NAMES": "hostile"}), CopyVars(environment={"IC_NAMES": "plain"})]
     script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
     dest = context.tmp / "dest"
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
         await wait_until_final(context, backend, handles)
         hostile, plain = await fetch_outputs(context, backend, handles, dest)
@@ -397,13 +397,13 @@ async def check_links(context: Context) -> None:
     )
     dest = context.tmp / "dest"
     fields = {"outputs": {"members": [{"pattern": "passwd"}, {"pattern": "etc/host*"}], "include_unlisted": True}}
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, script, fields)
         (output,) = await fetch_outputs(context, backend, handles, dest)
     names = sorted(set(output.files) - {"real", "sub/kept"})
     context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
     links = [str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_symlink()]
-    context.expect(not links, expected="no link under dest", observed=f"links: {shown(links)}")
+    context.expect(not links, expected="no link under dest", observed=f"links: {format_value(links)}")
     missing = {"real", "sub/kept"} - set(output.files)
     context.expect(not missing or not output.ok, expected="the regular files to come", observed=f"no {sorted(missing)}")
 
@@ -423,11 +423,13 @@ async def check_special_files(context: Context) -> None:
     """Let the payload make a fifo, and a device if it is allowed to."""
     script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
     dest = context.tmp / "dest"
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, script, _EVERYTHING)
         (output,) = await fetch_outputs(context, backend, handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
-    context.expect(not special, expected="only files and directories under dest", observed=f"others: {shown(special)}")
+    context.expect(
+        not special, expected="only files and directories under dest", observed=f"others: {format_value(special)}"
+    )
     _expect_files(context, output, {"real": b"real\n"})
 
 
@@ -496,7 +498,7 @@ async def check_killed_output(context: Context) -> None:
     if "kill" not in context.capabilities:
         return
     came: list[object] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in (0.0, *growing_durations(context)):
             (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
             await wait_for_state(context, backend, handle, JobState.RUNNING)
@@ -507,7 +509,7 @@ async def check_killed_output(context: Context) -> None:
             came.append(output.stdout and read_output_file(output.stdout, "stdout"))
             if came[-1] == b"before\n":
                 return
-    raise CheckFailed("stdout of a killed job to be b'before\\n'", shown(came))
+    raise CheckFailed("stdout of a killed job to be b'before\\n'", format_value(came))
 
 
 @clause(
@@ -524,7 +526,7 @@ async def check_killed_output(context: Context) -> None:
 )
 async def check_unfinished(context: Context) -> None:
     """Fetch from a payload that is still running, and again after it has ended."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             script = f"echo early > early; echo one; {sleep_script(seconds)}; echo late > late; echo two; exit 3"
             (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
@@ -580,7 +582,7 @@ async def check_kinds_of_files(context: Context) -> None:
 async def check_replacing(context: Context) -> None:
     """Fetch, change one file and add another, and fetch again."""
     dest = context.tmp / "dest"
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _run_payload(context, backend, "echo x > x", _EVERYTHING)
         (output,) = await fetch_outputs(context, backend, handles, dest)
         _expect_files(context, output, {"x": b"x\n"})

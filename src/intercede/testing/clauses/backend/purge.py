@@ -19,7 +19,7 @@ from intercede.testing.clauses.backend.answers import (
 )
 from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 
 @clause(
@@ -35,12 +35,12 @@ from intercede.testing.run.context import CheckFailed, Context, shown
 )
 async def check_purged(context: Context) -> None:
     """Purge an ended job, and ask for it here and through another instance."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"))
         await wait_until_final(context, backend, handles)
         (outcome,) = await purge_jobs(context, backend, handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
-        async with context.opened() as other:
+        async with context.open_backend() as other:
             told = [*await get_statuses(context, backend, handles), *await get_statuses(context, other, handles)]
         for status in told:
             unknown = status.state is JobState.UNKNOWN
@@ -64,7 +64,7 @@ async def check_purged(context: Context) -> None:
 )
 async def check_unfinished_job(context: Context) -> None:
     """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             script, submitted = f": > mark; {sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
             (handle,) = await submit_jobs(context, backend, context.sh(script))
@@ -100,7 +100,7 @@ async def check_unfinished_job(context: Context) -> None:
 )
 async def check_purging_twice(context: Context) -> None:
     """Purge an ended job twice, the second time with its handle given twice."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         await wait_until_final(context, backend, handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
@@ -122,7 +122,7 @@ async def check_purging_twice(context: Context) -> None:
 )
 async def check_other_copies(context: Context) -> None:
     """Purge copy 1 of eleven, then ask for the others, and fetch them."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("echo here"), copies=11)
         await wait_until_final(context, backend, handles)
         await purge_jobs(context, backend, [handles[1]])
@@ -151,11 +151,13 @@ async def check_other_copies(context: Context) -> None:
 )
 async def check_purge_keys(context: Context) -> None:
     """Purge no handles, then one of two ended jobs together with handles that name no job."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         gone, kept = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, [gone, kept])
         nothing = list_keys(await context.purge(backend, []), "purge")
-        context.expect(not nothing, expected="an empty mapping for no handles", observed=f"keys {shown(nothing)}")
+        context.expect(
+            not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
+        )
         elsewhere, *malformed = make_foreign_handles(context, gone)
         asked = [elsewhere, *malformed, make_unknown_handle(gone), gone]
         try:
@@ -163,13 +165,15 @@ async def check_purge_keys(context: Context) -> None:
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed("an outcome for every handle", f"purge raised {shown(error)}") from error
+            raise CheckFailed("an outcome for every handle", f"purge raised {format_value(error)}") from error
         first, *_, last = expect_answers(OpOutcome, answer, asked, "purge")
         context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
         keys = list_keys(answer, "purge")
         exact = len(keys) == len(asked) and set(keys) == set(asked)
-        context.expect(exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {shown(keys)}")
+        context.expect(
+            exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"
+        )
         (status,) = await get_statuses(context, backend, [kept])
         expected = "the job that was not to be purged to be DONE still"
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))

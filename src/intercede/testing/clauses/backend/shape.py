@@ -8,9 +8,9 @@ from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import submit_jobs
 from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, get_method, list_verbs, make_arguments
-from intercede.testing.isolation.timeouts import within
+from intercede.testing.isolation.timeouts import limit
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _SECONDS = 3.0
 """How long a verb is given to take offence at its parameters."""
@@ -27,10 +27,10 @@ _SECONDS = 3.0
 )
 async def check_verbs_are_there(context: Context) -> None:
     """Make a fresh object, and check that each claimed verb is a method."""
-    backend = context.build()
+    backend = context.make_backend()
     for verb in ("__aenter__", "__aexit__", *list_verbs(context)):
         found: object = getattr(backend, verb, None)
-        context.expect(callable(found), expected=f"{verb} to be a method", observed=f"{verb} is {shown(found)}")
+        context.expect(callable(found), expected=f"{verb} to be a method", observed=f"{verb} is {format_value(found)}")
 
 
 @clause(
@@ -48,7 +48,7 @@ async def check_verbs_are_async(context: Context) -> None:
 
     Errors raised by awaiting it belong to other clauses.
     """
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for verb in list_verbs(context):
             try:
                 await call_verb(context, backend, verb)
@@ -72,7 +72,7 @@ async def check_verbs_are_async(context: Context) -> None:
 async def check_parameters(context: Context) -> None:
     """Call each verb by position and by keyword. Only TypeError counts here; other errors belong to other clauses."""
     seconds = _SECONDS * context.scale
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for verb in list_verbs(context):
             function = get_method(backend, verb)
             # Zero copies: refused for another reason, so that nothing starts.
@@ -86,7 +86,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
     try:
         answer = calling()
         if isawaitable(answer):
-            await within(seconds, answer)
+            await limit(seconds, answer)
     except TypeError as error:
         raise CheckFailed(f"to be callable as {how}", f"TypeError: {error}") from error
     except Exception:  # noqa: BLE001, S110 -- the parameters were taken, which is all that this clause says
@@ -105,9 +105,9 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
 )
 async def check_claims(context: Context) -> None:
     """Compare the claimed capabilities with the verbs that can be reached."""
-    backend = context.build()
+    backend = context.make_backend()
     _expect_whole(context, backend, "of a new object")
-    async with context.opened() as entered:
+    async with context.open_backend() as entered:
         _expect_whole(context, entered, "after entering")
 
 
@@ -136,13 +136,13 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
 )
 async def check_no_stubs(context: Context) -> None:
     """Call each verb with a job, since a stub may answer an empty list."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"))
         for verb in list_verbs(context):
             try:
                 await call_verb(context, backend, verb, handles)
             except NotImplementedError as error:
-                raise CheckFailed(f"{verb} to be implemented", f"it raised {shown(error)}") from error
+                raise CheckFailed(f"{verb} to be implemented", f"it raised {format_value(error)}") from error
             except CheckFailed:
                 raise
             except Exception:  # noqa: BLE001, S112 -- it is there, which is all that this clause says

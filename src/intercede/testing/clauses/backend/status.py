@@ -29,7 +29,7 @@ from intercede.testing.clauses.backend.answers import (
 from intercede.testing.clauses.backend.leftovers import expect_none_left
 from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, growing_durations, sleep_script
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _CODES = (1, 2, 99, 100, 126, 127, 255)
 _AGAIN = 20
@@ -59,12 +59,14 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 )
 async def check_keys(context: Context) -> None:
     """Ask for two of three copies."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=3)
         answer: object = await context.status(backend, handles[:2])
         expect_answers(JobStatus, answer, handles[:2], "status")
         more = set(list_keys(answer, "status")) - set(handles[:2])
-        context.expect(not more, expected="no other keys than the two handles asked", observed=f"also {shown(more)}")
+        context.expect(
+            not more, expected="no other keys than the two handles asked", observed=f"also {format_value(more)}"
+        )
 
 
 @clause(
@@ -79,11 +81,11 @@ async def check_keys(context: Context) -> None:
 )
 async def check_none_asked(context: Context) -> None:
     """Ask for no handles while a job exists."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await submit_jobs(context, backend, context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
             keys = list_keys(await context.status(backend, nothing), "status")
-            context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {shown(keys)}")
+            context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
 
 
 @clause(
@@ -99,7 +101,7 @@ async def check_none_asked(context: Context) -> None:
 )
 async def check_unknown_handles(context: Context) -> None:
     """Ask for a job, for handles that name no job, and for a purged one."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         await wait_until_final(context, backend, [good, gone])
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
@@ -113,7 +115,7 @@ async def check_unknown_handles(context: Context) -> None:
             raise
         except Exception as error:
             raise CheckFailed(
-                "an answer for every handle, unknown ones too", f"status raised {shown(error)}"
+                "an answer for every handle, unknown ones too", f"status raised {format_value(error)}"
             ) from error
         pairs = zip([*strangers, good], told, strict=True)
         for handle, status in ((one, other) for one, other in pairs if one != gone):  # IC-PURGE-01 checks that one
@@ -134,7 +136,7 @@ async def check_unknown_handles(context: Context) -> None:
 )
 async def check_duplicates(context: Context) -> None:
     """Ask for the same two jobs several times in one call."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
         asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
         try:
@@ -143,14 +145,14 @@ async def check_duplicates(context: Context) -> None:
             raise
         except Exception as error:
             raise CheckFailed(
-                "a handle that is given twice to be answered once", f"status raised {shown(error)}"
+                "a handle that is given twice to be answered once", f"status raised {format_value(error)}"
             ) from error
         expect_answers(JobStatus, answer, handles, "status")
         keys = list_keys(answer, "status")
         context.expect(
             len(keys) == len(handles),
             expected="two keys for two jobs, one given three times",
-            observed=f"keys: {shown(keys)}",
+            observed=f"keys: {format_value(keys)}",
         )
 
 
@@ -166,7 +168,7 @@ async def check_duplicates(context: Context) -> None:
 )
 async def check_success(context: Context) -> None:
     """Run a payload that succeeds."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (status,) = await run_jobs(context, backend, context.sh("exit 0"))
         good = status.state is JobState.DONE and status.exit_code == 0
         context.expect(
@@ -200,7 +202,7 @@ async def _run_each(context: Context, backend: JobBackend, scripts: Sequence[str
 )
 async def check_failures(context: Context) -> None:
     """Run a job for each of the codes that often get lost, and ask for each job separately."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         statuses = await _run_each(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
         f"exit {code} is reported as {describe_status(status)}"
@@ -222,7 +224,7 @@ async def check_failures(context: Context) -> None:
 )
 async def check_signals(context: Context) -> None:
     """Let jobs kill themselves, and ask for each job separately."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         statuses = await _run_each(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
         f"SIG{name} is reported as {describe_status(status)}"
@@ -248,11 +250,11 @@ async def check_signals(context: Context) -> None:
 )
 async def check_final_states_stay(context: Context) -> None:
     """Ask again for ended jobs, through the same instance and another."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
         first = [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
         again = [await _get_one_by_one(context, backend, handles) for _ in range(_AGAIN)]
-    async with context.opened() as other:
+    async with context.open_backend() as other:
         again.append(await _get_one_by_one(context, other, handles))
     for number, statuses in enumerate(again, start=2):
         for before, after in zip(first, statuses, strict=True):
@@ -277,7 +279,7 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
         behind: Seconds for which it is watched after its end.
     """
     looks: list[JobStatus] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             script = f"{sleep_script(max(seconds, _SHORT))}; exit {code}"
             (handle,) = await submit_jobs(context, backend, context.sh(script))
@@ -342,7 +344,7 @@ async def check_nothing_follows(context: Context) -> None:
 async def check_running(context: Context) -> None:
     """Ask for payloads that run longer and longer, until one is seen RUNNING."""
     told: list[str] = []
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             (handle,) = await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
             status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
@@ -372,7 +374,7 @@ async def check_mixed_batch(context: Context) -> None:
     Then ask for copies.
     """
     codes = [0, 4, 0, 5, 6]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await _submit_each(context, backend, [f"exit {code}" for code in codes])
         await wait_until_final(context, backend, handles)
         for order in ([4, 3, 2, 1, 0], [1, 2, 3, 4, 0]):  # an answer in an order of its own may fit one, and never both
@@ -412,7 +414,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
     for (handle, code), answer in zip(calls, answers, strict=True):
         expected = f"job {handle.job}, asked for in one of {len(calls)} calls at once, to have ended with {code}"
         if isinstance(answer, BaseException):
-            raise CheckFailed(expected, f"status raised {shown(answer)}") from answer
+            raise CheckFailed(expected, f"status raised {format_value(answer)}") from answer
         context.expect(answer[0].exit_code == code, expected=expected, observed=describe_status(answer[0]))
 
 
@@ -429,7 +431,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
 )
 async def check_polling(context: Context) -> None:
     """Poll one of two copies often, also many times at once, and check that both end as they should."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for copy, status in enumerate(await _poll_often(context, backend)):
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
@@ -472,9 +474,9 @@ async def check_cannot_start(context: Context) -> None:
     """Submit a program that is not on PATH, and a script whose interpreter does not exist."""
     script = context.tmp / "script"
     script.write_text("#!/intercede/no/such/interpreter\n", "utf-8")
-    async with context.opened() as backend:
-        for executable in (f"intercede-no-such-{context.token()}", script):
-            spec = SubmissionSpec(executable=executable, tag=f"ic-{context.token()}")
+    async with context.open_backend() as backend:
+        for executable in (f"intercede-no-such-{context.make_token()}", script):
+            spec = SubmissionSpec(executable=executable, tag=f"ic-{context.make_token()}")
             try:
                 submission = await submit(context, backend, spec)
             except UnsupportedSpecError:
@@ -506,7 +508,7 @@ async def check_wall_time(context: Context) -> None:
         CopyVars(environment={"IC_CODE": "" if code is None else f"{code}", "IC_SECONDS": seconds})
         for code, seconds in endings
     ]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         try:
             statuses = await run_jobs(context, backend, spec, copies)
         except UnsupportedSpecError:
@@ -555,7 +557,7 @@ async def check_forward(context: Context) -> None:
 )
 async def check_foreign_is_told(context: Context) -> None:
     """Ask for a job's name at another resource."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
         elsewhere, *_ = make_foreign_handles(context, handle)
         (status,) = await get_statuses(context, backend, [elsewhere])
@@ -579,7 +581,7 @@ async def check_own_signal(context: Context) -> None:
     """Let jobs send TERM to their own group, survive it, and exit with 0 and with 3."""
     codes = (0, 3)
     payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         told = await run_jobs(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
         for code, status in zip(codes, told, strict=True):
             state = JobState.FAILED if code else JobState.DONE
@@ -611,8 +613,8 @@ async def check_timeout_is_over(context: Context) -> None:
 
 async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
     """Run a script with a word under a time limit; if it is reported as timed out, let another job look for the word."""
-    word = context.token()
-    async with context.opened() as backend:
+    word = context.make_token()
+    async with context.open_backend() as backend:
         try:
             (handle,) = await submit_jobs(
                 context, backend, context.sh(script, word, resources={"wall_time_s": seconds})

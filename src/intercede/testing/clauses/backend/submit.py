@@ -39,7 +39,7 @@ from intercede.testing.clauses.shared.payloads import (
     to_hex,
 )
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _LOOKS, _SUBMISSIONS = 3, 4
 """How often processes have to have been looked at, and in how many submissions at most."""
@@ -59,7 +59,7 @@ _LOOKS, _SUBMISSIONS = 3, 4
 )
 async def check_indices(context: Context) -> None:
     """Submit three copies, and then one."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for copies in (3, 1):
             submission = await submit(context, backend, context.sh("exit 0"), copies)
             told = sorted([*submission.handles, *submission.failures])
@@ -85,7 +85,7 @@ async def check_unique(context: Context) -> None:
     """Submit two copies twice, the second time through another instance."""
     handles: list[JobHandle] = []
     for _ in range(2):
-        async with context.opened() as backend:
+        async with context.open_backend() as backend:
             handles += await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
             handles += await submit_jobs(context, backend, context.sh("exit 0"))
     context.expect(
@@ -109,7 +109,7 @@ async def check_unique(context: Context) -> None:
 async def check_submit_does_not_wait(context: Context) -> None:
     """Submit payloads that run longer and longer, until submit takes less time than the payload."""
     took = 0.0
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for seconds in growing_durations(context):
             began = time.monotonic()
             await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
@@ -135,7 +135,7 @@ async def check_submit_does_not_wait(context: Context) -> None:
 )
 async def check_arguments(context: Context) -> None:
     """Let the payload compare each argument, in hexadecimal, with the expected value."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -150,7 +150,7 @@ def _describe_awkward(what: str, code: int) -> str:
         return "there are more or fewer of them"
     if not 0 <= code - 10 < len(AWKWARD):
         return "none of its own codes, so the script itself did not arrive or could not run"
-    return f"{what} {code - 10}, {shown(AWKWARD[code - 10])}, arrived changed or not at all"
+    return f"{what} {code - 10}, {format_value(AWKWARD[code - 10])}, arrived changed or not at all"
 
 
 @clause(
@@ -167,7 +167,7 @@ def _describe_awkward(what: str, code: int) -> str:
 async def check_environment(context: Context) -> None:
     """Let the payload compare each variable, in hexadecimal, with the expected value."""
     names = [f"IC_V{index}" for index in range(len(AWKWARD))]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -198,7 +198,7 @@ async def check_variables_of_copies(context: Context) -> None:
     copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         statuses = await run_jobs(context, backend, spec, copies)
     wrong = [
         (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}")
@@ -252,7 +252,7 @@ async def check_secrets(context: Context) -> None:
         12: "its secret's mode is not 0600 (see what `ls` wrote)",
         13: "another copy's secret is in its working directory, too",
     }
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -267,7 +267,7 @@ async def check_secrets(context: Context) -> None:
     "IC-SUBMIT-08",
     title="A secret is in no environment, argument list, handle, status, error or log record.",
     level=MUST,
-    alone=True,
+    exclusive=True,
     depends=("IC-SUBMIT-07", "IC-SUBMIT-14"),
     hint=(
         "Secrets travel on stdin or in files of mode 0600, never as an argument or a variable of a process: every "
@@ -277,9 +277,9 @@ async def check_secrets(context: Context) -> None:
 )
 async def check_secrecy(context: Context) -> None:
     """Submit with a secret, make a submission with a secret fail, and look for the secret locally and in the job."""
-    secret = f"{context.token()}{context.token()}"
+    secret = f"{context.make_token()}{context.make_token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         with collect_logs() as records:
             async with watch_processes(secret.encode()) as watch:
                 handles = await submit_jobs(context, backend, context.sh(LOOK), copies)
@@ -351,7 +351,7 @@ async def check_inputs(context: Context) -> None:
     )
     meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
     inputs = [{"name": name, "source": _write_file(context, content)} for name, content in contents.items()]
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -363,7 +363,7 @@ async def check_inputs(context: Context) -> None:
 
 def _write_file(context: Context, content: bytes, mode: int = 0o644) -> Path:
     """Write a local file whose name differs from its remote name."""
-    path = context.tmp / context.token()
+    path = context.tmp / context.make_token()
     path.write_bytes(content)
     path.chmod(mode)
     return path
@@ -383,9 +383,9 @@ async def check_executables(context: Context) -> None:
     """Run two scripts that exit with 7 only if they are run as they should be."""
     with_shebang = _write_file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
     without = _write_file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for what, executable in (("with the shebang /bin/sh -e", with_shebang), ("without a shebang", str(without))):
-            spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.token()}")
+            spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.make_token()}")
             status, *_ = await run_jobs(context, backend, spec)
             context.expect(
                 status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
@@ -412,7 +412,7 @@ async def check_files_may_go(context: Context) -> None:
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
     spec = context.sh("", **fields)
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         handles = await submit_jobs(context, backend, spec)
         script.unlink()
         source.unlink()
@@ -436,7 +436,7 @@ async def check_working_directories(context: Context) -> None:
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
     # Whether they run in a row or side by side, the last to write sees them all.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -463,14 +463,14 @@ async def check_working_directories(context: Context) -> None:
 )
 async def check_unsupported(context: Context) -> None:
     """Ask for an image and a queue that cannot exist, and for transfers with an unknown URL scheme."""
-    nowhere = f"intercede-{context.token()}://nowhere.invalid/file"
+    nowhere = f"intercede-{context.make_token()}://nowhere.invalid/file"
     impossible: dict[str, dict[str, object]] = {
-        "an image that does not exist": {"container": {"image": f"intercede.invalid/none:{context.token()}"}},
+        "an image that does not exist": {"container": {"image": f"intercede.invalid/none:{context.make_token()}"}},
         "an output to an unknown scheme": {"outputs": {"members": [{"pattern": "x", "destination": nowhere}]}},
         "an input from an unknown scheme": {"inputs": [{"name": "x", "source": nowhere}]},
-        "a queue that does not exist": {"resources": {"queue": f"intercede-{context.token()}"}},
+        "a queue that does not exist": {"resources": {"queue": f"intercede-{context.make_token()}"}},
     }
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for what, fields in impossible.items():
             await _expect_refused(context, backend, context.sh(": > x", **fields), what)
 
@@ -515,9 +515,9 @@ async def check_invalid(context: Context) -> None:
         ("-1 copies", context.sh("exit 0"), -1),
         ("an empty sequence of copies", context.sh("exit 0"), []),
         ("a missing input", context.sh("exit 0", inputs=[{"name": "x", "source": missing}]), 1),
-        ("a missing executable", SubmissionSpec(executable=missing, tag=f"ic-{context.token()}"), 1),
+        ("a missing executable", SubmissionSpec(executable=missing, tag=f"ic-{context.make_token()}"), 1),
     )
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         for what, spec, copies in wrong:
             try:
                 answer: object = await submit(context, backend, spec, copies)
@@ -528,7 +528,7 @@ async def check_invalid(context: Context) -> None:
                 raise
             except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
                 answer = error
-            raise CheckFailed(f"InvalidSpecError for {what}", f"{shown(answer)}")
+            raise CheckFailed(f"InvalidSpecError for {what}", f"{format_value(answer)}")
 
 
 @clause(
@@ -545,7 +545,7 @@ async def check_invalid(context: Context) -> None:
 async def check_concurrent_submissions(context: Context) -> None:
     """Submit five payloads with different exit codes at once."""
     codes = range(3, 8)
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         submitted = (submit_jobs(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
         handles = await asyncio.gather(*submitted)
         statuses = await wait_until_final(context, backend, [handle for each in handles for handle in each])
@@ -571,7 +571,7 @@ async def check_concurrent_submissions(context: Context) -> None:
 )
 async def check_stdin(context: Context) -> None:
     """Let a payload read its stdin to the end."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         await expect_payload_ok(
             context,
             backend,
@@ -598,7 +598,7 @@ async def check_stdin(context: Context) -> None:
 )
 async def check_nested(context: Context) -> None:
     """Submit a job with the variables that only one of two jobs has, and look for them in it."""
-    async with context.opened() as backend:
+    async with context.open_backend() as backend:
         outer = await _read_variables(context, backend, await _start_outer(context, backend))
         other = await _read_variables(context, backend, await submit_jobs(context, backend, _show_variables(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
@@ -657,7 +657,7 @@ async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[
     file = context.tmp / "variables.json"
     file.write_text(json.dumps(variables), "utf-8")
     spec = _show_variables(context).model_dump_json()
-    told = await context.child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
+    told = await context.run_child(NEST, spec, str(file), what="submitting from inside of a job", jobs=True)
     handles = read_handles([told])
     context.remember(handles)
     return handles

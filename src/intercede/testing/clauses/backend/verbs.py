@@ -7,8 +7,8 @@ from types import MappingProxyType
 from intercede.contract.backend import Capability, JobBackend
 from intercede.contract.errors import NotOpenError
 from intercede.contract.job import JobHandle, Submission
-from intercede.testing.isolation.timeouts import TookTooLong, within
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.isolation.timeouts import TimeLimitExceeded, limit
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 __all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "get_method", "list_verbs", "make_arguments"]
 
@@ -41,11 +41,11 @@ def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = (
         context.tags[str(spec.tag)] = None  # so that what a cancelled one started is found and purged
         return {"spec": spec, "copies": 1}
     if verb == "find":
-        return {"tag": context.token()}
+        return {"tag": context.make_token()}
     if verb == "counts":
         return {}
     asked_of: dict[str, object] = {"handles": list(handles)}
-    return asked_of | {"dest": context.tmp / context.token()} if verb == "fetch_output" else asked_of
+    return asked_of | {"dest": context.tmp / context.make_token()} if verb == "fetch_output" else asked_of
 
 
 def get_method(backend: JobBackend, verb: str) -> Verb:
@@ -56,7 +56,7 @@ def get_method(backend: JobBackend, verb: str) -> Verb:
     """
     found: object = getattr(backend, verb, None)
     if not callable(found):
-        raise CheckFailed(f"a method {verb}", f"{verb} is {shown(found)}")
+        raise CheckFailed(f"a method {verb}", f"{verb} is {format_value(found)}")
     return found
 
 
@@ -68,10 +68,10 @@ async def call_verb(context: Context, backend: JobBackend, verb: str, handles: S
     """
     answer = get_method(backend, verb)(*make_arguments(context, verb, handles).values())
     if not isawaitable(answer):
-        raise CheckFailed(f"{verb} to be awaitable", f"{shown(answer)} from the call itself")
+        raise CheckFailed(f"{verb} to be awaitable", f"{format_value(answer)} from the call itself")
     try:
-        told = await within(_SECONDS * context.scale, answer)
-    except TookTooLong as late:
+        told = await limit(_SECONDS * context.scale, answer)
+    except TimeLimitExceeded as late:
         raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", f"{verb} {late}") from late
     if isinstance(told, Submission):
         context.remember(told.handles.values())
@@ -91,4 +91,6 @@ async def expect_not_open(context: Context, backend: JobBackend, when: str) -> N
 
 
 def _describe_outcome(answer: object) -> str:
-    return f"it raised {shown(answer)}" if isinstance(answer, Exception) else f"it answered {shown(answer)}"
+    return (
+        f"it raised {format_value(answer)}" if isinstance(answer, Exception) else f"it answered {format_value(answer)}"
+    )

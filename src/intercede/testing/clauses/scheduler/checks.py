@@ -9,7 +9,7 @@ from typing import cast
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.scheduler.probes import SOURCE
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _SEEDS = ("1", "2", "3")
 _SECONDS = 60.0
@@ -38,7 +38,7 @@ async def check_purity(context: Context) -> None:
     for other in others:
         pairs = zip(cast("list[list[str]]", first), cast("list[list[str]]", other), strict=True)
         for (asked, one), (_, another) in pairs:
-            observed = f"{shown(one)} in one and {shown(another)} in another"
+            observed = f"{format_value(one)} in one and {format_value(another)} in another"
             context.expect(one == another, expected=f"the same answer from {asked} in every process", observed=observed)
 
 
@@ -294,7 +294,7 @@ async def _probe(context: Context, name: str, seed: str = "", within: float = _S
     tmp = context.tmp / f"{name}{seed}"
     tmp.mkdir()
     what = "asking the scheduler"  # a parser may end its process
-    told = await context.child(SOURCE, name, str(tmp), seed, what=what, within=within)
+    told = await context.run_child(SOURCE, name, str(tmp), seed, what=what, within=within)
     ending = cast("dict[str, object]", told)
     if "error" in ending:
         raise RuntimeError(f"the probe {name} broke:\n{ending['error']}")

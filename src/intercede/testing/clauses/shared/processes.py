@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 
 __all__ = ["count_belongings", "measure_growth", "measure_pause", "read_descendants"]
 
@@ -35,7 +35,7 @@ def count_belongings() -> Mapping[str, int]:
 
 async def measure_growth(before: Mapping[str, int], seconds: float) -> Mapping[str, int]:
     """Return what has grown, and give it a little time to go: some things close a turn of the loop later."""
-    patience = Patience(seconds)
+    patience = Deadline(seconds)
     while True:
         grown = {what: count - before.get(what, 0) for what, count in count_belongings().items()}
         leaks = {what: count for what, count in grown.items() if count >= _GROWTH}

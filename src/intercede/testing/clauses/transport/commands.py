@@ -7,9 +7,9 @@ from intercede.contract.transport import CommandResult, Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
 from intercede.testing.clauses.transport.runs import begin_run, describe_result, run_command, sh_argv, yield_pieces
-from intercede.testing.isolation.timeouts import Ending
+from intercede.testing.isolation.timeouts import Outcome
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; echo; done"""
 _TELLING = ("two  words ", "$HOME", "it's", "")
@@ -34,7 +34,7 @@ _AT_ONCE = 50
 )
 async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         result = await run_command(context, transport, sh_argv(_IN_HEX, *AWKWARD))
         sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
@@ -45,7 +45,7 @@ async def check_argv(context: Context) -> None:
             expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
-            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, and on stdout {shown(result.stdout)}",
+            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, and on stdout {format_value(result.stdout)}",
         )
 
 
@@ -56,9 +56,9 @@ async def _list_changed(context: Context, transport: Transport) -> list[str]:
         argv = ["printf", "[%s]", each, "end"]
         result = await run_command(context, transport, argv)
         if result.stdout != f"[{each}][end]".encode():
-            wrote = shown(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
+            wrote = format_value(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({describe_result(result)})" if result.returncode else ""
-            told.append(f"{_cut_text(shown(argv))} wrote {_cut_text(wrote)}{why}")
+            told.append(f"{_cut_text(format_value(argv))} wrote {_cut_text(wrote)}{why}")
     return told
 
 
@@ -81,7 +81,7 @@ async def check_codes(context: Context) -> None:
     """Run commands that end with exit codes and by signals."""
     ends = {f"exit {code}": code for code in _CODES}
     ends |= {f"kill -{name} $$": 128 + number for name, number in _SIGNALS.items()}
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         for script, code in ends.items():
             await _expect_code(context, transport, script, code)
 
@@ -106,7 +106,7 @@ async def _expect_code(context: Context, transport: Transport, script: str, code
 )
 async def check_255(context: Context) -> None:
     """Run a command that exits with it."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         await _expect_code(context, transport, "exit 255", 255)
 
 
@@ -124,8 +124,8 @@ async def check_255(context: Context) -> None:
 )
 async def check_fifty(context: Context) -> None:
     """Await fifty runs at once, each with a word as argument and another as input."""
-    words = [(context.token(), context.token()) for _ in range(_AT_ONCE)]
-    async with context.connected() as transport:
+    words = [(context.make_token(), context.make_token()) for _ in range(_AT_ONCE)]
+    async with context.open_transport() as transport:
         runs = (begin_run(_run_one(context, transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [
@@ -148,13 +148,13 @@ async def _run_one(context: Context, transport: Transport, code: int, argument: 
     )
 
 
-def _describe_wrong(ending: Ending[CommandResult], code: int, written: bytes) -> str:
+def _describe_wrong(ending: Outcome[CommandResult], code: int, written: bytes) -> str:
     result = ending.value
     if result is None:
-        return f"number {code} raised {shown(ending.raised)}"
+        return f"number {code} raised {format_value(ending.raised)}"
     told = result.returncode, result.stdout, result.stderr
     wanted = code, written, written[: len(written) // 2] + b"\n"
-    return "" if told == wanted else f"number {code} should have ended with {wanted} and answered {shown(told)}"
+    return "" if told == wanted else f"number {code} should have ended with {wanted} and answered {format_value(told)}"
 
 
 @clause(
@@ -170,8 +170,8 @@ def _describe_wrong(ending: Ending[CommandResult], code: int, written: bytes) ->
 )
 async def check_missing(context: Context) -> None:
     """Run commands that do not exist: by name, by path, and by a name with shell syntax in it."""
-    word = context.token()
-    async with context.connected() as transport:
+    word = context.make_token()
+    async with context.open_transport() as transport:
         for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):
             try:
                 result = await run_command(context, transport, [name, "argument"])
@@ -179,7 +179,7 @@ async def check_missing(context: Context) -> None:
                 raise
             except Exception as error:
                 raise CheckFailed(
-                    f"a result for {name!r}, which does not exist", f"run raised {shown(error)}"
+                    f"a result for {name!r}, which does not exist", f"run raised {format_value(error)}"
                 ) from error
             expected = f"a code other than 0 for {name!r}, which does not exist"
             context.expect(result.returncode != 0, expected=expected, observed=describe_result(result))

@@ -17,9 +17,9 @@ from intercede.testing.clauses.transport.runs import (
     sh_argv,
     wait_unless_over,
 )
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _ENDS_WITHIN = 10.0
 """Seconds in which a run must end."""
@@ -55,7 +55,7 @@ def _long_command(context: Context) -> list[str]:
 
 async def _wait_for_end(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
-    await Patience(_ENDS_WITHIN * context.scale).settle({run})
+    await Deadline(_ENDS_WITHIN * context.scale).settle({run})
     context.expect(
         run.done(),
         expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s",
@@ -69,7 +69,7 @@ def _get_error(run: Run) -> BaseException | None:
 
 def _describe_ending(run: Run) -> str:
     error = _get_error(run)
-    return f"it raised {shown(error)}" if error else f"it answered {shown(run.result().value)}"
+    return f"it raised {format_value(error)}" if error else f"it answered {format_value(run.result().value)}"
 
 
 async def _cancel_run(context: Context, run: Run, when: str) -> None:
@@ -85,11 +85,11 @@ async def _cancel_run(context: Context, run: Run, when: str) -> None:
 async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
     try:
         result = await run_command(context, transport, sh_argv("echo usable"), within=_ENDS_WITHIN)
-        observed = shown(result.stdout)
+        observed = format_value(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
-        observed = error.observed if isinstance(error, CheckFailed) else f"it raised {shown(error)}"
+        observed = error.observed if isinstance(error, CheckFailed) else f"it raised {format_value(error)}"
     context.expect(
-        observed == shown(b"usable\n"),
+        observed == format_value(b"usable\n"),
         expected=f"the next run to work, {when}",
         observed=observed,
     )
@@ -110,7 +110,7 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
 )
 async def check_cancelling(context: Context) -> None:
     """Cancel runs of a long command as they start, a little later, and after the command has begun."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         for moment in _MOMENTS:
             sink = Taken()
             run = begin_run(context.run_unbounded(transport, _long_command(context), stdout=sink))
@@ -143,7 +143,7 @@ async def _fail_after_a_piece(error: Exception, after: Taken | None = None) -> A
 )
 async def check_failures(context: Context) -> None:
     """Let a sink and iterators fail, with errors of several types."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         for error in (
             _OfTheKit("raised by the conformance kit"),
             BrokenPipeError("the kit's own, of no pipe of yours"),
@@ -167,7 +167,7 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
     await _wait_for_end(context, run, whose)
     context.expect(
         _get_error(run) is error,
-        expected=f"run, {whose}, to raise the same exception object, {shown(error)}",
+        expected=f"run, {whose}, to raise the same exception object, {format_value(error)}",
         observed=_describe_ending(run),
     )
 
@@ -187,7 +187,7 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
 )
 async def check_end_there(context: Context) -> None:
     """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         for how, end in {
             "cancelling": _end_by_cancelling,
             "a sink": _end_by_sink,
@@ -224,7 +224,7 @@ async def _end_by_iterator(context: Context, transport: Transport, place: str) -
 
 async def _find_growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
     """Return what still beats, once time to end has passed: of these files, what each is called."""
-    patience = Patience(_ENDS_WITHIN * context.scale)
+    patience = Deadline(_ENDS_WITHIN * context.scale)
     before = await _get_sizes(context, transport, place, names)
     while True:
         after = await _get_sizes(context, transport, place, names, behind=_QUIET)
@@ -276,7 +276,7 @@ exec sleep 60
 )
 async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
-    async with context.connected() as transport, make_directory(context, transport) as place:
+    async with context.open_transport() as transport, make_directory(context, transport) as place:
         sink = Taken()
         run = begin_run(context.run_unbounded(transport, sh_argv(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())

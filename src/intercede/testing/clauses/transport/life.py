@@ -22,9 +22,9 @@ from intercede.testing.clauses.transport.runs import (
     wait_unless_over,
     yield_pieces,
 )
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 _CYCLES, _FIRST = 10, 3
 _MANY = 100_000
@@ -45,7 +45,7 @@ _LONG = 0.1
 )
 async def check_construction(context: Context) -> None:
     """Construct the transport twice in a child process, the second time under an audit hook."""
-    seen = await context.child(WATCH, "part", what="constructing it twice")
+    seen = await context.run_child(WATCH, "part", what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 
@@ -62,8 +62,8 @@ async def check_construction(context: Context) -> None:
 )
 async def check_entering(context: Context) -> None:
     """Enter the transport, and compare the result with it."""
-    transport, entered = await context.let_in(context.transport)
-    await context.noted("__aexit__", "", transport.__aexit__(None, None, None))
+    transport, entered = await context.enter(context.make_transport)
+    await context.record("__aexit__", "", transport.__aexit__(None, None, None))
     context.expect(entered is transport, expected="the object itself from entering it", observed=entered)
 
 
@@ -79,23 +79,23 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         await transport.__aexit__(None, None, None)
         try:
             await transport.__aexit__(None, None, None)
         except Exception as error:
-            raise CheckFailed("leaving a second time to do nothing", f"it raised {shown(error)}") from error
+            raise CheckFailed("leaving a second time to do nothing", f"it raised {format_value(error)}") from error
 
 
 async def _expect_not_open(context: Context, transport: Transport, when: str) -> None:
     try:
-        answer = f"it answered {shown(await context.run(transport, ['true']))}"
+        answer = f"it answered {format_value(await context.run(transport, ['true']))}"
     except NotOpenError:
         return
     except CheckFailed as late:
         answer = late.observed
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
-        answer = f"it raised {shown(error)}"
+        answer = f"it raised {format_value(error)}"
     raise CheckFailed(f"run {when} to raise NotOpenError", answer)
 
 
@@ -111,7 +111,7 @@ async def _expect_not_open(context: Context, transport: Transport, when: str) ->
 )
 async def check_before_entering(context: Context) -> None:
     """Run `true` over a transport that was never entered."""
-    await _expect_not_open(context, context.transport(), "before entering")
+    await _expect_not_open(context, context.make_transport(), "before entering")
 
 
 @clause(
@@ -126,7 +126,7 @@ async def check_before_entering(context: Context) -> None:
 )
 async def check_after_leaving(context: Context) -> None:
     """Run `true` over a transport that was entered and left."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         pass
     await _expect_not_open(context, transport, "after leaving")
 
@@ -144,7 +144,7 @@ async def check_after_leaving(context: Context) -> None:
 async def check_exception_in_the_body(context: Context) -> None:
     """Raise in the body, and check which exception comes out."""
     raised = RuntimeError("raised by the conformance kit in the body")
-    transport, _ = await context.let_in(context.transport)
+    transport, _ = await context.enter(context.make_transport)
     passed: BaseException | None = None
     try:
         async with AsyncExitStack() as leaving:
@@ -152,7 +152,7 @@ async def check_exception_in_the_body(context: Context) -> None:
             raise raised  # noqa: TRY301 -- whether it passes through the subject is the question
     except Exception as error:  # noqa: BLE001 -- which one it is is the finding
         passed = error
-    context.expect(passed is raised, expected="the body's own exception to pass through", observed=shown(passed))
+    context.expect(passed is raised, expected="the body's own exception to pass through", observed=format_value(passed))
     await _expect_not_open(context, transport, "after an exception in the body")
 
 
@@ -160,7 +160,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     "IC-TRANSPORT-17",
     title="Leaving leaves no task, thread, open descriptor or child process behind.",
     level=MUST,
-    alone=True,
+    exclusive=True,
     depends=("IC-TRANSPORT-07", "IC-TRANSPORT-08", "IC-TRANSPORT-09"),
     hint=(
         "Feeders and readers that a run starts and does not await when it is cancelled or its sink fails. Pipes "
@@ -175,7 +175,7 @@ async def check_nothing_is_left(context: Context) -> None:
     """
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
-        async with context.connected() as transport:
+        async with context.open_transport() as transport:
             await _use_transport(context, transport)
         before = count_belongings() if cycle == _FIRST else before
     grown = await measure_growth(before, 5 * context.scale)
@@ -193,14 +193,14 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
 async def _use_transport(context: Context, transport: Transport) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
     await run_command(context, transport, ["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
-    await run_command(context, transport, [f"ic-{context.token()}"])
+    await run_command(context, transport, [f"ic-{context.make_token()}"])
     with suppress(_Full):
         await run_command(context, transport, sh_argv("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
     run = begin_run(context.run_unbounded(transport, sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
-    await Patience(10 * context.scale).settle({run})
+    await Deadline(10 * context.scale).settle({run})
 
 
 @clause(
@@ -223,11 +223,11 @@ async def check_two_instances(context: Context) -> None:
         yield b"after\n"
 
     sink = Taken()
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         run = begin_run(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            async with context.connected() as other:
+            async with context.open_transport() as other:
                 result = await run_command(context, other, sh_argv("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)
         finally:
@@ -238,7 +238,9 @@ async def check_two_instances(context: Context) -> None:
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed("an instance to work after another was left", f"run raised {shown(error)}") from error
+            raise CheckFailed(
+                "an instance to work after another was left", f"run raised {format_value(error)}"
+            ) from error
         expect_bytes(context, "over an instance while another is used and left", b"before\nafter\n", sink.data)
         expect_bytes(context, "over it after the other was left", b"still\n", again.stdout)
 
@@ -247,7 +249,7 @@ async def check_two_instances(context: Context) -> None:
     "IC-TRANSPORT-19",
     title="The event loop is never blocked for 100 ms.",
     level=SHOULD,
-    alone=True,
+    exclusive=True,
     depends=("IC-TRANSPORT-24", "IC-TRANSPORT-29"),
     hint=(
         "Calls that wait without `await`: subprocess.run, Popen.wait, a synchronous client, time.sleep. Use "
@@ -270,6 +272,6 @@ async def check_blocking(context: Context) -> None:
 
 
 async def _run_cycle(context: Context) -> None:
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
         await run_command(context, transport, sh_argv(script), stdin=yield_pieces(FILLER))

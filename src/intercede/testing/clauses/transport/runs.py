@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from intercede.contract.transport import ByteSink, CommandResult, Transport
-from intercede.testing.isolation.timeouts import Ending, Patience, ended
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.isolation.timeouts import Deadline, Outcome, capture
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 __all__ = [
     "FILLER",
@@ -57,7 +57,7 @@ async def run_command(
     context.expect(
         not wrong,
         expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
-        observed=f"{wrong}, for {shown(list(argv))}",
+        observed=f"{wrong}, for {format_value(list(argv))}",
     )
     return _copy_result(answer)  # type: ignore[arg-type]  # the line above checks it
 
@@ -70,12 +70,12 @@ def _copy_result(told: CommandResult) -> CommandResult:
 
 def _describe_misfit(answer: object) -> str:
     if not isinstance(answer, CommandResult):
-        return f"it answered {shown(answer)}"
+        return f"it answered {format_value(answer)}"
     code, *streams = (getattr(answer, name, None) for name in _FIELDS)
     if type(code) is not int or not 0 <= code <= 255:  # noqa: PLR2004 -- exit codes are of a byte
-        return f"returncode is {shown(code)}"
+        return f"returncode is {format_value(code)}"
     named = zip(_FIELDS[1:], streams, strict=True)
-    return next((f"{name} is {shown(each)}" for name, each in named if not isinstance(each, bytes)), "")
+    return next((f"{name} is {format_value(each)}" for name, each in named if not isinstance(each, bytes)), "")
 
 
 def describe_result(result: CommandResult) -> str:
@@ -115,13 +115,13 @@ def make_numbers(last: int) -> bytes:
     return "".join(f"{number}\n" for number in range(1, last + 1)).encode()
 
 
-Run = asyncio.Future[Ending[CommandResult]]
+Run = asyncio.Future[Outcome[CommandResult]]
 """A run that goes on beside the check."""
 
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
     """Begin a run. Its ending holds whatever it raises: SystemExit that leaves a task would end the loop."""
-    return asyncio.ensure_future(ended(awaitable))
+    return asyncio.ensure_future(capture(awaitable))
 
 
 async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
@@ -132,7 +132,7 @@ async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[obje
     """
     waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
     both = {cast("asyncio.Future[object]", run), waited}
-    done = await Patience(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
+    done = await Deadline(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
     waited.cancel()
     expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
     context.expect(done, expected=expected, observed="no output came, and run has not returned")

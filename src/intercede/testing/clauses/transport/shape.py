@@ -4,7 +4,7 @@ from intercede.registry.gate import find_violations
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.transport.runs import run_command
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, shown
+from intercede.testing.run.context import CheckFailed, Context, format_value
 
 
 @clause(
@@ -20,9 +20,9 @@ from intercede.testing.run.context import CheckFailed, Context, shown
 async def check_shape(context: Context) -> None:
     """Make a transport, and check it with the registry's gate."""
     try:
-        transport = context.transport()
+        transport = context.make_transport()
     except Exception as error:
-        raise CheckFailed("a transport to be made", f"making it raised {shown(error)}") from error
+        raise CheckFailed("a transport to be made", f"making it raised {format_value(error)}") from error
     found = find_violations(transport, "transports")
     context.expect(not found, expected="an object of a transport's shape", observed="; ".join(found))
 
@@ -42,5 +42,5 @@ async def check_shape(context: Context) -> None:
 )
 async def check_answer(context: Context) -> None:
     """Run `true`, and check the types of the result."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         await run_command(context, transport, ["true"])

@@ -22,9 +22,9 @@ from intercede.testing.clauses.transport.runs import (
     wait_unless_over,
     yield_pieces,
 )
-from intercede.testing.isolation.timeouts import Patience
+from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import Context, shown
+from intercede.testing.run.context import Context, format_value
 
 _BYTES = bytes(range(256))
 _OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
@@ -71,7 +71,7 @@ done
 async def check_bytes(context: Context) -> None:
     """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         result = await run_command(
             context, transport, sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2")
         )
@@ -94,7 +94,7 @@ async def check_bytes(context: Context) -> None:
 )
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         result = await run_command(context, transport, sh_argv(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
         expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
@@ -112,7 +112,7 @@ async def check_last_of_stderr(context: Context) -> None:
 )
 async def check_no_stdin(context: Context) -> None:
     """Run `cat` from a child process whose stdin holds a line and never ends."""
-    [read] = cast("list[str | None]", await context.child(INHERIT, str(5 * context.scale), what="running `cat`"))
+    [read] = cast("list[str | None]", await context.run_child(INHERIT, str(5 * context.scale), what="running `cat`"))
     observed = "it did not end" if read is None else f"it read {read!r}"
     context.expect(read == "", expected="`cat` to end, having read nothing", observed=observed)
 
@@ -156,7 +156,7 @@ async def check_stdin(context: Context) -> None:
 
     Then send a stdin of no pieces.
     """
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", make_numbers(_MANY), b"", b"\n"]
         whole = b"".join(given)
         result = await run_command(context, transport, ["cat"], stdin=_Bare(given))
@@ -192,7 +192,11 @@ async def check_stdin_streams(context: Context) -> None:
         return given
 
     sink = Taken()
-    async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
+    async with (
+        context.open_transport() as transport,
+        context.open_transport() as other,
+        make_directory(context, other) as place,
+    ):
         run = begin_run(
             run_command(context, transport, sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
         )
@@ -202,7 +206,7 @@ async def check_stdin_streams(context: Context) -> None:
         finally:
             await run_command(context, other, ["touch", f"{place}/go"])
         result = (await run).get()
-    observed = f"{shown(sink.data)}, {describe_result(result)}"
+    observed = f"{format_value(sink.data)}, {describe_result(result)}"
     told = sink.data.decode(errors="replace").split()
     context.expect(told == ["begun", str(_HUNDRED)], expected=f"`wc -c` to count {_HUNDRED} bytes", observed=observed)
     context.expect(
@@ -259,7 +263,7 @@ class _Dialogue:
         for word in self.words:
             said += word
             yield word
-            patience = Patience(self._patience)
+            patience = Deadline(self._patience)
             while self._heard != said and patience.left:
                 self._news.clear()
                 with suppress(TimeoutError):
@@ -285,12 +289,12 @@ class _Dialogue:
 async def check_dialogue(context: Context) -> None:
     """Send words through `cat`, each after the one before has come back."""
     talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         await run_command(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
     context.expect(
         talk.answered == len(talk.words),
         expected="`cat` to give back each piece of its input before the next is sent",
-        observed=f"nothing came back for {_REPLY * context.scale:g} s after {shown(talk.silent)}"
+        observed=f"nothing came back for {_REPLY * context.scale:g} s after {format_value(talk.silent)}"
         if talk.silent
         else f"{talk.answered} of {len(talk.words)} pieces were taken and came back",
     )
@@ -311,7 +315,7 @@ async def check_dialogue(context: Context) -> None:
 )
 async def check_sink(context: Context) -> None:
     """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
-    async with context.connected() as transport:
+    async with context.open_transport() as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
             result = await run_command(context, transport, sh_argv(numbers_script(count)), stdout=sink)
@@ -352,7 +356,11 @@ async def check_slow_sink(context: Context) -> None:
             await release.wait()
 
     sink = Held()
-    async with context.connected() as transport, context.connected() as other, make_directory(context, other) as place:
+    async with (
+        context.open_transport() as transport,
+        context.open_transport() as other,
+        make_directory(context, other) as place,
+    ):
 
         async def count_written() -> int:
             result = await run_command(context, other, sh_argv('cat "$1/written"', place))
@@ -389,7 +397,7 @@ async def check_slow_sink(context: Context) -> None:
 async def check_memory(context: Context) -> None:
     """Send 100 MB through `cat` in a child process, and read its peak of memory from the system."""
     pieces = str(len(FILLER)), str(_HUNDRED // len(FILLER))
-    told = await context.child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
+    told = await context.run_child(PUMP, *pieces, what="sending 100 MB through `cat`", within=120)
     back, grown = cast("list[int]", told)
     context.expect(back == _HUNDRED, expected=f"{_HUNDRED} bytes to come back", observed=f"{back}")
     context.expect(
@@ -426,11 +434,11 @@ async def check_early_exit(context: Context) -> None:
 
         source = endless()
         how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
-        async with context.connected() as transport:
+        async with context.open_transport() as transport:
             result = await run_command(context, transport, sh_argv("head -c 10; exit 3"), stdin=source, within=10)
             context.expect(
                 (result.returncode, result.stdout) == (3, FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",
-                observed=f"{describe_result(result)}, and {shown(result.stdout)}",
+                observed=f"{describe_result(result)}, and {format_value(result.stdout)}",
             )
             context.expect(closed, expected=f"{how} to be closed when run returns", observed="it is still open")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from intercede.testing.run.context import CheckFailed
-from intercede.testing.subjects.child import ALONE
+from intercede.testing.subjects.child import STANDALONE_SOURCE
 
 __all__ = ["SOURCE", "run_probe"]
 
@@ -51,4 +51,4 @@ def _start_again(request: Mapping[str, object], tmp: Path, seed: str) -> None:
         file.write(json.dumps({**request, "path": sys.path}).encode())
         file.seek(0)
         os.dup2(file.fileno(), 0)
-        os.execve(sys.executable, [sys.executable, "-c", ALONE], {**os.environ, _SEED: seed})  # noqa: S606 -- as above
+        os.execve(sys.executable, [sys.executable, "-c", STANDALONE_SOURCE], {**os.environ, _SEED: seed})  # noqa: S606 -- as above

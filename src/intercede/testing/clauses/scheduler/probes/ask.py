@@ -24,8 +24,8 @@ from intercede.testing.clauses.scheduler.recordings import (
     SubmitRecording,
     load_recordings,
 )
-from intercede.testing.model.calls import class_of
-from intercede.testing.run.context import CheckFailed, shown
+from intercede.testing.model.calls import get_class_name
+from intercede.testing.run.context import CheckFailed, format_value
 
 __all__ = [
     "STAMP",
@@ -86,7 +86,7 @@ def expect(condition: object, expected: str, observed: object) -> None:
         CheckFailed: It does not.
     """
     if not condition:
-        raise CheckFailed(expected, observed if isinstance(observed, str) else shown(observed))
+        raise CheckFailed(expected, observed if isinstance(observed, str) else format_value(observed))
 
 
 def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object:
@@ -102,7 +102,7 @@ def call_method(scheduler: Scheduler, method: str, *arguments: object) -> object
         return error
     except BaseException as error:
         errors = f" or raise {' or '.join(each.__name__ for each in refusals)}" if refusals else ""
-        asked = ", ".join(map(shown, arguments))
+        asked = ", ".join(map(format_value, arguments))
         raise CheckFailed(
             f"{method} to answer{errors}, and nothing else", f"{_describe_error(error)} from {method}({asked})"
         ) from error
@@ -118,7 +118,7 @@ def get_script(scheduler: Scheduler, method: str, *arguments: object) -> str | N
     if isinstance(text, UnsupportedSpecError):
         return None
     if not isinstance(text, str) or not _is_script(text):
-        raise CheckFailed(f"text from {method} that a shell can be given", shown(text))
+        raise CheckFailed(f"text from {method} that a shell can be given", format_value(text))
     return text
 
 
@@ -143,7 +143,7 @@ def parse(scheduler: Scheduler, method: str, *arguments: object) -> object:
         return plain(value)
     except Exception as error:
         observed = "it" if isinstance(error, _UnfitError) else f"{_describe_error(error)} when it was read, of"
-        raise CheckFailed(f"{wanted} from {method}", f"{observed} {shown(value)}".removeprefix("it ")) from error
+        raise CheckFailed(f"{wanted} from {method}", f"{observed} {format_value(value)}".removeprefix("it ")) from error
 
 
 def get_question(recording: Recording) -> tuple[str, tuple[object, ...]]:
@@ -170,7 +170,7 @@ def list_answers(scheduler: Scheduler, kind: type[_R]) -> list[_R]:
 
 
 def _describe_error(error: BaseException) -> str:
-    return f"{class_of(error)}: {shown(error)}"
+    return f"{get_class_name(error)}: {format_value(error)}"
 
 
 class _UnfitError(Exception):

@@ -14,7 +14,7 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_scheduler,
 )
 from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 _FUNCTIONS = ("ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids")
 _NAMES = {*_FUNCTIONS, "ic_end", "ic_number", "ic_api"}
@@ -80,4 +80,8 @@ def _expect_functions(sandbox: Sandbox, verb: Verb) -> None:
     text = f"submission={place}\n{_PROBE}{_PROBE_OF_SUBMIT if verb == 'submit' else ''}"
     expected = [*_ANSWERS, *([["icprobe", "ic_report_ids"]] if verb == "submit" else [])]
     calls = sandbox.run(verb, text)
-    expect(calls == expected, f"each function to work in a fragment of {verb}: {shown(expected)}", shown(calls))
+    expect(
+        calls == expected,
+        f"each function to work in a fragment of {verb}: {format_value(expected)}",
+        format_value(calls),
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 from intercede.contract.scheduler import Queued, Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse
 from intercede.testing.clauses.scheduler.recordings import SubmitRecording
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 
 def probe_copies(part: Callable[[], object], _tmp: Path) -> None:
@@ -34,7 +34,7 @@ def _expect_each_copy(scheduler: Scheduler, asked: SubmitRecording, what: str) -
     queued = parse(scheduler, "parse_submit", asked.batch, asked.result)
     if not isinstance(queued, Queued):
         return  # it says that it cannot be understood
-    told = f"for the answer {shown(asked.stdout)} {what}: {shown(queued)}"
+    told = f"for the answer {format_value(asked.stdout)} {what}: {format_value(queued)}"
     expected = f"parse_submit to answer for each of {copies} copies once, or to raise SchedulerError"
     expect(sorted([*queued.ids, *queued.refused]) == list(range(copies)), expected, told)
     unique = len(set(queued.ids.values())) == len(queued.ids)

@@ -22,7 +22,7 @@ from intercede.testing.clauses.scheduler.probes.ask import (
 from intercede.testing.clauses.scheduler.probes.marks import find_mark, find_number, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.probes.sandbox import Sandbox
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 _MOST = 8
 """Recordings that are tried: each takes some shells."""
@@ -95,7 +95,7 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
         for call in calls:
             job = next((job for job, mark in live.items() if _uses_number(call, job, mark)), None)
             told = (
-                f"its queue lists this number under another name, {shown(listing)}"
+                f"its queue lists this number under another name, {format_value(listing)}"
                 if listing
                 else "its queue lists no job"
             )
@@ -134,4 +134,4 @@ def _expect_by_name(
     found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
     expected = f"list_script to find no job of {recording.stamp} if the queue lists only jobs of another name"
-    expect(not jobs, expected, f"{shown(jobs)}, when the queue answers {shown(theirs)}")
+    expect(not jobs, expected, f"{format_value(jobs)}, when the queue answers {format_value(theirs)}")

@@ -9,7 +9,7 @@ from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import expect, list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.probes.marks import find_mark, list_submissions, swap_marks
 from intercede.testing.clauses.scheduler.recordings import KillRecording, ListRecording, StatusRecording
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 
 def probe_names(part: Callable[[], object], _tmp: Path) -> None:
@@ -42,12 +42,12 @@ def _expect_named(
     for job, mark in marks.items():
         shows = mark in recording.stdout
         expected = f"a listing that shows more of job {job} than its number, such as its name: {mark}"
-        expect(shows, expected, f"{method} reports it from {shown(recording.stdout)}")
+        expect(shows, expected, f"{method} reports it from {format_value(recording.stdout)}")
     stdout = swap_marks(recording.stdout, set(marks.values()))
     told = set(_list_told(parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))))
     for job in marks:
         expected = f"{method} to say nothing of job {job} if its number is listed under another name"
-        expect(job not in told, expected, f"it is in the answer to {shown(stdout)}")
+        expect(job not in told, expected, f"it is in the answer to {format_value(stdout)}")
 
 
 def _list_told(answered: object) -> Iterator[str]:
@@ -65,4 +65,4 @@ def _expect_not_found(scheduler: Scheduler, recording: ListRecording, known: Map
     found = parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))
     same = ids & set(cast("Mapping[int, str]", found).values()) if isinstance(found, Mapping) else set[str]()
     expected = f"parse_list not to find the jobs of {recording.stamp} if their numbers are listed under another name"
-    expect(not same, expected, f"{', '.join(sorted(same))} in {shown(stdout)}")
+    expect(not same, expected, f"{', '.join(sorted(same))} in {format_value(stdout)}")

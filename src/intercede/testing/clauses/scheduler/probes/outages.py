@@ -22,7 +22,7 @@ from intercede.testing.clauses.scheduler.recordings import (
     StatusRecording,
     load_recordings,
 )
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 _CODES = (1, 2, 126, 127, 137, 143, 255)
 _SAID = (b"", b"sh: 1: not found\n")
@@ -40,7 +40,7 @@ def probe_outages(part: Callable[[], object], _tmp: Path) -> None:
         method = f"parse_{each.verb}"
         for code in set(_CODES) - _list_good_codes(scheduler, method):
             failed = each.model_copy(update={"returncode": code})
-            _expect_error(parse_recording(scheduler, failed), method, code, shown(each.stdout))
+            _expect_error(parse_recording(scheduler, failed), method, code, format_value(each.stdout))
 
 
 def _expect_error(found: object, method: str, code: int, stdout: str) -> None:

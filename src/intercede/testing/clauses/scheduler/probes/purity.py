@@ -26,7 +26,7 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_scheduler,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
-from intercede.testing.run.context import CheckFailed, shown
+from intercede.testing.run.context import CheckFailed, format_value
 
 _CLOCKS = re.compile("(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?|sleep")
 _OF_NOW: Mapping[str, int] = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
@@ -58,7 +58,11 @@ def probe_purity(part: Callable[[], object], _tmp: Path) -> object:
     expect(not watch.seen, "no I/O and no clock: text in, text out", f"{'; '.join(dict.fromkeys(watch.seen))}")
     for (method, arguments), one in zip(asked, first, strict=True):
         another = _write_answer(_call_method(scheduler, method, *arguments))
-        expect(one == another, f"the same answer from {method}, asked again", f"{shown(one)}, then {shown(another)}")
+        expect(
+            one == another,
+            f"the same answer from {method}, asked again",
+            f"{format_value(one)}, then {format_value(another)}",
+        )
     return [[method, one] for (method, _), one in zip(asked, first, strict=True)]
 
 

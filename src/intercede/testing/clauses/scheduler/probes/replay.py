@@ -10,7 +10,7 @@ from intercede.contract.errors import ResourceError
 from intercede.contract.scheduler import Queued
 from intercede.testing.clauses.scheduler.probes.ask import expect, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import Raises, Recording, load_recordings
-from intercede.testing.run.context import shown
+from intercede.testing.run.context import format_value
 
 
 def probe_replay(part: Callable[[], object], _tmp: Path) -> None:
@@ -18,13 +18,13 @@ def probe_replay(part: Callable[[], object], _tmp: Path) -> None:
     scheduler = make_scheduler(part)
     for each in load_recordings(scheduler):
         found = parse_recording(scheduler, each)
-        expected = f"{shown(each.expected)} for the recorded {_describe_recording(each)}"
+        expected = f"{format_value(each.expected)} for the recorded {_describe_recording(each)}"
         expect(_is_same(each.expected, found), expected, found)
 
 
 def _describe_recording(recording: Recording) -> str:
     what = f" ({recording.what})" if recording.what else ""
-    return f"{recording.verb}{what}, exit code {recording.returncode}, stdout {shown(recording.stdout)}"
+    return f"{recording.verb}{what}, exit code {recording.returncode}, stdout {format_value(recording.stdout)}"
 
 
 def _is_same(expected: object, found: object) -> bool:

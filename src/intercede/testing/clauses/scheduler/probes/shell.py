@@ -20,7 +20,7 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     make_scheduler,
 )
 from intercede.testing.clauses.scheduler.probes.sandbox import CANARY, GLOBBED, Sandbox
-from intercede.testing.run.context import CheckFailed, shown
+from intercede.testing.run.context import CheckFailed, format_value
 
 _PLAIN = "icplain"
 _EVIL = (
@@ -104,8 +104,8 @@ def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> 
         if text is not None:
             calls = _expect_harmless(sandbox, "submit", text, f"submit_script: the queue {queue!r}")
             same = usual != again or _count_arguments(calls) == usual
-            expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {shown(usual)}"
-            expect(same, expected, f"with the queue {queue!r}: {shown(calls)}")
+            expected = f"the same commands with as many arguments as with the queue {_PLAIN!r}: {format_value(usual)}"
+            expect(same, expected, f"with the queue {queue!r}: {format_value(calls)}")
 
     for each in evil:
         attempt(each)
@@ -140,7 +140,7 @@ def _expect_harmless(
     sandbox: Sandbox, verb: Verb, text: object, what: str, *, ids: Sequence[str] = ()
 ) -> list[list[str]]:
     if not isinstance(text, str):
-        raise CheckFailed("a fragment to be a string", shown(text))
+        raise CheckFailed("a fragment to be a string", format_value(text))
     said = sandbox.read(text)
     expect(not said, f"a fragment that sh can parse, with {what}", f"{said}\nin\n{text}")
     calls = sandbox.run(verb, text, ids)

@@ -21,7 +21,7 @@ from intercede.testing.clauses.scheduler.probes.ask import (
     parse_recording,
 )
 from intercede.testing.clauses.scheduler.recordings import KillRecording, StatusRecording, load_recordings
-from intercede.testing.run.context import CheckFailed, shown
+from intercede.testing.run.context import CheckFailed, format_value
 
 _MOST = 100
 """At most this many words of one answer are replaced."""
@@ -66,9 +66,9 @@ def _expect_only_listed(scheduler: Scheduler, recording: StatusRecording | KillR
     strangers = [each for each in _make_strangers(recording) if each not in recording.ids]
     for ids, kept in (((), ()), (strangers, ()), ((*strangers, *recording.ids), recording.ids)):
         found = _get_by_id(parse(scheduler, method, ids, recording.result))
-        odd = [f"{job}: {shown(said)}" for job, said in found.items() if job not in kept]
+        odd = [f"{job}: {format_value(said)}" for job, said in found.items() if job not in kept]
         expected = f"{method} to say nothing of jobs that are not listed: {', '.join(strangers[:4])}"
-        observed = f"{', '.join(odd[:4])} in the answer to {shown(recording.stdout)}"
+        observed = f"{', '.join(odd[:4])} in the answer to {format_value(recording.stdout)}"
         expect(not odd, expected if ids else f"{method} to answer for no job if no job is asked for", observed)
     _expect_not_final(scheduler, method, recording.ids)
 
@@ -116,7 +116,7 @@ def _fuzz(scheduler: Scheduler) -> None:
             found = parse(scheduler, method, *arguments)
             odd = sorted(set(_get_by_id(found)) - set(ids)) if method in _ABOUT_JOBS else []
             expected = f"{method} to answer only for the jobs asked about"
-            expect(not odd, expected, f"{odd} in the answer to {shown(stdout)}")
+            expect(not odd, expected, f"{odd} in the answer to {format_value(stdout)}")
 
     feed()
 

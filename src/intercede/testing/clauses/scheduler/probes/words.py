@@ -9,7 +9,7 @@ from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import list_answers, make_scheduler, parse_recording
 from intercede.testing.clauses.scheduler.recordings import StatusRecording
-from intercede.testing.run.context import CheckFailed, shown
+from intercede.testing.run.context import CheckFailed, format_value
 
 _MOST = 30
 """The most places in one answer at which a word is replaced."""
@@ -24,7 +24,7 @@ def probe_words(part: Callable[[], object], _tmp: Path) -> None:
             fake, status = tried[0]
             raise CheckFailed(
                 f"UNKNOWN with the native word {fake!r} for a job of that state",
-                f"{shown(status)}, with {fake!r} in place of {word!r} in {shown(recording.stdout)}",
+                f"{format_value(status)}, with {fake!r} in place of {word!r} in {format_value(recording.stdout)}",
             )
 
 
