@@ -12,14 +12,14 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "as they are."
         ),
         "LimitError is raised for the resource's own submission limit, and then no copy was started.": (
-            "Only a submission that reaches the limit would show it. On a resource that others use, the kit must not do "
-            "that."
+            "Only a submission that reaches the limit would show it. The kit must not do that on a "
+            "resource that others use."
         ),
         "ResourceError and CopyFailure say by `retryable` whether trying again may help.": (
             "The check would need a failure that passes and one that does not."
         ),
-        "If a call fails as a whole, it raises TransportError, AuthenticationError or SchedulerError, and never answers "
-        "an empty mapping.": (
+        "If a call fails as a whole, it raises TransportError, AuthenticationError or SchedulerError, and never "
+        "answers an empty mapping.": (
             "The kit cannot take the network, the credentials or the scheduler away. For a scheduler plugin, "
             "IC-SCHEDULER checks its answer to a command that failed."
         ),
@@ -39,8 +39,8 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "No resource loses a job on request. IC-STATUS-03 asks for jobs that never existed or were purged."
         ),
         "out_of_memory, node_failure, preempted, killed_by_site, launch_failure and staging are reported as such.": (
-            "The check would need a resource that kills for memory, takes nodes away, or cannot stage. IC-STATUS-14 sees "
-            "timeout."
+            "The check would need a resource that kills for memory, takes nodes away, or cannot stage. IC-STATUS-14 "
+            "sees timeout."
         ),
         "Staging in is QUEUED; suspended, completing and staging out is RUNNING; held and error-held is HELD.": (
             "The contract has no way to bring a job into these states. For schedulers, recorded answers show it."
@@ -104,8 +104,8 @@ UNTESTED: Mapping[str, str] = MappingProxyType(
             "with the variables of a job."
         ),
         "When a job ends, everything that it started ends on every node.": (
-            "IC-KILL-07, IC-KILL-10, IC-KILL-12, IC-STATUS-18 and IC-STATUS-19 look for processes by another job, which "
-            "sees only its own node and namespace."
+            "IC-KILL-07, IC-KILL-10, IC-KILL-12, IC-STATUS-18 and IC-STATUS-19 look for processes by another job, "
+            "which sees only its own node and namespace."
         ),
     }
 )

@@ -80,7 +80,8 @@ async def check_so_far(context: Context) -> None:
             found, last = await _watch_both(context, backend, seconds)
             if found is not None:
                 return
-    expected = f"the {_LINES} lines of one of the payloads of {growing_durations(context)} seconds to be in the answer while it runs"
+    payloads = f"one of the payloads of {growing_durations(context)} seconds"
+    expected = f"the {_LINES} lines of {payloads} to be in the answer while it runs"
     raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 

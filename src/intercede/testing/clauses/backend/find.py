@@ -188,7 +188,7 @@ async def check_hostile_tags(context: Context) -> None:
             ]
             context.expect(
                 found == [what],
-                expected=f"find({shorten(format_value(tag), 60)}), {what}, to return the one job that was submitted with exactly that tag",
+                expected=f"find({shorten(format_value(tag), 60)}), {what}, to return the one job with exactly that tag",
                 observed=_list_found(found.count(what), others),
             )
         for tag in _EVERYTHING:

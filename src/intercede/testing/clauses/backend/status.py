@@ -389,7 +389,7 @@ async def check_mixed_batch(context: Context) -> None:
 
 
 async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
-    """Compare with the codes that copies wrote themselves. If both agree, IC-SUBMIT-06 checks whether they are right."""
+    """Compare with the codes that copies wrote themselves. IC-SUBMIT-06 checks whether both are right."""
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
     handles = await submit_jobs(context, backend, payload, copies)
@@ -436,7 +436,7 @@ async def check_polling(context: Context) -> None:
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
                 expected="both copies to end with 3, the one that was polled and the other",
-                observed=f"copy {copy} {'was polled and' if copy == 0 else 'was not polled and'} ended {describe_status(status)}",
+                observed=f"copy {copy} {'was' if copy == 0 else 'was not'} polled and ended {describe_status(status)}",
             )
 
 
@@ -612,7 +612,7 @@ async def check_timeout_is_over(context: Context) -> None:
 
 
 async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
-    """Run a script with a word under a time limit; if it is reported as timed out, let another job look for the word."""
+    """Run a script under a time limit; if it is reported as timed out, let another job look for its word."""
     word = context.make_token()
     async with context.open_backend() as backend:
         try:

@@ -38,12 +38,13 @@ __all__ = [
 EXAMPLE = """\
 [
   {"verb": "submit", "batch": {"stamp": "a0123456789ab", "copies": 2, "resources": {}}, "returncode": 0,
-   "stdout": "queued as 17\\n", "stderr": "", "expected": {"ids": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}},
+   "stdout": "queued as 17\\n", "stderr": "",
+   "expected": {"ids": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}},
   {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
    "stdout": "17.0 a0123456789ab R\\n", "stderr": "",
    "expected": {"17.0@a0123456789ab": {"state": "RUNNING", "native": "R"}}},
-  {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "", "stderr": "cannot connect to server\\n",
-   "expected": {"raises": "SchedulerError"}},
+  {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "",
+   "stderr": "cannot connect to server\\n", "expected": {"raises": "SchedulerError"}},
   {"verb": "kill", "ids": ["17.0@a0123456789ab"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
   {"verb": "list", "stamp": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
    "stderr": "", "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}

@@ -30,7 +30,8 @@ from pathlib import Path
 
 def peak():
     status = Path("/proc/self/status")
-    told = [line.split()[1] for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    lines = status.read_text("utf-8").splitlines() if status.exists() else []
+    told = [line.split()[1] for line in lines if line.startswith("VmHWM")]
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(told[0]) >> 10 if told else most >> (20 if sys.platform == "darwin" else 10)
 

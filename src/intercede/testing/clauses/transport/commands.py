@@ -45,7 +45,8 @@ async def check_argv(context: Context) -> None:
             expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
-            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, and on stdout {format_value(result.stdout)}",
+            else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, "
+            f"and on stdout {format_value(result.stdout)}",
         )
 
 

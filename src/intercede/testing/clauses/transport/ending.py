@@ -198,7 +198,7 @@ async def check_end_there(context: Context) -> None:
                 growing = await _find_growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
                     not growing,
-                    expected=f"a command and its child to be ended by {how}{'' if how == 'cancelling' else ' that raised'}",
+                    expected=f"{how}{'' if how == 'cancelling' else ' that raised'} to end a command and its child",
                     observed=f"{_ENDS_WITHIN * context.scale:g} s later {' and '.join(growing)} went on",
                 )
 
@@ -249,7 +249,8 @@ async def _get_sizes(
 
 
 _LEAVERS = """
-beat='i=0; while [ -d "$1" ] && [ "$i" -lt 300 ]; do echo >>"$1/$2"; i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null'
+beat='i=0
+while [ -d "$1" ] && [ "$i" -lt 300 ]; do echo >>"$1/$2"; i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null'
 begun() { until [ -s "$1" ]; do sleep 0.1 || sleep 1; done 2>/dev/null; }
 : >"$1/group"; : >"$1/session"
 command -v timeout >/dev/null && { timeout 60 sh -c "$beat" sh "$1" group & begun "$1/group"; }

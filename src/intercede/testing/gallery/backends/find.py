@@ -127,7 +127,7 @@ class FindsByPrefix(_Compares):
     """Tags that begin with the tag are found as well."""
 
     caught_by = "IC-FIND-03"
-    message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
+    message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return its.startswith(asked)
@@ -137,7 +137,7 @@ class FindsByContent(_Compares):
     """Tags that contain the tag are found as well, as by grep -F."""
 
     caught_by = "IC-FIND-03"
-    message_contains = "a plain word, to return the one job that was submitted with exactly that tag; observed it returned that one, and"
+    message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
 
     def alike(self, asked: str, its: str) -> bool:
         return asked in its
@@ -240,7 +240,9 @@ class CannotQuoteTags(FakeBackend):
     """A tag with a quote in it is never found."""
 
     caught_by = "IC-FIND-03"
-    message_contains = "quotes of both kinds, to return the one job that was submitted with exactly that tag; observed it returned not that one"
+    message_contains = (
+        "quotes of both kinds, to return the one job with exactly that tag; observed it returned not that one"
+    )
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         return [] if "'" in tag else await super().find(tag)

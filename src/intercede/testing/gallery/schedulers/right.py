@@ -1,7 +1,8 @@
 """Right schedulers. ``PlainQueue`` is the base of the wrong ones; the others differ from what one might expect.
 
-The queue is ``plainq.sh``: it numbers jobs, begins to count anew when it restarts, lists one line a job, with its name, and
-says ``waiting``, ``held``, ``running``, ``killed`` or ``done N``. So an id is a number and the name: ``17.0@a0123456789ab``.
+The queue is ``plainq.sh``: it numbers jobs, counts from the start again when it restarts, and lists one line a job,
+with its name and ``waiting``, ``held``, ``running``, ``killed`` or ``done N``. So an id is a number and the name:
+``17.0@a0123456789ab``.
 """
 
 # ruff: noqa: D102 -- the contract says what the methods do

@@ -101,7 +101,7 @@ def _expect_asked_first(sandbox: Sandbox, texts: Mapping[str, str], live: _Marks
             )
             expect(
                 job is None or _strip_numbers(call) in looks,
-                f"kill_script to kill job {job} only if the queue lists it under its own name: its number may be another user's by now",
+                f"kill_script to kill job {job} only if the queue lists it under its name: another may have its number",
                 f"it runs {' '.join(call)!r}, though {told}",
             )
 

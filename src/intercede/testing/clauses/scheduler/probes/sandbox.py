@@ -19,9 +19,10 @@ CANARY = "icpwned"
 GLOBBED = "xglobbed"
 """A file in the working directory of every fragment: a pattern that is expanded shows it."""
 _HARMLESS = (
-    "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold", "grep",
-    "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd", "rm", "rmdir",
-    "sed", "seq", "sh", "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "uname", "uniq", "wc", "xargs",
+    "[", "awk", "basename", "cat", "cksum", "comm", "cp", "cut", "date", "dirname", "env", "expr", "false", "fold",
+    "grep", "head", "id", "join", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mv", "nl", "od", "paste", "printf", "pwd",
+    "rm", "rmdir", "sed", "seq", "sh", "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "uname", "uniq",
+    "wc", "xargs",
 )  # fmt: skip
 _SECONDS = 5.0
 _SAID = 1 << 20
