@@ -54,12 +54,12 @@ _OF_THE_NAME = frozenset(
 
 
 class ArchiveError(TransportError):
-    """What arrived is no whole tar archive: it was cut on its way, or something else got in between."""
+    """The stream is no complete tar archive: it was cut off, or other bytes got into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file to send. The directories above it are made by whoever unpacks."""
+    """A regular file to send. The side that unpacks makes the directories above it."""
 
     name: str
     """Relative and contained, with slashes."""
@@ -182,7 +182,7 @@ class _Usage:
 
 
 class Unpacker:
-    """A ByteSink that unpacks a tar stream while it arrives, in bounded memory, and never outside where it is told.
+    """A ByteSink that unpacks a tar stream while it arrives, in bounded memory, and never outside the given directories.
 
     For every member that is not a directory ``route`` is asked where it belongs. So one stream can hold the files of
     many jobs, named ``<job>/<kind>/<name>``, and each job can have a freshly made directory of its own::
@@ -237,7 +237,7 @@ class Unpacker:
         self._place.close()
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes of the stream, in pieces of any size. What follows the archive's end is ignored.
+        """Take the next bytes of the stream, in pieces of any size. Bytes after the archive's end are ignored.
 
         Raises:
             ArchiveError: This is no tar archive.
@@ -333,7 +333,7 @@ class Unpacker:
         return place
 
     def _admitted(self, info: _Header) -> tuple[Path, str] | None:
-        """Where the member may go; None: nowhere, and why stands in ``refused`` if anybody wanted it."""
+        """Return the place of a member; None: it has none, and ``refused`` says why if it was wanted."""
         if info.type == tarfile.DIRTYPE:
             return None
         fault = _fault(info.name)
@@ -415,7 +415,7 @@ def _amended(info: _Header, name: str, records: dict[bytes, bytes]) -> _Header:
 
 
 def _records(text: bytes) -> dict[bytes, bytes]:
-    """What matters here of a PAX header's records, each ``<its length> <key>=<value>`` and a newline."""
+    """Return the records of a PAX header that matter, each ``<its length> <key>=<value>`` and a newline."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(text):

@@ -59,23 +59,24 @@ _FOREIGN_OUTCOME = OpOutcome(ok=False, reason="foreign")
 class BatchBackend:
     """Runs jobs through a scheduler that a transport reaches, in a constant number of commands a verb.
 
-    There it needs sh, tar, find, awk and the scheduler's own commands: no Python, no agent. See
-    ``intercede.contract.backend`` for what each verb promises.
+    The remote machine needs sh, tar, find, awk and the scheduler's own commands: no Python, no agent. The promises of
+    each verb are in ``intercede.contract.backend``.
 
     Args:
         transport: Entered and left together with this.
         scheduler: Writes the fragments that queue, list and end jobs.
-        root: The directory there that everything lies in. None: ``.intercede`` in the home; a relative one lies in the
-            home, too. It is made where it is missing, and must be a real directory that is ours and that nobody else may write.
-        resource: What handles call this resource. None: a random word that is kept in the root.
+        root: The remote directory that holds everything. None: ``.intercede`` in the home. A relative path lies in the
+            home, too. The directory is made if it is missing. It must be the user's own, no link, and writable by no
+            other user.
+        resource: The name of this resource in handles. None: a random word that is kept in the root.
         max_bytes: The most that ``fetch_output`` takes of one job, in bytes.
         max_files: The same in files.
-        max_seconds: The most that packing may take there, for one ``fetch_output``.
-        min_poll_interval: Minimum number of seconds between two queue listings. None: the scheduler's own value, else 5.
-        commands_in_flight: How many commands may be out at once. None: what the transport says, else 8.
+        max_seconds: The most seconds that the remote side may pack files for one ``fetch_output``.
+        min_poll_interval: Minimum number of seconds between two queue listings. None: the scheduler's own, else 5.
+        commands_in_flight: How many commands may run at once. None: the transport's own number, else 8.
 
     Raises:
-        ConfigError: An option, or what a plugin says in its stead, has no sense; the scheduler stages files itself.
+        ConfigError: An option, or a value that a plugin supplies, is invalid; or the scheduler stages files itself.
     """
 
     def __init__(
@@ -129,8 +130,8 @@ class BatchBackend:
         """Enter the transport, see that the root is ours, and learn the resource's id: one command.
 
         Raises:
-            ConfigError: The root will not do.
-            ResourceError: The transport, or the far side, failed.
+            ConfigError: The root is invalid.
+            ResourceError: The transport, or the remote side, failed.
         """
         await self._transport.__aenter__()
         async with AsyncExitStack() as stack:
@@ -146,7 +147,7 @@ class BatchBackend:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End what is out, and leave the transport. Jobs go on."""
+        """End the commands that run, and leave the transport. Jobs go on."""
         opened, self._opened = self._opened, None
         if opened is not None:
             try:
@@ -163,7 +164,7 @@ class BatchBackend:
         if frame.returncode != 0 or len(lines) != 2:  # noqa: PLR2004 -- the resource's id and the root
             why = "; ".join(lines) or frame.stderr.decode("utf-8", "replace").strip()
             raise ConfigError(
-                f"the root will not do: {why}",
+                f"the root is invalid: {why}",
                 field="root",
                 value=self._root,
                 expected="a directory of ours, not a link, that nobody else may write",
@@ -244,7 +245,7 @@ class BatchBackend:
 
 @dataclass(frozen=True)
 class _Opened:
-    """What there is between entering and leaving."""
+    """The parts of an open backend."""
 
     remote: RemoteJobs
     statuses: StatusCoalescer

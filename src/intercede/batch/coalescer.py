@@ -1,7 +1,7 @@
-"""StatusCoalescer that callers share: many may ask at once, and one command answers them.
+"""Status requests of many callers become one command.
 
-An answer is shared only among those who asked before its command began, so nobody is told the past. The minimum
-interval makes callers wait; it never answers for the resource.
+Callers share an answer only if they asked before its command began, so no answer is older than its question. The minimum
+interval makes callers wait. It never answers from memory.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class StatusCoalescer:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody cancels the very task that asks."""
+    """Return whether the running task itself is being cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -47,7 +47,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Share:
-    """What the far side says it sends of one job."""
+    """The files of one job, as the remote side announces them."""
 
     files: int
     left_out: int
@@ -132,7 +132,7 @@ class Download:
 
     @property
     def streams(self) -> Streams:
-        """Where the frames of that part go."""
+        """The sinks for the frames of that part."""
         return {"plans": lambda _: self._plans_text, "report": lambda _: self._report_text, "archive": self._unpacker}
 
     def _unpacker(self, name: str) -> Unpacker:
@@ -145,8 +145,8 @@ class Download:
         """Put each job's directory in its place.
 
         Raises:
-            TransportError: What arrived is not whole, and not because a limit was reached.
-            ResourceError: The far side had no room to list what it sends.
+            TransportError: The archive is incomplete, and not because a limit was reached.
+            ResourceError: The remote side had no room to list what it sends.
             OSError: The local directory cannot be written.
         """
         if "listed" in answer and answer.frame("listed").returncode != 0:
@@ -185,7 +185,7 @@ class Download:
         return self._directory(job), place
 
     def _place(self, job: Job, name: str) -> str | None:
-        """Where a file of the copy's directory goes in the job's; None: it was not asked for."""
+        """Return the place of a file in the job's directory; None: it was not asked for."""
         if name in {"stdout", "stderr", "log"}:
             return name
         plan, inside = self._plans[job.stamp], name.removeprefix("work/")
@@ -236,7 +236,7 @@ class Download:
         )
 
     def _missing(self, job: Job, names: Collection[str]) -> tuple[str, ...]:
-        """The patterns that none of these names matches, and what a pattern matches that is no file: links do not come."""
+        """Return the patterns that match none of these names, and the matched links, which are not fetched."""
         plan = self._plans[job.stamp]
         links = sorted(name for name in self._no_files.get(job, ()) if plan.lists(name))
         return tuple(dict.fromkeys([*plan.missing(names), *links]))
@@ -265,7 +265,7 @@ class Download:
 
     @cached_property
     def _refused(self) -> Mapping[Job, Sequence[str]]:
-        """Of each job, the files that were refused, and why."""
+        """The files that were refused, by job, and why."""
         refused: dict[Job, list[str]] = {}
         for unpacker in self._unpackers.values():
             for name, why in unpacker.refused.items():
@@ -275,7 +275,7 @@ class Download:
 
     @cached_property
     def _no_files(self) -> Mapping[Job, Sequence[str]]:
-        """Of each job, what lies in its working directory and is a link, a device or a fifo."""
+        """The links, devices and fifos in the working directory, by job."""
         found: dict[Job, list[str]] = {}
         for name in (name for unpacker in self._unpackers.values() for name in unpacker.no_files):
             if match := _MEMBER.fullmatch(name):
@@ -289,7 +289,7 @@ class Download:
 
     @cached_property
     def _shares(self) -> dict[Job, _Share]:
-        """What `STAMP INDEX FILES LEFT_OUT UNFIT` says, and of some `STAMP INDEX failed CODE` behind it."""
+        """The lines ``STAMP INDEX FILES LEFT_OUT UNFIT``, some of them followed by ``STAMP INDEX failed CODE``."""
         shares: dict[Job, _Share] = {}
         for stamp, index, *rest in (line.split() for line in self._report_text.lines if line != "whole"):
             job = Job(stamp, int(index))

@@ -1,4 +1,4 @@
-"""What takes long is done aside, so that the event loop goes on."""
+"""Running long functions in a thread, so that the event loop goes on."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _FEW = 500
 
 
 async def offload_if_large(many: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that looks at so many things: for few it is done before a thread would have started.
+    """Call a function whose work grows with ``many``: in a thread if there are many, else at once.
 
     A thread and the loop take turns every few milliseconds (``sys.setswitchinterval``).
     """
@@ -21,7 +21,7 @@ async def offload_if_large(many: int, function: Callable[P, T], *args: P.args, *
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it in a thread. Who is cancelled meanwhile waits for its end: what it uses may be closed right after."""
+    """Call it in a thread. A cancelled caller waits for its end, because it may use what is closed right after."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
         return await asyncio.shield(work)

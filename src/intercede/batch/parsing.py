@@ -1,4 +1,4 @@
-"""What a scheduler's parsers are held to. A parser that breaks is its plugin's fault, and jobs may run: the error says both."""
+"""Calling a scheduler's parsers. If one breaks, that is its plugin's fault, and jobs may run: the error says both."""
 
 import re
 from collections.abc import Generator, Iterable
@@ -66,13 +66,15 @@ def expect_ids(method: str, ids: Iterable[str], stamp: str = "") -> None:
     for native in ids:
         if not _NATIVE.fullmatch(native):
             raise SchedulerError(
-                f"the scheduler plugin is at fault, not the request: {method} answered with the id {native!r}; {_ID}.{_goes_on(stamp)}"
+                f"the scheduler plugin is at fault, not the request: {method} answered with the id {native!r}; {_ID}."
+                f"{_goes_on(stamp)}"
             )
 
 
 def _goes_on(stamp: str) -> str:
     return (
-        f" What was queued may run: the queue knows it as {stamp}, and find returns it by its tag once the plugin is mended"
+        f" What was queued may run: the queue knows it as {stamp}, and find returns it by its tag once the plugin is "
+        "mended"
         if stamp
         else ""
     )

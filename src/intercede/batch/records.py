@@ -1,4 +1,4 @@
-"""What is written of a copy, and the verdict that follows from it."""
+"""The record of a copy, and the verdict that follows from it."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -26,14 +26,14 @@ Ending = Literal["code", "signal", "caught"]
 
 
 class Exit(NamedTuple):
-    """How the wrapper says that the payload ended."""
+    """The end of a payload, as its wrapper recorded it."""
 
     kind: Ending
     number: int
 
 
 class Record(NamedTuple):
-    """One line of what the far side tells."""
+    """The record of one copy: a line of the remote script's answer."""
 
     job: Job
     killed: bool = False
@@ -114,7 +114,7 @@ _READERS: dict[str, Callable[[Record, str], Record]] = {
 
 
 class Word(Enum):
-    """What the scheduler says of a copy, as far as it matters."""
+    """The scheduler's word about a copy, as far as the verdict needs it."""
 
     LIVE = "still live"
     CAUSE = "timeout, out of memory, preempted, node failure"
@@ -174,9 +174,9 @@ def _by_code(case: _Case) -> JobStatus:
 
 
 def _by_both(case: _Case) -> JobStatus:
-    """Decide where the scheduler says that it ended by itself. DONE takes both words.
+    """Decide if the scheduler says that the job ended on its own. DONE needs the record and the scheduler.
 
-    If the scheduler tells another failure than the record, the record is of an attempt before.
+    If the scheduler reports another failure than the record, the record is of an earlier attempt.
     """
     said, code = case.said, _number(case)
     assert said is not None  # noqa: S101 -- its row says so
@@ -187,7 +187,7 @@ def _by_both(case: _Case) -> JobStatus:
 
 
 def _untold(case: _Case) -> JobStatus:
-    """Decide where nothing tells any more whether a signal was meant to end it: failure is sure, success is not."""
+    """Decide if no evidence is left whether a signal was meant to end the job: failure is certain, success is not."""
     evidence = "exit record, after a signal; the scheduler no longer lists it, so whether that was its end is not known"
     if _number(case) == 0:
         return JobStatus(state=JobState.UNKNOWN, exit_code=0, reason="lost", evidence=evidence)

@@ -33,7 +33,7 @@ def _each(jobs: Iterable[Job]) -> str:
 class RemoteJobs:
     """Asks the remote side about jobs, and knows what the scheduler calls them.
 
-    Native ids that a client learns are not written down at once, which would take a command of its own. They are pending
+    Native ids that a client learns are not written down at once, which would take another command. They are pending
     until the next script about their submission, whichever verb sends it. Another client, or this one after a restart,
     learns them from the scheduler's recorded answer (``learn_ids``).
     """

@@ -1,7 +1,7 @@
-"""Which files of a working directory come back.
+"""The files of a working directory that come back.
 
-The far side is told by a ``find`` expression that takes at least what is wanted; what it takes too much is
-left out here, where patterns mean exactly what the contract says.
+A remote ``find`` takes at least the wanted files, by an expression. This module leaves out what it takes too much:
+patterns mean exactly what the contract says.
 """
 
 import re
@@ -16,7 +16,7 @@ __all__ = ["Plan", "matches"]
 
 
 class Plan(_Data):
-    """What is to come back from each copy of a submission; kept there, so that any process can fetch."""
+    """The outputs that each copy of a submission brings back. It is kept remote, so that any process can fetch."""
 
     patterns: tuple[str, ...] = ()
     include_unlisted: bool = False
@@ -54,7 +54,7 @@ class Plan(_Data):
         return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
     def expression(self, stamp: str, copies: int) -> str:
-        """Write the ``find`` expression, a line quoted for sh, that takes every file of these working directories that may be wanted.
+        """Write the ``find`` expression, a line quoted for sh, that takes every file that may be wanted.
 
         Empty: none is.
         """

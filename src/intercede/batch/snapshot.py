@@ -21,13 +21,13 @@ class Snapshot:
     """Whether the scheduler was asked."""
 
     def verdict(self, job: Job) -> JobStatus:
-        """Tell where a job is."""
+        """Return the status of a job."""
         record = self.records[job]
         return verdict(record, None if record.native is None else self.said.get(record.native))
 
     @cached_property
     def verdicts(self) -> Mapping[Job, JobStatus]:
-        """Where every job is."""
+        """The status of every job."""
         return {job: self.verdict(job) for job in self.records}
 
     @property
@@ -37,7 +37,7 @@ class Snapshot:
 
     @property
     def unnamed(self) -> set[str]:
-        """The submissions of which nobody there knows yet what the scheduler calls them."""
+        """The submissions whose native ids are not written down yet."""
         return {job.stamp for job in self.open if self.records[job].native is None}
 
     @property

@@ -6,7 +6,7 @@ Three texts are quoted into one another, each with ``shlex.quote``:
 
     archive  tag wrapper payload batch plan ... submit.sh      a tar stream, which boot.sh unpacks
     submit.sh    fragment='...'                                 the scheduler's, as a variable; run by eval
-    fragment         job='...'                                  a job script's text, as a variable, if the queue needs one
+    fragment         job='...'                                  a job script's text, if the queue needs one
     job script           exec sh ./wrapper INDEX                what the queue runs
     wrapper                  . ./payload                        the user's program, below its directory
 """
@@ -145,7 +145,7 @@ def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
 
 @dataclass(frozen=True)
 class _LocalFile:
-    """What is to be known of a local file before it is sent."""
+    """The facts of a local file that are needed before it is sent."""
 
     mode: int
     """Its permissions there."""

@@ -24,7 +24,7 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
-"""A scheduler's own name for one job. It is safe in a file with one id a line, and quoted in any shell. It is no option.
+"""A scheduler's own name for one job. It is safe in a file of lines, and in any shell if quoted. It is no option.
 
 Queues lose their state and give a number again. So an id holds more than a number, such as the submission's stamp
 (``17.0@STAMP``), unless the queue never gives an id twice.
@@ -112,8 +112,8 @@ class Scheduler(Protocol):
     ``$IC_IDS``, one a line.
 
     The fragment that submits runs in the environment as it was found, because payloads inherit it. It writes
-    ``ic_tool`` before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
-    without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
+    ``ic_tool`` before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with
+    ``LC_ALL=C``, and without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
     call four functions of intercede, the same in every verb: ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and
     ``ic_report_ids``. docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and
     stderr, without anything that a login shell added.
@@ -167,8 +167,8 @@ class Scheduler(Protocol):
         If the listing has the same number under another name, that job is another user's, and the id is not listed.
 
         A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended
-        it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List such a
-        job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is no success.
+        it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List
+        such a job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is no success.
 
         Raises:
             SchedulerError: The command failed or reported an outage; never an empty answer instead.
@@ -194,8 +194,8 @@ class Scheduler(Protocol):
         """Write the fragment that finds the native ids of a submission by its stamp.
 
         If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request
-        that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty, the
-        caller only looks, and nothing may be kept from starting.
+        that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty,
+        the caller only looks, and nothing may be kept from starting.
         """
         ...
 

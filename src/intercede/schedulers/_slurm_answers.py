@@ -131,7 +131,7 @@ def _doubtful(batch: Batch, result: CommandResult) -> SchedulerError:
 
 @dataclass
 class _Section:
-    """What one command printed."""
+    """The lines that one command printed."""
 
     tool: str = ""
     cluster: str = ""
@@ -165,7 +165,7 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Row:
-    """What a row says of a job."""
+    """A row about one job."""
 
     status: JobStatus
     name: str | None

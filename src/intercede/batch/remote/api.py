@@ -1,4 +1,4 @@
-"""What surrounds a scheduler's fragment: the functions that it may call, what else is loaded, and the command that runs it.
+"""The surroundings of a scheduler's fragment: the functions that it may call, and the command that runs it.
 
 The kit's sandbox and the recorder load it by the same function as every verb does.
 """

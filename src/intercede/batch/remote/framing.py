@@ -45,7 +45,7 @@ class Frames:
         self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes; tell what is known to be in a frame now."""
+        """Take the next bytes; return those that are known to be in a frame."""
         self._buffer += data
         while found := (self._begin if self._inside is None else self._end).search(self._buffer):
             before, self._buffer = self._buffer[: found.start()], self._buffer[found.end() :]

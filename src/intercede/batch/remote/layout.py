@@ -1,8 +1,8 @@
-"""How jobs are named, and where things lie on the far side.
+"""The names of jobs, and the remote directory layout.
 
 ::
 
-    <root>/resource-id                      the name of the resource, where none is configured
+    <root>/resource-id                      the name of the resource, if none is configured
     <root>/.trash/                          what a purge has moved out of sight
     <root>/<stamp>/                         one submission
         submit.sh payload wrapper           what runs

@@ -1,4 +1,4 @@
-"""The far side: scripts of ours, run there by sh, and their answers."""
+"""Running scripts on the remote machine, by sh, and reading their answers."""
 
 import asyncio
 import shlex
@@ -19,7 +19,7 @@ _SAID = 500
 
 
 def no_room(said: bytes = b"") -> ResourceError:
-    """Tell that the far side could not write down what it needs to answer."""
+    """Return the error for a remote side that has no room to write down what it needs to answer."""
     words = said.decode("utf-8", "replace").strip()[-_SAID:]
     return ResourceError(
         "there is no room on the far side to note what to answer, neither in the root nor for mktemp: free some, or "
@@ -29,12 +29,12 @@ def no_room(said: bytes = b"") -> ResourceError:
 
 
 class Shell:
-    """Runs scripts over a transport, so many at a time.
+    """Runs scripts over a transport, a limited number at a time.
 
-    ``root`` is the directory there that scripts start in; empty until it is known.
+    ``root`` is the remote directory that scripts start in. It is empty until it is known.
 
     Args:
-        transport: How scripts get there.
+        transport: Carries the scripts.
         in_flight: How many may run at once.
         api: The functions that the scheduler's fragments may call.
     """
@@ -49,7 +49,7 @@ class Shell:
         """Run a script, made of the prelude and these parts, in the root.
 
         Raises:
-            TransportError: The way there failed.
+            TransportError: The transport failed.
         """
         mark = new_mark()
         start = f"root={shlex.quote(self.root)}\n{text_of('remote/home')}" if self.root else ""
@@ -61,7 +61,7 @@ class Shell:
 
         Raises:
             InvalidSpecError: A local file cannot be read.
-            TransportError: The way there failed.
+            TransportError: The transport failed.
         """
         mark = new_mark()
         argv = ["sh", "-c", text_of("remote/boot"), "sh", self.root, directory, mark]
