@@ -166,9 +166,9 @@ RESTS_ON = {
     "find": "IC-FIND-01",
     "diagnostics": "IC-DIAG-01",
 }
-"""What says of each verb that it works at all."""
+"""The clause that says that a verb works at all."""
 UNSAID = {("IC-STATUS-03", "purge"), *((f"IC-KILL-{number}", "diagnostics") for number in ("09", "11", "12"))}
-"""Where a verb is used and nothing follows from what it answers."""
+"""Clauses that use a verb, and conclude nothing from its answer."""
 
 
 @pytest.mark.slow

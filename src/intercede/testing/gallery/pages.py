@@ -14,7 +14,7 @@ _KEYS = re.compile(r"(?<=<!-- keys: made by `make docs` -->\n)(\|[^\n]*\n)+")
 
 
 def render_pages(reference_folder: Path) -> Mapping[Path, str]:
-    """Return each page and its text. Of ``report.md`` only the table of keys is generated; the rest stays as it is."""
+    """Return each page and its text. In ``report.md`` only the table of keys is generated."""
     report = reference_folder / "report.md"
     return {
         reference_folder / "contract.md": reference.render(),

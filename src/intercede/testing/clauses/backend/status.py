@@ -275,7 +275,7 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
 
     Args:
         context: The check's.
-        code: What the job exits with.
+        code: The job's exit code.
         behind: Seconds for which it is watched after its end.
     """
     looks: list[JobStatus] = []

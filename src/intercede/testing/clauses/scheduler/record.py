@@ -1,8 +1,8 @@
 """Record what a scheduler really answers: ``python -m intercede.testing record NAME DIRECTORY``.
 
-Run it where the scheduler's commands are. It submits one copy and three, each of which sleeps for some seconds, asks
-for their status until all have gone, kills some, and writes what was answered to ``DIRECTORY/recorded.json``. What each
-recording *expects* is what the parsers said: read it before you ship it.
+Run it on a machine that has the scheduler's commands. It submits one copy and then three, each of which sleeps for some
+seconds, asks for their status until all have ended, kills some, and writes the answers to ``DIRECTORY/recorded.json``.
+Each recording *expects* the results of the parsers: read it before you ship it.
 """
 
 import argparse

@@ -64,7 +64,7 @@ class _Answer(_Data):
     stdout: str
     stderr: str
     what: str = ""
-    """What was done for it, for readers."""
+    """How it was made, for readers."""
     version: str = ""
     """The version of the scheduler, for readers."""
 

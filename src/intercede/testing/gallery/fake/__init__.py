@@ -85,7 +85,7 @@ class FakeBackend:
             thread.shutdown()
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start every copy, one after the other. When cancelled, what was started can be found by its tag."""
+        """Start every copy, one after the other. If it is cancelled, the tag finds the jobs that were started."""
         each = each_copy(copies)
         await self._do(check, spec, each)
         submission = secrets.token_hex(6)
@@ -104,11 +104,11 @@ class FakeBackend:
         return Submission(handles=handles, failures=failures)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell from its files where each job is."""
+        """Read each job's state from its files."""
         return await self._each(handles, self._status)
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Copy what finished jobs wrote into ``dest/<job>/``."""
+        """Copy the files of finished jobs into ``dest/<job>/``."""
 
         def fetch(handle: JobHandle) -> JobOutput:
             state = self._status(handle).state
@@ -179,7 +179,7 @@ class FakeBackend:
         return await self._each(handles, so_far)
 
     async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do file work in the thread. Cancelling waits for what has begun: nothing goes on behind the caller's back."""
+        """Do file work in the thread. Cancelling waits until the work that has begun is done."""
         if self._thread is None:
             raise NotOpenError("use the backend inside `async with backend:`")
         begun = self._thread.submit(work, *args, **kwargs)
@@ -216,7 +216,7 @@ class FakeBackend:
         return handle.resource == self._resource and _JOB.fullmatch(handle.job) is not None
 
     def _job(self, handle: JobHandle) -> Job:
-        """Find a job's directory. Only ever called with a handle of ours: what does not match is never a path."""
+        """Find a job's directory. It is called only with handles of this backend: no other text becomes a path."""
         return Job(self._state / handle.job, self._queue_seconds)
 
     def _status(self, handle: JobHandle) -> JobStatus:

@@ -26,7 +26,7 @@ def run_probe(request: Mapping[str, object], part: Callable[[], object], tell: C
     """Run a probe, and report its result.
 
     Args:
-        request: What this process was asked. Its arguments are the probe's name, an empty directory for it, and the
+        request: The request to this process. Its arguments are the probe's name, an empty directory for it, and the
             seed of this process's hashes; empty: any.
         part: Makes a fresh scheduler.
         tell: Takes what came of it.

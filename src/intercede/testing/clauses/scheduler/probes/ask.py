@@ -112,7 +112,7 @@ def get_script(scheduler: Scheduler, method: str, *arguments: object) -> str | N
     """Ask for a fragment. None if it is refused.
 
     Raises:
-        CheckFailed: What comes is no text, or none that a shell can be given.
+        CheckFailed: The answer is no text, or not valid in a shell.
     """
     text = call_method(scheduler, method, *arguments)
     if isinstance(text, UnsupportedSpecError):

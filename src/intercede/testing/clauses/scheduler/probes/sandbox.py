@@ -69,10 +69,10 @@ class Sandbox:
         """Run a fragment as a backend does, with its functions loaded; return the calls of stubs with their arguments.
 
         Args:
-            verb: What it is for. One that submits runs in the submission's directory.
+            verb: The fragment's verb. One that submits runs in the submission's directory.
             text: The fragment.
-            ids: What stands in ``$IC_IDS``.
-            listing: What every stub answers.
+            ids: The lines of the file ``$IC_IDS``.
+            listing: The output of every stub.
         """
         shutil.rmtree(self._root, ignore_errors=True)
         here = self._root / STAMP
