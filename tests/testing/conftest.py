@@ -8,4 +8,4 @@ from intercede.testing.isolation import timeouts
 @pytest.fixture(autouse=True)
 def _a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have bounds be what they say, whatever else this machine does."""
-    monkeypatch.setattr(timeouts, "crowding", lambda: 1.0)
+    monkeypatch.setattr(timeouts, "get_load_factor", lambda: 1.0)

@@ -358,7 +358,7 @@ def test_a_crowded_machine_gives_more_time(monkeypatch: pytest.MonkeyPatch, load
     monkeypatch.setattr(timeouts, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(timeouts, "cpu_count", lambda: 1)
 
-    assert timeouts.crowding() == times
+    assert timeouts.get_load_factor() == times
 
 
 @pytest.mark.asyncio
@@ -379,7 +379,7 @@ async def test_time_is_up_when_no_more_is_given() -> None:
 @pytest.mark.parametrize(("times", "ends"), [(1.0, False), (100.0, True)])
 async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, times: float, ends: bool) -> None:
     """What has not ended when its time is up has more of it on a crowded machine."""
-    monkeypatch.setattr(timeouts, "crowding", lambda: times)
+    monkeypatch.setattr(timeouts, "get_load_factor", lambda: times)
     task = asyncio.ensure_future(asyncio.sleep(0.1))
 
     assert (task in await timeouts.Deadline(0.01).settle({task})) is ends

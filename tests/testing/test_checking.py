@@ -190,7 +190,7 @@ class Refuses(FakeBackend):
 
     async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
         """Replace the kit's judgement, print, and raise."""
-        setattr(finding, "finding_of", print)  # noqa: B010 -- the attack
+        setattr(finding, "classify", print)  # noqa: B010 -- the attack
         print("closed")  # noqa: T201 -- the point
         raise ConnectionError("closed on Sundays")
 
@@ -236,13 +236,13 @@ def test_a_queue_with_one_slot_scales_the_bounds() -> None:
 
 def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) -> None:
     """The checks will tell what is wrong. It is done in another process: this one is judged in, later."""
-    own = finding.finding_of
+    own = finding.classify
 
     scale, note = calibrate(FactorySubject(Refuses), SubjectInfo(id="r", config="r", name="r"))
 
     assert scale == 1
     assert "closed on Sundays" in note
-    assert finding.finding_of is own
+    assert finding.classify is own
     assert capfd.readouterr() == ("", "")
 
 

@@ -3,13 +3,13 @@
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.verdict import State
-from intercede.testing.run.finding import Finding, red_text
+from intercede.testing.run.finding import Finding, format_failure
 
 FOUND = Finding(State.FAILED, "a", "b")
 
 
 def _lines(calls: list[Call]) -> list[str]:
-    text = red_text(CLAUSES["IC-KILL-10"], FOUND, calls=calls)
+    text = format_failure(CLAUSES["IC-KILL-10"], FOUND, calls=calls)
     return [line.strip() for line in text.partition("the calls it made:\n")[2].partition("hint:")[0].splitlines()]
 
 

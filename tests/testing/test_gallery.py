@@ -13,7 +13,7 @@ from intercede.testing.gallery import matrix
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.gallery.pages import render_pages
 from intercede.testing.model.clause import MUST
-from intercede.testing.model.verdict import Result, State, SubjectInfo, judge, needs
+from intercede.testing.model.verdict import Result, State, SubjectInfo, judge, list_dependencies
 
 # Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -179,4 +179,4 @@ def test_a_check_depends_on_what_it_observes_with() -> None:
     for clause in (each for each in CLAUSES.values() if each.role == "backend"):
         used = {call.verb for call in report.results[clause.id].calls} & RESTS_ON.keys()
         bases = {RESTS_ON[verb] for verb in used if (clause.id, verb) not in UNSAID}
-        assert bases <= {clause.id, *needs(clause, CLAUSES)}, f"{clause.id} uses {used}"
+        assert bases <= {clause.id, *list_dependencies(clause, CLAUSES)}, f"{clause.id} uses {used}"

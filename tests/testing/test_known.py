@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.backend import Capability
 from intercede.contract.errors import ConfigError
-from intercede.testing.known import Entry, Known, load, load_for_update, updated, write
+from intercede.testing.known import Entry, Known, load, load_for_update, update_text, write
 from intercede.testing.known.file import plain
 from intercede.testing.model.clause import MUST, SHOULD, Clause
 from intercede.testing.model.verdict import Result, State, SubjectInfo
@@ -260,12 +260,14 @@ def test_an_entry_that_matches_nothing_is_told(fields: dict[str, str], why: str)
     """No such clause, no such subject, not claimed: each is told with file and entry."""
     known = _known(**fields)
 
-    assert known.stale(CLAUSES, [_facts()]) == (f"known.toml: {known.entries[0].title} matches nothing: {why}",)
+    assert known.find_unmatched(CLAUSES, [_facts()]) == (
+        f"known.toml: {known.entries[0].title} matches nothing: {why}",
+    )
 
 
 def test_an_entry_that_matches_is_not_told() -> None:
     """One subject that it applies to is enough."""
-    assert _known().stale(CLAUSES, [_facts(), _facts("poor", frozenset())]) == ()
+    assert _known().find_unmatched(CLAUSES, [_facts(), _facts("poor", frozenset())]) == ()
 
 
 def test_an_entry_that_others_cover_matches_nothing() -> None:
@@ -273,7 +275,7 @@ def test_an_entry_that_others_cover_matches_nothing() -> None:
     (general,) = _known().entries
     known = Known(Path("known.toml"), (general, replace(general, subject="site", number=2)))
 
-    (told,) = known.stale(CLAUSES, [_facts()])
+    (told,) = known.find_unmatched(CLAUSES, [_facts()])
 
     assert told.startswith("known.toml: entry 1 (IC-KILL-01) matches nothing: every subject")
 
@@ -302,7 +304,7 @@ until = 2026-06-01
 
 
 def _updated(path: Path, results: Mapping[str, Mapping[str, Result]]) -> str:
-    return updated(load_for_update(path), results, CLAUSES, TODAY)
+    return update_text(load_for_update(path), results, CLAUSES, TODAY)
 
 
 def _results(*results: Result) -> dict[str, Result]:
@@ -449,7 +451,7 @@ def test_whatever_a_subject_says_can_be_written_and_read(before: str, after: str
     for message in (before, after):
         results = {"site": _results(_failed(f"observed {message}"))} | ({"other": _results()} if both else {})
 
-        known = _read(updated(known, results, CLAUSES, TODAY))
+        known = _read(update_text(known, results, CLAUSES, TODAY))
 
         assert known.judge("site", "IC-KILL-01", results["site"]["IC-KILL-01"], TODAY).state is State.KNOWN
 
@@ -479,7 +481,7 @@ def test_what_surrounds_an_entry_never_changes(comments: list[str], data: st.Dat
     known = Known(Path("known.toml"), entries, "# head\n\n" + "".join(blocks))
     results = _results(*(_failed("seen", clause) for clause, fail in zip(clauses, fails, strict=True) if fail))
 
-    text = updated(known, {"site": results}, CLAUSES, TODAY)
+    text = update_text(known, {"site": results}, CLAUSES, TODAY)
 
     assert text == "# head\n\n" + "".join(block for block, fail in zip(blocks, fails, strict=True) if fail)
 
@@ -531,6 +533,6 @@ def test_thirty_days_are_from_the_day_that_is_given(tmp_path: Path) -> None:
     known = load_for_update(tmp_path / "known.toml")
     long_ago = datetime(1999, 12, 31, tzinfo=UTC).date()
 
-    text = updated(known, {"site": _results(_failed())}, CLAUSES, long_ago)
+    text = update_text(known, {"site": _results(_failed())}, CLAUSES, long_ago)
 
     assert tomllib.loads(text)["known"][0]["until"] == date(2000, 1, 30)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.plan import node_id, selects, settle
+from intercede.testing.frontends.plan import make_plan, node_id, selects
 from intercede.testing.model.role import Role
 from intercede.testing.subjects.resolve import resolve
 
@@ -56,7 +56,7 @@ def test_options_that_do_not(words: str) -> None:
 
 def test_a_composed_backend_is_named_by_its_parts() -> None:
     """The id is transport+scheduler, and the distribution is theirs."""
-    plan = settle(backends(LOCAL))
+    plan = make_plan(backends(LOCAL))
 
     (facts,) = plan.facts
     assert facts.id == "local+direct"
@@ -106,7 +106,7 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object], words: str) -> None:
     """Each mistake is an error of the contract's own tree that says what there is."""
     with pytest.raises(IntercedeError, match=words.replace("+", r"\+")):
-        settle(backends(*arguments), **options)  # type: ignore[arg-type]  # each case has the type of its option
+        make_plan(backends(*arguments), **options)  # type: ignore[arg-type]  # each case has the type of its option
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object],
 )
 def test_node_ids_choose(words: list[str], areas: dict[str, int]) -> None:
     """By their whole, by a clause, or by an area."""
-    plan = settle(backends(LOCAL), ids=words)
+    plan = make_plan(backends(LOCAL), ids=words)
 
     assert Counter(each.partition("/")[2].partition("::")[0] for each in plan.wanted) == areas
     assert plan.narrowed
@@ -127,7 +127,7 @@ def test_node_ids_choose(words: list[str], areas: dict[str, int]) -> None:
 
 def test_the_core_is_what_needs_no_capability() -> None:
     """And an id that takes all in chooses nothing."""
-    plan = settle(backends(LOCAL), profile="core", ids=["intercede"])
+    plan = make_plan(backends(LOCAL), profile="core", ids=["intercede"])
 
     core = {
         node_id(each, "local+direct") for each in CLAUSES.values() if each.capability is None and each.role == "backend"

@@ -26,7 +26,7 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
-from intercede.testing.report import Run, as_json, explained, listed, properties, write
+from intercede.testing.report import Run, as_json, explain_clause, list_clauses, properties, write
 from intercede.testing.report.document import how_made
 from intercede.testing.report.schema import schema
 from intercede.testing.report.schema import text as schema_text
@@ -91,7 +91,7 @@ def test_the_document_alone_says_what_was_left_out() -> None:
     chosen = _data(judge(FACTS, CLAUSES, results, selected=True))
 
     assert (whole["whole"], whole["left_out"], whole["verdict"]) == (True, [], "CONFORMANT")
-    assert (lost["whole"], lost["lost_to"], lost["verdict"]) == (False, "conftest.py", "INCOMPLETE")
+    assert (lost["whole"], lost["lost_because_of"], lost["verdict"]) == (False, "conftest.py", "INCOMPLETE")
     assert lost["left_out"] == [{"id": musts[0].id, "why": "lost to conftest.py"}]
     assert chosen["left_out"] == [{"id": musts[0].id, "why": "it was not selected"}]
     assert lost["counted"]["MUST"] == {"clauses": len(musts), "good": len(musts) - 1}
@@ -452,9 +452,9 @@ def test_properties_are_what_xml_can_hold(text: str) -> None:
 
 def test_every_clause_is_listed_and_explained() -> None:
     """A line each; and for one: text, level, what is done, what to look at."""
-    assert [line.split()[0] for line in listed(CLAUSES).splitlines()] == list(CLAUSES)
+    assert [line.split()[0] for line in list_clauses(CLAUSES).splitlines()] == list(CLAUSES)
     for clause in CLAUSES.values():
-        text = explained(CLAUSES, clause.id.lower())
+        text = explain_clause(CLAUSES, clause.id.lower())
         assert clause.title in text
         assert f"({clause.level}" in text
         assert clause.hint in text
@@ -476,7 +476,7 @@ def test_every_clause_is_listed_and_explained() -> None:
 def test_a_clause_that_is_not_there_brings_those_that_may_be_meant(word: str, meant: str) -> None:
     """Numbers are compared as numbers, a family is listed whole, and where all of them stand is always said."""
     with pytest.raises(LookupError) as caught:
-        explained(CLAUSES, word)
+        explain_clause(CLAUSES, word)
 
     assert str(caught.value.args[0]).startswith(f"there is no clause {word!r}{meant}")
     assert str(caught.value.args[0]).endswith("; all of them: pytest --intercede-list")

@@ -27,7 +27,7 @@ from intercede.contract import (
 from intercede.testing import gallery
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.seal import Seal
+from intercede.testing.isolation.seal import TamperCheck
 from intercede.testing.model import verdict
 from intercede.testing.model.clause import MUST, SHOULD, Clause
 from intercede.testing.model.verdict import State, Verdict
@@ -425,7 +425,7 @@ def _level() -> None:
 def _code() -> None:
     def none(clause: object, raised: object) -> None: ...
 
-    finding.finding_of.__code__ = none.__code__
+    finding.classify.__code__ = none.__code__
 
 
 def _module() -> None:
@@ -454,7 +454,7 @@ ATTACKS: Mapping[str, Callable[[], None]] = {
     "testing.isolation.timeouts.limit": _setting(timeouts, "limit", _ignored),
     "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _added,
-    "testing.run.finding.finding_of.__code__": _code,
+    "testing.run.finding.classify.__code__": _code,
     "testing.run.inspection.timeouts": _module,
     "testing.model.verdict._RED": _judging,
     "IC-SUBMIT-01.level": _level,
@@ -471,10 +471,10 @@ def test_a_subject_that_replaces_what_judges_it_is_not_believed(attack: str, *, 
             ATTACKS[attack]()
             return self
 
-    before = Seal(ENTERS)
+    before = TamperCheck(ENTERS)
     report = run_checks(Replaces, clauses=ENTERS, together=together)
 
-    assert before.mend() == []
+    assert before.restore() == []
     (result,) = report.results.values()
     assert result.state is State.ERROR
     assert attack in result.observed

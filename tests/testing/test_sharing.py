@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from intercede.testing.run.concurrent import Slots, Together
+from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 
 
-def together(checks: Checks, stall: float = 20, patience: float = 60, cleaning: float = 15) -> "Together[str]":
+def together(checks: Checks, stall: float = 20, patience: float = 60, cleaning: float = 15) -> "ConcurrentChecks[str]":
     """Return them, not begun."""
-    return Together(checks, stall, patience, cleaning)
+    return ConcurrentChecks(checks, stall, patience, cleaning)
 
 
 @pytest.mark.asyncio
@@ -141,7 +141,7 @@ def test_what_was_never_asked_for_is_closed_too() -> None:
 @pytest.mark.asyncio
 async def test_slots_are_never_exceeded_and_nobody_starves() -> None:
     """Who wants many gets them in turn, although few are asked for all the time."""
-    slots, out, most, order = Slots(4), 0, 0, list[int]()
+    slots, out, most, order = JobBudget(4), 0, 0, list[int]()
 
     async def job(count: int) -> None:
         nonlocal out, most

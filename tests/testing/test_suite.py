@@ -631,7 +631,7 @@ def test_what_fails_as_it_is_known_to_is_no_obstacle(run: Pytest, tmp_path: Path
         (TINY, {"clause": "IC-SUBMIT-99"}, "matches nothing: there is no clause 'IC-SUBMIT-99'"),
         (TINY, {"clause": "IC-OUTPUT-01"}, "matches nothing: tiny does not claim output"),
     ],
-    ids=["passing", "another symptom", "expired", "stale", "not claimed"],
+    ids=["passing", "another symptom", "expired", "unmatched_known", "not claimed"],
 )
 def test_known_failures_are_strict(
     run: Pytest, tmp_path: Path, subject: str, entry: dict[str, str], words: str

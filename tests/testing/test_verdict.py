@@ -119,7 +119,7 @@ def test_what_is_blocked_names_a_red_clause(
     for result in report.results.values():
         if result.state is State.BLOCKED:
             assert result.blocker is not None
-            assert report.results[result.blocker].state.red
+            assert report.results[result.blocker].state.is_red
             assert states[result.clause] is not State.PASSED
 
 

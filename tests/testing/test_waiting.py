@@ -23,7 +23,7 @@ from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import Check, Context
-from intercede.testing.run.waiting import Traffic, Wait
+from intercede.testing.run.waiting import QueueActivity, Wait
 from intercede.testing.subjects.entering import Door
 
 _SECONDS = 0.03
@@ -133,7 +133,7 @@ def test_what_is_no_waiting_in_a_queue_that_goes_on_counts() -> None:
     queued, running, done = (
         {handle: JobStatus(state=state)} for state in (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
     )
-    goes_on, stands = Traffic(), Traffic()
+    goes_on, stands = QueueActivity(), QueueActivity()
     goes_on.watch(done)
 
     assert not Wait(goes_on, 0, scale=1).is_over(queued)

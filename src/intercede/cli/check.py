@@ -17,9 +17,9 @@ from intercede.contract.errors import ConfigError
 from intercede.redaction import make_scrubber
 from intercede.testing import report as reporting
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.check import Told, inspect
+from intercede.testing.frontends.check import ResultCallback, inspect
 from intercede.testing.frontends.plan import Plan
-from intercede.testing.known import updated
+from intercede.testing.known import update_text
 from intercede.testing.known import write as write_known
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
@@ -109,7 +109,7 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
 def _format_failures(report: Report) -> Generator[str]:
     """Yield the text of each failure and of each known failure, in the order of the contract."""
     for result in report.results.values():
-        if result.state.red:
+        if result.state.is_red:
             yield f"{result.text or result.message}\n\n"
         elif result.state is State.KNOWN:
             yield f"{result.clause} {result.state}: {result.message}\n"
@@ -117,7 +117,7 @@ def _format_failures(report: Report) -> Generator[str]:
 
 def _rewrite_known(plan: Plan, reports: Sequence[Report]) -> None:
     assert plan.known is not None  # noqa: S101 -- the caller looked
-    text = updated(plan.known, {each.facts.id: each.results for each in reports}, CLAUSES, plan.today)
+    text = update_text(plan.known, {each.facts.id: each.results for each in reports}, CLAUSES, plan.today)
     if text != plan.known.text:
         write_known(plan.known, text)
         print_message(f"{plan.known.path} was rewritten; look at it before you keep it")
@@ -160,7 +160,7 @@ def _print_captured(captured: _Tail, plan: Plan) -> None:
 
 
 @contextmanager
-def _show_progress(count: int, stream: TextIO) -> Generator[Told]:
+def _show_progress(count: int, stream: TextIO) -> Generator[ResultCallback]:
     """Show the progress of the checks: a bar on a terminal, elsewhere a letter for each check."""
     console = Console(file=stream)
     if not console.is_terminal:
@@ -173,14 +173,14 @@ def _show_progress(count: int, stream: TextIO) -> Generator[Told]:
 
         def report_result(facts: SubjectInfo, clause: Clause, result: Result) -> None:
             progress.update(task, advance=1, description=f"{clause.id} {result.state}")
-            if result.state.red:
+            if result.state.is_red:
                 line = escape_unprintable(f"{facts.id} {clause.id} {result.state}: {result.message}")
                 progress.console.print(line, markup=False, highlight=False)
 
         yield report_result
 
 
-def _print_letters(stream: TextIO) -> Told:
+def _print_letters(stream: TextIO) -> ResultCallback:
     letters = {State.PASSED: ".", State.NOT_APPLICABLE: "s", State.BLOCKED: "b", State.KNOWN: "x"}
 
     def report_result(_facts: SubjectInfo, _clause: Clause, result: Result) -> None:

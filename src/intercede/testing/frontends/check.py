@@ -13,7 +13,7 @@ from typing import Unpack
 from intercede.contract.backend import capabilities
 from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.plan import Options, Plan, node_id, settle
+from intercede.testing.frontends.plan import Options, Plan, make_plan, node_id
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.role import Role
@@ -22,9 +22,9 @@ from intercede.testing.run.context import format_value
 from intercede.testing.run.inspection import Inspection
 from intercede.testing.subjects.subject import FactorySubject, RegistrySubject, refuse_recursion
 
-__all__ = ["Told", "check_backend", "check_scheduler", "check_transport", "inspect", "run_checks"]
+__all__ = ["ResultCallback", "check_backend", "check_scheduler", "check_transport", "inspect", "run_checks"]
 
-Told = Callable[[SubjectInfo, Clause, Result], None]
+ResultCallback = Callable[[SubjectInfo, Clause, Result], None]
 """Is told of each result when it is there, in the thread that inspects."""
 
 
@@ -38,7 +38,7 @@ def _nobody(facts: SubjectInfo, clause: Clause, result: Result) -> None:
 
 
 async def check_backend(
-    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
 ) -> Report:
     """Check a backend that the registry makes, and give the verdict.
 
@@ -53,34 +53,36 @@ async def check_backend(
     Raises:
         IntercedeError: A name, the configuration or an option is wrong.
     """
-    return await _checked("backend", config, told, options)
+    return await _check_in_thread("backend", config, told, options)
 
 
 async def check_transport(
-    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
 ) -> Report:
     """Check a transport, and the backend that it makes with ``direct``; otherwise as ``check_backend``.
 
     Raises:
         IntercedeError: As there.
     """
-    return await _checked("transport", config, told, options)
+    return await _check_in_thread("transport", config, told, options)
 
 
 async def check_scheduler(
-    config: str | Mapping[str, object], *, told: Told = _nobody, **options: Unpack[Options]
+    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
 ) -> Report:
     """Check a scheduler, which needs no resource; otherwise as ``check_backend``.
 
     Raises:
         IntercedeError: As there.
     """
-    return await _checked("scheduler", config, told, options)
+    return await _check_in_thread("scheduler", config, told, options)
 
 
-async def _checked(role: Role, config: str | Mapping[str, object], told: Told, options: Options) -> Report:
+async def _check_in_thread(
+    role: Role, config: str | Mapping[str, object], told: ResultCallback, options: Options
+) -> Report:
     stop = threading.Event()
-    inspecting = asyncio.ensure_future(asyncio.to_thread(_settled_and_inspected, role, config, told, options, stop))
+    inspecting = asyncio.ensure_future(asyncio.to_thread(_plan_and_inspect, role, config, told, options, stop))
     try:
         return await asyncio.shield(inspecting)
     except asyncio.CancelledError:
@@ -89,20 +91,20 @@ async def _checked(role: Role, config: str | Mapping[str, object], told: Told, o
         raise
 
 
-def _settled_and_inspected(
-    role: Role, config: str | Mapping[str, object], told: Told, options: Options, stop: threading.Event
+def _plan_and_inspect(
+    role: Role, config: str | Mapping[str, object], told: ResultCallback, options: Options, stop: threading.Event
 ) -> Report:
     while not _one_at_a_time.acquire(timeout=_BEAT):  # some checks measure the process, and are alone in it
         if stop.is_set():
             raise CancelledError
     try:
-        (report,) = inspect(settle([(role, config)], **options), told, stop)
+        (report,) = inspect(make_plan([(role, config)], **options), told, stop)
         return report
     finally:
         _one_at_a_time.release()
 
 
-def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = None) -> tuple[Report, ...]:
+def inspect(plan: Plan, told: ResultCallback = _nobody, stop: threading.Event | None = None) -> tuple[Report, ...]:
     """Check every subject of a plan, one after the other, in this thread.
 
     Args:
@@ -115,7 +117,8 @@ def inspect(plan: Plan, told: Told = _nobody, stop: threading.Event | None = Non
     """
     stop = stop or threading.Event()
     return tuple(
-        _inspected(plan, subject, facts, told, stop) for subject, facts in zip(plan.subjects, plan.facts, strict=True)
+        _inspect_subject(plan, subject, facts, told, stop)
+        for subject, facts in zip(plan.subjects, plan.facts, strict=True)
     )
 
 
@@ -128,7 +131,9 @@ def _again(subject: RegistrySubject, clause: Clause) -> str:
     return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])
 
 
-def _inspected(plan: Plan, subject: RegistrySubject, facts: SubjectInfo, told: Told, stop: threading.Event) -> Report:
+def _inspect_subject(
+    plan: Plan, subject: RegistrySubject, facts: SubjectInfo, told: ResultCallback, stop: threading.Event
+) -> Report:
     wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
     with Inspection(
         subject,
@@ -138,7 +143,7 @@ def _inspected(plan: Plan, subject: RegistrySubject, facts: SubjectInfo, told: T
         together=True,
         jobs=plan.jobs,
         repeat=plan.repeat,
-        known=partial(plan.judged, facts.id),
+        known=partial(plan.apply_known, facts.id),
     ) as inspection:
         inspection.planned = wanted
         for clause in sorted(wanted.values(), key=lambda each: each.role == "backend"):

@@ -12,13 +12,13 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
-from intercede.testing.model.verdict import Profile, Result, SubjectInfo, in_profile
+from intercede.testing.model.verdict import Profile, Result, SubjectInfo, is_in_profile
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.inspection import JOBS
 from intercede.testing.subjects.resolve import examine, resolve
 from intercede.testing.subjects.subject import RegistrySubject
 
-__all__ = ["LOOKS", "ROOT", "Options", "Plan", "node_id", "selects", "settle"]
+__all__ = ["LOOKS", "ROOT", "Options", "Plan", "make_plan", "node_id", "selects"]
 
 _SCALE = 1e6
 """More is no bound: a check would take weeks."""
@@ -72,14 +72,14 @@ class Plan:
     notes: tuple[str, ...] = ()
     """What is worth a line before the run."""
 
-    def judged(self, subject_id: str, clause: Clause, result: Result) -> Result:
+    def apply_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
         """Tell what a result is in the light of what is known."""
         return result if self.known is None else self.known.judge(subject_id, clause.id, result, self.today)
 
     @property
     def stale(self) -> tuple[str, ...]:
         """Known failures that match nothing, a sentence each; none where the command line chose among the checks."""
-        return () if self.known is None or self.narrowed else self.known.stale(CLAUSES, self.facts)
+        return () if self.known is None or self.narrowed else self.known.find_unmatched(CLAUSES, self.facts)
 
 
 def node_id(clause: Clause, subject_id: str) -> str:
@@ -87,7 +87,7 @@ def node_id(clause: Clause, subject_id: str) -> str:
     return f"{ROOT}/{clause.area}::{clause.id}[{subject_id}]"
 
 
-def settle(
+def make_plan(
     asked: Sequence[tuple[Role, str | Mapping[str, object]]], *, probe: bool = True, **options: Unpack[Options]
 ) -> Plan:
     """Settle what a run is to do.
@@ -104,10 +104,10 @@ def settle(
     scale, ids = options.get("scale", 1.0), options.get("ids", ())
     _check_numbers(scale, repeat)
     required = _capabilities(options.get("require", ()), profile)
-    known = _known(options.get("known"), update=options.get("update_known", False))
+    known = _load_known(options.get("known"), update=options.get("update_known", False))
     subjects = resolve(asked, options.get("file"))
     facts = examine(subjects, 1.0 if scale == "auto" else scale)
-    inside = [each for each in CLAUSES.values() if in_profile(each, profile)]
+    inside = [each for each in CLAUSES.values() if is_in_profile(each, profile)]
     every = {node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
     wanted = frozenset(node for each in ids for node in _matching(each, every)) if ids else frozenset(every)
     jobs = JOBS if jobs is None else jobs
@@ -153,7 +153,7 @@ def _check_jobs(jobs: int, clauses: Sequence[Clause]) -> None:
         )
 
 
-def _known(file: str | None, *, update: bool) -> Known | None:
+def _load_known(file: str | None, *, update: bool) -> Known | None:
     if file is None:
         if update:
             raise ConfigError("--intercede-update-known rewrites the file of --intercede-known=FILE: name it")

@@ -23,14 +23,14 @@ from intercede.contract.errors import IntercedeError
 from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
-from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, node_id, selects, settle
-from intercede.testing.isolation.surroundings import disturbance
-from intercede.testing.known import updated
+from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects
+from intercede.testing.isolation.surroundings import find_disturbance
+from intercede.testing.known import update_text
 from intercede.testing.known import write as write_known
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
-from intercede.testing.report import Run, explained, listed, prepare, properties, write
-from intercede.testing.run.finding import plain
+from intercede.testing.report import Run, explain_clause, list_clauses, prepare, properties, write
+from intercede.testing.run.finding import escape_unprintable
 from intercede.testing.run.inspection import Inspection
 
 __all__ = ["Suite", "_Broken", "_Red", "answer"]
@@ -57,7 +57,7 @@ def answer(config: pytest.Config) -> int:
     """
     asked = config.option.intercede_explain
     try:
-        print(explained(CLAUSES, asked) if asked else listed(CLAUSES))  # noqa: T201 -- it is what was asked for
+        print(explain_clause(CLAUSES, asked) if asked else list_clauses(CLAUSES))  # noqa: T201 -- it is what was asked for
     except LookupError as error:
         raise pytest.UsageError(str(error.args[0])) from None
     return 0
@@ -85,7 +85,7 @@ class Suite:
         self._config = config
         self._started = datetime.now(UTC)
         ours = _take_our_arguments(config)
-        self.plan = _inherited(config) or _settled(config, list(ours.values()))
+        self.plan = _get_controllers_plan(config) or _make_plan(config, list(ours.values()))
         arguments = config.invocation_params.args
         self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
@@ -99,7 +99,7 @@ class Suite:
                 together=_may_share(config),
                 jobs=self.plan.jobs,
                 repeat=self.plan.repeat,
-                known=partial(self.plan.judged, each.id),
+                known=partial(self.plan.apply_known, each.id),
             )
             for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
         }
@@ -169,7 +169,7 @@ class Suite:
         told = getattr(node, "workeroutput", {}).get(_SEEN)
         if told is not None:
             self._deselected.update(told["deselected"])
-            self._lost_to = told["lost_to"] or self._lost_to
+            self._lost_to = told["lost_because_of"] or self._lost_to
             self._left += told["left"]
             for subject, results in told["results"].items():
                 for each in results:
@@ -179,13 +179,13 @@ class Suite:
         """Notice what is to run and was not collected, and guess who is to blame for it."""
         self._collected.update(ids)
         if self.plan.wanted.difference(ids):
-            self._lost_to = self._lost_to or _filter_in(self._config, selected=self._selected)
+            self._lost_to = self._lost_to or _guess_filter(self._config, selected=self._selected)
 
     def _keep(self, subject: str, result: Result) -> None:
         """Keep what became of a check: red for good, if it ever was."""
         results = self._results[subject]
         earlier = results.get(result.clause)
-        if earlier is None or not earlier.state.red:
+        if earlier is None or not earlier.state.is_red:
             results[result.clause] = result
 
     # One check
@@ -211,7 +211,7 @@ class Suite:
 
     def _run(self, clause: Clause, subject_id: str) -> None:
         inspection = self._inspections[subject_id]
-        if clause.id not in inspection.results and (disturbed := disturbance()):
+        if clause.id not in inspection.results and (disturbed := find_disturbance()):
             raise _Broken(f"not checked: {disturbed}")
         try:
             result = inspection.run(clause)
@@ -222,7 +222,7 @@ class Suite:
             raise
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
-        if result.state.red:
+        if result.state.is_red:
             raise (_Broken if result.state is State.ERROR else _Red)(result.text)
 
     def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
@@ -247,7 +247,7 @@ class Suite:
                 if result is None:
                     _tell_not_run(report, call, clause)
                 else:
-                    _dress(report, call, clause, result, inspection.facts)
+                    _fill_report(report, call, clause, result, inspection.facts)
             report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
         return report
 
@@ -269,7 +269,7 @@ class Suite:
             lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
             lines += [f"intercede: {warning}" for warning in each.warnings]
         lines += [f"intercede: {note}" for note in self.plan.notes]
-        return [plain(each) for each in lines]
+        return [escape_unprintable(each) for each in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what became of each check, from this process or a worker."""
@@ -301,14 +301,16 @@ class Suite:
         told[_SEEN] = {
             "results": {each: list(map(_basic, of.values())) for each, of in self._results.items()},
             "deselected": list(self._deselected),
-            "lost_to": self._lost_to,
+            "lost_because_of": self._lost_to,
             "left": self._left,
         }
         yield
         status, config = session.exitstatus, self._config
         if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
             return
-        self._lost_to = _stop_of(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
+        self._lost_to = (
+            _find_early_end(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
+        )
         reports = self._reports()
         # A look at what there is says nothing that should replace what an earlier run wrote.
         written = bool(_look(config)) or self._write_all(reports)
@@ -341,14 +343,14 @@ class Suite:
         """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
         try:
             if self._directory:
-                write(reports, self._directory, self._made())
+                write(reports, self._directory, self._describe_run())
             self._rewrite_known(reports)
         except (ImportError, OSError) as error:
             self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
             return False
         return True
 
-    def _made(self) -> Run:
+    def _describe_run(self) -> Run:
         installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
         return Run(
             started=self._started,
@@ -364,13 +366,13 @@ class Suite:
         known = self.plan.known
         if known is None or not self._config.option.intercede_update_known:
             return
-        text = updated(known, {each.facts.id: each.results for each in reports}, CLAUSES, self.plan.today)
+        text = update_text(known, {each.facts.id: each.results for each in reports}, CLAUSES, self.plan.today)
         if text != known.text:
             write_known(known, text)
             self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)
 
     def _write_line(self, text: str, **colours: bool) -> None:
-        line = plain(text)
+        line = escape_unprintable(text)
         reporter = cast("pytest.TerminalReporter | None", self._config.pluginmanager.get_plugin("terminalreporter"))
         if reporter is not None:
             writer = self._config.get_terminal_writer()
@@ -432,7 +434,7 @@ def _node_of(argument: str, config: pytest.Config) -> str | None:
     return None if known is None or here.exists() else f"{known.as_posix()}{colons}{rest}"
 
 
-def _stop_of(session: pytest.Session) -> str:
+def _find_early_end(session: pytest.Session) -> str:
     """Tell what ended a run early, or let none begin."""
     if look := _look(session.config):
         return f"{look} in addopts"
@@ -454,16 +456,16 @@ def _caller() -> str:
     return str(frame.f_globals.get("__name__"))
 
 
-def _inherited(config: pytest.Config) -> Plan | None:
+def _get_controllers_plan(config: pytest.Config) -> Plan | None:
     """Return what the controller settled, in a worker of pytest-xdist."""
     told = getattr(config, "workerinput", {}).get(_PLAN)
     return cast("Plan", pickle.loads(told)) if told else None  # noqa: S301 -- from our own controller
 
 
-def _settled(config: pytest.Config, ids: Sequence[str]) -> Plan:
+def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
     option = config.option
     try:
-        return settle(
+        return make_plan(
             option.intercede_subjects,
             probe=not _look(config),
             file=option.intercede_config,
@@ -503,7 +505,7 @@ def _report_directory(config: pytest.Config) -> Path | None:
     return directory
 
 
-def _filter_in(config: pytest.Config, *, selected: bool) -> str:
+def _guess_filter(config: pytest.Config, *, selected: bool) -> str:
     """Guess who filters the checks away, beside a selection of the command line's or without one."""
     option = config.option
     if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
@@ -512,7 +514,7 @@ def _filter_in(config: pytest.Config, *, selected: bool) -> str:
     return "conftest.py" if has_conftest else "a plugin"
 
 
-def _dress(
+def _fill_report(
     report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: SubjectInfo
 ) -> None:
     """Put what became of a check into pytest's terms."""

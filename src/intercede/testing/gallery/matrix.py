@@ -114,7 +114,7 @@ def _row(name: str, *, quick: bool) -> Row:
         clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
         report = run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False)
         pairs, first = dict(report.results), report.first
-    red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.red}
+    red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.is_red}
     return Row(name, red, first=first)
 
 

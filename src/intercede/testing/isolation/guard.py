@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import thread as pools
 from contextlib import ExitStack, contextmanager, suppress
 
-__all__ = ["ProcessEnded", "really_exit", "threads_start", "unharmed"]
+__all__ = ["ProcessEnded", "protect_process", "really_exit", "threads_start"]
 
 really_exit = os._exit
 """What ends this process, whatever a subject was kept from."""
@@ -28,7 +28,7 @@ _STARTERS = {
     name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
 }
 """What starts threads, in the one or other Python."""
-_MENDED: Mapping[object, Sequence[str]] = {
+_RESTORED: Mapping[object, Sequence[str]] = {
     asyncio: (
         *("all_tasks", "create_subprocess_exec", "create_task", "current_task", "ensure_future", "gather"),
         *("get_running_loop", "set_event_loop", "shield", "sleep", "timeout", "to_thread", "wait", "wait_for"),
@@ -57,19 +57,19 @@ class ProcessEnded(BaseException):
 
 
 @contextmanager
-def unharmed() -> Generator[None]:
+def protect_process() -> Generator[None]:
     """Keep a subject from ending this process, and undo what it did to it.
 
     Functions of the standard library that everybody needs are put back. So is what is the whole process's, its working
     directory, umask, environment and descriptors, where this is the main thread: nobody else changes those meanwhile.
     """
-    with _stays, ExitStack() as undo:
+    with _patches, ExitStack() as undo:
         if threading.current_thread() is threading.main_thread():
             _remember(undo)
         yield
 
 
-class _Stays:
+class _Patches:
     """Replaces what would end the process, or keep it from ending, as long as anything is inspected; then all is as before."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Stays:
                 _forget_pools()
 
     def _replace(self) -> None:
-        for owner, names in _MENDED.items():
+        for owner, names in _RESTORED.items():
             for name in names:
                 self._undo.callback(setattr, owner, name, getattr(owner, name))
         self._undo.callback(sys.setswitchinterval, sys.getswitchinterval())
@@ -122,7 +122,7 @@ def _nothing() -> None:
     """Do that."""
 
 
-_stays = _Stays()
+_patches = _Patches()
 
 
 def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter, is_not  # by name: a subject may replace what the module holds
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-__all__ = ["Seal"]
+__all__ = ["TamperCheck"]
 
 _OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _OTHERS = "intercede.testing.gallery"
@@ -36,7 +36,7 @@ class _Kept:
         return [name for name, value in self.values.items() if vars(self.owner).get(name) is not value]
 
 
-class Seal:
+class TamperCheck:
     """Remembers what the modules of the kit and the contract hold, and the methods of their classes, as they are now.
 
     Args:
@@ -57,7 +57,7 @@ class Seal:
         ]
         self._classes = {label: (owner, {name for name, _ in _methods(owner)}) for label, owner in classes.items()}
 
-    def mend(self) -> list[str]:
+    def restore(self) -> list[str]:
         """Put back what was replaced since, take out methods that were added, and return the names of both."""
         return [*self._restore_attributes(), *self._restore_functions(), *self._taken_out()]
 

@@ -3,13 +3,13 @@
 import socket
 import time
 
-__all__ = ["disturbance"]
+__all__ = ["find_disturbance"]
 
 _APART = 5.0
 """Seconds that a clock of Python's may be apart from the system's: between two readings a busy machine may pause."""
 
 
-def disturbance() -> str:
+def find_disturbance() -> str:
     """Tell what keeps this process from checking anything, and what to do; empty: nothing does."""
     return _false_clock() or _no_sockets()
 

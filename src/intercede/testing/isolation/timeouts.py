@@ -23,7 +23,7 @@ from types import CoroutineType, FrameType
 from typing import Generic, ParamSpec, TypeVar, cast
 
 from intercede.testing.isolation.files import read_regular
-from intercede.testing.isolation.guard import really_exit, threads_start, unharmed
+from intercede.testing.isolation.guard import protect_process, really_exit, threads_start
 
 __all__ = [
     "GRACE",
@@ -34,10 +34,10 @@ __all__ = [
     "TimeLimitExceeded",
     "capture",
     "close",
-    "crowding",
+    "finish_despite_cancel",
+    "get_load_factor",
     "limit",
     "run",
-    "to_its_end",
 ]
 
 GRACE = 2.0
@@ -99,7 +99,7 @@ class Outcome(Generic[_T]):
         return self.value  # type: ignore[return-value]  # one of both is set, and None is a value where T is None
 
 
-def crowding() -> float:
+def get_load_factor() -> float:
     """Tell how many times as long as elsewhere anything may take here now, because others want the processors, too.
 
     At least 1, which it is as long as each processor has no more than two to serve, and at most 10.
@@ -125,7 +125,7 @@ class Deadline:
     @property
     def left(self) -> float:
         """The seconds that are left of it, none where it is over."""
-        return max(0.0, self._began + self._seconds * crowding() + self._extra() - monotonic())
+        return max(0.0, self._began + self._seconds * get_load_factor() + self._extra() - monotonic())
 
     async def settle(
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
@@ -170,7 +170,7 @@ async def capture(awaitable: Awaitable[_T]) -> Outcome[_T]:
         return Outcome(raised=error)
 
 
-async def to_its_end(awaitable: Awaitable[_T]) -> _T:
+async def finish_despite_cancel(awaitable: Awaitable[_T]) -> _T:
     """Await all of it, however often this is cancelled meanwhile; then the cancellation goes on."""
     task, cancelled = ensure_future(awaitable), None
     while not task.done():
@@ -196,12 +196,12 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     """
     runner = _Runner(function, seconds)
     began, late = monotonic(), False
-    with unharmed():
+    with protect_process():
         threads_start()
         try:
             runner.start()
             while not runner.over.acquire(timeout=min(_BEAT, stall)):
-                now, crowded = monotonic(), crowding()
+                now, crowded = monotonic(), get_load_factor()
                 late = now - began >= seconds * crowded + 5 * GRACE
                 if late or now - runner.beat >= stall * crowded:
                     break
@@ -252,15 +252,15 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     for task in left - new:
         task.cancel()
     if new:
-        _turned(loop, sleep(0))
+        _run_on_loop(loop, sleep(0))
     for task in new:
         task.cancel()
     if left:
-        _turned(loop, wait(left, timeout=GRACE))
+        _run_on_loop(loop, wait(left, timeout=GRACE))
     stuck = all_tasks(loop)
     if not stuck:
         closing = loop.create_task(loop.shutdown_asyncgens())
-        _turned(loop, wait({closing}, timeout=GRACE))
+        _run_on_loop(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
     loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
     loop.close()
@@ -271,7 +271,7 @@ def _is_new(task: "asyncio.Task[object]") -> bool:
     return isinstance(coroutine, CoroutineType) and getcoroutinestate(coroutine) == CORO_CREATED
 
 
-def _turned(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
+def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
     """Run it to its end, in bounded time, though somebody stops the loop meanwhile: that was meant for what ran before."""
     task, end = loop.create_task(work), monotonic() + 2 * GRACE
     while not task.done() and monotonic() < end:
@@ -341,16 +341,16 @@ class _Daemons(ThreadPoolExecutor):
 def _where(task: "asyncio.Task[Outcome[_T]]") -> str:
     """Tell where a suspended task stands, through everything that it awaits, and where the tasks stand that it waits for."""
     outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
-    told = Counter(_lines(each) for each in inner if _telling(each))
+    told = Counter(_format_frames(each) for each in inner if _telling(each))
     waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
-    return "\n  which waits for ".join([_lines(outer), *waits])
+    return "\n  which waits for ".join([_format_frames(outer), *waits])
 
 
 def _frames(task: "asyncio.Task[object]") -> list[FrameType]:
-    return list(islice(_awaited(task.get_coro()), _DEEPEST))
+    return list(islice(_walk_awaited(task.get_coro()), _DEEPEST))
 
 
-def _awaited(awaited: object) -> Iterator[FrameType]:
+def _walk_awaited(awaited: object) -> Iterator[FrameType]:
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if isinstance(frame, FrameType):
@@ -397,7 +397,7 @@ def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
 def _stack(thread: threading.Thread) -> str:
     """Tell where a running thread stands."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented, for this very purpose
-    return _lines(reversed(list(_outwards(frame)))) if frame else "(the thread has ended)"
+    return _format_frames(reversed(list(_outwards(frame)))) if frame else "(the thread has ended)"
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -406,17 +406,17 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _lines(frames: Iterable[FrameType]) -> str:
+def _format_frames(frames: Iterable[FrameType]) -> str:
     """Write where frames stand, innermost first."""
     all_of_them = list(frames)
-    return "\n  from ".join(map(_told, reversed((_telling(all_of_them) or all_of_them)[-6:])))
+    return "\n  from ".join(map(_format_frame, reversed((_telling(all_of_them) or all_of_them)[-6:])))
 
 
 def _telling(frames: Iterable[FrameType]) -> list[FrameType]:
     return [each for each in frames if not each.f_code.co_filename.startswith(_BETWEEN)]
 
 
-def _told(frame: FrameType) -> str:
+def _format_frame(frame: FrameType) -> str:
     file, number = frame.f_code.co_filename, frame.f_lineno
     return f"{file}:{number} in {frame.f_code.co_name}: {_source(file, number)}"
 

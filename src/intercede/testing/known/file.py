@@ -144,7 +144,7 @@ class Known:
             result, state=State.KNOWN, message=f"known until {entry.until}, {entry.because}: {result.message}"
         )
 
-    def stale(self, clauses: Mapping[str, Clause], facts: Iterable[SubjectInfo]) -> tuple[str, ...]:
+    def find_unmatched(self, clauses: Mapping[str, Clause], facts: Iterable[SubjectInfo]) -> tuple[str, ...]:
         """Tell which entries match nothing, a sentence each. It is for whole runs: a selection leaves subjects out.
 
         Args:
@@ -162,7 +162,7 @@ class Known:
         if entry.subject is not None and entry.subject not in subjects:
             return f"there is no subject {entry.subject!r} in this run, only {', '.join(subjects)}"
         covered = [each for each in subjects.values() if self.entry(each.id, entry.clause) == entry]
-        foreign = [each.foreign(clause) for each in covered]
+        foreign = [each.explain_not_applicable(clause) for each in covered]
         if not covered:
             return "every subject of this run has an entry of its own for the clause"
         return "; ".join(foreign) if all(foreign) else ""
@@ -177,14 +177,14 @@ def load(path: str | os.PathLike[str]) -> Known:
     """
     file = Path(path)
     try:
-        return _parsed(file, file.read_bytes().decode())
+        return _parse(file, file.read_bytes().decode())
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}", where=str(file)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is not UTF-8: {error}", where=str(file)) from error
 
 
-def _parsed(file: Path, text: str) -> Known:
+def _parse(file: Path, text: str) -> Known:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the first names the line

@@ -20,7 +20,7 @@ from intercede.testing.known.file import Entry, Known, load, plain
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Result, State
 
-__all__ = ["load_for_update", "updated", "write"]
+__all__ = ["load_for_update", "update_text", "write"]
 
 _REASON = "not looked into yet"
 _GRACE = timedelta(days=30)
@@ -49,7 +49,7 @@ def load_for_update(path: str | os.PathLike[str]) -> Known:
     return known
 
 
-def updated(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> str:
+def update_text(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> str:
     """Return the text that the file should have after a run.
 
     An entry whose clause still fails keeps its place, comments, reason, link and date, also a date that is past: to
@@ -108,10 +108,10 @@ class _Told:
         seen = self._seen()
         failing = {subject: symptom for subject, symptom in seen.items() if symptom is not None}
         if self.entry.subject is not None or (len(failing) == len(seen) and len(set(failing.values())) == 1):
-            yield from (_edited(block, self.entry, {"symptom": each}) for each in set(failing.values()))
+            yield from (_edit_entry(block, self.entry, {"symptom": each}) for each in set(failing.values()))
         else:
             for subject, symptom in failing.items():
-                yield _edited(block, self.entry, {"subject": subject, "symptom": symptom})
+                yield _edit_entry(block, self.entry, {"subject": subject, "symptom": symptom})
 
     def _is_left_out(self) -> bool:
         """Whether its subject is not there, in a run that was not whole: it may have been left out on purpose."""
@@ -143,34 +143,38 @@ def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: d
             symptom = _lasting(result.symptom)
             must = clause_id in clauses and clauses[clause_id].level is Level.MUST
             if must and result.state is State.FAILED and symptom and known.entry(subject, clause_id) is None:
-                lines = [f"clause = {_quoted(clause_id)}"]
-                lines += [f"subject = {_quoted(subject)}"] if len(results) > 1 else []
-                lines += [f"reason = {_quoted(_REASON)}", f"symptom = {_quoted(symptom)}", f"until = {today + _GRACE}"]
+                lines = [f"clause = {_quote_toml(clause_id)}"]
+                lines += [f"subject = {_quote_toml(subject)}"] if len(results) > 1 else []
+                lines += [
+                    f"reason = {_quote_toml(_REASON)}",
+                    f"symptom = {_quote_toml(symptom)}",
+                    f"until = {today + _GRACE}",
+                ]
                 yield "\n".join(["[[known]]", *lines, ""])
 
 
 def _lasting(observed: str) -> str:
     """Return the longest part of what was observed that another run is likely to repeat."""
     text = plain(observed)
-    longest = max((part.strip() for part in _FLEETING.split(text)), key=_said)
-    return longest if _said(longest) >= _SHORT else text
+    longest = max((part.strip() for part in _FLEETING.split(text)), key=_count_telling)
+    return longest if _count_telling(longest) >= _SHORT else text
 
 
-def _said(part: str) -> int:
+def _count_telling(part: str) -> int:
     """Count what is not the kit's own words, which stand in many a failure."""
     return len(_OWN.sub("", part))
 
 
-def _quoted(text: str) -> str:
+def _quote_toml(text: str) -> str:
     """Write a basic string of TOML: JSON's, but for one character."""
-    return json.dumps(_escaped(text), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(_escape_surrogates(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _escaped(text: str) -> str:
+def _escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _edited(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
+def _edit_entry(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
     """Return an entry's text with some of its values changed, and everything else as people wrote it."""
     if all(getattr(entry, key) == value for key, value in changes.items()):
         return block
@@ -181,7 +185,7 @@ def _edited(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
     table = cast("list[dict[str, object]]", document["known"])[0]
     for key, value in changes.items():
         if getattr(entry, key) != value:
-            table[key] = _escaped(value)
+            table[key] = _escape_surrogates(value)
     return tomlkit.dumps(document).rstrip("\n") + block[len(body) :]
 
 

@@ -18,7 +18,17 @@ from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.role import Role
 
-__all__ = ["Profile", "Report", "Result", "State", "SubjectInfo", "Verdict", "in_profile", "judge", "needs"]
+__all__ = [
+    "Profile",
+    "Report",
+    "Result",
+    "State",
+    "SubjectInfo",
+    "Verdict",
+    "is_in_profile",
+    "judge",
+    "list_dependencies",
+]
 
 GATES: Mapping[Role, str] = {
     "backend": "IC-SHAPE-01",
@@ -49,7 +59,7 @@ class State(StrEnum):
     NOT_RUN = "NOT_RUN"
 
     @property
-    def red(self) -> bool:
+    def is_red(self) -> bool:
         """Whether it speaks against the subject."""
         return self in _RED
 
@@ -163,7 +173,7 @@ class SubjectInfo:
         """What the clauses that apply to it are about: over a transport, those of a backend are checked as well."""
         return frozenset({"transport", "backend"}) if self.role == "transport" else frozenset({self.role})
 
-    def foreign(self, clause: Clause) -> str:
+    def explain_not_applicable(self, clause: Clause) -> str:
         """Tell why a clause does not apply to it; empty: it does."""
         if clause.role not in self.roles:
             return f"{clause.role} clause, and {self.id} is a {self.role}"
@@ -203,11 +213,11 @@ class Report:
     selected: bool = False
     """Whether the command line chose among the checks."""
     required: frozenset[Capability] = frozenset()
-    lost_to: str = ""
+    lost_because_of: str = ""
     """What kept the missing checks from running, where that is known."""
-    unchosen: bool = False
+    none_selected: bool = False
     """Whether the selection left none of its MUST."""
-    stale: tuple[str, ...] = ()
+    unmatched_known: tuple[str, ...] = ()
     """Known failures that match nothing, a sentence each."""
     chosen: frozenset[str] = frozenset()
     """What the command line chose to run, if it chose."""
@@ -216,14 +226,14 @@ class Report:
     """The verdict in a sentence."""
 
     def __post_init__(self) -> None:
-        verdict = self._judged()
+        verdict = self._decide_verdict()
         object.__setattr__(self, "verdict", verdict)
         object.__setattr__(self, "line", f"intercede: {self._sentence(verdict)}")
 
     @property
     def red(self) -> tuple[str, ...]:
         """The clauses that are red, in the contract's order."""
-        return tuple(each.clause for each in self.results.values() if each.state.red)
+        return tuple(each.clause for each in self.results.values() if each.state.is_red)
 
     @property
     def first(self) -> str | None:
@@ -234,7 +244,7 @@ class Report:
     def _ranked(self) -> tuple[str, ...]:
         return tuple(sorted(self._decisive, key=lambda each: -self.blocks[each]))  # as many: in the contract's order
 
-    def counted(self, level: Level) -> tuple[str, ...]:
+    def list_counted(self, level: Level) -> tuple[str, ...]:
         """Return the clauses of that level which the verdict is about."""
         claimed = self.facts.capabilities
         return tuple(
@@ -242,16 +252,16 @@ class Report:
             for each in self.clauses.values()
             if each.level is level
             and each.role in self.facts.roles
-            and in_profile(each, self.profile)
+            and is_in_profile(each, self.profile)
             and each.capability in {None, *claimed}
         )
 
     def good(self, level: Level) -> tuple[str, ...]:
         """Return those of them that passed, or failed as known."""
-        return tuple(each for each in self.counted(level) if self.results[each].state.good)
+        return tuple(each for each in self.list_counted(level) if self.results[each].state.good)
 
-    def _judged(self) -> Verdict:
-        if self._unclaimed or (self.stale and not self.selected) or self._decisive:
+    def _decide_verdict(self) -> Verdict:
+        if self._unclaimed or (self.unmatched_known and not self.selected) or self._decisive:
             return Verdict.NOT_CONFORMANT
         if self.lost:
             return Verdict.INCOMPLETE
@@ -273,7 +283,7 @@ class Report:
     @property
     def missing(self) -> tuple[str, ...]:
         """The MUST that the verdict is about and that did not run."""
-        return tuple(each for each in self.counted(Level.MUST) if self.results[each].state not in _RAN)
+        return tuple(each for each in self.list_counted(Level.MUST) if self.results[each].state not in _RAN)
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -285,22 +295,22 @@ class Report:
         return tuple(each.clause for each in self.results.values() if each.state is State.KNOWN)
 
     def _sentence(self, verdict: Verdict) -> str:
-        musts = len(self.counted(Level.MUST))
+        musts = len(self.list_counted(Level.MUST))
         match verdict:
             case Verdict.CONFORMANT:
                 return f"{self.facts.title} is CONFORMANT to contract {VERSION}, {self.profile}: {self._tally()}"
             case Verdict.NOT_CONFORMANT:
                 return f"{self.facts.title} is NOT CONFORMANT: {self._what_to_fix()}"
             case Verdict.PARTIAL:
-                if self.unchosen:
+                if self.none_selected:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
                 ran = musts - len(self.missing)
                 known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
                 return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}{self._weak}"
             case Verdict.INCOMPLETE:
-                lost = f" (lost to {self.lost_to})" if self.lost_to else ""
+                lost = f" (lost to {self.lost_because_of})" if self.lost_because_of else ""
                 missing = self.lost
-                return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_listed(missing)}{lost}"
+                return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_join_ids(missing)}{lost}"
 
     @property
     def _weak(self) -> str:
@@ -309,7 +319,7 @@ class Report:
         return f" (red SHOULD: {', '.join(weak)})" if weak else ""
 
     def _tally(self) -> str:
-        parts = [f"{len(self.good(each))}/{len(self.counted(each))} {each}" for each in Level]
+        parts = [f"{len(self.good(each))}/{len(self.list_counted(each))} {each}" for each in Level]
         parts[-1] += self._weak
         if self._known:
             parts.append(f"known to fail: {', '.join(self._known)}")
@@ -319,15 +329,15 @@ class Report:
         return ", ".join(parts)
 
     def _what_to_fix(self) -> str:
-        if self.stale and not self.selected:
-            return self.stale[0]
+        if self.unmatched_known and not self.selected:
+            return self.unmatched_known[0]
         if self._unclaimed:
             return f"it must claim {', '.join(self._unclaimed)}, and does not"
         first, *others = self._ranked
         blocked = self.blocks[first]
         told = f"fix {first}{' first' if others or blocked else ''}"
         told += f", it blocks {blocked} more" if blocked else ""
-        return told + (f"; red as well: {_listed(tuple(others), 3)}" if others else "")
+        return told + (f"; red as well: {_join_ids(tuple(others), 3)}" if others else "")
 
     @cached_property
     def blocks(self) -> Counter[str]:
@@ -362,22 +372,22 @@ def judge(
         stale: Known failures that match nothing.
         chosen: What the command line chose to run, if it chose.
     """
-    needed = {each.id: needs(each, clauses) for each in clauses.values()}
+    needed = {each.id: list_dependencies(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses, needed):
         result = results.get(each.id, Result(each.id))
         ran = not selected or each.id in results
-        settled[each.id] = _settled(each, result, facts, needed[each.id] if ran else (), settled)
+        settled[each.id] = _decide_result(each, result, facts, needed[each.id] if ran else (), settled)
     ordered = {each: settled[each] for each in clauses}
     return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale, chosen)
 
 
-def in_profile(clause: Clause, profile: Profile) -> bool:
+def is_in_profile(clause: Clause, profile: Profile) -> bool:
     """Tell whether a verdict of that profile is about the clause."""
     return profile == "full" or clause.capability is None
 
 
-def needs(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
+def list_dependencies(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
     """Return what a clause depends on, and what that depends on, which comes before it.
 
     What a backend does says nothing of its own over a transport that is red.
@@ -397,11 +407,11 @@ def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, Non
             found[each] = None
 
 
-def _settled(
+def _decide_result(
     clause: Clause, result: Result, facts: SubjectInfo, dependencies: Iterable[str], settled: Mapping[str, Result]
 ) -> Result:
     """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
-    if foreign := facts.foreign(clause):
+    if foreign := facts.explain_not_applicable(clause):
         return replace(result, state=State.NOT_APPLICABLE, message=foreign)
     if facts.refusal is not None and result.state is State.NOT_RUN:
         if clause.id == facts.gate:
@@ -421,5 +431,5 @@ def _dependencies_first(clauses: Mapping[str, Clause], needed: Mapping[str, Iter
     return tuple(clauses[each] for each in dict.fromkeys(ids) if each in clauses)
 
 
-def _listed(ids: tuple[str, ...], most: int = 8) -> str:
+def _join_ids(ids: tuple[str, ...], most: int = 8) -> str:
     return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")

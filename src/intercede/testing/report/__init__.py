@@ -7,6 +7,6 @@ from intercede.testing.report.document import as_json
 from intercede.testing.report.files import prepare, write
 from intercede.testing.report.properties import properties
 from intercede.testing.report.run import Run
-from intercede.testing.report.words import explained, listed
+from intercede.testing.report.words import explain_clause, list_clauses
 
-__all__ = ["Run", "as_json", "explained", "listed", "prepare", "properties", "write"]
+__all__ = ["Run", "as_json", "explain_clause", "list_clauses", "prepare", "properties", "write"]

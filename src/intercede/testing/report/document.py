@@ -23,7 +23,7 @@ Data = Mapping[str, object]
 SCHEMA = "1.1"
 """The version of the document: the second number grows when keys are added, the first when others change."""
 
-RED = frozenset(each.value for each in State if each.red)
+RED = frozenset(each.value for each in State if each.is_red)
 """The outcomes that speak against a subject."""
 
 _BRIEF, _WHOLE = 500, 40_000
@@ -33,7 +33,7 @@ _CALLS = 200
 
 def as_json(report: Report, run: Run) -> dict[str, object]:
     """Put a report into plain data: one verdict on one subject, harmless to show."""
-    counted = {each for level in Level for each in report.counted(level)}
+    counted = {each for level in Level for each in report.list_counted(level)}
     clauses = report.clauses.values()
     return {
         "schema": SCHEMA,
@@ -89,13 +89,14 @@ def _wholeness(report: Report) -> dict[str, object]:
     return {
         "whole": not report.missing,
         "selected": report.selected,
-        "unchosen": report.unchosen,
-        "lost_to": plain_text(report.lost_to),
+        "none_selected": report.none_selected,
+        "lost_because_of": plain_text(report.lost_because_of),
         "left_out": [{"id": each, "why": plain_text(_why(report, report.results[each]))} for each in report.missing],
         "required": sorted(report.required),
-        "stale": [plain_text(each) for each in report.stale],
+        "unmatched_known": [plain_text(each) for each in report.unmatched_known],
         "counted": {
-            level.value: {"clauses": len(report.counted(level)), "good": len(report.good(level))} for level in Level
+            level.value: {"clauses": len(report.list_counted(level)), "good": len(report.good(level))}
+            for level in Level
         },
     }
 
@@ -105,7 +106,7 @@ def _why(report: Report, result: Result) -> str:
         return result.message
     if result.clause not in report.lost:
         return "it was not selected"
-    return f"lost to {report.lost_to}" if report.lost_to else "nobody reported on it"
+    return f"lost to {report.lost_because_of}" if report.lost_because_of else "nobody reported on it"
 
 
 def _subject(facts: SubjectInfo) -> dict[str, object]:

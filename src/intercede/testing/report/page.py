@@ -38,7 +38,7 @@ _NARROWEST = 0.7
 def render(document: Data) -> str:
     """Write the page of what ``as_json`` made."""
     everything = cast("Sequence[Data]", document["clauses"])
-    clauses = [_shown(each) for each in about(document)]
+    clauses = [_add_looks(each) for each in about(document)]
     tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)
     style, script = _resource("page.css"), _resource("page.js")
     return _template().render(
@@ -85,7 +85,7 @@ def _codes(text: str) -> Markup:
     return Markup("").join(marked)
 
 
-def _shown(clause: Data) -> Data:
+def _add_looks(clause: Data) -> Data:
     """Add to a clause how it is shown."""
     outcome = str(clause["outcome"])
     decides_nothing = outcome == "FAILED" and clause["level"] == "SHOULD"

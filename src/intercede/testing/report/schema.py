@@ -30,13 +30,13 @@ def keys() -> str:
 
 def _rows(of: Data, prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, value in cast("Mapping[str, Data]", of.get("properties", {})).items():
-        each = _resolved(value)
+        each = _follow_reference(value)
         yield f"{prefix}{name}", _kind(each), str(each["description"])
         yield from _rows(each, f"{prefix}{name}.")
-        yield from _rows(_resolved(cast("Data", each.get("items", {}))), f"{prefix}{name}[].")
+        yield from _rows(_follow_reference(cast("Data", each.get("items", {}))), f"{prefix}{name}[].")
 
 
-def _resolved(part: Data) -> Data:
+def _follow_reference(part: Data) -> Data:
     """Follow a reference; what stands beside it counts."""
     reference = str(part.get("$ref", ""))
     if not reference:
@@ -51,7 +51,7 @@ def _kind(part: Data) -> str:
     if "enum" in part:
         return ", ".join(f"`{each}`" for each in cast("list[str]", part["enum"]))
     if "anyOf" in part:
-        return " or ".join(_kind(_resolved(each)) for each in cast("list[Data]", part["anyOf"]))
+        return " or ".join(_kind(_follow_reference(each)) for each in cast("list[Data]", part["anyOf"]))
     kinds = part["type"]
     return " or ".join(cast("list[str]", kinds)) if isinstance(kinds, list) else str(kinds)
 

@@ -26,24 +26,24 @@ def summary(documents: Sequence[Data]) -> str:
 def _section(document: Data) -> Iterator[str]:
     subject = cast("Data", document["subject"])
     verdict = str(document["verdict"])
-    yield f"## {_SIGNS[verdict]} {_escaped(subject['title'])}: {verdict}\n"
-    yield f"{_escaped(document['line'])}\n"
+    yield f"## {_SIGNS[verdict]} {_escape(subject['title'])}: {verdict}\n"
+    yield f"{_escape(document['line'])}\n"
     yield from _table(document)
     reds = sorted((each for each in about(document) if each["outcome"] in RED), key=lambda each: str(each["level"]))
     for each in reds[:_TOLD]:
-        yield from _red(each)
-    yield from (f"- {each['id']}: {_escaped(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
-    yield from _left_out(document)
-    yield f"\n{_escaped(how_made(document))}"
+        yield from _format_red(each)
+    yield from (f"- {each['id']}: {_escape(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
+    yield from _list_missing(document)
+    yield f"\n{_escape(how_made(document))}"
     yield ""
 
 
-def _left_out(document: Data) -> Iterator[str]:
+def _list_missing(document: Data) -> Iterator[str]:
     reasons = by_reason(document)
     yield f"\n{sum(map(len, reasons.values()))} MUST could not be checked:\n" if reasons else ""
     for why, ids in reasons.items():
         more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
-        yield f"- {_escaped(why)}: {', '.join(ids[:_TOLD])}{more}"
+        yield f"- {_escape(why)}: {', '.join(ids[:_TOLD])}{more}"
 
 
 def _table(document: Data) -> Iterator[str]:
@@ -59,8 +59,8 @@ def _table(document: Data) -> Iterator[str]:
     yield ""
 
 
-def _red(clause: Data) -> Iterator[str]:
-    yield f"### {clause['id']} ({clause['level']}): {_escaped(clause['title'])}\n"
+def _format_red(clause: Data) -> Iterator[str]:
+    yield f"### {clause['id']} ({clause['level']}): {_escape(clause['title'])}\n"
     for name in ("expected", "observed", "hint", "again"):
         text = str(clause[name])
         if text:
@@ -68,9 +68,9 @@ def _red(clause: Data) -> Iterator[str]:
             yield f"{_block(text, 'sh' if name == 'again' else 'text')}\n"
 
 
-def _escaped(text: object) -> str:
+def _escape(text: object) -> str:
     """Put a text into one line in which nothing is a mark, an element, a mention, a formula or an address."""
-    line = _shortened(" ".join(str(text).split()))
+    line = _shorten(" ".join(str(text).split()))
     line = "".join(_ENTITIES.get(each, each) for each in line)
     line = re.sub(r"(?<!&)#|[\\`*_\[\]~|!]", r"\\\g<0>", line)
     return _ADDRESS.sub(lambda found: f"{found[1] or found[3]}{'&#58;' if found[2] else '&#46;'}", line)
@@ -80,8 +80,8 @@ def _block(text: str, language: str) -> str:
     """Fence a text with more backticks than it holds in a row."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{_shortened(text)}\n{fence}"
+    return f"{fence}{language}\n{_shorten(text)}\n{fence}"
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [...]"

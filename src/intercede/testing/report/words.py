@@ -5,17 +5,17 @@ from difflib import get_close_matches
 
 from intercede.testing.model.clause import Clause
 
-__all__ = ["explained", "listed"]
+__all__ = ["explain_clause", "list_clauses"]
 
 
-def listed(clauses: Mapping[str, Clause]) -> str:
+def list_clauses(clauses: Mapping[str, Clause]) -> str:
     """List the clauses, a line each."""
     return "\n".join(
         f"{each.id:<13} {each.level:<6} {each.capability or '-':<11} {each.title}" for each in clauses.values()
     )
 
 
-def explained(clauses: Mapping[str, Clause], clause_id: str) -> str:
+def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
     """Explain one clause: its sentence, level, procedure and hint.
 
     Raises:

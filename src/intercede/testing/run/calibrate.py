@@ -14,9 +14,9 @@ from intercede.testing.isolation.files import scratch
 from intercede.testing.model.calls import shorten
 from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.run.cleanup import SECONDS as _CLEANED
-from intercede.testing.run.cleanup import clean_up, is_owing, left_of
+from intercede.testing.run.cleanup import clean_up, describe_leftovers, has_leftovers
 from intercede.testing.run.context import Context, format_value
-from intercede.testing.run.finding import told
+from intercede.testing.run.finding import format_error
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.subject import Subject
 
@@ -46,7 +46,7 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
     if facts.refusal is not None or "backend" not in facts.roles:
         return 1.0, ""
     scrub = make_scrubber(facts.config)
-    found, left = _probed_elsewhere(subject, sorted(facts.capabilities))
+    found, left = _measure_in_child(subject, sorted(facts.capabilities))
     also = f"; {scrub(left)}" if left else ""
     if isinstance(found, str):
         return 1.0, f"the probe failed, so bounds stay as they are: {shorten(scrub(found))}{also}"
@@ -55,23 +55,23 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
     return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
 
 
-def _probed_elsewhere(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
+def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
     """Have a child process probe; return the seconds that it took, or why it failed, and what is left of its jobs."""
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
-        found, left = _child(subject, "probed", arguments)
+        found, left = _run_in_child(subject, "probed", arguments)
     except KeyboardInterrupt as interruption:
         interruption.add_note(f"jobs to measure with were out, with the tag {arguments[0]}")
-        _, left = _child(subject, "swept", arguments)
+        _, left = _run_in_child(subject, "swept", arguments)
         if left:
             interruption.add_note(left)
         raise
     if left:
-        _, left = _child(subject, "swept", arguments)
+        _, left = _run_in_child(subject, "swept", arguments)
     return found, left
 
 
-def _child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
+def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
     """Do one of the two below in a child process, and return what it returned."""
     seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
     with scratch(gettempdir()) as directory:
@@ -108,7 +108,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)
-    return seconds if ending.raised is None else told(ending.raised), _left(context)
+    return seconds if ending.raised is None else format_error(ending.raised), _describe_left(context)
 
 
 def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
@@ -118,15 +118,15 @@ def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
         context = _context(subject, directory, claimed, 1.0)
         context.tags[tag] = None
         clean_up(context, directory / "aside", evidence=False)
-    return 0.0, _left(context)
+    return 0.0, _describe_left(context)
 
 
 def _context(subject: Subject, tmp: Path, claimed: Sequence[str], scale: float) -> Context:
     return Context(subject, tmp, capabilities=frozenset(cast("Sequence[Capability]", claimed)), scale=scale)
 
 
-def _left(context: Context) -> str:
-    return f"jobs may be left: {left_of(context)}" if is_owing(context) else ""
+def _describe_left(context: Context) -> str:
+    return f"jobs may be left: {describe_leftovers(context)}" if has_leftovers(context) else ""
 
 
 async def _probe(context: Context, tag: str) -> None:

@@ -15,9 +15,17 @@ from intercede.contract.job import JobHandle, JobOutput, OpOutcome
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import regular
 from intercede.testing.run.context import CheckFailed, Context, collect, format_value
-from intercede.testing.run.finding import told
+from intercede.testing.run.finding import format_error
 
-__all__ = ["SECONDS", "Remains", "clean_up", "clean_up_all", "clean_up_here", "is_owing", "left_of"]
+__all__ = [
+    "SECONDS",
+    "Leftovers",
+    "clean_up",
+    "clean_up_all",
+    "clean_up_on_loop",
+    "describe_leftovers",
+    "has_leftovers",
+]
 
 SECONDS = 30.0
 """How long all of it may take."""
@@ -30,7 +38,7 @@ _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
 
 
 @dataclass
-class Remains:
+class Leftovers:
     """What cleaning up came across."""
 
     outputs: str = ""
@@ -39,7 +47,7 @@ class Remains:
     """What could not be cleaned up, and why."""
 
 
-def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
+def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     """End and purge the jobs of a check, in bounded time.
 
     Args:
@@ -50,11 +58,11 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Remains:
     Raises:
         KeyboardInterrupt: The user's own.
     """
-    remains, context = Remains(), _successor(check, tmp)
+    remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         stall = max(timeouts.STALL * check.scale, 1.0)
         ending = timeouts.run(lambda: _clean(check, context, remains, evidence=evidence), SECONDS * check.scale, stall)
-        _tell(remains, ending.raised)
+        _note_error(remains, ending.raised)
     return remains
 
 
@@ -70,25 +78,25 @@ def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
         KeyboardInterrupt: The user's own.
     """
     if checks:
-        timeouts.run(lambda: _all_cleaned(checks, tmp), SECONDS * scale, max(timeouts.STALL * scale, 1.0))
+        timeouts.run(lambda: _clean_up_each(checks, tmp), SECONDS * scale, max(timeouts.STALL * scale, 1.0))
 
 
-async def _all_cleaned(checks: Iterable[Context], tmp: Path) -> None:
+async def _clean_up_each(checks: Iterable[Context], tmp: Path) -> None:
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def cleaned(number: int, check: Context) -> None:
         async with few:
-            await clean_up_here(check, tmp / str(number), evidence=False)
+            await clean_up_on_loop(check, tmp / str(number), evidence=False)
 
     await asyncio.gather(*(cleaned(number, check) for number, check in enumerate(checks)))
 
 
-def is_owing(check: Context) -> bool:
+def has_leftovers(check: Context) -> bool:
     """Whether anything of a check's may be left."""
     return bool(check.handles or check.tags)
 
 
-def left_of(check: Context) -> str:
+def describe_leftovers(check: Context) -> str:
     """Name what may be left of a check's jobs: their handles, and the tags of submissions that told of none."""
     # In ASCII: a wrong one may be no text.
     handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
@@ -96,43 +104,43 @@ def left_of(check: Context) -> str:
     return ", ".join([*handles, *tags])
 
 
-async def clean_up_here(check: Context, tmp: Path, *, evidence: bool) -> Remains:
+async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     """Do the same on the running loop."""
-    remains, context = Remains(), _successor(check, tmp)
+    remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         work = _clean(check, context, remains, evidence=evidence)
         cleaning = timeouts.limit(SECONDS * check.scale, work, lambda: context.queue_seconds)
-        _tell(remains, (await timeouts.capture(cleaning)).raised)
+        _note_error(remains, (await timeouts.capture(cleaning)).raised)
     return remains
 
 
-def _successor(check: Context, tmp: Path) -> Context | None:
+def _make_cleaner(check: Context, tmp: Path) -> Context | None:
     """Return what can clean up after a check; None where it left nothing."""
-    if not is_owing(check):
+    if not has_leftovers(check):
         return None
     return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale, traffic=check.traffic)
 
 
-def _tell(remains: Remains, raised: BaseException | None) -> None:
+def _note_error(remains: Leftovers, raised: BaseException | None) -> None:
     if raised is not None:
-        remains.left = f"cleaning up failed, jobs may be left: {told(raised)}"
+        remains.left = f"cleaning up failed, jobs may be left: {format_error(raised)}"
 
 
-async def _clean(check: Context, context: Context, remains: Remains, *, evidence: bool) -> None:
+async def _clean(check: Context, context: Context, remains: Leftovers, *, evidence: bool) -> None:
     async with context.open_backend() as backend:
         for tag in tuple(check.tags) if "find" in check.capabilities else ():
-            check.remember(collect(await _found(context, backend, tag)))
+            check.remember(collect(await _find_jobs(context, backend, tag)))
             del check.tags[tag]
         if check.handles:
             if evidence and "output" in check.capabilities:
-                fetching = await timeouts.capture(_outputs(context, backend, check.handles))
+                fetching = await timeouts.capture(_fetch_outputs(context, backend, check.handles))
                 remains.outputs = fetching.value or ""
                 if fetching.raised is not None:  # what is left must be ended all the same
-                    remains.outputs = f"what it wrote could not be fetched: {told(fetching.raised)}"
+                    remains.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
             await _end(check, context, backend)
 
 
-async def _found(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
+async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
     """Find the jobs of a tag; none where others are found by a tag that no job has: those are not ours to end."""
     return () if await context.find(backend, context.make_token()) else await context.find(backend, tag)
 
@@ -166,22 +174,22 @@ def _forget(check: Context, gone: Iterable[JobHandle]) -> None:
         check.handles.pop(each, None)
 
 
-async def _outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:
+async def _fetch_outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:
     """Read what the first payloads wrote, as far as the subject returns it."""
     some = tuple(handles)[:_SHOWN_JOBS]
     fetched = await context.fetch(backend, some)
-    return "\n".join(line for handle in some for line in _written(handle, fetched[handle]))
+    return "\n".join(line for handle in some for line in _format_output(handle, fetched[handle]))
 
 
-def _written(handle: JobHandle, output: JobOutput) -> Iterator[str]:
-    streams = {name: _ends(path) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))}
+def _format_output(handle: JobHandle, output: JobOutput) -> Iterator[str]:
+    streams = {name: _read_stream(path) for name, path in (("stdout", output.stdout), ("stderr", output.stderr))}
     spoken = {name: text for name, text in streams.items() if text}
     partly = "" if output.ok else f" (fetched in part: {output.reason})"
     yield f"job {handle.job} wrote{partly}:" if spoken else f"job {handle.job}: its stdout and stderr are empty{partly}"
     yield from (f"  {name}{text}" for name, text in spoken.items())
 
 
-def _ends(path: Path | None) -> str:
+def _read_stream(path: Path | None) -> str:
     if path is None:
         return ""
     try:

@@ -14,9 +14,9 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.guard import threads_start, unharmed
+from intercede.testing.isolation.guard import protect_process, threads_start
 
-__all__ = ["Slots", "Together"]
+__all__ = ["ConcurrentChecks", "JobBudget"]
 
 _T = TypeVar("_T")
 
@@ -25,7 +25,7 @@ _kept: list[object] = []
 """Loops that could not be ended. Collecting their tasks as garbage would run them once more."""
 
 
-class Slots:
+class JobBudget:
     """So many jobs may be out at once. Who comes first is served first, so that many are not starved by few."""
 
     def __init__(self, count: int) -> None:
@@ -43,7 +43,7 @@ class Slots:
             self._free.release()
 
 
-class Together(Generic[_T]):
+class ConcurrentChecks(Generic[_T]):
     """Runs all of some checks at once, in a thread of its own, while the result of one of them is waited for.
 
     Args:
@@ -83,7 +83,7 @@ class Together(Generic[_T]):
         if name not in self._results and not self._given_up:
             self._beat = self._progress = monotonic()
             self._wanted.put(name)
-            with unharmed():
+            with protect_process():
                 if self._thread.ident is None:
                     self._over.acquire()
                     threads_start()
@@ -108,8 +108,8 @@ class Together(Generic[_T]):
         elif not self._given_up:
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(self._cancel)
-            with unharmed():
-                if self._over.acquire(timeout=self._cleaning * timeouts.crowding() + 2 * timeouts.GRACE):
+            with protect_process():
+                if self._over.acquire(timeout=self._cleaning * timeouts.get_load_factor() + 2 * timeouts.GRACE):
                     self._over.release()
         if not self._loop.is_closed():
             _kept.append(self._loop)
@@ -129,7 +129,7 @@ class Together(Generic[_T]):
                     return
 
     def _is_late(self) -> bool:
-        now, crowded = monotonic(), timeouts.crowding()
+        now, crowded = monotonic(), timeouts.get_load_factor()
         return now - self._beat > self._stall * crowded or now - self._progress > self._patience * crowded
 
     def _serve(self) -> None:
@@ -163,7 +163,7 @@ class Together(Generic[_T]):
         self._cancel()
         unfinished = [task for task in tasks.values() if not task.done()]
         if unfinished:
-            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning * timeouts.crowding()))
+            self._loop.run_until_complete(wait(unfinished, timeout=self._cleaning * timeouts.get_load_factor()))
 
     def _cancel(self) -> None:
         for task in self._tasks.values():

@@ -44,7 +44,7 @@ from intercede.contract.transport import ByteSink, CommandResult, Transport
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.calls import Call, get_class_name, shorten
 from intercede.testing.model.clause import Clause
-from intercede.testing.run.waiting import ADVICE, Traffic, Wait, is_in_queue
+from intercede.testing.run.waiting import ADVICE, QueueActivity, Wait, is_in_queue
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.entering import Door, Semaphores
 from intercede.testing.subjects.subject import Subject
@@ -73,7 +73,7 @@ class _Enterable(Protocol):
 _E = TypeVar("_E", bound=_Enterable)
 
 
-class _Brief(Repr):
+class _ShortRepr(Repr):
     """Writes values briefly, and of data only what was given."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Brief(Repr):
         return _ADDRESS.sub("", super().repr_instance(x, level))
 
 
-_BRIEF = _Brief()
+_BRIEF = _ShortRepr()
 
 
 def format_value(value: object) -> str:
@@ -160,7 +160,7 @@ class Context:
         capabilities: frozenset[Capability] = frozenset(),
         scale: float = 1.0,
         children: Semaphores | None = None,
-        traffic: Traffic | None = None,
+        traffic: QueueActivity | None = None,
         door: Door | None = None,
     ) -> None:
         self.subject = subject
@@ -180,7 +180,7 @@ class Context:
         self.began = time.monotonic()
         """When, by the monotonic clock."""
         self._fetched = 0
-        self.traffic = traffic or Traffic()
+        self.traffic = traffic or QueueActivity()
         """Of the jobs of all checks."""
         self.door = door or Door()
         self._waits: list[Wait] = []
@@ -211,11 +211,11 @@ class Context:
 
     def open_backend(self) -> AbstractAsyncContextManager[JobBackend]:
         """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        return _Opened(self, self.make_backend)
+        return _OpenSubject(self, self.make_backend)
 
     def open_transport(self) -> AbstractAsyncContextManager[Transport]:
         """Make a fresh transport, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
-        return _Opened(self, self.make_transport)
+        return _OpenSubject(self, self.make_transport)
 
     async def enter(self, make: Callable[[], _E]) -> tuple[_E, object]:
         """Make a fresh one and enter it. Return it, and what entering returned. The caller leaves it.
@@ -261,7 +261,9 @@ class Context:
     ) -> Submission:
         """Submit, and remember the jobs; the tag where it told of none."""
         try:
-            submission = await self._ask("submit", _asked(spec, copies), lambda: backend.submit(spec, copies))
+            submission = await self._ask(
+                "submit", _format_submission(spec, copies), lambda: backend.submit(spec, copies)
+            )
             self.remember(collect(submission.handles.values()))
         except BaseException:
             if spec.tag is not None:
@@ -278,7 +280,7 @@ class Context:
 
     async def status(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         """Ask for the status of jobs."""
-        return await self._ask("status", _named(handles), lambda: backend.status(handles))
+        return await self._ask("status", _format_handles(handles), lambda: backend.status(handles))
 
     async def fetch(
         self, backend: JobBackend, handles: Collection[JobHandle], dest: Path | None = None
@@ -286,15 +288,15 @@ class Context:
         """Fetch outputs, into a new directory of the check's unless one is given."""
         where = dest or self._new_directory()
         verb = cast("OutputRetriever", backend).fetch_output
-        return await self._ask("fetch_output", _named(handles), lambda: verb(handles, where))
+        return await self._ask("fetch_output", _format_handles(handles), lambda: verb(handles, where))
 
     async def kill(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Kill jobs."""
-        return await self._ask("kill", _named(handles), lambda: cast("Cancellable", backend).kill(handles))
+        return await self._ask("kill", _format_handles(handles), lambda: cast("Cancellable", backend).kill(handles))
 
     async def purge(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
         """Purge jobs."""
-        return await self._ask("purge", _named(handles), lambda: cast("Purgeable", backend).purge(handles))
+        return await self._ask("purge", _format_handles(handles), lambda: cast("Purgeable", backend).purge(handles))
 
     async def find(self, backend: JobBackend, tag: str) -> Sequence[JobHandle]:
         """Find the jobs of a tag."""
@@ -307,7 +309,7 @@ class Context:
     async def diagnostics(self, backend: JobBackend, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
         """Ask for the output so far."""
         verb = cast("LiveDiagnostics", backend).diagnostics
-        return await self._ask("diagnostics", _named(handles), lambda: verb(handles))
+        return await self._ask("diagnostics", _format_handles(handles), lambda: verb(handles))
 
     async def run(
         self,
@@ -319,7 +321,7 @@ class Context:
         within: float = _VERB_SECONDS,
     ) -> CommandResult:
         """Run a command over a transport."""
-        asked = _run_asked(argv, stdin, stdout)
+        asked = _format_command(argv, stdin, stdout)
         return await self._ask("run", asked, lambda: transport.run(argv, stdin=stdin, stdout=stdout), within=within)
 
     async def run_unbounded(
@@ -332,7 +334,7 @@ class Context:
     ) -> CommandResult:
         """Run a command over a transport for as long as it likes: a bounded run would end whatever the subject does."""
         return await self.record(
-            "run", _run_asked(argv, stdin, stdout), transport.run(argv, stdin=stdin, stdout=stdout)
+            "run", _format_command(argv, stdin, stdout), transport.run(argv, stdin=stdin, stdout=stdout)
         )
 
     # Waiting for jobs
@@ -384,7 +386,7 @@ class Context:
 
         Where a look is worth no more than those seconds, it is not ``patient``.
         """
-        waiting = Wait(self.traffic if patient else Traffic(), seconds * self.scale, self.scale)
+        waiting = Wait(self.traffic if patient else QueueActivity(), seconds * self.scale, self.scale)
         self._waits.append(waiting)
         return waiting
 
@@ -410,7 +412,7 @@ class Context:
             CheckFailed: It did not end in time, or well, or told nothing.
         """
         async with self._children.here:  # to wait for others is no part of its time
-            seconds = within * self.scale * timeouts.crowding()
+            seconds = within * self.scale * timeouts.get_load_factor()
             child = await self._ask(
                 "child process",
                 f"{what}{', ' if arguments else ''}{', '.join(map(format_value, arguments))}",
@@ -458,7 +460,7 @@ class Context:
             call.seconds = time.monotonic() - self.began - call.start
 
 
-class _Opened(AbstractAsyncContextManager[_E]):
+class _OpenSubject(AbstractAsyncContextManager[_E]):
     """A fresh backend or transport between entering and leaving.
 
     Both are awaited in the check's own task, as ``async with`` would: it may hold a task group meanwhile.
@@ -493,11 +495,11 @@ async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
     return await answer
 
 
-def _run_asked(argv: Sequence[str], stdin: object, stdout: object) -> str:
+def _format_command(argv: Sequence[str], stdin: object, stdout: object) -> str:
     return f"{format_value(list(argv))}{', stdin' if stdin else ''}{', stdout' if stdout else ''}"
 
 
-def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
+def _format_submission(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
     """Write what a submission asks for: the payload, how many copies, and every field that is given."""
     given = {name: getattr(spec, name) for name in type(spec).model_fields if name in spec.model_fields_set}
     payload = [given.pop(name, ()) for name in ("executable", "arguments")]
@@ -512,7 +514,7 @@ def _asked(spec: SubmissionSpec, copies: int | Sequence[CopyVars]) -> str:
     )
 
 
-def _named(handles: Collection[JobHandle]) -> str:
+def _format_handles(handles: Collection[JobHandle]) -> str:
     first = ", ".join(handle.job for handle in list(handles)[:3])
     return f"[{first}]" if len(handles) <= 3 else f"[{first}, ...: {len(handles)}]"  # noqa: PLR2004 -- three are shown
 

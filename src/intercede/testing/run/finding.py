@@ -24,7 +24,7 @@ from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import CheckFailed
 
-__all__ = ["MARGIN", "Finding", "finding_of", "plain", "red_text", "told"]
+__all__ = ["MARGIN", "Finding", "classify", "escape_unprintable", "format_error", "format_failure"]
 
 _KIT = str(Path(__file__).parents[1])
 _GALLERY = str(Path(_KIT, "gallery"))
@@ -32,7 +32,7 @@ _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
 """What stands between a check and its subject, and tells nobody anything."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
-_DOORS = frozenset({"capture", "_awaited", "<lambda>", "record", "call_verb", "_bare", "part", "build"})
+_CALLERS = frozenset({"capture", "_awaited", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """What reads it, whatever a subject's exception makes of the name."""
@@ -56,10 +56,10 @@ class Finding:
     def message(self) -> str:
         """Both in one line."""
         expected, observed = shorten(self.expected, _MESSAGE), shorten(self.observed.partition("\n")[0])
-        return plain(f"expected {expected}; observed {observed}")
+        return escape_unprintable(f"expected {expected}; observed {observed}")
 
 
-def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
+def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
     """Tell what it means that the check of a clause raised this; None: nothing, it is green."""
     if raised is None:
         return None
@@ -68,7 +68,7 @@ def finding_of(clause: Clause, raised: BaseException | None) -> Finding | None:
     if isinstance(raised, TimeLimitExceeded):
         return Finding(State.FAILED, "the check to end in time", str(raised))
     whole, text = _frames(raised)
-    observed = f"raised {told(raised)}\n{text}".rstrip()
+    observed = f"raised {format_error(raised)}\n{text}".rstrip()
     if _is_ours(clause, whole):
         return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
     return Finding(State.FAILED, "no exception", observed)
@@ -84,7 +84,7 @@ def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
     return timeouts.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(where that was cannot be told)")
 
 
-def told(raised: BaseException) -> str:
+def format_error(raised: BaseException) -> str:
     """Write an exception, whose own text is a stranger's code, too: it may be endless, or never come."""
 
     async def telling() -> str:
@@ -97,25 +97,25 @@ def told(raised: BaseException) -> str:
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
     """Whether no frame of the subject's lies between the check and what was raised, and no door of ours to it."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
-    telling = [each for each in frames if not _is_nobodys(each.filename)]
-    strangers = [each for each in telling if (each.filename, each.name) != check and not _is_the_kits(each.filename)]
-    return not strangers and bool(telling) and not _is_a_door(telling[-1])
+    telling = [each for each in frames if not _is_library(each.filename)]
+    strangers = [each for each in telling if (each.filename, each.name) != check and not _is_kit(each.filename)]
+    return not strangers and bool(telling) and not _is_caller(telling[-1])
 
 
-def _is_a_door(frame: traceback.FrameSummary) -> bool:
-    return frame.filename == _BOUNDS or frame.name in _DOORS
+def _is_caller(frame: traceback.FrameSummary) -> bool:
+    return frame.filename == _BOUNDS or frame.name in _CALLERS
 
 
-def _is_the_kits(file: str) -> bool:
+def _is_kit(file: str) -> bool:
     return file.startswith(_KIT) and not file.startswith(_GALLERY)
 
 
-def _is_nobodys(file: str) -> bool:
+def _is_library(file: str) -> bool:
     # Site-packages may lie below the standard library.
     return file.startswith(_PYDANTIC) or (file.startswith(_STANDARD) and "site-packages" not in file)
 
 
-def red_text(
+def format_failure(
     clause: Clause,
     finding: Finding,
     *,
@@ -129,20 +129,20 @@ def red_text(
         f"procedure: {clause.procedure}" if clause.procedure else "",
         f"expected: {finding.expected}",
         f"observed: {finding.observed}".replace("\n", MARGIN),
-        f"the calls it made:\n{_calls(calls)}" if calls else "",
+        f"the calls it made:\n{_format_calls(calls)}" if calls else "",
         outputs,
         left,
         f"hint: {clause.hint}" if clause.hint else "",
     ]
-    return plain("\n".join(part for part in parts if part))
+    return escape_unprintable("\n".join(part for part in parts if part))
 
 
-def plain(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Escape what no terminal and no file takes as text: control characters, and halves of surrogate pairs."""
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
-def _calls(calls: Sequence[Call]) -> str:
+def _format_calls(calls: Sequence[Call]) -> str:
     """Write the first calls and the last ones. Those in a row that are alike, as of a poll, take one line."""
     alike = [list(each) for _, each in groupby(calls, lambda call: (call.verb, call.arguments, call.outcome))]
     lines = [f"  {each[0]}{f' ({len(each)} times in a row)' if len(each) > 1 else ''}" for each in alike]

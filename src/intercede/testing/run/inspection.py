@@ -17,15 +17,23 @@ from typing import Self
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import remove, scratch
-from intercede.testing.isolation.seal import Seal
+from intercede.testing.isolation.seal import TamperCheck
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Result, State, SubjectInfo, needs
-from intercede.testing.run.cleanup import SECONDS, Remains, clean_up, clean_up_all, clean_up_here, is_owing, left_of
-from intercede.testing.run.concurrent import Slots, Together
+from intercede.testing.model.verdict import Result, State, SubjectInfo, list_dependencies
+from intercede.testing.run.cleanup import (
+    SECONDS,
+    Leftovers,
+    clean_up,
+    clean_up_all,
+    clean_up_on_loop,
+    describe_leftovers,
+    has_leftovers,
+)
+from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 from intercede.testing.run.context import Context, get_check
-from intercede.testing.run.finding import Finding, finding_of, red_text
-from intercede.testing.run.waiting import Traffic
+from intercede.testing.run.finding import Finding, classify, format_failure
+from intercede.testing.run.waiting import QueueActivity
 from intercede.testing.subjects.entering import Door, Semaphores
 from intercede.testing.subjects.subject import Subject
 
@@ -73,12 +81,12 @@ class Inspection:
         depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
         self.results: dict[str, Result] = {}
         self._ahead: dict[str, Result] = {}
-        self._together: list[Together[Result]] = []
+        self._together: list[ConcurrentChecks[Result]] = []
         self._turn = threading.RLock()
         self._children = Semaphores(os.cpu_count() or 2)  # each is an interpreter that starts
         self._begun: dict[Context, str] = {}
         """What checks were given, with the clause's id, as long as anything of it may be left."""
-        self._traffic, self._door = Traffic(), Door()
+        self._traffic, self._door = QueueActivity(), Door()
         self._interrupted = False
         self.left: list[str] = []
         """What is left when all is over, a text for each check."""
@@ -105,18 +113,22 @@ class Inspection:
         """
         try:
             with self._turn:
-                return self.results.get(clause.id) or self._ran(clause)
+                return self.results.get(clause.id) or self._run_new(clause)
         except KeyboardInterrupt:
             self._interrupted = True
             raise
 
-    def _ran(self, clause: Clause) -> Result:
+    def _run_new(self, clause: Clause) -> Result:
         if self._wants_together and not self._together:
             self._begin()
-        result = self._ahead.pop(clause.id, None) or self._foregone(clause) or self._repeated(clause)
+        result = (
+            self._ahead.pop(clause.id, None) or self._decide_without_check(clause) or self._check_repeatedly(clause)
+        )
         result = self._judged(clause, result)
         if result.state.blocks and self.facts.refusal is None:
-            result = self._blocked(clause, map(self._known, needs(clause, self.planned))) or result
+            result = (
+                self._find_blocker(clause, map(self._get_result, list_dependencies(clause, self.planned))) or result
+            )
         self.results[clause.id] = result
         return result
 
@@ -129,7 +141,7 @@ class Inspection:
     @property
     def unfinished(self) -> int:
         """Of how many checks jobs may be left."""
-        return sum(is_owing(each) for each in self._begun)
+        return sum(has_leftovers(each) for each in self._begun)
 
     def close(self, *, patient: bool = True) -> bool:
         """End what was begun and its jobs, in bounded time, and name what is left all the same.
@@ -146,8 +158,12 @@ class Inspection:
             KeyboardInterrupt: The user's own, where the run was not interrupted before.
         """
         before = self._interrupted
-        patient = patient and self._settled()
-        self.left = [f"{of}: jobs may be left: {left_of(each)}" for each, of in self._begun.items() if is_owing(each)]
+        patient = patient and self._end_everything()
+        self.left = [
+            f"{of}: jobs may be left: {describe_leftovers(each)}"
+            for each, of in self._begun.items()
+            if has_leftovers(each)
+        ]
         self.left = [self.scrub(each) for each in self.left]
         if "_where" in vars(self):
             remove(self._where)
@@ -156,13 +172,13 @@ class Inspection:
             raise KeyboardInterrupt
         return patient
 
-    def _settled(self) -> bool:
+    def _end_everything(self) -> bool:
         """End everything, also what was cut short before, and tell whether nobody gave up."""
         while True:
             try:
                 for each in self._together:
                     each.close()
-                owing = [each for each in self._begun if is_owing(each)]
+                owing = [each for each in self._begun if has_leftovers(each)]
                 if owing:
                     with scratch(self._where) as directory:
                         clean_up_all(owing, directory, self.scale)
@@ -177,13 +193,13 @@ class Inspection:
 
     # What must come of a clause
 
-    def _known(self, clause_id: str) -> Result:
+    def _get_result(self, clause_id: str) -> Result:
         if clause_id not in self.results and clause_id in self.planned:
             self.run(self.planned[clause_id])
         return self.results.get(clause_id, Result(clause_id))
 
-    def _foregone(self, clause: Clause) -> Result | None:
-        if foreign := self.facts.foreign(clause):
+    def _decide_without_check(self, clause: Clause) -> Result | None:
+        if foreign := self.facts.explain_not_applicable(clause):
             return Result(clause.id, State.NOT_APPLICABLE, message=foreign)
         gate = self.facts.gate
         if self.facts.refusal is not None:
@@ -192,8 +208,10 @@ class Inspection:
             finding = Finding(
                 State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
             )
-            return self._red(replace(clause, hint=self._at_the_gate), finding)
-        return self._blocked(clause, (self.results.get(each, Result(each)) for each in needs(clause, self.planned)))
+            return self._make_red(replace(clause, hint=self._at_the_gate), finding)
+        return self._find_blocker(
+            clause, (self.results.get(each, Result(each)) for each in list_dependencies(clause, self.planned))
+        )
 
     @property
     def _at_the_gate(self) -> str:
@@ -201,7 +219,7 @@ class Inspection:
         return f"The sentence above: it says what kept the subject out; {again}."
 
     @staticmethod
-    def _blocked(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
+    def _find_blocker(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
         for each in dependencies:
             blocker = each.clause if each.state.blocks else each.blocker
             if blocker is not None:
@@ -220,60 +238,60 @@ class Inspection:
         self._prepare(below)
         above = [each for each in self.planned.values() if each.role == "backend"]
         for each in below if above else ():
-            self._known(each.id)
+            self._get_result(each.id)
         self._prepare(above)
 
     def _prepare(self, clauses: Sequence[Clause]) -> None:
-        applicable = [each for each in clauses if not self._foregone(each)]
-        self._ahead |= {each.id: self._repeated(each) for each in applicable if each.exclusive}
-        slots = Slots(self._jobs)
-        checks = {each.id: partial(self._checked_here, each, slots) for each in applicable if not each.exclusive}
+        applicable = [each for each in clauses if not self._decide_without_check(each)]
+        self._ahead |= {each.id: self._check_repeatedly(each) for each in applicable if each.exclusive}
+        slots = JobBudget(self._jobs)
+        checks = {each.id: partial(self._check_on_loop, each, slots) for each in applicable if not each.exclusive}
         longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
         patience = self._repeat * (longest * self.scale + 10 * timeouts.GRACE)
         stall, cleaning = timeouts.STALL * self.scale, SECONDS * self.scale
-        self._together.append(Together(checks, stall=stall, patience=patience, cleaning=cleaning))
+        self._together.append(ConcurrentChecks(checks, stall=stall, patience=patience, cleaning=cleaning))
 
-    def _shared(self, clause: Clause) -> Result | None:
+    def _get_concurrent_result(self, clause: Clause) -> Result | None:
         for each in self._together:
             if clause.id in each:
                 with _ordinary_warnings():
                     return each.result(clause.id)
         return None
 
-    async def _checked_here(self, clause: Clause, slots: Slots) -> Result:
+    async def _check_on_loop(self, clause: Clause, slots: JobBudget) -> Result:
         """Check on the running loop, beside others."""
         await slots.take(clause.jobs)
         try:
-            return self._summed(clause, [await self._one_here(clause) for _ in range(self._repeat)])
+            return self._sum_up(clause, [await self._check_once_on_loop(clause) for _ in range(self._repeat)])
         finally:
             slots.give(clause.jobs)
 
-    async def _one_here(self, clause: Clause) -> Result:
-        with self._prepared(clause, self._children) as (context, aside):
+    async def _check_once_on_loop(self, clause: Clause) -> Result:
+        with self._prepare_context(clause, self._children) as (context, aside):
             began = time.monotonic()
             seconds = clause.seconds * context.scale
             check = timeouts.limit(seconds, get_check(clause)(context), lambda: context.queue_seconds)
-            finding = finding_of(clause, (await timeouts.capture(check)).raised)
+            finding = classify(clause, (await timeouts.capture(check)).raised)
             seconds = time.monotonic() - began
             cut_short = _is_cancelled()
-            cleaning = clean_up_here(context, aside, evidence=finding is not None and not cut_short)
-            remains = await timeouts.to_its_end(cleaning)
+            cleaning = clean_up_on_loop(context, aside, evidence=finding is not None and not cut_short)
+            remains = await timeouts.finish_despite_cancel(cleaning)
             if cut_short:
                 raise asyncio.CancelledError
-            return self._told(clause, finding, seconds, context, remains)
+            return self._make_result(clause, finding, seconds, context, remains)
 
     # Checks one at a time
 
-    def _repeated(self, clause: Clause) -> Result:
-        shared = self._shared(clause)
-        return shared or self._summed(clause, [self._checked(clause) for _ in range(self._repeat)])
+    def _check_repeatedly(self, clause: Clause) -> Result:
+        shared = self._get_concurrent_result(clause)
+        return shared or self._sum_up(clause, [self._check_once(clause) for _ in range(self._repeat)])
 
-    def _summed(self, clause: Clause, results: Sequence[Result]) -> Result:
+    def _sum_up(self, clause: Clause, results: Sequence[Result]) -> Result:
         """Tell of a check that was done several times: red if it ever was, with the red one that is excused the least.
 
         A known failure hides no other one, nor a fault of the kit, whichever of them came first.
         """
-        reds = [each for each in results if each.state.red]
+        reds = [each for each in results if each.state.is_red]
         seconds = sum(each.seconds for each in results)
         told = max(reds, key=lambda each: self._gravity(clause, each)) if reds else results[0]
         told = replace(told, seconds=seconds, runs=len(results), reds=len(reds))
@@ -283,16 +301,16 @@ class Inspection:
         return replace(told, message=f"{often}: {told.message}", detail=f"{often}\n{told.detail}")
 
     def _gravity(self, clause: Clause, red: Result) -> int:
-        return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.red)
+        return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.is_red)
 
-    def _checked(self, clause: Clause) -> Result:
-        with self._prepared(clause) as (context, aside), _ordinary_warnings():
-            finding, seconds = _timed(clause, context)
+    def _check_once(self, clause: Clause) -> Result:
+        with self._prepare_context(clause) as (context, aside), _ordinary_warnings():
+            finding, seconds = _time_check(clause, context)
             remains = clean_up(context, aside, evidence=finding is not None)
-            return self._told(clause, finding, seconds, context, remains)
+            return self._make_result(clause, finding, seconds, context, remains)
 
     @contextmanager
-    def _prepared(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
+    def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         _ = self._seal, self._where  # made before the subject is
         with scratch(self._where) as directory:
@@ -311,27 +329,27 @@ class Inspection:
             self._begun[context] = clause.id
             yield context, aside
 
-    def _told(
-        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Remains
+    def _make_result(
+        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Leftovers
     ) -> Result:
         """Tell what became of a check, without the secrets of its subject."""
         scrub = self.scrub
         calls = tuple(
             replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
         )
-        remains = Remains(scrub(remains.outputs), scrub(remains.left))
+        remains = Leftovers(scrub(remains.outputs), scrub(remains.left))
         if "find" not in context.capabilities:
             context.tags.clear()  # nothing can be found by them
-        if not is_owing(context):
+        if not has_leftovers(context):
             del self._begun[context]
         finding = self._unbelievable(context.began) or finding
         if finding is None:
             return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
-        return self._red(clause, finding, seconds, calls, remains)
+        return self._make_red(clause, finding, seconds, calls, remains)
 
     def _unbelievable(self, began: float) -> Finding | None:
         """Tell that the subject replaced something of the kit while a check ran, here or in one beside it."""
-        if replaced := self._seal.mend():
+        if replaced := self._seal.restore():
             self._broken_at, self._broken = time.monotonic(), replaced
         if began > self._broken_at:
             return None
@@ -344,26 +362,26 @@ class Inspection:
         return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property
-    def _seal(self) -> Seal:
-        return Seal(self.planned)
+    def _seal(self) -> TamperCheck:
+        return TamperCheck(self.planned)
 
-    def _red(
+    def _make_red(
         self,
         clause: Clause,
         finding: Finding,
         seconds: float = 0.0,
         calls: tuple[Call, ...] = (),
-        remains: Remains | None = None,
+        remains: Leftovers | None = None,
     ) -> Result:
         shown = replace(finding, expected=self.scrub(finding.expected), observed=self.scrub(finding.observed))
-        found = remains or Remains()
+        found = remains or Leftovers()
         return Result(
             clause.id,
             finding.state,
             seconds,
             shown.message,
             # A scheduler is asked in child processes, whose calls are no more than the finding says.
-            red_text(
+            format_failure(
                 clause, shown, calls=() if clause.role == "scheduler" else calls, outputs=found.outputs, left=found.left
             ),
             again=self._again(clause),
@@ -379,11 +397,11 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _timed(clause: Clause, context: Context) -> tuple[Finding | None, float]:
+def _time_check(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
     stall = max(timeouts.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
     ending = timeouts.run(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
-    return finding_of(clause, ending.raised), time.monotonic() - began
+    return classify(clause, ending.raised), time.monotonic() - began
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing.isolation import timeouts
 
-__all__ = ["ADVICE", "Traffic", "Wait", "is_in_queue"]
+__all__ = ["ADVICE", "QueueActivity", "Wait", "is_in_queue"]
 
 ADVICE = (
     "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
@@ -23,7 +23,7 @@ def is_in_queue(status: JobStatus) -> bool:
     return status.state is JobState.QUEUED or status.state is JobState.HELD
 
 
-class Traffic:
+class QueueActivity:
     """When a job of a run was last seen to go on: to leave the queue, or to end. The checks of a run share one."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Wait:
         scale: Multiplies the time after which a queue stands still.
     """
 
-    def __init__(self, traffic: Traffic, seconds: float, scale: float) -> None:
+    def __init__(self, traffic: QueueActivity, seconds: float, scale: float) -> None:
         self._traffic, self._seconds, self._stands = traffic, seconds, _STANDS * scale
         self._looked = time.monotonic()
         self._waited = 0.0
@@ -65,4 +65,4 @@ class Wait:
         else:
             self._waited += now - self._looked
         self._looked = now
-        return self._waited > self._seconds * timeouts.crowding()
+        return self._waited > self._seconds * timeouts.get_load_factor()

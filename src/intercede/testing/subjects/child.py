@@ -91,13 +91,13 @@ async def run_child(
     try:
         with said.open("wb") as stderr:
             process = CHILDREN.start(_SOURCE, {"request": request}, {2: stderr.fileno()}, may_leave=jobs)
-        code = await _ended(process)
+        code = await _wait_or_kill(process)
     except ForkServerError as error:
         return Child(_LOST, f"{_read(said).decode(errors='replace')}\n{error}")
-    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _value(told))
+    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _parse_answer(told))
 
 
-async def _ended(process: Process) -> int:
+async def _wait_or_kill(process: Process) -> int:
     """Await its end. If this is cancelled, it is killed, and the cancellation has to wait for that."""
     ended = asyncio.ensure_future(process.wait_async())
     cancelled = None
@@ -114,7 +114,7 @@ async def _ended(process: Process) -> int:
     return ended.result()
 
 
-def _value(file: Path) -> object:
+def _parse_answer(file: Path) -> object:
     try:
         return json.loads(_read(file))
     except (ValueError, RecursionError):  # the second: brackets without end

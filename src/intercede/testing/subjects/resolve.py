@@ -22,7 +22,7 @@ from intercede.testing.isolation.files import scratch
 from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.subjects.child import Child, run_child
-from intercede.testing.subjects.subject import RegistrySubject, loaded
+from intercede.testing.subjects.subject import RegistrySubject, load_configuration
 
 __all__ = ["examine", "resolve"]
 
@@ -63,15 +63,15 @@ def _subject(role: Role, argument: str | Mapping[str, object], file: str | None)
     beside = "+direct" if role == "transport" else ""
     given = parse_config_argument(argument, f"--intercede-{role}") if isinstance(argument, str) else argument
     if not isinstance(given, str):
-        return _resolved(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
-    tables: Mapping[str, Mapping[str, object]] = loaded(file).tables(f"{role}s") if file else {}
+        return _resolve_plugins(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
+    tables: Mapping[str, Mapping[str, object]] = load_configuration(file).tables(f"{role}s") if file else {}
     if given in tables:
-        config = cast("Mapping[str, object]", _thawed(tables[given]))
-        return _resolved(RegistrySubject(f"{given}{beside}", config, file, table=given, role=role))
-    return _resolved(RegistrySubject(f"{given}{beside}", given, file, role=role))
+        config = cast("Mapping[str, object]", _copy_data(tables[given]))
+        return _resolve_plugins(RegistrySubject(f"{given}{beside}", config, file, table=given, role=role))
+    return _resolve_plugins(RegistrySubject(f"{given}{beside}", given, file, role=role))
 
 
-def _resolved(subject: RegistrySubject) -> RegistrySubject:
+def _resolve_plugins(subject: RegistrySubject) -> RegistrySubject:
     subject.plugins()
     return replace(subject, id=_UNFIT.sub("_", subject.id))
 
@@ -88,11 +88,11 @@ def _type_in(part: object) -> str | None:
     return inner if isinstance(inner, str) else None
 
 
-def _thawed(value: object) -> object:
+def _copy_data(value: object) -> object:
     """Copy read-only data into what pickles and is JSON."""
     if isinstance(value, Mapping):
-        return {key: _thawed(inner) for key, inner in cast("Mapping[str, object]", value).items()}
-    return [_thawed(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
+        return {key: _copy_data(inner) for key, inner in cast("Mapping[str, object]", value).items()}
+    return [_copy_data(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 # What a child process finds out
@@ -127,20 +127,20 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
     """
 
     async def all_of_them() -> list[SubjectInfo]:
-        return await asyncio.gather(*(_examined(each, seconds) for each in subjects))
+        return await asyncio.gather(*(_examine_one(each, seconds) for each in subjects))
 
     seconds = _LOAD_SECONDS * max(scale, 1.0)  # a fast resource makes no interpreter start faster
     return tuple(timeouts.run(all_of_them, 2 * seconds).get())
 
 
-async def _examined(subject: RegistrySubject, seconds: float) -> SubjectInfo:
+async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
     with scratch(gettempdir()) as directory:
         try:
             examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
             child = await timeouts.limit(seconds, examination)
         except timeouts.TimeLimitExceeded:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
-    answer = _answer(child.told) or {"refusal": _died(child)}
+    answer = _answer(child.told) or {"refusal": _describe_death(child)}
     if "usage" in answer:
         raise IntercedeError(make_scrubber(subject.whole)(str(answer["usage"])))
     return _facts(subject, answer)
@@ -158,7 +158,7 @@ def _answer(told: object) -> dict[str, object] | None:
     return answer if good and set(cast("list[str]", lists[0])) <= set(CAPABILITIES) else None
 
 
-def _died(child: Child) -> str:
+def _describe_death(child: Child) -> str:
     return f"loading it ended the process, with exit code {child.code}: {child.last_words}"
 
 
@@ -169,7 +169,7 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInf
     warned = [*_surroundings(), *subject.registry.problems(), *seen]
     return SubjectInfo(
         id=subject.id,
-        config=cast("Mapping[str, object] | str", _thawed(subject.whole)),
+        config=cast("Mapping[str, object] | str", _copy_data(subject.whole)),
         name=subject.id,
         role=subject.role,
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),

@@ -24,14 +24,14 @@ __all__ = [
     "RegistrySubject",
     "Subject",
     "fresh_registry",
-    "loaded",
+    "load_configuration",
     "refuse_recursion",
     "remade",
 ]
 
 """What a subject is, and what a clause is about."""
 
-Recipe = Mapping[str, object]
+SubjectSpec = Mapping[str, object]
 """Plain data from which a child process builds the same subject."""
 
 _PARTS = ("transport", "scheduler")
@@ -59,7 +59,7 @@ class Subject(Protocol):
         ...
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SubjectSpec:
         """What ``remade`` makes it from in another process."""
         ...
 
@@ -93,7 +93,7 @@ class RegistrySubject:
     role: Role = "backend"
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SubjectSpec:
         """The configuration itself, or its name."""
         return {"config": self._asked, "configuration": self.file, "role": self.role}
 
@@ -134,7 +134,7 @@ class RegistrySubject:
     def _table_of(self, group: str, part: object) -> object:
         """Return the table that a part of a composed backend is or names; a registered name stays one."""
         if isinstance(part, str) and self.file is not None:
-            return loaded(self.file).tables(group).get(part, part)
+            return load_configuration(self.file).tables(group).get(part, part)
         return part
 
     def _type_of(self, group: str, part: object) -> object:
@@ -189,7 +189,7 @@ class FactorySubject:
         return self.id
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SubjectSpec:
         """The file and the name in it: the module need not be importable by its own name in the child."""
         name = getattr(self.factory, "__qualname__", None)
         return {"file": inspect.getsourcefile(self.factory), "name": name, "role": self.role}
@@ -201,7 +201,7 @@ class FactorySubject:
     def build(self) -> JobBackend:
         """Call it, and compose a transport with the built-in ``direct``."""
         made = self.factory()
-        return _composed(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
+        return _compose(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
 
 # The registry is met here, at the edge, only: hence the imports at use.
@@ -214,7 +214,7 @@ def fresh_registry(file: str | None = None) -> "Registry":
     return registry.Registry(file)
 
 
-def loaded(file: str) -> "Configuration":
+def load_configuration(file: str) -> "Configuration":
     """Read a configuration file.
 
     Raises:
@@ -225,13 +225,13 @@ def loaded(file: str) -> "Configuration":
     return load(file)
 
 
-def _composed(transport: Transport) -> JobBackend:
+def _compose(transport: Transport) -> JobBackend:
     from intercede.batch import BatchBackend  # noqa: PLC0415 -- as above
 
     return BatchBackend(transport, fresh_registry().scheduler(_DIRECT))
 
 
-def remade(recipe: Recipe) -> Subject:
+def remade(recipe: SubjectSpec) -> Subject:
     """Return the subject of a recipe, in this process."""
     role = cast("Role", recipe["role"])
     if "file" in recipe:
