@@ -1,6 +1,7 @@
 """What a run is to do, from the words of a command line."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.plan import make_plan, node_id, selects
+from intercede.testing.frontends.plan import (
+    Spell,
+    make_plan,
+    node_id,
+    selects,
+    spell_argument,
+    spell_command_option,
+    spell_pytest_option,
+)
 from intercede.testing.model.role import Role
 from intercede.testing.subjects.resolve import resolve
 
@@ -146,3 +155,35 @@ def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
         outcome = str(error)
 
     assert outcome
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jobs": 1},
+        {"repeat": 0},
+        {"scale": 0.0},
+        {"scale": "slow"},
+        {"update_known": True},
+        {"require": [""]},
+        {"require": ["x"]},
+        {"require": ["kill"], "profile": "core"},
+    ],
+)
+@pytest.mark.parametrize("spell", [spell_argument, spell_command_option, spell_pytest_option])
+def test_an_error_names_the_option_as_the_asker_spells_it(options: dict[str, object], spell: Spell) -> None:
+    """Each usage error names its option as the front end spells it, and no option of another front end."""
+    with pytest.raises(IntercedeError) as caught:
+        make_plan(backends(LOCAL), spell=spell, **options)  # type: ignore[arg-type]  # each case has the type of its option
+
+    text = str(caught.value)
+    assert any(spell(each) in text for each in options)
+    assert ("--intercede-" in text) == (spell is spell_pytest_option)
+    assert ("--" in text) == (spell is not spell_argument)
+
+
+@pytest.mark.parametrize("spell", [spell_argument, spell_command_option, spell_pytest_option])
+def test_an_error_about_a_subject_names_its_place(spell: Spell) -> None:
+    """A configuration that is not JSON is reported under the name that the asker gave it."""
+    with pytest.raises(IntercedeError, match=re.escape(spell("backend"))):
+        make_plan(backends("{"), spell=spell)

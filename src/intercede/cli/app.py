@@ -151,12 +151,13 @@ def check(
 ) -> None:
     """Tell whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
     from intercede.cli import check as checking  # noqa: PLC0415 -- the other commands do without the clauses
-    from intercede.testing.frontends.plan import make_plan  # noqa: PLC0415 -- as above
+    from intercede.testing.frontends.plan import make_plan, spell_command_option  # noqa: PLC0415 -- as above
     from intercede.testing.isolation.signals import interrupt_on_end  # noqa: PLC0415 -- as above
 
     with interrupt_on_end():
         plan = make_plan(
             [(role, name)],
+            spell=spell_command_option,
             file=None if config_file is None else str(config_file),
             profile=profile,
             require=require or (),

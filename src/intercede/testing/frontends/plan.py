@@ -1,10 +1,10 @@
 """What a run of the suite is to do: which checks, of which subjects, for which verdict. Settled before any runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from typing import Literal, TypedDict, Unpack, cast
+from typing import Literal, TypedDict, Unpack, cast, get_args
 
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import ConfigError
@@ -18,10 +18,25 @@ from intercede.testing.run.inspection import JOBS
 from intercede.testing.subjects.resolve import examine, resolve
 from intercede.testing.subjects.subject import RegistrySubject
 
-__all__ = ["LOOKS", "ROOT", "Options", "Plan", "make_plan", "node_id", "selects"]
+__all__ = [
+    "LOOKS",
+    "ROOT",
+    "Options",
+    "Plan",
+    "Spell",
+    "make_plan",
+    "node_id",
+    "selects",
+    "spell_argument",
+    "spell_command_option",
+    "spell_pytest_option",
+]
 
+_ROLES = frozenset(get_args(Role))
 _SCALE = 1e6
 """More is no bound: a check would take weeks."""
+Spell = Callable[[str], str]
+"""Returns an option as the asker writes it, from its name among Options, or the subject's role."""
 ROOT = "intercede"
 """What every node id of the suite begins with."""
 
@@ -82,19 +97,43 @@ class Plan:
         return () if self.known is None or self.narrowed else self.known.find_unmatched(CLAUSES, self.facts)
 
 
+def spell_argument(option: str) -> str:
+    """Return the argument of ``check_backend`` that is the option: ``jobs``."""
+    return "config" if option in _ROLES else option
+
+
+def spell_command_option(option: str) -> str:
+    """Return the option as ``intercede check`` has it: ``--jobs``. The subject is its argument."""
+    return "NAME|JSON" if option in _ROLES else f"--{_make_option_word(option)}"
+
+
+def spell_pytest_option(option: str) -> str:
+    """Return the option as pytest has it: ``--intercede-jobs``."""
+    return f"--intercede-{_make_option_word(option)}"
+
+
+def _make_option_word(option: str) -> str:
+    return {"file": "config", "scale": "timeout-scale"}.get(option, option.replace("_", "-"))
+
+
 def node_id(clause: Clause, subject_id: str) -> str:
     """Return ``intercede/submit::IC-SUBMIT-04[fake]``."""
     return f"{ROOT}/{clause.area}::{clause.id}[{subject_id}]"
 
 
 def make_plan(
-    asked: Sequence[tuple[Role, str | Mapping[str, object]]], *, probe: bool = True, **options: Unpack[Options]
+    asked: Sequence[tuple[Role, str | Mapping[str, object]]],
+    *,
+    probe: bool = True,
+    spell: Spell = spell_argument,
+    **options: Unpack[Options],
 ) -> Plan:
     """Settle what a run is to do.
 
     Args:
         asked: The subjects, as the command line has them or as data, each with its role.
         probe: Whether ``scale="auto"`` may run a job to measure with; otherwise the bounds stay as they are.
+        spell: Spells an option for the errors, as the asker writes it.
         options: How they are inspected.
 
     Raises:
@@ -102,16 +141,16 @@ def make_plan(
     """
     profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
     scale, ids = options.get("scale", 1.0), options.get("ids", ())
-    _check_numbers(scale, repeat)
-    required = _capabilities(options.get("require", ()), profile)
-    known = _load_known(options.get("known"), update=options.get("update_known", False))
-    subjects = resolve(asked, options.get("file"))
+    _check_numbers(scale, repeat, spell)
+    required = _capabilities(options.get("require", ()), profile, spell)
+    known = _load_known(options.get("known"), update=options.get("update_known", False), spell=spell)
+    subjects = resolve(asked, options.get("file"), spell)
     facts = examine(subjects, 1.0 if scale == "auto" else scale)
     inside = [each for each in CLAUSES.values() if is_in_profile(each, profile)]
     every = {node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
     wanted = frozenset(node for each in ids for node in _matching(each, every)) if ids else frozenset(every)
     jobs = JOBS if jobs is None else jobs
-    _check_jobs(jobs, [every[each] for each in wanted])
+    _check_jobs(jobs, [every[each] for each in wanted], spell)
     scales, notes = _scales(scale if probe or scale != "auto" else 1.0, subjects, facts)
     return Plan(
         subjects,
@@ -129,34 +168,32 @@ def make_plan(
     )
 
 
-def _check_numbers(scale: float | str, repeat: int) -> None:
+def _check_numbers(scale: float | str, repeat: int, spell: Spell) -> None:
     if isinstance(scale, str):
         if scale != "auto":
-            raise ConfigError(
-                f"--intercede-timeout-scale must be a number above 0, or auto, not {scale!r}", value=scale
-            )
+            raise ConfigError(f"{spell('scale')} must be a number above 0, or auto, not {scale!r}", value=scale)
     elif not 0 < scale < _SCALE:
-        raise ConfigError(f"--intercede-timeout-scale must be above 0 and below {_SCALE:g}, not {scale:g}", value=scale)
+        raise ConfigError(f"{spell('scale')} must be above 0 and below {_SCALE:g}, not {scale:g}", value=scale)
     if repeat < 1:
-        raise ConfigError(f"--intercede-repeat must be at least 1, not {repeat}", value=repeat)
+        raise ConfigError(f"{spell('repeat')} must be at least 1, not {repeat}", value=repeat)
 
 
-def _check_jobs(jobs: int, clauses: Sequence[Clause]) -> None:
+def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
     """Refuse a bound that a check cannot keep, before it breaks it."""
     most = max((each.jobs for each in clauses), default=1)
     if jobs < most:
         many = ", ".join(sorted({each.id for each in clauses if each.jobs > jobs}))
         raise ConfigError(
-            f"--intercede-jobs={jobs} is too few: {many} need up to {most} jobs at once. Give at least {most}, or leave "
-            "them out by --deselect, which makes the verdict PARTIAL",
+            f"{spell('jobs')}={jobs} is too few: {many} need up to {most} jobs at once. Give at least {most}, or leave "
+            "these checks out, which makes the verdict PARTIAL",
             value=jobs,
         )
 
 
-def _load_known(file: str | None, *, update: bool) -> Known | None:
+def _load_known(file: str | None, *, update: bool, spell: Spell) -> Known | None:
     if file is None:
         if update:
-            raise ConfigError("--intercede-update-known rewrites the file of --intercede-known=FILE: name it")
+            raise ConfigError(f"{spell('update_known')} rewrites the file of {spell('known')}: name it")
         return None
     return load_for_update(file) if update else load(file)
 
@@ -171,18 +208,18 @@ def _scales(
     return {each: found for each, (found, _) in measured.items()}, notes
 
 
-def _capabilities(require: Iterable[str], profile: Profile) -> frozenset[Capability]:
+def _capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> frozenset[Capability]:
     known = ", ".join(CAPABILITIES)
     words: list[str] = []
     for given in require:
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
         if not found:  # as where a variable is empty: nothing would be required
-            raise ConfigError(f"--intercede-require={given} names no capability; there are {known}", value=given)
+            raise ConfigError(f"{spell('require')}={given} names no capability; there are {known}", value=given)
     if unknown := [word for word in words if word not in CAPABILITIES]:
-        raise ConfigError(f"--intercede-require: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
+        raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
     if words and profile == "core":
         raise ConfigError(
-            f"--intercede-profile=core checks no capability: with it, --intercede-require={','.join(words)} would prove what "
+            f"{spell('profile')}=core checks no capability: with it, {spell('require')}={','.join(words)} would prove what "
             "is claimed, and not that it works. Leave the profile out",
             value=profile,
             expected="full",

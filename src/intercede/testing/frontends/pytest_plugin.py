@@ -23,7 +23,7 @@ from intercede.contract.errors import IntercedeError
 from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
-from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects
+from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects, spell_pytest_option
 from intercede.testing.isolation.surroundings import find_disturbance
 from intercede.testing.known import update_text
 from intercede.testing.known import write as write_known
@@ -468,6 +468,7 @@ def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
         return make_plan(
             option.intercede_subjects,
             probe=not _look(config),
+            spell=spell_pytest_option,
             file=option.intercede_config,
             profile=option.intercede_profile,
             require=option.intercede_require,

@@ -7,7 +7,7 @@ hang, exit or crash there.
 import asyncio
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -32,7 +32,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
 
 
 def resolve(
-    asked: Iterable[tuple[Role, str | Mapping[str, object]]], file: str | None = None
+    asked: Iterable[tuple[Role, str | Mapping[str, object]]], file: str | None = None, spell: Callable[[str], str] = str
 ) -> tuple[RegistrySubject, ...]:
     """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON; or data.
 
@@ -46,7 +46,7 @@ def resolve(
     file = file and str(Path(file).absolute())  # checks have child processes, which work elsewhere
     subjects: list[RegistrySubject] = []
     for role, argument in asked:
-        subject = _subject(role, argument, file)
+        subject = _subject(role, argument, file, spell(role))
         if not any((each.role, _plain(each.config)) == (role, _plain(subject.config)) for each in subjects):
             alike = sum(each.id.partition("#")[0] == subject.id for each in subjects)
             numbered = f"{subject.id}#{alike + 1}" if alike else subject.id
@@ -58,10 +58,10 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
     return {"type": config} if isinstance(config, str) else config
 
 
-def _subject(role: Role, argument: str | Mapping[str, object], file: str | None) -> RegistrySubject:
+def _subject(role: Role, argument: str | Mapping[str, object], file: str | None, source: str) -> RegistrySubject:
     """Find what an argument means. A transport's id names what runs its jobs, too."""
     beside = "+direct" if role == "transport" else ""
-    given = parse_config_argument(argument, f"--intercede-{role}") if isinstance(argument, str) else argument
+    given = parse_config_argument(argument, source) if isinstance(argument, str) else argument
     if not isinstance(given, str):
         return _resolve_plugins(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
     tables: Mapping[str, Mapping[str, object]] = load_configuration(file).tables(f"{role}s") if file else {}
