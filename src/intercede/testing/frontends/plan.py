@@ -1,4 +1,4 @@
-"""What a run of the suite is to do: which checks, of which subjects, for which verdict. Settled before any runs."""
+"""The plan of a run: which checks, of which subjects, for which verdict. Settled before any runs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _SCALE = 1e6
 Spell = Callable[[str], str]
 """Returns an option as the asker writes it, from its name among Options, or the subject's role."""
 ROOT = "intercede"
-"""What every node id of the suite begins with."""
+"""The beginning of every node id of the suite."""
 
 
 class Options(TypedDict, total=False):
@@ -47,7 +47,7 @@ class Options(TypedDict, total=False):
     file: str | None
     """The configuration file with named subjects and [prefer]."""
     profile: Profile
-    """What the verdict is about; full unless given."""
+    """The scope of the verdict; full by default."""
     require: Iterable[str]
     """Capabilities that must be claimed, separated by commas."""
     ids: Sequence[str]
@@ -66,11 +66,11 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the controller settles and its workers are told."""
+    """The plan that the controller makes and hands to its workers."""
 
     subjects: tuple[RegistrySubject, ...]
     facts: tuple[SubjectInfo, ...]
-    """What is known of each."""
+    """The facts about each subject."""
     profile: Profile
     required: frozenset[Capability]
     wanted: frozenset[str]
@@ -78,14 +78,14 @@ class Plan:
     narrowed: bool
     """Whether node ids chose among the checks."""
     scales: Mapping[str, float]
-    """What multiplies the bounds of each subject."""
+    """The timeout scale of each subject."""
     jobs: int = JOBS
     repeat: int = 1
     known: Known | None = None
     today: date = date.min
     """The day of the run, for what is known until a day."""
     notes: tuple[str, ...] = ()
-    """What is worth a line before the run."""
+    """Lines to print before the run."""
 
     def apply_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
         """Tell what a result is in the light of what is known."""

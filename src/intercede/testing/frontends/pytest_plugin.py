@@ -36,7 +36,7 @@ from intercede.testing.run.inspection import Inspection
 __all__ = ["Suite", "_Broken", "_Red", "answer"]
 
 _PLAN = "intercede_plan"
-"""Where a worker finds what the controller settled."""
+"""The key under which a worker finds the controller's plan."""
 _SEEN = "intercede_seen"
 """Where the controller finds what a worker saw: results, what the user deselected, what the rest was lost to, and what is left behind."""
 _WORKERS_END = 20

@@ -1,1 +1,1 @@
-"""What keeps the kit going beside any subject: timeouts, guards of the process, files."""
+"""Protection of the kit from any subject: timeouts, guards of the process, files."""

@@ -19,15 +19,15 @@ from contextlib import ExitStack, contextmanager, suppress
 __all__ = ["ProcessEnded", "protect_process", "really_exit", "threads_start"]
 
 really_exit = os._exit
-"""What ends this process, whatever a subject was kept from."""
+"""Ends this process. It works while the subject is kept from ending it."""
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
-"""Whoever runs us may end the process, and does where a test hangs."""
+"""Test runners may end the process, and do so if a test hangs."""
 _MOMENT = 0.2
 _STARTERS = {
     name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
 }
-"""What starts threads, in the one or other Python."""
+"""The functions that start threads; their names depend on the version of Python."""
 _RESTORED: Mapping[object, Sequence[str]] = {
     asyncio: (
         *("all_tasks", "create_subprocess_exec", "create_task", "current_task", "ensure_future", "gather"),
@@ -41,7 +41,7 @@ _RESTORED: Mapping[object, Sequence[str]] = {
     threading.Thread: ("join", "is_alive", "run"),
     time: ("monotonic", "sleep", "time"),
 }
-"""What a subject might replace, and everybody after it needs."""
+"""Functions that a subject may replace and that later checks need."""
 
 
 class ProcessEnded(BaseException):

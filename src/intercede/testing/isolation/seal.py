@@ -15,7 +15,7 @@ _OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _OTHERS = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
-"""What makes a function do something else, and leaves it the same object."""
+"""Attributes that change what a function does while it stays the same object."""
 _inside = attrgetter(*_INSIDE)
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 __all__ = ["interrupt_on_end"]
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""What a CI sends that cancels a job, timeout(1), and a terminal that is closed."""
+"""Signals of a CI that cancels a job, of timeout(1), and of a terminal that is closed."""
 _ONE_SIGNAL = 0.5
 """Seconds in which signals count as one: timeout(1) sends its own to the process, and then to its group."""
 

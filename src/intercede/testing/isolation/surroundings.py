@@ -1,4 +1,4 @@
-"""What other plugins make of the process that inspects: without true clocks and sockets no check says anything of a subject."""
+"""Interference from other plugins: without true clocks and sockets, a check says nothing about a subject."""
 
 import socket
 import time
@@ -6,7 +6,7 @@ import time
 __all__ = ["find_disturbance"]
 
 _APART = 5.0
-"""Seconds that a clock of Python's may be apart from the system's: between two readings a busy machine may pause."""
+"""Seconds by which Python's clock may differ from the system's: a busy machine may pause between readings."""
 
 
 def find_disturbance() -> str:

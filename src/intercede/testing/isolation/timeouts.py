@@ -57,13 +57,13 @@ _P = ParamSpec("_P")
 _HERE = Path(__file__)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 _BETWEEN = (str(_HERE), str(_HERE.parents[1] / "run" / "context.py"), _ASYNCIO, threading.__file__)
-"""What stands between a check and its subject, and tells nobody anything."""
+"""Files between a check and its subject; their frames are left out of a finding."""
 _abandoned: list[object] = []
 """Tasks that do not end. Collecting them as garbage would run them once more."""
 
 
 class TimeLimitExceeded(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
-    """What was awaited did not end in time, and was given up.
+    """An awaitable did not end in time and was abandoned.
 
     Args:
         seconds: How long it was given.
@@ -142,7 +142,7 @@ async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], fl
 
     Args:
         seconds: So many; more where this machine is crowded.
-        awaitable: What is awaited.
+        awaitable: The awaitable.
         extra: Tells how many seconds more it has: it is asked when the time is up.
 
     Raises:
@@ -231,7 +231,7 @@ class Loop(asyncio.SelectorEventLoop):
         self.set_default_executor(_Daemons())
 
     def skip(self, seconds: float) -> None:
-        """Take so long as not passed: it stood still meanwhile, and no bound runs out in a pause."""
+        """Leave these seconds out of the loop's clock: it was paused, and no timeout may expire in a pause."""
         self._skipped += seconds
 
     def time(self) -> float:
@@ -244,7 +244,7 @@ class Loop(asyncio.SelectorEventLoop):
 def close(loop: asyncio.AbstractEventLoop) -> None:
     """End what is left on a loop, as far as it ends in time, and close it.
 
-    What was begun in the last turn gets one more. A task that is cancelled before its first step runs nothing, no
+    A task that began in the last turn gets one more. A task that is cancelled before its first step runs nothing, no
     clean-up either.
     """
     left = {task for task in all_tasks(loop) if not task.cancelling()}
@@ -290,7 +290,7 @@ class _Runner(threading.Thread, Generic[_T]):
         self.beat = monotonic()
         self.ending: Outcome[_T] | None = None
         self.over = threading.Lock()
-        """Free when all is over. Nobody can replace its methods, as those of a thread."""
+        """Free when the thread has finished. Unlike a thread's, its methods cannot be replaced."""
         self.over.acquire()
 
     def run(self) -> None:

@@ -1,1 +1,1 @@
-"""What the kit speaks of, as data: clauses, calls, results, verdicts. No I/O and no asyncio."""
+"""The kit's terms as data: clauses, calls, results, verdicts. No I/O and no asyncio."""

@@ -1,4 +1,4 @@
-"""What a check did: a call after the other, each with its time, in basic types."""
+"""The calls that a check made, in order, each with its time, in basic types."""
 
 from dataclasses import dataclass
 from types import GetSetDescriptorType

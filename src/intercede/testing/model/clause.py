@@ -45,7 +45,7 @@ class Clause:
     exclusive: bool = False
     """Must have the process for itself, so that what leaks or blocks can be attributed."""
     hint: str = ""
-    """Where an author looks first when it is red."""
+    """The place where an author looks first when it is red."""
     since: str = "1.0"
     """The version of the contract that brought it."""
     seconds: float = 60
@@ -55,12 +55,12 @@ class Clause:
 
     @cached_property
     def role(self) -> Role:
-        """What it is about: a backend, a transport or a scheduler."""
+        """The role that it is about: a backend, a transport or a scheduler."""
         return _ROLES.get(self.area, "backend")
 
     @property
     def procedure(self) -> str:
-        """What its check says of itself."""
+        """The docstring of its check: what the check does, for readers of a report."""
         return " ".join((self.check.__doc__ or "").split())
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a plugin is: its role."""
+"""The role of a plugin."""
 
 from typing import Literal
 

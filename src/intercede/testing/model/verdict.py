@@ -41,7 +41,7 @@ Profile = Literal["core", "full"]
 
 
 class State(StrEnum):
-    """What became of a check."""
+    """The outcome of a check."""
 
     PASSED = "PASSED"
     FAILED = "FAILED"
@@ -53,7 +53,7 @@ class State(StrEnum):
     KNOWN = "KNOWN"
     """Failed as it was known to."""
     NOT_APPLICABLE = "NOT_APPLICABLE"
-    """Of a capability that the subject does not claim."""
+    """The subject does not claim the clause's capability."""
     BLOCKED = "BLOCKED"
     """Says nothing while a clause that it depends on is red."""
     NOT_RUN = "NOT_RUN"
@@ -96,7 +96,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one check of one subject, in basic types throughout."""
+    """The outcome of one check of one subject, in basic types only."""
 
     clause: str
     state: State = State.NOT_RUN
@@ -111,11 +111,11 @@ class Result:
     blocker: str | None = None
     """The red clause that blocks this one."""
     expected: str = ""
-    """What the clause asks for, of a red one."""
+    """The requirement of the clause, if it is red."""
     observed: str = ""
-    """What there was instead."""
+    """The observation that contradicts it."""
     calls: tuple[Call, ...] = ()
-    """What the check did."""
+    """The calls that the check made."""
     runs: int = 1
     """How often it was checked."""
     reds: int = 0
@@ -144,7 +144,7 @@ class Result:
 
 @dataclass(frozen=True)
 class SubjectInfo:
-    """What is known of a subject, in basic types throughout."""
+    """The facts about a subject, in basic types only."""
 
     id: str
     config: Mapping[str, object] | str
@@ -156,7 +156,7 @@ class SubjectInfo:
     refusal: str | None = None
     """Why it did not load, or what the gate said."""
     warnings: tuple[str, ...] = ()
-    """What the registry warned of."""
+    """The registry's warnings."""
 
     @property
     def group(self) -> str:
@@ -208,19 +208,19 @@ class Report:
     clauses: Mapping[str, Clause]
     """Every clause of the contract."""
     results: Mapping[str, Result]
-    """What became of each of them, in the contract's order."""
+    """The result of each clause, in the contract's order."""
     profile: Profile = "full"
     selected: bool = False
     """Whether the command line chose among the checks."""
     required: frozenset[Capability] = frozenset()
     lost_because_of: str = ""
-    """What kept the missing checks from running, where that is known."""
+    """The reason why the missing checks did not run, if it is known."""
     none_selected: bool = False
     """Whether the selection left none of its MUST."""
     unmatched_known: tuple[str, ...] = ()
     """Known failures that match nothing, a sentence each."""
     chosen: frozenset[str] = frozenset()
-    """What the command line chose to run, if it chose."""
+    """The clauses that the command line selected, if it selected any."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
     """The verdict in a sentence."""
@@ -361,16 +361,16 @@ def judge(
     """Give the verdict on a subject.
 
     Args:
-        facts: What is known of it.
+        facts: The facts about it.
         clauses: Every clause of the contract, in its order.
-        results: What became of the checks that were reported on.
-        profile: What the verdict is about.
+        results: The results of the checks that reported.
+        profile: The scope of the verdict.
         selected: Whether the command line chose among the checks.
         required: Capabilities that it must claim.
-        lost_to: What kept missing checks from running.
+        lost_to: The reason why missing checks did not run.
         unchosen: Whether the selection left none of its MUST.
         stale: Known failures that match nothing.
-        chosen: What the command line chose to run, if it chose.
+        chosen: The clauses that the command line selected, if it selected any.
     """
     needed = {each.id: list_dependencies(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}

@@ -1,4 +1,4 @@
-"""What a run leaves: a verdict for programs, a page and a summary for people, a badge.
+"""The output of a run: a verdict for programs, a page and a summary for people, a badge.
 
 ``as_json`` puts a report into plain data, and everything else is made of that data: what the page shows, the JSON says.
 """

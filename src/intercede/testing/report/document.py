@@ -18,7 +18,7 @@ from intercede.testing.report.run import Run
 __all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason", "how_made"]
 
 Data = Mapping[str, object]
-"""What ``as_json`` makes, or a part of it."""
+"""The document that ``as_json`` makes, or a part of it."""
 
 SCHEMA = "1.1"
 """The version of the document: the second number grows when keys are added, the first when others change."""

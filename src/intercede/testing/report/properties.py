@@ -1,4 +1,4 @@
-"""What junit and the like are told of a check."""
+"""The properties of a check in junit and similar reports."""
 
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Result, SubjectInfo

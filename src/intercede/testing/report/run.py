@@ -19,7 +19,7 @@ class Run:
     seconds: float = 0.0
     """How long it took."""
     scales: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What every bound in time was multiplied by, by subject; 1 where nothing is said."""
+    """The timeout scale of each subject; 1 if none is given."""
     jobs: int | None = None
     """How many jobs of one subject were out at once, at most; None: nobody said."""
     repeat: int = 1

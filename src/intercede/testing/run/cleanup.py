@@ -1,4 +1,4 @@
-"""What a check leaves behind is killed and purged, through a fresh object of the same subject.
+"""Kill and purge the jobs that a check leaves behind, through a fresh object of the same subject.
 
 What a check's context remembers, handles and tags, is what may be left: each goes from there once it is gone.
 """
@@ -39,19 +39,19 @@ _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
 
 @dataclass
 class Leftovers:
-    """What cleaning up came across."""
+    """The findings of a clean-up."""
 
     outputs: str = ""
-    """What the payloads wrote, for the text of a red check."""
+    """The output of the payloads, for the text of a red check."""
     left: str = ""
-    """What could not be cleaned up, and why."""
+    """The jobs that could not be cleaned up, and why."""
 
 
 def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     """End and purge the jobs of a check, in bounded time.
 
     Args:
-        check: What the check was given.
+        check: The context of the check.
         tmp: An empty directory.
         evidence: Whether what the payloads wrote is wanted.
 
@@ -70,7 +70,7 @@ def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
     """End and purge the jobs of several checks, all of them in the time of one.
 
     Args:
-        checks: What each was given.
+        checks: The contexts of the checks.
         tmp: An empty directory.
         scale: Multiplies that time.
 

@@ -1,4 +1,4 @@
-"""What a check is given: its subject, the contract's verbs bounded in time and on record, and ``expect``."""
+"""The context of a check: its subject, the contract's verbs bounded in time and on record, and ``expect``."""
 
 import asyncio
 import re
@@ -125,7 +125,7 @@ class CheckFailed(Exception):  # noqa: N818 -- a finding about a subject, not an
 
     Args:
         expected: What the clause asks for.
-        observed: What there was instead, as text.
+        observed: The observation, as text.
     """
 
     def __init__(self, expected: str, observed: str) -> None:
@@ -168,7 +168,7 @@ class Context:
         self.tmp = tmp
         """An empty directory of this check's own."""
         self.capabilities = capabilities
-        """What the subject claims."""
+        """The capabilities that the subject claims."""
         self.scale = scale
         """Every bound is multiplied by it: real resources are slow. Checks multiply their own."""
         self.journal: list[Call] = []

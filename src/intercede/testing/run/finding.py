@@ -1,4 +1,4 @@
-"""What a red check says: whose fault it is, and everything that an author needs to see it."""
+"""The text of a red check: whose fault it is, and everything that an author needs to see it."""
 
 import inspect
 import sysconfig

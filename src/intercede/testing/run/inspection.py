@@ -47,8 +47,8 @@ class Inspection:
     """The checks of one subject in one process.
 
     Args:
-        subject: What is inspected.
-        facts: What is known of it.
+        subject: The subject.
+        facts: The facts about it.
         scale: Multiplies every bound in time.
         again: Returns the command that does a check once more, for the text of a red one.
         together: Whether checks that need no process for themselves share the waiting: the first that is asked for
@@ -89,7 +89,7 @@ class Inspection:
         self._traffic, self._door = QueueActivity(), Door()
         self._interrupted = False
         self.left: list[str] = []
-        """What is left when all is over, a text for each check."""
+        """The jobs that are left at the end, a text for each check."""
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +106,7 @@ class Inspection:
     def run(self, clause: Clause) -> Result:
         """Check one clause, unless it is known already what must come of it, or what came of it.
 
-        Whoever asks again, from whichever thread, is told the same: no check is run until it is green.
+        A later call, from any thread, returns the same result: no check is run until it is green.
 
         Raises:
             KeyboardInterrupt: The user's own. Closing ends what was started.
@@ -140,7 +140,7 @@ class Inspection:
 
     @property
     def unfinished(self) -> int:
-        """Of how many checks jobs may be left."""
+        """The number of checks whose jobs may be left."""
         return sum(has_leftovers(each) for each in self._begun)
 
     def close(self, *, patient: bool = True) -> bool:

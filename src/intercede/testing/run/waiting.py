@@ -12,7 +12,7 @@ ADVICE = (
     "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
     "jobs before it"
 )
-"""What to do about a job that never left the queue."""
+"""The advice about a job that never left the queue."""
 _STANDS = 120.0
 """Seconds without a job of the run that begins or ends, after which a queue stands still, and time counts again: twice as
 long as the longest payload takes."""

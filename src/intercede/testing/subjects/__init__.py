@@ -1,1 +1,1 @@
-"""What is inspected: how it is named, found, made, entered, and asked in another process."""
+"""Subjects of an inspection: how it is named, found, made, entered, and asked in another process."""

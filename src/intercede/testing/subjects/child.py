@@ -28,7 +28,7 @@ subject = remade(request["subject"])
 names = {"__name__": "__main__", "entered": entered, "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
-"""What it executes, with ``request`` defined."""
+"""The source that it executes, with ``request`` defined."""
 STANDALONE_SOURCE = f"""
 import json, sys
 request = json.loads(sys.stdin.buffer.read())

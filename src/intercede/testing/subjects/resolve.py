@@ -28,7 +28,7 @@ __all__ = ["examine", "resolve"]
 
 _LOAD_SECONDS = 20.0
 _UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
-"""What an id cannot hold: it stands in a node id and in a file's name."""
+"""Characters that an id cannot hold: it stands in a node id and in a file's name."""
 
 
 def resolve(

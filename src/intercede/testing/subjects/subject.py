@@ -1,4 +1,4 @@
-"""What is inspected: something that can be built any number of times, here and in a child process."""
+"""The subject of an inspection: something that can be built any number of times, here and in a child process."""
 
 import inspect
 import sys
@@ -35,7 +35,7 @@ SubjectSpec = Mapping[str, object]
 """Plain data from which a child process builds the same subject."""
 
 _PARTS = ("transport", "scheduler")
-"""What a backend is composed of."""
+"""The parts of a composed backend."""
 _DIRECT = "intercede:direct"
 """What runs the jobs of a transport under inspection, whatever covers that name."""
 
