@@ -327,7 +327,7 @@ class Suite:
 
     def _close(self, session: pytest.Session) -> None:
         """End what is left of each inspection, unless somebody gives up."""
-        patient, unfinished = True, sum(each.unfinished for each in self._inspections.values())
+        patient, unfinished = True, sum(each.open_checks for each in self._inspections.values())
         if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
             self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
         for inspection in self._inspections.values():

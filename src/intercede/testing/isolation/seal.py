@@ -59,7 +59,7 @@ class TamperCheck:
 
     def restore(self) -> list[str]:
         """Put back what was replaced since, take out methods that were added, and return the names of both."""
-        return [*self._restore_attributes(), *self._restore_functions(), *self._taken_out()]
+        return [*self._restore_attributes(), *self._restore_functions(), *self._remove_added_methods()]
 
     def _restore_attributes(self) -> list[str]:
         broken = [(kept, name) for kept in self._kept if kept.is_broken() for name in kept.find_replaced()]
@@ -81,7 +81,7 @@ class TamperCheck:
             setattr(function, name, value)
         return [f"{label}.{name}" for label, _, name, _ in broken]
 
-    def _taken_out(self) -> Iterable[str]:
+    def _remove_added_methods(self) -> Iterable[str]:
         for label, (owner, names) in self._classes.items():
             for name in {name for name, _ in _methods(owner)} - names:
                 delattr(owner, name)

@@ -74,16 +74,16 @@ class Entry:
     def note(self, result: Result, today: date) -> str:
         """Tell why it does not excuse a failure; empty: it does."""
         if today > self.until:
-            return self._expired
+            return self._expiry_note
         return "" if self.matches(result) else self._otherwise
 
     def message_of(self, result: Result) -> str:
         """Return what the check itself said of a failure, also where ``judge`` has put its note before it."""
-        notes = [each for each in (self._expired, self._otherwise) if result.message.startswith(each)]
+        notes = [each for each in (self._expiry_note, self._otherwise) if result.message.startswith(each)]
         return result.message.removeprefix(notes[0]) if notes else result.message
 
     @property
-    def _expired(self) -> str:
+    def _expiry_note(self) -> str:
         return f"known until {self.until}, expired ({self.because}): "
 
     @property
@@ -120,9 +120,13 @@ class Known:
         entry = self.entry(subject_id, clause_id)
         if entry is None or result.state not in {State.PASSED, State.FAILED}:
             return result
-        return self._passed(entry, result) if result.state is State.PASSED else self._failed(entry, result, today)
+        return (
+            self._make_unexpected_pass(entry, result)
+            if result.state is State.PASSED
+            else self._judge_failure(entry, result, today)
+        )
 
-    def _passed(self, entry: Entry, result: Result) -> Result:
+    def _make_unexpected_pass(self, entry: Entry, result: Result) -> Result:
         message = f"is known to fail ({entry.because}), and passes: remove the entry"
         place = f"{self.path}, {entry.title}, says so; --intercede-update-known removes what passes"
         return replace(
@@ -134,7 +138,7 @@ class Known:
             observed="it passes",
         )
 
-    def _failed(self, entry: Entry, result: Result, today: date) -> Result:
+    def _judge_failure(self, entry: Entry, result: Result, today: date) -> Result:
         message = entry.message_of(result)
         if note := entry.note(result, today):
             said = f"{self.path}, {entry.title}: {note.removesuffix(': ')}"

@@ -238,10 +238,10 @@ class Report:
     @property
     def first(self) -> str | None:
         """The clause to mend first, of those that decide: the one that blocks most, then in the contract's order."""
-        return next(iter(self._ranked), None)
+        return next(iter(self._reds_by_priority), None)
 
     @property
-    def _ranked(self) -> tuple[str, ...]:
+    def _reds_by_priority(self) -> tuple[str, ...]:
         return tuple(sorted(self._decisive, key=lambda each: -self.blocks[each]))  # as many: in the contract's order
 
     def list_counted(self, level: Level) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ class Report:
         return tuple(each for each in self.list_counted(level) if self.results[each].state.good)
 
     def _decide_verdict(self) -> Verdict:
-        if self._unclaimed or (self.unmatched_known and not self.selected) or self._decisive:
+        if self._missing_capabilities or (self.unmatched_known and not self.selected) or self._decisive:
             return Verdict.NOT_CONFORMANT
         if self.lost:
             return Verdict.INCOMPLETE
@@ -277,7 +277,7 @@ class Report:
         )
 
     @property
-    def _unclaimed(self) -> tuple[str, ...]:
+    def _missing_capabilities(self) -> tuple[str, ...]:
         return () if self.facts.refusal else tuple(sorted(self.required - self.facts.capabilities))
 
     @property
@@ -331,9 +331,9 @@ class Report:
     def _what_to_fix(self) -> str:
         if self.unmatched_known and not self.selected:
             return self.unmatched_known[0]
-        if self._unclaimed:
-            return f"it must claim {', '.join(self._unclaimed)}, and does not"
-        first, *others = self._ranked
+        if self._missing_capabilities:
+            return f"it must claim {', '.join(self._missing_capabilities)}, and does not"
+        first, *others = self._reds_by_priority
         blocked = self.blocks[first]
         told = f"fix {first}{' first' if others or blocked else ''}"
         told += f", it blocks {blocked} more" if blocked else ""

@@ -104,7 +104,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
         tmp.mkdir()
         context = _context(subject, tmp, claimed, _LONGEST / _ORDINARY)
         began = time.monotonic()
-        ending = timeouts.run(lambda: _probe(context, tag), _LONGEST)
+        ending = timeouts.run(lambda: _run_probe(context, tag), _LONGEST)
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)
@@ -129,7 +129,7 @@ def _describe_left(context: Context) -> str:
     return f"jobs may be left: {describe_leftovers(context)}" if has_leftovers(context) else ""
 
 
-async def _probe(context: Context, tag: str) -> None:
+async def _run_probe(context: Context, tag: str) -> None:
     async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
         await context.wait_until_final(backend, list(submission.handles.values()), within=_ORDINARY)

@@ -437,7 +437,7 @@ class Context:
         """Call a verb for a bounded time and write it down."""
         seconds = within * self.scale
         try:
-            return await self.record(verb, arguments, timeouts.limit(seconds, _awaited(verb, asked)))
+            return await self.record(verb, arguments, timeouts.limit(seconds, _await_answer(verb, asked)))
         except timeouts.TimeLimitExceeded as late:
             raise CheckFailed(f"{verb} to answer within {seconds:g} s", f"{verb} {late}") from late
 
@@ -488,7 +488,7 @@ class _OpenSubject(AbstractAsyncContextManager[_E]):
                 )  # it must not hide what the check found
 
 
-async def _awaited(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
+async def _await_answer(verb: str, asked: Callable[[], Awaitable[_T]]) -> _T:
     answer = asked()
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{format_value(answer)} from the call itself")

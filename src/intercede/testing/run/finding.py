@@ -32,7 +32,7 @@ _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
 """What stands between a check and its subject, and tells nobody anything."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
-_CALLERS = frozenset({"capture", "_awaited", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"})
+_CALLERS = frozenset({"capture", "_await_answer", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"})
 """The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """What reads it, whatever a subject's exception makes of the name."""

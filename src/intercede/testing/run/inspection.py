@@ -139,7 +139,7 @@ class Inspection:
                 each.finish()
 
     @property
-    def unfinished(self) -> int:
+    def open_checks(self) -> int:
         """The number of checks whose jobs may be left."""
         return sum(has_leftovers(each) for each in self._begun)
 
