@@ -254,7 +254,7 @@ _SELECTING = (
 
 
 def selects(arguments: Iterable[str]) -> bool:
-    """Tell whether options on a command line choose among the tests: -k, -m, --lf, --sw, --deselect; or run none of them."""
+    """Return whether options select among the tests (-k, -m, --lf, --sw, --deselect) or run none of them."""
     return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
 
 

@@ -38,7 +38,7 @@ __all__ = ["Suite", "_Broken", "_Red", "answer"]
 _PLAN = "intercede_plan"
 """The key under which a worker finds the controller's plan."""
 _SEEN = "intercede_seen"
-"""Where the controller finds what a worker saw: results, what the user deselected, what the rest was lost to, and what is left behind."""
+"""The key of a worker's answer: results, deselected items, the reason for lost checks, and jobs left behind."""
 _WORKERS_END = 20
 """Seconds after which pytest-xdist kills its workers, whatever they do. Its own 10 are too few: execnet 2.1 has a worker go on for 5
 before it interrupts it, and kills it after 10 more."""
@@ -151,7 +151,7 @@ class Suite:
             inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember what pytest itself left out, as by -k. What somebody else leaves out beside that was not asked for."""
+        """Remember what pytest itself left out, as by -k. Items that a plugin leaves out were not asked for."""
         caller, ids = _caller(), {each.nodeid for each in items}
         if caller.startswith("_pytest."):
             self._deselected |= ids
@@ -488,7 +488,7 @@ def _path_of(config: pytest.Config, given: str | None) -> str | None:
 
 
 def _may_share(config: pytest.Config) -> bool:
-    """Whether checks may share the waiting: not if each must be one at a time, in a debugger, until the first red, or in a fork."""
+    """Whether checks may run concurrently: not in a debugger, with -x or --sw, or in a fork."""
     option = config.option
     alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
     return not (hasattr(config, "workerinput") or alone)
@@ -542,7 +542,7 @@ def _basic(result: Result) -> dict[str, object]:
 
 
 def _tell_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
-    """Say in pytest's terms that a check was not even begun: somebody skipped it, ended it, or only said that it ran."""
+    """Report to pytest that a check did not begin: it was skipped, ended, or only reported as run."""
     if call.excinfo is None:
         report.outcome = "failed"
         report.longrepr = (
@@ -593,7 +593,7 @@ def _is_red_should(clause: Clause, result: Result) -> bool:
 def _show(
     report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
 ) -> None:
-    """Show what an exception of ours says instead of the frames of the kit, and the message in the short summary's line."""
+    """Show the text of our exception without the kit's frames, and the message in the short summary."""
     shown = excinfo.getrepr(style="value")
     if shown.reprcrash is not None:
         shown.reprcrash.message = message

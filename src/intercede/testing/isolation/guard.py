@@ -70,7 +70,7 @@ def protect_process() -> Generator[None]:
 
 
 class _Patches:
-    """Replaces what would end the process, or keep it from ending, as long as anything is inspected; then all is as before."""
+    """Replaces functions that end the process or keep it from ending, during an inspection only."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._undo = threading.Lock(), 0, ExitStack()
@@ -138,7 +138,7 @@ def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
 
 
 def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
-    """Keep the limit of recursion: it is one for all threads, and whoever would put it back could not even be called."""
+    """Refuse to lower the recursion limit: all threads share it, and below it nothing could restore it."""
 
     def limit(wanted: int) -> None:
         own(max(wanted, sys.getrecursionlimit()))

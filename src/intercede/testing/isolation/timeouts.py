@@ -130,7 +130,7 @@ class Deadline:
     async def settle(
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
     ) -> set[asyncio.Future[_T]]:
-        """Wait until tasks have ended, all of them or as ``asyncio.wait`` says, or it is over. Return those that have."""
+        """Wait until tasks have ended, as ``asyncio.wait`` does, or until the deadline. Return those that have ended."""
         done, rest = await wait(tasks, timeout=self.left, return_when=until)
         while rest and (until == ALL_COMPLETED or not done) and (left := self.left):
             done, rest = await wait(tasks, timeout=left, return_when=until)
@@ -272,7 +272,7 @@ def _is_new(task: "asyncio.Task[object]") -> bool:
 
 
 def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
-    """Run it to its end, in bounded time, though somebody stops the loop meanwhile: that was meant for what ran before."""
+    """Run it to its end in bounded time. A stop of the loop is ignored: it was meant for earlier work."""
     task, end = loop.create_task(work), monotonic() + 2 * GRACE
     while not task.done() and monotonic() < end:
         with suppress(RuntimeError):
@@ -339,7 +339,7 @@ class _Daemons(ThreadPoolExecutor):
 
 
 def _where(task: "asyncio.Task[Outcome[_T]]") -> str:
-    """Tell where a suspended task stands, through everything that it awaits, and where the tasks stand that it waits for."""
+    """Describe where a suspended task stands, through all that it awaits, and where the awaited tasks stand."""
     outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
     told = Counter(_format_frames(each) for each in inner if _telling(each))
     waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
@@ -369,7 +369,7 @@ def _chain(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
 
 
 def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
-    """Yield what a task waits for: the task that it awaits, or those that asyncio's own functions hold on its behalf."""
+    """Yield the tasks that a task waits for: the awaited one, or those that asyncio holds on its behalf."""
     yield from _tasks_in(getattr(task, "_fut_waiter", None))
     for frame in _frames(task):
         if frame.f_code.co_filename.startswith(_ASYNCIO):
@@ -378,7 +378,7 @@ def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
 
 
 def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
-    """Yield a task, the children of `gather` and of a task group, what `shield` guards, and the members of a collection."""
+    """Yield a task, the children of `gather`, of a task group and of `shield`, and the members of a collection."""
     kind = type(value)  # a stranger's object may say that it is of any class
     if issubclass(kind, asyncio.Task):
         yield cast("asyncio.Task[object]", value)

@@ -29,7 +29,7 @@ from intercede.testing.run.calibrate import {0}
 tell({0}(subject, arguments))
 """
 _COPIES, _NAP = 8, 1
-"""So many jobs of so many seconds: where few of them run at once, checks that share the waiting wait for one another."""
+"""The number of jobs and their seconds: if few run at once, concurrent checks wait for one another."""
 _ORDINARY = 5.0
 """Seconds from submitting them to seeing their end, but for their own, for which the bounds were made."""
 

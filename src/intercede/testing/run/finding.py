@@ -75,7 +75,7 @@ def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
 
 
 def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
-    """Return where an exception was raised, and the text of that: its source is a stranger's, too, and may never end."""
+    """Return the frames of an exception and their text, in bounded time: the source file may be endless."""
 
     async def reading() -> tuple[list[traceback.FrameSummary], str]:
         whole = list(extract_tb(_TRACEBACK.__get__(raised)))

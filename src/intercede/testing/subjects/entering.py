@@ -20,7 +20,7 @@ _E = TypeVar("_E", bound=AbstractAsyncContextManager[object])
 
 
 class Semaphores:
-    """Let so many in at a time, on each event loop: one of asyncio's belongs to the first loop on which anybody has to wait."""
+    """Admit at most N at a time on each event loop: a semaphore of asyncio belongs to one loop only."""
 
     def __init__(self, many: int) -> None:
         self._many = many
