@@ -94,7 +94,7 @@ async def run_child(
         code = await _wait_or_kill(process)
     except ForkServerError as error:
         return Child(_LOST, f"{_read(said).decode(errors='replace')}\n{error}")
-    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _parse_answer(told))
+    return Child(code if code >= 0 else 128 - code, _read(said).decode(errors="replace"), _load_answer(told))
 
 
 async def _wait_or_kill(process: Process) -> int:
@@ -114,7 +114,7 @@ async def _wait_or_kill(process: Process) -> int:
     return ended.result()
 
 
-def _parse_answer(file: Path) -> object:
+def _load_answer(file: Path) -> object:
     try:
         return json.loads(_read(file))
     except (ValueError, RecursionError):  # the second: brackets without end
