@@ -4,10 +4,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from intercede.contract import CommandResult
+from intercede.contract import CommandResult, TransportError
 from intercede.testing import gallery
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.clauses.transport import runs
@@ -51,9 +52,17 @@ def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report)
     assert not any(each.calls or each.seconds for each in above)
 
 
+class RefusesToConnect(Plain):
+    """Entering raises, and trying again makes no sense."""
+
+    async def __aenter__(self) -> Self:
+        """Refuse."""
+        raise TransportError("no route to host", retryable=False)
+
+
 def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
     """If no command can be run, one clause says so."""
-    report = run_checks(gallery.wrong()["CannotConnect"], role="transport", clauses=OURS, scale=0.02)
+    report = run_checks(RefusesToConnect, role="transport", clauses=OURS)
 
     assert report.red == ("IC-TRANSPORT-12",)
     blocked = [each for each, result in report.results.items() if result.state is State.BLOCKED]

@@ -26,7 +26,7 @@ from intercede.testing.run.context import Check, Context
 from intercede.testing.run.waiting import QueueActivity, Wait
 from intercede.testing.subjects.entering import Door
 
-_SECONDS = 0.03
+_SECONDS = 0.1
 """How long one job of the queue below takes."""
 
 
@@ -101,7 +101,7 @@ def clauses(*checks: Check) -> dict[str, Clause]:
 
 def test_waiting_behind_other_jobs_of_the_run_is_never_red() -> None:
     """Twenty jobs one after the other take twice as long as a check may."""
-    report = run_checks(OneSlot, clauses=clauses(*[_waits, _waits_otherwise] * 5), scale=0.01)
+    report = run_checks(OneSlot, clauses=clauses(*[_waits, _waits_otherwise] * 5), scale=0.03)
 
     assert [each.detail for each in report.results.values() if each.state is not State.PASSED] == []
 
