@@ -38,6 +38,7 @@ def clause(
     title: str,
     level: Level,
     capability: Capability | None = None,
+    also_needs: Iterable[Capability] = (),
     depends: Iterable[str] = (),
     exclusive: bool = False,
     hint: str = "",
@@ -46,6 +47,8 @@ def clause(
     jobs: int = 4,
 ) -> Callable[[Check], Check]:
     """Register a coroutine function as the check of one clause.
+
+    The clause applies to a subject that claims ``capability`` and each of ``also_needs``.
 
     Raises:
         ValueError: The id is not one of the contract's form, or has a check already.
@@ -60,6 +63,7 @@ def clause(
             level=level,
             check=check,
             capability=capability,
+            also_needs=tuple(also_needs),
             depends=tuple(depends),
             exclusive=exclusive,
             hint=hint,

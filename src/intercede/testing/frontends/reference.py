@@ -52,6 +52,8 @@ def _area(area: str, clauses: list[Clause]) -> Iterator[str]:
 def _notes(clause: Clause) -> Iterator[str]:
     yield f"- Procedure: {clause.procedure}"
     yield f"- Hint: {clause.hint}"
+    if clause.also_needs:
+        yield f"- Applies only if {' and '.join(f'`{each}`' for each in clause.also_needs)} is claimed as well."
     if clause.depends:
         yield f"- Depends on: {', '.join(clause.depends)}."
     yield f"- Since: {clause.since}."

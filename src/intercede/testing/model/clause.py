@@ -39,7 +39,9 @@ class Clause:
     check: Callable[[Never], Awaitable[None]]
     """Returns if the clause is kept, and raises if it is not. It takes a Context, of which data knows nothing."""
     capability: Capability | None = None
-    """Applies only where this is claimed; None: always."""
+    """The capability that the clause is about. Without one, the clause is about the essential verbs."""
+    also_needs: tuple[Capability, ...] = ()
+    """Further capabilities whose verbs the check calls."""
     depends: tuple[str, ...] = ()
     """While one of these is red, a red here says nothing of its own: BLOCKED."""
     exclusive: bool = False
@@ -57,6 +59,11 @@ class Clause:
     def role(self) -> Role:
         """The role that it is about: a backend, a transport or a scheduler."""
         return _ROLES.get(self.area, "backend")
+
+    @cached_property
+    def needs(self) -> frozenset[Capability]:
+        """Every capability that a subject must claim for the clause to apply to it."""
+        return frozenset({*self.also_needs, *([self.capability] if self.capability else [])})
 
     @property
     def procedure(self) -> str:

@@ -177,8 +177,9 @@ class SubjectInfo:
         """Tell why a clause does not apply to it; empty: it does."""
         if clause.role not in self.roles:
             return f"{clause.role} clause, and {self.id} is a {self.role}"
-        if clause.capability is not None and clause.capability not in self.capabilities and self.refusal is None:
-            return f"{self.id} does not claim {clause.capability}"
+        absent = clause.needs - self.capabilities
+        if absent and self.refusal is None:
+            return f"{self.id} does not claim {' and '.join(sorted(absent))}"
         return ""
 
     @property
@@ -253,7 +254,7 @@ class Report:
             if each.level is level
             and each.role in self.facts.roles
             and is_in_profile(each, self.profile)
-            and each.capability in {None, *claimed}
+            and each.needs <= claimed
         )
 
     def good(self, level: Level) -> tuple[str, ...]:
@@ -384,7 +385,7 @@ def judge(
 
 def is_in_profile(clause: Clause, profile: Profile) -> bool:
     """Tell whether a verdict of that profile is about the clause."""
-    return profile == "full" or clause.capability is None
+    return profile == "full" or not clause.needs
 
 
 def list_dependencies(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
         meant = _meant(clauses, clause_id.upper())
         hint = f"; did you mean {', '.join(meant)}?" if meant else ""
         raise LookupError(f"there is no clause {clause_id!r}{hint}; all of them: pytest --intercede-list")
-    applies = f"where {clause.capability} is claimed" if clause.capability else "always"
+    verb = "is" if len(clause.needs) == 1 else "are"
+    applies = f"where {' and '.join(sorted(clause.needs))} {verb} claimed" if clause.needs else "always"
     lines = [
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
         f"{clause.title}\n",

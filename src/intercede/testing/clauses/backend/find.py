@@ -208,6 +208,7 @@ def _list_found(times: int, others: Sequence[str]) -> str:
     title="Purged jobs are not found any more.",
     level=MUST,
     capability="find",
+    also_needs=("purge",),
     depends=("IC-FIND-01", "IC-PURGE-01", "IC-PURGE-04", "IC-LIFE-08"),
     hint=(
         "An index of tags that purging does not update, or that it removes with the first copy. Callers ask for the "
@@ -215,9 +216,7 @@ def _list_found(times: int, others: Sequence[str]) -> str:
     ),
 )
 async def check_purged_jobs(context: Context) -> None:
-    """Purge one of three copies, then all, and find the rest. If jobs cannot be purged, the check passes."""
-    if "purge" not in context.capabilities:
-        return
+    """Purge one of three copies, then all, and find the rest each time."""
     tag = f"ic-{context.make_token()}"
     async with context.open_backend() as backend, context.open_backend() as other:
         handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
