@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import pytest
@@ -466,11 +465,9 @@ class Slow(LocalTransport):
         self.ending, self.go = asyncio.Event(), asyncio.Event()
         self.left = False
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Leave."""
-        await super().__aexit__(exc_type, exc, traceback)
+        await super().__aexit__(*exc)
         self.left = True
 
     async def run(

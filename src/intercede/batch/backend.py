@@ -18,7 +18,7 @@ from intercede.batch.fetch import Limits, fetch_jobs
 from intercede.batch.find import find_jobs
 from intercede.batch.kill import kill_jobs
 from intercede.batch.offload import offload_if_large
-from intercede.batch.options import LONGEST, MOST, hinted, within
+from intercede.batch.options import LONGEST, MOST, hinted
 from intercede.batch.purge import purge_jobs
 from intercede.batch.records import FOREIGN
 from intercede.batch.remote.api import api_of, text_of
@@ -46,6 +46,7 @@ from intercede.contract.job import (
 )
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import Transport
+from intercede.plugin_tools.options import check_number, option_error
 
 __all__ = ["BatchBackend"]
 
@@ -93,14 +94,9 @@ class BatchBackend:
         commands_in_flight: int | None = None,
     ) -> None:
         if root is not None and (not root.strip("/") or "\0" in root or "\n" in root):
-            raise ConfigError(f"root {root!r} is no directory of ours", field="root", value=root, expected="a path")
+            raise option_error("root", root, "the path of a directory other than /, on one line")
         if resource is not None and not (resource and len(resource) <= _MARKED and resource.isprintable()):
-            raise ConfigError(
-                f"resource {resource!r} cannot name a resource",
-                field="resource",
-                value=resource,
-                expected=f"1 to {_MARKED} printable characters",
-            )
+            raise option_error("resource", resource, f"1 to {_MARKED} printable characters")
         if scheduler.stages_own_files():
             name = type(scheduler).__name__
             raise ConfigError(
@@ -116,9 +112,9 @@ class BatchBackend:
         self._given = resource
         self._resource = resource or ""
         self._limits = Limits(
-            within("max_bytes", max_bytes, 0, MOST, int),
-            within("max_files", max_files, 0, MOST, int),
-            within("max_seconds", max_seconds, 1, LONGEST, int),
+            check_number("max_bytes", max_bytes, int, least=0, most=MOST),
+            check_number("max_files", max_files, int, least=0, most=MOST),
+            check_number("max_seconds", max_seconds, int, least=1, most=LONGEST),
         )
         self._min_poll_interval = hinted(
             scheduler, "min_poll_interval", min_poll_interval, _MIN_POLL_INTERVAL, 0, LONGEST, float

@@ -1,6 +1,7 @@
 """The contract, version 1.0: what a plugin implements and a consumer calls.
 
-A plugin needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``.
+A plugin needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``. What plugins
+would otherwise write again is in ``intercede.plugin_tools``.
 Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
 

@@ -14,6 +14,7 @@ from intercede.contract.errors import SchedulerError
 from intercede.contract.job import CopyFailure, JobState, JobStatus
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
+from intercede.plugin_tools.scheduler import scheduler_error
 from intercede.schedulers._slurm_words import is_ambiguous, is_outage, refusal, status_of
 
 __all__ = ["Jobs", "denied", "found", "job_of", "jobs", "queued"]
@@ -184,13 +185,7 @@ def _sections(result: CommandResult) -> list[_Section]:
     """
     lines = _text(result.stdout).split("\n")
     if result.returncode != 0 or _END not in lines:
-        said = _text(result.stderr).strip()[-_SAID:]
-        raise SchedulerError(
-            f"Slurm could not be asked: {said or f'exit code {result.returncode}'}",
-            retryable=is_outage(said),
-            returncode=result.returncode,
-            stderr=said,
-        )
+        raise scheduler_error("Slurm could not be asked", result, retryable=is_outage)
     found = [_Section()]
     for line in lines:
         if line.startswith(_OURS) and (match := _SECTION.fullmatch(line)):

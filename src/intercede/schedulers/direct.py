@@ -6,15 +6,14 @@ given to another process is never taken for it. Everything that a killed copy st
 """
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 
-from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
+from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import JobState, JobStatus, OpOutcome
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
+from intercede.plugin_tools.options import check_number
+from intercede.plugin_tools.scheduler import read_script, scheduler_error
 
 __all__ = ["DirectScheduler"]
 
@@ -42,11 +41,6 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
 """Where its processes cannot be seen from here: the native word, and what that means and what to do."""
 
 
-@cache
-def _text(name: str) -> str:
-    return (Path(__file__).parent / f"direct.{name}.sh").read_text("utf-8")
-
-
 class DirectScheduler:
     """Runs copies as processes. ``memory_mb`` and ``gpus`` are ignored, ``wall_time_s`` is kept, ``queue`` refused.
 
@@ -63,14 +57,8 @@ class DirectScheduler:
     """
 
     def __init__(self, slots: int | None = None, grace_s: int = 5) -> None:
-        for field, value, least in (("slots", slots, 1), ("grace_s", grace_s, 0)):
-            if value is not None and value < least:
-                expected = f"a number of at least {least}"
-                raise ConfigError(
-                    f"{field} must be {expected}, not {value}", field=field, value=value, expected=expected
-                )
-        self._slots = slots
-        self._grace = grace_s
+        self._slots = None if slots is None else check_number("slots", slots, int, least=1)
+        self._grace = check_number("grace_s", grace_s, int, least=0)
 
     def min_poll_interval(self) -> float:
         """Looking costs nobody anything."""
@@ -92,16 +80,15 @@ class DirectScheduler:
                 field="resources.queue",
                 value=batch.resources.queue,
             )
-        wall = batch.resources.wall_time_s
-        return _text("proc") + _with(
+        return _read("proc") + _read(
             "submit",
             stamp=batch.stamp,
-            copies=str(batch.copies),
-            slots="" if self._slots is None else str(self._slots),
-            cpus=str(batch.resources.cpus),
-            wall="" if wall is None else str(wall),
-            grace=str(self._grace),
-            runner=_text("ending") + _text("runner"),
+            copies=batch.copies,
+            slots=self._slots,
+            cpus=batch.resources.cpus,
+            wall=batch.resources.wall_time_s,
+            grace=self._grace,
+            runner=_read("ending") + _read("runner"),
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
@@ -111,14 +98,14 @@ class DirectScheduler:
             SchedulerError: The runner could not be started. ``refused``: there is no /proc, so nothing was.
         """
         if result.returncode != 0 and result.stdout.split()[-1:] == [b"refused"]:
-            raise _failed("start a runner", result, refused=True)
+            raise scheduler_error("'direct' could not start a runner", result, refused=True)
         if result.returncode != 0 or result.stdout.split()[-1:] != [b"started"]:
-            raise _failed("start a runner", result)
+            raise scheduler_error("'direct' could not start a runner", result)
         return Queued(ids={index: f"{batch.stamp}.{index}" for index in range(batch.copies)})
 
     def status_script(self) -> str:
         """Write the fragment that tells where processes are. It forks nothing for a copy."""
-        return _text("proc") + _text("look") + _text("status")
+        return _read("proc") + _read("look") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what was seen of each; what is not there is absent.
@@ -127,12 +114,12 @@ class DirectScheduler:
             SchedulerError: The fragment failed.
         """
         if result.returncode != 0:
-            raise _failed("look at processes", result)
+            raise scheduler_error("'direct' could not look at processes", result)
         return {native: _status(word, rest) for native, word, rest in _lines(ids, result)}
 
     def kill_script(self) -> str:
         """Write the fragment that ends process groups, and sees to it that what waits never starts."""
-        return _text("proc") + _text("look") + _with("kill", grace=str(self._grace), ending=_text("ending"))
+        return _read("proc") + _read("look") + _read("kill", grace=self._grace, ending=_read("ending"))
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each.
@@ -141,12 +128,12 @@ class DirectScheduler:
             SchedulerError: The fragment failed.
         """
         if result.returncode != 0:
-            raise _failed("end processes", result)
+            raise scheduler_error("'direct' could not end processes", result)
         return {native: _outcome(word, rest) for native, word, rest in _lines(ids, result)}
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that tells whether a submission has a runner."""
-        return _with("list", stamp=stamp)
+        return _read("list", stamp=stamp)
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of the submission, if it was started at all.
@@ -156,13 +143,12 @@ class DirectScheduler:
         """
         match = re.fullmatch(rb"(?:([a-z0-9]+) ([0-9]{1,8})\n)?", result.stdout)
         if result.returncode != 0 or match is None:
-            raise _failed("look for a runner", result)
+            raise scheduler_error("'direct' could not look for a runner", result)
         return {index: f"{match[1].decode()}.{index}" for index in range(int(match[2] or 0))}
 
 
-def _with(name: str, **values: str) -> str:
-    given = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return given + _text(name)
+def _read(name: str, **values: str | int | None) -> str:
+    return read_script(__file__, f"direct.{name}.sh", **values)
 
 
 def _lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, str]]:
@@ -191,13 +177,3 @@ def _outcome(word: str, rest: str) -> OpOutcome:
         return OpOutcome(ok=True)
     _, detail = _ELSEWHERE.get(word, ("", f"{word} {{}}"))
     return OpOutcome(ok=False, reason="other", detail=detail.format(rest))
-
-
-def _failed(what: str, result: CommandResult, *, refused: bool = False) -> SchedulerError:
-    said = result.stderr.decode("utf-8", "replace").strip()[-500:]
-    return SchedulerError(
-        f"'direct' could not {what}: {said or f'exit code {result.returncode}'}",
-        refused=refused,
-        returncode=result.returncode,
-        stderr=said,
-    )

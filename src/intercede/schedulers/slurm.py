@@ -8,13 +8,12 @@ Slurm says of it is true by itself.
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 
-from intercede.contract.errors import ConfigError
 from intercede.contract.job import JobStatus, OpOutcome, Resources
 from intercede.contract.scheduler import Batch, Queued, ToolEnvironment
 from intercede.contract.transport import CommandResult
+from intercede.plugin_tools.options import check_number, option_error
+from intercede.plugin_tools.scheduler import read_script
 from intercede.schedulers._slurm_answers import denied, found, job_of, jobs, queued
 from intercede.schedulers._slurm_arguments import objection
 
@@ -40,11 +39,6 @@ _TOOLS = ToolEnvironment(
 _ENDING = frozenset({"COMPLETING", "CG"})
 
 
-@cache
-def _text(name: str) -> str:
-    return (Path(__file__).parent / f"slurm.{name}.sh").read_text("utf-8")
-
-
 class SlurmScheduler:
     """Queues copies with sbatch. Every request of ``resources`` is kept, or refused by Slurm.
 
@@ -66,11 +60,9 @@ class SlurmScheduler:
     ) -> None:
         self._arguments = _words("submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "words for sbatch")
         if why := objection(self._arguments):
-            raise _nonsense("submit_arguments", list(self._arguments), f"words that sbatch can be given; {why}")
+            raise option_error("submit_arguments", list(self._arguments), f"words that sbatch can be given; {why}")
         self._clusters = _words("clusters", clusters, r"[A-Za-z0-9][A-Za-z0-9._-]*", "names of clusters")
-        if max_array_size is not None and max_array_size < 1:
-            raise _nonsense("max_array_size", max_array_size, "a number of at least 1")
-        self._size = max_array_size
+        self._size = None if max_array_size is None else check_number("max_array_size", max_array_size, int, least=1)
 
     def stages_own_files(self) -> bool:
         """Slurm's nodes share a file system."""
@@ -84,13 +76,13 @@ class SlurmScheduler:
         """Write the fragment that calls sbatch, once for each array."""
         clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
         sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
-        return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _with(
+        return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _read(
             "submit",
             slurm_stamp=batch.stamp,
-            slurm_copies=str(batch.copies),
-            slurm_size=str(self._size or ""),
+            slurm_copies=batch.copies,
+            slurm_size=self._size,
             slurm_clusters=",".join(self._clusters),
-            slurm_job=_text("job"),
+            slurm_job=_read("job"),
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
@@ -104,7 +96,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _text("look") + _text("status")
+        return _read("look") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -117,7 +109,7 @@ class SlurmScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
-        return _text("look") + _text("kill")
+        return _read("look") + _read("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.
@@ -131,7 +123,7 @@ class SlurmScheduler:
 
     def list_script(self, stamp: str) -> str:
         """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
-        return _with("list", stamp=stamp, clusters=" ".join(self._clusters))
+        return _read("list", stamp=stamp, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of every array that waits or began.
@@ -144,12 +136,8 @@ class SlurmScheduler:
 
 def _words(field: str, given: Sequence[str], pattern: str, expected: str) -> tuple[str, ...]:
     if isinstance(given, str) or not all(re.fullmatch(pattern, each) for each in given):
-        raise _nonsense(field, given, f"a list of {expected}")
+        raise option_error(field, given, f"a list of {expected}")
     return tuple(given)
-
-
-def _nonsense(field: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
 
 
 def _request(resources: Resources) -> list[str]:
@@ -174,6 +162,5 @@ def _outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
     return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)
 
 
-def _with(name: str, **values: str) -> str:
-    given = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return given + _text(name)
+def _read(name: str, **values: str | int | None) -> str:
+    return read_script(__file__, f"slurm.{name}.sh", **values)

@@ -17,7 +17,8 @@ import asyncssh
 
 from intercede.contract.errors import AuthenticationError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._streams import STDERR_LIMIT, TailBuffer, close_source, encode_argv
+from intercede.plugin_tools.transport import TailBuffer, encode_argv
+from intercede.transports._streams import STDERR_LIMIT, close_source
 
 __all__ = ["Command", "build_command_line", "parse_exit_code"]
 

@@ -18,8 +18,8 @@ from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from intercede.contract.errors import ConfigError, TransportError
+from intercede.plugin_tools.transport import wait_uninterrupted
 from intercede.transports._ssh_host_keys import HostKeyRules
-from intercede.transports._streams import wait_uninterrupted
 
 __all__ = ["Login", "expand_tokens", "parse_answer", "run_locally"]
 

@@ -17,6 +17,7 @@ import asyncssh
 
 from intercede.contract.credentials import CredentialNeed, CredentialProvider, FreshCredentials
 from intercede.contract.errors import AuthenticationError, ConfigError, TransportError
+from intercede.plugin_tools.options import option_error
 from intercede.transports._ssh_config import Login, run_locally
 from intercede.transports._ssh_host_keys import HostKeyVerifier, KnownHostsLine, parse_known_hosts, parse_revoked_keys
 from intercede.transports._ssh_keys import build_auth_options, offer_own_keys
@@ -59,7 +60,7 @@ class Endpoint:
             raise _build_password_error(field, "[user@]host[:port]")
         match = _ENDPOINT.fullmatch(text.removeprefix(_SCHEME).removesuffix("/") if _SCHEME in text else text)
         if match is None or int(match["port"] or 22) not in _PORTS:
-            raise _build_option_error(field, text, "[user@]host[:port]")
+            raise option_error(field, text, "[user@]host[:port]")
         port = None if match["port"] is None else int(match["port"])
         user = urllib.parse.unquote(match["user"]) if match["user"] and _SCHEME in text else match["user"]
         return cls(match["host"].strip("[]"), port).override(None, user)
@@ -71,11 +72,11 @@ class Endpoint:
             ConfigError: The port or the username is invalid.
         """
         if port is not None and port not in _PORTS:
-            raise _build_option_error("port", port, "a number from 1 to 65535")
+            raise option_error("port", port, "a number from 1 to 65535")
         if username is not None and not re.fullmatch(_USER, username):
             if ":" in username:
                 raise _build_password_error("username", "the name of a user on the remote host")
-            raise _build_option_error("username", username, "the name of a user on the remote host")
+            raise option_error("username", username, "the name of a user on the remote host")
         return Endpoint(self.host, port or self.port, username or self.username)
 
     def __str__(self) -> str:
@@ -98,12 +99,6 @@ def _build_password_error(field: str, expected: str) -> ConfigError:
         f"{field} holds a password, and an option must never hold a secret: pass a credential provider instead",
         field=field,
         expected=expected,
-    )
-
-
-def _build_option_error(field: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"{field} {value!r} is invalid; expected {expected}", field=field, value=value, expected=expected
     )
 
 

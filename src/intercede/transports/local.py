@@ -15,20 +15,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterable, Callable, Sequence
-from types import TracebackType
 from typing import IO, Self
 
-from intercede.contract.errors import ConfigError, NotOpenError, TransportError
+from intercede.contract.errors import ConfigError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
+from intercede.plugin_tools.transport import RunningCommands, TailBuffer, encode_argv, wait_uninterrupted
 from intercede.transports._process_tree import ProcessTree
-from intercede.transports._streams import (
-    STDERR_LIMIT,
-    TailBuffer,
-    close_source,
-    encode_argv,
-    is_being_cancelled,
-    wait_uninterrupted,
-)
+from intercede.transports._streams import STDERR_LIMIT, close_source
 
 __all__ = ["LocalTransport"]
 
@@ -58,8 +51,7 @@ class LocalTransport:
     """
 
     def __init__(self) -> None:
-        self._open = False
-        self._runs: set[asyncio.Task[CommandResult]] = set()
+        self._running = RunningCommands()
 
     async def __aenter__(self) -> Self:
         """Make ``run`` available; this transport needs no connection.
@@ -77,23 +69,12 @@ class LocalTransport:
                 value=python,
                 expected="a Python with os.waitid",
             )
-        self._open = True
+        self._running.open()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """End every running command, whose ``run`` raises NotOpenError."""
-        self._open = False
-        runs, self._runs = self._runs, set()
-        for run in runs:
-            run.cancel()
-        if runs:
-            await asyncio.wait(runs)
+        await self._running.close()
 
     async def run(
         self,
@@ -119,26 +100,18 @@ class LocalTransport:
             TransportError: No process can be started now, or other code in this process took the exit code.
             Exception: Any exception of the sink or the iterator; the command is ended first.
         """
-        if not self._open:
-            raise NotOpenError("run was called on a local transport that is not open: use it inside 'async with'")
-        run = asyncio.create_task(_run_command(encode_argv(argv), stdin, stdout))
-        self._runs.add(run)
-        try:
-            return await run
-        except asyncio.CancelledError:
-            if run in self._runs or is_being_cancelled():
-                raise
-            raise NotOpenError(f"the local transport was left while {argv[0]!r} ran: the command was ended") from None
-        finally:
-            self._runs.discard(run)
+        return await self._running.run(_run_command, argv, stdin, stdout)
 
 
-async def _run_command(argv: list[bytes], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None) -> CommandResult:
+async def _run_command(
+    argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
+) -> CommandResult:
+    words = encode_argv(argv)
     try:
-        command = _Command(argv, piped=stdin is not None)
+        command = _Command(words, piped=stdin is not None)
     except OSError as error:
         await close_source(stdin)
-        return _translate_start_error(argv[0], error)
+        return _translate_start_error(words[0], error)
     stdout_buffer, stderr_buffer = TailBuffer(), TailBuffer(STDERR_LIMIT)
     stop_waiting = asyncio.get_running_loop().create_future()
     feeder = asyncio.create_task(_feed(command.stdin, stdin))

@@ -7,17 +7,17 @@ verified. The transport needs the extra ``ssh``.
 import asyncio
 from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import asyncssh
 
 from intercede.contract.credentials import CredentialProvider
-from intercede.contract.errors import ConfigError, NotOpenError, TransportError
+from intercede.contract.errors import ConfigError, TransportError
 from intercede.contract.transport import ByteSink, CommandResult
-from intercede.transports._ssh_command import Command, build_command_line
+from intercede.plugin_tools.options import check_number
+from intercede.plugin_tools.transport import RunningCommands, wait_uninterrupted
+from intercede.transports._ssh_command import Command
 from intercede.transports._ssh_connection import Connection, Endpoint, Server
-from intercede.transports._streams import is_being_cancelled, wait_uninterrupted
 
 __all__ = ["SshTransport"]
 
@@ -25,7 +25,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _WITHHELD_SECONDS = 60.0
 _END_SECONDS = 20.0
 """An upper bound for ending a command, which has shorter bounds of its own."""
-_LIMIT = 10**6
+_MOST = 10**6 - 1
 
 
 class SshTransport:
@@ -84,16 +84,15 @@ class SshTransport:
                 jump=tuple(Endpoint.parse(each, "jump") for each in jump),
                 known_hosts=known_hosts,
                 ssh_config=ssh_config and _expand_path(ssh_config),
-                connect_s=_check_positive("connect_s", connect_s),
-                keepalive_s=_check_positive("keepalive_s", keepalive_s),
+                connect_s=check_number("connect_s", connect_s, float, above=0, most=_MOST),
+                keepalive_s=check_number("keepalive_s", keepalive_s, float, above=0, most=_MOST),
             ),
             credentials,
         )
         self._connect_s = connect_s
-        self._max_sessions = int(_check_positive("sessions", int(sessions)))
+        self._max_sessions = check_number("sessions", sessions, int, least=1, most=_MOST)
         self._sessions = _SessionLimit(self._max_sessions)
-        self._open = False
-        self._runs: set[asyncio.Task[CommandResult]] = set()
+        self._running = RunningCommands()
         self._closing: set[asyncio.Task[None]] = set()
         self._commands: set[Command] = set()
 
@@ -116,25 +115,15 @@ class SshTransport:
         except BaseException:
             await self._connection.close()  # __aexit__ is not called when entering fails
             raise
-        self._open = True
+        self._running.open()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """End every running command, whose ``run`` raises NotOpenError, and close the connection."""
-        self._open = False
-        runs, self._runs = self._runs, set()
-        for run in runs:
-            run.cancel()
         try:
-            for tasks in (runs, self._closing):
-                if tasks:
-                    await asyncio.wait(tasks)
+            await self._running.close()
+            if self._closing:
+                await asyncio.wait(self._closing)
         finally:
             self._sessions.close()
             await self._connection.close()
@@ -164,19 +153,7 @@ class SshTransport:
             AuthenticationError: A new connection was needed, and the server refused the login.
             Exception: Any exception of the sink or the iterator; the command is ended first.
         """
-        if not self._open:
-            raise NotOpenError("run was called on an ssh transport that is not open: use it inside 'async with'")
-        build_command_line(argv, piped=stdin is not None, mark="")  # raises for an invalid argv before anything starts
-        run = asyncio.create_task(self._run(argv, stdin, stdout))
-        self._runs.add(run)
-        try:
-            return await run
-        except asyncio.CancelledError:
-            if run in self._runs or is_being_cancelled():
-                raise
-            raise NotOpenError(f"the ssh transport was left while {argv[0]!r} ran: the command was ended") from None
-        finally:
-            self._runs.discard(run)
+        return await self._running.run(self._run, argv, stdin, stdout)
 
     async def _run(
         self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
@@ -286,10 +263,3 @@ def _expand_path(ssh_config: str) -> str:
             value=ssh_config,
             expected="a path to a configuration file",
         ) from None
-
-
-def _check_positive(field: str, value: float) -> float:
-    if isinstance(value, bool) or not 0 < value < _LIMIT:
-        expected = f"a number above 0 and below {_LIMIT}"
-        raise ConfigError(f"{field} must be {expected}, not {value!r}", field=field, value=value, expected=expected)
-    return value

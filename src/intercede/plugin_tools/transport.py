@@ -1,0 +1,140 @@
+"""For transports: arguments as bytes, the end of a stream, and commands that end when the transport is left."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from typing import TypeVar
+
+from intercede.contract.errors import InvalidSpecError, NotOpenError
+from intercede.contract.transport import ByteSink, CommandResult
+
+__all__ = ["RunningCommands", "TailBuffer", "encode_argv", "wait_uninterrupted"]
+
+_END_SECONDS = 30.0
+T = TypeVar("T")
+_Run = Callable[[Sequence[str], AsyncIterable[bytes] | None, ByteSink | None], Coroutine[object, object, CommandResult]]
+
+
+def encode_argv(argv: Sequence[str]) -> list[bytes]:
+    """Return the arguments of a command as bytes: always UTF-8, whatever the local locale is.
+
+    Raises:
+        InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+    """
+    try:
+        words = [argument.encode("utf-8", "surrogateescape") for argument in argv]
+    except UnicodeEncodeError as error:
+        raise InvalidSpecError(f"an argument is not text: {error}", field="argv", value=argv) from None
+    if not words:
+        raise InvalidSpecError("argv is empty: a command needs at least its name", field="argv", value=argv)
+    for word in words:
+        if b"\0" in word:
+            raise InvalidSpecError(f"an argument cannot hold a NUL: {word!r}", field="argv", value=argv)
+    return words
+
+
+async def wait_uninterrupted(future: asyncio.Future[T], seconds: float) -> None:
+    """Wait at most this many seconds for the future, and ignore cancellation: the caller is already cleaning up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not future.done() and loop.time() < deadline:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({future}, timeout=deadline - loop.time())
+
+
+class TailBuffer:
+    """A sink that keeps the bytes that it gets: the last ``limit`` bytes, or all of them without a limit."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.data = bytearray()
+        """The bytes that are kept."""
+        self._limit = limit
+
+    async def write(self, data: bytes) -> None:
+        """Append the next bytes."""
+        self.data += data
+        if self._limit is not None:
+            del self.data[: max(0, len(self.data) - self._limit)]
+
+
+class RunningCommands:
+    """The commands that a transport runs. When the transport is left, they end, and their callers get NotOpenError.
+
+    ::
+
+        async def __aenter__(self):
+            self._commands.open()
+            return self
+
+        async def __aexit__(self, *exc):
+            await self._commands.close()
+
+        async def run(self, argv, *, stdin=None, stdout=None):
+            return await self._commands.run(run_command, argv, stdin, stdout)
+
+    ``run_command(argv, stdin, stdout)`` is the transport's own coroutine function. When its task is cancelled, it ends
+    the command in bounded time, and raises the cancellation again.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._tasks: set[asyncio.Task[CommandResult]] = set()
+        self._ending: set[asyncio.Task[CommandResult]] = set()
+
+    def open(self) -> None:
+        """Make ``run`` available. A transport that was left may be entered again."""
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Cancel every command and wait for their ends. A second call finds none, and returns at once."""
+        self._is_open = False
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks - self._ending:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def run(
+        self,
+        run_command: _Run,
+        argv: Sequence[str],
+        stdin: AsyncIterable[bytes] | None,
+        stdout: ByteSink | None,
+    ) -> CommandResult:
+        """Run a command in a task of its own, and return its result.
+
+        If the caller is cancelled, the task is cancelled, once, however often the caller is: the command can be ended
+        in peace. The caller waits for that at most half a minute.
+
+        Raises:
+            NotOpenError: The transport is not open, or was left while the command ran.
+            InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
+            Exception: Any exception of ``run_command``.
+        """
+        if not self._is_open:
+            raise NotOpenError("run was called on a transport that is not open: use it inside 'async with'")
+        encode_argv(argv)  # an invalid argv raises before anything starts
+        task = asyncio.ensure_future(run_command(argv, stdin, stdout))
+        self._tasks.add(task)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            await self._end(task)
+            raise
+        finally:
+            was_left = task not in self._tasks
+            self._tasks.discard(task)
+        if task.cancelled() and was_left:
+            raise NotOpenError(f"the transport was left while {argv[0]!r} ran: the command was ended")
+        return task.result()
+
+    async def _end(self, task: asyncio.Task[CommandResult]) -> None:
+        self._ending.add(task)
+        try:
+            if task in self._tasks:
+                task.cancel()
+            await wait_uninterrupted(task, _END_SECONDS)
+        finally:
+            self._ending.discard(task)
+        if task.done() and not task.cancelled():
+            task.exception()  # asyncio must not warn about it: the caller raises the cancellation

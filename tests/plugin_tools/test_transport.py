@@ -1,0 +1,204 @@
+"""The commands of a transport that run, the end of a stream, and arguments as bytes."""
+
+import asyncio
+from collections.abc import AsyncIterable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intercede.contract.errors import InvalidSpecError, NotOpenError
+from intercede.contract.transport import ByteSink, CommandResult
+from intercede.plugin_tools.transport import RunningCommands, TailBuffer, encode_argv, wait_uninterrupted
+
+
+class Site:
+    """Runs pretended commands, and records what happens to them."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end, self.reaping, self.may_reap = (asyncio.Event() for _ in range(4))
+        self.may_reap.set()
+        self.cancellations = self.reaped = 0
+
+    async def run_command(
+        self, argv: Sequence[str], stdin: AsyncIterable[bytes] | None, stdout: ByteSink | None
+    ) -> CommandResult:
+        """Run until it may end; when cancelled, wait until the command is reaped."""
+        assert (stdin, stdout) == (None, None)
+        if argv[0] == "fail":
+            raise OSError("it failed")
+        self.begun.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancellations += 1
+            self.reaping.set()
+            await self.may_reap.wait()
+            self.reaped += 1
+            raise
+        return CommandResult(returncode=len(argv))
+
+
+@pytest.fixture
+def site() -> Site:
+    """Return a site with no command."""
+    return Site()
+
+
+@pytest.fixture
+def commands() -> RunningCommands:
+    """Return the commands of an open transport."""
+    running = RunningCommands()
+    running.open()
+    return running
+
+
+@pytest.mark.asyncio
+async def test_a_result_and_an_exception_are_passed_on(site: Site, commands: RunningCommands) -> None:
+    """``run`` returns the result of a command, and raises what the transport's own code raises."""
+    site.may_end.set()
+
+    assert (await commands.run(site.run_command, ["a", "b"], None, None)).returncode == 2
+    with pytest.raises(OSError, match="it failed"):
+        await commands.run(site.run_command, ["fail"], None, None)
+
+
+@pytest.mark.asyncio
+async def test_commands_run_only_while_the_transport_is_open(site: Site) -> None:
+    """Before entering and after leaving, no command starts; a transport may be entered again."""
+    commands = RunningCommands()
+    site.may_end.set()
+    for _ in range(2):
+        with pytest.raises(NotOpenError, match="not open"):
+            await commands.run(site.run_command, ["a"], None, None)
+        commands.open()
+        assert (await commands.run(site.run_command, ["a"], None, None)).returncode == 1
+        await commands.close()
+        await commands.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("argv", [[], ["a\0"], ["\ud800"]])
+async def test_an_invalid_argv_starts_nothing(site: Site, commands: RunningCommands, argv: list[str]) -> None:
+    """The arguments are checked before the command's task is made."""
+    with pytest.raises(InvalidSpecError):
+        await commands.run(site.run_command, argv, None, None)
+    assert not site.begun.is_set()
+
+
+@pytest.mark.asyncio
+async def test_leaving_ends_each_command_and_its_caller_gets_an_error(site: Site, commands: RunningCommands) -> None:
+    """``close`` returns when every command has been ended; their callers get NotOpenError, which names the command."""
+    calls = [asyncio.create_task(commands.run(site.run_command, ["sleep", "9"], None, None)) for _ in range(3)]
+    await site.begun.wait()
+
+    await commands.close()
+
+    assert site.reaped == 3
+    for call in calls:
+        with pytest.raises(NotOpenError, match="'sleep'"):
+            await call
+
+
+@pytest.mark.asyncio
+async def test_a_command_is_cancelled_once_and_reaped(site: Site, commands: RunningCommands) -> None:
+    """However often the caller is cancelled, and the transport left meanwhile, the command is ended in peace."""
+    site.may_reap.clear()
+    call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
+    await site.begun.wait()
+    call.cancel()
+    await site.reaping.wait()
+    for _ in range(3):
+        call.cancel()
+        await asyncio.sleep(0)
+    leaving = asyncio.create_task(commands.close())
+    await asyncio.sleep(0)
+    assert not call.done()
+    assert not leaving.done()
+
+    site.may_reap.set()
+    await leaving
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (site.cancellations, site.reaped) == (1, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_caller_that_is_cancelled_while_the_transport_is_left_is_cancelled(
+    site: Site, commands: RunningCommands
+) -> None:
+    """A caller's own cancellation takes precedence over NotOpenError, and does not cancel the command again."""
+    site.may_reap.clear()
+    call = asyncio.create_task(commands.run(site.run_command, ["sleep"], None, None))
+    await site.begun.wait()
+    leaving = asyncio.create_task(commands.close())
+    await site.reaping.wait()
+    call.cancel()
+    await asyncio.sleep(0)
+    site.may_reap.set()
+    await leaving
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (site.cancellations, site.reaped) == (1, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_timeout_of_the_caller_is_a_timeout(site: Site, commands: RunningCommands) -> None:
+    """``asyncio.timeout`` around ``run`` ends the command and raises TimeoutError."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await commands.run(site.run_command, ["sleep"], None, None)
+    assert site.reaped == 1
+
+
+@pytest.mark.asyncio
+async def test_waiting_is_not_interrupted_and_has_a_limit() -> None:
+    """A cancelled caller still waits for the future, and for no longer than it said."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(wait_uninterrupted(future, 30))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    future.set_result(None)
+    await waiting
+    await wait_uninterrupted(asyncio.get_running_loop().create_future(), 0.01)
+
+
+@given(st.lists(st.binary(max_size=9), max_size=9), st.integers(0, 20))
+def test_a_tail_buffer_keeps_the_last_bytes(chunks: list[bytes], limit: int) -> None:
+    """With a limit it keeps the end of what was written, and all of it without one."""
+
+    async def write_all(buffer: TailBuffer) -> bytes:
+        for chunk in chunks:
+            await buffer.write(chunk)
+        return bytes(buffer.data)
+
+    everything = b"".join(chunks)
+    assert asyncio.run(write_all(TailBuffer())) == everything  # hypothesis calls this test, and it is no coroutine
+    assert asyncio.run(write_all(TailBuffer(limit))) == everything[max(0, len(everything) - limit) :]  # as above
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
+def test_arguments_are_utf_8(argv: list[str]) -> None:
+    """Each argument is encoded as UTF-8."""
+    assert [word.decode() for word in encode_argv(argv)] == argv
+
+
+def test_names_of_files_keep_their_bytes() -> None:
+    """A name that is not UTF-8, as ``os.fsdecode`` returns it, is passed on byte for byte."""
+    assert encode_argv(["cat", "\udcff"]) == [b"cat", b"\xff"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"), [([], "argv is empty"), (["a", "b\0c"], "cannot hold a NUL"), (["\ud800"], "not text")]
+)
+def test_arguments_that_no_command_can_get_are_refused(argv: list[str], words: str) -> None:
+    """The error says which, and its attributes too."""
+    with pytest.raises(InvalidSpecError, match=words) as caught:
+        encode_argv(argv)
+    assert (caught.value.field, caught.value.value) == ("argv", argv)
