@@ -167,10 +167,9 @@ def check(
             repeat=repeat,
             known=None if known is None else str(known),
             update_known=update_known,
+            report=None if report is None else str(report),
         )
-        if report is not None:
-            checking.prepare(report)
-        raise typer.Exit(checking.check(plan, report, update_known=update_known))
+        raise typer.Exit(checking.check(plan))
 
 
 def _parse_scale(given: str) -> float | Literal["auto"]:

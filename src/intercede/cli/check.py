@@ -4,9 +4,7 @@ import io
 import sys
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from datetime import UTC, datetime
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -15,17 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from intercede.cli.terminal import escape_unprintable, print_answer, print_message
 from intercede.contract.errors import ConfigError
 from intercede.redaction import make_scrubber
-from intercede.testing import report as reporting
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.check import ResultCallback, inspect
+from intercede.testing.frontends.check import ResultCallback, write_check_command
 from intercede.testing.frontends.plan import Plan
-from intercede.testing.known import update_text
-from intercede.testing.known import write as write_known
+from intercede.testing.frontends.session import Session
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
 from intercede.testing.run.finding import MARGIN
 
-__all__ = ["check", "prepare", "select_clauses"]
+__all__ = ["check", "select_clauses"]
 
 _TAIL_LIMIT = 20_000
 """The number of bytes to keep of the output of subjects."""
@@ -53,26 +49,11 @@ def _find_prefix(word: str, areas: Collection[str]) -> str:
     return f"intercede/{clause.area}::{clause.id}" if clause else f"intercede/{area}"
 
 
-def prepare(directory: Path) -> None:
-    """Create the directory for the reports and check that they can be written, before any job is started.
-
-    Raises:
-        ConfigError: A library that writes them is not installed.
-        OSError: The directory cannot be created.
-    """
-    try:
-        reporting.prepare(directory)
-    except ImportError as error:
-        raise ConfigError(f"--report {directory}: {error}", field="--report", value=str(directory)) from None
-
-
-def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
+def check(plan: Plan) -> int:
     """Run the checks of a plan, show them, and print the verdicts last.
 
     Args:
         plan: The plan to run.
-        directory: The existing directory for the reports.
-        update_known: Whether to rewrite the file of known failures.
 
     Returns:
         0 if every verdict is CONFORMANT or PARTIAL, else 1.
@@ -81,26 +62,27 @@ def check(plan: Plan, directory: Path | None, *, update_known: bool) -> int:
         OSError: A report, or the file of known failures, cannot be written.
         KeyboardInterrupt: The user interrupted; the jobs that are left are named on stderr.
     """
-    started = datetime.now(UTC)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
         print_message(line)
     try:
-        with _show_progress(len(plan.wanted), sys.stderr) as report_result, _capture_output() as captured:
-            reports = inspect(plan, report_result)
+        with (
+            _show_progress(len(plan.wanted), sys.stderr) as show_result,
+            _capture_output() as captured,
+            Session(plan, write_rerun_command=write_check_command) as session,
+        ):
+            for each in session.run_all():
+                show_result(*each)
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
             print_message(note)
         raise
+    reports = session.judge()
     for report in reports:
         print(escape_unprintable("".join(_format_failures(report))), end="")
     if not all(report.verdict.good for report in reports):
         _print_captured(captured, plan)
-    if directory is not None:
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        made = reporting.Run(started=started, seconds=seconds, scales=plan.scales, jobs=plan.jobs, repeat=plan.repeat)
-        reporting.write(reports, directory, made)
-    if update_known and plan.known is not None:
-        _rewrite_known(plan, reports)
+    if note := session.write(reports):
+        print_message(note)
     for report in reports:
         print_answer(report.line)
     return 0 if all(report.verdict.good for report in reports) else 1
@@ -113,14 +95,6 @@ def _format_failures(report: Report) -> Generator[str]:
             yield f"{result.text or result.message}\n\n"
         elif result.state is State.KNOWN:
             yield f"{result.clause} {result.state}: {result.message}\n"
-
-
-def _rewrite_known(plan: Plan, reports: Sequence[Report]) -> None:
-    assert plan.known is not None  # noqa: S101 -- the caller looked
-    text = update_text(plan.known, {each.facts.id: each.results for each in reports}, CLAUSES, plan.today)
-    if text != plan.known.text:
-        write_known(plan.known, text)
-        print_message(f"{plan.known.path} was rewritten; look at it before you keep it")
 
 
 class _Tail(io.RawIOBase):

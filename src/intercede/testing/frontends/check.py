@@ -7,22 +7,21 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Unpack
 
 from intercede.contract.backend import capabilities
 from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.plan import Options, Plan, make_plan, node_id
+from intercede.testing.frontends.session import Session
 from intercede.testing.isolation import timeouts
-from intercede.testing.model.clause import Clause, Level
+from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
-from intercede.testing.model.verdict import Report, Result, SubjectInfo, judge
+from intercede.testing.model.verdict import Report, Result, SubjectInfo
 from intercede.testing.run.context import format_value
-from intercede.testing.run.inspection import Inspection
-from intercede.testing.subjects.subject import FactorySubject, RegistrySubject, refuse_recursion
+from intercede.testing.subjects.subject import FactorySubject, RegistrySubject, Subject, refuse_recursion
 
-__all__ = ["ResultCallback", "check_backend", "check_scheduler", "check_transport", "inspect", "run_checks"]
+__all__ = ["ResultCallback", "check_backend", "check_scheduler", "check_transport", "run_checks", "write_check_command"]
 
 ResultCallback = Callable[[SubjectInfo, Clause, Result], None]
 """Is told of each result when it is there, in the thread that inspects."""
@@ -98,70 +97,24 @@ def _plan_and_inspect(
         if stop.is_set():
             raise CancelledError
     try:
-        (report,) = inspect(make_plan([(role, config)], **options), told, stop)
-        return report
+        with Session(make_plan([(role, config)], **options), write_rerun_command=write_check_command) as session:
+            for each in session.run_all(stop):
+                told(*each)
+        reports = session.judge(lost_because_of="an interruption" if stop.is_set() else "")
+        session.write(reports)
+        return reports[0]
     finally:
         _one_at_a_time.release()
 
 
-def inspect(plan: Plan, told: ResultCallback = _nobody, stop: threading.Event | None = None) -> tuple[Report, ...]:
-    """Check every subject of a plan, one after the other, in this thread.
-
-    Args:
-        plan: What to do.
-        told: Is told of each result.
-        stop: Ends the run before the next check, once it is set; what did not run then makes it INCOMPLETE.
-
-    Raises:
-        KeyboardInterrupt: The user's own; what the checks started is ended first, and notes name what is left.
-    """
-    stop = stop or threading.Event()
-    return tuple(
-        _inspect_subject(plan, subject, facts, told, stop)
-        for subject, facts in zip(plan.subjects, plan.facts, strict=True)
-    )
-
-
-def _again(subject: RegistrySubject, clause: Clause) -> str:
-    """Return the command that does one check once more, where the subject can be named by a command at all."""
+def write_check_command(subject: Subject, clause: Clause) -> str:
+    """Return the command that checks a clause of a subject of the registry once more."""
+    assert isinstance(subject, RegistrySubject)  # noqa: S101 -- only those are in a plan that is made from names
     config = subject.table or subject.config
     named = config if isinstance(config, str) else json.dumps(redact(config))
     role = [] if subject.role == "backend" else ["--role", subject.role]
     file = ["--config", subject.file] if subject.file else []
     return shlex.join(["intercede", "check", *role, *file, named, "--only", clause.id])
-
-
-def _inspect_subject(
-    plan: Plan, subject: RegistrySubject, facts: SubjectInfo, told: ResultCallback, stop: threading.Event
-) -> Report:
-    wanted = {each.id: each for each in CLAUSES.values() if node_id(each, facts.id) in plan.wanted}
-    with Inspection(
-        subject,
-        facts,
-        scale=plan.scales[facts.id],
-        again=partial(_again, subject),
-        together=True,
-        jobs=plan.jobs,
-        repeat=plan.repeat,
-        known=partial(plan.apply_known, facts.id),
-    ) as inspection:
-        inspection.planned = wanted
-        for clause in sorted(wanted.values(), key=lambda each: each.role == "backend"):
-            if stop.is_set():
-                break
-            told(facts, clause, inspection.run(clause))
-    return judge(
-        facts,
-        CLAUSES,
-        inspection.results,
-        profile=plan.profile,
-        selected=plan.narrowed,
-        required=plan.required,
-        lost_to="an interruption" if stop.is_set() else "",
-        unchosen=not any(each.level is Level.MUST for each in wanted.values()),
-        stale=plan.stale,
-        chosen=frozenset(wanted),
-    )
 
 
 def run_checks(
@@ -193,16 +146,18 @@ def run_checks(
         KeyboardInterrupt: The user's own; what was started is ended first, and notes name what is left.
     """
     refuse_recursion()
-    wanted = _chosen(clauses, ids)
+    selected = _select(clauses, ids)
     subject = FactorySubject(factory, role)
-    with Inspection(subject, _facts_of(subject), scale=scale, together=together) as inspection:
-        inspection.planned = {each.id: each for each in wanted}
-        for each in wanted:
-            inspection.run(each)
-    return judge(inspection.facts, clauses, inspection.results, selected=ids is not None)
+    facts = _facts_of(subject)
+    wanted = frozenset(node_id(each, facts.id) for each in selected if each.role in facts.roles)
+    plan = Plan((subject,), (facts,), wanted, narrowed=ids is not None, scales={facts.id: scale})
+    with Session(plan, clauses=clauses, concurrent=together) as session:
+        for _ in session.run_all():
+            pass
+    return session.judge()[0]
 
 
-def _chosen(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Clause]:
+def _select(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Clause]:
     if ids is None:
         return list(clauses.values())
     words = set(ids)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal, TypedDict, Unpack, cast, get_args
 
 from intercede.contract.backend import CAPABILITIES, Capability
@@ -13,10 +14,11 @@ from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import Profile, Result, SubjectInfo, is_in_profile
+from intercede.testing.report import prepare
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.inspection import JOBS
 from intercede.testing.subjects.resolve import examine, resolve
-from intercede.testing.subjects.subject import RegistrySubject
+from intercede.testing.subjects.subject import RegistrySubject, Subject
 
 __all__ = [
     "LOOKS",
@@ -62,26 +64,32 @@ class Options(TypedDict, total=False):
     """The file of known failures."""
     update_known: bool
     """Whether that file is to be rewritten."""
+    report: str | None
+    """The directory for the reports."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The plan that the controller makes and hands to its workers."""
 
-    subjects: tuple[RegistrySubject, ...]
+    subjects: tuple[Subject, ...]
     facts: tuple[SubjectInfo, ...]
     """The facts about each subject."""
-    profile: Profile
-    required: frozenset[Capability]
     wanted: frozenset[str]
     """The node ids of the checks to run."""
     narrowed: bool
     """Whether node ids chose among the checks."""
     scales: Mapping[str, float]
     """The timeout scale of each subject."""
+    profile: Profile = "full"
+    required: frozenset[Capability] = frozenset()
     jobs: int = JOBS
     repeat: int = 1
     known: Known | None = None
+    update_known: bool = False
+    """Whether the file of known failures is to be rewritten after the run."""
+    report_directory: Path | None = None
+    """The directory for the reports; None: none is written."""
     today: date = date.min
     """The day of the run, for what is known until a day."""
     notes: tuple[str, ...] = ()
@@ -155,14 +163,16 @@ def make_plan(
     return Plan(
         subjects,
         facts,
-        profile,
-        required,
         wanted,
         narrowed=len(wanted) < len(every),
         scales=scales,
+        profile=profile,
+        required=required,
         jobs=jobs,
         repeat=repeat,
         known=known,
+        update_known=options.get("update_known", False),
+        report_directory=_prepare_directory(options.get("report"), spell),
         today=datetime.now(UTC).date(),
         notes=notes,
     )
@@ -196,6 +206,18 @@ def _load_known(file: str | None, *, update: bool, spell: Spell) -> Known | None
             raise ConfigError(f"{spell('update_known')} rewrites the file of {spell('known')}: name it")
         return None
     return load_for_update(file) if update else load(file)
+
+
+def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
+    """Create the directory for the reports and check that they can be written, before any job is started."""
+    if given is None:
+        return None
+    directory = Path(given)
+    try:
+        prepare(directory)
+    except (ImportError, OSError) as error:
+        raise ConfigError(f"{spell('report')}: {error}", field=spell("report"), value=given) from None
+    return directory
 
 
 def _scales(

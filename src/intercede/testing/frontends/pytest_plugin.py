@@ -9,9 +9,8 @@ import shlex
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -24,14 +23,13 @@ from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
 from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects, spell_pytest_option
+from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.surroundings import find_disturbance
-from intercede.testing.known import update_text
-from intercede.testing.known import write as write_known
 from intercede.testing.model.clause import Clause, Level
-from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
-from intercede.testing.report import Run, explain_clause, list_clauses, prepare, properties, write
+from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
+from intercede.testing.report import explain_clause, list_clauses, properties
 from intercede.testing.run.finding import escape_unprintable
-from intercede.testing.run.inspection import Inspection
+from intercede.testing.subjects.subject import RegistrySubject, Subject
 
 __all__ = ["Suite", "_Broken", "_Red", "answer"]
 
@@ -83,27 +81,17 @@ class Suite:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._started = datetime.now(UTC)
         ours = _take_our_arguments(config)
-        self.plan = _get_controllers_plan(config) or _make_plan(config, list(ours.values()))
+        plan = _get_controllers_plan(config) or _make_plan(config, list(ours.values()))
+        self._plan, self._session = (
+            plan,
+            Session(
+                plan, concurrent=_may_share(config), write_rerun_command=partial(_write_rerun_command, config, plan)
+            ),
+        )
         arguments = config.invocation_params.args
-        self._selected = selects(arguments) or (self.plan.narrowed and not ours.keys().isdisjoint(arguments))
+        self._selected = selects(arguments) or (plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
-        self._directory = _report_directory(config)
-        self._inspections = {
-            each.id: Inspection(
-                each,
-                facts,
-                scale=self.plan.scales[each.id],
-                again=self._commands_of(each.id),
-                together=_may_share(config),
-                jobs=self.plan.jobs,
-                repeat=self.plan.repeat,
-                known=partial(self.plan.apply_known, each.id),
-            )
-            for each, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
-        }
-        self._results: dict[str, dict[str, Result]] = {each.id: {} for each in self.plan.subjects}
         self._left: list[str] = []
         self._lost_to = ""
         self._complaints: dict[str, int] = {}
@@ -119,7 +107,7 @@ class Suite:
         """Append our areas to the session, and collect an area that was emptied: --lf drops what lies in no file."""
         report = yield
         if report.passed and isinstance(collector, pytest.Session):
-            report.result.extend(areas(collector, self.plan.wanted, self._run))
+            report.result.extend(areas(collector, self._plan.wanted, self._run))
         elif report.passed and isinstance(collector, Area) and not report.result:
             report.result.extend(collector.collect())
         if isinstance(collector, Area) and collector.multiplied:
@@ -130,32 +118,32 @@ class Suite:
         """Give every check, and every test that asks for `intercede_backend`, each subject."""
         if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
             role = CLAUSES[metafunc.definition.name].role
-            ids = [each.id for each in self.plan.facts if role in each.roles]
+            ids = [each.id for each in self._plan.facts if role in each.roles]
             metafunc.parametrize(SUBJECT, ids, ids=ids)
         if "intercede_backend" in metafunc.fixturenames:
-            some = [each for each in self.plan.subjects if each.role != "scheduler"]
+            some = [each for each in self._plan.subjects if each.role != "scheduler"]
             metafunc.parametrize("intercede_backend", some, ids=[each.id for each in some], indirect=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """Tell a worker of pytest-xdist what was settled."""
-        told = replace(self.plan, subjects=tuple(replace(each) for each in self.plan.subjects))
+        subjects = tuple(replace(each) for each in self._plan.subjects if isinstance(each, RegistrySubject))
+        told = replace(self._plan, subjects=subjects)  # without the registries that they have cached
         cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
         setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKERS_END)  # noqa: B009, B010 -- as above
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Notice checks that somebody filtered away, and tell each inspection what is left of its own."""
-        ids = [each.nodeid for each in session.items]
+        """Notice checks that somebody filtered away, and start the session with those that are left."""
+        ids = {each.nodeid for each in session.items}
         self._notice_lost(ids)
-        for of, inspection in self._inspections.items():
-            inspection.planned = {each.id: each for each in CLAUSES.values() if node_id(each, of) in ids}
+        self._session.start(ids)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Remember what pytest itself left out, as by -k. Items that a plugin leaves out were not asked for."""
         caller, ids = _caller(), {each.nodeid for each in items}
         if caller.startswith("_pytest."):
             self._deselected |= ids
-        elif not self.plan.wanted.isdisjoint(ids):
+        elif not self._plan.wanted.isdisjoint(ids):
             self._lost_to = f"{caller.partition('.')[0]}, which deselected tests"
 
     @pytest.hookimpl(optionalhook=True)
@@ -173,20 +161,13 @@ class Suite:
             self._left += told["left"]
             for subject, results in told["results"].items():
                 for each in results:
-                    self._keep(subject, Result.of(each))
+                    self._session.add_result(subject, Result.of(each))
 
-    def _notice_lost(self, ids: Sequence[str]) -> None:
+    def _notice_lost(self, ids: Collection[str]) -> None:
         """Notice what is to run and was not collected, and guess who is to blame for it."""
         self._collected.update(ids)
-        if self.plan.wanted.difference(ids):
+        if self._plan.wanted.difference(ids):
             self._lost_to = self._lost_to or _guess_filter(self._config, selected=self._selected)
-
-    def _keep(self, subject: str, result: Result) -> None:
-        """Keep what became of a check: red for good, if it ever was."""
-        results = self._results[subject]
-        earlier = results.get(result.clause)
-        if earlier is None or not earlier.state.is_red:
-            results[result.clause] = result
 
     # One check
 
@@ -194,8 +175,7 @@ class Suite:
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Before a test of the user's, end what checks that share the waiting have begun: nothing goes on beside it."""
         if not isinstance(item.parent, Area):
-            for each in self._inspections.values():
-                each.finish()
+            self._session.finish()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -210,29 +190,13 @@ class Suite:
             items[index] = item
 
     def _run(self, clause: Clause, subject_id: str) -> None:
-        inspection = self._inspections[subject_id]
-        if clause.id not in inspection.results and (disturbed := find_disturbance()):
+        if self._session.find_result(subject_id, clause) is None and (disturbed := find_disturbance()):
             raise _Broken(f"not checked: {disturbed}")
-        try:
-            result = inspection.run(clause)
-        except Exception:
-            inspection.results[clause.id] = Result(
-                clause.id, State.ERROR, message="the kit itself broke, please report it"
-            )
-            raise
+        result = self._session.run(subject_id, clause)
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
             pytest.skip(result.message)
         if result.state.is_red:
             raise (_Broken if result.state is State.ERROR else _Red)(result.text)
-
-    def _commands_of(self, subject_id: str) -> Callable[[Clause], str]:
-        option = self._config.option
-        parts = ["pytest", *(f"--intercede-{role}={redact_json(each)}" for role, each in option.intercede_subjects)]
-        parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
-        parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
-        scale = self.plan.scales[subject_id]
-        parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
-        return lambda clause: shlex.join([*parts, node_id(clause, subject_id)])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -241,22 +205,23 @@ class Suite:
         """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
         report = yield
         if isinstance(item, pytest.Function) and isinstance(item.parent, Area):
-            inspection, clause = self._inspections[str(item.callspec.params[SUBJECT])], CLAUSES[item.originalname]
+            subject_id, clause = str(item.callspec.params[SUBJECT]), CLAUSES[item.originalname]
             if call.when == "call":
-                result = inspection.results.get(clause.id)
+                result = self._session.find_result(subject_id, clause)
                 if result is None:
                     _tell_not_run(report, call, clause)
                 else:
-                    _fill_report(report, call, clause, result, inspection.facts)
-            report.sections = [(name, inspection.scrub(text)) for name, text in report.sections]  # what was captured
+                    facts = next(each for each in self._plan.facts if each.id == subject_id)
+                    _fill_report(report, call, clause, result, facts)
+            scrub = self._session.scrub
+            report.sections = [(name, scrub(text)) for name, text in report.sections]  # what was captured
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Take the secrets of the subjects out of what is shown of a warning."""
-        text = said = str(warning_message.message)
-        for each in self._inspections.values():
-            said = each.scrub(said)
+        text = str(warning_message.message)
+        said = self._session.scrub(text)
         if said != text:
             warning_message.message = UserWarning(said)
 
@@ -265,18 +230,18 @@ class Suite:
     def pytest_report_header(self) -> list[str]:
         """Say what is inspected, and what the registry warned of."""
         lines: list[str] = []
-        for each in self.plan.facts:
-            lines.append(f"intercede: {each.title}, contract {VERSION}, {self.plan.profile}")
+        for each in self._plan.facts:
+            lines.append(f"intercede: {each.title}, contract {VERSION}, {self._plan.profile}")
             lines += [f"intercede: {warning}" for warning in each.warnings]
-        lines += [f"intercede: {note}" for note in self.plan.notes]
+        lines += [f"intercede: {note}" for note in self._plan.notes]
         return [escape_unprintable(each) for each in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            self._keep(outcome["subject"], Result.of(outcome["result"]))
-        elif not report.passed and report.nodeid in self.plan.wanted:
+            self._session.add_result(outcome["subject"], Result.of(outcome["result"]))
+        elif not report.passed and report.nodeid in self._plan.wanted:
             if report.when == "teardown":
                 said = _reason_of(report)
                 self._complaints[said] = self._complaints.get(said, 0) + 1
@@ -285,7 +250,7 @@ class Suite:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
-        results = [each for of in self._results.values() for each in of.values() if each.detail]
+        results = [each for of in self._session.results.values() for each in of.values() if each.detail]
         shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
@@ -299,7 +264,7 @@ class Suite:
         self._close(session)
         told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
         told[_SEEN] = {
-            "results": {each: list(map(_basic, of.values())) for each, of in self._results.items()},
+            "results": {each: list(map(_basic, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
             "lost_because_of": self._lost_to,
             "left": self._left,
@@ -311,14 +276,14 @@ class Suite:
         self._lost_to = (
             _find_early_end(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
         )
-        reports = self._reports()
+        reports = self._judge()
         # A look at what there is says nothing that should replace what an earlier run wrote.
         written = bool(_look(config)) or self._write_all(reports)
         good = written and all(each.verdict.good for each in reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
-        for warning in dict.fromkeys(each for facts in self.plan.facts for each in facts.warnings):
+        for warning in dict.fromkeys(each for facts in self._plan.facts for each in facts.warnings):
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
         for said, often in self._complaints.items():
             self._write_line(f"intercede: {_complaint(said, often)}", yellow=True)
@@ -327,49 +292,27 @@ class Suite:
 
     def _close(self, session: pytest.Session) -> None:
         """End what is left of each inspection, unless somebody gives up."""
-        patient, unfinished = True, sum(each.open_checks for each in self._inspections.values())
+        unfinished = self._session.count_open_checks()
         if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
             self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
-        for inspection in self._inspections.values():
-            try:
-                patient = inspection.close(patient=patient)
-            except KeyboardInterrupt:
-                session.exitstatus = pytest.ExitCode.INTERRUPTED
-            self._left += inspection.left
-            for result in inspection.results.values():
-                self._keep(inspection.facts.id, result)
+        try:
+            self._session.close()
+        except KeyboardInterrupt:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        self._left += self._session.left
 
     def _write_all(self, reports: Sequence[Report]) -> bool:
         """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
+        installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
+        plugins = {name: version for name, version in installed.items() if name != "intercede"}
         try:
-            if self._directory:
-                write(reports, self._directory, self._describe_run())
-            self._rewrite_known(reports)
+            note = self._session.write(reports, pytest=pytest.__version__, plugins=plugins)
         except (ImportError, OSError) as error:
             self._write_line(f"intercede: not all that was asked for could be written: {error}", red=True)
             return False
+        if note:
+            self._write_line(f"intercede: {note}", yellow=True)
         return True
-
-    def _describe_run(self) -> Run:
-        installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
-        return Run(
-            started=self._started,
-            seconds=(datetime.now(UTC) - self._started).total_seconds(),
-            scales=self.plan.scales,
-            jobs=self.plan.jobs,
-            repeat=self.plan.repeat,
-            pytest=pytest.__version__,
-            plugins={name: version for name, version in installed.items() if name != "intercede"},
-        )
-
-    def _rewrite_known(self, reports: Sequence[Report]) -> None:
-        known = self.plan.known
-        if known is None or not self._config.option.intercede_update_known:
-            return
-        text = update_text(known, {each.facts.id: each.results for each in reports}, CLAUSES, self.plan.today)
-        if text != known.text:
-            write_known(known, text)
-            self._write_line(f"intercede: {known.path} was rewritten; look at it before you keep it", yellow=True)
 
     def _write_line(self, text: str, **colours: bool) -> None:
         line = escape_unprintable(text)
@@ -382,30 +325,13 @@ class Suite:
         else:
             print(line)  # noqa: T201 -- with -p no:terminal nobody else does
 
-    def _reports(self) -> list[Report]:
-        return [
-            judge(
-                facts,
-                CLAUSES,
-                self._results[facts.id],
-                profile=self.plan.profile,
-                selected=self._selected,
-                chosen=self._chosen(facts),
-                required=self.plan.required,
-                lost_to=self._inspections[facts.id].scrub(self._lost_to),
-                stale=() if self._selected else self.plan.stale,
-                unchosen=not _look(self._config)
-                and not any(
-                    node_id(each, facts.id) in self._collected for each in CLAUSES.values() if each.level is Level.MUST
-                ),
-            )
-            for facts in self.plan.facts
-        ]
-
-    def _chosen(self, facts: SubjectInfo) -> frozenset[str]:
-        """Return the clauses that the command line left to run, as far as it asks for a run at all."""
-        left = frozenset[str]() if _look(self._config) else self.plan.wanted - self._deselected
-        return frozenset(each.id for each in CLAUSES.values() if node_id(each, facts.id) in left)
+    def _judge(self) -> tuple[Report, ...]:
+        """Give the verdicts. An option that lets nothing run asks for no check, and its selection hides none."""
+        if _look(self._config):
+            selection = Selection(self._selected, (), self._plan.wanted)
+        else:
+            selection = Selection(self._selected, self._plan.wanted - self._deselected, self._collected)
+        return self._session.judge(selection, self._lost_to)
 
 
 def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
@@ -478,9 +404,21 @@ def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
             known=_path_of(config, option.intercede_known),
             update_known=option.intercede_update_known,
             jobs=option.intercede_jobs,
+            report=_path_of(config, option.intercede_report),
         )
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, clause: Clause) -> str:
+    """Return the command that checks a clause of a subject once more, with this run's subjects."""
+    option = config.option
+    parts = ["pytest", *(f"--intercede-{role}={redact_json(each)}" for role, each in option.intercede_subjects)]
+    parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
+    parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
+    scale = plan.scales[subject.id]
+    parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
+    return shlex.join([*parts, node_id(clause, subject.id)])
 
 
 def _path_of(config: pytest.Config, given: str | None) -> str | None:
@@ -492,18 +430,6 @@ def _may_share(config: pytest.Config) -> bool:
     option = config.option
     alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
     return not (hasattr(config, "workerinput") or alone)
-
-
-def _report_directory(config: pytest.Config) -> Path | None:
-    """Make the directory of --intercede-report now, and see that it can be filled, while an error costs nothing."""
-    if not config.option.intercede_report:
-        return None
-    directory = Path(config.invocation_params.dir, config.option.intercede_report)
-    try:
-        prepare(directory)
-    except (ImportError, OSError) as error:
-        raise pytest.UsageError(f"--intercede-report: {error}") from None
-    return directory
 
 
 def _guess_filter(config: pytest.Config, *, selected: bool) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "State",
     "SubjectInfo",
     "Verdict",
+    "decide_without_check",
     "is_in_profile",
     "judge",
     "list_dependencies",
@@ -376,9 +377,10 @@ def judge(
     needed = {each.id: list_dependencies(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}
     for each in _dependencies_first(clauses, needed):
-        result = results.get(each.id, Result(each.id))
         ran = not selected or each.id in results
-        settled[each.id] = _decide_result(each, result, facts, needed[each.id] if ran else (), settled)
+        dependencies = [settled[it] for it in needed[each.id] if it in settled] if ran else []
+        decided = decide_without_check(each, facts, dependencies)
+        settled[each.id] = _replace_unsaid(results.get(each.id, Result(each.id)), decided)
     ordered = {each: settled[each] for each in clauses}
     return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale, chosen)
 
@@ -408,21 +410,45 @@ def _add(ids: Iterable[str], clauses: Mapping[str, Clause], found: dict[str, Non
             found[each] = None
 
 
-def _decide_result(
-    clause: Clause, result: Result, facts: SubjectInfo, dependencies: Iterable[str], settled: Mapping[str, Result]
-) -> Result:
-    """Decide what only the whole run can tell: a check of a red dependency may have run in another process."""
-    if foreign := facts.explain_not_applicable(clause):
-        return replace(result, state=State.NOT_APPLICABLE, message=foreign)
-    if facts.refusal is not None and result.state is State.NOT_RUN:
-        if clause.id == facts.gate:
-            return replace(result, state=State.FAILED, message=facts.refusal, observed=facts.refusal)
-        return replace(result, state=State.BLOCKED, blocker=facts.gate, message=f"{facts.gate} is red")
-    if result.state.blocks or result.state is State.NOT_RUN:
-        for dependency in (settled[each] for each in dependencies if each in settled):
-            blocker = dependency.clause if dependency.state.blocks else dependency.blocker
-            if blocker is not None:
-                return replace(result, state=State.BLOCKED, blocker=blocker, message=f"{blocker} is red")
+def decide_without_check(clause: Clause, facts: SubjectInfo, dependencies: Iterable[Result]) -> Result | None:
+    """Return the result that a clause has without its check, or None if only the check can decide.
+
+    A clause that does not apply to the subject is NOT_APPLICABLE. If the registry refused the subject, the clause of its
+    gate is FAILED, and that blocks all others. A clause is BLOCKED if one that it depends on failed, is an error or is
+    blocked itself. This is asked before a check, after one that is red, and once more at the end of the run: a
+    dependency may have been checked in another process.
+
+    Args:
+        clause: The clause.
+        facts: The facts about the subject.
+        dependencies: The results of the clauses that the clause depends on, as ``list_dependencies`` orders them. They
+            are read only if they matter.
+    """
+    if reason := facts.explain_not_applicable(clause):
+        return Result(clause.id, State.NOT_APPLICABLE, message=reason)
+    if facts.refusal is not None and clause.id == facts.gate:
+        return Result(clause.id, State.FAILED, message=facts.refusal, observed=facts.refusal)
+    blocker = _find_blocker(dependencies) if facts.refusal is None else facts.gate
+    if blocker is None:
+        return None
+    return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
+
+
+def _find_blocker(dependencies: Iterable[Result]) -> str | None:
+    blockers = (each.clause if each.state.blocks else each.blocker for each in dependencies)
+    return next((each for each in blockers if each is not None), None)
+
+
+def _replace_unsaid(result: Result, decided: Result | None) -> Result:
+    """Return the result with the state that was decided without the check, if the check says nothing of its own.
+
+    A check that did not run says nothing, and neither does a red one that is blocked.
+    """
+    if decided is None or decided.state is result.state:
+        return result
+    if decided.state is State.NOT_APPLICABLE or result.state is State.NOT_RUN or result.state.blocks:
+        seen = decided.observed or result.observed
+        return replace(result, state=decided.state, message=decided.message, blocker=decided.blocker, observed=seen)
     return result
 
 

@@ -6,10 +6,12 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +22,7 @@ from intercede.testing.isolation.files import remove, scratch
 from intercede.testing.isolation.seal import TamperCheck
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
-from intercede.testing.model.verdict import Result, State, SubjectInfo, list_dependencies
+from intercede.testing.model.verdict import Result, State, SubjectInfo, decide_without_check, list_dependencies
 from intercede.testing.run.cleanup import (
     SECONDS,
     Leftovers,
@@ -41,6 +43,7 @@ __all__ = ["JOBS", "Inspection"]
 
 JOBS = 128
 """How many jobs of one subject are out at once, unless told otherwise."""
+_KIT_BROKE = "the kit itself broke, please report it"
 
 
 class Inspection:
@@ -49,6 +52,8 @@ class Inspection:
     Args:
         subject: The subject.
         facts: The facts about it.
+        planned: The clauses that the whole run checks, in this process or another. Before one is reported red, those of
+            them that it depends on are checked, whatever the order: one of them may be red, and then it is BLOCKED.
         scale: Multiplies every bound in time.
         again: Returns the command that does a check once more, for the text of a red one.
         together: Whether checks that need no process for themselves share the waiting: the first that is asked for
@@ -62,6 +67,7 @@ class Inspection:
         self,
         subject: Subject,
         facts: SubjectInfo,
+        planned: Mapping[str, Clause] | None = None,
         *,
         scale: float = 1.0,
         again: Callable[[Clause], str] = lambda _: "",
@@ -73,12 +79,12 @@ class Inspection:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
         self.scrub = make_scrubber(facts.config)
         """Takes the secrets of the subject's configuration out of a text."""
-        self._wants_together, self._jobs, self._repeat, self._judged = together, jobs, repeat, known
+        self._jobs, self._repeat, self._judged = jobs, repeat, known
         self._broken_at, self._broken = 0.0, list[str]()
         """When the subject was last seen to have replaced something of the kit, and what."""
-        self.planned: Mapping[str, Clause] = {}
-        """What the whole run is to check, here or in another process. Before one is told red, those among them that it
-        depends on are checked, whatever the order: one of them may be red, and then this one says nothing of its own."""
+        self._planned: Mapping[str, Clause] = planned or {}
+        self._waves = deque(_split_by_layer(self._planned.values()) if together else [])
+        """The clauses that have not been started yet, of those that may run concurrently."""
         self.results: dict[str, Result] = {}
         self._ahead: dict[str, Result] = {}
         self._together: list[ConcurrentChecks[Result]] = []
@@ -88,8 +94,7 @@ class Inspection:
         """What checks were given, with the clause's id, as long as anything of it may be left."""
         self._traffic, self._door = QueueActivity(), Door()
         self._interrupted = False
-        self.left: list[str] = []
-        """The jobs that are left at the end, a text for each check."""
+        self._left: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -117,18 +122,19 @@ class Inspection:
         except KeyboardInterrupt:
             self._interrupted = True
             raise
+        except Exception:
+            self.results[clause.id] = Result(clause.id, State.ERROR, message=_KIT_BROKE)
+            raise
 
     def _run_new(self, clause: Clause) -> Result:
-        if self._wants_together and not self._together:
-            self._begin()
+        self._begin()
         result = (
             self._ahead.pop(clause.id, None) or self._decide_without_check(clause) or self._check_repeatedly(clause)
         )
         result = self._judged(clause, result)
         if result.state.blocks and self.facts.refusal is None:
-            result = (
-                self._find_blocker(clause, map(self._get_result, list_dependencies(clause, self.planned))) or result
-            )
+            dependencies = map(self._get_result, list_dependencies(clause, self._planned))
+            result = decide_without_check(clause, self.facts, dependencies) or result
         self.results[clause.id] = result
         return result
 
@@ -137,6 +143,11 @@ class Inspection:
         for each in self._together:
             with _ordinary_warnings():
                 each.finish()
+
+    @property
+    def left(self) -> Sequence[str]:
+        """The jobs that are left once it is closed, a text for each check."""
+        return self._left
 
     @property
     def open_checks(self) -> int:
@@ -159,15 +170,15 @@ class Inspection:
         """
         before = self._interrupted
         patient = patient and self._end_everything()
-        self.left = [
+        left = [
             f"{of}: jobs may be left: {describe_leftovers(each)}"
             for each, of in self._begun.items()
             if has_leftovers(each)
         ]
-        self.left = [self.scrub(each) for each in self.left]
+        self._left = [self.scrub(each) for each in left]
         if "_where" in vars(self):
             remove(self._where)
-            self.left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
+            self._left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
         if self._interrupted and not before:
             raise KeyboardInterrupt
         return patient
@@ -194,52 +205,36 @@ class Inspection:
     # What must come of a clause
 
     def _get_result(self, clause_id: str) -> Result:
-        if clause_id not in self.results and clause_id in self.planned:
-            self.run(self.planned[clause_id])
+        if clause_id not in self.results and clause_id in self._planned:
+            self.run(self._planned[clause_id])
         return self.results.get(clause_id, Result(clause_id))
 
     def _decide_without_check(self, clause: Clause) -> Result | None:
-        if foreign := self.facts.explain_not_applicable(clause):
-            return Result(clause.id, State.NOT_APPLICABLE, message=foreign)
-        gate = self.facts.gate
-        if self.facts.refusal is not None:
-            if clause.id != gate:
-                return Result(clause.id, State.BLOCKED, message=f"{gate} is red", blocker=gate)
-            finding = Finding(
-                State.FAILED, f"a {self.facts.role} that the registry loads and its gate lets in", self.facts.refusal
-            )
-            return self._make_red(replace(clause, hint=self._at_the_gate), finding)
-        return self._find_blocker(
-            clause, (self.results.get(each, Result(each)) for each in list_dependencies(clause, self.planned))
-        )
+        known = (self.results.get(each, Result(each)) for each in list_dependencies(clause, self._planned))
+        decided = decide_without_check(clause, self.facts, known)
+        return self._explain_refusal(clause, decided) if decided and decided.state is State.FAILED else decided
 
-    @property
-    def _at_the_gate(self) -> str:
+    def _explain_refusal(self, clause: Clause, decided: Result) -> Result:
+        """Return the red result of the gate's clause with everything that an author needs to see it."""
         again = "`intercede plugins --check` shows it again" if self.facts.origins else "no check can run before that"
-        return f"The sentence above: it says what kept the subject out; {again}."
-
-    @staticmethod
-    def _find_blocker(clause: Clause, dependencies: Iterable[Result]) -> Result | None:
-        for each in dependencies:
-            blocker = each.clause if each.state.blocks else each.blocker
-            if blocker is not None:
-                return Result(clause.id, State.BLOCKED, message=f"{blocker} is red", blocker=blocker)
-        return None
+        hint = f"The sentence above: it says what kept the subject out; {again}."
+        expected = f"a {self.facts.role} that the registry loads and its gate lets in"
+        return self._make_red(replace(clause, hint=hint), Finding(decided.state, expected, decided.observed))
 
     # Checks that share the waiting
 
     def _begin(self) -> None:
-        """Check what needs the process for itself, and make ready what does not.
+        """Start all checks that may run concurrently, those of what lies below a backend first.
 
-        A transport is settled first: over one that garbles what it is told, nothing of a backend's must run.
+        A transport is settled before: over one that garbles what it is told, nothing of a backend's must run.
         """
-        self._wants_together = False  # what follows is one at a time
-        below = [each for each in self.planned.values() if each.role != "backend"]
-        self._prepare(below)
-        above = [each for each in self.planned.values() if each.role == "backend"]
-        for each in below if above else ():
-            self._get_result(each.id)
-        self._prepare(above)
+        below: Sequence[Clause] = ()
+        while self._waves:
+            clauses = self._waves.popleft()
+            for each in below:
+                self._get_result(each.id)
+            self._prepare(clauses)
+            below = clauses
 
     def _prepare(self, clauses: Sequence[Clause]) -> None:
         applicable = [each for each in clauses if not self._decide_without_check(each)]
@@ -363,7 +358,7 @@ class Inspection:
 
     @cached_property
     def _seal(self) -> TamperCheck:
-        return TamperCheck(self.planned)
+        return TamperCheck(self._planned)
 
     def _make_red(
         self,
@@ -389,6 +384,12 @@ class Inspection:
             observed=shown.observed,
             calls=calls,
         )
+
+
+def _split_by_layer(clauses: Iterable[Clause]) -> list[list[Clause]]:
+    """Return the clauses of what lies below a backend, and then those of a backend."""
+    ordered = sorted(clauses, key=lambda each: each.role == "backend")
+    return [list(some) for _, some in groupby(ordered, key=lambda each: each.role == "backend")]
 
 
 def _is_cancelled() -> bool:

@@ -1,0 +1,250 @@
+"""A run of the suite in one process, whichever front end asked for it: from the plan to the verdicts and the files."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from intercede.redaction import make_scrubber
+from intercede.testing import known, report
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.plan import Plan, node_id
+from intercede.testing.model.clause import Clause, Level
+from intercede.testing.model.verdict import Report, Result, SubjectInfo, judge
+from intercede.testing.run.inspection import Inspection
+from intercede.testing.subjects.subject import Subject
+
+__all__ = ["Selection", "Session"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was left to run of the checks of a plan."""
+
+    is_partial: bool
+    """Whether the asker chose among the checks, so that the verdict is PARTIAL at best."""
+    wanted: Collection[str]
+    """The node ids of the checks that were to run."""
+    runnable: Collection[str]
+    """The node ids of the checks that could run, whoever left the others out."""
+
+
+class Session:
+    """A run of the suite in one process.
+
+    A front end makes it from a plan, starts it, runs the checks, closes it, and asks for the reports.
+
+    Args:
+        plan: The plan of the run.
+        clauses: Every clause of the contract.
+        concurrent: Whether checks that do not need the process for themselves run at the same time.
+        write_rerun_command: Returns the command that checks a clause of a subject once more; empty: there is none.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        clauses: Mapping[str, Clause] = CLAUSES,
+        concurrent: bool = True,
+        write_rerun_command: Callable[[Subject, Clause], str] = lambda _subject, _clause: "",
+    ) -> None:
+        self.plan = plan
+        self._clauses, self._concurrent, self._write_rerun_command = clauses, concurrent, write_rerun_command
+        self._started = datetime.now(UTC)
+        self._scrubbers = [make_scrubber(each.config) for each in plan.facts]
+        self._inspections: dict[str, Inspection] = {}
+        self._results: dict[str, dict[str, Result]] = {each.id: {} for each in plan.facts}
+        self._left: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close the session, and add to an interruption the jobs that are left all the same."""
+        self.close()
+        if isinstance(error, KeyboardInterrupt):
+            for each in self._left:
+                error.add_note(f"left behind: {each}")
+
+    # The checks
+
+    def start(self, planned: Collection[str]) -> None:
+        """Make the inspections, once it is known which checks will run. A further call does nothing.
+
+        Args:
+            planned: The node ids of these checks, in this process or another.
+        """
+        if not self._inspections:
+            self._inspections = {
+                facts.id: Inspection(
+                    subject,
+                    facts,
+                    {each.id: each for each in self._clauses.values() if node_id(each, facts.id) in planned},
+                    scale=self.plan.scales[facts.id],
+                    again=partial(self._write_rerun_command, subject),
+                    together=self._concurrent,
+                    jobs=self.plan.jobs,
+                    repeat=self.plan.repeat,
+                    known=partial(self.plan.apply_known, facts.id),
+                )
+                for subject, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
+            }
+
+    def run(self, subject_id: str, clause: Clause) -> Result:
+        """Run the check of a clause on a subject, or return the result that is already there.
+
+        Raises:
+            KeyboardInterrupt: The user's own. Closing the session ends what was started.
+        """
+        result = self._inspections[subject_id].run(clause)
+        self.add_result(subject_id, result)
+        return result
+
+    def run_all(self, stop: Event | None = None) -> Iterator[tuple[SubjectInfo, Clause, Result]]:
+        """Run every check of the plan, one subject after the other, and yield each result when it is there.
+
+        Args:
+            stop: Ends the run before the next check, once it is set.
+
+        Raises:
+            KeyboardInterrupt: The user's own.
+        """
+        self.start(self.plan.wanted)
+        stop = stop or Event()
+        below_first = sorted(self._clauses.values(), key=lambda each: each.role == "backend")
+        for facts in self.plan.facts:
+            for clause in below_first:
+                if node_id(clause, facts.id) in self.plan.wanted and not stop.is_set():
+                    yield facts, clause, self.run(facts.id, clause)
+
+    def find_result(self, subject_id: str, clause: Clause) -> Result | None:
+        """Return the result of a check that this process has run, if it has."""
+        inspection = self._inspections.get(subject_id)
+        return None if inspection is None else inspection.results.get(clause.id)
+
+    def add_result(self, subject_id: str, result: Result) -> None:
+        """Take the result of a check from this process or another. A check that was red once stays red."""
+        results = self._results[subject_id]
+        earlier = results.get(result.clause)
+        if earlier is None or not earlier.state.is_red:
+            results[result.clause] = result
+
+    # The end
+
+    def finish(self) -> None:
+        """Finish all checks that were started, so that none goes on beside what comes next."""
+        for each in self._inspections.values():
+            each.finish()
+
+    def count_open_checks(self) -> int:
+        """Return the number of checks whose jobs may be left."""
+        return sum(each.open_checks for each in self._inspections.values())
+
+    def close(self) -> None:
+        """End what the checks started, in bounded time; ``left`` then names the jobs that are left all the same.
+
+        Raises:
+            KeyboardInterrupt: The user's own. Everything is closed all the same, and nothing is waited for any more.
+        """
+        patient, interruption = True, None
+        for subject_id, inspection in self._inspections.items():
+            try:
+                patient = inspection.close(patient=patient)
+            except KeyboardInterrupt as error:
+                interruption = error
+            self._left += inspection.left
+            for each in inspection.results.values():
+                self.add_result(subject_id, each)
+        if interruption is not None:
+            raise interruption
+
+    @property
+    def results(self) -> Mapping[str, Mapping[str, Result]]:
+        """The results so far: subject id -> clause id -> result."""
+        return self._results
+
+    @property
+    def left(self) -> Sequence[str]:
+        """The jobs that are left after the session was closed, a text for each check."""
+        return self._left
+
+    def scrub(self, text: str) -> str:
+        """Return the text without the secrets of any subject."""
+        for each in self._scrubbers:
+            text = each(text)
+        return text
+
+    # The verdicts and the files
+
+    def judge(self, selection: Selection | None = None, lost_because_of: str = "") -> tuple[Report, ...]:
+        """Give the verdict on each subject.
+
+        Args:
+            selection: What was left to run; the plan says it unless this is given.
+            lost_because_of: The reason why checks that were to run did not.
+        """
+        chosen = selection or Selection(self.plan.narrowed, self.plan.wanted, self.plan.wanted)
+        return tuple(
+            judge(
+                facts,
+                self._clauses,
+                self._results[facts.id],
+                profile=self.plan.profile,
+                selected=chosen.is_partial,
+                required=self.plan.required,
+                lost_to=self.scrub(lost_because_of),
+                unchosen=not any(each.level is Level.MUST for each in self._list_clauses(facts, chosen.runnable)),
+                stale=() if chosen.is_partial else self.plan.stale,
+                chosen=frozenset(each.id for each in self._list_clauses(facts, chosen.wanted)),
+            )
+            for facts in self.plan.facts
+        )
+
+    def _list_clauses(self, facts: SubjectInfo, node_ids: Collection[str]) -> list[Clause]:
+        return [each for each in self._clauses.values() if node_id(each, facts.id) in node_ids]
+
+    def write(
+        self, reports: Sequence[Report], *, pytest: str | None = None, plugins: Mapping[str, str] | None = None
+    ) -> str:
+        """Write the reports, and the file of known failures, as far as the plan asks for them.
+
+        Args:
+            reports: The reports of this session.
+            pytest: The version of pytest, if it runs the checks.
+            plugins: The plugins of pytest that took part, with their versions.
+
+        Returns:
+            A line for the user if the file of known failures was rewritten, else an empty text.
+
+        Raises:
+            ImportError: A library that writes a report is not installed.
+            OSError: A report, or the file of known failures, cannot be written.
+        """
+        if self.plan.report_directory is not None:
+            run = report.Run(
+                started=self._started,
+                seconds=(datetime.now(UTC) - self._started).total_seconds(),
+                scales=self.plan.scales,
+                jobs=self.plan.jobs,
+                repeat=self.plan.repeat,
+                pytest=pytest,
+                plugins=plugins or {},
+            )
+            report.write(reports, self.plan.report_directory, run)
+        return self._rewrite_known(reports) if self.plan.update_known else ""
+
+    def _rewrite_known(self, reports: Sequence[Report]) -> str:
+        file = self.plan.known
+        assert file is not None  # noqa: S101 -- no plan is made to rewrite a file without it
+        results = {each.facts.id: each.results for each in reports}
+        text = known.update_text(file, results, self._clauses, self.plan.today)
+        if text == file.text:
+            return ""
+        known.write(file, text)
+        return f"{file.path} was rewritten; look at it before you keep it"
