@@ -206,7 +206,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             import_module(module).Transprot  # noqa: B018 -- the access is the test
 
 
-TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
+TESTS_DIR = Path(__file__).parent
+TESTS = sorted(TESTS_DIR.rglob("test_*.py"))
 
 
 def defined_within(test: ast.AST, nodes: list[ast.AST]) -> set[str]:
@@ -216,7 +217,7 @@ def defined_within(test: ast.AST, nodes: list[ast.AST]) -> set[str]:
     return {node.name for node in inner if node is not test and not node.decorator_list and id(node) not in methods}
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(TESTS_DIR)))
 def test_what_a_test_defines_it_runs(path: Path) -> None:
     """A test whose body stands in a function that nobody calls cannot fail."""
     for test in parse(path).body:

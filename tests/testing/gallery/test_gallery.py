@@ -97,7 +97,7 @@ def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> N
 @pytest.mark.parametrize("name", ["contract.md", "gallery.md", "report.md"])
 def test_the_generated_pages_are_current(name: str) -> None:
     """`make docs` would change no page: each is what the code makes of it."""
-    folder = Path(__file__).parents[2] / "docs" / "reference"
+    folder = Path(__file__).parents[3] / "docs" / "reference"
 
     assert (folder / name).read_text() == render_pages(folder)[folder / name]
 

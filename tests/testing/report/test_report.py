@@ -31,7 +31,7 @@ from intercede.testing.report.document import how_made
 from intercede.testing.report.schema import schema
 from intercede.testing.report.schema import text as schema_text
 
-DOC = Path(__file__).parents[2] / "docs" / "reference" / "report.md"
+DOC = Path(__file__).parents[3] / "docs" / "reference" / "report.md"
 STARTED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 RUN = Run(
     started=STARTED,
