@@ -1,26 +1,39 @@
-# make demo   an environment, a handful of real jobs, and the conformance suite's verdict on where they ran
-# make test   the whole quick suite; make test-slow, what takes longer: the kit against implementations that are wrong on purpose
-# make test-daemons   the conformance suite on real daemons, which it installs, starts and ends: Debian 12, as root
-# make test-crossings   the kit beside the plugins of pytest that people use most, newest releases: some half an hour
-# All need Python >= 3.11 with its venv module, and a package index the first time. Everything lands in $(VENV).
+# What each command does:
+#
+#   make demo            run six real jobs on this machine, then check the backend that ran them
+#   make test            the quick tests
+#   make test-slow       the slow tests: wrong and right plugins of the gallery, whole runs of the kit, real installations
+#   make test-all        the quick tests on every supported Python
+#   make test-daemons    the kit on real sshd and Slurm daemons, started and stopped by the tests (Debian 12, root)
+#   make test-crossings  the kit together with popular plugins of pytest (half an hour)
+#   make lint            linters and type checkers
+#   make coverage        all tests, and the lines and branches that they miss
+#   make docs            the generated pages
+#   make matrix          every wrong plugin of the gallery against every clause (half an hour)
+#   make bench           the benchmarks
+#   make bench-peers     intercede compared with other libraries, on a real Slurm (Debian, root, twenty minutes)
+#   make constraints     new pins of all dependencies
+#   make clean           remove everything that these commands made
+#
+# Each needs Python 3.11 or newer with venv. The first one makes an environment in $(VENV), from a package index.
+# CONTRIBUTING.md says more.
 
 PYTHON ?= python3
-VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14 python3.15
-SUBJECT = {"transport": "local", "scheduler": "direct"}
-
-# What hundreds of processes import is compiled once, whatever the caller's environment says.
-unexport PYTHONDONTWRITEBYTECODE
-
-# What a script of ours has from the parts that go before it, and what it sources on the resource.
-FROM_OTHER_PARTS = SC1090,SC1091,SC2034,SC2154,SC2317,SC2329
+VENV ?= .venv
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TEST_READY = $(VENV)/.ready-for-tests
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST = $(BIN)/python -m pytest -q --dist worksteal
+SUBJECT = {"transport": "local", "scheduler": "direct"}
 
-.PHONY: demo test test-slow test-all daemons test-daemons test-crossings daemons-down lint types coverage bench bench-peers docs matrix constraints clean
+# Hundreds of processes import the same modules: they must be compiled once, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-slow test-all test-daemons daemons daemons-down test-crossings lint coverage docs matrix \
+    bench bench-peers constraints clean
 
 demo: $(READY)
 	@echo "--- six jobs through $(SUBJECT)"
@@ -29,42 +42,19 @@ demo: $(READY)
 	    sh -c 'echo "hello from process $$$$ on $$(uname -n)"; sleep 1'
 	@for file in demo-output/*/stdout; do printf '%s: ' "$$file"; cat "$$file"; done
 	@echo "--- is that backend conformant?"
-	@mkdir -p $(VENV)/empty && printf '[pytest]\n' >$(VENV)/empty/pytest.ini # a root of its own, not this project's
+	@mkdir -p $(VENV)/empty && printf '[pytest]\n' >$(VENV)/empty/pytest.ini # without the settings of this project
 	cd $(VENV)/empty && ../bin/python -m pytest -q -p no:cacheprovider --intercede-backend='$(SUBJECT)'
 
+# --- Tests
+
 test: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not slow and not daemons' # more than cores: much of it waits for processes
+	$(PYTEST) -n 4 -m 'not slow and not daemons' # more workers than cores: the tests mostly wait for processes
 
-# Each clause catches what it is meant for, and none fails what is right; whole runs of the kit, pages that show them, and
-# wheels in environments of their own; and every property test, with ten times as many examples.
+# Property tests are in both suites; here they try ten times as many examples.
 test-slow: $(TEST_READY)
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m 'slow or hypothesis' --hypothesis-profile=thorough
+	$(PYTEST) -n 3 -m 'slow or hypothesis' --hypothesis-profile=thorough
 
-# Real daemons, on a Debian 12 as root: docs/how-to/run-the-daemons.md. They stay up until daemons-down.
-daemons: $(TEST_READY)
-	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons/test_coming_up.py
-
-# Up, every combination and every fault, down; red too if anything is left behind.
-test-daemons: $(TEST_READY)
-	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons; code=$$?; tests/daemons/down.sh && exit $$code
-
-# Each in an environment of its own, from a package index; never run by anything else.
-test-crossings: $(TEST_READY)
-	$(BIN)/python -m tests.crossings
-
-daemons-down:
-	tests/daemons/down.sh
-
-lint: $(TEST_READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/shellcheck .ci/* $$(find findings tests -name '*.sh')
-	$(BIN)/shellcheck --shell=sh --exclude=$(FROM_OTHER_PARTS) $$(find src -name '*.sh')
-
-# Each Python has an environment of its own, so that one never hides what another lacks. One that is not on PATH is taken from
-# the Debian release that has it, in a chroot: as root, on Debian.
+# Each Python has its own environment. A Python that is not on PATH runs in a chroot of a Debian release that has it.
 test-all:
 	@for python in $(PYTHONS); do \
 	    echo "--- $$python"; \
@@ -72,28 +62,54 @@ test-all:
 	    else tests/pythons.sh $$python; fi || exit 1; \
 	done
 
+# docs/how-to/run-the-daemons.md. It fails, too, if a daemon leaves anything behind.
+test-daemons: $(TEST_READY)
+	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons; code=$$?; tests/daemons/down.sh && exit $$code
+
+# Starts the daemons and leaves them up.
+daemons: $(TEST_READY)
+	PYTHON=$(PYTHON) $(BIN)/python -m pytest -v -m daemons tests/daemons/test_coming_up.py
+
+daemons-down:
+	tests/daemons/down.sh
+
+test-crossings: $(TEST_READY)
+	$(BIN)/python -m tests.crossings
+
+# The scripts in src are parts of larger scripts, and of programs for another shell.
+OTHER_PARTS = SC1090,SC1091,SC2034,SC2154,SC2317,SC2329
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/shellcheck .ci/* $$(find findings tests -name '*.sh')
+	$(BIN)/shellcheck --shell=sh --exclude=$(OTHER_PARTS) $$(find src -name '*.sh')
+
 coverage: $(TEST_READY)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(TEST_READY)
-	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+# --- Pages and measurements
 
-# Beside the peers, on a Slurm and an sshd of its own: as root, on Debian, some twenty minutes.
-bench-peers: $(TEST_READY)
-	$(BIN)/python -m benchmarks.peers
-
-# Every wrong implementation against every clause: some minutes.
-matrix: $(READY)
-	$(BIN)/python -m intercede.testing matrix
-
-# The generated pages: the clauses, the gallery, the keys of a report.
 docs: $(READY)
 	$(BIN)/python -m intercede.testing pages
 
-# The pins, anew: the newest versions that fit together on every Python that we support.
+matrix: $(READY)
+	$(BIN)/python -m intercede.testing matrix
+
+bench: $(TEST_READY)
+	@for benchmark in benchmarks/*.py; do echo "--- $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+bench-peers: $(TEST_READY)
+	$(BIN)/python -m benchmarks.peers
+
+# --- Environments
+
+# The newest versions that work together on every supported Python.
 constraints: $(TEST_READY)
 	$(BIN)/python -m pip install --quiet uv
 	{ sed -n '/^#/p' constraints.txt; \
@@ -104,23 +120,29 @@ constraints: $(TEST_READY)
 clean:
 	rm -rf .venv .venv-* build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
+fail = { echo "make: $(1)" >&2; exit 1; }
+
 $(VENV)/pyvenv.cfg:
-	@$(PYTHON) -c '' 2>/dev/null || { echo "make: $(PYTHON) does not run; say which Python to use: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c '' 2>/dev/null || $(call fail,$(PYTHON) does not run. Name another Python: make PYTHON=/path/to/python3)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "make: intercede needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+	    $(call fail,intercede needs Python 3.11 or newer. $(PYTHON) is $$($(PYTHON) -V 2>&1). Try make PYTHON=python3.12)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	    { echo "make: $(PYTHON) lacks its venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	    $(call fail,$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv)
 	$(PYTHON) -m venv $(VENV)
 
+NO_INDEX = Is a package index reachable? The error of pip is above
+
+# What users need: intercede with all extras.
 $(READY): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	@echo "--- installing intercede into $(VENV) from a package index: a minute or two, in silence"
+	@echo "--- installing intercede into $(VENV) from a package index: this takes a minute or two"
 	@$(PIP_INSTALL) --upgrade 'pip>=25.1' && $(PIP_INSTALL) --editable '.[all]' || \
-	    { echo "make: pip could not install what intercede needs: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
+	    $(call fail,pip could not install intercede. $(NO_INDEX))
 	@touch $@
 
+# What tests need. Collecting compiles each module once, or else every worker of pytest would do it.
 $(TEST_READY): $(READY) fixtures/fake/pyproject.toml
 	@echo "--- installing the development tools into $(VENV): another minute or two"
 	@$(PIP_INSTALL) --group dev && $(PIP_INSTALL) --no-deps --no-build-isolation --editable fixtures/fake || \
-	    { echo "make: pip could not install the development tools: is a package index within reach? (pip's own words stand above)" >&2; exit 1; }
-	@$(BIN)/python -m pytest -q --collect-only >/dev/null 2>&1 || true # compiles each module once: workers would all do it
+	    $(call fail,pip could not install the development tools. $(NO_INDEX))
+	@$(BIN)/python -m pytest -q --collect-only >/dev/null 2>&1 || true
 	@touch $@
