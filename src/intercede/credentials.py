@@ -14,7 +14,6 @@ import stat
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pydantic import SecretBytes, SecretStr
@@ -101,13 +100,7 @@ class FileCredentials:
         self._open = True
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Make ``get`` unavailable. No secret was kept."""
         self._open = False
 

@@ -18,6 +18,7 @@ from intercede.cli.terminal import print_answer, print_message
 from intercede.config import load, parse_config_argument
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
+from intercede.plugin_tools.options import option_error
 
 Role = Literal["backend", "transport", "scheduler"]
 Profile = Literal["core", "full"]
@@ -178,13 +179,7 @@ def _parse_scale(given: str) -> float | Literal["auto"]:
     try:
         return float(given)
     except ValueError:
-        expected = "a number above 0, or auto"
-        raise ConfigError(
-            f"--timeout-scale must be {expected}, not {given!r}",
-            field="--timeout-scale",
-            value=given,
-            expected=expected,
-        ) from None
+        raise option_error("--timeout-scale", given, "a number above 0, or auto") from None
 
 
 def _refuse_combinations(options: Mapping[str, bool]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypedDict, Unpack, cast, get_args
 
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import ConfigError
+from intercede.plugin_tools.options import option_error
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
@@ -181,11 +182,11 @@ def make_plan(
 def _check_numbers(scale: float | str, repeat: int, spell: Spell) -> None:
     if isinstance(scale, str):
         if scale != "auto":
-            raise ConfigError(f"{spell('scale')} must be a number above 0, or auto, not {scale!r}", value=scale)
+            raise option_error(spell("scale"), scale, "a number above 0, or auto")
     elif not 0 < scale < _SCALE:
-        raise ConfigError(f"{spell('scale')} must be above 0 and below {_SCALE:g}, not {scale:g}", value=scale)
+        raise option_error(spell("scale"), scale, f"above 0 and below {_SCALE:g}")
     if repeat < 1:
-        raise ConfigError(f"{spell('repeat')} must be at least 1, not {repeat}", value=repeat)
+        raise option_error(spell("repeat"), repeat, "at least 1")
 
 
 def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:

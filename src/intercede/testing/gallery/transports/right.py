@@ -5,26 +5,15 @@
 import asyncio
 import random
 import shlex
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from intercede.contract import ByteSink, CommandResult, NotOpenError
+from intercede.plugin_tools.transport import TailBuffer
 from intercede.testing.gallery.family import end_family
 from intercede.testing.gallery.logins import BusyServer
-
-
-class _Kept:
-    """A sink that keeps the last bytes, up to a limit."""
-
-    def __init__(self, most: int = sys.maxsize) -> None:
-        self.data, self._most = bytearray(), most
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-        del self.data[: -self._most]
 
 
 class Plain:
@@ -54,7 +43,7 @@ class Plain:
             process = await self.start(self.command(argv), PIPE if stdin is not None else DEVNULL)
         except OSError as error:
             return CommandResult(returncode=127, stderr=str(error).encode())
-        taken, said = _Kept(), _Kept(self.most_of_stderr)
+        taken, said = TailBuffer(), TailBuffer(self.most_of_stderr)
         try:
             async with asyncio.TaskGroup() as group:
                 feeding = group.create_task(self.feed(process, stdin))
