@@ -1,6 +1,6 @@
-"""The inspector: does a backend keep the contract? ``pytest --intercede-backend=NAME`` asks it, and so may a program.
+"""The conformance kit: it checks whether a plugin keeps the contract. ``pytest --intercede-backend=NAME`` runs it.
 
-::
+A program can run it as well::
 
     from intercede.testing import run_checks
 
@@ -8,10 +8,10 @@
         report = run_checks(MyBackend)
         print(report.line)  # intercede: MyBackend is CONFORMANT to contract 1.0, full: ...
 
-The names are loaded when they are first asked for.
+Each name is imported when it is first used.
 """
 
-TYPE_CHECKING = False  # importing typing for it would cost more than this module
+TYPE_CHECKING = False  # importing this name from typing would take longer than importing this module
 if TYPE_CHECKING:
     from intercede.testing.clauses import clause
     from intercede.testing.frontends.check import check_backend, check_scheduler, check_transport, run_checks
@@ -37,12 +37,18 @@ __all__ = [
     "run_checks",
 ]
 
-_HOMES = ("model.clause", "model.verdict", "run.context", "clauses", "frontends.check")  # the last loads every check
+_HOMES = (
+    "model.clause",
+    "model.verdict",
+    "run.context",
+    "clauses",
+    "frontends.check",
+)  # importing the last one imports every check
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for."""
-    from importlib import import_module  # noqa: PLC0415 -- not before a name is asked for
+    """Import a public name when it is first used."""
+    from importlib import import_module  # noqa: PLC0415 -- only if a name is used
 
     for home in _HOMES if name in __all__ else ():
         module = import_module(f"{__name__}.{home}")
@@ -53,5 +59,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the names that are loaded when they are first asked for, too."""
+    """Return all names of this module, with the public ones that are not imported yet."""
     return sorted({*globals(), *__all__})

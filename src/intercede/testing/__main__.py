@@ -1,4 +1,4 @@
-"""``python -m intercede.testing COMMAND``: what authors of plugins and clauses run besides the checks themselves.
+"""``python -m intercede.testing COMMAND``: tools for authors of plugins and clauses.
 
 ``record NAME DIRECTORY`` records real answers of a scheduler. ``schema`` prints the schema of ``conformance.json``.
 ``pages`` writes the generated pages of intercede's documentation, and ``matrix`` measures its gallery of wrong plugins.
@@ -17,7 +17,7 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; return its exit code, or 2 if there is no such command."""
+    """Run one command and return its exit code, or 2 if there is no such command."""
     command, *rest = arguments or [""]
     if command not in _COMMANDS:
         print(__doc__, file=sys.stderr if command not in {"-h", "--help"} else sys.stdout)

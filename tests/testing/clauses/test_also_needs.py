@@ -53,8 +53,8 @@ def test_a_verdict_does_not_count_a_clause_that_does_not_apply() -> None:
 
 def test_the_explanation_of_a_clause_names_both_capabilities() -> None:
     """People who ask for a clause read when it applies."""
-    assert "applies where find and purge are claimed" in explain_clause(CLAUSES, "IC-FIND-04")
-    assert "applies where find is claimed" in explain_clause(CLAUSES, "IC-FIND-01")
+    assert "applies if find and purge are claimed" in explain_clause(CLAUSES, "IC-FIND-04")
+    assert "applies if find is claimed" in explain_clause(CLAUSES, "IC-FIND-01")
 
 
 @pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)

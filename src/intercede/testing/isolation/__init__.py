@@ -1,1 +1,1 @@
-"""Protection of the kit from any subject: timeouts, guards of the process, files."""
+"""Protection of the kit from the code that it checks: time limits, restored process state, careful file access."""

@@ -1,4 +1,4 @@
-"""Read what a subject points at: that may be anything, a device without an end and a pipe that nobody writes to too."""
+"""Read files that a subject names. They may be anything: an endless device, or a pipe that never gets a writer."""
 
 import os
 import stat
@@ -13,33 +13,33 @@ from typing import BinaryIO
 __all__ = ["MOST", "read_regular", "regular", "remove", "scratch"]
 
 MOST = 64 << 20
-"""The most bytes that are read of one file: many times what any payload of ours writes."""
+"""The largest file that is read, in bytes. It is many times what the payload of any check writes."""
 _SECONDS = 60
 
 
 @contextmanager
 def regular(path: Path | str) -> Generator[BinaryIO]:
-    """Open a regular file.
+    """Open a regular file for reading in binary mode.
 
     Raises:
-        OSError: It is none, or cannot be opened.
+        OSError: The path is not a regular file, or it cannot be opened.
     """
-    path = os.fspath(path)  # one's own class may say anything of it
-    _refuse_others(os.stat(path), path)  # noqa: PTH116 -- before it is opened: that alone does something to a device
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 -- a descriptor
+    path = os.fspath(path)  # a subclass of Path may override stat() and open()
+    _refuse_others(os.stat(path), path)  # noqa: PTH116 -- before the open, which alone has an effect on some devices
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 -- the flags need os.open
         _refuse_others(os.fstat(file.fileno()), path)
         yield file
 
 
 @contextmanager
 def scratch(where: Path | str) -> Generator[Path]:
-    """Make an empty directory, and remove it afterwards; where that cannot be done it is still there.
+    """Make an empty directory and remove it afterwards. If it cannot be removed, it stays.
 
     Args:
-        where: In which directory.
+        where: The parent directory.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The directory cannot be made.
     """
     made = Path(mkdtemp(prefix="intercede-", dir=where))
     try:
@@ -49,20 +49,20 @@ def scratch(where: Path | str) -> Generator[Path]:
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory with whatever was put into it, however deep that lies, as far as that can be done."""
+    """Remove a directory and its contents, at any depth. Leave what cannot be removed."""
     try:
         rmtree(directory)
-    except (OSError, RecursionError):  # deeper than Python goes, or somebody still writes there
+    except (OSError, RecursionError):  # it is too deep for Python, or a process still writes into it
         rm = ["rm", "-rf", "--", str(directory)]
         with suppress(subprocess.TimeoutExpired):
-            subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- a name of ours
+            subprocess.run(rm, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 -- the kit chose the name
 
 
 def read_regular(path: Path | str) -> bytes:
-    """Read a regular file.
+    """Return the contents of a regular file.
 
     Raises:
-        OSError: It is none, cannot be read, or holds more than MOST bytes.
+        OSError: The path is not a regular file, cannot be read, or holds more than MOST bytes.
     """
     with regular(path) as file:
         read = file.read(MOST + 1)
@@ -73,4 +73,4 @@ def read_regular(path: Path | str) -> bytes:
 
 def _refuse_others(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(f"{path} is no regular file, but {stat.filemode(status.st_mode)}")
+        raise OSError(f"{path} is not a regular file, but {stat.filemode(status.st_mode)}")

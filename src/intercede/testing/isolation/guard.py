@@ -1,7 +1,7 @@
-"""The process that inspects goes on, whatever a subject does to it.
+"""Protection of the process that runs the checks: a subject cannot end it, and what the subject changed is restored.
 
-No sandbox: a subject that sends signals to this process, crashes it or holds the interpreter's lock ends the run. Only
-another process can survive that: ``-n 1``.
+This is not a sandbox. A subject that sends signals to this process, crashes it or never releases the interpreter's lock
+ends the run. Only a worker process survives that: ``pytest -n 1``.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from contextlib import ExitStack, contextmanager, suppress
 __all__ = ["ProcessEnded", "protect_process", "really_exit", "threads_start"]
 
 really_exit = os._exit
-"""Ends this process. It works while the subject is kept from ending it."""
+"""Ends this process, even while ``os._exit`` is replaced to keep the subject from ending it."""
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
-"""Test runners may end the process, and do so if a test hangs."""
+"""Packages that may end the process: they do so if a test hangs."""
 _MOMENT = 0.2
 _STARTERS = {
     name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
 }
-"""The functions that start threads; their names depend on the version of Python."""
+"""The functions of ``threading`` that start threads. Their names depend on the version of Python."""
 _RESTORED: Mapping[object, Sequence[str]] = {
     asyncio: (
         *("all_tasks", "create_subprocess_exec", "create_task", "current_task", "ensure_future", "gather"),
@@ -45,23 +45,23 @@ _RESTORED: Mapping[object, Sequence[str]] = {
 
 
 class ProcessEnded(BaseException):
-    """A subject would have ended the process that inspects it.
+    """A subject called a function that would have ended the process that runs the checks.
 
     Args:
-        what: The function that it called.
+        what: The name of that function.
     """
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}() would have ended the process that inspects it")
+        super().__init__(f"{what}() would have ended the process that runs the checks")
         self.what = what
 
 
 @contextmanager
 def protect_process() -> Generator[None]:
-    """Keep a subject from ending this process, and undo what it did to it.
+    """Keep a subject from ending this process, and restore afterwards what it changed.
 
-    Functions of the standard library that everybody needs are put back. So is what is the whole process's, its working
-    directory, umask, environment and descriptors, where this is the main thread: nobody else changes those meanwhile.
+    Functions of the standard library that later checks need are restored. In the main thread, so are the working
+    directory, the umask, the environment and the standard descriptors: no other thread changes those meanwhile.
     """
     with _patches, ExitStack() as undo:
         if threading.current_thread() is threading.main_thread():
@@ -70,7 +70,7 @@ def protect_process() -> Generator[None]:
 
 
 class _Patches:
-    """Replaces functions that end the process or keep it from ending, during an inspection only."""
+    """Replaces functions that end the process or keep it from ending, while any check runs."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._undo = threading.Lock(), 0, ExitStack()
@@ -95,9 +95,9 @@ class _Patches:
         self._undo.callback(sys.setswitchinterval, sys.getswitchinterval())
         self._replace_policy()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, TypeError):  # it is none, or lets nobody touch it
+            with suppress(AttributeError, TypeError):  # the stream is None, or its attributes are read-only
                 self._undo.callback(vars(stream).pop, "close", None)
-                stream.close = _nothing  # type: ignore[method-assign]  # who captures it reads it later
+                stream.close = _nothing  # type: ignore[method-assign]  # pytest reads the stream later
         for name in _ENDS:
             own: Callable[..., object] = getattr(os, name)
             self._undo.callback(setattr, os, name, own)
@@ -107,19 +107,19 @@ class _Patches:
         sys.setrecursionlimit = _never_lower(limit)
         start = threading.Thread.start
         self._undo.callback(setattr, threading.Thread, "start", start)
-        threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # put back when all is done
+        threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # restored by _undo
 
     def _replace_policy(self) -> None:
-        """Let asyncio wait for child processes: until 3.14 it asks the policy how, and that of uvloop cannot say."""
+        """Install the default event loop policy: before Python 3.14, uvloop's policy cannot watch child processes."""
         if sys.version_info < (3, 14):
-            policy = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated] -- not yet there
+            policy = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated] -- deprecated in 3.14 only
             put = asyncio.set_event_loop_policy  # pyright: ignore[reportDeprecated] -- as above
             self._undo.callback(put, policy)
             put(asyncio.DefaultEventLoopPolicy())
 
 
 def _nothing() -> None:
-    """Do that."""
+    """Do nothing."""
 
 
 _patches = _Patches()
@@ -130,7 +130,7 @@ def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
 
     def refuse(*arguments: object) -> object:
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 -- documented, for this very purpose
-        if os.getpid() == here and str(caller).partition(".")[0] not in _RUNNERS:  # a fork may end
+        if os.getpid() == here and str(caller).partition(".")[0] not in _RUNNERS:  # a forked child may end
             raise ProcessEnded(f"os.{name}")
         return own(*arguments)
 
@@ -138,7 +138,7 @@ def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
 
 
 def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
-    """Refuse to lower the recursion limit: all threads share it, and below it nothing could restore it."""
+    """Ignore a lower recursion limit: all threads share it, and under a very low one no code could restore it."""
 
     def limit(wanted: int) -> None:
         own(max(wanted, sys.getrecursionlimit()))
@@ -147,29 +147,29 @@ def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def threads_start() -> None:
-    """See to it that a thread starts, whatever a subject has made of that meanwhile: who starts one waits for it."""
+    """Restore the functions that start threads. If a subject replaced them, the caller would wait for ever."""
     for name, start in _STARTERS.items():
         setattr(threading, name, start)
 
 
 def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     def start(thread: threading.Thread) -> None:
-        thread.daemon = True  # no interpreter waits for it at exit
+        thread.daemon = True  # the interpreter does not wait for it at exit
         own(thread)
 
     return start
 
 
 def _forget_pools() -> None:
-    """Let the interpreter wait for no thread of a pool that is still busy: it may be busy for ever.
+    """Keep the interpreter from waiting at exit for threads of executors: one may be busy for ever.
 
-    Nor for the lock of all pools, where one was stopped while it held that.
+    Also replace the lock that all executors share, if a thread that holds it does not release it.
     """
     if pools._global_shutdown_lock.acquire(timeout=_MOMENT):  # noqa: SLF001 -- as below
         pools._global_shutdown_lock.release()  # noqa: SLF001 -- as below
     else:
         pools._global_shutdown_lock = threading.Lock()  # noqa: SLF001 -- as below
-    for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- there is no other way
+    for thread in [each for each in threading.enumerate() if each in pools._threads_queues]:  # noqa: SLF001 -- no other way
         if thread.daemon:
             pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
 
@@ -178,20 +178,20 @@ def _remember(undo: ExitStack) -> None:
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
         undo.callback(_raise_limit, limit, resource.getrlimit(limit)[0])
     for number in (0, 1, 2):
-        with suppress(OSError):  # one that is closed already stays so
+        with suppress(OSError):  # it was closed before, and stays closed
             undo.callback(_reopen, number, os.dup(number))
     undo.callback(_restore_environment, dict(os.environ))
     mask = os.umask(0o077)
     os.umask(mask)
     undo.callback(os.umask, mask)
-    with suppress(OSError):  # where it is gone already, there is nothing to go back to
-        undo.callback(_go_back, os.getcwd())  # noqa: PTH109 -- a name to go back to
+    with suppress(OSError):  # the working directory was removed before
+        undo.callback(_go_back, os.getcwd())  # noqa: PTH109 -- os.chdir takes the text
 
 
 def _raise_limit(limit: int, soft: int) -> None:
     now, hard = resource.getrlimit(limit)
     if now != soft:
-        with suppress(ValueError, OSError):  # the hard one was lowered, too, which is for good
+        with suppress(ValueError, OSError):  # the hard limit was lowered as well, and cannot be raised
             resource.setrlimit(limit, (soft, hard))
 
 
@@ -216,6 +216,6 @@ def _restore_environment(before: dict[str, str]) -> None:
 
 
 def _go_back(directory: str) -> None:
-    with suppress(OSError):  # what a subject removed for good cannot be entered
-        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 -- a name, as above
+    with suppress(OSError):  # the subject removed it, and it cannot be made again
+        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 -- os.getcwd returned a text
         os.chdir(directory)

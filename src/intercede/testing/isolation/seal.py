@@ -1,6 +1,6 @@
-"""Whether the kit is what it was: a subject lives in the same process, and could replace what judges it.
+"""Detection of changes to the kit: a subject runs in the same process, and could replace the code that judges it.
 
-No sandbox: who wants to can do this where nobody looks. It is for what happens by a careless patch, and for plain lies.
+This is not a sandbox: a determined subject can hide its changes. It detects careless patches and simple cheating.
 """
 
 import sys
@@ -15,32 +15,32 @@ _OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _OTHERS = "intercede.testing.gallery"
 _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _INSIDE = ("__code__", "__defaults__", "__kwdefaults__")
-"""Attributes that change what a function does while it stays the same object."""
+"""Attributes of a function that change what it does, although it stays the same object."""
 _inside = attrgetter(*_INSIDE)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """An object of ours and attributes that it had. It is compared after each check, so without a loop of Python's."""
+    """One object of the kit and the attributes that it had. The comparison runs after each check, so it is fast."""
 
     label: str
     owner: object
     values: Mapping[str, object]
 
     def is_broken(self) -> bool:
-        """Return whether an attribute is another object now, or is gone."""
+        """Return whether any attribute was replaced or removed."""
         return any(map(is_not, map(vars(self.owner).get, self.values), self.values.values()))
 
     def find_replaced(self) -> list[str]:
-        """Return the names of those."""
+        """Return the names of the attributes that were replaced or removed."""
         return [name for name, value in self.values.items() if vars(self.owner).get(name) is not value]
 
 
 class TamperCheck:
-    """Remembers what the modules of the kit and the contract hold, and the methods of their classes, as they are now.
+    """Remembers the contents of the kit's and the contract's modules and the methods of their classes.
 
     Args:
-        besides: Other objects of ours whose attributes are to stay, by their names.
+        besides: Further objects of the kit whose attributes must not change, by name.
     """
 
     def __init__(self, besides: Mapping[str, object]) -> None:
@@ -58,13 +58,13 @@ class TamperCheck:
         self._classes = {label: (owner, {name for name, _ in _methods(owner)}) for label, owner in classes.items()}
 
     def restore(self) -> list[str]:
-        """Put back what was replaced since, take out methods that were added, and return the names of both."""
+        """Restore what was replaced, remove methods that were added, and return the names of both."""
         return [*self._restore_attributes(), *self._restore_functions(), *self._remove_added_methods()]
 
     def _restore_attributes(self) -> list[str]:
         broken = [(kept, name) for kept in self._kept if kept.is_broken() for name in kept.find_replaced()]
         for kept, name in broken:
-            # A module and a class take it; another owner may be frozen.
+            # setattr works on a module and on a class. Any other owner may be a frozen dataclass.
             put = setattr if isinstance(kept.owner, type | ModuleType) else object.__setattr__
             put(kept.owner, name, kept.values[name])
         return [f"{kept.label}.{name}" for kept, name in broken]

@@ -1,4 +1,4 @@
-"""TERM and HUP interrupt a run of the kit as Ctrl-C does, so that the jobs of its checks are ended."""
+"""TERM and HUP interrupt a run of the kit as Ctrl-C does, so that it ends the jobs of its checks."""
 
 import signal
 import threading
@@ -10,17 +10,17 @@ from types import FrameType
 __all__ = ["interrupt_on_end"]
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals of a CI that cancels a job, of timeout(1), and of a terminal that is closed."""
+"""The signals that a CI sends to cancel a job, that timeout(1) sends, and that a closed terminal sends."""
 _ONE_SIGNAL = 0.5
-"""Seconds in which signals count as one: timeout(1) sends its own to the process, and then to its group."""
+"""Seconds within which several signals count as one: timeout(1) signals the process, and then its group."""
 
 
 @contextmanager
 def interrupt_on_end() -> Generator[None]:
-    """Do what Ctrl-C does if this process gets one of the signals that would end it at once.
+    """Treat TERM and HUP as Ctrl-C while this context is entered.
 
-    A signal that is ignored, as HUP is under nohup(1), or handled already, is left alone. Outside of the main thread nothing
-    can be handled, so nothing is.
+    A signal that is ignored, as HUP is under nohup(1), or that has a handler already, is left alone. Outside the main
+    thread Python can set no handler, so nothing changes.
     """
     last = [-_ONE_SIGNAL]
 
@@ -29,7 +29,7 @@ def interrupt_on_end() -> Generator[None]:
             return
         last[0] = time.monotonic()
         handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):  # a shell has what it starts with & ignore INT
+        if not callable(handler):  # INT is ignored, as in a process that a shell started with &
             raise KeyboardInterrupt
         handler(signal.SIGINT, frame)
 

@@ -1,4 +1,4 @@
-"""Interference from other plugins: without true clocks and sockets, a check says nothing about a subject."""
+"""Interference by other pytest plugins: a check says nothing about a subject if the clock or the sockets are faked."""
 
 import socket
 import time
@@ -6,11 +6,11 @@ import time
 __all__ = ["find_disturbance"]
 
 _APART = 5.0
-"""Seconds by which Python's clock may differ from the system's: a busy machine may pause between readings."""
+"""Seconds by which Python's clock may differ from the system's: a busy machine may pause between two readings."""
 
 
 def find_disturbance() -> str:
-    """Tell what keeps this process from checking anything, and what to do; empty: nothing does."""
+    """Describe what keeps this process from checking anything, and what to do; return "" if nothing does."""
     return _false_clock() or _no_sockets()
 
 
@@ -20,8 +20,8 @@ def _false_clock() -> str:
     if not false:
         return ""
     return (
-        f"a false clock: time.{false[0]}() is another time than the system's, as freezegun makes it, and no bound in time "
-        "would hold. Freeze time in the tests that ask for it, and not for all"
+        f"a false clock: time.{false[0]}() differs from the system's clock, as under freezegun, so no timeout would "
+        "work. Freeze time only in the tests that need it, not in all"
     )
 
 
@@ -29,9 +29,9 @@ def _no_sockets() -> str:
     try:
         for each in socket.socketpair():
             each.close()
-    except Exception as error:  # noqa: BLE001 -- whatever it is, no event loop can be made
+    except Exception as error:  # noqa: BLE001 -- after any error here, no event loop can be made
         return (
-            f"blocked sockets: {type(error).__name__}: {error} No event loop works without a pair of them. With pytest-socket: "
-            "--allow-unix-socket, and --allow-hosts for what the subject talks to; or --force-enable-socket"
+            f"blocked sockets: {type(error).__name__}: {error} Every event loop needs a pair of sockets. With "
+            "pytest-socket, add --allow-unix-socket, and --allow-hosts for the subject's hosts, or --force-enable-socket"
         )
     return ""

@@ -1,13 +1,13 @@
-"""Await a stranger's code for a bounded time: it may hang, swallow its cancellation, or block the event loop.
+"""Await a subject's code with a time limit, even if it hangs, swallows its cancellation or blocks the event loop.
 
-``asyncio.timeout`` bounds none of these: it cancels and then waits for as long as the cancelled code likes.
+``asyncio.timeout`` limits none of these: it cancels the code, and then waits until the code ends.
 """
 
 import asyncio
 import sys
 import threading
 
-# By name, as below: a subject may replace what the modules hold.
+# Imported by name, here and below: a subject may replace attributes of the modules.
 from asyncio import ALL_COMPLETED, all_tasks, ensure_future, sleep, wait
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
@@ -41,15 +41,15 @@ __all__ = [
 ]
 
 GRACE = 2.0
-"""Seconds that cancelled code has to end."""
+"""Seconds within which cancelled code must end."""
 STALL = 20.0
 """Seconds without a turn of the event loop after which it counts as blocked."""
 _BEAT = 0.05
 _ORDINARY, _MOST = 2.0, 10.0
 _DEEPEST = 1000
-"""So many coroutines that await one another are looked through."""
+"""The longest chain of coroutines, each awaiting the next, that is followed to describe a task."""
 _MOST_TASKS = 100
-"""So many tasks that wait for one another are looked through."""
+"""The longest chain of tasks, each awaiting the next, that is followed to describe a task."""
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -57,18 +57,19 @@ _P = ParamSpec("_P")
 _HERE = Path(__file__)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 _BETWEEN = (str(_HERE), str(_HERE.parents[1] / "run" / "context.py"), _ASYNCIO, threading.__file__)
-"""Files between a check and its subject; their frames are left out of a finding."""
+"""Files whose code lies between a check and its subject. Their frames are left out of error texts."""
 _abandoned: list[object] = []
-"""Tasks that do not end. Collecting them as garbage would run them once more."""
+"""Tasks that did not end. They are kept, because garbage collection would run their code once more."""
 
 
-class TimeLimitExceeded(Exception):  # noqa: N818 -- a finding about a subject, not an error of ours
-    """An awaitable did not end in time and was abandoned.
+class TimeLimitExceeded(Exception):  # noqa: N818 -- it describes a subject, not an error of the kit
+    """A subject's code did not end within its time limit and was abandoned.
 
     Args:
-        seconds: How long it was given.
+        seconds: The time limit.
         how: ``did not end in``, ``swallowed its cancellation after`` or ``blocked the event loop for``.
-        where: The frames where it stood, a line each, innermost first, and those of the tasks that it waited for.
+        where: The stack of the code when the time was up, one frame a line, innermost first, and the stacks of the
+            tasks that it waited for.
     """
 
     def __init__(self, seconds: float, how: str, where: str) -> None:
@@ -77,17 +78,17 @@ class TimeLimitExceeded(Exception):  # noqa: N818 -- a finding about a subject, 
 
     @property
     def short(self) -> str:
-        """Without the frames."""
+        """The message without the stack: ``did not end in 5 s``."""
         return f"{self.how} {self.seconds:g} s"
 
     def __reduce__(self) -> tuple[type["TimeLimitExceeded"], tuple[float, str, str]]:
-        """Pickle with all three."""
+        """Pickle with all three arguments, not with the message only."""
         return type(self), (self.seconds, self.how, self.where)
 
 
 @dataclass
 class Outcome(Generic[_T]):
-    """How something ended: a value or an exception of any kind."""
+    """How an awaitable ended: with a value, or with an exception of any class."""
 
     value: _T | None = None
     raised: BaseException | None = None
@@ -96,27 +97,27 @@ class Outcome(Generic[_T]):
         """Return the value, or raise the exception."""
         if self.raised is not None:
             raise self.raised
-        return self.value  # type: ignore[return-value]  # one of both is set, and None is a value where T is None
+        return self.value  # type: ignore[return-value]  # without an exception there is a value, and it may be None
 
 
 def get_load_factor() -> float:
-    """Tell how many times as long as elsewhere anything may take here now, because others want the processors, too.
+    """Return the factor by which time limits are multiplied because this machine is busy.
 
-    At least 1, which it is as long as each processor has no more than two to serve, and at most 10.
+    It is 1 if the load average is at most 2 for each processor, and grows with the load, to 10 at most.
     """
     try:
         waiting = getloadavg()[0] / (cpu_count() or 1)
-    except OSError:  # it is not known
+    except OSError:  # the system does not report its load
         return 1.0
     return min(max(1.0, waiting / _ORDINARY), _MOST)
 
 
 class Deadline:
-    """So many seconds from when it is made, and more for as long as this machine is crowded.
+    """A time limit that begins when the object is made, and is extended while this machine is busy.
 
     Args:
-        seconds: So many.
-        extra: Tells how many seconds more there are: it is asked again each time.
+        seconds: The limit on a machine that is not busy.
+        extra: Returns the seconds to add to the limit. It is called at each query.
     """
 
     def __init__(self, seconds: float, extra: Callable[[], float] = lambda: 0.0) -> None:
@@ -124,13 +125,13 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """The seconds that are left of it, none where it is over."""
+        """The seconds until the deadline, 0 if it has passed."""
         return max(0.0, self._began + self._seconds * get_load_factor() + self._extra() - monotonic())
 
     async def settle(
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
     ) -> set[asyncio.Future[_T]]:
-        """Wait until tasks have ended, as ``asyncio.wait`` does, or until the deadline. Return those that have ended."""
+        """Wait for tasks as ``asyncio.wait`` does, but until the deadline at most. Return those that have ended."""
         done, rest = await wait(tasks, timeout=self.left, return_when=until)
         while rest and (until == ALL_COMPLETED or not done) and (left := self.left):
             done, rest = await wait(tasks, timeout=left, return_when=until)
@@ -138,16 +139,16 @@ class Deadline:
 
 
 async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
-    """Await for at most so many seconds, and GRACE more for it to end when cancelled.
+    """Await something with a time limit; when the time is up, cancel it and wait at most GRACE seconds more.
 
     Args:
-        seconds: So many; more where this machine is crowded.
+        seconds: The limit; it is extended while this machine is busy.
         awaitable: The awaitable.
-        extra: Tells how many seconds more it has: it is asked when the time is up.
+        extra: Returns the seconds to add to the limit. It is called when the time is up.
 
     Raises:
-        TimeLimitExceeded: It did not end by itself.
-        BaseException: Whatever it raised.
+        TimeLimitExceeded: The awaitable did not end before it was cancelled.
+        BaseException: The awaitable raised this.
     """
     task, where = ensure_future(capture(awaitable)), None
     try:
@@ -163,15 +164,15 @@ async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], fl
 
 
 async def capture(awaitable: Awaitable[_T]) -> Outcome[_T]:
-    """Await and tell how it ended. A task that SystemExit or KeyboardInterrupt leaves tears its loop down."""
+    """Await something and return its outcome. If a task let SystemExit or KeyboardInterrupt out, its loop would end."""
     try:
         return Outcome(value=await awaitable)
-    except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
+    except BaseException as error:  # noqa: BLE001 -- the caller gets it
         return Outcome(raised=error)
 
 
 async def finish_despite_cancel(awaitable: Awaitable[_T]) -> _T:
-    """Await all of it, however often this is cancelled meanwhile; then the cancellation goes on."""
+    """Await something to its end, even if this is cancelled meanwhile; then raise the cancellation."""
     task, cancelled = ensure_future(awaitable), None
     while not task.done():
         try:
@@ -184,15 +185,20 @@ async def finish_despite_cancel(awaitable: Awaitable[_T]) -> _T:
 
 
 def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Outcome[_T]:
-    """Run what a function returns on an event loop and a thread of its own, in bounded time.
+    """Run an async function in a new thread with an event loop of its own, within a time limit.
 
-    The thread is a daemon: where the loop is blocked it is left behind, because nothing can end it.
+    The thread is a daemon. If the loop is blocked, the thread is abandoned, because nothing can end it.
+
+    Args:
+        function: Called in the thread; what it returns is awaited there.
+        seconds: The time limit.
+        stall: Seconds without a turn of the event loop after which it counts as blocked.
 
     Returns:
-        How it ended: with TimeLimitExceeded where it hung, swallowed its cancellation or blocked the loop.
+        The outcome. It is TimeLimitExceeded if the code hung, swallowed its cancellation or blocked the loop.
 
     Raises:
-        KeyboardInterrupt: The user's own; what the code raises is in the ending.
+        KeyboardInterrupt: The user pressed Ctrl-C. An exception that the code raises is in the outcome instead.
     """
     runner = _Runner(function, seconds)
     began, late = monotonic(), False
@@ -211,17 +217,16 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
             raise
     if runner.ending is not None:
         return runner.ending
-    if late:  # its loop turns, and yet what bounds it does not come to an end
+    if late:  # the loop turns, but the code does not end
         return Outcome(raised=TimeLimitExceeded(seconds, "swallowed its cancellation after", _stack(runner)))
     return Outcome(raised=TimeLimitExceeded(stall, "blocked the event loop for", _stack(runner)))
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own, whose threads no interpreter waits for, and that turns in one process only.
+    """The event loop on which the kit runs a subject's code, whatever event loop policy the user set.
 
-    A policy that the user set is not ours to follow.
-
-    A subject may fork, and both processes go on: that one of them is ended at the first turn, before it forks again.
+    Its clock can be paused. Its threads are daemons, so the interpreter does not wait for them at exit. If a subject
+    forks, the loop ends the forked process at its first turn, before that can fork again.
     """
 
     def __init__(self) -> None:
@@ -231,21 +236,21 @@ class Loop(asyncio.SelectorEventLoop):
         self.set_default_executor(_Daemons())
 
     def skip(self, seconds: float) -> None:
-        """Leave these seconds out of the loop's clock: it was paused, and no timeout may expire in a pause."""
+        """Set the loop's clock back by the seconds of a pause, so that no timeout expires because of the pause."""
         self._skipped += seconds
 
     def time(self) -> float:
-        """Tell the time, which every turn asks for first."""
+        """Return the loop's time. Every turn of the loop calls this first, so a forked process is ended here."""
         if getpid() != self._home:
             really_exit(1)
         return monotonic() - self._skipped
 
 
 def close(loop: asyncio.AbstractEventLoop) -> None:
-    """End what is left on a loop, as far as it ends in time, and close it.
+    """Cancel all tasks of a loop, wait for them within a time limit, and close the loop.
 
-    A task that began in the last turn gets one more. A task that is cancelled before its first step runs nothing, no
-    clean-up either.
+    A task that has not started yet first gets one turn: a task that is cancelled before it starts runs none of its
+    code, not even its clean-up.
     """
     left = {task for task in all_tasks(loop) if not task.cancelling()}
     new = {task for task in left if _is_new(task)}
@@ -262,7 +267,7 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
         closing = loop.create_task(loop.shutdown_asyncgens())
         _run_on_loop(loop, wait({closing}, timeout=GRACE))
     _abandoned.extend(stuck)
-    loop.set_exception_handler(lambda _loop, _context: None)  # the finding tells of them already
+    loop.set_exception_handler(lambda _loop, _context: None)  # the finding names them already
     loop.close()
 
 
@@ -272,7 +277,7 @@ def _is_new(task: "asyncio.Task[object]") -> bool:
 
 
 def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
-    """Run it to its end in bounded time. A stop of the loop is ignored: it was meant for earlier work."""
+    """Run a coroutine on a loop within a time limit. A call of ``loop.stop`` is ignored: it was for earlier work."""
     task, end = loop.create_task(work), monotonic() + 2 * GRACE
     while not task.done() and monotonic() < end:
         with suppress(RuntimeError):
@@ -280,7 +285,7 @@ def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object
 
 
 class _Runner(threading.Thread, Generic[_T]):
-    """A thread with an event loop that tells, by its beat, that it turns."""
+    """A thread with an event loop. The loop sets ``beat`` to the time at regular intervals, to show that it turns."""
 
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
@@ -290,7 +295,7 @@ class _Runner(threading.Thread, Generic[_T]):
         self.beat = monotonic()
         self.ending: Outcome[_T] | None = None
         self.over = threading.Lock()
-        """Free when the thread has finished. Unlike a thread's, its methods cannot be replaced."""
+        """Released when the thread has finished. Unlike a thread's methods, a subject cannot replace a lock's."""
         self.over.acquire()
 
     def run(self) -> None:
@@ -305,7 +310,7 @@ class _Runner(threading.Thread, Generic[_T]):
             self._task = self._loop.create_task(limit(self._seconds, self._function()))
             self._pulse()
             ending = self._loop.run_until_complete(capture(self._task))
-        except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
+        except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
             ending = Outcome[_T](raised=error)
         if getpid() != self._home:
             really_exit(1)
@@ -322,7 +327,7 @@ class _Runner(threading.Thread, Generic[_T]):
 
 
 class _Daemons(ThreadPoolExecutor):
-    """A daemon thread for each call: the interpreter waits for those of a pool when it exits, for ever if need be."""
+    """An executor that runs each call in a daemon thread, for which the interpreter does not wait at exit."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         future: Future[_T] = Future()
@@ -331,7 +336,7 @@ class _Daemons(ThreadPoolExecutor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 -- handed on to whoever asked
+                except BaseException as error:  # noqa: BLE001 -- the caller gets it
                     future.set_exception(error)
 
         threading.Thread(target=call, daemon=True).start()
@@ -339,7 +344,7 @@ class _Daemons(ThreadPoolExecutor):
 
 
 def _where(task: "asyncio.Task[Outcome[_T]]") -> str:
-    """Describe where a suspended task stands, through all that it awaits, and where the awaited tasks stand."""
+    """Describe the stack of a suspended task, with everything that it awaits, and the stacks of the awaited tasks."""
     outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
     told = Counter(_format_frames(each) for each in inner if _telling(each))
     waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
@@ -359,9 +364,9 @@ def _walk_awaited(awaited: object) -> Iterator[FrameType]:
 
 
 def _chain(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
-    """Yield a task, and every unfinished one that it waits for, each once."""
+    """Yield a task and each unfinished task that it waits for, directly or not, once each."""
     line = [task]
-    for each in line:  # it grows
+    for each in line:  # the list grows meanwhile
         yield each
         for inner in _waits_for(each):
             if not inner.done() and all(inner is not known for known in line):
@@ -369,7 +374,7 @@ def _chain(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
 
 
 def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
-    """Yield the tasks that a task waits for: the awaited one, or those that asyncio holds on its behalf."""
+    """Yield the tasks that a task waits for: the one that it awaits, or those that asyncio waits for on its behalf."""
     yield from _tasks_in(getattr(task, "_fut_waiter", None))
     for frame in _frames(task):
         if frame.f_code.co_filename.startswith(_ASYNCIO):
@@ -378,8 +383,8 @@ def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
 
 
 def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
-    """Yield a task, the children of `gather`, of a task group and of `shield`, and the members of a collection."""
-    kind = type(value)  # a stranger's object may say that it is of any class
+    """Yield the tasks in a value: a task, a group, a result of `gather` or `shield`, or a collection of tasks."""
+    kind = type(value)  # isinstance() would believe an object that fakes its __class__
     if issubclass(kind, asyncio.Task):
         yield cast("asyncio.Task[object]", value)
     elif issubclass(kind, asyncio.TaskGroup):
@@ -395,8 +400,8 @@ def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
 
 
 def _stack(thread: threading.Thread) -> str:
-    """Tell where a running thread stands."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented, for this very purpose
+    """Describe the stack of a running thread."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented for this purpose
     return _format_frames(reversed(list(_outwards(frame)))) if frame else "(the thread has ended)"
 
 
@@ -407,7 +412,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _format_frames(frames: Iterable[FrameType]) -> str:
-    """Write where frames stand, innermost first."""
+    """Format the lines of code that frames are at, innermost first."""
     all_of_them = list(frames)
     return "\n  from ".join(map(_format_frame, reversed((_telling(all_of_them) or all_of_them)[-6:])))
 
@@ -422,7 +427,7 @@ def _format_frame(frame: FrameType) -> str:
 
 
 def _source(file: str, number: int) -> str:
-    """Return a line of a file, as far as that is one: linecache would wait for a pipe that nobody writes to."""
+    """Return a line of a regular file. linecache would wait for ever if the file were a pipe without a writer."""
     try:
         return read_regular(file).decode(errors="replace").splitlines()[number - 1].strip()
     except (OSError, ValueError, IndexError):

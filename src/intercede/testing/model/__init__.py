@@ -1,1 +1,1 @@
-"""The kit's terms as data: clauses, calls, results, verdicts. No I/O and no asyncio."""
+"""The kit's terms as data: clauses, calls, results and verdicts. These modules do no I/O and use no asyncio."""

@@ -1,4 +1,4 @@
-"""The calls that a check made, in order, each with its time, in basic types."""
+"""A call that a check made to its subject, as data: the verb, the arguments, the times and the outcome."""
 
 from dataclasses import dataclass
 from types import GetSetDescriptorType
@@ -11,14 +11,14 @@ _NAME = cast("GetSetDescriptorType", vars(type)["__name__"])
 
 @dataclass
 class Call:
-    """One call that a check made."""
+    """One call that a check made to its subject."""
 
     verb: str
     arguments: str
     start: float
-    """Seconds after the check began."""
+    """When the call began, in seconds after the check began."""
     seconds: float | None = None
-    """None while it has not returned."""
+    """How many seconds the call took, or None while it has not returned."""
     outcome: str = "has not returned"
 
     def __str__(self) -> str:
@@ -27,11 +27,11 @@ class Call:
 
 
 def get_class_name(value: object) -> str:
-    """Return the name of a value's class, whatever that makes of its own name."""
+    """Return the name of a value's class, even if the class overrides ``__name__``."""
     return str(_NAME.__get__(type(value)))
 
 
 def shorten(text: str, most: int = 300) -> str:
-    """Put a text into one line of so many characters at most."""
+    """Put a text into one line of at most ``most`` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= most else f"{flat[: most - 3]}..."

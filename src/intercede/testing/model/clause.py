@@ -16,15 +16,15 @@ class Level(StrEnum):
     """How binding a clause is."""
 
     MUST = "MUST"
-    """One that is red makes the subject NOT CONFORMANT."""
+    """If a clause of this level is red, the subject is NOT CONFORMANT."""
     SHOULD = "SHOULD"
-    """Shown when red; does not change the verdict."""
+    """If a clause of this level is red, the report shows it, and the verdict does not change."""
 
 
 MUST, SHOULD = Level.MUST, Level.SHOULD
 
 _ROLES: Mapping[str, Role] = {"transport": "transport", "scheduler": "scheduler"}
-"""Areas that are about something else than a backend."""
+"""The areas whose clauses are about another role than the backend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,45 +32,45 @@ class Clause:
     """One sentence of the contract and its check."""
 
     id: str
-    """``IC-SUBMIT-04``. Never renumbered."""
+    """The clause's name, as ``IC-SUBMIT-04``. A clause is never renumbered."""
     title: str
-    """The sentence."""
+    """The sentence of the contract."""
     level: Level
     check: Callable[[Never], Awaitable[None]]
-    """Returns if the clause is kept, and raises if it is not. It takes a Context, of which data knows nothing."""
+    """The check: it returns if the subject keeps the clause, and raises if not. Its argument is a ``Context``."""
     capability: Capability | None = None
-    """The capability that the clause is about. Without one, the clause is about the essential verbs."""
+    """The capability that the clause is about, or None if it is about the verbs that every backend has."""
     also_needs: tuple[Capability, ...] = ()
     """Further capabilities whose verbs the check calls."""
     depends: tuple[str, ...] = ()
-    """While one of these is red, a red here says nothing of its own: BLOCKED."""
+    """The ids of other clauses. If one of them is red, this clause is BLOCKED and not red."""
     exclusive: bool = False
-    """Must have the process for itself, so that what leaks or blocks can be attributed."""
+    """Whether no other check may run meanwhile, so that a leak or a blocked event loop is blamed on this one."""
     hint: str = ""
-    """The place where an author looks first when it is red."""
+    """Where an author looks first if the clause is red."""
     since: str = "1.0"
-    """The version of the contract that brought it."""
+    """The first version of the contract with this clause."""
     seconds: float = 60
-    """How long the check may take before it is given up."""
+    """The time limit of the check."""
     jobs: int = 4
-    """How many jobs it may have out at once."""
+    """The largest number of jobs that the check has at once."""
 
     @cached_property
     def role(self) -> Role:
-        """The role that it is about: a backend, a transport or a scheduler."""
+        """The role of the plugins that the clause is about."""
         return _ROLES.get(self.area, "backend")
 
     @cached_property
     def needs(self) -> frozenset[Capability]:
-        """Every capability that a subject must claim for the clause to apply to it."""
+        """The capabilities that a subject must claim for the clause to apply to it."""
         return frozenset({*self.also_needs, *([self.capability] if self.capability else [])})
 
     @property
     def procedure(self) -> str:
-        """The docstring of its check: what the check does, for readers of a report."""
+        """The docstring of the check in one line. It says in reports what the check does."""
         return " ".join((self.check.__doc__ or "").split())
 
     @cached_property
     def area(self) -> str:
-        """``submit`` for IC-SUBMIT-04."""
+        """The part of the contract that the clause belongs to: ``submit`` for IC-SUBMIT-04."""
         return self.id.split("-")[1].lower()

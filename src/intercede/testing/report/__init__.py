@@ -1,6 +1,7 @@
-"""The output of a run: a verdict for programs, a page and a summary for people, a badge.
+"""The files of a run: JSON for programs, a page and a summary for people, and a badge.
 
-``as_json`` puts a report into plain data, and everything else is made of that data: what the page shows, the JSON says.
+``as_json`` makes plain data of a report, and all other files are made from that data. So they cannot contradict the
+JSON.
 """
 
 from intercede.testing.report.document import as_json

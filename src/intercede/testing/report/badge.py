@@ -1,4 +1,4 @@
-"""A badge: what the endpoint of shields.io reads."""
+"""A badge in the format that shields.io reads from an endpoint."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ _COLORS = {"CONFORMANT": "brightgreen", "NOT CONFORMANT": "red", "PARTIAL": "yel
 
 
 def badge(document: Mapping[str, object]) -> dict[str, object]:
-    """Make a badge of what ``as_json`` made."""
+    """Make a badge of a report's document, which ``as_json`` returns."""
     verdict = str(document["verdict"])
     of = f" {document['contract']} {document['profile']}" if verdict == "CONFORMANT" else ""
     return {

@@ -1,4 +1,4 @@
-"""A report as plain data: what ``conformance.json`` holds, and what everything else is made of."""
+"""A report as plain data: the contents of ``conformance.json``, from which the other files are made."""
 
 import platform
 from collections import Counter
@@ -18,21 +18,21 @@ from intercede.testing.report.run import Run
 __all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason", "how_made"]
 
 Data = Mapping[str, object]
-"""The document that ``as_json`` makes, or a part of it."""
+"""The document that ``as_json`` returns, or a part of it."""
 
 SCHEMA = "1.1"
-"""The version of the document: the second number grows when keys are added, the first when others change."""
+"""The version of the document's form. The second number grows if keys are added, the first if keys change or go."""
 
 RED = frozenset(each.value for each in State if each.is_red)
-"""The outcomes that speak against a subject."""
+"""The outcomes that count as red."""
 
 _BRIEF, _WHOLE = 500, 40_000
-"""The most characters of a line, and of all there is to say."""
+"""The largest number of characters of a line, and of the report of a red check."""
 _CALLS = 200
 
 
 def as_json(report: Report, run: Run) -> dict[str, object]:
-    """Put a report into plain data: one verdict on one subject, harmless to show."""
+    """Make plain data of a report on one subject, without secrets and without control characters."""
     counted = {each for level in Level for each in report.list_counted(level)}
     clauses = report.clauses.values()
     return {
@@ -57,14 +57,14 @@ def as_json(report: Report, run: Run) -> dict[str, object]:
 
 
 def about(document: Data) -> Sequence[Data]:
-    """Return the clauses that are about what the subject is: none of a scheduler, where it is a backend."""
+    """Return the clauses of a document that are about the subject's role. A transport is also checked as a backend."""
     role = cast("Data", document["subject"])["role"]
     roles = {role, "backend"} if role == "transport" else {role}
     return [each for each in cast("Sequence[Data]", document["clauses"]) if each["role"] in roles]
 
 
 def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
-    """Return which MUST could not be checked, by the reason: it is often one for many."""
+    """Return the ids of MUST clauses that could not be checked, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
     for each in cast("Sequence[Mapping[str, str]]", document["left_out"]):
         reasons.setdefault(each["why"], []).append(each["id"])
@@ -72,7 +72,7 @@ def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
 
 
 def how_made(document: Data) -> str:
-    """Write in a sentence how the run was made."""
+    """Describe in a sentence how the checks were run: how often, with which time limits, and on which platform."""
     run = cast("Mapping[str, Any]", document["run"])
     jobs = "" if run["jobs"] is None else f", {run['jobs']} jobs at once at most"
     often = "once" if run["repeat"] == 1 else f"{run['repeat']} times"
@@ -85,7 +85,7 @@ def how_made(document: Data) -> str:
 
 
 def _wholeness(report: Report) -> dict[str, object]:
-    """Tell whether everything that the verdict is about ran, and what did not."""
+    """Return the part of the document that says whether all checks for the verdict ran, and which did not."""
     return {
         "whole": not report.missing,
         "selected": report.selected,
@@ -106,7 +106,7 @@ def _why(report: Report, result: Result) -> str:
         return result.message
     if result.clause not in report.lost:
         return "it was not selected"
-    return f"lost to {report.lost_because_of}" if report.lost_because_of else "nobody reported on it"
+    return f"lost to {report.lost_because_of}" if report.lost_because_of else "its result is missing"
 
 
 def _subject(facts: SubjectInfo) -> dict[str, object]:
@@ -125,7 +125,7 @@ def _subject(facts: SubjectInfo) -> dict[str, object]:
 
 
 def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) -> dict[str, object]:
-    """Tell everything that is known of a clause, and what an author may do."""
+    """Return the part of the document about one clause: its sentence, its result, and what an author can do."""
     return {
         "id": clause.id,
         "level": clause.level.value,

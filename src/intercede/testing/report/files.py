@@ -1,4 +1,4 @@
-"""The files of a run: each is written whole or not at all."""
+"""Write the files of a run. Each is written whole or not at all."""
 
 import json
 import re
@@ -19,22 +19,22 @@ __all__ = ["prepare", "write"]
 _UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
 _LONGEST = 100
 _NAMES = ("conformance", "badge")
-"""How the names of reports begin."""
+"""The beginnings of the names of the files."""
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory of the reports, and sure that all can be written, while an error about it costs nothing.
+    """Make the directory of the reports, and check before the run that all of them can be written.
 
     Raises:
-        ImportError: The extra `testing` is not installed; the message says what to do.
-        OSError: The directory cannot be made, or a report cannot be written there.
+        ImportError: The extra `testing` is not installed. The message says how to install it.
+        OSError: The directory cannot be made, or a report cannot be written into it.
     """
     _require_jinja()
     directory.mkdir(parents=True, exist_ok=True)
     _write(directory / f".conformance.{secrets.token_hex(4)}", "a report can be written here\n").unlink()
     taken = [each for each in directory.iterdir() if each.name.startswith(_NAMES) and each.is_dir()]
     if taken:
-        raise IsADirectoryError(f"a report is to be written to {taken[0]}, and a directory is there")
+        raise IsADirectoryError(f"a report cannot be written to {taken[0]}, because it is a directory")
 
 
 def _require_jinja() -> None:
@@ -45,14 +45,14 @@ def _require_jinja() -> None:
 
 
 def write(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, ...]:
-    """Write the reports of a run, those for programs first.
+    """Write the reports of a run, those for programs first, and return their paths.
 
-    They are ``conformance.json``, ``badge.json`` and ``conformance.html``, where there are several subjects
-    ``conformance-<id>.json`` and so on for each; and ``conformance.md`` for all.
+    They are ``conformance.json``, ``badge.json`` and ``conformance.html`` for one subject. If there are several
+    subjects, there are ``conformance-<id>.json`` and so on for each. ``conformance.md`` is about all subjects.
 
     Raises:
-        OSError: The directory is not there or cannot be written.
-        ImportError: The extra `testing` is not installed; all but the page has been written.
+        OSError: The directory is missing or cannot be written.
+        ImportError: The extra `testing` is not installed. All but the page has been written.
     """
     documents = [as_json(each, run) for each in reports]
     suffixes = _suffixes(each.facts.id for each in reports) if len(reports) > 1 else [""]
@@ -63,7 +63,7 @@ def write(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, .
         written.append(_write(directory / f"badge{suffix}.json", _json(badge(document))))
     written.append(_write(directory / "conformance.md", summary(documents)))
     _require_jinja()
-    from intercede.testing.report.page import render  # noqa: PLC0415 -- it needs what was just looked for
+    from intercede.testing.report.page import render  # noqa: PLC0415 -- it imports jinja2, which may be missing
 
     written += [_write(directory / f"conformance{suffix}.html", render(document)) for document, suffix in named]
     return tuple(written)
@@ -74,7 +74,7 @@ def _json(data: Mapping[str, object]) -> str:
 
 
 def _suffixes(ids: Iterable[str]) -> Iterator[str]:
-    """Yield for each id what can stand in a file's name, and no two that any file system takes for one."""
+    """Yield for each id a suffix for file names. The suffixes differ even if a file system ignores case."""
     seen: set[str] = set()
     for each in ids:
         fit = _UNFIT.sub("_", each)[:_LONGEST]
@@ -92,7 +92,7 @@ def _variants(name: str) -> Iterator[str]:
 
 
 def _write(path: Path, text: str) -> Path:
-    """Write aside and rename, so that nobody ever reads half of it."""
+    """Write a temporary file and rename it, so that no reader finds half a report."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         aside.write_text(text, encoding="utf-8")

@@ -1,9 +1,9 @@
-// The page reads without this: it filters, and opens what a link or the printer asks for.
+// The page can be read without this script. It filters clauses, and opens those that a link names, or all to print.
 const clauses = [...document.querySelectorAll(".clause")];
 const filter = document.querySelector(".filter");
 const words = filter.querySelector("[type=search]");
 const red = filter.querySelector("[type=checkbox]");
-const told = filter.querySelector("output");
+const shown = filter.querySelector("output");
 
 function show() {
   const wanted = words.value.toLowerCase().split(/\s+/);
@@ -12,7 +12,7 @@ function show() {
     each.hidden = (red.checked && !each.hasAttribute("data-red")) || !wanted.every((word) => text.includes(word));
   }
   for (const area of document.querySelectorAll(".area")) area.hidden = !area.querySelector(".clause:not([hidden])");
-  told.value = `${clauses.filter((each) => !each.hidden).length} of ${clauses.length} shown`;
+  shown.value = `${clauses.filter((each) => !each.hidden).length} of ${clauses.length} shown`;
 }
 
 function open() {

@@ -1,4 +1,4 @@
-"""The page for people: ``conformance.html``, one file that needs no other, no network and no script to be read."""
+"""The page for people: ``conformance.html``. It is one file, and can be read without a network and without scripts."""
 
 import json
 from base64 import b64encode
@@ -24,19 +24,19 @@ _STATES: Mapping[str, tuple[str, str, str]] = {
     "UNEXPECTED_PASS": ("bad", "U", "passed, though known to fail"),
     "KNOWN": ("warn", "K", "failed, as known"),
     "BLOCKED": ("dim", "B", "blocked"),
-    "NOT_APPLICABLE": ("dim", "–", "not applicable"),  # noqa: RUF001 -- a dash is what it looks like
+    "NOT_APPLICABLE": ("dim", "–", "not applicable"),  # noqa: RUF001 -- a dash is meant
     "NOT_RUN": ("dim", "0", "did not run"),
 }
-"""How a state looks, which letter stands for it, and what it is called: nothing is told by its colour alone."""
+"""The colour, the letter and the name of each state: colour alone is never enough to tell two states apart."""
 _SHOULD = ("warn", "✗", "failed, a SHOULD")
 _VERDICTS = {"CONFORMANT": ("good", "✓"), "NOT CONFORMANT": ("bad", "✗")}
 _OPEN = ("warn", "…")
 _NARROWEST = 0.7
-"""Of a bar, in percent of the time of its check: shorter ones could not be seen."""
+"""The smallest width of a call's bar, in percent of the check's time, so that it can be seen."""
 
 
 def render(document: Data) -> str:
-    """Write the page of what ``as_json`` made."""
+    """Write the page of a report's document, which ``as_json`` returns."""
     everything = cast("Sequence[Data]", document["clauses"])
     clauses = [_add_looks(each) for each in about(document)]
     tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)
@@ -77,7 +77,7 @@ def _hash(text: str) -> str:
 
 
 def _codes(text: str) -> Markup:
-    """Set what stands between backticks as code."""
+    """Mark text between backticks as code."""
     parts = [escape(each) for each in text.split("`")]
     if len(parts) % 2 == 0:
         return escape(text)
@@ -86,7 +86,7 @@ def _codes(text: str) -> Markup:
 
 
 def _add_looks(clause: Data) -> Data:
-    """Add to a clause how it is shown."""
+    """Add colours, letters and bars to the data of a clause, for the template."""
     outcome = str(clause["outcome"])
     decides_nothing = outcome == "FAILED" and clause["level"] == "SHOULD"
     tone, glyph, word = _SHOULD if decides_nothing else _STATES[outcome]
@@ -108,7 +108,7 @@ def _end(call: Data) -> float:
 
 
 def _bar(call: Data, span: float) -> Data:
-    """Tell where its bar begins and how wide it is, in percent; of what has not returned it reaches to the end."""
+    """Return the start and the width of a call's bar, in percent. If the call has not returned, it reaches the end."""
     start = cast("float", call["start"])
     seconds = span - start if call["seconds"] is None else cast("float", call["seconds"])
     width = max(_NARROWEST, 100 * seconds / span if span else 100.0)

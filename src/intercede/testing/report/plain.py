@@ -1,4 +1,4 @@
-"""Text of a stranger's, made harmless: whatever shows it, shows it, and does nothing else."""
+"""Escape text that comes from a subject, so that a terminal, a file or a browser only shows it."""
 
 import math
 import unicodedata
@@ -9,19 +9,19 @@ __all__ = ["plain", "plain_text"]
 
 _KEPT = frozenset("\n\t")
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories: control (ESC), format (turns the direction of writing), surrogates, private, unassigned, separators."""
+"""Unicode categories to escape: control, format (changes the direction), surrogate, private, unassigned, separators."""
 _LONG = 8_000
-"""The most characters of a text, unless another number is given."""
+"""The largest number of characters of a text, unless another number is given."""
 _BITS = 1024
-"""Of the largest whole number that is written: far larger ones cannot even be put into decimals."""
+"""The largest integer that is written, in bits. Python cannot convert much larger ones to decimal."""
 
 
 def plain_text(text: str, most: int = _LONG) -> str:
-    r"""Write what no terminal, file or browser should be given as it is by its number: ESC as ``\x1b``.
+    r"""Escape characters that are unsafe for a terminal, a file or a browser: ESC becomes ``\x1b``.
 
     Args:
-        text: Anything.
-        most: How many characters are kept; of the rest, how many there are is told.
+        text: Any text.
+        most: The number of characters to keep. If there are more, a note gives their number.
     """
     kept = text[:most]
     shown = kept if kept.isascii() and kept.isprintable() else "".join(map(_visible, kept))
@@ -35,7 +35,7 @@ def _visible(character: str) -> str:
 
 
 def plain(value: object, most: int = _LONG) -> object:
-    """Copy plain data so that it can be written as JSON and shown anywhere: keys, texts and numbers."""
+    """Copy plain data so that it can be written as JSON and shown anywhere, with all texts and keys escaped."""
     if isinstance(value, str):
         return plain_text(value, most)
     if isinstance(value, Mapping):

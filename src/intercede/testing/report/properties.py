@@ -1,4 +1,4 @@
-"""The properties of a check in junit and similar reports."""
+"""The properties of a check in JUnit XML and similar reports."""
 
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Result, SubjectInfo
@@ -8,7 +8,7 @@ __all__ = ["properties"]
 
 
 def properties(facts: SubjectInfo, clause: Clause, result: Result) -> list[tuple[str, str]]:
-    """Return the properties of a check's report, each a name and a text that XML can hold."""
+    """Return the properties of a check as pairs of a name and a text that XML can contain."""
     pairs = {
         "clause": clause.id,
         "level": clause.level.value,

@@ -1,4 +1,4 @@
-"""How a run was made: what a reader needs to make it again, and nothing of who made it, or on which host."""
+"""How the checks of a run were done: enough to repeat the run, without the user's name or the host's."""
 
 import platform
 import re
@@ -17,20 +17,20 @@ class Run:
 
     started: datetime
     seconds: float = 0.0
-    """How long it took."""
+    """How long the run took."""
     scales: Mapping[str, float] = field(default_factory=dict[str, float])
     """The timeout scale of each subject; 1 if none is given."""
     jobs: int | None = None
-    """How many jobs of one subject were out at once, at most; None: nobody said."""
+    """The largest number of jobs of one subject at once, or None if no limit was given."""
     repeat: int = 1
-    """How often each check was done."""
+    """How often each check ran."""
     pytest: str | None = None
-    """Its version; None: it ran without pytest."""
+    """The version of pytest, or None if the run did not use it."""
     plugins: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The installed plugins of pytest that took part, with their versions."""
+    """The versions of the pytest plugins that were active, by name."""
 
     def of(self, subject: str) -> dict[str, object]:
-        """Put it into plain data, for one subject."""
+        """Return plain data about the run of one subject."""
         return {
             "scale": self.scales.get(subject, 1.0),
             "jobs": self.jobs,
@@ -43,6 +43,6 @@ class Run:
 
 
 def _platform() -> str:
-    """Name the system, its kernel's numbers and the machine. A kernel's own suffix may be anybody's name."""
+    """Name the system, the numbers of its kernel's version and the machine. The rest of the version may hold a name."""
     numbers = re.match(r"[0-9.]*", platform.release())
     return " ".join(filter(None, [platform.system(), numbers and numbers[0].strip("."), platform.machine()]))

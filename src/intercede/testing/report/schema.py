@@ -12,7 +12,7 @@ Data = Mapping[str, object]
 
 
 def text() -> str:
-    """Return the schema as it is shipped: a JSON Schema, draft 2020-12."""
+    """Return the text of the schema, which is a JSON Schema, draft 2020-12."""
     return files("intercede.testing.report").joinpath("conformance.schema.json").read_text(encoding="utf-8")
 
 
@@ -23,7 +23,7 @@ def schema() -> Data:
 
 
 def keys() -> str:
-    """Write every key of the document as a Markdown table: what it holds and what that means."""
+    """Write a Markdown table of all keys of the document: the key, the type of its value, and the meaning."""
     rows = [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in _rows(schema(), "")]
     return "\n".join(["| key | holds | meaning |", "|---|---|---|", *rows])
 
@@ -37,7 +37,7 @@ def _rows(of: Data, prefix: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _follow_reference(part: Data) -> Data:
-    """Follow a reference; what stands beside it counts."""
+    """Replace a ``$ref`` by the definition that it names. Keys beside the ``$ref`` override the definition's."""
     reference = str(part.get("$ref", ""))
     if not reference:
         return part
@@ -57,6 +57,6 @@ def _kind(part: Data) -> str:
 
 
 def main(_arguments: Sequence[str]) -> int:
-    """Print the schema."""
+    """Print the schema of ``conformance.json``."""
     print(text(), end="")  # noqa: T201 -- a command prints
     return 0

@@ -1,4 +1,4 @@
-"""The summary for a job's page on a forge: ``conformance.md``."""
+"""The summary for the page of a CI job, on GitHub and others: ``conformance.md``."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ _SIGNS = {"CONFORMANT": "✅", "NOT CONFORMANT": "❌", "PARTIAL": "⚠️", "IN
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 _ADDRESS = re.compile(r"(https?|ftp)(:)|(www)(\.)", re.IGNORECASE)
 _TOLD, _LISTED = 20, 100
-"""How many red clauses are told at length, and how many further ones by a line."""
+"""How many red clauses are described at length, and how many more in one line each."""
 _LONGEST = 1500
-"""A forge takes about a megabyte in all."""
+"""The largest number of characters of a text: a CI's page takes about a megabyte in all."""
 
 
 def summary(documents: Sequence[Data]) -> str:
-    """Write a section for each subject of what ``as_json`` made."""
+    """Write a section for each report's document, which ``as_json`` returns."""
     return "\n".join(line for each in documents for line in _section(each))
 
 
@@ -69,7 +69,7 @@ def _format_red(clause: Data) -> Iterator[str]:
 
 
 def _escape(text: object) -> str:
-    """Put a text into one line in which nothing is a mark, an element, a mention, a formula or an address."""
+    """Put a text into one line and escape Markdown, HTML, mentions, formulas and web addresses."""
     line = _shorten(" ".join(str(text).split()))
     line = "".join(_ENTITIES.get(each, each) for each in line)
     line = re.sub(r"(?<!&)#|[\\`*_\[\]~|!]", r"\\\g<0>", line)
@@ -77,7 +77,7 @@ def _escape(text: object) -> str:
 
 
 def _block(text: str, language: str) -> str:
-    """Fence a text with more backticks than it holds in a row."""
+    """Put a text into a code block, whose fence has more backticks than any row of them in the text."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{_shorten(text)}\n{fence}"

@@ -1,4 +1,4 @@
-"""The clauses, for people at a terminal."""
+"""Describe clauses to people at a terminal."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -9,17 +9,17 @@ __all__ = ["explain_clause", "list_clauses"]
 
 
 def list_clauses(clauses: Mapping[str, Clause]) -> str:
-    """List the clauses, a line each."""
+    """Return a text with one line for each clause: id, level, capability and sentence."""
     return "\n".join(
         f"{each.id:<13} {each.level:<6} {each.capability or '-':<11} {each.title}" for each in clauses.values()
     )
 
 
 def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
-    """Explain one clause: its sentence, level, procedure and hint.
+    """Return a text about one clause: its sentence, level, procedure and hint.
 
     Raises:
-        LookupError: There is none of that id; the message names those that may be meant.
+        LookupError: There is no clause with this id. The message suggests similar ids.
     """
     clause = clauses.get(clause_id.upper())
     if clause is None:
@@ -27,20 +27,20 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
         hint = f"; did you mean {', '.join(meant)}?" if meant else ""
         raise LookupError(f"there is no clause {clause_id!r}{hint}; all of them: pytest --intercede-list")
     verb = "is" if len(clause.needs) == 1 else "are"
-    applies = f"where {' and '.join(sorted(clause.needs))} {verb} claimed" if clause.needs else "always"
+    applies = f"if {' and '.join(sorted(clause.needs))} {verb} claimed" if clause.needs else "always"
     lines = [
         f"{clause.id} ({clause.level}, since contract {clause.since}, applies {applies})",
         f"{clause.title}\n",
         f"procedure: {clause.procedure or 'see the check'}",
         f"hint: {clause.hint}" if clause.hint else "",
         f"depends on: {', '.join(clause.depends)}" if clause.depends else "",
-        "has the process for itself: what leaks or blocks is attributed" if clause.exclusive else "",
+        "runs alone, so that a leak or a blocked event loop is blamed on it" if clause.exclusive else "",
     ]
     return "\n".join(line for line in lines if line)
 
 
 def _meant(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
-    """Return the clause of the same number, those of the family, or the nearest."""
+    """Return the ids that a wrong id may mean: the same number, all of its area, or similar ids."""
     family, _, number = word.rstrip("-").rpartition("-")
     if number.isdecimal():
         same = f"{family}-{int(number):02}"

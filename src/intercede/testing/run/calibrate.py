@@ -1,4 +1,4 @@
-"""How much slower than a quiet machine a resource is: measured with a few small jobs at once."""
+"""Measure how much slower than a quiet machine a resource is, with a few small jobs at once."""
 
 import secrets
 import time
@@ -23,25 +23,29 @@ from intercede.testing.subjects.subject import Subject
 __all__ = ["calibrate", "probed", "swept"]
 
 _LONGEST = 1800.0
-"""Seconds that the probe may take: what is slower than that needs a number."""
+"""The time limit of the measurement, in seconds. For a slower resource the user gives the timeout scale as a number."""
 _SOURCE = """
 from intercede.testing.run.calibrate import {0}
 tell({0}(subject, arguments))
 """
 _COPIES, _NAP = 8, 1
-"""The number of jobs and their seconds: if few run at once, concurrent checks wait for one another."""
+"""The number of jobs, and how many seconds each sleeps. There are several because concurrent checks share a queue."""
 _ORDINARY = 5.0
-"""Seconds from submitting them to seeing their end, but for their own, for which the bounds were made."""
+"""Seconds from the submission of the jobs to their end, less the sleep, for which the time limits were chosen."""
 
 
 def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
-    """Run a few jobs and return what to multiply bounds by, and a sentence on how that was found.
+    """Run a few jobs; return the timeout scale, and a sentence that says how it was measured.
 
-    Never less than 1. A probe that fails says nothing about time, so the bounds stay: the checks will tell what is wrong.
-    It is done in a child process, because nothing watches over this one yet.
+    The scale is at least 1. It is 1 if the jobs fail: that says nothing about time, and the checks will find what is
+    wrong. The jobs are submitted from a child process, because this process is not protected from the subject yet.
+
+    Args:
+        subject: The subject.
+        facts: The description of the subject.
 
     Raises:
-        KeyboardInterrupt: The user's own. The jobs are ended first; a note names what is left.
+        KeyboardInterrupt: The user pressed Ctrl-C. The jobs are ended first; a note names those that may be left.
     """
     if facts.refusal is not None or "backend" not in facts.roles:
         return 1.0, ""
@@ -49,19 +53,19 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
     found, left = _measure_in_child(subject, sorted(facts.capabilities))
     also = f"; {scrub(left)}" if left else ""
     if isinstance(found, str):
-        return 1.0, f"the probe failed, so bounds stay as they are: {shorten(scrub(found))}{also}"
+        return 1.0, f"the probe failed, so time limits stay as they are: {shorten(scrub(found))}{also}"
     scale = max(1.0, round(found / _ORDINARY, 1))
     jobs = f"{_COPIES} jobs of {_NAP} s at once took {found + _NAP:.1f} s"
     return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
 
 
 def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:
-    """Have a child process probe; return the seconds that it took, or why it failed, and what is left of its jobs."""
+    """Measure in a child process. Return the seconds or why it failed, and a text that names jobs that may be left."""
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
         found, left = _run_in_child(subject, "probed", arguments)
     except KeyboardInterrupt as interruption:
-        interruption.add_note(f"jobs to measure with were out, with the tag {arguments[0]}")
+        interruption.add_note(f"jobs for the measurement were running, with the tag {arguments[0]}")
         _, left = _run_in_child(subject, "swept", arguments)
         if left:
             interruption.add_note(left)
@@ -72,7 +76,7 @@ def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[
 
 
 def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
-    """Do one of the two below in a child process, and return what it returned."""
+    """Call ``probed`` or ``swept`` in a child process, and return the result."""
     seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
     with scratch(gettempdir()) as directory:
         ending = timeouts.run(
@@ -89,14 +93,14 @@ def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tupl
 
 
 def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str]:
-    """Run the jobs here, and end what is left of them.
+    """Run the jobs of the measurement from this process, and end those that are still running afterwards.
 
     Args:
-        subject: Whose they are.
-        arguments: The tag that they get, and the capabilities that the subject claims.
+        subject: The subject that runs the jobs.
+        arguments: The tag of the jobs, and the capabilities that the subject claims.
 
     Returns:
-        The seconds that they took, or why that failed; and what is left of them.
+        The seconds that the jobs took or why they failed, and a text that names jobs that may be left.
     """
     tag, *claimed = arguments
     with scratch(gettempdir()) as directory:
@@ -112,7 +116,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
 
 
 def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
-    """End what is left of the jobs of a probe that was cut short; arguments and answer are as of ``probed``."""
+    """End the jobs of a measurement that was interrupted. The arguments and the result are like those of ``probed``."""
     tag, *claimed = arguments
     with scratch(gettempdir()) as directory:
         context = _context(subject, directory, claimed, 1.0)

@@ -1,6 +1,7 @@
-"""Kill and purge the jobs that a check leaves behind, through a fresh object of the same subject.
+"""Kill and purge the jobs that a check leaves behind, through a new object of the same subject.
 
-What a check's context remembers, handles and tags, is what may be left: each goes from there once it is gone.
+The check's context remembers the handles and the tags of jobs that may be left. The clean-up takes each out of the
+context once its job is gone.
 """
 
 import asyncio
@@ -28,35 +29,35 @@ __all__ = [
 ]
 
 SECONDS = 30.0
-"""How long all of it may take."""
+"""The time limit of a clean-up, in seconds."""
 _END_SECONDS = 10.0
-"""How long killed jobs may take to end."""
+"""The seconds within which killed jobs must end."""
 _AT_ONCE = 4
-"""After so many checks is cleaned up at a time: each opens a backend of its own."""
+"""How many checks are cleaned up at the same time: each opens a backend of its own."""
 _SHOWN_JOBS, _SHOWN_BYTES = 3, 300
-"""So much of a payload's output is shown, and as much of its end."""
+"""The number of jobs whose output is shown, and the bytes shown from the beginning and from the end of each stream."""
 
 
 @dataclass
 class Leftovers:
-    """The findings of a clean-up."""
+    """The jobs that a clean-up found, and those that it could not end."""
 
     outputs: str = ""
-    """The output of the payloads, for the text of a red check."""
+    """The output of the payloads, for the report of a red check."""
     left: str = ""
-    """The jobs that could not be cleaned up, and why."""
+    """A text that names the jobs that could not be ended or purged, and says why."""
 
 
 def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
-    """End and purge the jobs of a check, in bounded time.
+    """End and purge the jobs of a check, within a time limit.
 
     Args:
         check: The context of the check.
         tmp: An empty directory.
-        evidence: Whether what the payloads wrote is wanted.
+        evidence: Whether to fetch the output of the payloads.
 
     Raises:
-        KeyboardInterrupt: The user's own.
+        KeyboardInterrupt: The user pressed Ctrl-C.
     """
     remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
@@ -67,15 +68,15 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
 
 
 def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
-    """End and purge the jobs of several checks, all of them in the time of one.
+    """End and purge the jobs of several checks, within the time limit of a single clean-up.
 
     Args:
         checks: The contexts of the checks.
         tmp: An empty directory.
-        scale: Multiplies that time.
+        scale: The factor by which the time limit is multiplied.
 
     Raises:
-        KeyboardInterrupt: The user's own.
+        KeyboardInterrupt: The user pressed Ctrl-C.
     """
     if checks:
         timeouts.run(lambda: _clean_up_each(checks, tmp), SECONDS * scale, max(timeouts.STALL * scale, 1.0))
@@ -92,20 +93,20 @@ async def _clean_up_each(checks: Iterable[Context], tmp: Path) -> None:
 
 
 def has_leftovers(check: Context) -> bool:
-    """Whether anything of a check's may be left."""
+    """Return whether jobs of a check may be left."""
     return bool(check.handles or check.tags)
 
 
 def describe_leftovers(check: Context) -> str:
-    """Name what may be left of a check's jobs: their handles, and the tags of submissions that told of none."""
-    # In ASCII: a wrong one may be no text.
+    """List the jobs of a check that may be left: their handles, and the tags of submissions that returned no handle."""
+    # In ASCII, because a wrong handle may contain what cannot be encoded.
     handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
     tags = [f"whatever has the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
 
 
 async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
-    """Do the same on the running loop."""
+    """End and purge the jobs of a check as ``clean_up`` does, but on the running event loop."""
     remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         work = _clean(check, context, remains, evidence=evidence)
@@ -115,7 +116,7 @@ async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Left
 
 
 def _make_cleaner(check: Context, tmp: Path) -> Context | None:
-    """Return what can clean up after a check; None where it left nothing."""
+    """Return a context to clean up after a check, or None if the check left nothing."""
     if not has_leftovers(check):
         return None
     return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale, traffic=check.traffic)
@@ -135,18 +136,18 @@ async def _clean(check: Context, context: Context, remains: Leftovers, *, eviden
             if evidence and "output" in check.capabilities:
                 fetching = await timeouts.capture(_fetch_outputs(context, backend, check.handles))
                 remains.outputs = fetching.value or ""
-                if fetching.raised is not None:  # what is left must be ended all the same
+                if fetching.raised is not None:  # the jobs must be ended all the same
                     remains.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
             await _end(check, context, backend)
 
 
 async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
-    """Find the jobs of a tag; none where others are found by a tag that no job has: those are not ours to end."""
+    """Find the jobs with a tag. If the backend also finds jobs by an unused tag, return none: they may be a user's."""
     return () if await context.find(backend, context.make_token()) else await context.find(backend, tag)
 
 
 async def _end(check: Context, context: Context, backend: JobBackend) -> None:
-    """Purge; what is still running is refused, so kill that and purge it then."""
+    """Purge the jobs of a check. Kill those that are still running, which purge refuses, and then purge them."""
     await _purge(check, context, backend)
     if check.handles and "kill" in context.capabilities:
         await context.kill(backend, tuple(check.handles))
@@ -160,7 +161,7 @@ async def _end(check: Context, context: Context, backend: JobBackend) -> None:
 
 
 async def _purge(check: Context, context: Context, backend: JobBackend) -> Mapping[JobHandle, OpOutcome]:
-    """Purge what is left and forget what is gone; return the outcomes of the rest."""
+    """Purge the jobs of a check, forget those that are gone, and return the outcomes of the others."""
     if "purge" not in context.capabilities or not check.handles:
         return {}
     outcomes = await context.purge(backend, tuple(check.handles))
@@ -175,7 +176,7 @@ def _forget(check: Context, gone: Iterable[JobHandle]) -> None:
 
 
 async def _fetch_outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:
-    """Read what the first payloads wrote, as far as the subject returns it."""
+    """Return the output of the first payloads, as far as the subject can fetch it."""
     some = tuple(handles)[:_SHOWN_JOBS]
     fetched = await context.fetch(backend, some)
     return "\n".join(line for handle in some for line in _format_output(handle, fetched[handle]))

@@ -1,7 +1,7 @@
-"""Checks that share the waiting: all of them on one event loop, which turns only while somebody waits for one.
+"""Run many checks at once on one event loop, which turns only while the result of a check is waited for.
 
-Between two items nothing of the subject's goes on behind pytest's back: what the user's other tests do to the process is
-no part of an inspection, and what a subject prints or warns of belongs to the item that waits.
+Between two test items the loop is paused, so no code of the subject runs. So other tests cannot disturb the checks, and
+pytest attributes what the subject prints or warns of to the item that waits.
 """
 
 import asyncio
@@ -22,35 +22,36 @@ _T = TypeVar("_T")
 
 _BEAT = 0.05
 _kept: list[object] = []
-"""Loops that could not be ended. Collecting their tasks as garbage would run them once more."""
+"""Loops that could not be ended. They are kept, because garbage collection would run their tasks once more."""
 
 
 class JobBudget:
-    """So many jobs may be out at once. Who comes first is served first, so that many are not starved by few."""
+    """A limit on the number of jobs that checks have at once. Checks get their jobs in the order in which they ask."""
 
     def __init__(self, count: int) -> None:
         self._free, self._door = asyncio.Semaphore(count), asyncio.Lock()
 
     async def take(self, count: int) -> None:
-        """Wait until so many are free, and take them."""
+        """Wait until ``count`` jobs are free, and take them."""
         async with self._door:
             for _ in range(count):
                 await self._free.acquire()
 
     def give(self, count: int) -> None:
-        """Put them back."""
+        """Give ``count`` jobs back."""
         for _ in range(count):
             self._free.release()
 
 
 class ConcurrentChecks(Generic[_T]):
-    """Runs all of some checks at once, in a thread of its own, while the result of one of them is waited for.
+    """Runs checks at once on an event loop in a thread of its own, while the result of one of them is waited for.
 
     Args:
-        checks: What to run, by name; each is called on the loop.
-        stall: Seconds without a turn of the loop after which it counts as blocked, and is given up.
-        patience: Seconds without the end of any check after which it is given up, too: each is bounded by itself.
-        cleaning: Seconds that cancelled checks have to clean up.
+        checks: The checks by name. Each is a function that is called on the loop.
+        stall: Seconds without a turn of the loop after which it counts as blocked and is abandoned.
+        patience: Seconds in which no check ends after which the loop is abandoned. Each check has a time limit of its
+            own.
+        cleaning: Seconds within which cancelled checks must clean up.
     """
 
     def __init__(
@@ -58,27 +59,27 @@ class ConcurrentChecks(Generic[_T]):
     ) -> None:
         self._checks, self._stall, self._patience = checks, stall, patience
         self._cleaning = cleaning + 2 * timeouts.GRACE
-        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # nobody can replace its methods
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its methods
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = timeouts.Loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
         self._over = threading.Lock()
-        """Taken while the thread goes on."""
+        """Held while the thread runs."""
         self._beat = self._progress = 0.0
         self._next_beat: asyncio.TimerHandle | None = None
         self._given_up = False
 
     def __contains__(self, name: str) -> bool:
-        """Whether it is one of these checks."""
+        """Return whether a check of this name is among them."""
         return name in self._checks
 
     def result(self, name: str) -> _T | None:
-        """Wait for the result of one; None where the loop was given up before.
+        """Wait for the result of a check and return it, or None if the loop was abandoned before the check ended.
 
         Raises:
-            KeyboardInterrupt: The user's own.
+            KeyboardInterrupt: The user pressed Ctrl-C.
         """
         if name not in self._results and not self._given_up:
             self._beat = self._progress = monotonic()
@@ -92,21 +93,21 @@ class ConcurrentChecks(Generic[_T]):
         return self._results.get(name)
 
     def finish(self) -> None:
-        """Wait for all of them."""
+        """Wait for all checks."""
         for name in self._checks:
             self.result(name)
 
     def close(self) -> None:
-        """Cancel what is not finished, let it clean up, and end the loop in bounded time.
+        """Cancel unfinished checks, let them clean up, and end the loop, all within a time limit.
 
         Raises:
-            KeyboardInterrupt: The user's own. It goes on, and may be closed again.
+            KeyboardInterrupt: The user pressed Ctrl-C. The loop still ends, and this may be called again.
         """
         self._wanted.put(None)
         if self._thread.ident is None:
             self._loop.close()
         elif not self._given_up:
-            with suppress(RuntimeError):  # it is closed
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._cancel)
             with protect_process():
                 if self._over.acquire(timeout=self._cleaning * timeouts.get_load_factor() + 2 * timeouts.GRACE):
@@ -115,13 +116,13 @@ class ConcurrentChecks(Generic[_T]):
             _kept.append(self._loop)
 
     def give_up(self) -> None:
-        """Wait for nothing any more."""
+        """Abandon the loop: later calls of ``result`` wait no more."""
         self._given_up = True
 
     def _wait(self, name: str) -> None:
         while True:
             try:
-                if self._told.get(timeout=_BEAT) == name:  # or of one whose wait was interrupted
+                if self._told.get(timeout=_BEAT) == name:  # it may be a check whose wait was interrupted
                     return
             except queue.Empty:
                 if not self._over.locked() or self._is_late():
@@ -142,11 +143,11 @@ class ConcurrentChecks(Generic[_T]):
         asyncio.set_event_loop(self._loop)
         try:
             self._turn()
-        except BaseException as error:  # noqa: BLE001 -- a task of the subject's own may raise SystemExit
+        except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
             self._given_up = True
             _kept.append(error)
         if self._next_beat is not None:
-            self._next_beat.cancel()  # it stops a loop that was given up, and closing needs one that turns
+            self._next_beat.cancel()  # it would stop an abandoned loop, and closing needs a loop that turns
         timeouts.close(self._loop)
 
     def _turn(self) -> None:
@@ -156,7 +157,7 @@ class ConcurrentChecks(Generic[_T]):
         while (name := self._wanted.get()) is not None:
             self._loop.skip(monotonic() - stood)
             self._loop.run_until_complete(wait({tasks[name]}))
-            if self._given_up:  # it was blocked, and is late
+            if self._given_up:  # the loop was blocked, and this is too late
                 return
             stood = monotonic()
             self._told.put(name)

@@ -1,4 +1,4 @@
-"""The text of a red check: whose fault it is, and everything that an author needs to see it."""
+"""Explain a red check: whether the subject or the kit is at fault, and everything that an author needs to see why."""
 
 import inspect
 import sysconfig
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from traceback import (  # by name: a subject may replace what the module holds
+from traceback import (  # imported by name: a subject may replace attributes of the module
     extract_tb,
     format_exception_only,
     format_list,
@@ -30,37 +30,37 @@ _KIT = str(Path(__file__).parents[1])
 _GALLERY = str(Path(_KIT, "gallery"))
 _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
-"""What stands between a check and its subject, and tells nobody anything."""
+"""Files whose code lies between a check and its subject. Their frames are left out of tracebacks."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _CALLERS = frozenset({"capture", "_await_answer", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"})
-"""The functions of ours that call or await what is the subject's: what is raised right there, it raised."""
+"""The functions of the kit that call the subject. An exception whose innermost frame is theirs is the subject's."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
-"""What reads it, whatever a subject's exception makes of the name."""
+"""Reads an exception's traceback, even if its class overrides ``__traceback__``."""
 _FIRST_CALLS, _LAST_CALLS, _TOLD_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
 MARGIN = "\n  | "
-"""Before each further line of a stranger's: forges take orders from lines that begin with colons."""
+"""Goes before each further line of a subject's text: a CI executes lines of output that begin with ``::``."""
 _MESSAGE = 180
-"""The most characters of what was expected in a message, so that what was observed is never cut off."""
+"""The largest number of characters of the expectation in a message, so that the observation still fits."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a check is red."""
+    """The reason why a check is red."""
 
     state: State
-    """FAILED, or ERROR where the check itself broke."""
+    """FAILED, or ERROR if the check itself is broken."""
     expected: str
     observed: str
 
     @property
     def message(self) -> str:
-        """Both in one line."""
+        """The expectation and the observation in one line."""
         expected, observed = shorten(self.expected, _MESSAGE), shorten(self.observed.partition("\n")[0])
         return escape_unprintable(f"expected {expected}; observed {observed}")
 
 
 def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
-    """Tell what it means that the check of a clause raised this; None: nothing, it is green."""
+    """Decide what an exception of a check means. Return None if there is no exception: then the check passed."""
     if raised is None:
         return None
     if isinstance(raised, CheckFailed):
@@ -75,27 +75,27 @@ def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
 
 
 def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
-    """Return the frames of an exception and their text, in bounded time: the source file may be endless."""
+    """Return the frames of an exception and their text, with a time limit: a source file may be an endless device."""
 
     async def reading() -> tuple[list[traceback.FrameSummary], str]:
         whole = list(extract_tb(_TRACEBACK.__get__(raised)))
         return whole, "".join(format_list([each for each in whole if not each.filename.startswith(_FRAME)]))
 
-    return timeouts.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(where that was cannot be told)")
+    return timeouts.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(the traceback could not be read)")
 
 
 def format_error(raised: BaseException) -> str:
-    """Write an exception, whose own text is a stranger's code, too: it may be endless, or never come."""
+    """Format an exception in one line, with a time limit: the subject's code makes its text, and may never end."""
 
     async def telling() -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
 
     text = timeouts.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
-    return shorten(text or f"{get_class_name(raised)}, whose text could not be had")
+    return shorten(text or f"{get_class_name(raised)}, whose text could not be read")
 
 
 def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
-    """Whether no frame of the subject's lies between the check and what was raised, and no door of ours to it."""
+    """Return whether the kit raised the exception: no frame is the subject's, and the innermost does not call it."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
     telling = [each for each in frames if not _is_library(each.filename)]
     strangers = [each for each in telling if (each.filename, each.name) != check and not _is_kit(each.filename)]
@@ -111,7 +111,7 @@ def _is_kit(file: str) -> bool:
 
 
 def _is_library(file: str) -> bool:
-    # Site-packages may lie below the standard library.
+    # The directory site-packages may lie below that of the standard library.
     return file.startswith(_PYDANTIC) or (file.startswith(_STANDARD) and "site-packages" not in file)
 
 
@@ -123,7 +123,7 @@ def format_failure(
     outputs: str = "",
     left: str = "",
 ) -> str:
-    """Write everything there is to say about a red check."""
+    """Write the report of a red check: the clause, the finding, the calls, the output of the jobs, and the hint."""
     parts = [
         f"{clause.id} ({clause.level}): {clause.title}",
         f"procedure: {clause.procedure}" if clause.procedure else "",
@@ -138,12 +138,12 @@ def format_failure(
 
 
 def escape_unprintable(text: str) -> str:
-    """Escape what no terminal and no file takes as text: control characters, and halves of surrogate pairs."""
+    """Escape what is not text for a terminal or a file: control characters and lone surrogates."""
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 def _format_calls(calls: Sequence[Call]) -> str:
-    """Write the first calls and the last ones. Those in a row that are alike, as of a poll, take one line."""
+    """Write the first and the last calls. Equal calls in a row, as while polling, become one line."""
     alike = [list(each) for _, each in groupby(calls, lambda call: (call.verb, call.arguments, call.outcome))]
     lines = [f"  {each[0]}{f' ({len(each)} times in a row)' if len(each) > 1 else ''}" for each in alike]
     left_out = len(lines) - _FIRST_CALLS - _LAST_CALLS

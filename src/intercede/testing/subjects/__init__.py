@@ -1,1 +1,1 @@
-"""Subjects of an inspection: how it is named, found, made, entered, and asked in another process."""
+"""The plugins that are checked: how a subject is named, found, made, entered, and used in a child process."""

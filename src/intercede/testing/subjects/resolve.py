@@ -1,7 +1,7 @@
-"""From what stands on a command line to subjects, and what can be known of them before any check runs.
+"""Turn the arguments of a command line into subjects, and learn about each subject before any check runs.
 
-Names are resolved here, in this process, from metadata. The plugin itself is first loaded in a child process: it may
-hang, exit or crash there.
+Names are resolved in this process, from metadata. The plugin itself is first loaded in a child process, where it may
+hang, exit or crash.
 """
 
 import asyncio
@@ -28,22 +28,29 @@ __all__ = ["examine", "resolve"]
 
 _LOAD_SECONDS = 20.0
 _UNFIT = re.compile(r"[^A-Za-z0-9._+:#-]+|:(?=:)")
-"""Characters that an id cannot hold: it stands in a node id and in a file's name."""
+"""Characters that an id must not contain, because it becomes part of pytest's node ids and of file names."""
 
 
 def resolve(
     asked: Iterable[tuple[Role, str | Mapping[str, object]]], file: str | None = None, spell: Callable[[str], str] = str
 ) -> tuple[RegistrySubject, ...]:
-    """Turn each role and argument into a subject: a table of the file, else a registered name, else JSON; or data.
+    """Turn each pair of a role and an argument into a subject.
 
-    Equal ones fold; further ones of the same id are ``#2`` and so on.
+    An argument is a configuration as data or as JSON, the name of a table in the file, or a registered name; a table
+    comes before a registered name. Equal subjects are one subject. If different subjects have the same id, ``#2`` and
+    so on is appended.
+
+    Args:
+        asked: The pairs.
+        file: The configuration file. The default is ``INTERCEDE_CONFIG``.
+        spell: Returns how the user spells the option that names a subject of a role, for error messages.
 
     Raises:
         ConfigError: The file or the JSON is wrong.
-        PluginError: A name is not there, ambiguous, denied or wrongly pinned.
+        PluginError: A name is missing, ambiguous, denied or wrongly pinned.
     """
     file = file or os.environ.get("INTERCEDE_CONFIG") or None
-    file = file and str(Path(file).absolute())  # checks have child processes, which work elsewhere
+    file = file and str(Path(file).absolute())  # child processes have another working directory
     subjects: list[RegistrySubject] = []
     for role, argument in asked:
         subject = _subject(role, argument, file, spell(role))
@@ -59,7 +66,7 @@ def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
 
 
 def _subject(role: Role, argument: str | Mapping[str, object], file: str | None, source: str) -> RegistrySubject:
-    """Find what an argument means. A transport's id names what runs its jobs, too."""
+    """Make the subject that an argument means. The id of a transport also names the scheduler that runs its jobs."""
     beside = "+direct" if role == "transport" else ""
     given = parse_config_argument(argument, source) if isinstance(argument, str) else argument
     if not isinstance(given, str):
@@ -77,25 +84,25 @@ def _resolve_plugins(subject: RegistrySubject) -> RegistrySubject:
 
 
 def _id_of(config: Mapping[str, object]) -> str:
-    """Name a configuration by its type, else by its transport and scheduler."""
+    """Return an id for a configuration: its type, or else the types of its transport and scheduler."""
     parts = [config["type"]] if "type" in config else [config.get("transport"), config.get("scheduler")]
     return "+".join(_type_in(part) or "?" for part in parts)
 
 
 def _type_in(part: object) -> str | None:
-    """Return the name that a table or the name itself holds."""
+    """Return the registered name in a table, or the name itself if there is no table."""
     inner = cast("Mapping[str, object]", part).get("type") if isinstance(part, Mapping) else part
     return inner if isinstance(inner, str) else None
 
 
 def _copy_data(value: object) -> object:
-    """Copy read-only data into what pickles and is JSON."""
+    """Copy read-only data into plain dictionaries and lists, which pickle and can be written as JSON."""
     if isinstance(value, Mapping):
         return {key: _copy_data(inner) for key, inner in cast("Mapping[str, object]", value).items()}
     return [_copy_data(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
 
 
-# What a child process finds out
+# Loading a subject in a child process
 
 
 _EXAMINATION = """
@@ -120,16 +127,20 @@ tell(answer)
 
 
 def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[SubjectInfo, ...]:
-    """Load each subject in a child process of its own and tell what it claims, or why it was refused.
+    """Load each subject in a child process of its own, and return what it claims or why it was refused.
+
+    Args:
+        subjects: The subjects.
+        scale: Multiplies the time limit, if it is greater than 1.
 
     Raises:
-        IntercedeError: Its configuration is wrong.
+        IntercedeError: The configuration of a subject is wrong.
     """
 
     async def all_of_them() -> list[SubjectInfo]:
         return await asyncio.gather(*(_examine_one(each, seconds) for each in subjects))
 
-    seconds = _LOAD_SECONDS * max(scale, 1.0)  # a fast resource makes no interpreter start faster
+    seconds = _LOAD_SECONDS * max(scale, 1.0)  # an interpreter does not start faster because a resource is fast
     return tuple(timeouts.run(all_of_them, 2 * seconds).get())
 
 
@@ -147,7 +158,7 @@ async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
 
 
 def _answer(told: object) -> dict[str, object] | None:
-    """Read what the examination told; None where that is not of its form: the subject may have had its hands in it."""
+    """Return the child's answer, or None if its form is wrong: the subject may have changed it."""
     if not isinstance(told, dict):
         return None
     answer = cast("dict[str, object]", told)
@@ -180,9 +191,10 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInf
 
 
 def _surroundings() -> list[str]:
-    """Say what the checks cannot see because of where this process runs."""
-    adopts = "this process is number 1, as in a container without an init, and the parent of every job that detaches itself: "
+    """Return a warning if this process has number 1: then it is the parent of every process that loses its own."""
+    adopts = "this process is number 1, as in a container without an init, and becomes the parent of every daemon: "
     unseen = (
-        "IC-LIFE-07 does not count the child processes that a subject leaves. It does below an init (docker run --init)"
+        "IC-LIFE-07 does not count the child processes that a subject leaves. It counts them if an init is number 1 "
+        "(docker run --init)"
     )
     return [adopts + unseen] if os.getpid() == 1 else []

@@ -1,4 +1,4 @@
-"""The subject of an inspection: something that can be built any number of times, here and in a child process."""
+"""The plugin that is checked. It can be made any number of times, in this process and in child processes."""
 
 import inspect
 import sys
@@ -29,72 +29,70 @@ __all__ = [
     "remade",
 ]
 
-"""What a subject is, and what a clause is about."""
-
 SubjectSpec = Mapping[str, object]
-"""Plain data from which a child process builds the same subject."""
+"""Plain data from which a child process makes the same subject."""
 
 _PARTS = ("transport", "scheduler")
-"""The parts of a composed backend."""
+"""The roles of the plugins that make up a composed backend."""
 _DIRECT = "intercede:direct"
-"""What runs the jobs of a transport under inspection, whatever covers that name."""
+"""The scheduler that runs the jobs of a transport that is checked: the built-in, even if it is shadowed."""
 
 
 class Subject(Protocol):
-    """A backend, a transport or a scheduler under inspection."""
+    """A backend, a transport or a scheduler that is checked."""
 
     @property
     def id(self) -> str:
-        """Short and unique among the subjects of a run: what stands in the brackets of a check's id."""
+        """A short name, unique among the subjects of a run. pytest shows it in the brackets of a check's node id."""
         ...
 
     @property
     def role(self) -> Role:
-        """What it is."""
+        """The subject's role."""
         ...
 
     @property
     def config(self) -> Mapping[str, object] | str:
-        """Its configuration: data, or a name."""
+        """The subject's configuration: data, or a registered name."""
         ...
 
     @property
     def recipe(self) -> SubjectSpec:
-        """What ``remade`` makes it from in another process."""
+        """Plain data from which ``remade`` makes the same subject in another process."""
         ...
 
     def part(self) -> object:
-        """Make a fresh object of what it is, not entered.
+        """Make a new object of the subject's role, not entered yet.
 
         Raises:
-            IntercedeError: The registry cannot.
+            IntercedeError: The registry cannot make it.
         """
         ...
 
     def build(self) -> JobBackend:
-        """Make a fresh backend, not entered: the part itself, or the transport with jobs run by ``direct``.
+        """Make a new backend, not entered yet: the subject, or a transport with the scheduler ``direct``.
 
         Raises:
-            IntercedeError: The registry cannot. It is a scheduler, which makes no backend by itself.
+            IntercedeError: The registry cannot make it, or the subject is a scheduler.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RegistrySubject:
-    """What the registry makes of a configuration."""
+    """A subject that the registry makes from a configuration."""
 
     id: str
     config: Mapping[str, object] | str
     file: str | None = None
-    """The configuration file whose tables and pins count."""
+    """The configuration file with the tables and pins."""
     table: str | None = None
-    """The table of that file which holds the configuration: it is asked for by name, so that errors tell the place."""
+    """The table in the file that holds the configuration. The registry is given this name, so that errors name it."""
     role: Role = "backend"
 
     @property
     def recipe(self) -> SubjectSpec:
-        """The configuration itself, or its name."""
+        """Plain data: the configuration or the name of its table, the file and the role."""
         return {"config": self._asked, "configuration": self.file, "role": self.role}
 
     @property
@@ -103,15 +101,15 @@ class RegistrySubject:
 
     @cached_property
     def registry(self) -> "Registry":
-        """The registry that is asked: one, so that a subject's environment is scanned once."""
+        """The registry. There is one for each subject, so that the installed plugins are listed once."""
         return fresh_registry(self.file)
 
     def plugins(self) -> tuple["Plugin", ...]:
-        """Resolve the names in the configuration, importing nothing. What is missing is for ``part`` to tell.
+        """Resolve the names in the configuration without importing a plugin. ``part`` reports what is missing.
 
         Raises:
             ConfigError: The file is wrong.
-            PluginError: A name is not there, ambiguous, denied or wrongly pinned.
+            PluginError: A name is missing, ambiguous, denied or wrongly pinned.
         """
         config = {"type": self.config} if isinstance(self.config, str) else self.config
         named = [(f"{self.role}s", config.get("type"))]
@@ -120,95 +118,95 @@ class RegistrySubject:
         if self.role == "transport":
             named.append(("schedulers", _DIRECT))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the examination in a child records what the registry warns of
+            warnings.simplefilter("ignore")  # the child process that loads the subject collects them
             return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
 
     @property
     def whole(self) -> Mapping[str, object] | str:
-        """The configuration with the tables that it names in their places."""
+        """The configuration, with each name of a table replaced by the table."""
         if isinstance(self.config, str) or self.role != "backend":
             return self.config
         parts = {each: self._table_of(f"{each}s", self.config[each]) for each in _PARTS if each in self.config}
         return {**self.config, **parts}
 
     def _table_of(self, group: str, part: object) -> object:
-        """Return the table that a part of a composed backend is or names; a registered name stays one."""
+        """Return the table of a composed backend's transport or scheduler. A registered name is returned as it is."""
         if isinstance(part, str) and self.file is not None:
             return load_configuration(self.file).tables(group).get(part, part)
         return part
 
     def _type_of(self, group: str, part: object) -> object:
-        """Return the registered name that a part of a composed backend means."""
+        """Return the registered name of a composed backend's transport or scheduler."""
         table = self._table_of(group, part)
         return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
     def part(self) -> object:
-        """Ask the registry."""
+        """Let the registry make the plugin."""
         make = {"backend": self.registry.backend, "transport": self.registry.transport}
         return make.get(self.role, self.registry.scheduler)(self._asked)
 
     def build(self) -> JobBackend:
-        """Ask the registry, which composes a transport with the built-in ``direct``."""
+        """Let the registry make the backend, from a transport with the built-in scheduler ``direct``."""
         if self.role == "transport":
             return self.registry.backend({"transport": self._asked, "scheduler": _DIRECT})
         return self.registry.backend(self._asked)
 
 
 _remaking: list[str] = []
-"""The file that is being loaded to remake a subject, in the process of a child."""
+"""The file that this child process is loading to make its subject, if it is loading one."""
 
 
 def refuse_recursion() -> None:
-    """Refuse to inspect while the file of a subject is loaded: a child would start children without end.
+    """Refuse to run checks while a child process loads the subject's file: it would start children without end.
 
     Raises:
-        RuntimeError: It is.
+        RuntimeError: This process is such a child.
     """
     if _remaking:
         raise RuntimeError(
-            f"{_remaking[0]} is loaded in a child process to make its subject there, and would inspect it once more: put "
+            f"{_remaking[0]} is loaded in a child process to make its subject, and would run the checks once more: put "
             'what inspects below `if __name__ == "__main__":`'
         )
 
 
 @dataclass(frozen=True)
 class FactorySubject:
-    """What a callable makes: a class, for instance. No registry and no gate stand between it and the checks."""
+    """A subject that a callable makes, for instance a class. The registry and its gate are not involved."""
 
     factory: Callable[[], object]
     role: Role = "backend"
 
     @property
     def id(self) -> str:
-        """The callable's own name."""
+        """The name of the callable."""
         return str(getattr(self.factory, "__name__", type(self.factory).__name__))
 
     @property
     def config(self) -> Mapping[str, object] | str:
-        """There is none but the name."""
+        """The name of the callable: this subject has no configuration."""
         return self.id
 
     @property
     def recipe(self) -> SubjectSpec:
-        """The file and the name in it: the module need not be importable by its own name in the child."""
+        """Plain data: the callable's file and its name in the file. The child process need not be able to import it."""
         name = getattr(self.factory, "__qualname__", None)
         return {"file": inspect.getsourcefile(self.factory), "name": name, "role": self.role}
 
     def part(self) -> object:
-        """Call it."""
+        """Call the callable."""
         return self.factory()
 
     def build(self) -> JobBackend:
-        """Call it, and compose a transport with the built-in ``direct``."""
+        """Call the callable; make a backend of a transport with the built-in scheduler ``direct``."""
         made = self.factory()
         return _compose(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
 
-# The registry is met here, at the edge, only: hence the imports at use.
+# The registry and batch are imported only if a subject needs them.
 
 
 def fresh_registry(file: str | None = None) -> "Registry":
-    """Make a registry over the running environment, with the tables and pins of a configuration file."""
+    """Make a registry of the plugins in this environment, with the tables and pins of a configuration file."""
     from intercede import registry  # noqa: PLC0415 -- as above
 
     return registry.Registry(file)
@@ -218,7 +216,7 @@ def load_configuration(file: str) -> "Configuration":
     """Read a configuration file.
 
     Raises:
-        ConfigError: It is wrong.
+        ConfigError: The file is wrong.
     """
     from intercede.config import load  # noqa: PLC0415 -- as above
 
@@ -232,7 +230,7 @@ def _compose(transport: Transport) -> JobBackend:
 
 
 def remade(recipe: SubjectSpec) -> Subject:
-    """Return the subject of a recipe, in this process."""
+    """Make a subject from its ``recipe``, in this process."""
     role = cast("Role", recipe["role"])
     if "file" in recipe:
         return FactorySubject(_from_file(str(recipe["file"]), str(recipe["name"])), role)
