@@ -75,8 +75,8 @@ class Site:
 
     def directory(self, handle: JobHandle) -> Path:
         """Return where a copy lies."""
-        stamp, _, index = handle.job.partition(".")
-        return self.root / stamp / "copies" / index
+        submission_id, _, index = handle.job.partition(".")
+        return self.root / submission_id / "copies" / index
 
 
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:

@@ -296,9 +296,9 @@ async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
     api = api_of(scheduler)
     async with BatchBackend(transport, scheduler, root=str(root)) as backend:
         handle = (await backend.submit(SubmissionSpec(executable="sleep", arguments=("60",)))).handles[0]
-        stamp = handle.job.partition(".")[0]
-        (root / stamp / "submitted").unlink()
-        (root / stamp / "natives").unlink()
+        submission_id = handle.job.partition(".")[0]
+        (root / submission_id / "submitted").unlink()
+        (root / submission_id / "natives").unlink()
         for verb, ask in (("status", backend.status), ("kill", backend.kill)):
             transport.scripts.clear()
             await ask([handle])
@@ -310,7 +310,7 @@ async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
             assert sent, verb
             _expect_loaded(cast("Verb", verb), api, sent[-1])
         await backend.kill([handle])
-    assert (root / stamp / "submit.sh").read_text().startswith(load(api, *SCRIPTS["submit"]))
+    assert (root / submission_id / "submit.sh").read_text().startswith(load(api, *SCRIPTS["submit"]))
 
 
 def _expect_loaded(verb: Verb, api: str, script: str) -> None:

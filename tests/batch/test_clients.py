@@ -270,11 +270,11 @@ class Full(DirectScheduler):
 
     def submit_script(self, batch: Batch) -> str:
         """Say so."""
-        return f"echo {batch.stamp} is one too many"
+        return f"echo {batch.submission_id} is one too many"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         """All of it was refused."""
-        raise LimitError(result.stdout.decode().replace(batch.stamp, "this"))
+        raise LimitError(result.stdout.decode().replace(batch.submission_id, "this"))
 
 
 @pytest.mark.asyncio
@@ -297,9 +297,9 @@ async def made(root: Path, backend: BatchBackend, copies: int, **files: str) -> 
         (place / str(index)).mkdir(exist_ok=True)
         for name, text in files.items():
             (place / str(index) / name).write_text(text)
-    stamp = place.parent.name
-    (place.parent / "natives").write_text("".join(f"{index} {stamp}.{index}\n" for index in range(copies)))
-    return [JobHandle(resource=handle.resource, job=f"{stamp}.{index}") for index in range(copies)]
+    submission_id = place.parent.name
+    (place.parent / "natives").write_text("".join(f"{index} {submission_id}.{index}\n" for index in range(copies)))
+    return [JobHandle(resource=handle.resource, job=f"{submission_id}.{index}") for index in range(copies)]
 
 
 class Refuses(DirectScheduler):

@@ -12,7 +12,7 @@ from tests.prefixed import Prefixed, variables
 from tests.tools import marks
 
 from intercede.batch import BatchBackend
-from intercede.batch.remote.layout import new_stamp
+from intercede.batch.remote.layout import new_submission_id
 from intercede.contract.job import JobHandle, JobState, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 
@@ -45,13 +45,13 @@ class Counted(Prefixed):
 
 def copied(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
     """Make more submissions like that one, and return their handles."""
-    stamp, _, index = handle.job.partition(".")
-    stamps = [new_stamp() for _ in range(many)]
-    for new in stamps:
-        shutil.copytree(root / stamp, root / new)
+    submission_id, _, index = handle.job.partition(".")
+    submission_ids = [new_submission_id() for _ in range(many)]
+    for new in submission_ids:
+        shutil.copytree(root / submission_id, root / new)
         for path in (path for path in (root / new).rglob("*") if path.is_file()):
-            path.write_text(path.read_text().replace(stamp, new))
-    return [JobHandle(resource=handle.resource, job=f"{new}.{index}") for new in stamps]
+            path.write_text(path.read_text().replace(submission_id, new))
+    return [JobHandle(resource=handle.resource, job=f"{new}.{index}") for new in submission_ids]
 
 
 @pytest.mark.asyncio

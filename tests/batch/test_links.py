@@ -47,7 +47,7 @@ class Cancelled(DirectScheduler):
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         """Make ids up."""
-        return Queued(ids={index: f"{batch.stamp}.{index}" for index in range(batch.copies)})
+        return Queued(ids={index: f"{batch.submission_id}.{index}" for index in range(batch.copies)})
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell of all or of none."""

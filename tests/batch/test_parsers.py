@@ -65,8 +65,8 @@ async def test_a_parser_that_breaks_is_told_as_the_plugin_s_fault_and_its_job_is
         with pytest.raises(SchedulerError, match="is at fault, not the request") as told:
             await broken.submit(spec)
 
-    stamps = [each.parent.name for each in site.root.glob("*/copies")]
-    assert [each in str(told.value) for each in [*said, *stamps]] == [True] * (len(said) + 1), str(told.value)
+    submission_ids = [each.parent.name for each in site.root.glob("*/copies")]
+    assert [each in str(told.value) for each in [*said, *submission_ids]] == [True] * (len(said) + 1), str(told.value)
     assert not told.value.retryable
     async with site.backend() as mended:
         (handle,) = await mended.find("broken")

@@ -19,7 +19,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 HERE = Path(intercede.batch.__file__).parent
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
-BATCH = Batch(stamp="a" * 13, copies=3, resources=Resources(wall_time_s=5))
+BATCH = Batch(submission_id="a" * 13, copies=3, resources=Resources(wall_time_s=5))
 SCHEDULERS: dict[str, Scheduler] = {
     "direct": DirectScheduler(2),
     "slurm": SlurmScheduler(["--x=it's"], ["a", "b"]),
@@ -32,7 +32,7 @@ FRAGMENTS = {
         "submit": scheduler.submit_script(BATCH),
         "status": scheduler.status_script(),
         "kill": scheduler.kill_script(),
-        "list": scheduler.list_script(BATCH.stamp),
+        "list": scheduler.list_script(BATCH.submission_id),
     }.items()
 }
 

@@ -63,8 +63,8 @@ def until(look: Callable[[], bool]) -> None:
 
 def work(root: Path, handle: JobHandle) -> Path:
     """Return a copy's working directory."""
-    stamp, _, index = handle.job.partition(".")
-    return root / "root" / stamp / "copies" / index / "work"
+    submission_id, _, index = handle.job.partition(".")
+    return root / "root" / submission_id / "copies" / index / "work"
 
 
 def copy() -> CopyVars:

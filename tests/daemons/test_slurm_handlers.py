@@ -50,8 +50,8 @@ async def begin(life: Life, script: str, times: int = 1, **resources: object) ->
 
 async def wait_for_files(life: Life, name: str, count: int) -> None:
     """Wait until so many copies have such a file."""
-    stamp, end = life.handles[0].job.partition(".")[0], time.monotonic() + 60
-    looking = f"ls .intercede/{stamp}/copies/*/work/{name} 2>/dev/null | wc -l"
+    submission_id, end = life.handles[0].job.partition(".")[0], time.monotonic() + 60
+    looking = f"ls .intercede/{submission_id}/copies/*/work/{name} 2>/dev/null | wc -l"
     while int(life.host.run("sh", "-c", looking).stdout) < count:
         assert time.monotonic() < end
         await asyncio.sleep(0.2)

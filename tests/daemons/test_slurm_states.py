@@ -79,8 +79,8 @@ class Life:
     def natives(self) -> list[str]:
         """Return what Slurm calls its tasks."""
         lines = self.admin("squeue", "--noheader", "--array", "--user", USER, "--format=%i|%j").splitlines()
-        stamp = self.handles[0].job.partition(".")[0]
-        return [line.partition("|")[0] for line in lines if stamp in line]
+        submission_id = self.handles[0].job.partition(".")[0]
+        return [line.partition("|")[0] for line in lines if submission_id in line]
 
 
 @asynccontextmanager
@@ -178,8 +178,8 @@ async def test_a_copy_whose_wrapper_is_gone_was_not_launched(host: Host) -> None
     """And has no exit code, neither from squeue nor from a record that is not there."""
     async with living(host, "--hold") as life:
         await life.submit("true", 2)
-        stamp = life.handles[0].job.partition(".")[0]
-        life.admin("find", f"/home/{USER}", "-path", f"*/{stamp}/wrapper", "-delete")
+        submission_id = life.handles[0].job.partition(".")[0]
+        life.admin("find", f"/home/{USER}", "-path", f"*/{submission_id}/wrapper", "-delete")
         life.admin("scontrol", "release", ",".join(life.natives()))
         statuses = await life.until(JobState.FAILED)
         assert {(each.reason, each.exit_code) for each in statuses} == {("launch_failure", None)}

@@ -46,7 +46,7 @@ class Queue:
     def parse_status(self, ids, result): return {}
     def kill_script(self): return ""
     def parse_kill(self, ids, result): return {}
-    def list_script(self, stamp): return ""
+    def list_script(self, submission_id): return ""
     def parse_list(self, result): return {}
 """
 

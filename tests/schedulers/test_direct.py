@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intercede.batch.remote.api import api_of, write_program
-from intercede.batch.remote.layout import new_stamp
+from intercede.batch.remote.layout import new_submission_id
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
 from intercede.contract.scheduler import Batch, Scheduler
@@ -20,13 +20,15 @@ from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 
 API = api_of(DirectScheduler())
-STAMP = new_stamp()  # another one in each process: what a copy starts is known by it, on the whole machine
+SUBMISSION_ID = (
+    new_submission_id()
+)  # another one in each process: what a copy starts is known by it, on the whole machine
 SECONDS = 60  # a bound, on a loaded machine
 
 
 def batch(copies: int = 4, **resources: object) -> Batch:
     """Return a submission."""
-    return Batch(stamp=STAMP, copies=copies, resources=Resources.model_validate(resources))
+    return Batch(submission_id=SUBMISSION_ID, copies=copies, resources=Resources.model_validate(resources))
 
 
 def ok(stdout: str, returncode: int = 0) -> CommandResult:
@@ -39,7 +41,7 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.here = root / STAMP
+        self.here = root / SUBMISSION_ID
         self.here.mkdir()
 
     def run(self, script: str, ids: list[str] | None = None, *, here: bool = False, copies: int = 1) -> CommandResult:
@@ -236,9 +238,9 @@ def test_what_waits_when_killed_never_starts(place: Place) -> None:
 def test_a_lost_answer_is_settled_by_the_list(place: Place) -> None:
     """All copies where a runner was started, none where not."""
     scheduler = DirectScheduler(slots=1)
-    assert scheduler.parse_list(place.run(scheduler.list_script(STAMP))) == {}
+    assert scheduler.parse_list(place.run(scheduler.list_script(SUBMISSION_ID))) == {}
     ids = place.start(scheduler, "true", batch(3))
-    assert list(scheduler.parse_list(place.run(scheduler.list_script(STAMP))).values()) == ids
+    assert list(scheduler.parse_list(place.run(scheduler.list_script(SUBMISSION_ID))).values()) == ids
     until(lambda: place.words(scheduler, ids) == [None] * 3)
 
 
@@ -267,6 +269,6 @@ def test_a_copy_that_a_signal_came_to_exited_by_itself_if_its_runner_was_there(p
 @pytest.mark.parametrize("rest", ["", "x", "-1", "9" * 5000, "0 0"])
 def test_a_code_that_cannot_be_one_is_unknown(rest: str) -> None:
     """A payload can write over its record."""
-    ids = [f"{STAMP}.0"]
-    told = DirectScheduler().parse_status(ids, ok(f"{STAMP}.0 exited {rest}\n"))
+    ids = [f"{SUBMISSION_ID}.0"]
+    told = DirectScheduler().parse_status(ids, ok(f"{SUBMISSION_ID}.0 exited {rest}\n"))
     assert told[ids[0]].state is JobState.UNKNOWN

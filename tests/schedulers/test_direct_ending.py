@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests import nested
-from tests.schedulers.test_direct import API, SECONDS, STAMP, Place, batch, processes, until
+from tests.schedulers.test_direct import API, SECONDS, SUBMISSION_ID, Place, batch, processes, until
 
 from intercede.batch.remote.api import write_program
-from intercede.batch.remote.layout import new_stamp
+from intercede.batch.remote.layout import new_submission_id
 from intercede.contract.errors import SchedulerError
 from intercede.contract.job import JobState
 from intercede.contract.transport import CommandResult
@@ -102,7 +102,7 @@ def _sleeps(pid: int) -> bool:
 
 
 def _mark() -> bytes:
-    return b"IC_COPY=%b/0/\0" % STAMP.encode()
+    return b"IC_COPY=%b/0/\0" % SUBMISSION_ID.encode()
 
 
 @pytest.mark.parametrize("payload", SHAPES.values(), ids=SHAPES)
@@ -168,7 +168,9 @@ def test_what_a_copy_submits_is_no_part_of_it(place: Place) -> None:
     other.here.mkdir()
     (other.here / "wrapper").write_text(f": >up; exec sleep {LONG}")
     (other.here / "submit").write_text(
-        write_program("submit", API, inner.submit_script(batch(1).model_copy(update={"stamp": new_stamp()})))
+        write_program(
+            "submit", API, inner.submit_script(batch(1).model_copy(update={"submission_id": new_submission_id()}))
+        )
     )
     scheduler = DirectScheduler(slots=1, grace_s=0)
     ids = place.start(scheduler, f"(cd inner && sh ./submit); sleep {LONG}", batch(1))
@@ -239,21 +241,21 @@ def test_a_copy_of_a_container_is_elsewhere_from_outside(place: Place) -> None:
     scheduler = DirectScheduler(slots=1, grace_s=0)
     (place.here / "wrapper").write_text(f"exec sleep {LONG}")
     (place.here / "submit").write_text(scheduler.submit_script(batch(1)))
-    (place.root / "ids").write_text(f"{STAMP}.0\n")
+    (place.root / "ids").write_text(f"{SUBMISSION_ID}.0\n")
     (place.root / "look").write_text(scheduler.status_script())
     (place.root / "kill").write_text(scheduler.kill_script())
     inside = (
-        f"(cd {STAMP} && sh ./submit >/dev/null); export IC_IDS=$PWD/ids; "
+        f"(cd {SUBMISSION_ID} && sh ./submit >/dev/null); export IC_IDS=$PWD/ids; "
         "until [ -e go ]; do sh ./look >told.new; mv told.new told; sleep 0.05; done; "
         "sh ./kill; until sh ./look >told.new; [ ! -s told.new ]; do sleep 0.02; done"
     )
     container = subprocess.Popen([*CONTAINER, "sh", "-c", inside], cwd=place.root, stdout=subprocess.PIPE)
     told = place.root / "told"
-    until(lambda: told.exists() and told.read_text() == f"{STAMP}.0 running\n")
-    assert place.words(scheduler, [f"{STAMP}.0"]) == [f"apart on {os.uname().nodename}"]
+    until(lambda: told.exists() and told.read_text() == f"{SUBMISSION_ID}.0 running\n")
+    assert place.words(scheduler, [f"{SUBMISSION_ID}.0"]) == [f"apart on {os.uname().nodename}"]
     (place.root / "go").touch()
     said, _ = container.communicate(timeout=SECONDS)
-    assert said == f"{STAMP}.0 ok\n".encode()
+    assert said == f"{SUBMISSION_ID}.0 ok\n".encode()
 
 
 @pytest.mark.needs("mount", "unshare")
@@ -262,7 +264,7 @@ def test_nothing_is_submitted_where_there_is_no_proc(place: Place, prefix: tuple
     """Waiting copies would be told lost, or another process ended: it is refused, for certain and in words."""
     scheduler = DirectScheduler(slots=1)
     (place.here / "wrapper").write_text(": >ran")
-    script = f"cd {STAMP}\n{scheduler.submit_script(batch())}"
+    script = f"cd {SUBMISSION_ID}\n{scheduler.submit_script(batch())}"
     with pytest.raises(SchedulerError, match="there is no /proc") as caught:
         scheduler.parse_submit(batch(), elsewhere(place, script, [], *prefix))
     assert caught.value.refused

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.schedulers.test_direct import STAMP, Place, batch, until
+from tests.schedulers.test_direct import SUBMISSION_ID, Place, batch, until
 from tests.tools import each_tool
 
 from intercede.contract.errors import SchedulerError
@@ -138,7 +138,7 @@ def test_more_copies_than_an_argument_holds_are_killed(tmp_path: Path) -> None:
     (place.here / "direct" / "host").write_text(f"{host} {boot} 2 1 1000 {space}\n")
     for index in range(1000):
         (place.here / "direct" / str(index)).write_text("4194304 1 0\n")  # one that is over: no number is as high
-    ids = [f"{STAMP}.{index}" for index in range(1000)]
+    ids = [f"{SUBMISSION_ID}.{index}" for index in range(1000)]
     counting = scheduler.kill_script().replace("asked=$(", "printf '%s\\n' \"${#these}\" >&2; asked=$(")
     result = place.run(counting.replace("outlast\n    for", "for"), ids)
     assert len(scheduler.parse_kill(ids, result)) == len(ids)

@@ -27,8 +27,8 @@ from intercede.schedulers import slurm
 from intercede.schedulers.slurm import SlurmScheduler
 
 T = TypeVar("T")
-STAMP = "a" * 13
-OURS = f"ic-{STAMP}-0"
+SUBMISSION_ID = "a" * 13
+OURS = f"ic-{SUBMISSION_ID}-0"
 API = api_of(SlurmScheduler())
 RECORDED = Path(slurm.__file__).parent / "recordings" / "slurm"
 ANSWERS = Path(__file__).parents[2] / "fixtures" / "schedulers" / "slurm"
@@ -48,9 +48,9 @@ done
 """
 
 
-def known(*jobs: str, first: int = 0, stamp: str = STAMP) -> list[str]:
+def known(*jobs: str, first: int = 0, submission_id: str = SUBMISSION_ID) -> list[str]:
     """Return native ids of jobs of a chunk: what Slurm calls them, and their name behind it."""
-    return [f"{job}@{stamp}-{first}" for job in jobs]
+    return [f"{job}@{submission_id}-{first}" for job in jobs]
 
 
 def by_copy(*jobs: str, first: int = 0) -> dict[int, str]:
@@ -60,7 +60,7 @@ def by_copy(*jobs: str, first: int = 0) -> dict[int, str]:
 
 def batch(copies: int = 4, **resources: object) -> Batch:
     """Return a submission."""
-    return Batch(stamp=STAMP, copies=copies, resources=Resources.model_validate(resources))
+    return Batch(submission_id=SUBMISSION_ID, copies=copies, resources=Resources.model_validate(resources))
 
 
 def said(stdout: str, stderr: str = "", returncode: int = 0) -> CommandResult:
@@ -74,7 +74,7 @@ class Place:
     def __init__(self, tmp: Path, shell: Sequence[str] = ("sh",)) -> None:
         self.shell = shell
         self.root, self.stubs = tmp / "root", tmp / "stubs"
-        for path in (self.root / STAMP, self.stubs / "bin", self.stubs / "log", self.stubs / "answers"):
+        for path in (self.root / SUBMISSION_ID, self.stubs / "bin", self.stubs / "log", self.stubs / "answers"):
             path.mkdir(parents=True)
         for tool in TOOLS:
             self.put(tool, STUB)
@@ -93,7 +93,7 @@ class Place:
         """Let a stub say this when it is called for the so manyth time; None: always."""
         (self.stubs / "answers" / (tool if number is None else f"{tool}.{number}")).write_text(script)
 
-    def run(self, fragment: str, ids: Sequence[str] | None = None, stamp: str = STAMP) -> CommandResult:
+    def run(self, fragment: str, ids: Sequence[str] | None = None, submission_id: str = SUBMISSION_ID) -> CommandResult:
         """Run a fragment as a batch backend does: without ids one that submits or lists, else in the root."""
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids or ()))
         environment = {
@@ -106,7 +106,7 @@ class Place:
         program = write_program("submit" if inside else "status", API, fragment)
         ended = subprocess.run(
             [*self.shell, "-c", program],
-            cwd=self.root / stamp if inside else self.root,
+            cwd=self.root / submission_id if inside else self.root,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -164,7 +164,7 @@ def told(answer: str, *ids: str) -> dict[str, JobStatus]:
 
 def called(told: Mapping[str, T]) -> dict[str, T]:
     """Return answers about jobs of ours by what Slurm calls them."""
-    assert all(native.endswith(f"@{STAMP}-0") for native in told)
+    assert all(native.endswith(f"@{SUBMISSION_ID}-0") for native in told)
     return {native.partition("@")[0]: each for native, each in told.items()}
 
 
@@ -254,7 +254,7 @@ def test_what_a_copy_asks_for_stands_in_the_arguments(place: Place) -> None:
     (words,) = place.calls("sbatch")
     assert {"--cpus-per-task=3", "--mem=500M", "--time=2", "--gres=gpu:2", "--partition=-x; long"} < set(words)
     assert words.index("--no-requeue") < words.index("--requeue") < words.index("--comment=it's $HOME")
-    assert words[-5:] == ["--parsable", f"--job-name=ic-{STAMP}-0", "./slurm/job", "0", "1"]
+    assert words[-5:] == ["--parsable", f"--job-name=ic-{SUBMISSION_ID}-0", "./slurm/job", "0", "1"]
 
 
 def test_what_is_not_asked_for_is_left_to_the_site(place: Place) -> None:
@@ -298,7 +298,7 @@ def test_nobody_is_asked_what_is_known(place: Place) -> None:
     """One copy needs no array, and an option says how large one may be."""
     place.answer("sbatch", "echo 17")
     assert submitted(place, SlurmScheduler(), batch(1)).ids == by_copy("17")
-    shutil.rmtree(place.root / STAMP / "slurm")
+    shutil.rmtree(place.root / SUBMISSION_ID / "slurm")
     assert submitted(place, SlurmScheduler(max_array_size=4), batch(3)).ids == by_copy("17_0", "17_1", "17_2")
     assert place.calls("scontrol") == []
 
@@ -450,7 +450,7 @@ def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> No
 def test_an_id_that_may_be_cut_is_none() -> None:
     """17 may be the beginning of 175: without the end of its answer nothing is known."""
     with pytest.raises(SchedulerError, match="find them by their tag"):
-        SlurmScheduler().parse_submit(batch(2), said(f"\n{STAMP} chunk 0 2\n17"))
+        SlurmScheduler().parse_submit(batch(2), said(f"\n{SUBMISSION_ID} chunk 0 2\n17"))
 
 
 @pytest.mark.parametrize("doubt", DOUBTS)
@@ -600,7 +600,9 @@ def test_squeue_is_believed_before_accounting() -> None:
 def test_where_accounting_is_away_nothing_is_absent() -> None:
     """UNKNOWN, and why: absence would end what we killed, for ever. Where there is none, squeue knows all."""
     away = told(
-        rows() + f"intercede: unlisted 17_0@{STAMP}-0\n" + ACCOUNTED.format("sacct: error: Connection refused", 1),
+        rows()
+        + f"intercede: unlisted 17_0@{SUBMISSION_ID}-0\n"
+        + ACCOUNTED.format("sacct: error: Connection refused", 1),
         "17_0",
         "17_1",
     )
@@ -796,8 +798,8 @@ def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "train", "", "ic-train", f"ic-{STAMP}", f"my-{OURS}", f"{OURS}x", f"{OURS}0", f"ic-a{STAMP}-0", "a|b",
-        f"ic-{STAMP}-1", f"ic-{'b' * 13}-0",
+        "train", "", "ic-train", f"ic-{SUBMISSION_ID}", f"my-{OURS}", f"{OURS}x", f"{OURS}0", f"ic-a{SUBMISSION_ID}-0", "a|b",
+        f"ic-{SUBMISSION_ID}-1", f"ic-{'b' * 13}-0",
     ],
 )  # fmt: skip
 def test_a_number_that_another_job_has_is_not_ours(place: Place, name: str) -> None:
@@ -814,7 +816,7 @@ def test_a_number_that_another_job_has_is_not_ours(place: Place, name: str) -> N
 
 def test_a_number_that_two_submissions_of_ours_had_is_the_later_ones(place: Place) -> None:
     """After the controller lost its state: blackfish #484. The old ones are not there, and the new ones live on."""
-    old, new = known("17_0", "17_1", stamp="b" * 13), known("17_0", "17_1")
+    old, new = known("17_0", "17_1", submission_id="b" * 13), known("17_0", "17_1")
     place.answer("squeue", listing("17_0", "17_1"))
     place.answer("sacct", f"echo '17_1|CANCELLED by 0|0:0|ic-{'b' * 13}-0'")
     scheduler = SlurmScheduler()
@@ -834,7 +836,7 @@ def test_a_number_that_two_submissions_of_ours_had_is_the_later_ones(place: Plac
 
 def test_a_row_of_waiting_tasks_is_about_those_of_its_name() -> None:
     """Also where it stands for a whole range, and where it cannot be read it is about all that have the number."""
-    old, new = known("17_0", stamp="b" * 13), known("17_0")
+    old, new = known("17_0", submission_id="b" * 13), known("17_0")
     waiting = said(rows(("17_[0-4]", "PENDING", "0", "Priority")) + "intercede: end\n")
     unreadable = said("intercede: squeue -\n17_0|?\nintercede: end\n")
 
@@ -888,7 +890,7 @@ def test_ten_thousand_are_read_in_no_time() -> None:
     ids = [f"17_{task}" for task in range(10_000)]
     every_second = ",".join(str(task) for task in range(0, 10_000, 2))
     answer = rows(*((each, "RUNNING", "0", "None") for each in ids[1::2]))
-    answer += "".join(f"intercede: unlisted {each}@{STAMP}-0\n" for each in ids[::2])
+    answer += "".join(f"intercede: unlisted {each}@{SUBMISSION_ID}-0\n" for each in ids[::2])
     answer += rows((f"17_[{every_second}]", "PENDING", "0", "Priority"), ("18_[0-4000000000]", "PENDING", "0", "None"))
     began = time.process_time()
 
@@ -909,13 +911,13 @@ def lost(place: Place, scheduler: SlurmScheduler, copies: int = 5) -> None:
 def found(place: Place, scheduler: SlurmScheduler, *, fence: bool = True) -> Mapping[int, str]:
     """Return what the list fragment finds: for whoever submits again what it does not, or for whoever only looks."""
     return scheduler.parse_list(
-        place.run(f"IC_FENCE={'yes' if fence else ''}\n{scheduler.list_script(STAMP)}"),
+        place.run(f"IC_FENCE={'yes' if fence else ''}\n{scheduler.list_script(SUBMISSION_ID)}"),
     )
 
 
 def began(place: Place, first: int, text: str) -> None:
     """Note that a chunk's job began, as the batch script does."""
-    (place.root / STAMP / "slurm" / f"owner-{first}").write_text(f"{text}\n")
+    (place.root / SUBMISSION_ID / "slurm" / f"owner-{first}").write_text(f"{text}\n")
 
 
 def test_a_lost_answer_is_found_by_name(place: Place) -> None:
@@ -923,12 +925,19 @@ def test_a_lost_answer_is_found_by_name(place: Place) -> None:
     scheduler = SlurmScheduler(max_array_size=2)
     lost(place, scheduler, 7)
     began(place, 4, "22 east")
-    rows = [f"31|ic-{STAMP}-0", f"20|ic-{STAMP}-0", f"20|ic-{STAMP}-0", f"9|ic-{STAMP}-00", "8|other", "Welcome"]
+    rows = [
+        f"31|ic-{SUBMISSION_ID}-0",
+        f"20|ic-{SUBMISSION_ID}-0",
+        f"20|ic-{SUBMISSION_ID}-0",
+        f"9|ic-{SUBMISSION_ID}-00",
+        "8|other",
+        "Welcome",
+    ]
     place.answer("squeue", f"printf '%s\\n' {shlex.join(rows)}")
 
     assert found(place, scheduler) == by_copy("20_0", "20_1") | by_copy("22_0", "22_1", first=4)
     (words,) = place.calls("squeue")
-    assert f"--name=ic-{STAMP}-0,ic-{STAMP}-2,ic-{STAMP}-4,ic-{STAMP}-6" in words
+    assert f"--name=ic-{SUBMISSION_ID}-0,ic-{SUBMISSION_ID}-2,ic-{SUBMISSION_ID}-4,ic-{SUBMISSION_ID}-6" in words
 
 
 def test_every_cluster_is_searched(place: Place) -> None:
@@ -936,7 +945,7 @@ def test_every_cluster_is_searched(place: Place) -> None:
     scheduler = SlurmScheduler(clusters=["east", "west"], max_array_size=2)
     lost(place, scheduler, 3)
     began(place, 2, "22 east")
-    place.answer("squeue", "true", f"echo '20|ic-{STAMP}-0'")
+    place.answer("squeue", "true", f"echo '20|ic-{SUBMISSION_ID}-0'")
 
     assert found(place, scheduler) == by_copy("20_0;west", "20_1;west") | by_copy("22;east", first=2)
 
@@ -945,13 +954,13 @@ def test_who_is_found_stays_it(place: Place) -> None:
     """Of two jobs with one name, the one that was told runs, also where the other begins first, and is told again."""
     scheduler = SlurmScheduler(max_array_size=10)
     job = Job(place, "echo begun")
-    place.answer("squeue", f"printf '%s\\n' '18|ic-{STAMP}-0' '17|ic-{STAMP}-0'")
-    assert found(place, scheduler)[3] == f"17_3@{STAMP}-0"
+    place.answer("squeue", f"printf '%s\\n' '18|ic-{SUBMISSION_ID}-0' '17|ic-{SUBMISSION_ID}-0'")
+    assert found(place, scheduler)[3] == f"17_3@{SUBMISSION_ID}-0"
 
     assert job.run(first=0, array="18") == (-53, "")
     assert job.run(first=0, array="17") == (0, "begun\n")
-    place.answer("squeue", f"echo '18|ic-{STAMP}-0'")
-    assert found(place, scheduler)[3] == f"17_3@{STAMP}-0"
+    place.answer("squeue", f"echo '18|ic-{SUBMISSION_ID}-0'")
+    assert found(place, scheduler)[3] == f"17_3@{SUBMISSION_ID}-0"
 
 
 def test_a_submission_that_never_came_to_sbatch_never_does(place: Place) -> None:
@@ -969,10 +978,10 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
     """Who queues may be slow: of its later arrays nobody knew, so none is queued."""
     scheduler = SlurmScheduler(max_array_size=2)
     listing = place.stubs / "list"
-    fragment = f"IC_FENCE=yes\n{scheduler.list_script(STAMP)}"
+    fragment = f"IC_FENCE=yes\n{scheduler.list_script(SUBMISSION_ID)}"
     listing.write_text(f"cd {place.root}\n{write_program('list', API, fragment)}")
     place.answer("sbatch", f"echo 17; {shlex.join(place.shell)} {listing} >{place.stubs}/told")
-    place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
+    place.answer("squeue", f"echo '17|ic-{SUBMISSION_ID}-0'")
 
     with pytest.raises(SchedulerError, match="somebody looked for this submission"):
         submitted(place, scheduler, batch(6))
@@ -987,21 +996,21 @@ def test_who_look_at_once_are_told_the_same(place: Place) -> None:
     scheduler = SlurmScheduler(max_array_size=2)
     for _ in range(2):
         lost(place, scheduler, 9)
-        place.answer("squeue", f"echo '20|ic-{STAMP}-2'; sleep 0.05")
+        place.answer("squeue", f"echo '20|ic-{SUBMISSION_ID}-2'; sleep 0.05")
         with ThreadPoolExecutor(4) as several:
             told = [each.result() for each in [several.submit(found, place, scheduler) for _ in range(4)]]
         assert told == [by_copy("20_0", "20_1", first=2)] * 4
-        shutil.rmtree(place.root / STAMP)
-        (place.root / STAMP).mkdir()
+        shutil.rmtree(place.root / SUBMISSION_ID)
+        (place.root / SUBMISSION_ID).mkdir()
 
 
 @pytest.mark.parametrize(("name", "text"), [("owner-0", ""), ("chunk-0", ""), ("chunk-0", "0\n"), ("chunk-0", "x\n")])
 def test_what_a_crash_left_is_an_error_that_says_what_to_do(place: Place, name: str, text: str) -> None:
     """It says neither that something is there nor that nothing is."""
     lost(place, SlurmScheduler())
-    (place.root / STAMP / "slurm" / name).write_text(text)
+    (place.root / SUBMISSION_ID / "slurm" / name).write_text(text)
 
-    with pytest.raises(SchedulerError, match=f"remove the directory {STAMP}"):
+    with pytest.raises(SchedulerError, match=f"remove the directory {SUBMISSION_ID}"):
         found(place, SlurmScheduler())
 
 
@@ -1011,7 +1020,7 @@ def test_what_was_not_found_is_never_found(place: Place) -> None:
     job = Job(place, "echo begun")
 
     assert found(place, scheduler) == {}
-    place.answer("squeue", f"echo '17|ic-{STAMP}-0'")
+    place.answer("squeue", f"echo '17|ic-{SUBMISSION_ID}-0'")
     assert found(place, scheduler) == {}
     assert job.run(first=0, task=3) == (-53, "")
 
@@ -1023,7 +1032,7 @@ def test_who_only_looks_stops_nothing(place: Place) -> None:
 
     assert found(place, scheduler, fence=False) == {}
     assert job.run(first=0, task=3) == (0, "begun\n")
-    assert found(place, scheduler, fence=False)[3] == f"17_3@{STAMP}-0"
+    assert found(place, scheduler, fence=False)[3] == f"17_3@{SUBMISSION_ID}-0"
 
 
 def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
@@ -1048,7 +1057,7 @@ def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
 def test_what_began_meanwhile_is_found(place: Place) -> None:
     """After squeue was asked."""
     lost(place, SlurmScheduler())
-    place.answer("squeue", f"echo '22 east' >./{STAMP}/slurm/owner-0")
+    place.answer("squeue", f"echo '22 east' >./{SUBMISSION_ID}/slurm/owner-0")
 
     assert found(place, SlurmScheduler()) == by_copy(*(f"22_{index}" for index in range(5)))
 
@@ -1056,7 +1065,7 @@ def test_what_began_meanwhile_is_found(place: Place) -> None:
 def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) -> None:
     """It is there, under an id that nobody knows."""
     lost(place, SlurmScheduler())
-    place.answer("squeue", f"echo 'twenty|ic-{STAMP}-0'")
+    place.answer("squeue", f"echo 'twenty|ic-{SUBMISSION_ID}-0'")
     with pytest.raises(SchedulerError, match="cannot be read"):
         found(place, SlurmScheduler())
 
@@ -1065,14 +1074,14 @@ def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) 
 def test_what_became_of_a_chunk_is_understood_or_an_error(word: str) -> None:
     """What is not understood may have begun."""
     with pytest.raises(SchedulerError, match="cannot be read"):
-        SlurmScheduler().parse_list(said(f"intercede: chunk {STAMP} 0 5 {word}\nintercede: end\n"))
+        SlurmScheduler().parse_list(said(f"intercede: chunk {SUBMISSION_ID} 0 5 {word}\nintercede: end\n"))
 
 
 class Job:
     """The batch script of a submission, to be run as slurmd runs it."""
 
     def __init__(self, place: Place, wrapper: str) -> None:
-        self.here, self.shell = place.root / STAMP, place.shell
+        self.here, self.shell = place.root / SUBMISSION_ID, place.shell
         lost(place, SlurmScheduler(max_array_size=10))
         for copy in ("3", "13"):
             (self.here / "copies" / copy).mkdir(parents=True)
@@ -1121,8 +1130,8 @@ def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> 
 def test_a_job_without_a_record_ends_as_its_wrapper_did(place: Place) -> None:
     """Which tells so what it could not write."""
     assert Job(place, "exit 7").run() == (7, "")
-    shutil.rmtree(place.root / STAMP)
-    (place.root / STAMP).mkdir()
+    shutil.rmtree(place.root / SUBMISSION_ID)
+    (place.root / SUBMISSION_ID).mkdir()
     assert Job(place, ': >"copies/$1/exit"; exit 126').run() == (126, "")
 
 
@@ -1249,7 +1258,7 @@ class Replay:
                 text = f"printf %s {shlex.quote(call['stdout'])}; printf %s {shlex.quote(call['stderr'])} >&2"
                 place.answer_one(tool, number, f"{text}; exit {call['returncode']}")
         for name, text in answer.get("owners", {}).items():
-            (place.root / recording["stamp"] / "slurm" / name).write_text(text)
+            (place.root / recording["submission_id"] / "slurm" / name).write_text(text)
         return place.run(*self._fragment(recording, answer))
 
     def _fragment(self, recording: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, Sequence[str], str]:
@@ -1258,10 +1267,10 @@ class Replay:
             case "submit":
                 submission = Batch.model_validate(recording["batch"])
                 for place in self.places.values():
-                    (place.root / submission.stamp).mkdir(exist_ok=True)
-                return scheduler.submit_script(submission), (), submission.stamp
+                    (place.root / submission.submission_id).mkdir(exist_ok=True)
+                return scheduler.submit_script(submission), (), submission.submission_id
             case "list":
-                return f"IC_FENCE=yes\n{scheduler.list_script(recording['stamp'])}", (), ""
+                return f"IC_FENCE=yes\n{scheduler.list_script(recording['submission_id'])}", (), ""
             case verb:
                 return getattr(scheduler, f"{verb}_script")(), recording["ids"], ""
 

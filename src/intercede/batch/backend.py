@@ -189,7 +189,7 @@ class BatchBackend:
         return await offload_if_large(len(every), self._name_jobs, batch, queued)
 
     def _name_jobs(self, batch: Batch, queued: Queued) -> Submission:
-        handles = {index: self._handle(Job(batch.stamp, index)) for index in sorted(queued.ids)}
+        handles = {index: self._handle(Job(batch.submission_id, index)) for index in sorted(queued.ids)}
         return Submission(handles=handles, failures=queued.refused)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:

@@ -15,6 +15,6 @@ _MOST_SHOWN = 65536
 async def show_output(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, Diagnostics]:
     """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
     answer = await remote.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "_ic_each _ic_show_output")
-    names = {job: f"{job.stamp}.{job.copy}" for job in jobs}
+    names = {job: f"{job.submission_id}.{job.copy}" for job in jobs}
     data = {job: answer.frame(name).stdout for job, name in names.items() if name in answer}
     return {job: Diagnostics(text=data.get(job, b"").decode("utf-8", "replace")) for job in jobs}

@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# _ic_show_output STAMP INDEX...: the end of what each copy wrote, between marks of its own.
+# _ic_show_output SUBMISSION_ID INDEX...: the end of what each copy wrote, between marks of its own.
 _ic_show_output() {
-    stamp=$1
+    submission_id=$1
     shift
     for index; do
-        [ ! -d "./$stamp/copies/$index/work" ] || _ic_frame "$stamp.$index" _ic_print_output "./$stamp/copies/$index/work"
+        [ ! -d "./$submission_id/copies/$index/work" ] || _ic_frame "$submission_id.$index" _ic_print_output "./$submission_id/copies/$index/work"
     done
 }
 

@@ -162,7 +162,8 @@ class Download:
 
     def _is_late(self, tar: CommandResult, unpacker: Unpacker) -> bool:
         self._changed.update(
-            Job(stamp, int(index)) for stamp, index in _CHANGED.findall(tar.stderr.decode("utf-8", "replace"))
+            Job(submission_id, int(index))
+            for submission_id, index in _CHANGED.findall(tar.stderr.decode("utf-8", "replace"))
         )
         try:
             unpacker.finish()
@@ -174,8 +175,8 @@ class Download:
         return False
 
     def _route(self, member: str) -> tuple[Path, str] | None:
-        stamp, _, index, name = member.split("/", 3)
-        job = Job(stamp, int(index))
+        submission_id, _, index, name = member.split("/", 3)
+        job = Job(submission_id, int(index))
         if job not in self._jobs:
             return None
         self._seen[job] += 1
@@ -188,7 +189,7 @@ class Download:
         """Return the place of a file in the job's directory; None: it was not asked for."""
         if name in {"stdout", "stderr", "log"}:
             return name
-        plan, inside = self._plans[job.stamp], name.removeprefix("work/")
+        plan, inside = self._plans[job.submission_id], name.removeprefix("work/")
         if inside in {plan.stdout, plan.stderr}:
             return "stdout" if inside == plan.stdout else "stderr"
         return f"files/{inside}" if plan.wants(job.copy, inside) else None
@@ -222,7 +223,7 @@ class Download:
         if reason is not None and not names:
             return JobOutput(ok=False, reason=reason)  # what was fetched earlier is worth more than nothing
         place = self._placed(job)
-        plan, files = self._plans[job.stamp], [name for name in names if name.startswith("files/")]
+        plan, files = self._plans[job.submission_id], [name for name in names if name.startswith("files/")]
         captured = {"stdout": plan.stdout, "stderr": plan.stderr}
         came = [name.removeprefix("files/") for name in files]
         return JobOutput(
@@ -237,14 +238,14 @@ class Download:
 
     def _missing(self, job: Job, names: Collection[str]) -> tuple[str, ...]:
         """Return the patterns that match none of these names, and the matched links, which are not fetched."""
-        plan = self._plans[job.stamp]
+        plan = self._plans[job.submission_id]
         links = sorted(name for name in self._no_files.get(job, ()) if plan.lists(name))
         return tuple(dict.fromkeys([*plan.missing(names), *links]))
 
     def _shortfall(self, job: Job, *, late: bool) -> str | None:
         """Why something of the job that was to come is not here."""
         share = self._shares.get(job)
-        if share is None or job.stamp not in self._plans:
+        if share is None or job.submission_id not in self._plans:
             return "unknown: it was removed there while it was fetched"
         if share.left_out:
             most = f"{self._limits.bytes} bytes or {self._limits.files} files a job"
@@ -285,14 +286,14 @@ class Download:
     @cached_property
     def _plans(self) -> dict[str, Plan]:
         lines = (line.split(" ", 1) for line in self._plans_text.lines)
-        return {stamp: Plan.model_validate_json(plan) for stamp, plan in lines}
+        return {submission_id: Plan.model_validate_json(plan) for submission_id, plan in lines}
 
     @cached_property
     def _shares(self) -> dict[Job, _Share]:
-        """The lines ``STAMP INDEX FILES LEFT_OUT UNFIT``, some of them followed by ``STAMP INDEX failed CODE``."""
+        """The lines ``SUBMISSION_ID INDEX FILES LEFT_OUT UNFIT``, some of them followed by ``SUBMISSION_ID INDEX failed CODE``."""
         shares: dict[Job, _Share] = {}
-        for stamp, index, *rest in (line.split() for line in self._report_text.lines if line != "whole"):
-            job = Job(stamp, int(index))
+        for submission_id, index, *rest in (line.split() for line in self._report_text.lines if line != "whole"):
+            job = Job(submission_id, int(index))
             if rest[0] == "failed":
                 shares[job] = replace(shares.get(job, _Share(0, 0, 0)), fault=int(rest[1]))
             else:
@@ -301,4 +302,4 @@ class Download:
 
 
 def _name(job: Job) -> str:
-    return f"{job.stamp}.{job.copy}"
+    return f"{job.submission_id}.{job.copy}"

@@ -1,8 +1,8 @@
 # Given: max_bytes, max_files, a copy; max_seconds. shellcheck shell=sh
 # keep: which files are sent. From a list of sizes and names, with LINKS.DEVICE.INODE between, it takes each copy's files
 # while they fit. A name begins behind the only // that find writes, so none can pass for another's, whatever is in it,
-# newlines too. (ls would not do: busybox's writes ? for what it cannot show.) STAMP/inputs/NAME is an input that no copy
-# sends back, and STAMP/copies/INDEX tells that this copy is looked at: of one that has no file we know that it has none.
+# newlines too. (ls would not do: busybox's writes ? for what it cannot show.) SUBMISSION_ID/inputs/NAME is an input that no copy
+# sends back, and SUBMISSION_ID/copies/INDEX tells that this copy is looked at: of one that has no file we know that it has none.
 # Only GNU tar can be kept from writing a link for a file that it has sent under another name: others get that name in
 # another list, for an archive of its own. IC_PARCEL is where reports and lists go; awk -v would read escapes in it.
 # shellcheck disable=SC2016 # awk's
@@ -117,24 +117,24 @@ _ic_run_watched() {
     return "$1"
 }
 
-# _ic_list_ended STAMP INDEX...: list the files of those that ended, a process or two for some hundreds of copies, or for so many
+# _ic_list_ended SUBMISSION_ID INDEX...: list the files of those that ended, a process or two for some hundreds of copies, or for so many
 # submissions that their expressions are not too much for each file.
 _ic_list_ended() {
-    stamp=$1
+    submission_id=$1
     shift
-    { read -r plan <"./$stamp/plan" && read -r expression <"./$stamp/find"; } 2>/dev/null || return 0 # it is purged
-    plans="$plans$stamp $plan
+    { read -r plan <"./$submission_id/plan" && read -r expression <"./$submission_id/find"; } 2>/dev/null || return 0 # it is purged
+    plans="$plans$submission_id $plan
 "
-    [ ! -e "./$stamp/spared" ] || cat "./$stamp/spared"
+    [ ! -e "./$submission_id/spared" ] || cat "./$submission_id/spared"
     wanted=$wanted${wanted:+${expression:+ -o }}$expression
     for index; do
-        here=./$stamp/copies/$index
+        here=./$submission_id/copies/$index
         what=
-        [ -e "./$stamp/finals/$index" ] || { read -r what <"$here/exit"; } 2>/dev/null || continue
+        [ -e "./$submission_id/finals/$index" ] || { read -r what <"$here/exit"; } 2>/dev/null || continue
         case $what in signal* | caught*) continue ;; esac # no end of it, or one that is written down before it is fetched
         [ -d "$here" ] || continue
-        places="$places .//$stamp/copies/$index"
-        [ -z "$expression" ] || [ ! -d "$here/work" ] || works="$works .//$stamp/copies/$index/work"
+        places="$places .//$submission_id/copies/$index"
+        [ -z "$expression" ] || [ ! -d "$here/work" ] || works="$works .//$submission_id/copies/$index/work"
         count=$((count + 1))
         [ "$count" -lt 400 ] || { _ic_list_files && wanted=$expression; }
     done
@@ -146,7 +146,7 @@ places='' works='' wanted='' plans='' count=0
 _ic_list_files() {
     printf %s "$plans" >&3 || exit 28 # ENOSPC: what has no plan would be told to be purged
     if [ -n "$places" ]; then
-        # shellcheck disable=SC2086 # stamps and numbers, to be split
+        # shellcheck disable=SC2086 # ids and numbers, to be split
         printf '0 %s\n' $places
         _ic_walk "$places" "-path '*/copies/*/*' -type d -prune -o -type f '(' -name stdout -o -name stderr -o -name log ! -size 0 ')'"
         [ -z "$works" ] || _ic_walk "$works" "! -type d ! -type s '(' $wanted ')'"

@@ -12,12 +12,14 @@ __all__ = ["find_jobs"]
 async def find_jobs(remote: RemoteJobs, tag: str) -> list[Job]:
     """Compare the tags of all submissions: one command, and more for a submission whose answer was lost."""
     doubtful = sorted(remote.doubtful)
-    fences = [call("_ic_fence", stamp) for stamp in doubtful]
+    fences = [call("_ic_fence", submission_id) for submission_id in doubtful]
     search = call("_ic_frame", "records", "_ic_call_with_tagged", quoted_tag(tag), "_ic_tell_copies")
     parts = [text_of("find"), "every_id=yes", *fences, search]
     snapshot = await remote.read_snapshot(await remote.ask((), *parts, calls=""))
     remote.doubtful.difference_update(doubtful)
-    unnamed = {job.stamp for job, record in snapshot.records.items() if record.native is None and not record.gone}
+    unnamed = {
+        job.submission_id for job, record in snapshot.records.items() if record.native is None and not record.gone
+    }
     if await remote.learn_ids(unnamed, fence=True):
         snapshot = await remote.read_snapshot(await remote.ask(snapshot.records, *parts, calls=""))
     records = snapshot.records

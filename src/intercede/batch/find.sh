@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# _ic_fence STAMP: a submission of ours that was cancelled. Either nothing of it ever starts from now on, or its native
+# _ic_fence SUBMISSION_ID: a submission of ours that was cancelled. Either nothing of it ever starts from now on, or its native
 # calls have begun: then wait for their end, while whoever makes them is there. If neither is sure the script fails: the
 # submission might start after we said that it is not there.
 _ic_fence() {
@@ -8,7 +8,7 @@ _ic_fence() {
     exit 28 # ENOSPC
 }
 
-# _ic_make_fence STAMP: do that; fail where it cannot be done.
+# _ic_make_fence SUBMISSION_ID: do that; fail where it cannot be done.
 _ic_make_fence() {
     [ -d "./$1" ] || mkdir "./$1" || [ -d "./$1" ] || return
     _ic_find_machine
@@ -22,7 +22,7 @@ _ic_make_fence() {
     fi
 }
 
-# _ic_is_arriving STAMP TAG: whether an archive is being unpacked there that may have that tag: the tag is the first of it.
+# _ic_is_arriving SUBMISSION_ID TAG: whether an archive is being unpacked there that may have that tag: the tag is the first of it.
 _ic_is_arriving() {
     [ -e "./$1/unpacking" ] && [ ! -e "./$1/submitting" ] || return
     if [ -e "./$1/wrapper" ]; then # the next
@@ -39,7 +39,7 @@ _ic_is_arriving() {
     [ "$process" = "$1 $its_boot ${21}" ]
 }
 
-# _ic_await_arrival STAMP TAG: wait until it is unpacked, while it grows. What stands still for half a minute has lost whoever sends
+# _ic_await_arrival SUBMISSION_ID TAG: wait until it is unpacked, while it grows. What stands still for half a minute has lost whoever sends
 # it, or is not heard of for long: it never starts, and who sends it is told so.
 _ic_await_arrival() {
     looked=0 still=0 grown=
@@ -51,14 +51,14 @@ _ic_await_arrival() {
     done
 }
 
-# _ic_grows STAMP: whether it has, since it was last looked at.
+# _ic_grows SUBMISSION_ID: whether it has, since it was last looked at.
 _ic_grows() {
     size=$(du -s "./$1" 2>/dev/null)
     [ "$size" != "$grown" ] || return
     grown=$size still=0
 }
 
-# _ic_is_queueing STAMP: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
+# _ic_is_queueing SUBMISSION_ID: whether its native calls have begun and may go on: their end is not written, and whoever makes them is
 # there. Of a process on another machine we know nothing: it has some minutes from the last answer that it noted.
 _ic_is_queueing() {
     [ -e "./$1/submitting" ] && [ ! -e "./$1/submitted" ] || return
@@ -73,14 +73,14 @@ _ic_is_queueing() {
     fi
 }
 
-# _ic_await_queueing STAMP: wait for the end of its native calls.
+# _ic_await_queueing SUBMISSION_ID: wait for the end of its native calls.
 _ic_await_queueing() {
     while _ic_is_queueing "$1"; do
         sleep 0.05 2>/dev/null || sleep 1
     done
 }
 
-# _ic_call_with_copies STAMP COMMAND: call COMMAND STAMP INDEX... with the copies that are there, some hundreds at a time: a list that
+# _ic_call_with_copies SUBMISSION_ID COMMAND: call COMMAND SUBMISSION_ID INDEX... with the copies that are there, some hundreds at a time: a list that
 # grows by one and one costs its square. What else lies about in the root is none: names become names of variables.
 _ic_call_with_copies() {
     case $1 in *[!a-z0-9]*) return 0 ;; esac
@@ -113,13 +113,13 @@ _ic_call_with_tagged() {
         its_tag=
         [ ! -f "$tag_file" ] || read -r its_tag <"$tag_file"
         [ "$its_tag" = "$1" ] || continue
-        its_stamp=${tag_file#./}
-        _ic_await_queueing "${its_stamp%/tag}"
-        _ic_call_with_copies "${its_stamp%/tag}" "$2"
+        its_submission_id=${tag_file#./}
+        _ic_await_queueing "${its_submission_id%/tag}"
+        _ic_call_with_copies "${its_submission_id%/tag}" "$2"
     done
 }
 
-# _ic_show_submission STAMP: what is written of it, for a scheduler to understand; nothing before its native calls have ended.
+# _ic_show_submission SUBMISSION_ID: what is written of it, for a scheduler to understand; nothing before its native calls have ended.
 _ic_show_submission() {
     [ -e "./$1/submitting" ] && ! _ic_is_queueing "$1" || return 0
     _ic_frame "$1.batch" cat "./$1/batch"

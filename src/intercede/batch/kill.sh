@@ -1,14 +1,14 @@
 # shellcheck shell=sh
-# _ic_condemn STAMP INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
+# _ic_condemn SUBMISSION_ID INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
 # The first note counts: it tells which ends cannot have come of it.
 _ic_condemn() {
-    stamp=$1
+    submission_id=$1
     shift
     for index; do
-        _ic_read_copy "$stamp" "$index"
+        _ic_read_copy "$submission_id" "$index"
         [ -z "$over" ] || continue
-        [ -n "$noted" ] || echo "$ended" >>"./$stamp/copies/$index/killed"
-        _ic_find_id "$stamp" "$index"
+        [ -n "$noted" ] || echo "$ended" >>"./$submission_id/copies/$index/killed"
+        _ic_find_id "$submission_id" "$index"
         [ -z "$id" ] || echo "$id"
     done
 }

@@ -16,14 +16,14 @@ _SHOWN = 500
 
 
 @contextmanager
-def parsing(scheduler: Scheduler, method: str, answer: CommandResult, stamp: str = "") -> Generator[None]:
+def parsing(scheduler: Scheduler, method: str, answer: CommandResult, submission_id: str = "") -> Generator[None]:
     """Call a parser in here.
 
     Args:
         scheduler: Whose parser it is.
         method: Which.
         answer: What it parses.
-        stamp: The submission that the answer is to, if what it started may run.
+        submission_id: The submission that the answer is to, if what it started may run.
 
     Raises:
         IntercedeError: What the parser raised on purpose.
@@ -37,7 +37,7 @@ def parsing(scheduler: Scheduler, method: str, answer: CommandResult, stamp: str
         said = answer.stdout.decode("utf-8", "replace")[:_SHOWN]
         raise SchedulerError(
             f"the scheduler plugin {type(scheduler).__name__} is at fault, not the request: its {method} raised "
-            f"{_told(error)}, for the answer {said!r}.{_goes_on(stamp)}",
+            f"{_told(error)}, for the answer {said!r}.{_goes_on(submission_id)}",
             returncode=answer.returncode,
             stderr=answer.stderr.decode("utf-8", "replace")[-_SHOWN:],
         ) from error
@@ -52,12 +52,12 @@ def checked(batch: Batch, queued: Queued) -> Queued:
     answered = sorted([*queued.ids, *queued.refused])
     if answered != list(range(batch.copies)):
         told = f"the scheduler answered for {len(answered)} of {batch.copies} copies"
-        raise SchedulerError(f"{told}, or for others than were submitted.{_goes_on(batch.stamp)}")
-    expect_ids("parse_submit", queued.ids.values(), batch.stamp)
+        raise SchedulerError(f"{told}, or for others than were submitted.{_goes_on(batch.submission_id)}")
+    expect_ids("parse_submit", queued.ids.values(), batch.submission_id)
     return queued
 
 
-def expect_ids(method: str, ids: Iterable[str], stamp: str = "") -> None:
+def expect_ids(method: str, ids: Iterable[str], submission_id: str = "") -> None:
     """See that what a parser returned can be ids.
 
     Raises:
@@ -67,15 +67,15 @@ def expect_ids(method: str, ids: Iterable[str], stamp: str = "") -> None:
         if not _NATIVE.fullmatch(native):
             raise SchedulerError(
                 f"the scheduler plugin is at fault, not the request: {method} answered with the id {native!r}; {_ID}."
-                f"{_goes_on(stamp)}"
+                f"{_goes_on(submission_id)}"
             )
 
 
-def _goes_on(stamp: str) -> str:
+def _goes_on(submission_id: str) -> str:
     return (
-        f" What was queued may run: the queue knows it as {stamp}, and find returns it by its tag once the plugin is "
+        f" What was queued may run: the queue knows it as {submission_id}, and find returns it by its tag once the plugin is "
         "mended"
-        if stamp
+        if submission_id
         else ""
     )
 

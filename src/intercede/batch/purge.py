@@ -28,14 +28,14 @@ async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpO
     return {job: OpOutcome(ok=True) if job in purged else _refuse(snapshot.verdict(job), why) for job in jobs}
 
 
-async def discard_submission(remote: RemoteJobs, stamp: str, copies: int) -> None:
+async def discard_submission(remote: RemoteJobs, submission_id: str, copies: int) -> None:
     """Remove what was sent for a submission that the scheduler refused: nobody will have a handle to purge it."""
-    jobs = [Job(stamp, index) for index in range(copies)]
+    jobs = [Job(submission_id, index) for index in range(copies)]
     await remote.ask(jobs, text_of("purge"), "anyway=yes", _PURGE)
 
 
 def _read_purged(answer: Answer) -> set[Job]:
-    return {Job(stamp, int(index)) for stamp, index in rows_of(answer, "purged")}
+    return {Job(submission_id, int(index)) for submission_id, index in rows_of(answer, "purged")}
 
 
 def _is_purgeable(status: JobStatus) -> bool:

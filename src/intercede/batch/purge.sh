@@ -10,17 +10,17 @@ _ic_purge() {
     _ic_flush
 }
 
-# _ic_discard STAMP INDEX...: a submission that is over goes whole, together with others. Else its copies go that are over, and
+# _ic_discard SUBMISSION_ID INDEX...: a submission that is over goes whole, together with others. Else its copies go that are over, and
 # the last takes the rest.
 _ic_discard() {
-    stamp=$1
+    submission_id=$1
     shift
-    _ic_count_present "$stamp"
+    _ic_count_present "$submission_id"
     for index; do
         ! _ic_is_disposable || present=$((present - 1))
     done
     if [ "$present" = 0 ]; then
-        [ ! -d "./$stamp" ] || whole="$whole ./$stamp"
+        [ ! -d "./$submission_id" ] || whole="$whole ./$submission_id"
         several=$((several + 1))
         [ "$several" -lt 400 ] || _ic_throw_whole
         return
@@ -29,15 +29,15 @@ _ic_discard() {
     count=0
     for index; do
         _ic_is_disposable || continue
-        batch="$batch ./$stamp/copies/$index"
+        batch="$batch ./$submission_id/copies/$index"
         count=$((count + 1))
         [ "$count" -lt 400 ] || _ic_throw_some
     done
     _ic_throw_some
-    [ ! -d "./$stamp" ] || _ic_has_queued || mv "./$stamp" "./.trash/$stamp.$mark.all"
+    [ ! -d "./$submission_id" ] || _ic_has_queued || mv "./$submission_id" "./.trash/$submission_id.$mark.all"
 }
 
-# _ic_count_present STAMP: sets present, how many copies are there.
+# _ic_count_present SUBMISSION_ID: sets present, how many copies are there.
 _ic_count_present() {
     set -- "./$1/copies/"*
     [ -e "$1" ] || shift
@@ -46,30 +46,30 @@ _ic_count_present() {
 
 # _ic_is_disposable: whether the copy is there, and may go.
 _ic_is_disposable() {
-    _ic_read_copy "$stamp" "$index"
+    _ic_read_copy "$submission_id" "$index"
     [ -d "$here" ] && { [ -n "$over" ] || [ -n "$anyway" ]; }
 }
 
 # _ic_has_queued: whether a copy is left; one that the scheduler refused has no handle, and goes with the last.
 _ic_has_queued() {
-    for place in "./$stamp/copies/"*; do
+    for place in "./$submission_id/copies/"*; do
         [ -e "$place" ] || continue
-        _ic_find_id "$stamp" "${place##*/}"
+        _ic_find_id "$submission_id" "${place##*/}"
         [ -n "$refused" ] || return 0
     done
     return 1
 }
 
-# shellcheck disable=SC2086 # stamps and numbers, to be split
+# shellcheck disable=SC2086 # ids and numbers, to be split
 _ic_throw_whole() {
     [ -z "$whole" ] || _ic_throw "./.trash/$mark" $whole
     whole=
     several=0
 }
 
-# shellcheck disable=SC2086 # stamps and numbers, to be split
+# shellcheck disable=SC2086 # ids and numbers, to be split
 _ic_throw_some() {
-    [ -z "$batch" ] || _ic_throw "./.trash/$stamp.$mark" $batch
+    [ -z "$batch" ] || _ic_throw "./.trash/$submission_id.$mark" $batch
     batch=
     count=0
 }
@@ -86,12 +86,12 @@ _ic_throw() {
     done
 }
 
-# _ic_say_gone STAMP INDEX...: print those that are there no more.
+# _ic_say_gone SUBMISSION_ID INDEX...: print those that are there no more.
 _ic_say_gone() {
-    stamp=$1
+    submission_id=$1
     shift
     for index; do
-        [ -d "./$stamp/copies/$index" ] || _ic_say "$stamp $index"
+        [ -d "./$submission_id/copies/$index" ] || _ic_say "$submission_id $index"
     done
 }
 

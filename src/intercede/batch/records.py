@@ -59,14 +59,14 @@ class Record(NamedTuple):
 
 
 def read_record(line: str) -> Record:
-    """Read ``STAMP INDEX KILLED ID WHAT...``.
+    """Read ``SUBMISSION_ID INDEX KILLED ID WHAT...``.
 
     Raises:
         TransportError: It is no such line.
     """
     try:
-        stamp, index, killed, native, what, *rest = line.split(" ", 5)
-        job = Job(stamp, int(index))
+        submission_id, index, killed, native, what, *rest = line.split(" ", 5)
+        job = Job(submission_id, int(index))
         known = Record(job, killed == "killed", killed != _NOT_ASKED, None if native == _UNKNOWN_ID else native)
         return _READERS[what](known, rest[0] if rest else "")
     except (ValueError, KeyError) as error:

@@ -1,11 +1,11 @@
 # What stands written of each copy. No process is forked for a copy: a thousand are read in some milliseconds.
-# The function `each COMMAND`, written by the caller, calls COMMAND STAMP INDEX... once a submission.
+# The function `each COMMAND`, written by the caller, calls COMMAND SUBMISSION_ID INDEX... once a submission.
 # shellcheck shell=sh
 
 # What parts behind this one may set; whatever the environment has under these names.
 open_only='' every_id='' lists=''
 
-# _ic_read_copy STAMP INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
+# _ic_read_copy SUBMISSION_ID INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
 # attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
 # where another end followed. Only a code to which no signal came is over by itself. What lacks its line's end is being
 # written, and does not count yet.
@@ -34,7 +34,7 @@ _ic_read_copy() {
     { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
 }
 
-# _ic_find_id STAMP INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
+# _ic_find_id SUBMISSION_ID INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
 # not take it. A submission's are read once.
 _ic_find_id() {
     eval "named=\${named_$1-}"
@@ -44,13 +44,13 @@ _ic_find_id() {
     [ "$id" != ! ] || id='' refused=yes
 }
 
-# _ic_read_ids STAMP: read them.
+# _ic_read_ids SUBMISSION_ID: read them.
 _ic_read_ids() {
     eval "named_$1=yes"
     [ ! -f "./$1/natives" ] || _ic_remember_ids "$1" <"./$1/natives"
 }
 
-# _ic_remember_ids STAMP: read native ids, for as long as this script runs.
+# _ic_remember_ids SUBMISSION_ID: read native ids, for as long as this script runs.
 _ic_remember_ids() {
     while read -r _ic_index _ic_id; do
         case $_ic_index in '' | *[!0-9]*) continue ;; esac
@@ -58,7 +58,7 @@ _ic_remember_ids() {
     done
 }
 
-# _ic_note_ids STAMP LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
+# _ic_note_ids SUBMISSION_ID LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
 # process. Where there is no room for them this script knows them all the same: a job without an id would be lost.
 _ic_note_ids() {
     [ -d "./$1" ] || return 0
@@ -91,29 +91,29 @@ _ic_flush() {
 _ic_lines=
 _ic_count=0
 
-# _ic_sort_out STAMP INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
+# _ic_sort_out SUBMISSION_ID INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
 # name, and the scheduler's ids for them to 3.
 _ic_sort_out() {
-    stamp=$1
+    submission_id=$1
     shift
     for index; do
-        _ic_read_copy "$stamp" "$index"
+        _ic_read_copy "$submission_id" "$index"
         if [ -z "$over" ]; then
-            _ic_find_id "$stamp" "$index"
-            echo "$stamp $index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
+            _ic_find_id "$submission_id" "$index"
+            echo "$submission_id $index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
             [ -z "$id" ] || echo "$id" >&3 || exit 28
         elif [ -z "$open_only" ]; then
-            _ic_say "$stamp $index $killed ? $said"
+            _ic_say "$submission_id $index $killed ? $said"
         fi
     done
 }
 
-# _ic_tell_copies STAMP INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
+# _ic_tell_copies SUBMISSION_ID INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
 _ic_tell_copies() {
-    stamp=$1
+    submission_id=$1
     shift
     for index; do
-        _ic_tell_copy "$stamp" "$index"
+        _ic_tell_copy "$submission_id" "$index"
     done
     _ic_flush
 }
@@ -156,8 +156,8 @@ _ic_sort_all() {
 }
 
 _ic_tell_open() {
-    while read -r its_stamp its_index; do
-        _ic_tell_copy "$its_stamp" "$its_index"
+    while read -r its_submission_id its_index; do
+        _ic_tell_copy "$its_submission_id" "$its_index"
     done <"$lists/.open.$mark"
     _ic_flush
 }

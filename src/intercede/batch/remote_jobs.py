@@ -8,12 +8,12 @@ from intercede.batch.parsing import checked, expect_ids, parsing
 from intercede.batch.records import read_record
 from intercede.batch.remote.api import call, text_of
 from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams
-from intercede.batch.remote.layout import Job, by_stamp
+from intercede.batch.remote.layout import Job, group_by_submission, read_batch
 from intercede.batch.remote.shell import Shell, no_room
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
-from intercede.contract.scheduler import Batch, Queued, Scheduler
+from intercede.contract.scheduler import Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
 __all__ = ["RemoteJobs", "frame_or_none", "rows_of"]
@@ -26,7 +26,10 @@ _REFUSED = "!"
 
 def _each(jobs: Iterable[Job]) -> str:
     """Write the shell function that calls a command once a submission, with its indices."""
-    calls = [f'"$1" {stamp} {" ".join(map(str, indices))}' for stamp, indices in by_stamp(jobs).items()]
+    calls = [
+        f'"$1" {submission_id} {" ".join(map(str, indices))}'
+        for submission_id, indices in group_by_submission(jobs).items()
+    ]
     return "\n".join(["_ic_each() {", *calls, ":", "}"])  # of no job, too, a function
 
 
@@ -47,9 +50,9 @@ class RemoteJobs:
         self.status_part = f"_ic_look {shlex.quote(scheduler.status_script())}"
         """The part of a script that reads records and listing."""
 
-    def remember_ids(self, stamp: str, queued: Queued) -> None:
+    def remember_ids(self, submission_id: str, queued: Queued) -> None:
         """Keep native ids pending: the next script about the submission writes them down."""
-        self._pending_ids[stamp] = _ids_of(queued)
+        self._pending_ids[submission_id] = _ids_of(queued)
 
     async def ask(
         self,
@@ -66,14 +69,16 @@ class RemoteJobs:
             streams: Frames to be handed on as they come.
             calls: Another text for ``_ic_each``.
         """
-        stamps = {job.stamp for job in jobs} & self._pending_ids.keys()
-        ids = {stamp: self._pending_ids[stamp] for stamp in stamps}
-        known = [call("_ic_note_ids", stamp, _write_lines(ids[stamp])) for stamp in stamps]
+        submission_ids = {job.submission_id for job in jobs} & self._pending_ids.keys()
+        ids = {submission_id: self._pending_ids[submission_id] for submission_id in submission_ids}
+        known = [
+            call("_ic_note_ids", submission_id, _write_lines(ids[submission_id])) for submission_id in submission_ids
+        ]
         answer = await self.shell.run(
             [text_of("records"), *known, _each(jobs) if calls is None else calls, *parts], streams
         )
-        for stamp in stamps:
-            self._pending_ids.pop(stamp, None)
+        for submission_id in submission_ids:
+            self._pending_ids.pop(submission_id, None)
         return answer
 
     async def read_snapshot(self, answer: Answer) -> Snapshot:
@@ -104,49 +109,61 @@ class RemoteJobs:
             snapshot = await self.read_snapshot(await self.ask(jobs, self.status_part))
         return snapshot
 
-    async def learn_ids(self, stamps: Collection[str], *, fence: bool = False) -> bool:
+    async def learn_ids(self, submission_ids: Collection[str], *, fence: bool = False) -> bool:
         """Read the scheduler's recorded answers to these submissions; return whether there are ids that were not known.
 
         A submission that is still being queued is left alone: the client that queues it will know all of its ids.
 
         Args:
-            stamps: The submissions.
+            submission_ids: The submissions.
             fence: Whether copies that the scheduler does not know are kept from starting: they will be submitted again.
         """
-        if not stamps:
+        if not submission_ids:
             return False
-        calls = [call("_ic_show_submission", stamp) for stamp in sorted(stamps)]
+        calls = [call("_ic_show_submission", submission_id) for submission_id in sorted(submission_ids)]
         answer = await self.shell.run([text_of("find"), *calls])
-        found = {stamp: self._parse_recorded_answer(stamp, answer) for stamp in stamps if f"{stamp}.batch" in answer}
+        found = {
+            submission_id: self._parse_recorded_answer(submission_id, answer)
+            for submission_id in submission_ids
+            if f"{submission_id}.batch" in answer
+        }
         found |= await self._list_submissions(
-            [stamp for stamp, ids in found.items() if ids is None], "yes" if fence else ""
+            [submission_id for submission_id, ids in found.items() if ids is None], "yes" if fence else ""
         )
-        news = {stamp: ids for stamp, ids in found.items() if ids}
+        news = {submission_id: ids for submission_id, ids in found.items() if ids}
         self._pending_ids |= news
         return bool(news)
 
-    def _parse_recorded_answer(self, stamp: str, answer: Answer) -> Mapping[int, str] | None:
+    def _parse_recorded_answer(self, submission_id: str, answer: Answer) -> Mapping[int, str] | None:
         """Return the ids of the scheduler's own answer; None if that is not complete."""
-        if f"{stamp}.answer" not in answer:
+        if f"{submission_id}.answer" not in answer:
             return None
-        batch, said = Batch.model_validate_json(answer.text(f"{stamp}.batch")), answer.frame(f"{stamp}.answer")
+        batch, said = read_batch(answer.text(f"{submission_id}.batch")), answer.frame(f"{submission_id}.answer")
         try:
-            with parsing(self.scheduler, "parse_submit", said, stamp):
+            with parsing(self.scheduler, "parse_submit", said, submission_id):
                 return _ids_of(checked(batch, self.scheduler.parse_submit(batch, said)))
         except ResourceError:
             return None  # a refusal, or an answer that cannot be parsed: the queue decides
 
-    async def _list_submissions(self, stamps: Collection[str], fence: str) -> dict[str, Mapping[int, str] | None]:
-        if not stamps:
+    async def _list_submissions(
+        self, submission_ids: Collection[str], fence: str
+    ) -> dict[str, Mapping[int, str] | None]:
+        if not submission_ids:
             return {}
-        calls = [call("_ic_frame", stamp, "_ic_run_plainly", self.scheduler.list_script(stamp)) for stamp in stamps]
+        calls = [
+            call("_ic_frame", submission_id, "_ic_run_plainly", self.scheduler.list_script(submission_id))
+            for submission_id in submission_ids
+        ]
         answer = await self.shell.run([text_of("records"), f"IC_FENCE={fence}", *calls])
-        return {stamp: self._parse_listing(stamp, answer.frame(stamp)) for stamp in stamps}
+        return {
+            submission_id: self._parse_listing(submission_id, answer.frame(submission_id))
+            for submission_id in submission_ids
+        }
 
-    def _parse_listing(self, stamp: str, said: CommandResult) -> Mapping[int, str]:
-        with parsing(self.scheduler, "parse_list", said, stamp):
+    def _parse_listing(self, submission_id: str, said: CommandResult) -> Mapping[int, str]:
+        with parsing(self.scheduler, "parse_list", said, submission_id):
             found = dict(self.scheduler.parse_list(said))
-            expect_ids("parse_list", found.values(), stamp)
+            expect_ids("parse_list", found.values(), submission_id)
         return found
 
 

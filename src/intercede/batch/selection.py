@@ -53,7 +53,7 @@ class Plan(_Data):
         names = tuple(names)
         return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
-    def expression(self, stamp: str, copies: int) -> str:
+    def expression(self, submission_id: str, copies: int) -> str:
         """Write the ``find`` expression, a line quoted for sh, that takes every file that may be wanted.
 
         Empty: none is.
@@ -64,12 +64,14 @@ class Plan(_Data):
         else:
             rough = [_roughly(pattern) for pattern in self.patterns]
             taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
-        return " -o ".join(_path(f"{place}/work/{pattern}") for place in _places(stamp, copies) for pattern in taken)
+        return " -o ".join(
+            _path(f"{place}/work/{pattern}") for place in _places(submission_id, copies) for pattern in taken
+        )
 
-    def spared(self, stamp: str) -> str:
+    def spared(self, submission_id: str) -> str:
         """List the inputs that no copy sends back, as fetch.sh lists files: too many to stand in an expression."""
         names = [name for name in self.inputs if self.include_unlisted and not self.lists(name)]
-        return "".join(f"0 .//{stamp}/inputs/{name}\n" for name in names)
+        return "".join(f"0 .//{submission_id}/inputs/{name}\n" for name in names)
 
     @cached_property
     def _hidden(self) -> frozenset[str]:
@@ -85,10 +87,10 @@ def matches(pattern: str, name: str) -> bool:
     return _compiled(pattern).match(name) is not None
 
 
-def _places(stamp: str, copies: int) -> Iterator[str]:
+def _places(submission_id: str, copies: int) -> Iterator[str]:
     """Patterns for the copies' directories; ``*`` would cross slashes in find."""
     for digits in range(1, len(str(copies - 1)) + 1):
-        yield f".//{stamp}/copies/{'[0-9]' * digits}"
+        yield f".//{submission_id}/copies/{'[0-9]' * digits}"
 
 
 def _path(pattern: str) -> str:

@@ -38,7 +38,7 @@ class Snapshot:
     @property
     def unnamed(self) -> set[str]:
         """The submissions whose native ids are not written down yet."""
-        return {job.stamp for job in self.open if self.records[job].native is None}
+        return {job.submission_id for job in self.open if self.records[job].native is None}
 
     @property
     def to_settle(self) -> dict[Job, JobStatus]:

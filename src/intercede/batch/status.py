@@ -6,7 +6,7 @@ from intercede.batch.offload import offload_if_large
 from intercede.batch.records import read_record
 from intercede.batch.remote.api import call, text_of
 from intercede.batch.remote.framing import Answer
-from intercede.batch.remote.layout import Job, by_stamp
+from intercede.batch.remote.layout import Job, group_by_submission
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.job import JobStatus
@@ -40,9 +40,11 @@ def write_settling(finals: Mapping[Job, JobStatus]) -> str:
     """Write the part of a script that writes verdicts down, and reports which of them count."""
     calls = [
         call(
-            "_ic_settle", stamp, *(word for index in some for word in (str(index), _to_json(finals[Job(stamp, index)])))
+            "_ic_settle",
+            submission_id,
+            *(word for index in some for word in (str(index), _to_json(finals[Job(submission_id, index)]))),
         )
-        for stamp, indices in by_stamp(finals).items()
+        for submission_id, indices in group_by_submission(finals).items()
         for some in _split(indices)
     ]
     return "\n".join([text_of("settle"), "_ic_settle_all() {", *calls, "}", "_ic_frame settled _ic_settle_all"])

@@ -26,7 +26,7 @@ from intercede.batch.parsing import checked, parsing
 from intercede.batch.purge import discard_submission
 from intercede.batch.remote.api import load, text_of
 from intercede.batch.remote.framing import Answer
-from intercede.batch.remote.layout import MOST_COPIES, new_stamp
+from intercede.batch.remote.layout import MOST_COPIES, new_submission_id, write_batch
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
 from intercede.contract.errors import InvalidSpecError, LimitError, SchedulerError, UnsupportedSpecError
@@ -91,34 +91,34 @@ async def submit_copies(
         SchedulerError: The scheduler refused all copies, or its answer cannot be parsed.
         TransportError: The transport failed.
     """
-    batch = Batch(stamp=new_stamp(), copies=len(copies), resources=spec.resources)
+    batch = Batch(submission_id=new_submission_id(), copies=len(copies), resources=spec.resources)
     archive = SubmissionArchive(spec, copies, batch)
     archive.check()
     fragment = remote.scheduler.submit_script(batch)
     try:
-        answer = await remote.shell.unpack(batch.stamp, archive.members(fragment, api))
+        answer = await remote.shell.unpack(batch.submission_id, archive.members(fragment, api))
         _check_executable(answer, remote.shell.root, spec)
         queued = await offload_if_large(len(copies), _parse_answer, remote.scheduler, batch, answer.frame("answer"))
     except InvalidSpecError:
         raise  # the archive has no end: nothing can have started
     except BaseException as error:
         if isinstance(error, UnsupportedSpecError) or (isinstance(error, SchedulerError) and error.refused):
-            await discard_submission(remote, batch.stamp, batch.copies)
+            await discard_submission(remote, batch.submission_id, batch.copies)
         else:
-            remote.doubtful.add(batch.stamp)
+            remote.doubtful.add(batch.submission_id)
         raise
     if not queued.ids:
-        await discard_submission(remote, batch.stamp, batch.copies)
+        await discard_submission(remote, batch.submission_id, batch.copies)
         raise _refuse(batch, queued)
     if "noted" not in answer:  # the fragment has not reported its ids itself
-        remote.remember_ids(batch.stamp, queued)
+        remote.remember_ids(batch.submission_id, queued)
     return batch, queued
 
 
 def _parse_answer(scheduler: Scheduler, batch: Batch, answer: CommandResult) -> Queued:
     """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
     try:
-        with parsing(scheduler, "parse_submit", answer, batch.stamp):
+        with parsing(scheduler, "parse_submit", answer, batch.submission_id):
             return checked(batch, scheduler.parse_submit(batch, answer))
     except LimitError as error:
         refusal = CopyFailure(reason=str(error), retryable=True)
@@ -183,10 +183,10 @@ class SubmissionArchive:
             yield Member("tag", _line(quoted_tag(self.spec.tag)))  # before the wrapper: `find` relies on it
         yield Member("wrapper", text_of("wrapper").encode(), 0o700)
         yield Member("payload", _bytes(self._payload))
-        yield Member("batch", _line(self.batch.model_dump_json()))
+        yield Member("batch", _line(write_batch(self.batch)))
         yield Member("plan", _line(self._plan.model_dump_json()))
-        yield Member("find", _line(self._plan.expression(self.batch.stamp, len(self.copies))))
-        if spared := self._plan.spared(self.batch.stamp):
+        yield Member("find", _line(self._plan.expression(self.batch.submission_id, len(self.copies))))
+        if spared := self._plan.spared(self.batch.submission_id):
             yield Member("spared", _bytes(spared))
         if self._staged is not None:
             yield Member(f"bin/{self._staged.name}", self._staged, 0o700)

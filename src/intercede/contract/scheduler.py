@@ -26,18 +26,18 @@ __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
 """A scheduler's own name for one job. It is safe in a file of lines, and in any shell if quoted. It is no option.
 
-Queues lose their state and give a number again. So an id holds more than a number, such as the submission's stamp
-(``17.0@STAMP``), unless the queue never gives an id twice.
+Queues lose their state and give a number again. So an id holds more than a number, such as the submission id
+(``17.0@SUBMISSION_ID``), unless the queue never gives an id twice.
 """
-Stamp = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
+SubmissionId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
 """The id of one submission."""
 
 
 class Batch(_Data):
     """The facts of one submission that a scheduler gets. They hold no payload, environment, secret or tag."""
 
-    stamp: Stamp
-    """The submission's id. The queue sees it as the job's name or comment."""
+    submission_id: SubmissionId
+    """The id of the submission. The queue sees it as the job's name or comment."""
     copies: Positive
     resources: Resources
     carry_shared: tuple[RelativePath, ...] = ()
@@ -190,8 +190,8 @@ class Scheduler(Protocol):
         ...
 
     @abstractmethod
-    def list_script(self, stamp: str) -> str:
-        """Write the fragment that finds the native ids of a submission by its stamp.
+    def list_script(self, submission_id: str) -> str:
+        """Write the fragment that finds the native ids of a submission by its submission id.
 
         If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request
         that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty,

@@ -20,8 +20,8 @@ def read_script(module_file: str, name: str, /, **values: str | int | None) -> s
 
     ::
 
-        def list_script(self, stamp):
-            return read_script(__file__, "list.sh", stamp=stamp)
+        def list_script(self, submission_id):
+            return read_script(__file__, "list.sh", submission_id=submission_id)
 
     Each value is quoted, so it reaches the script unchanged, whatever characters it holds. The file is read once.
 

@@ -1,6 +1,6 @@
 """What Slurm's commands answered: the lines of our fragments, and the rows of squeue and sacct between them.
 
-A native id is ``JOB[_TASK][;CLUSTER]@STAMP-FIRST``: what Slurm calls the job, and behind that the job's name without its
+A native id is ``JOB[_TASK][;CLUSTER]@SUBMISSION_ID-FIRST``: what Slurm calls the job, and behind that the job's name without its
 ``ic-``. Slurm gives a number again once it has lost its state, so only a row with that very name is about the job.
 """
 
@@ -34,7 +34,7 @@ _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
 _CODE = re.compile(r"intercede: code ([0-9]{1,3})")
 _OURS_CHUNK = "intercede: chunk "
 _CHUNK = re.compile(
-    r"intercede: chunk (?P<stamp>[a-z][a-z0-9]{12}) (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
+    r"intercede: chunk (?P<submission_id>[a-z][a-z0-9]{12}) (?P<first>[0-9]{1,7}) (?P<count>[0-9]{1,7}) "
     r"(?:fenced|unknown|owned (?P<job>[0-9]{1,10}) (?P<cluster>[A-Za-z0-9._-]{0,100}))"
 )
 _UNLISTED = "intercede: unlisted "
@@ -57,13 +57,13 @@ def queued(batch: Batch, result: CommandResult) -> Queued:
         SchedulerError: It was refused for another reason, or some copy may have been taken without an answer.
     """
     ids: dict[int, str] = {}
-    complaints = {chunk.first: chunk.text for chunk in _chunks(batch.stamp, _text(result.stderr))}
-    for chunk in _chunks(batch.stamp, _text(result.stdout)):
+    complaints = {chunk.first: chunk.text for chunk in _chunks(batch.submission_id, _text(result.stderr))}
+    for chunk in _chunks(batch.submission_id, _text(result.stdout)):
         if chunk.first != len(ids) or not 0 < chunk.count <= batch.copies - chunk.first:
             raise _doubtful(batch, result)
         if chunk.code != 0 or not chunk.job:
             return _refused(batch, result, ids, chunk, complaints.get(chunk.first, ""))
-        ids |= dict(_copies(batch.stamp, chunk.first, chunk.count, *chunk.job))
+        ids |= dict(_copies(batch.submission_id, chunk.first, chunk.count, *chunk.job))
     if len(ids) != batch.copies or len(set(ids.values())) != len(ids) or result.returncode != 0:
         raise _doubtful(batch, result)
     return Queued(ids=ids)
@@ -87,9 +87,9 @@ class _Chunk:
         return (taken[-1][1], taken[-1][2] or "") if taken else None
 
 
-def _chunks(stamp: str, text: str) -> list[_Chunk]:
-    """Read what stands between our lines, ``STAMP chunk FIRST COUNT`` and ``STAMP end CODE``."""
-    border = re.compile(rf"{stamp} (?:chunk ([0-9]{{1,7}}) ([0-9]{{1,7}})|end ([0-9]{{1,3}}))")
+def _chunks(submission_id: str, text: str) -> list[_Chunk]:
+    """Read what stands between our lines, ``SUBMISSION_ID chunk FIRST COUNT`` and ``SUBMISSION_ID end CODE``."""
+    border = re.compile(rf"{submission_id} (?:chunk ([0-9]{{1,7}}) ([0-9]{{1,7}})|end ([0-9]{{1,3}}))")
     found: list[_Chunk] = []
     for line in text.split("\n"):
         match = border.fullmatch(line)
@@ -102,10 +102,10 @@ def _chunks(stamp: str, text: str) -> list[_Chunk]:
     return found
 
 
-def _copies(stamp: str, first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
+def _copies(submission_id: str, first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
     """One copy is a job, several are an array's tasks."""
     for task in range(count):
-        yield first + task, f"{job}{f'_{task}' if count > 1 else ''}{cluster}@{stamp}-{first}"
+        yield first + task, f"{job}{f'_{task}' if count > 1 else ''}{cluster}@{submission_id}-{first}"
 
 
 def _refused(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk: _Chunk, said: str) -> Queued:
@@ -121,7 +121,7 @@ def _refused(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk:
 
 
 def _doubtful(batch: Batch, result: CommandResult) -> SchedulerError:
-    said = _text(result.stderr).replace(f"{batch.stamp} ", "").strip()[-_SAID:]
+    said = _text(result.stderr).replace(f"{batch.submission_id} ", "").strip()[-_SAID:]
     return SchedulerError(
         f"sbatch did not answer for each of {batch.copies} copies: some may have started, so find them by their tag "
         f"before you submit again; it said: {said or 'nothing'}",
@@ -357,7 +357,7 @@ def found(result: CommandResult) -> Mapping[int, str]:
         if match is None:
             raise SchedulerError(f"what became of some copies cannot be read: {line[:_SAID]}")
         if match["job"]:
-            chunk = match["stamp"], int(match["first"]), int(match["count"])
+            chunk = match["submission_id"], int(match["first"]), int(match["count"])
             taken |= _copies(*chunk, match["job"], _behind(match["cluster"] or _HERE))
     return taken
 

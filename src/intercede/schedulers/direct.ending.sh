@@ -59,7 +59,7 @@ END {
     print "."
 }'
 
-# add COPY: see to the end of STAMP/INDEX, too. No line is empty: that one would stand in every environment.
+# add COPY: see to the end of SUBMISSION_ID/INDEX, too. No line is empty: that one would stand in every environment.
 add() {
     marks="${marks:+$marks
 }IC_COPY=$1/"

@@ -6,7 +6,7 @@ withhold() {
     set -C
     if echo killed >"$place/$index"; then
         set +C
-        ic_forget_secrets "./$stamp" "$index"
+        ic_forget_secrets "./$submission_id" "$index"
         return
     fi
     set +C
@@ -20,7 +20,7 @@ halt() {
     ! withhold || return 0
     { read -r pid start _ && ! read -r _; } <"$place/$index" || return # about to start: it will see that it must not
     [ -n "$here" ] || return
-    these="$these $stamp/$index"
+    these="$these $submission_id/$index"
     ! alive "$pid" "$start" || known="$known $pid:$start"
     count=$((count + 1))
 } 2>/dev/null

@@ -1,4 +1,4 @@
-# Given: stamp. shellcheck shell=sh
-[ ! -e "./$stamp/direct/host" ] || while read -r _ _ _ _ copies _; do
-    printf '%s %s\n' "$stamp" "$copies"
-done <"./$stamp/direct/host"
+# Given: submission_id. shellcheck shell=sh
+[ ! -e "./$submission_id/direct/host" ] || while read -r _ _ _ _ copies _; do
+    printf '%s %s\n' "$submission_id" "$copies"
+done <"./$submission_id/direct/host"

@@ -14,14 +14,14 @@ alive() {
     [ "${20-}" = "$wanted" ] && [ "$letter" != Z ]
 }
 
-# enter ID: sets stamp, index, and for its submission: elsewhere, a word and a host, where its processes cannot be seen from
+# enter ID: sets submission_id, index, and for its submission: elsewhere, a word and a host, where its processes cannot be seen from
 # here; here, whether the machine still is as it was; running, whether its runner is there. The number of a pid namespace
 # is given again, but not before every process in it has ended.
 last=
 enter() {
-    stamp=${1%.*} index=${1##*.} place=./${1%.*}/direct
-    [ "$stamp" != "$last" ] || return 0
-    last=$stamp elsewhere='' here='' running=''
+    submission_id=${1%.*} index=${1##*.} place=./${1%.*}/direct
+    [ "$submission_id" != "$last" ] || return 0
+    last=$submission_id elsewhere='' here='' running=''
     { read -r its_host its_boot its_pid its_start _ its_space <"$place/host"; } 2>/dev/null || return 0
     if [ "$its_host" != "$host" ]; then
         elsewhere="elsewhere $its_host"

@@ -82,7 +82,7 @@ class DirectScheduler:
             )
         return _read("proc") + _read(
             "submit",
-            stamp=batch.stamp,
+            submission_id=batch.submission_id,
             copies=batch.copies,
             slots=self._slots,
             cpus=batch.resources.cpus,
@@ -101,7 +101,7 @@ class DirectScheduler:
             raise scheduler_error("'direct' could not start a runner", result, refused=True)
         if result.returncode != 0 or result.stdout.split()[-1:] != [b"started"]:
             raise scheduler_error("'direct' could not start a runner", result)
-        return Queued(ids={index: f"{batch.stamp}.{index}" for index in range(batch.copies)})
+        return Queued(ids={index: f"{batch.submission_id}.{index}" for index in range(batch.copies)})
 
     def status_script(self) -> str:
         """Write the fragment that tells where processes are. It forks nothing for a copy."""
@@ -131,9 +131,9 @@ class DirectScheduler:
             raise scheduler_error("'direct' could not end processes", result)
         return {native: _outcome(word, rest) for native, word, rest in _lines(ids, result)}
 
-    def list_script(self, stamp: str) -> str:
+    def list_script(self, submission_id: str) -> str:
         """Write the fragment that tells whether a submission has a runner."""
-        return _read("list", stamp=stamp)
+        return _read("list", submission_id=submission_id)
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of the submission, if it was started at all.

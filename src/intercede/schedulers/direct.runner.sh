@@ -1,4 +1,4 @@
-# sh ./direct/runner STAMP COPIES SLOTS WALL GRACE, in the submission's directory: keep at most SLOTS copies running until
+# sh ./direct/runner SUBMISSION_ID COPIES SLOTS WALL GRACE, in the submission's directory: keep at most SLOTS copies running until
 # all have run. It and its lanes are detached; each copy leads a session and a process group of its own.
 #
 # direct/host          host, boot id, pid and start time of the runner, how many copies there are, and its pid namespace
@@ -15,7 +15,7 @@ set +aefuvx -C
 case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
-stamp=$1 copies=$2 slots=$3 wall=$4 grace=$5
+submission_id=$1 copies=$2 slots=$3 wall=$4 grace=$5
 
 # identify: sets pid and start of the very process that runs this. The name in parentheses may hold anything.
 identify() {
@@ -51,7 +51,7 @@ become() {
         ic_forget_secrets . "$index" # whoever asked took it for one that is about to start, and leaves that to it
         exit
     fi
-    export IC_COPY="$stamp/$index/" # what it starts has that, too
+    export IC_COPY="$submission_id/$index/" # what it starts has that, too
     exec setsid sh ./wrapper "$index"
 }
 
@@ -83,7 +83,7 @@ release() {
 of() {
     known='' marks=''
     ! read -r pid start _ <"direct/$1" || known=$pid:$start
-    add "$stamp/$1"
+    add "$submission_id/$1"
 }
 
 # clock: end what has had its time. A second's grain, one process for all copies. Once purged there is nothing to see.

@@ -3,7 +3,7 @@
 # kill's signal is known by the kill's note.
 exited() {
     [ -n "$here" ] && { [ -n "$running" ] || [ -e "$place/ended" ]; } &&
-        ic_read_record "./$stamp" "$index" && [ "$ic_end" = caught ]
+        ic_read_record "./$submission_id" "$index" && [ "$ic_end" = caught ]
 }
 
 # tell: print the copy's state; nothing where it is not there.

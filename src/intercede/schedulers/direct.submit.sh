@@ -1,4 +1,4 @@
-# Given: stamp, copies, slots (empty: as many as there are cores), cpus, wall, grace, runner. shellcheck shell=sh
+# Given: submission_id, copies, slots (empty: as many as there are cores), cpus, wall, grace, runner. shellcheck shell=sh
 if ! sees; then
     printf '%s\n' "there is no /proc of this pid namespace, by which processes are known: have it mounted" >&2
     printf 'refused\n'
@@ -15,7 +15,7 @@ slots=$((slots / cpus))
 # without &, after which every payload would ignore INT. What the caller ignores, payloads must not.
 answer=$(
     trap - HUP INT TERM PIPE
-    setsid setsid sh ./direct/runner "$stamp" "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log
+    setsid setsid sh ./direct/runner "$submission_id" "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log
 )
 if [ "$answer" != started ]; then
     read -r why <direct/log
@@ -24,7 +24,7 @@ if [ "$answer" != started ]; then
 fi
 index=0
 while [ "$index" -lt "$copies" ]; do
-    echo "$index $stamp.$index"
+    echo "$index $submission_id.$index"
     index=$((index + 1))
 done | ic_report_ids
 printf 'started\n'

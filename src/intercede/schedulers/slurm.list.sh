@@ -1,7 +1,7 @@
-# Given: stamp; clusters, with blanks between. Each chunk of copies gets one owner, for ever: the file owner-FIRST names the
+# Given: submission_id; clusters, with blanks between. Each chunk of copies gets one owner, for ever: the file owner-FIRST names the
 # job that squeue lists, or that noted itself when it began. Of what has none, Slurm may still have a request to read; with
 # IC_FENCE a directory of that name keeps it from beginning. Whoever is first with either wins. shellcheck shell=sh
-slurm=./$stamp/slurm
+slurm=./$submission_id/slurm
 
 # chunks COMMAND: call it with first and count set, for each that was to be queued; leaves first behind the last.
 chunks() {
@@ -20,7 +20,7 @@ made() {
 
 # stuck FILE: what cannot be read can be no fence either.
 stuck() {
-    printf '%s\n' "$1 cannot be read, nor made a fence: if no job ic-$stamp-* is there, remove the directory $stamp" >&2
+    printf '%s\n' "$1 cannot be read, nor made a fence: if no job ic-$submission_id-* is there, remove the directory $submission_id" >&2
     return 1
 }
 
@@ -42,7 +42,7 @@ list_by_name() {
     [ -z "$names" ] || asked
 }
 sought() {
-    names="$names${names:+,}ic-$stamp-$first"
+    names="$names${names:+,}ic-$submission_id-$first"
     [ "${#names}" -lt 20000 ] || asked
 }
 asked() {
@@ -55,9 +55,9 @@ asked() {
     names=
 }
 
-# oldest: from that, for each chunk, what sets row_STAMP_FIRST: its job, the oldest of several, and its cluster.
+# oldest: from that, for each chunk, what sets row_SUBMISSION_ID_FIRST: its job, the oldest of several, and its cluster.
 oldest() {
-    awk -v stamp="$stamp" -v name="|ic-$stamp-" '
+    awk -v submission_id="$submission_id" -v name="|ic-$submission_id-" '
         /^intercede: squeue / { cluster = $3 }
         at = index($0, name) {
             job = substr($0, 1, at - 1)
@@ -76,7 +76,7 @@ oldest() {
         }
         END {
             if (failed) exit 1
-            for (first in oldest) print "row_" stamp "_" first "=\"" oldest[first] " " where[first] "\""
+            for (first in oldest) print "row_" submission_id "_" first "=\"" oldest[first] " " where[first] "\""
         }'
 }
 
@@ -97,7 +97,7 @@ own() {
 # took: a chunk has its owner; or its fence, where that is asked for; or nobody knows of it.
 took() {
     if owner || [ -d "$slurm/owner-$first" ]; then return; fi
-    eval "row=\${row_${stamp}_$first-}"
+    eval "row=\${row_${submission_id}_$first-}"
     if [ -n "$row" ]; then
         # shellcheck disable=SC2086 # two words
         own $row
@@ -113,10 +113,10 @@ tell() {
     [ ! -d "$slurm/owner-$first" ] || word=fenced
     ! owner || word="owned $job ${clusters:+$cluster}"
     [ "$word" != unknown ] || [ -z "${IC_FENCE-}" ] || stuck "$slurm/owner-$first" || return
-    printf 'intercede: chunk %s %s %s %s\n' "$stamp" "$first" "$count" "$word"
+    printf 'intercede: chunk %s %s %s %s\n' "$submission_id" "$first" "$count" "$word"
 }
 
-if [ -d "./$stamp" ]; then
+if [ -d "./$submission_id" ]; then
     [ -z "${IC_FENCE-}" ] || closed || exit
     answer=$(list_by_name) || exit
     rows=$(printf '%s\n' "$answer" | oldest) || exit

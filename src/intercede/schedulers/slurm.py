@@ -1,7 +1,7 @@
 """The scheduler ``slurm``: jobs go through Slurm's own commands: sbatch, squeue, sacct, scancel and scontrol.
 
 A submission is a job array, or several where it has more copies than an array may have. Each is known to Slurm by the
-name ``ic-STAMP-FIRST``, so that one whose answer was lost is found again. A job ends with its payload's exit code: what
+name ``ic-SUBMISSION_ID-FIRST``, so that one whose answer was lost is found again. A job ends with its payload's exit code: what
 Slurm says of it is true by itself.
 """
 
@@ -78,7 +78,7 @@ class SlurmScheduler:
         sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
         return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _read(
             "submit",
-            slurm_stamp=batch.stamp,
+            slurm_submission_id=batch.submission_id,
             slurm_copies=batch.copies,
             slurm_size=self._size,
             slurm_clusters=",".join(self._clusters),
@@ -121,9 +121,9 @@ class SlurmScheduler:
         outcomes = {native: _outcome(told.get(native), refused.get(job_of(native))) for native in ids}
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
-    def list_script(self, stamp: str) -> str:
+    def list_script(self, submission_id: str) -> str:
         """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
-        return _read("list", stamp=stamp, clusters=" ".join(self._clusters))
+        return _read("list", submission_id=submission_id, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         """Tell every copy of every array that waits or began.

@@ -1,4 +1,4 @@
-# Given: slurm_stamp; slurm_copies; slurm_size, how many copies an array may have, empty where that is to be asked; slurm_clusters;
+# Given: slurm_submission_id; slurm_copies; slurm_size, how many copies an array may have, empty where that is to be asked; slurm_clusters;
 # slurm_job, the text of the job; slurm_sbatch OPTION... SCRIPT ARGUMENT... shellcheck shell=sh
 mkdir slurm && printf '%s\n' '#!/bin/sh' "$ic_api" "$slurm_job" >slurm/job || exit
 
@@ -17,8 +17,8 @@ slurm_most() {
 
 # slurm_say WORD...: tell tools' answers apart, on both channels.
 slurm_say() {
-    printf '\n%s %s\n' "$slurm_stamp" "$*"
-    printf '\n%s %s\n' "$slurm_stamp" "$*" >&2
+    printf '\n%s %s\n' "$slurm_submission_id" "$*"
+    printf '\n%s %s\n' "$slurm_submission_id" "$*" >&2
 }
 
 # slurm_note: that a chunk is to be queued, in one step: what is lost is looked for by name. Where whoever looked saw to it that
@@ -34,7 +34,7 @@ slurm_note() {
 
 # slurm_chunk: one array, whose tasks are counted from 0: the highest index is limited, too. One copy is no array.
 slurm_chunk() {
-    set -- "--job-name=ic-$slurm_stamp-$slurm_first"
+    set -- "--job-name=ic-$slurm_submission_id-$slurm_first"
     [ "$slurm_count" = 1 ] || set -- "$@" "--array=0-$((slurm_count - 1))"
     slurm_sbatch "$@" ./slurm/job "$slurm_first" "$slurm_count" </dev/null
 }

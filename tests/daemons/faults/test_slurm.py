@@ -330,8 +330,8 @@ async def test_only_accounting_knows_an_end_and_its_number_is_anothers(
         (native,) = natives(site, its)
         await site.wait(lambda: old.noted().total() == 2 * old.copies)
         await site.wait(lambda: not listed(site))
-        stamp = its[0].job.partition(".")[0]
-        site.host.run("sh", "-c", f"rm .intercede/{stamp}/copies/*/exit")
+        submission_id = its[0].job.partition(".")[0]
+        site.host.run("sh", "-c", f"rm .intercede/{submission_id}/copies/*/exit")
         await asyncio.to_thread(forget_everything, site, daemons)
         other = ["sbatch", "--parsable", "--array=0-2", "--output=/dev/null", "--wrap=exit 5"]
         assert site.host.run(*other, user="griduser2").stdout.strip() == native.partition("@")[0]
@@ -343,11 +343,11 @@ async def test_only_accounting_knows_an_end_and_its_number_is_anothers(
 
 def natives(site: Site, handles: list[JobHandle]) -> list[str]:
     """Return what Slurm calls the copies of a submission, as it is written there."""
-    stamp = handles[0].job.partition(".")[0]
-    said = site.host.run("cat", f".intercede/{stamp}/ids").stdout
+    submission_id = handles[0].job.partition(".")[0]
+    said = site.host.run("cat", f".intercede/{submission_id}/ids").stdout
     numbers = [line.partition(";")[0] for line in said.splitlines() if line.partition(";")[0].isdecimal()]
     assert len(numbers) == 1, said
-    return [f"{numbers[0]}@{stamp}-0"]
+    return [f"{numbers[0]}@{submission_id}-0"]
 
 
 @pytest.mark.asyncio

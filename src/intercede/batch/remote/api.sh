@@ -1,5 +1,5 @@
 # What a scheduler's fragment may call of intercede, the same in every verb. docs/reference/types.md describes it. SUBMISSION is
-# the submission's directory: . for the fragment that submits, ./STAMP for the others. All other names that begin with ic_,
+# the submission's directory: . for the fragment that submits, ./SUBMISSION_ID for the others. All other names that begin with ic_,
 # _ic_ or IC_ are private. The text of this is in ic_api, for what another sh runs. shellcheck shell=sh
 unset -f cd command echo env mv read rm 2>/dev/null
 unalias -a 2>/dev/null

@@ -4,7 +4,7 @@
 
     <root>/resource-id                      the name of the resource, if none is configured
     <root>/.trash/                          what a purge has moved out of sight
-    <root>/<stamp>/                         one submission
+    <root>/<submission_id>/                         one submission
         submit.sh payload wrapper           what runs
         bin/ inputs/                        the staged executable, the files that every copy finds
         tag batch plan find spared          for `find`, for the scheduler, for fetching
@@ -19,6 +19,7 @@
         finals/<i>                          a verdict that rests on no exit code
 """
 
+import json
 import re
 import secrets
 import string
@@ -26,8 +27,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from intercede.contract.job import JobHandle
+from intercede.contract.scheduler import Batch
 
-__all__ = ["Job", "by_stamp", "handle_of", "job_of", "new_stamp"]
+__all__ = ["Job", "group_by_submission", "handle_of", "job_of", "new_submission_id", "read_batch", "write_batch"]
 
 _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
 MOST_COPIES = 10**7
@@ -36,20 +38,32 @@ MOST_COPIES = 10**7
 class Job(NamedTuple):
     """One copy of one submission."""
 
-    stamp: str
+    submission_id: str
     copy: int
     """Its index."""
 
 
-def new_stamp() -> str:
+def new_submission_id() -> str:
     """Make a submission's id."""
     letters = string.ascii_lowercase
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(12))
 
 
+def write_batch(batch: Batch) -> str:
+    """Return the line of a submission's file ``batch``. The file calls the submission id ``stamp``."""
+    values = batch.model_dump(mode="json")
+    return json.dumps({"stamp": values.pop("submission_id"), **values}, separators=(",", ":"))
+
+
+def read_batch(line: str) -> Batch:
+    """Return the Batch that a submission's file ``batch`` holds."""
+    values: dict[str, object] = json.loads(line)
+    return Batch.model_validate({"submission_id": values.pop("stamp", None), **values})
+
+
 def handle_of(resource: str, job: Job) -> JobHandle:
     """Name a job for callers."""
-    return JobHandle(resource=resource, job=f"{job.stamp}.{job.copy}")
+    return JobHandle(resource=resource, job=f"{job.submission_id}.{job.copy}")
 
 
 def job_of(resource: str, handle: JobHandle) -> Job | None:
@@ -58,9 +72,9 @@ def job_of(resource: str, handle: JobHandle) -> Job | None:
     return Job(match[1], int(match[2])) if match else None
 
 
-def by_stamp(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
+def group_by_submission(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
     """Return each submission's indices, in order, each once."""
     grouped: dict[str, set[int]] = {}
     for job in jobs:
-        grouped.setdefault(job.stamp, set()).add(job.copy)
-    return {stamp: sorted(indices) for stamp, indices in grouped.items()}
+        grouped.setdefault(job.submission_id, set()).add(job.copy)
+    return {submission_id: sorted(indices) for submission_id, indices in grouped.items()}

@@ -81,7 +81,7 @@ def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
         ({"expect": {}}, "expect"),
         ({"expected": {"17.0": {"state": "RUNS"}}}, "state"),
         ({"expected": {"raises": "ValueError"}}, "raises"),
-        ({"verb": "list", "expected": {"0": "17"}}, "stamp"),
+        ({"verb": "list", "expected": {"0": "17"}}, "submission_id"),
     ],
     ids=str,
 )
@@ -215,11 +215,11 @@ class Counted(DirectScheduler):
 def test_an_id_that_the_queue_never_gives_again_needs_no_name(
     tmp_path: Path, made: Make, ids: tuple[str, str], right: bool
 ) -> None:
-    """A UUID or a time beside the number is as good as a stamp; a server's name is the same for all, and a number counts."""
+    """A UUID or a time beside the number is as good as a submission id; a server's name is the same for all, and a number counts."""
     subject = made("counting", Counted)
     submitted: list[dict[str, object]] = [
         {
-            "verb": "submit", "batch": {"stamp": f"{letter}0123456789ab", "copies": 1, "resources": {}}, "returncode": 0,
+            "verb": "submit", "batch": {"submission_id": f"{letter}0123456789ab", "copies": 1, "resources": {}}, "returncode": 0,
             "stdout": f"{job}\n", "stderr": "", "expected": {"ids": {"0": job}},
         }
         for letter, job in zip("ab", ids, strict=True)
@@ -271,9 +271,9 @@ class LooksElsewhere(PlainQueue):
 class TakesWhatIsListed(PlainQueue):
     """Lists all jobs, and picks those of a name itself."""
 
-    def list_script(self, stamp: str) -> str:
+    def list_script(self, submission_id: str) -> str:
         """Compare here."""
-        return f"plainq list --numbered | grep ' {stamp}$' || :"
+        return f"plainq list --numbered | grep ' {submission_id}$' || :"
 
 
 @pytest.mark.parametrize("right", [NamesWhatItKills, TakesWhatIsListed])

@@ -51,7 +51,7 @@ async def check_purity(context: Context) -> None:
     depends=_NEEDS_RECORDINGS,
     hint=(
         "A parse_submit that gets fewer or more lines than copies: zip() silently drops the rest. Copies whose line "
-        "is missing may run: raise SchedulerError, and they are found by the stamp. If a limit refused them, they "
+        "is missing may run: raise SchedulerError, and they are found by the submission id. If a limit refused them, they "
         "are `refused`. The kit cannot check from here that the wrapper runs once for each remote index."
     ),
 )
@@ -62,7 +62,7 @@ async def check_copies(context: Context) -> None:
 
 @clause(
     "IC-SCHEDULER-03",
-    title="Ids, stamps, queues and carried names are data: a shell never interprets them.",
+    title="Native ids, submission ids, queues and carried names are data: a shell never interprets them.",
     level=MUST,
     seconds=_ALL_SECONDS,
     jobs=0,
@@ -165,7 +165,7 @@ async def check_recordings(context: Context) -> None:
     jobs=0,
     hint=(
         "The methods are: stages_own_files(), submit_script(batch), parse_submit(batch, result), status_script(), "
-        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(stamp), parse_list(result). "
+        "parse_status(ids, result), kill_script(), parse_kill(ids, result), list_script(submission_id), parse_list(result). "
         "All of them are plain `def`: the methods of a scheduler are never awaited. tool_environment() is optional: "
         "it returns a ToolEnvironment whose patterns are names of variables, or the beginning of a name and `*`, "
         "and match no variable that fragments need."
@@ -209,7 +209,7 @@ async def check_shipped(context: Context) -> None:
     depends=(*_NEEDS_RECORDINGS, "IC-SCHEDULER-06"),
     hint=(
         "An id that is only the queue's number for the job: queues lose their state, and begin to count again. Let "
-        "the id hold the submission's stamp, which is the job's name (`17.0@STAMP`); let the listing show name and "
+        "the id hold the submission id, which is the job's name (`17.0@SUBMISSION_ID`); let the listing show name and "
         "number; and compare both, in parse_status and parse_kill. parse_list makes the same ids. An id that the "
         "queue never uses again, such as a UUID, is fine as it is. The same number with another name is absent: it "
         "is not one of our jobs."
@@ -230,7 +230,7 @@ async def check_names(context: Context) -> None:
     hint=(
         "A kill_script that kills whichever job has the number now. List first, as status_script does, and kill the "
         "jobs that are listed under their own names; or give the queue's command the name as well as the number. A "
-        "list_script that lists all jobs: give the queue the stamp, or compare it. The kit has only the answers in "
+        "list_script that lists all jobs: give the queue the submission id, or compare it. The kit has only the answers in "
         "your recordings: if kill_script lists by another command, print its answer, so that it is recorded."
     ),
 )

@@ -39,18 +39,18 @@ class _Place:
     """A root directory with one submission; it runs fragments as a batch backend does."""
 
     root: Path
-    stamp: str
+    submission_id: str
     api: str
 
     def __post_init__(self) -> None:
-        (self.root / self.stamp).mkdir()
-        (self.root / self.stamp / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n", "utf-8")
+        (self.root / self.submission_id).mkdir()
+        (self.root / self.submission_id / "wrapper").write_text(f"sleep {_PAYLOAD_SECONDS}\n", "utf-8")
 
     def run(self, verb: Verb, fragment: str, ids: Sequence[str] = (), copies: int = 1) -> CommandResult:
         (self.root / "ids").write_text("".join(f"{each}\n" for each in ids), "utf-8")
         ended = subprocess.run(  # noqa: S603 -- the scheduler's own fragments: to run them is the point
             ["sh", "-c", write_program(verb, self.api, fragment, copies)],  # noqa: S607 -- as a transport finds it
-            cwd=self.root / self.stamp if verb == "submit" else self.root,
+            cwd=self.root / self.submission_id if verb == "submit" else self.root,
             env={**os.environ, "IC_IDS": str(self.root / "ids")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -75,14 +75,14 @@ def record(scheduler: Scheduler, queue: str | None = None) -> Iterator[dict[str,
 def _of_submission(
     scheduler: Scheduler, place: _Place, copies: int, killed: int, queue: str | None
 ) -> Iterator[dict[str, object]]:
-    batch = Batch(stamp=place.stamp, copies=copies, resources=Resources(queue=queue))
+    batch = Batch(submission_id=place.submission_id, copies=copies, resources=Resources(queue=queue))
     result = place.run("submit", scheduler.submit_script(batch), copies=copies)
     queued = scheduler.parse_submit(batch, result)
     plain = batch.model_dump(mode="json", exclude_defaults=True)
     yield _write_recording("submit", result, queued, f"copies: {copies}", batch=plain)
-    listed = place.run("list", scheduler.list_script(place.stamp))
+    listed = place.run("list", scheduler.list_script(place.submission_id))
     yield _write_recording(
-        "list", listed, scheduler.parse_list(listed), "right after the submission", stamp=place.stamp
+        "list", listed, scheduler.parse_list(listed), "right after the submission", submission_id=place.submission_id
     )
     ids = list(queued.ids.values())
     watched = _watch_calls(scheduler, place, ids)
@@ -111,7 +111,7 @@ def _watch_calls(scheduler: Scheduler, place: _Place, ids: Sequence[str]) -> Ite
             return
         last = words
         time.sleep(0.5)
-    raise ResourceError(f"jobs of {place.stamp} have not ended within {_SECONDS:g} s: end them by hand")
+    raise ResourceError(f"jobs of {place.submission_id} have not ended within {_SECONDS:g} s: end them by hand")
 
 
 def _write_recording(

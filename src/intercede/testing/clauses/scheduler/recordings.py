@@ -18,7 +18,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from intercede.contract.job import JobStatus, OpOutcome, _Data
-from intercede.contract.scheduler import Batch, NativeId, Queued, Stamp
+from intercede.contract.scheduler import Batch, NativeId, Queued, SubmissionId
 from intercede.contract.transport import CommandResult
 from intercede.testing.run.context import CheckFailed
 
@@ -37,7 +37,7 @@ __all__ = [
 
 EXAMPLE = """\
 [
-  {"verb": "submit", "batch": {"stamp": "a0123456789ab", "copies": 2, "resources": {}}, "returncode": 0,
+  {"verb": "submit", "batch": {"submission_id": "a0123456789ab", "copies": 2, "resources": {}}, "returncode": 0,
    "stdout": "queued as 17\\n", "stderr": "",
    "expected": {"ids": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}},
   {"verb": "status", "ids": ["17.0@a0123456789ab", "17.1@a0123456789ab"], "returncode": 0,
@@ -46,7 +46,7 @@ EXAMPLE = """\
   {"verb": "status", "ids": ["17.0@a0123456789ab"], "returncode": 1, "stdout": "",
    "stderr": "cannot connect to server\\n", "expected": {"raises": "SchedulerError"}},
   {"verb": "kill", "ids": ["17.0@a0123456789ab"], "returncode": 0, "stdout": "", "stderr": "", "expected": {}},
-  {"verb": "list", "stamp": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
+  {"verb": "list", "submission_id": "a0123456789ab", "returncode": 0, "stdout": "17.0 a0123456789ab\\n17.1 a0123456789ab\\n",
    "stderr": "", "expected": {"0": "17.0@a0123456789ab", "1": "17.1@a0123456789ab"}}
 ]"""
 
@@ -103,7 +103,7 @@ class ListRecording(_Answer):
     """The answer of the fragment that finds a submission."""
 
     verb: Literal["list"]
-    stamp: Stamp
+    submission_id: SubmissionId
     expected: Mapping[int, NativeId] | Raises
 
 

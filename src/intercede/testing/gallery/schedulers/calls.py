@@ -22,8 +22,8 @@ class CallsAPrivateFunction(PlainQueue):
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it names _ic_frame, which is private"
 
-    def list_script(self, stamp: str) -> str:
-        return f"_ic_frame jobs {super().list_script(stamp)}"
+    def list_script(self, submission_id: str) -> str:
+        return f"_ic_frame jobs {super().list_script(submission_id)}"
 
 
 class DefinesAFunctionOfOurs(PlainQueue):

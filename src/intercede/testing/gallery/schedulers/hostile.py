@@ -20,7 +20,7 @@ class FragmentsAreNone(PlainQueue):
     def status_script(self) -> None:  # type: ignore[override]  # the mistake
         return None
 
-    def list_script(self, stamp: str) -> bytes:  # type: ignore[override]  # the mistake
+    def list_script(self, submission_id: str) -> bytes:  # type: ignore[override]  # the mistake
         return b"plainq list"
 
 
@@ -123,7 +123,7 @@ class WritesHalves(PlainQueue):
     def status_script(self) -> str:
         return "echo \ud800"
 
-    def list_script(self, stamp: str) -> str:
+    def list_script(self, submission_id: str) -> str:
         return "echo a\0b"
 
 

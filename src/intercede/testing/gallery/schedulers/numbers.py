@@ -64,7 +64,7 @@ class FindsJobsOfAnyName(PlainQueue):
     caught_by = "IC-SCHEDULER-11"
     message_contains = "list_script to find no job of b0123456789ab"
 
-    def list_script(self, stamp: str) -> str:
+    def list_script(self, submission_id: str) -> str:
         return "plainq list --numbered"
 
 

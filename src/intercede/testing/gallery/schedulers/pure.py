@@ -49,8 +49,8 @@ class NamesJobsByDate(PlainQueue):
     caught_by = "IC-SCHEDULER-01"
     message_contains = "datetime.now"
 
-    def list_script(self, stamp: str) -> str:
-        return f"{super().list_script(stamp)} --day={datetime.now():%F}"  # noqa: DTZ005 -- the mistake
+    def list_script(self, submission_id: str) -> str:
+        return f"{super().list_script(submission_id)} --day={datetime.now():%F}"  # noqa: DTZ005 -- the mistake
 
 
 class RunsACommand(PlainQueue):

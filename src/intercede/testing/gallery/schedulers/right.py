@@ -52,7 +52,7 @@ class PlainQueue:
         return ToolEnvironment(unset=("PLAINQ_*",), keep=("PLAINQ_ACCOUNT",))
 
     def submit_script(self, batch: Batch) -> str:
-        words = ["plainq", "submit", f"--name={batch.stamp}", f"--copies={batch.copies}", *self.options(batch)]
+        words = ["plainq", "submit", f"--name={batch.submission_id}", f"--copies={batch.copies}", *self.options(batch)]
         return f"(trap - HUP INT TERM PIPE; ic_tool {' '.join(map(self.quoted, words))} sh ./wrapper)"
 
     def options(self, batch: Batch) -> Sequence[str]:
@@ -67,7 +67,7 @@ class PlainQueue:
         full = CopyFailure(reason="the queue is full", retryable=True)
         refused = {index: full for index, word in lines.items() if word == "full"}
         taken = {index: word for index, word in lines.items() if word != "full" and self.valid(word)}
-        ids = {index: f"{word}@{batch.stamp}" for index, word in taken.items()}
+        ids = {index: f"{word}@{batch.submission_id}" for index, word in taken.items()}
         if sorted([*ids, *refused]) != list(range(batch.copies)) or len(set(ids.values())) != len(ids):
             raise SchedulerError(f"plainq did not answer for each of {batch.copies} copies")
         if not ids:
@@ -98,8 +98,8 @@ class PlainQueue:
         ok = {line.removesuffix(" ends") for line in self.said(result).splitlines() if line.endswith(" ends")}
         return {job: OpOutcome(ok=True) for job in ids if job in ok}
 
-    def list_script(self, stamp: str) -> str:
-        return f"plainq list --numbered --name={self.quoted(stamp)}"
+    def list_script(self, submission_id: str) -> str:
+        return f"plainq list --numbered --name={self.quoted(submission_id)}"
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         lines = re.finditer(r"^([0-9]{1,7}) (\S+) ([a-z][a-z0-9]{12})$", self.said(result), re.ASCII | re.MULTILINE)

@@ -64,8 +64,8 @@ class ShipsNoRecordings:
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         return PlainQueue().parse_kill(ids, result)
 
-    def list_script(self, stamp: str) -> str:
-        return PlainQueue().list_script(stamp)
+    def list_script(self, submission_id: str) -> str:
+        return PlainQueue().list_script(submission_id)
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         return PlainQueue().parse_list(result)

@@ -88,14 +88,14 @@ class ExpandsIds(PlainQueue):
         return 'for id in $(cat "$IC_IDS"); do plainq list "$id"; done'
 
 
-class TrustsStamps(PlainQueue):
-    """The stamp is in the fragment, unquoted."""
+class TrustsSubmissionIds(PlainQueue):
+    """The submission id is in the fragment, unquoted."""
 
     caught_by = "IC-SCHEDULER-03"
-    message_contains = "the stamp"
+    message_contains = "the submission id"
 
-    def list_script(self, stamp: str) -> str:
-        return f"plainq list --name={stamp}"
+    def list_script(self, submission_id: str) -> str:
+        return f"plainq list --name={submission_id}"
 
 
 class TrustsCarriedNames(PlainQueue):

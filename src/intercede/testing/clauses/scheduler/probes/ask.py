@@ -28,7 +28,7 @@ from intercede.testing.model.calls import get_class_name
 from intercede.testing.run.context import CheckFailed, format_value
 
 __all__ = [
-    "STAMP",
+    "SUBMISSION_ID",
     "call_method",
     "expect",
     "get_api",
@@ -43,7 +43,7 @@ __all__ = [
     "parse_recording",
 ]
 
-STAMP = "a0123456789ab"
+SUBMISSION_ID = "a0123456789ab"
 _REFUSALS: Mapping[str, tuple[type[IntercedeError], ...]] = {
     "submit_script": (UnsupportedSpecError,),
     "parse_submit": (SchedulerError, LimitError),
@@ -204,7 +204,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[object], object]]] = {
 
 def make_batch(copies: int = 1, **resources: object) -> Batch:
     """Return a submission."""
-    return Batch.model_validate({"stamp": STAMP, "copies": copies, "resources": resources})
+    return Batch.model_validate({"submission_id": SUBMISSION_ID, "copies": copies, "resources": resources})
 
 
 def make_result(stdout: bytes = b"", returncode: int = 0, stderr: bytes = b"") -> CommandResult:

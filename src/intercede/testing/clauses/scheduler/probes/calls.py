@@ -6,7 +6,7 @@ from pathlib import Path
 
 from intercede.batch.remote.api import Verb
 from intercede.testing.clauses.scheduler.probes.ask import (
-    STAMP,
+    SUBMISSION_ID,
     expect,
     get_api,
     get_script,
@@ -24,7 +24,7 @@ _FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
     ("submit", (make_batch(3),)),
     ("status", ()),
     ("kill", ()),
-    ("list", (STAMP,)),
+    ("list", (SUBMISSION_ID,)),
 )
 _PRIVATE_FILE = re.compile(r"""\b(?:copies|finals)/["'{$*0-9]\S*|(?<![\w-])natives\b""")
 _COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
@@ -76,7 +76,7 @@ def _list_problems(verb: Verb, text: str) -> Iterator[str]:
 
 
 def _expect_functions(sandbox: Sandbox, verb: Verb) -> None:
-    place = "." if verb == "submit" else f"./{STAMP}"
+    place = "." if verb == "submit" else f"./{SUBMISSION_ID}"
     text = f"submission={place}\n{_PROBE}{_PROBE_OF_SUBMIT if verb == 'submit' else ''}"
     expected = [*_ANSWERS, *([["icprobe", "ic_report_ids"]] if verb == "submit" else [])]
     calls = sandbox.run(verb, text)

@@ -9,7 +9,7 @@ from intercede.batch.remote.api import Verb
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import (
-    STAMP,
+    SUBMISSION_ID,
     expect,
     get_api,
     get_script,
@@ -57,7 +57,7 @@ _FRAGMENTS: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("submit_script", (make_batch(3),)),
     ("status_script", ()),
     ("kill_script", ()),
-    ("list_script", (STAMP,)),
+    ("list_script", (SUBMISSION_ID,)),
 )
 
 
@@ -123,15 +123,15 @@ def _strip_numbers(call: Sequence[str]) -> tuple[str, ...]:
 def _expect_by_name(
     sandbox: Sandbox, scheduler: Scheduler, recording: ListRecording, known: Mapping[str, frozenset[str]]
 ) -> None:
-    marks = {mark for job in known.get(recording.stamp, ()) if (mark := find_mark(job, known))}
-    text = get_script(scheduler, "list_script", recording.stamp) or ""
+    marks = {mark for job in known.get(recording.submission_id, ()) if (mark := find_mark(job, known))}
+    text = get_script(scheduler, "list_script", recording.submission_id) or ""
     theirs = swap_marks(recording.stdout, marks)
     if theirs == recording.stdout:
         return
     calls = sandbox.run("list", text, listing=theirs)
-    if any(recording.stamp in word for call in calls for word in call):
+    if any(recording.submission_id in word for call in calls for word in call):
         return  # the queue looks
     found = parse(scheduler, "parse_list", make_result(sandbox.stdout))
     jobs = cast("Mapping[int, str]", found if isinstance(found, Mapping) else {})
-    expected = f"list_script to find no job of {recording.stamp} if the queue lists only jobs of another name"
+    expected = f"list_script to find no job of {recording.submission_id} if the queue lists only jobs of another name"
     expect(not jobs, expected, f"{format_value(jobs)}, when the queue answers {format_value(theirs)}")

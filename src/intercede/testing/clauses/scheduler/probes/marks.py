@@ -16,21 +16,25 @@ _LONG, _LONG_NUMBER = 8, 10
 
 
 def list_submissions(scheduler: Scheduler) -> Mapping[str, frozenset[str]]:
-    """Return the recorded ids of each submission, by its stamp."""
+    """Return the recorded ids of each submission, by its submission id."""
     found: dict[str, set[str]] = {}
     for each in list_answers(scheduler, SubmitRecording):
-        found.setdefault(each.batch.stamp, set()).update(cast("Queued", each.expected).ids.values())
+        found.setdefault(each.batch.submission_id, set()).update(cast("Queued", each.expected).ids.values())
     for listing in list_answers(scheduler, ListRecording):
-        found.setdefault(listing.stamp, set()).update(cast("Mapping[int, str]", listing.expected).values())
-    return {stamp: frozenset(ids) for stamp, ids in found.items()}
+        found.setdefault(listing.submission_id, set()).update(cast("Mapping[int, str]", listing.expected).values())
+    return {submission_id: frozenset(ids) for submission_id, ids in found.items()}
 
 
 def find_mark(job: str, known: Mapping[str, frozenset[str]]) -> str | None:
-    """Return the submission's stamp, or a long word that no other submission's ids hold; None: it is a mere number."""
-    stamps = [stamp for stamp, ids in known.items() if stamp in job and (job in ids or not _is_known(job, known))]
+    """Return the submission id, or a long word that no other submission's ids hold; None: it is a mere number."""
+    submission_ids = [
+        submission_id
+        for submission_id, ids in known.items()
+        if submission_id in job and (job in ids or not _is_known(job, known))
+    ]
     others = {word for ids in known.values() if job not in ids for each in ids for word in _WORD.findall(each)}
     words = [word for word in _WORD.findall(job) if _is_long(word) and word not in others]
-    return next(iter([*stamps, *words]), None)
+    return next(iter([*submission_ids, *words]), None)
 
 
 def _is_known(job: str, known: Mapping[str, frozenset[str]]) -> bool:

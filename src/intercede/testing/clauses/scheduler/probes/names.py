@@ -16,9 +16,9 @@ def probe_names(part: Callable[[], object], _tmp: Path) -> None:
     """Look at recorded ids, then let recorded listings hold the same numbers under other names."""
     scheduler = make_scheduler(part)
     known = list_submissions(scheduler)
-    for stamp, ids in known.items():
+    for submission_id, ids in known.items():
         for job in sorted(ids):
-            expected = f"an id that holds more than a number, such as the submission's stamp: {job}@{stamp}"
+            expected = f"an id that holds more than a number, such as the submission id: {job}@{submission_id}"
             expect(
                 find_mark(job, known),
                 expected,
@@ -64,5 +64,7 @@ def _expect_not_found(scheduler: Scheduler, recording: ListRecording, known: Map
     stdout = swap_marks(recording.stdout, {mark for job in ids if (mark := find_mark(job, known))})
     found = parse_recording(scheduler, recording.model_copy(update={"stdout": stdout}))
     same = ids & set(cast("Mapping[int, str]", found).values()) if isinstance(found, Mapping) else set[str]()
-    expected = f"parse_list not to find the jobs of {recording.stamp} if their numbers are listed under another name"
+    expected = (
+        f"parse_list not to find the jobs of {recording.submission_id} if their numbers are listed under another name"
+    )
     expect(not same, expected, f"{', '.join(sorted(same))} in {format_value(stdout)}")

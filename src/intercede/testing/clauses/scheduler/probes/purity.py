@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import (
-    STAMP,
+    SUBMISSION_ID,
     call_method,
     expect,
     get_question,
@@ -79,7 +79,7 @@ def _list_all_questions(scheduler: Scheduler) -> Iterator[tuple[str, tuple[objec
     yield from ((method, ()) for method in ("stages_own_files", "status_script", "kill_script"))
     if getattr(scheduler, "tool_environment", None) is not None:
         yield "tool_environment", ()
-    yield "list_script", (STAMP,)
+    yield "list_script", (SUBMISSION_ID,)
     for each in (
         make_batch(1),
         make_batch(3),

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb, write_program
-from intercede.testing.clauses.scheduler.probes.ask import STAMP
+from intercede.testing.clauses.scheduler.probes.ask import SUBMISSION_ID
 
 __all__ = ["CANARY", "GLOBBED", "Sandbox"]
 
@@ -75,7 +75,7 @@ class Sandbox:
             listing: The output of every stub.
         """
         shutil.rmtree(self._root, ignore_errors=True)
-        here = self._root / STAMP
+        here = self._root / SUBMISSION_ID
         here.mkdir(parents=True)
         (here / "wrapper").write_text("exit 0\n", "utf-8")
         (here / GLOBBED).touch()

@@ -12,7 +12,7 @@ from intercede.batch.remote.api import Verb
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Scheduler
 from intercede.testing.clauses.scheduler.probes.ask import (
-    STAMP,
+    SUBMISSION_ID,
     expect,
     get_api,
     get_script,
@@ -49,14 +49,14 @@ _REPRODUCIBLE = settings(
 
 
 def probe_shell(part: Callable[[], object], tmp: Path) -> None:
-    """Put evil text into everything that is text: the queue, carried names, ids and stamps."""
+    """Put evil text into everything that is text: the queue, carried names, native ids and submission ids."""
     scheduler = make_scheduler(part)
     texts = {name: text for name, text in _list_fragments(scheduler) if text is not None}
     sandbox = Sandbox(tmp, texts.values(), get_api(scheduler))
     for name, text in texts.items():
         expect(not (said := sandbox.read(text)), f"{name} to return text that sh can parse", f"{said}\nin\n{text}")
     _try_ids(sandbox, texts)
-    _try_stamps(sandbox, scheduler)
+    _try_submission_ids(sandbox, scheduler)
     heredocs = tuple(f"\n{word}\n{CANARY}\n" for word in re.findall(r"<<-?\s*['\"\\]?(\w+)", "\n".join(texts.values())))
     if _get_plain_script(scheduler) is not None:
         _try_queues(sandbox, scheduler, (*_EVIL, *heredocs))
@@ -73,7 +73,7 @@ def _list_fragments(scheduler: Scheduler) -> Iterator[tuple[str, str | None]]:
     )
     yield "status_script", get_script(scheduler, "status_script")
     yield "kill_script", get_script(scheduler, "kill_script")
-    yield "list_script", get_script(scheduler, "list_script", STAMP)
+    yield "list_script", get_script(scheduler, "list_script", SUBMISSION_ID)
 
 
 def _get_plain_script(scheduler: Scheduler) -> str | None:
@@ -86,13 +86,13 @@ def _try_ids(sandbox: Sandbox, texts: dict[str, str]) -> None:
         _expect_harmless(sandbox, verb, texts[f"{verb}_script"], what, ids=_IDS)
 
 
-def _try_stamps(sandbox: Sandbox, scheduler: Scheduler) -> None:
+def _try_submission_ids(sandbox: Sandbox, scheduler: Scheduler) -> None:
     for evil in _EVIL:
         try:
             text = scheduler.list_script(evil)
-        except Exception:  # noqa: BLE001, S112 -- no stamp looks like that: to refuse it is right
+        except Exception:  # noqa: BLE001, S112 -- no submission id looks like that: to refuse it is right
             continue
-        _expect_harmless(sandbox, "list", text, f"list_script: the stamp {evil!r}")
+        _expect_harmless(sandbox, "list", text, f"list_script: the submission id {evil!r}")
 
 
 def _try_queues(sandbox: Sandbox, scheduler: Scheduler, evil: Sequence[str]) -> None:
