@@ -1,0 +1,160 @@
+"""The document of a report, of which all files are made, and its schema."""
+
+import json
+import platform
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from jsonschema import Draft202012Validator
+from tests.testing.report.reports import (
+    FACTS,
+    FEW,
+    RUN,
+    TEXTS,
+    find_errors,
+    make_red_report,
+    make_report,
+    read_document,
+)
+
+from intercede.testing import gallery, run_checks
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.model.calls import Call
+from intercede.testing.model.clause import MUST
+from intercede.testing.model.verdict import Result, State, SubjectInfo, judge
+from intercede.testing.report import as_json, properties, write
+from intercede.testing.report.document import how_made
+from intercede.testing.report.schema import schema
+from intercede.testing.report.schema import text as schema_text
+
+DOC = Path(__file__).parents[3] / "docs" / "reference" / "report.md"
+
+
+def test_every_clause_is_in_the_document() -> None:
+    """Every clause is listed, also what did not run, and the numbers agree with them."""
+    data = read_document(make_report())
+
+    assert [each["id"] for each in data["clauses"]] == list(CLAUSES)
+    first = data["clauses"][0]
+    assert (first["outcome"], first["seconds"], first["message"]) == ("FAILED", 0.123, "expected a; observed b")
+    assert first["title"] == CLAUSES[first["id"]].title
+    assert data["verdict"] == "NOT CONFORMANT"
+    assert data["started"] == "2026-05-04T03:02:01+00:00"
+    assert data["subject"]["config"] == {"host": "h", "password": "***"}
+    assert sum(data["totals"].values()) == len(CLAUSES)
+
+
+def test_the_document_alone_says_what_was_left_out() -> None:
+    """Of a run that lost checks, each MUST of the profile that did not run is named, with the reason."""
+    musts = [each for each in CLAUSES.values() if each.level is MUST and each.role == "backend"]
+    musts = [each for each in musts if each.capability in {None, "kill"}]
+    results = {each.id: Result(each.id, State.PASSED) for each in musts[1:]}
+
+    whole = read_document(judge(FACTS, CLAUSES, {**results, musts[0].id: Result(musts[0].id, State.PASSED)}))
+    lost = read_document(judge(FACTS, CLAUSES, results, lost_to="conftest.py"))
+    chosen = read_document(judge(FACTS, CLAUSES, results, selected=True))
+
+    assert (whole["whole"], whole["left_out"], whole["verdict"]) == (True, [], "CONFORMANT")
+    assert (lost["whole"], lost["lost_because_of"], lost["verdict"]) == (False, "conftest.py", "INCOMPLETE")
+    assert lost["left_out"] == [{"id": musts[0].id, "why": "lost to conftest.py"}]
+    assert chosen["left_out"] == [{"id": musts[0].id, "why": "it was not selected"}]
+    assert lost["counted"]["MUST"] == {"clauses": len(musts), "good": len(musts) - 1}
+
+
+def test_what_a_check_did_is_in_the_document() -> None:
+    """The calls with their times, the last of many; and the command, apart from all that was printed besides."""
+    calls = (*(Call("status", "[1]", n / 10, 0.05, "{}") for n in range(203)), Call("kill", "[1]", 21.0))
+    again = "pytest --intercede-backend=fake intercede/kill::IC-KILL-01[fake]"
+    result = Result("IC-KILL-01", State.FAILED, 21.5, "m", "all\nof it", again, calls=calls)
+
+    data = read_document(judge(FACTS, {"IC-KILL-01": CLAUSES["IC-KILL-01"]}, {"IC-KILL-01": result}))["clauses"][0]
+
+    assert (data["detail"], data["again"]) == ("all\nof it", again)
+    assert (len(data["calls"]), data["earlier_calls"]) == (200, 4)
+    assert data["calls"][-1] == (
+        {"verb": "kill", "arguments": "[1]", "start": 21.0, "seconds": None, "outcome": "has not returned"}
+    )
+
+
+@pytest.mark.parametrize("subject", ["StatusIsText", "CannotSubmit"])
+def test_real_reports_keep_the_schema(subject: str, tmp_path: Path) -> None:
+    """What checks of a wrong backend leave is valid, and so is what is left where none ran."""
+    factory = {**gallery.wrong(), **gallery.hostile()}[subject]
+    report = run_checks(factory, ["shape", "IC-SUBMIT-01", "IC-STATUS-01"])
+
+    path = write([report], tmp_path, RUN)[0]
+
+    assert find_errors(json.loads(path.read_text())) == []
+    assert report.red
+    assert find_errors(as_json(make_red_report(), RUN)) == []
+    assert find_errors(as_json(judge(replace(FACTS, refusal="no"), CLAUSES, {}), RUN)) == []
+
+
+def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
+    """It is valid itself; a key more, a key less, or an unknown word is an error."""
+    Draft202012Validator.check_schema(schema())
+    data = read_document(make_report(clauses=FEW))
+
+    for change in ({"more": 1}, {"verdict": "FINE"}, {"totals": {"GOOD": 1}}, {"schema": "2.0"}):
+        assert find_errors({**data, **change})
+    assert all(find_errors({name: value for name, value in data.items() if name != each}) for each in data)
+
+
+def test_the_documented_keys_are_those_of_the_schema() -> None:
+    """docs/reference/report.md links the schema; `make docs` makes its table, and another test holds that it is current."""
+    page = DOC.read_text()
+
+    assert (DOC.parent / re.findall(r"\]\((\S+conformance\.schema\.json)\)", page)[0]).read_text() == schema_text()
+
+
+@given(TEXTS)
+def test_properties_are_what_xml_can_hold(text: str) -> None:
+    """Reports like junit's hold names and texts of what was checked; properties without a value are left out."""
+    clause = CLAUSES["IC-KILL-01"]
+    pairs = properties(SubjectInfo(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
+
+    assert dict(pairs[:5]) == {
+        "intercede.clause": "IC-KILL-01",
+        "intercede.level": clause.level.value,
+        "intercede.capability": "kill",
+        "intercede.role": "backend",
+        "intercede.outcome": "FAILED",
+    }
+    document = ET.Element("properties")
+    for name, value in pairs:
+        ET.SubElement(document, "property", name=name, value=value)
+    assert [each.get("value") for each in ET.fromstring(ET.tostring(document))] == [value for _, value in pairs]  # noqa: S314 -- our own
+
+
+def test_a_report_says_how_its_run_was_made() -> None:
+    """Scale, jobs, repetition, time, platform and versions: in the document, on the page and in the summary; no host, no user."""
+    data = read_document(make_report())
+
+    assert {**data["run"], "platform": ""} == {
+        "scale": 2.5,
+        "jobs": 64,
+        "repeat": 3,
+        "seconds": 12.3,
+        "platform": "",
+        "pytest": "9.1",
+        "plugins": {"pytest-xdist": "3.8"},
+    }
+    assert data["run"]["platform"].split()[0] == platform.system()
+    assert platform.node() not in json.dumps(data["run"])
+    sentence = "Each check was done 3 times, with bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all."
+    assert how_made(data).startswith(sentence)
+    assert how_made(data).endswith(", pytest 9.1, pytest-xdist 3.8.")
+    assert how_made(read_document(make_report(replace(FACTS, id="other")))).startswith(
+        "Each check was done 3 times, with bounds in time times 1,"
+    )
+
+
+def test_the_page_and_the_summary_say_how_the_run_was_made(tmp_path: Path) -> None:
+    """In a sentence, beside what was inspected."""
+    for path in write([make_report()], tmp_path, RUN):
+        if path.suffix in {".html", ".md"}:
+            assert "bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all." in path.read_text("utf-8")

@@ -1,0 +1,117 @@
+"""The files of a report: summary, badge, their names, and how they are written."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.testing.report.reports import FACTS, MARKDOWN, RUN, list_names, make_red_report, make_report, make_reports
+
+from intercede.testing.clauses import CLAUSES
+from intercede.testing.model.verdict import Result, State, judge
+from intercede.testing.report import write
+
+
+def test_the_summary_tells_the_red_ones(tmp_path: Path) -> None:
+    """Verdict, a row for each area whose numbers add up, and of each red clause what was seen and how to run it."""
+    result = Result("IC-STATUS-01", State.FAILED, 1, "m", "d", "pytest x", expected="a | b", observed="c ``` d")
+    report = judge(FACTS, CLAUSES, {"IC-STATUS-01": result})
+    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".md").read_text()
+
+    tokens = MARKDOWN.parse(text)
+    cells = [tokens[n + 1].content for n, each in enumerate(tokens) if each.type == "td_open"]
+    fences = [each.content for each in tokens if each.type == "fence"]
+
+    assert "NOT CONFORMANT" in tokens[1].content
+    numbers = sum(int(each.strip("*")) for n, each in enumerate(cells) if n % 6)
+    assert numbers == sum(each.role == "backend" for each in CLAUSES.values())
+    assert fences[:2] == ["a | b\n", "c ``` d\n"]
+    assert fences[-1] == "pytest x\n"
+    assert len(text) < 100_000
+
+
+def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
+    """It is what the endpoint of shields.io reads: these keys, and a colour that is green for one verdict only."""
+    passed = {each: Result(each, State.PASSED) for each in CLAUSES}
+    reports = [
+        judge(FACTS, CLAUSES, passed),
+        make_report(),
+        judge(FACTS, CLAUSES, passed, selected=True),
+        judge(FACTS, CLAUSES, {}),
+    ]
+
+    badges = [json.loads(write([each], tmp_path, RUN)[1].read_text()) for each in reports]
+
+    assert [each["message"] for each in badges] == ["conformant 1.0 full", "not conformant", "partial", "incomplete"]
+    assert [each["color"] for each in badges] == ["brightgreen", "red", "yellow", "orange"]
+    assert {(each["schemaVersion"], each["label"]) for each in badges} == {(1, "intercede")}
+
+
+def test_each_of_several_has_files(tmp_path: Path) -> None:
+    """One is conformance.json; several are told apart by their ids; the summary is one for all."""
+    one, several = tmp_path / "one", tmp_path / "several"
+    one.mkdir()
+    several.mkdir()
+
+    written = write(make_reports("cern"), one, RUN)
+    write(make_reports("cern", "fake#2"), several, RUN)
+
+    assert written[0].name == "conformance.json"
+    assert list_names(one) == ["badge.json", "conformance.html", "conformance.json", "conformance.md"]
+    assert list_names(several) == sorted(
+        ["conformance.md"]
+        + [f"{name}-{of}.{kind}" for of in ("cern", "fake#2") for name, kind in
+           (("badge", "json"), ("conformance", "json"), ("conformance", "html"))]
+    )  # fmt: skip
+    assert json.loads((several / "conformance-fake#2.json").read_text())["subject"]["name"] == "fake#2"
+    assert (several / "conformance.md").read_text().count("## ") >= 2
+
+
+@given(
+    st.lists(
+        st.text(max_size=300) | st.sampled_from(["../../x", "A", "a", "a/b", "a_b", "", "."]), min_size=2, max_size=3
+    )
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_id_makes_file_names(tmp_path: Path, ids: list[str]) -> None:
+    """Every subject has files of its own, in that directory, whatever it is called."""
+    written = write(make_reports(*ids), tmp_path, RUN)
+
+    assert {path.parent for path in written} == {tmp_path}
+    assert len({path.name.lower() for path in written}) == 3 * len(ids) + 1
+    assert all(re.fullmatch(r"[\w.+#=@-]{1,140}", path.name, re.ASCII) for path in written)
+
+
+def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there stays as it is when writing fails, and nothing lies beside it; a link is replaced, not followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    directory = tmp_path / "reports"
+    directory.mkdir()
+    (directory / "conformance.json").symlink_to(elsewhere)
+    write([make_report()], directory, RUN)
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+
+    def full(self: Path, text: str, **_: object) -> int:
+        self.write_bytes(text.encode()[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        write([make_red_report()], directory, RUN)
+
+    assert elsewhere.read_text() == "mine"
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install, and a run of an hour has left what programs read."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+
+    with pytest.raises(ImportError, match=r'pip install "intercede\[testing\] @ '):
+        write([make_report()], tmp_path, RUN)
+
+    assert list_names(tmp_path) == ["badge.json", "conformance.json", "conformance.md"]
