@@ -85,7 +85,7 @@ def test_the_reference_lists_what_each_part_calls() -> None:
 @pytest.mark.parametrize(
     ("document", "begins"),
     [
-        ("README.md", "The remote side needs no Python"),
+        ("README.md", "The remote machine needs no Python"),
         ("docs/decisions/0012-what-is-needed-there.md", "The whole list is"),
     ],
 )
