@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.guard import ProcessEnded
+from intercede.testing.isolation.process import ProcessEnded
 from intercede.testing.isolation.timeouts import TimeLimitExceeded
 
 RELEASED = threading.Event()

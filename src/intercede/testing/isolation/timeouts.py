@@ -23,7 +23,7 @@ from types import CoroutineType, FrameType
 from typing import Generic, ParamSpec, TypeVar, cast
 
 from intercede.testing.isolation.files import read_regular
-from intercede.testing.isolation.guard import protect_process, really_exit, threads_start
+from intercede.testing.isolation.process import protect_process, really_exit, threads_start
 
 __all__ = [
     "GRACE",

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.guard import protect_process, threads_start
+from intercede.testing.isolation.process import protect_process, threads_start
 
 __all__ = ["ConcurrentChecks", "JobBudget"]
 
