@@ -24,7 +24,7 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
 from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects, spell_pytest_option
 from intercede.testing.frontends.session import Selection, Session
-from intercede.testing.isolation.surroundings import find_disturbance
+from intercede.testing.isolation.interference import find_interference
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
 from intercede.testing.report import explain_clause, list_clauses, properties
@@ -190,7 +190,7 @@ class Suite:
             items[index] = item
 
     def _run(self, clause: Clause, subject_id: str) -> None:
-        if self._session.find_result(subject_id, clause) is None and (disturbed := find_disturbance()):
+        if self._session.find_result(subject_id, clause) is None and (disturbed := find_interference()):
             raise _Broken(f"not checked: {disturbed}")
         result = self._session.run(subject_id, clause)
         if result.state in {State.NOT_APPLICABLE, State.BLOCKED}:

@@ -3,13 +3,13 @@
 import socket
 import time
 
-__all__ = ["find_disturbance"]
+__all__ = ["find_interference"]
 
 _APART = 5.0
 """Seconds by which Python's clock may differ from the system's: a busy machine may pause between two readings."""
 
 
-def find_disturbance() -> str:
+def find_interference() -> str:
     """Describe what keeps this process from checking anything, and what to do; return "" if nothing does."""
     return _false_clock() or _no_sockets()
 
