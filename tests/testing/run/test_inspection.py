@@ -27,7 +27,7 @@ from intercede.contract import (
 from intercede.testing import gallery
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.seal import TamperCheck
+from intercede.testing.isolation.snapshot import KitSnapshot
 from intercede.testing.model import verdict
 from intercede.testing.model.clause import MUST, SHOULD, Clause
 from intercede.testing.model.verdict import State, Verdict
@@ -471,7 +471,7 @@ def test_a_subject_that_replaces_what_judges_it_is_not_believed(attack: str, *, 
             ATTACKS[attack]()
             return self
 
-    before = TamperCheck(ENTERS)
+    before = KitSnapshot(ENTERS)
     report = run_checks(Replaces, clauses=ENTERS, together=together)
 
     assert before.restore() == []

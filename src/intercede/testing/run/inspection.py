@@ -19,7 +19,7 @@ from typing import Self
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import remove, scratch
-from intercede.testing.isolation.seal import TamperCheck
+from intercede.testing.isolation.snapshot import KitSnapshot
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Result, State, SubjectInfo, decide_without_check, list_dependencies
@@ -307,7 +307,7 @@ class Inspection:
     @contextmanager
     def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
-        _ = self._seal, self._where  # made before the subject is
+        _ = self._snapshot, self._where  # made before the subject is
         with scratch(self._where) as directory:
             tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
@@ -344,7 +344,7 @@ class Inspection:
 
     def _unbelievable(self, began: float) -> Finding | None:
         """Tell that the subject replaced something of the kit while a check ran, here or in one beside it."""
-        if replaced := self._seal.restore():
+        if replaced := self._snapshot.restore():
             self._broken_at, self._broken = time.monotonic(), replaced
         if began > self._broken_at:
             return None
@@ -357,8 +357,8 @@ class Inspection:
         return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property
-    def _seal(self) -> TamperCheck:
-        return TamperCheck(self._planned)
+    def _snapshot(self) -> KitSnapshot:
+        return KitSnapshot(self._planned)
 
     def _make_red(
         self,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter, is_not  # by name: a subject may replace what the module holds
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-__all__ = ["TamperCheck"]
+__all__ = ["KitSnapshot"]
 
 _OURS = ("intercede.testing", "intercede.contract", "intercede.forkserver")
 _OTHERS = "intercede.testing.gallery"
@@ -36,7 +36,7 @@ class _Kept:
         return [name for name, value in self.values.items() if vars(self.owner).get(name) is not value]
 
 
-class TamperCheck:
+class KitSnapshot:
     """Remembers the contents of the kit's and the contract's modules and the methods of their classes.
 
     Args:
