@@ -10,15 +10,15 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import BinaryIO
 
-__all__ = ["MOST", "read_regular", "regular", "remove", "scratch"]
+__all__ = ["MAX_BYTES", "make_scratch_directory", "open_regular", "read_regular", "remove_directory"]
 
-MOST = 64 << 20
+MAX_BYTES = 64 << 20
 """The largest file that is read, in bytes. It is many times what the payload of any check writes."""
 _SECONDS = 60
 
 
 @contextmanager
-def regular(path: Path | str) -> Generator[BinaryIO]:
+def open_regular(path: Path | str) -> Generator[BinaryIO]:
     """Open a regular file for reading in binary mode.
 
     Raises:
@@ -32,7 +32,7 @@ def regular(path: Path | str) -> Generator[BinaryIO]:
 
 
 @contextmanager
-def scratch(where: Path | str) -> Generator[Path]:
+def make_scratch_directory(where: Path | str) -> Generator[Path]:
     """Make an empty directory and remove it afterwards. If it cannot be removed, it stays.
 
     Args:
@@ -45,10 +45,10 @@ def scratch(where: Path | str) -> Generator[Path]:
     try:
         yield made
     finally:
-        remove(made)
+        remove_directory(made)
 
 
-def remove(directory: Path) -> None:
+def remove_directory(directory: Path) -> None:
     """Remove a directory and its contents, at any depth. Leave what cannot be removed."""
     try:
         rmtree(directory)
@@ -62,12 +62,12 @@ def read_regular(path: Path | str) -> bytes:
     """Return the contents of a regular file.
 
     Raises:
-        OSError: The path is not a regular file, cannot be read, or holds more than MOST bytes.
+        OSError: The path is not a regular file, cannot be read, or holds more than MAX_BYTES bytes.
     """
-    with regular(path) as file:
-        read = file.read(MOST + 1)
-    if len(read) > MOST:
-        raise OSError(f"{path} holds more than {MOST} bytes")
+    with open_regular(path) as file:
+        read = file.read(MAX_BYTES + 1)
+    if len(read) > MAX_BYTES:
+        raise OSError(f"{path} holds more than {MAX_BYTES} bytes")
     return read
 
 

@@ -10,7 +10,7 @@ from typing import cast
 from intercede.contract.backend import Capability
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.files import scratch
+from intercede.testing.isolation.files import make_scratch_directory
 from intercede.testing.model.calls import shorten
 from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.run.cleanup import SECONDS as _CLEANED
@@ -78,7 +78,7 @@ def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[
 def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
     """Call ``probed`` or ``swept`` in a child process, and return the result."""
     seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
-    with scratch(gettempdir()) as directory:
+    with make_scratch_directory(gettempdir()) as directory:
         ending = timeouts.run(
             lambda: run_child(subject, _SOURCE.format(what), arguments, directory, seconds=seconds, jobs=True), seconds
         )
@@ -103,7 +103,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
         The seconds that the jobs took or why they failed, and a text that names jobs that may be left.
     """
     tag, *claimed = arguments
-    with scratch(gettempdir()) as directory:
+    with make_scratch_directory(gettempdir()) as directory:
         tmp, aside = directory / "probe", directory / "aside"
         tmp.mkdir()
         context = _context(subject, tmp, claimed, _LONGEST / _ORDINARY)
@@ -118,7 +118,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
 def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
     """End the jobs of a measurement that was interrupted. The arguments and the result are like those of ``probed``."""
     tag, *claimed = arguments
-    with scratch(gettempdir()) as directory:
+    with make_scratch_directory(gettempdir()) as directory:
         context = _context(subject, directory, claimed, 1.0)
         context.tags[tag] = None
         clean_up(context, directory / "aside", evidence=False)

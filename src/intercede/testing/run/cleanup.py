@@ -14,7 +14,7 @@ from pathlib import Path
 from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobOutput, OpOutcome
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.files import regular
+from intercede.testing.isolation.files import open_regular
 from intercede.testing.run.context import CheckFailed, Context, collect, format_value
 from intercede.testing.run.finding import format_error
 
@@ -200,7 +200,7 @@ def _read_stream(path: Path | None) -> str:
 
 
 def _beginning_and_end(path: Path) -> str:
-    with regular(path) as file:
+    with open_regular(path) as file:
         first, size = file.read(2 * _SHOWN_BYTES), os.fstat(file.fileno()).st_size
         if not size:
             return ""

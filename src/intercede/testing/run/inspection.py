@@ -18,7 +18,7 @@ from typing import Self
 
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.files import remove, scratch
+from intercede.testing.isolation.files import make_scratch_directory, remove_directory
 from intercede.testing.isolation.snapshot import KitSnapshot
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
@@ -177,7 +177,7 @@ class Inspection:
         ]
         self._left = [self.scrub(each) for each in left]
         if "_where" in vars(self):
-            remove(self._where)
+            remove_directory(self._where)
             self._left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
         if self._interrupted and not before:
             raise KeyboardInterrupt
@@ -191,7 +191,7 @@ class Inspection:
                     each.close()
                 owing = [each for each in self._begun if has_leftovers(each)]
                 if owing:
-                    with scratch(self._where) as directory:
+                    with make_scratch_directory(self._where) as directory:
                         clean_up_all(owing, directory, self.scale)
             except KeyboardInterrupt:
                 if self._interrupted:
@@ -308,7 +308,7 @@ class Inspection:
     def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
         """Make what a check is given, and an empty directory for what comes after it."""
         _ = self._snapshot, self._where  # made before the subject is
-        with scratch(self._where) as directory:
+        with make_scratch_directory(self._where) as directory:
             tmp, aside = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities

@@ -18,7 +18,7 @@ from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import IntercedeError
 from intercede.redaction import make_scrubber
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.files import scratch
+from intercede.testing.isolation.files import make_scratch_directory
 from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.subjects.child import Child, run_child
@@ -145,7 +145,7 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
 
 
 async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
-    with scratch(gettempdir()) as directory:
+    with make_scratch_directory(gettempdir()) as directory:
         try:
             examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
             child = await timeouts.limit(seconds, examination)
