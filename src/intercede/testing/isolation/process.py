@@ -16,14 +16,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import thread as pools
 from contextlib import ExitStack, contextmanager, suppress
 
-__all__ = ["ProcessEnded", "protect_process", "really_exit", "threads_start"]
+__all__ = ["ProcessEnded", "exit_process", "protect_process", "restore_thread_start"]
 
-really_exit = os._exit
+exit_process = os._exit
 """Ends this process, even while ``os._exit`` is replaced to keep the subject from ending it."""
 _ENDS = ("_exit", "abort", "execv", "execve")
 _RUNNERS = frozenset({"pytest_timeout", "execnet", "xdist"})
 """Packages that may end the process: they do so if a test hangs."""
-_MOMENT = 0.2
+_LOCK_SECONDS = 0.2
 _STARTERS = {
     name: start for name, start in vars(threading).items() if name in {"_start_new_thread", "_start_joinable_thread"}
 }
@@ -65,7 +65,7 @@ def protect_process() -> Generator[None]:
     """
     with _patches, ExitStack() as undo:
         if threading.current_thread() is threading.main_thread():
-            _remember(undo)
+            _save_process_state(undo)
         yield
 
 
@@ -73,20 +73,20 @@ class _Patches:
     """Replaces functions that end the process or keep it from ending, while any check runs."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._undo = threading.Lock(), 0, ExitStack()
+        self._lock, self._users, self._undo = threading.Lock(), 0, ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
-            self._inside += 1
-            if self._inside == 1:
+            self._users += 1
+            if self._users == 1:
                 self._replace()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
+            self._users -= 1
+            if self._users == 0:
                 self._undo.close()
-                _forget_pools()
+                _forget_executor_threads()
 
     def _replace(self) -> None:
         for owner, names in _RESTORED.items():
@@ -97,17 +97,17 @@ class _Patches:
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, TypeError):  # the stream is None, or its attributes are read-only
                 self._undo.callback(vars(stream).pop, "close", None)
-                stream.close = _nothing  # type: ignore[method-assign]  # pytest reads the stream later
+                stream.close = _do_nothing  # type: ignore[method-assign]  # pytest reads the stream later
         for name in _ENDS:
             own: Callable[..., object] = getattr(os, name)
             self._undo.callback(setattr, os, name, own)
-            setattr(os, name, _refusing(name, own))
+            setattr(os, name, _make_refusal(name, own))
         limit = sys.setrecursionlimit
         self._undo.callback(setattr, sys, "setrecursionlimit", limit)
-        sys.setrecursionlimit = _never_lower(limit)
+        sys.setrecursionlimit = _make_limit_raiser(limit)
         start = threading.Thread.start
         self._undo.callback(setattr, threading.Thread, "start", start)
-        threading.Thread.start = _starting(start)  # type: ignore[method-assign,assignment]  # restored by _undo
+        threading.Thread.start = _make_daemon_start(start)  # type: ignore[method-assign,assignment]  # restored by _undo
 
     def _replace_policy(self) -> None:
         """Install the default event loop policy: before Python 3.14, uvloop's policy cannot watch child processes."""
@@ -118,14 +118,14 @@ class _Patches:
             put(asyncio.DefaultEventLoopPolicy())
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
 _patches = _Patches()
 
 
-def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
+def _make_refusal(name: str, own: Callable[..., object]) -> Callable[..., object]:
     here = os.getpid()
 
     def refuse(*arguments: object) -> object:
@@ -137,7 +137,7 @@ def _refusing(name: str, own: Callable[..., object]) -> Callable[..., object]:
     return refuse
 
 
-def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
+def _make_limit_raiser(own: Callable[[int], None]) -> Callable[[int], None]:
     """Ignore a lower recursion limit: all threads share it, and under a very low one no code could restore it."""
 
     def limit(wanted: int) -> None:
@@ -146,13 +146,13 @@ def _never_lower(own: Callable[[int], None]) -> Callable[[int], None]:
     return limit
 
 
-def threads_start() -> None:
+def restore_thread_start() -> None:
     """Restore the functions that start threads. If a subject replaced them, the caller would wait for ever."""
     for name, start in _STARTERS.items():
         setattr(threading, name, start)
 
 
-def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+def _make_daemon_start(own: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     def start(thread: threading.Thread) -> None:
         thread.daemon = True  # the interpreter does not wait for it at exit
         own(thread)
@@ -160,12 +160,12 @@ def _starting(own: Callable[[threading.Thread], None]) -> Callable[[threading.Th
     return start
 
 
-def _forget_pools() -> None:
+def _forget_executor_threads() -> None:
     """Keep the interpreter from waiting at exit for threads of executors: one may be busy for ever.
 
     Also replace the lock that all executors share, if a thread that holds it does not release it.
     """
-    if pools._global_shutdown_lock.acquire(timeout=_MOMENT):  # noqa: SLF001 -- as below
+    if pools._global_shutdown_lock.acquire(timeout=_LOCK_SECONDS):  # noqa: SLF001 -- as below
         pools._global_shutdown_lock.release()  # noqa: SLF001 -- as below
     else:
         pools._global_shutdown_lock = threading.Lock()  # noqa: SLF001 -- as below
@@ -174,7 +174,7 @@ def _forget_pools() -> None:
             pools._threads_queues.pop(thread, None)  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
 
 
-def _remember(undo: ExitStack) -> None:
+def _save_process_state(undo: ExitStack) -> None:
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
         undo.callback(_raise_limit, limit, resource.getrlimit(limit)[0])
     for number in (0, 1, 2):
@@ -185,7 +185,7 @@ def _remember(undo: ExitStack) -> None:
     os.umask(mask)
     undo.callback(os.umask, mask)
     with suppress(OSError):  # the working directory was removed before
-        undo.callback(_go_back, os.getcwd())  # noqa: PTH109 -- os.chdir takes the text
+        undo.callback(_restore_directory, os.getcwd())  # noqa: PTH109 -- os.chdir takes the text
 
 
 def _raise_limit(limit: int, soft: int) -> None:
@@ -215,7 +215,7 @@ def _restore_environment(before: dict[str, str]) -> None:
         os.environ.update(before)
 
 
-def _go_back(directory: str) -> None:
+def _restore_directory(directory: str) -> None:
     with suppress(OSError):  # the subject removed it, and it cannot be made again
         os.makedirs(directory, exist_ok=True)  # noqa: PTH103 -- os.getcwd returned a text
         os.chdir(directory)

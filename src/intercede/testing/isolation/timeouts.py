@@ -23,7 +23,7 @@ from types import CoroutineType, FrameType
 from typing import Generic, ParamSpec, TypeVar, cast
 
 from intercede.testing.isolation.files import read_regular
-from intercede.testing.isolation.process import protect_process, really_exit, threads_start
+from intercede.testing.isolation.process import exit_process, protect_process, restore_thread_start
 
 __all__ = [
     "GRACE",
@@ -203,7 +203,7 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     runner = _Runner(function, seconds)
     began, late = monotonic(), False
     with protect_process():
-        threads_start()
+        restore_thread_start()
         try:
             runner.start()
             while not runner.over.acquire(timeout=min(_BEAT, stall)):
@@ -242,7 +242,7 @@ class Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the loop's time. Every turn of the loop calls this first, so a forked process is ended here."""
         if getpid() != self._home:
-            really_exit(1)
+            exit_process(1)
         return monotonic() - self._skipped
 
 
@@ -313,7 +313,7 @@ class _Runner(threading.Thread, Generic[_T]):
         except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
             ending = Outcome[_T](raised=error)
         if getpid() != self._home:
-            really_exit(1)
+            exit_process(1)
         self.ending = ending
         close(self._loop)
 

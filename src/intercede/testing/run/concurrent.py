@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from intercede.testing.isolation import timeouts
-from intercede.testing.isolation.process import protect_process, threads_start
+from intercede.testing.isolation.process import protect_process, restore_thread_start
 
 __all__ = ["ConcurrentChecks", "JobBudget"]
 
@@ -87,7 +87,7 @@ class ConcurrentChecks(Generic[_T]):
             with protect_process():
                 if self._thread.ident is None:
                     self._over.acquire()
-                    threads_start()
+                    restore_thread_start()
                     self._thread.start()
                 self._wait(name)
         return self._results.get(name)
