@@ -59,7 +59,7 @@ def test_it_is_given_up_and_told_where_it_stood(function: Callable[[], Awaitable
     """The finding names the function that does not end, within the bound and the grace."""
     began = time.monotonic()
 
-    ending = timeouts.run(function, 0.2, stall=0.5)
+    ending = timeouts.run_in_thread(function, 0.2, stall=0.5)
 
     assert isinstance(ending.raised, TimeLimitExceeded)
     assert ending.raised.how == how
@@ -74,7 +74,7 @@ def test_whatever_it_raises_is_in_the_ending(error: BaseException) -> None:
     async def raises() -> None:
         raise error
 
-    assert timeouts.run(raises, 5).raised is error
+    assert timeouts.run_in_thread(raises, 5).raised is error
 
 
 def test_a_task_of_its_own_that_exits_is_in_the_ending() -> None:
@@ -88,7 +88,7 @@ def test_a_task_of_its_own_that_exits_is_in_the_ending() -> None:
         await asyncio.Event().wait()
         await task
 
-    ending = timeouts.run(starts_one, 5)
+    ending = timeouts.run_in_thread(starts_one, 5)
 
     assert isinstance(ending.raised, SystemExit)
 
@@ -102,7 +102,7 @@ def test_its_value_comes_back_and_its_tasks_are_ended() -> None:
         await asyncio.sleep(0)
         return 7
 
-    assert timeouts.run(leaves_one, 5).get() == 7
+    assert timeouts.run_in_thread(leaves_one, 5).get() == 7
     assert left[0].cancelled()
 
 
@@ -118,13 +118,13 @@ def test_cancelling_reaches_what_is_awaited() -> None:
             raise
 
     async def cancels() -> None:
-        task = asyncio.create_task(timeouts.limit(30, notes()))
+        task = asyncio.create_task(timeouts.limit_time(30, notes()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert timeouts.run(cancels, 10).raised is None
+    assert timeouts.run_in_thread(cancels, 10).raised is None
     assert seen == ["cancelled"]
 
 
@@ -132,7 +132,7 @@ def test_cancelling_reaches_what_is_awaited() -> None:
 async def test_the_loop_of_this_thread_is_left_alone() -> None:
     """What a user runs around it goes on on the same loop."""
     before = asyncio.get_running_loop()
-    assert timeouts.run(lambda: asyncio.sleep(0), 5).raised is None
+    assert timeouts.run_in_thread(lambda: asyncio.sleep(0), 5).raised is None
     assert asyncio.get_running_loop() is before
 
 
@@ -144,7 +144,7 @@ def test_what_would_end_this_process_raises(name: str, arguments: tuple[object, 
     async def ends() -> None:
         getattr(os, name)(*arguments)
 
-    assert isinstance(timeouts.run(ends, 5).raised, ProcessEnded)
+    assert isinstance(timeouts.run_in_thread(ends, 5).raised, ProcessEnded)
     assert (os._exit, os.abort, os.execv) == before
 
 
@@ -166,7 +166,7 @@ def test_a_fork_of_its_own_may_end() -> None:
             os._exit(7)
         return await asyncio.to_thread(_waited, child)
 
-    assert timeouts.run(forks, 10).get() == 7
+    assert timeouts.run_in_thread(forks, 10).get() == 7
 
 
 @forks_beside_threads
@@ -179,7 +179,7 @@ def test_a_fork_that_goes_on_ends_at_the_first_turn_of_its_loop(tmp_path: Path) 
         tmp_path.joinpath(str(os.getpid())).touch()
         return await asyncio.to_thread(_waited, child)
 
-    assert timeouts.run(forks, 10).get() == 1
+    assert timeouts.run_in_thread(forks, 10).get() == 1
     assert [each.name for each in tmp_path.iterdir()] == [str(os.getpid())]
 
 
@@ -207,7 +207,7 @@ def test_the_process_is_put_back_as_it_was(tmp_path: Path, monkeypatch: pytest.M
 
     before = state()
 
-    assert timeouts.run(rearranges, 10).raised is None
+    assert timeouts.run_in_thread(rearranges, 10).raised is None
     assert state() == before
 
 
@@ -218,7 +218,7 @@ def test_a_clock_that_stands_stops_no_bound() -> None:
         time.monotonic = lambda: 0.0
         await asyncio.Event().wait()
 
-    assert isinstance(timeouts.run(stops_the_clock, 0.2).raised, TimeLimitExceeded)
+    assert isinstance(timeouts.run_in_thread(stops_the_clock, 0.2).raised, TimeLimitExceeded)
 
 
 def test_no_interpreter_waits_for_threads_that_it_started() -> None:
@@ -237,7 +237,7 @@ def test_no_interpreter_waits_for_threads_that_it_started() -> None:
         pools.ThreadPoolExecutor(1).submit(work)
         await asyncio.to_thread(began.wait)
 
-    assert timeouts.run(starts_some, 10).raised is None
+    assert timeouts.run_in_thread(starts_some, 10).raised is None
     assert [each.daemon for each in threads] == [True, True]
     assert threads[1] not in pools._threads_queues
 
@@ -284,7 +284,7 @@ async def _shields() -> None:
 async def test_it_is_told_where_the_tasks_stand_that_it_waits_for(function: Callable[[], Awaitable[None]]) -> None:
     """The last line of the subject's that is at fault may stand in a task that it started, not in the one that hangs."""
     with pytest.raises(TimeLimitExceeded) as late:
-        await timeouts.limit(0.05, function())
+        await timeouts.limit_time(0.05, function())
 
     assert f"in {function.__name__}: " in late.value.where.partition("\n")[0] or function is _waits_for_one
     assert "in _innermost: await asyncio.Event().wait()" in late.value.where
@@ -306,7 +306,7 @@ async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
         await asyncio.gather(*tasks)
 
     with pytest.raises(TimeLimitExceeded) as late:
-        await timeouts.limit(0.05, both())
+        await timeouts.limit_time(0.05, both())
 
     assert late.value.where.count("which waits for") == 1
     assert "which waits for 2 tasks at" in late.value.where
@@ -323,9 +323,9 @@ def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
         finally:
             told.append("ended")
 
-    loop = timeouts.Loop()
-    task = loop.create_task(timeouts.capture(cleans()))
-    timeouts.close(loop)
+    loop = timeouts.CheckLoop()
+    task = loop.create_task(timeouts.capture_outcome(cleans()))
+    timeouts.close_loop(loop)
 
     assert task.done()
     assert told == ["ended"]
@@ -345,7 +345,7 @@ def test_children_are_waited_for_whatever_the_policy_of_the_process_is() -> None
     before, policy = asyncio.get_event_loop_policy(), Policy()  # pyright: ignore[reportDeprecated] -- in a later Python
     asyncio.set_event_loop_policy(policy)  # pyright: ignore[reportDeprecated] -- as above
     try:
-        assert timeouts.run(child, 20).get() == 0
+        assert timeouts.run_in_thread(child, 20).get() == 0
         assert asyncio.get_event_loop_policy() is policy  # pyright: ignore[reportDeprecated] -- as above
     finally:
         asyncio.set_event_loop_policy(before)  # pyright: ignore[reportDeprecated] -- as above
@@ -370,9 +370,9 @@ async def test_time_is_up_when_no_more_is_given() -> None:
         await asyncio.sleep(0.09)
         return "done"
 
-    assert await timeouts.limit(0.02, takes(), lambda: next(more, 0.1)) == "done"
+    assert await timeouts.limit_time(0.02, takes(), lambda: next(more, 0.1)) == "done"
     with pytest.raises(timeouts.TimeLimitExceeded):
-        await timeouts.limit(0.02, takes(), lambda: 0.02)
+        await timeouts.limit_time(0.02, takes(), lambda: 0.02)
 
 
 @pytest.mark.asyncio
@@ -382,7 +382,7 @@ async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, ti
     monkeypatch.setattr(timeouts, "get_load_factor", lambda: times)
     task = asyncio.ensure_future(asyncio.sleep(0.1))
 
-    assert (task in await timeouts.Deadline(0.01).settle({task})) is ends
+    assert (task in await timeouts.Deadline(0.01).wait_for_tasks({task})) is ends
     await task
 
 
@@ -391,5 +391,5 @@ async def test_patience_settles_for_the_first() -> None:
     """If that is enough, the others are not waited for."""
     soon, late = asyncio.ensure_future(asyncio.sleep(0)), asyncio.ensure_future(asyncio.sleep(600))
 
-    assert await timeouts.Deadline(20).settle({soon, late}, asyncio.FIRST_COMPLETED) == {soon}
+    assert await timeouts.Deadline(20).wait_for_tasks({soon, late}, asyncio.FIRST_COMPLETED) == {soon}
     late.cancel()

@@ -451,7 +451,7 @@ def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
 ATTACKS: Mapping[str, Callable[[], None]] = {
     "testing.run.context.Context.expect": _setting(Context, "expect", _ignored),
     "testing.run.context.Context.status": _setting(Context, "status", _ignored),
-    "testing.isolation.timeouts.limit": _setting(timeouts, "limit", _ignored),
+    "testing.isolation.timeouts.limit_time": _setting(timeouts, "limit_time", _ignored),
     "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
     "contract.job.JobHandle.__eq__": _added,
     "testing.run.finding.classify.__code__": _code,

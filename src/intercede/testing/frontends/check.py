@@ -173,7 +173,7 @@ def _facts_of(subject: FactorySubject) -> SubjectInfo:
     async def build() -> object:
         return subject.part() if subject.role == "scheduler" else subject.build()
 
-    ending = timeouts.run(build, _LOAD_SECONDS)
+    ending = timeouts.run_in_thread(build, _LOAD_SECONDS)
     facts = SubjectInfo(id=subject.id, config=subject.id, name=subject.id, role=subject.role)
     if ending.raised is not None:
         return replace(facts, refusal=f"constructing it raised {format_value(ending.raised)}")

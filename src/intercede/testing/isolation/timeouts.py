@@ -28,16 +28,16 @@ from intercede.testing.isolation.process import exit_process, protect_process, r
 __all__ = [
     "GRACE",
     "STALL",
+    "CheckLoop",
     "Deadline",
-    "Loop",
     "Outcome",
     "TimeLimitExceeded",
-    "capture",
-    "close",
+    "capture_outcome",
+    "close_loop",
     "finish_despite_cancel",
     "get_load_factor",
-    "limit",
-    "run",
+    "limit_time",
+    "run_in_thread",
 ]
 
 GRACE = 2.0
@@ -74,10 +74,10 @@ class TimeLimitExceeded(Exception):  # noqa: N818 -- it describes a subject, not
 
     def __init__(self, seconds: float, how: str, where: str) -> None:
         self.seconds, self.how, self.where = seconds, how, where
-        super().__init__(f"{self.short}: it was at {where}")
+        super().__init__(f"{self.summary}: it was at {where}")
 
     @property
-    def short(self) -> str:
+    def summary(self) -> str:
         """The message without the stack: ``did not end in 5 s``."""
         return f"{self.how} {self.seconds:g} s"
 
@@ -124,21 +124,21 @@ class Deadline:
         self._seconds, self._extra, self._began = seconds, extra, monotonic()
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """The seconds until the deadline, 0 if it has passed."""
         return max(0.0, self._began + self._seconds * get_load_factor() + self._extra() - monotonic())
 
-    async def settle(
+    async def wait_for_tasks(
         self, tasks: Collection[asyncio.Future[_T]], until: str = ALL_COMPLETED
     ) -> set[asyncio.Future[_T]]:
         """Wait for tasks as ``asyncio.wait`` does, but until the deadline at most. Return those that have ended."""
-        done, rest = await wait(tasks, timeout=self.left, return_when=until)
-        while rest and (until == ALL_COMPLETED or not done) and (left := self.left):
+        done, rest = await wait(tasks, timeout=self.remaining, return_when=until)
+        while rest and (until == ALL_COMPLETED or not done) and (left := self.remaining):
             done, rest = await wait(tasks, timeout=left, return_when=until)
         return done
 
 
-async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
+async def limit_time(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], float] = lambda: 0.0) -> _T:
     """Await something with a time limit; when the time is up, cancel it and wait at most GRACE seconds more.
 
     Args:
@@ -150,20 +150,20 @@ async def limit(seconds: float, awaitable: Awaitable[_T], extra: Callable[[], fl
         TimeLimitExceeded: The awaitable did not end before it was cancelled.
         BaseException: The awaitable raised this.
     """
-    task, where = ensure_future(capture(awaitable)), None
+    task, where = ensure_future(capture_outcome(awaitable)), None
     try:
-        await Deadline(seconds, extra).settle({task})
+        await Deadline(seconds, extra).wait_for_tasks({task})
     finally:
         if not task.done():
-            where = _where(task)
+            where = _describe_task(task)
             task.cancel()
-            await Deadline(GRACE).settle({task})
+            await Deadline(GRACE).wait_for_tasks({task})
     if where is not None:
         raise TimeLimitExceeded(seconds, "did not end in" if task.done() else "swallowed its cancellation after", where)
     return task.result().get()
 
 
-async def capture(awaitable: Awaitable[_T]) -> Outcome[_T]:
+async def capture_outcome(awaitable: Awaitable[_T]) -> Outcome[_T]:
     """Await something and return its outcome. If a task let SystemExit or KeyboardInterrupt out, its loop would end."""
     try:
         return Outcome(value=await awaitable)
@@ -184,7 +184,7 @@ async def finish_despite_cancel(awaitable: Awaitable[_T]) -> _T:
     return task.result()
 
 
-def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Outcome[_T]:
+def run_in_thread(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = STALL) -> Outcome[_T]:
     """Run an async function in a new thread with an event loop of its own, within a time limit.
 
     The thread is a daemon. If the loop is blocked, the thread is abandoned, because nothing can end it.
@@ -200,7 +200,7 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C. An exception that the code raises is in the outcome instead.
     """
-    runner = _Runner(function, seconds)
+    runner = _LoopThread(function, seconds)
     began, late = monotonic(), False
     with protect_process():
         restore_thread_start()
@@ -218,11 +218,11 @@ def run(function: Callable[[], Awaitable[_T]], seconds: float, stall: float = ST
     if runner.ending is not None:
         return runner.ending
     if late:  # the loop turns, but the code does not end
-        return Outcome(raised=TimeLimitExceeded(seconds, "swallowed its cancellation after", _stack(runner)))
-    return Outcome(raised=TimeLimitExceeded(stall, "blocked the event loop for", _stack(runner)))
+        return Outcome(raised=TimeLimitExceeded(seconds, "swallowed its cancellation after", _describe_thread(runner)))
+    return Outcome(raised=TimeLimitExceeded(stall, "blocked the event loop for", _describe_thread(runner)))
 
 
-class Loop(asyncio.SelectorEventLoop):
+class CheckLoop(asyncio.SelectorEventLoop):
     """The event loop on which the kit runs a subject's code, whatever event loop policy the user set.
 
     Its clock can be paused. Its threads are daemons, so the interpreter does not wait for them at exit. If a subject
@@ -233,7 +233,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._home = getpid()
         self._skipped = 0.0
         super().__init__()
-        self.set_default_executor(_Daemons())
+        self.set_default_executor(_DaemonExecutor())
 
     def skip(self, seconds: float) -> None:
         """Set the loop's clock back by the seconds of a pause, so that no timeout expires because of the pause."""
@@ -246,14 +246,14 @@ class Loop(asyncio.SelectorEventLoop):
         return monotonic() - self._skipped
 
 
-def close(loop: asyncio.AbstractEventLoop) -> None:
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel all tasks of a loop, wait for them within a time limit, and close the loop.
 
     A task that has not started yet first gets one turn: a task that is cancelled before it starts runs none of its
     code, not even its clean-up.
     """
     left = {task for task in all_tasks(loop) if not task.cancelling()}
-    new = {task for task in left if _is_new(task)}
+    new = {task for task in left if _is_unstarted(task)}
     for task in left - new:
         task.cancel()
     if new:
@@ -271,7 +271,7 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-def _is_new(task: "asyncio.Task[object]") -> bool:
+def _is_unstarted(task: "asyncio.Task[object]") -> bool:
     coroutine = task.get_coro()
     return isinstance(coroutine, CoroutineType) and getcoroutinestate(coroutine) == CORO_CREATED
 
@@ -284,13 +284,13 @@ def _run_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object
             loop.run_until_complete(task)
 
 
-class _Runner(threading.Thread, Generic[_T]):
+class _LoopThread(threading.Thread, Generic[_T]):
     """A thread with an event loop. The loop sets ``beat`` to the time at regular intervals, to show that it turns."""
 
     def __init__(self, function: Callable[[], Awaitable[_T]], seconds: float) -> None:
         super().__init__(name="intercede-check", daemon=True)
         self._function, self._seconds = function, seconds
-        self._loop, self._home = Loop(), getpid()
+        self._loop, self._home = CheckLoop(), getpid()
         self._task: asyncio.Task[_T] | None = None
         self.beat = monotonic()
         self.ending: Outcome[_T] | None = None
@@ -307,15 +307,15 @@ class _Runner(threading.Thread, Generic[_T]):
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._task = self._loop.create_task(limit(self._seconds, self._function()))
+            self._task = self._loop.create_task(limit_time(self._seconds, self._function()))
             self._pulse()
-            ending = self._loop.run_until_complete(capture(self._task))
+            ending = self._loop.run_until_complete(capture_outcome(self._task))
         except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
             ending = Outcome[_T](raised=error)
         if getpid() != self._home:
             exit_process(1)
         self.ending = ending
-        close(self._loop)
+        close_loop(self._loop)
 
     def _pulse(self) -> None:
         self.beat = monotonic()
@@ -326,7 +326,7 @@ class _Runner(threading.Thread, Generic[_T]):
             self._loop.call_soon_threadsafe(self._task.cancel)
 
 
-class _Daemons(ThreadPoolExecutor):
+class _DaemonExecutor(ThreadPoolExecutor):
     """An executor that runs each call in a daemon thread, for which the interpreter does not wait at exit."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -343,15 +343,15 @@ class _Daemons(ThreadPoolExecutor):
         return future
 
 
-def _where(task: "asyncio.Task[Outcome[_T]]") -> str:
+def _describe_task(task: "asyncio.Task[Outcome[_T]]") -> str:
     """Describe the stack of a suspended task, with everything that it awaits, and the stacks of the awaited tasks."""
-    outer, *inner = [_frames(each) for each in islice(_chain(task), _MOST_TASKS)]
-    told = Counter(_format_frames(each) for each in inner if _telling(each))
+    outer, *inner = [_list_frames(each) for each in islice(_walk_tasks(task), _MOST_TASKS)]
+    told = Counter(_format_frames(each) for each in inner if _skip_internal(each))
     waits = [f"{'a task' if often == 1 else f'{often} tasks'} at {where}" for where, often in told.items()]
     return "\n  which waits for ".join([_format_frames(outer), *waits])
 
 
-def _frames(task: "asyncio.Task[object]") -> list[FrameType]:
+def _list_frames(task: "asyncio.Task[object]") -> list[FrameType]:
     return list(islice(_walk_awaited(task.get_coro()), _DEEPEST))
 
 
@@ -363,49 +363,49 @@ def _walk_awaited(awaited: object) -> Iterator[FrameType]:
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
-def _chain(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
+def _walk_tasks(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
     """Yield a task and each unfinished task that it waits for, directly or not, once each."""
     line = [task]
     for each in line:  # the list grows meanwhile
         yield each
-        for inner in _waits_for(each):
+        for inner in _list_awaited_tasks(each):
             if not inner.done() and all(inner is not known for known in line):
                 line.append(inner)
 
 
-def _waits_for(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
+def _list_awaited_tasks(task: "asyncio.Task[object]") -> Iterator[asyncio.Task[object]]:
     """Yield the tasks that a task waits for: the one that it awaits, or those that asyncio waits for on its behalf."""
-    yield from _tasks_in(getattr(task, "_fut_waiter", None))
-    for frame in _frames(task):
+    yield from _find_tasks(getattr(task, "_fut_waiter", None))
+    for frame in _list_frames(task):
         if frame.f_code.co_filename.startswith(_ASYNCIO):
             for value in frame.f_locals.values():
-                yield from _tasks_in(value)
+                yield from _find_tasks(value)
 
 
-def _tasks_in(value: object) -> Iterator[asyncio.Task[object]]:
+def _find_tasks(value: object) -> Iterator[asyncio.Task[object]]:
     """Yield the tasks in a value: a task, a group, a result of `gather` or `shield`, or a collection of tasks."""
     kind = type(value)  # isinstance() would believe an object that fakes its __class__
     if issubclass(kind, asyncio.Task):
         yield cast("asyncio.Task[object]", value)
     elif issubclass(kind, asyncio.TaskGroup):
-        yield from _tasks_in(getattr(value, "_tasks", None))
+        yield from _find_tasks(getattr(value, "_tasks", None))
     elif issubclass(kind, asyncio.Future):
-        yield from _tasks_in(getattr(value, "_children", None))
+        yield from _find_tasks(getattr(value, "_children", None))
         for callback, *_ in getattr(value, "_callbacks", None) or ():
             for cell in getattr(callback, "__closure__", None) or ():
-                yield from _tasks_in([cell.cell_contents])
+                yield from _find_tasks([cell.cell_contents])
     elif kind in {set, list, tuple}:
         members = islice(cast("Iterable[object]", value), _MOST_TASKS)
         yield from (cast("asyncio.Task[object]", each) for each in members if issubclass(type(each), asyncio.Task))
 
 
-def _stack(thread: threading.Thread) -> str:
+def _describe_thread(thread: threading.Thread) -> str:
     """Describe the stack of a running thread."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 -- documented for this purpose
-    return _format_frames(reversed(list(_outwards(frame)))) if frame else "(the thread has ended)"
+    return _format_frames(reversed(list(_walk_outwards(frame)))) if frame else "(the thread has ended)"
 
 
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+def _walk_outwards(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -414,19 +414,19 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _format_frames(frames: Iterable[FrameType]) -> str:
     """Format the lines of code that frames are at, innermost first."""
     all_of_them = list(frames)
-    return "\n  from ".join(map(_format_frame, reversed((_telling(all_of_them) or all_of_them)[-6:])))
+    return "\n  from ".join(map(_format_frame, reversed((_skip_internal(all_of_them) or all_of_them)[-6:])))
 
 
-def _telling(frames: Iterable[FrameType]) -> list[FrameType]:
+def _skip_internal(frames: Iterable[FrameType]) -> list[FrameType]:
     return [each for each in frames if not each.f_code.co_filename.startswith(_BETWEEN)]
 
 
 def _format_frame(frame: FrameType) -> str:
     file, number = frame.f_code.co_filename, frame.f_lineno
-    return f"{file}:{number} in {frame.f_code.co_name}: {_source(file, number)}"
+    return f"{file}:{number} in {frame.f_code.co_name}: {_read_source_line(file, number)}"
 
 
-def _source(file: str, number: int) -> str:
+def _read_source_line(file: str, number: int) -> str:
     """Return a line of a regular file. linecache would wait for ever if the file were a pipe without a writer."""
     try:
         return read_regular(file).decode(errors="replace").splitlines()[number - 1].strip()

@@ -79,7 +79,7 @@ def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tupl
     """Call ``probed`` or ``swept`` in a child process, and return the result."""
     seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
     with make_scratch_directory(gettempdir()) as directory:
-        ending = timeouts.run(
+        ending = timeouts.run_in_thread(
             lambda: run_child(subject, _SOURCE.format(what), arguments, directory, seconds=seconds, jobs=True), seconds
         )
     child = ending.value
@@ -108,7 +108,7 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
         tmp.mkdir()
         context = _context(subject, tmp, claimed, _LONGEST / _ORDINARY)
         began = time.monotonic()
-        ending = timeouts.run(lambda: _run_probe(context, tag), _LONGEST)
+        ending = timeouts.run_in_thread(lambda: _run_probe(context, tag), _LONGEST)
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)

@@ -62,7 +62,9 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         stall = max(timeouts.STALL * check.scale, 1.0)
-        ending = timeouts.run(lambda: _clean(check, context, remains, evidence=evidence), SECONDS * check.scale, stall)
+        ending = timeouts.run_in_thread(
+            lambda: _clean(check, context, remains, evidence=evidence), SECONDS * check.scale, stall
+        )
         _note_error(remains, ending.raised)
     return remains
 
@@ -79,7 +81,7 @@ def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
     if checks:
-        timeouts.run(lambda: _clean_up_each(checks, tmp), SECONDS * scale, max(timeouts.STALL * scale, 1.0))
+        timeouts.run_in_thread(lambda: _clean_up_each(checks, tmp), SECONDS * scale, max(timeouts.STALL * scale, 1.0))
 
 
 async def _clean_up_each(checks: Iterable[Context], tmp: Path) -> None:
@@ -110,8 +112,8 @@ async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Left
     remains, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         work = _clean(check, context, remains, evidence=evidence)
-        cleaning = timeouts.limit(SECONDS * check.scale, work, lambda: context.queue_seconds)
-        _note_error(remains, (await timeouts.capture(cleaning)).raised)
+        cleaning = timeouts.limit_time(SECONDS * check.scale, work, lambda: context.queue_seconds)
+        _note_error(remains, (await timeouts.capture_outcome(cleaning)).raised)
     return remains
 
 
@@ -134,7 +136,7 @@ async def _clean(check: Context, context: Context, remains: Leftovers, *, eviden
             del check.tags[tag]
         if check.handles:
             if evidence and "output" in check.capabilities:
-                fetching = await timeouts.capture(_fetch_outputs(context, backend, check.handles))
+                fetching = await timeouts.capture_outcome(_fetch_outputs(context, backend, check.handles))
                 remains.outputs = fetching.value or ""
                 if fetching.raised is not None:  # the jobs must be ended all the same
                     remains.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"

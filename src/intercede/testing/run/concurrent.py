@@ -62,7 +62,7 @@ class ConcurrentChecks(Generic[_T]):
         self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its methods
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
-        self._loop = timeouts.Loop()
+        self._loop = timeouts.CheckLoop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
         self._over = threading.Lock()
@@ -148,7 +148,7 @@ class ConcurrentChecks(Generic[_T]):
             _kept.append(error)
         if self._next_beat is not None:
             self._next_beat.cancel()  # it would stop an abandoned loop, and closing needs a loop that turns
-        timeouts.close(self._loop)
+        timeouts.close_loop(self._loop)
 
     def _turn(self) -> None:
         self._tasks = tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}

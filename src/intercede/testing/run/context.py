@@ -437,7 +437,7 @@ class Context:
         """Call a verb for a bounded time and write it down."""
         seconds = within * self.scale
         try:
-            return await self.record(verb, arguments, timeouts.limit(seconds, _await_answer(verb, asked)))
+            return await self.record(verb, arguments, timeouts.limit_time(seconds, _await_answer(verb, asked)))
         except timeouts.TimeLimitExceeded as late:
             raise CheckFailed(f"{verb} to answer within {seconds:g} s", f"{verb} {late}") from late
 
@@ -448,7 +448,7 @@ class Context:
         try:
             value = await awaitable
         except timeouts.TimeLimitExceeded as late:
-            call.outcome = late.short
+            call.outcome = late.summary
             raise
         except BaseException as error:
             call.outcome = f"raised {format_value(error)}"

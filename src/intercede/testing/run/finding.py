@@ -32,7 +32,9 @@ _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
 _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
 """Files whose code lies between a check and its subject. Their frames are left out of tracebacks."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
-_CALLERS = frozenset({"capture", "_await_answer", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"})
+_CALLERS = frozenset(
+    {"capture_outcome", "_await_answer", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"}
+)
 """The functions of the kit that call the subject. An exception whose innermost frame is theirs is the subject's."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """Reads an exception's traceback, even if its class overrides ``__traceback__``."""
@@ -81,7 +83,10 @@ def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
         whole = list(extract_tb(_TRACEBACK.__get__(raised)))
         return whole, "".join(format_list([each for each in whole if not each.filename.startswith(_FRAME)]))
 
-    return timeouts.run(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or ([], "(the traceback could not be read)")
+    return timeouts.run_in_thread(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or (
+        [],
+        "(the traceback could not be read)",
+    )
 
 
 def format_error(raised: BaseException) -> str:
@@ -90,7 +95,7 @@ def format_error(raised: BaseException) -> str:
     async def telling() -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
 
-    text = timeouts.run(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
+    text = timeouts.run_in_thread(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
     return shorten(text or f"{get_class_name(raised)}, whose text could not be read")
 
 

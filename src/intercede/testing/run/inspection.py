@@ -265,8 +265,8 @@ class Inspection:
         with self._prepare_context(clause, self._children) as (context, aside):
             began = time.monotonic()
             seconds = clause.seconds * context.scale
-            check = timeouts.limit(seconds, get_check(clause)(context), lambda: context.queue_seconds)
-            finding = classify(clause, (await timeouts.capture(check)).raised)
+            check = timeouts.limit_time(seconds, get_check(clause)(context), lambda: context.queue_seconds)
+            finding = classify(clause, (await timeouts.capture_outcome(check)).raised)
             seconds = time.monotonic() - began
             cut_short = _is_cancelled()
             cleaning = clean_up_on_loop(context, aside, evidence=finding is not None and not cut_short)
@@ -401,7 +401,7 @@ def _is_cancelled() -> bool:
 def _time_check(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
     stall = max(timeouts.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
-    ending = timeouts.run(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
+    ending = timeouts.run_in_thread(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
     return classify(clause, ending.raised), time.monotonic() - began
 
 

@@ -141,14 +141,14 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
         return await asyncio.gather(*(_examine_one(each, seconds) for each in subjects))
 
     seconds = _LOAD_SECONDS * max(scale, 1.0)  # an interpreter does not start faster because a resource is fast
-    return tuple(timeouts.run(all_of_them, 2 * seconds).get())
+    return tuple(timeouts.run_in_thread(all_of_them, 2 * seconds).get())
 
 
 async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
     with make_scratch_directory(gettempdir()) as directory:
         try:
             examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
-            child = await timeouts.limit(seconds, examination)
+            child = await timeouts.limit_time(seconds, examination)
         except timeouts.TimeLimitExceeded:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
     answer = _answer(child.told) or {"refusal": _describe_death(child)}

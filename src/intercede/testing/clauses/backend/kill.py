@@ -319,7 +319,7 @@ async def _give_time(context: Context, backend: JobBackend, handles: Sequence[Jo
 
 async def _wait_until_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
     patience = Deadline(5 * context.scale)
-    while patience.left:
+    while patience.remaining:
         try:
             told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
         except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help

@@ -267,7 +267,7 @@ async def _cancel_verb(
     task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()
-    await Deadline(_CANCELLED * context.scale).settle({task})
+    await Deadline(_CANCELLED * context.scale).wait_for_tasks({task})
     context.expect(
         task.done(),
         expected=f"{verb}, cancelled after {seconds:.3f} s, to end within {_CANCELLED * context.scale:g} s",

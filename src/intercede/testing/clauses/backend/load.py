@@ -155,6 +155,6 @@ async def _has_fallen(context: Context, backend: JobBackend, readings: list[int]
         readings.append(_sum_counts(await _get_counts(context, backend)))
         if readings[-1] < max(readings):
             return True
-        if not patience.left:
+        if not patience.remaining:
             return False
         await asyncio.sleep(0.1)

@@ -8,7 +8,7 @@ from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.backend.answers import submit_jobs
 from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, get_method, list_verbs, make_arguments
-from intercede.testing.isolation.timeouts import limit
+from intercede.testing.isolation.timeouts import limit_time
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
@@ -86,7 +86,7 @@ async def _expect_taken(calling: Callable[[], object], how: str, seconds: float)
     try:
         answer = calling()
         if isawaitable(answer):
-            await limit(seconds, answer)
+            await limit_time(seconds, answer)
     except TypeError as error:
         raise CheckFailed(f"to be callable as {how}", f"TypeError: {error}") from error
     except Exception:  # noqa: BLE001, S110 -- the parameters were taken, which is all that this clause says

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from intercede.contract.backend import Capability, JobBackend
 from intercede.contract.errors import NotOpenError
 from intercede.contract.job import JobHandle, Submission
-from intercede.testing.isolation.timeouts import TimeLimitExceeded, limit
+from intercede.testing.isolation.timeouts import TimeLimitExceeded, limit_time
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
 __all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "get_method", "list_verbs", "make_arguments"]
@@ -70,7 +70,7 @@ async def call_verb(context: Context, backend: JobBackend, verb: str, handles: S
     if not isawaitable(answer):
         raise CheckFailed(f"{verb} to be awaitable", f"{format_value(answer)} from the call itself")
     try:
-        told = await limit(_SECONDS * context.scale, answer)
+        told = await limit_time(_SECONDS * context.scale, answer)
     except TimeLimitExceeded as late:
         raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", f"{verb} {late}") from late
     if isinstance(told, Submission):

@@ -55,7 +55,7 @@ def _long_command(context: Context) -> list[str]:
 
 async def _wait_for_end(context: Context, run: Run, when: str) -> None:
     """Wait, bounded, for the end of a run that has no reason to go on. The bare run: a bounded one would end anyway."""
-    await Deadline(_ENDS_WITHIN * context.scale).settle({run})
+    await Deadline(_ENDS_WITHIN * context.scale).wait_for_tasks({run})
     context.expect(
         run.done(),
         expected=f"run, {when}, to end within {_ENDS_WITHIN * context.scale:g} s",
@@ -229,7 +229,7 @@ async def _find_growing(context: Context, transport: Transport, place: str, name
     while True:
         after = await _get_sizes(context, transport, place, names, behind=_QUIET)
         growing = [name for name, one, other in zip(names.values(), before, after, strict=True) if one != other]
-        if not growing or not patience.left:
+        if not growing or not patience.remaining:
             return growing
         before = after
 

@@ -200,7 +200,7 @@ async def _use_transport(context: Context, transport: Transport) -> None:
     run = begin_run(context.run_unbounded(transport, sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
-    await Deadline(10 * context.scale).settle({run})
+    await Deadline(10 * context.scale).wait_for_tasks({run})
 
 
 @clause(

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from intercede.contract.transport import ByteSink, CommandResult, Transport
-from intercede.testing.isolation.timeouts import Deadline, Outcome, capture
+from intercede.testing.isolation.timeouts import Deadline, Outcome, capture_outcome
 from intercede.testing.run.context import CheckFailed, Context, format_value
 
 __all__ = [
@@ -121,7 +121,7 @@ Run = asyncio.Future[Outcome[CommandResult]]
 
 def begin_run(awaitable: Awaitable[CommandResult]) -> Run:
     """Begin a run. Its ending holds whatever it raises: SystemExit that leaves a task would end the loop."""
-    return asyncio.ensure_future(capture(awaitable))
+    return asyncio.ensure_future(capture_outcome(awaitable))
 
 
 async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[object, object, object]) -> None:
@@ -132,7 +132,7 @@ async def wait_unless_over(context: Context, run: Run, awaitable: Coroutine[obje
     """
     waited: asyncio.Future[object] = asyncio.ensure_future(awaitable)
     both = {cast("asyncio.Future[object]", run), waited}
-    done = await Deadline(_BEGINS_WITHIN * context.scale).settle(both, asyncio.FIRST_COMPLETED)
+    done = await Deadline(_BEGINS_WITHIN * context.scale).wait_for_tasks(both, asyncio.FIRST_COMPLETED)
     waited.cancel()
     expected = f"a command to begin to write within {_BEGINS_WITHIN * context.scale:g} s"
     context.expect(done, expected=expected, observed="no output came, and run has not returned")

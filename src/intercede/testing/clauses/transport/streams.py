@@ -264,10 +264,10 @@ class _Dialogue:
             said += word
             yield word
             patience = Deadline(self._patience)
-            while self._heard != said and patience.left:
+            while self._heard != said and patience.remaining:
                 self._news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), patience.left)
+                    await asyncio.wait_for(self._news.wait(), patience.remaining)
             if self._heard != said:
                 self.silent = word
                 return
