@@ -160,9 +160,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def intercede_registry(pytestconfig: pytest.Config) -> Registry:
     """A fresh registry over the running environment, with the pins of --intercede-config."""
-    from intercede.testing.subjects.subject import fresh_registry
+    from intercede.testing.subjects.subject import make_registry
 
-    return fresh_registry(pytestconfig.option.intercede_config)
+    return make_registry(pytestconfig.option.intercede_config)
 
 
 @pytest.fixture
@@ -171,4 +171,4 @@ def intercede_backend(request: pytest.FixtureRequest) -> Callable[[], JobBackend
     if not hasattr(request, "param"):
         pytest.skip("needs a backend: pytest --intercede-backend=NAME")
     subject: RegistrySubject = request.param
-    return subject.build
+    return subject.make_backend

@@ -95,7 +95,7 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
 
     assert subject.id == "here"
     assert subject.config == {"transport": "near", "scheduler": {"type": "direct", "slots": 3}}
-    assert [each.name for each in subject.plugins()] == ["local", "direct"]
+    assert [each.name for each in subject.resolve_plugins()] == ["local", "direct"]
     with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml are: here"):
         resolve(backends("there"), str(file))
 
@@ -150,7 +150,7 @@ def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
     """Whatever stands for a backend: it is one that is installed, or an error of ours tells."""
     outcome: object
     try:
-        outcome = resolve(backends(word))[0].plugins()
+        outcome = resolve(backends(word))[0].resolve_plugins()
     except IntercedeError as error:
         outcome = str(error)
 

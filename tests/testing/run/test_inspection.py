@@ -253,7 +253,7 @@ def test_a_child_process_builds_the_same_subject() -> None:
     """From the file of the factory, with arguments, and killed when it takes too long."""
 
     async def asks(context: Context) -> None:
-        source = "import os; tell([type(build()).__name__, arguments, os.getpid()]); print('not told')"
+        source = "import os; tell([type(make_backend()).__name__, arguments, os.getpid()]); print('not told')"
         told = await context.run_child(source, "a b", "", what="telling")
         name, arguments, pid = cast("list[object]", told)
         context.expect((name, arguments) == ("Memory", ["a b", ""]), expected="the same subject", observed=told)

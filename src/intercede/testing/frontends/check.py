@@ -171,7 +171,7 @@ def _select(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Cl
 
 def _facts_of(subject: FactorySubject) -> SubjectInfo:
     async def build() -> object:
-        return subject.part() if subject.role == "scheduler" else subject.build()
+        return subject.make_plugin() if subject.role == "scheduler" else subject.make_backend()
 
     ending = timeouts.run_in_thread(build, _LOAD_SECONDS)
     facts = SubjectInfo(id=subject.id, config=subject.id, name=subject.id, role=subject.role)

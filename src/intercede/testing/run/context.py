@@ -199,15 +199,15 @@ class Context:
 
     def make_backend(self) -> JobBackend:
         """Make a fresh object from the subject's configuration. It is not entered."""
-        return self.subject.build()
+        return self.subject.make_backend()
 
     def make_transport(self) -> Transport:
         """Make a fresh transport from the subject's configuration. It is not entered."""
-        return cast("Transport", self.subject.part())
+        return cast("Transport", self.subject.make_plugin())
 
     def make_scheduler(self) -> Scheduler:
         """Make a fresh scheduler from the subject's configuration."""
-        return cast("Scheduler", self.subject.part())
+        return cast("Scheduler", self.subject.make_plugin())
 
     def open_backend(self) -> AbstractAsyncContextManager[JobBackend]:
         """Make a fresh object, enter it, and leave it afterwards. The object is the subject's own, no proxy."""
@@ -397,9 +397,8 @@ class Context:
     ) -> object:
         """Run Python source in a child process, and return what it told.
 
-        The names ``build`` (makes a fresh, unopened backend of the same subject), ``part`` (what the subject itself is:
-        that backend, or the transport or scheduler), ``arguments`` (a list of strings) and ``tell`` (takes what is told,
-        in basic types) are defined in it.
+        These names are defined in the source: ``make_backend`` makes a new backend of the same subject, not entered yet;
+        ``make_plugin`` makes the subject itself; ``arguments`` is a list of strings; ``tell`` takes the result as plain data.
 
         Args:
             source: What it does.

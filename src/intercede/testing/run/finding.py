@@ -33,7 +33,16 @@ _FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
 """Files whose code lies between a check and its subject. Their frames are left out of tracebacks."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _CALLERS = frozenset(
-    {"capture_outcome", "_await_answer", "<lambda>", "record", "call_verb", "_await_verb", "part", "build"}
+    {
+        "capture_outcome",
+        "_await_answer",
+        "<lambda>",
+        "record",
+        "call_verb",
+        "_await_verb",
+        "make_plugin",
+        "make_backend",
+    }
 )
 """The functions of the kit that call the subject. An exception whose innermost frame is theirs is the subject's."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])

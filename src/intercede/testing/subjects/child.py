@@ -22,10 +22,10 @@ if request["size"]:
 def tell(value, open=open, dumps=json.dumps):  # bound before the subject is there
     with open(request["told"], "w", encoding="utf-8") as file:
         file.write(dumps(value))
-from intercede.testing.subjects.subject import remade
+from intercede.testing.subjects.subject import make_subject_from_spec
 from intercede.testing.subjects.entering import entered
-subject = remade(request["subject"])
-names = {"__name__": "__main__", "entered": entered, "part": subject.part, "build": subject.build, "tell": tell, "request": request, "subject": subject}
+subject = make_subject_from_spec(request["subject"])
+names = {"__name__": "__main__", "entered": entered, "make_plugin": subject.make_plugin, "make_backend": subject.make_backend, "tell": tell, "request": request, "subject": subject}
 exec(compile(request["source"], "<child>", "exec"), {**names, "arguments": request["arguments"]})
 """
 """The source that it executes, with ``request`` defined."""
@@ -71,7 +71,7 @@ async def run_child(
     """Run Python source in a child process that can build the subject. It is killed where this is cancelled.
 
     Args:
-        subject: What ``build`` and ``part`` make in the child.
+        subject: What ``make_backend`` and ``make_plugin`` make in the child.
         source: What it does. What it gives to ``tell`` comes back: its stdout is the subject's, too.
         arguments: A list of that name in the child.
         scratch: A directory of its own for the time being: files are left in it.
@@ -81,7 +81,7 @@ async def run_child(
     # Into files: a pipe ends only when the last process that inherited it has ended, and that may be a daemon.
     told, said = (scratch / f".{token_hex(8)}" for _ in range(2))
     request = {
-        "subject": subject.recipe,
+        "subject": subject.spec,
         "source": source,
         "arguments": arguments,
         "told": str(told),

@@ -79,7 +79,7 @@ def _subject(role: Role, argument: str | Mapping[str, object], file: str | None,
 
 
 def _resolve_plugins(subject: RegistrySubject) -> RegistrySubject:
-    subject.plugins()
+    subject.resolve_plugins()
     return replace(subject, id=_UNFIT.sub("_", subject.id))
 
 
@@ -113,8 +113,8 @@ answer = {}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     try:
-        part()
-        answer["capabilities"] = sorted(capabilities(build())) if arguments != ["scheduler"] else []
+        make_plugin()
+        answer["capabilities"] = sorted(capabilities(make_backend())) if arguments != ["scheduler"] else []
     except (PluginLoadError, PluginContractError) as error:
         answer["refusal"] = str(error)
     except (ConfigError, PluginError) as error:
@@ -153,7 +153,7 @@ async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
             return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
     answer = _answer(child.told) or {"refusal": _describe_death(child)}
     if "usage" in answer:
-        raise IntercedeError(make_scrubber(subject.whole)(str(answer["usage"])))
+        raise IntercedeError(make_scrubber(subject.full_config)(str(answer["usage"])))
     return _facts(subject, answer)
 
 
@@ -174,13 +174,13 @@ def _describe_death(child: Child) -> str:
 
 
 def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInfo:
-    plugins, scrub = subject.plugins(), make_scrubber(subject.whole)
+    plugins, scrub = subject.resolve_plugins(), make_scrubber(subject.full_config)
     refusal = cast("str | None", answer.get("refusal"))
     seen = cast("Iterable[str]", answer.get("warnings", ()))
     warned = [*_surroundings(), *subject.registry.problems(), *seen]
     return SubjectInfo(
         id=subject.id,
-        config=cast("Mapping[str, object] | str", _copy_data(subject.whole)),
+        config=cast("Mapping[str, object] | str", _copy_data(subject.full_config)),
         name=subject.id,
         role=subject.role,
         origins=tuple(dict.fromkeys((each.distribution, each.version) for each in plugins)),

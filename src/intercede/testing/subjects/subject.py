@@ -23,10 +23,10 @@ __all__ = [
     "FactorySubject",
     "RegistrySubject",
     "Subject",
-    "fresh_registry",
     "load_configuration",
+    "make_registry",
+    "make_subject_from_spec",
     "refuse_recursion",
-    "remade",
 ]
 
 SubjectSpec = Mapping[str, object]
@@ -57,11 +57,11 @@ class Subject(Protocol):
         ...
 
     @property
-    def recipe(self) -> SubjectSpec:
-        """Plain data from which ``remade`` makes the same subject in another process."""
+    def spec(self) -> SubjectSpec:
+        """Plain data from which ``make_subject_from_spec`` makes the same subject in another process."""
         ...
 
-    def part(self) -> object:
+    def make_plugin(self) -> object:
         """Make a new object of the subject's role, not entered yet.
 
         Raises:
@@ -69,7 +69,7 @@ class Subject(Protocol):
         """
         ...
 
-    def build(self) -> JobBackend:
+    def make_backend(self) -> JobBackend:
         """Make a new backend, not entered yet: the subject, or a transport with the scheduler ``direct``.
 
         Raises:
@@ -91,7 +91,7 @@ class RegistrySubject:
     role: Role = "backend"
 
     @property
-    def recipe(self) -> SubjectSpec:
+    def spec(self) -> SubjectSpec:
         """Plain data: the configuration or the name of its table, the file and the role."""
         return {"config": self._asked, "configuration": self.file, "role": self.role}
 
@@ -102,10 +102,10 @@ class RegistrySubject:
     @cached_property
     def registry(self) -> "Registry":
         """The registry. There is one for each subject, so that the installed plugins are listed once."""
-        return fresh_registry(self.file)
+        return make_registry(self.file)
 
-    def plugins(self) -> tuple["Plugin", ...]:
-        """Resolve the names in the configuration without importing a plugin. ``part`` reports what is missing.
+    def resolve_plugins(self) -> tuple["Plugin", ...]:
+        """Resolve the names in the configuration without importing a plugin. ``make_plugin`` reports what is missing.
 
         Raises:
             ConfigError: The file is wrong.
@@ -114,7 +114,7 @@ class RegistrySubject:
         config = {"type": self.config} if isinstance(self.config, str) else self.config
         named = [(f"{self.role}s", config.get("type"))]
         if self.role == "backend":
-            named += [(f"{each}s", self._type_of(f"{each}s", config.get(each))) for each in _PARTS]
+            named += [(f"{each}s", self._find_type(f"{each}s", config.get(each))) for each in _PARTS]
         if self.role == "transport":
             named.append(("schedulers", _DIRECT))
         with warnings.catch_warnings():
@@ -122,37 +122,37 @@ class RegistrySubject:
             return tuple(self.registry.resolve(group, name) for group, name in named if isinstance(name, str))
 
     @property
-    def whole(self) -> Mapping[str, object] | str:
+    def full_config(self) -> Mapping[str, object] | str:
         """The configuration, with each name of a table replaced by the table."""
         if isinstance(self.config, str) or self.role != "backend":
             return self.config
-        parts = {each: self._table_of(f"{each}s", self.config[each]) for each in _PARTS if each in self.config}
+        parts = {each: self._find_table(f"{each}s", self.config[each]) for each in _PARTS if each in self.config}
         return {**self.config, **parts}
 
-    def _table_of(self, group: str, part: object) -> object:
+    def _find_table(self, group: str, part: object) -> object:
         """Return the table of a composed backend's transport or scheduler. A registered name is returned as it is."""
         if isinstance(part, str) and self.file is not None:
             return load_configuration(self.file).tables(group).get(part, part)
         return part
 
-    def _type_of(self, group: str, part: object) -> object:
+    def _find_type(self, group: str, part: object) -> object:
         """Return the registered name of a composed backend's transport or scheduler."""
-        table = self._table_of(group, part)
+        table = self._find_table(group, part)
         return cast("Mapping[str, object]", table).get("type") if isinstance(table, Mapping) else table
 
-    def part(self) -> object:
+    def make_plugin(self) -> object:
         """Let the registry make the plugin."""
         make = {"backend": self.registry.backend, "transport": self.registry.transport}
         return make.get(self.role, self.registry.scheduler)(self._asked)
 
-    def build(self) -> JobBackend:
+    def make_backend(self) -> JobBackend:
         """Let the registry make the backend, from a transport with the built-in scheduler ``direct``."""
         if self.role == "transport":
             return self.registry.backend({"transport": self._asked, "scheduler": _DIRECT})
         return self.registry.backend(self._asked)
 
 
-_remaking: list[str] = []
+_loading: list[str] = []
 """The file that this child process is loading to make its subject, if it is loading one."""
 
 
@@ -162,9 +162,9 @@ def refuse_recursion() -> None:
     Raises:
         RuntimeError: This process is such a child.
     """
-    if _remaking:
+    if _loading:
         raise RuntimeError(
-            f"{_remaking[0]} is loaded in a child process to make its subject, and would run the checks once more: put "
+            f"{_loading[0]} is loaded in a child process to make its subject, and would run the checks once more: put "
             'what inspects below `if __name__ == "__main__":`'
         )
 
@@ -187,16 +187,16 @@ class FactorySubject:
         return self.id
 
     @property
-    def recipe(self) -> SubjectSpec:
+    def spec(self) -> SubjectSpec:
         """Plain data: the callable's file and its name in the file. The child process need not be able to import it."""
         name = getattr(self.factory, "__qualname__", None)
         return {"file": inspect.getsourcefile(self.factory), "name": name, "role": self.role}
 
-    def part(self) -> object:
+    def make_plugin(self) -> object:
         """Call the callable."""
         return self.factory()
 
-    def build(self) -> JobBackend:
+    def make_backend(self) -> JobBackend:
         """Call the callable; make a backend of a transport with the built-in scheduler ``direct``."""
         made = self.factory()
         return _compose(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
@@ -205,7 +205,7 @@ class FactorySubject:
 # The registry and batch are imported only if a subject needs them.
 
 
-def fresh_registry(file: str | None = None) -> "Registry":
+def make_registry(file: str | None = None) -> "Registry":
     """Make a registry of the plugins in this environment, with the tables and pins of a configuration file."""
     from intercede import registry  # noqa: PLC0415 -- as above
 
@@ -226,25 +226,25 @@ def load_configuration(file: str) -> "Configuration":
 def _compose(transport: Transport) -> JobBackend:
     from intercede.batch import BatchBackend  # noqa: PLC0415 -- as above
 
-    return BatchBackend(transport, fresh_registry().scheduler(_DIRECT))
+    return BatchBackend(transport, make_registry().scheduler(_DIRECT))
 
 
-def remade(recipe: SubjectSpec) -> Subject:
-    """Make a subject from its ``recipe``, in this process."""
-    role = cast("Role", recipe["role"])
-    if "file" in recipe:
-        return FactorySubject(_from_file(str(recipe["file"]), str(recipe["name"])), role)
-    config = cast("Mapping[str, object] | str", recipe["config"])
-    return RegistrySubject("", config, cast("str | None", recipe["configuration"]), role=role)
+def make_subject_from_spec(spec: SubjectSpec) -> Subject:
+    """Make a subject from its ``spec``, in this process."""
+    role = cast("Role", spec["role"])
+    if "file" in spec:
+        return FactorySubject(_load_callable(str(spec["file"]), str(spec["name"])), role)
+    config = cast("Mapping[str, object] | str", spec["config"])
+    return RegistrySubject("", config, cast("str | None", spec["configuration"]), role=role)
 
 
-def _from_file(file: str, name: str) -> Callable[[], object]:
+def _load_callable(file: str, name: str) -> Callable[[], object]:
     spec = spec_from_file_location("intercede_subject", file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} holds no module to build {name} from", path=file)
+        raise ImportError(f"{file} has no module to make {name} from", path=file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
-    _remaking.append(file)
+    _loading.append(file)
     spec.loader.exec_module(module)
-    _remaking.clear()
+    _loading.clear()
     return cast("Callable[[], object]", attrgetter(name)(module))

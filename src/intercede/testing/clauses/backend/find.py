@@ -39,7 +39,7 @@ _FIND = """
 import asyncio
 
 async def main():
-    async with entered(build) as backend:
+    async with entered(make_backend) as backend:
         found = await backend.find(arguments[0])
     tell([handle.model_dump() for handle in found])
 

@@ -24,7 +24,7 @@ from intercede.contract.errors import IntercedeError, ResourceError
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
-from intercede.testing.subjects.subject import fresh_registry
+from intercede.testing.subjects.subject import make_registry
 
 __all__ = ["main", "record"]
 
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     config: object = json.loads(asked.name) if asked.name.startswith("{") else asked.name
     try:
-        scheduler = fresh_registry().scheduler(config)  # type: ignore[arg-type]  # the registry says what is wrong with it
+        scheduler = make_registry().scheduler(config)  # type: ignore[arg-type]  # the registry says what is wrong with it
         recordings = list(record(scheduler, asked.queue))
     except IntercedeError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- a command prints

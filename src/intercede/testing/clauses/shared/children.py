@@ -1,4 +1,4 @@
-"""Programs for child processes, in which ``build``, ``part``, ``arguments`` and ``tell`` are defined."""
+"""Programs for child processes, in which ``make_backend``, ``make_plugin``, ``arguments`` and ``tell`` are defined."""
 
 __all__ = ["COMPARE", "DRIVE", "NAME", "NEST", "WATCH"]
 
@@ -29,7 +29,7 @@ def start(thread, start=threading.Thread.start):  # not every Python has an audi
     start(thread)
 
 sys.dont_write_bytecode = True
-make = part if "part" in arguments else build
+make = make_plugin if "plugin" in arguments else make_backend
 make()
 sys.addaudithook(hook)
 threading.Thread.start = start
@@ -38,7 +38,7 @@ second = make()
 watching = False
 tell(seen)
 """
-"""Constructs a backend, or the ``part``, twice, and reports what the second time did, by an audit hook."""
+"""Constructs a backend or the plugin itself twice, and reports what the second time did, by an audit hook."""
 
 COMPARE = """
 import asyncio, os, signal, sys
@@ -55,7 +55,7 @@ def process():
 async def main():
     os.chdir(arguments[1])  # this process was made by one that the subject may have changed already
     os.umask(0o022)
-    backend = build()
+    backend = make_backend()
     spec = SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0])
     before = process()
     async with entered(lambda: backend):
@@ -82,7 +82,7 @@ from intercede.contract.job import JobHandle
 
 async def main():
     handle = JobHandle.model_validate_json(arguments[0])
-    async with entered(build) as backend:
+    async with entered(make_backend) as backend:
         status = (await backend.status([handle]))[handle]
         while not status.state.final and status.state != "UNKNOWN":
             await asyncio.sleep(0.05)
@@ -98,7 +98,7 @@ import asyncio
 from intercede.contract import SubmissionSpec
 
 async def main():
-    async with entered(build) as backend:
+    async with entered(make_backend) as backend:
         told = await backend.submit(SubmissionSpec(executable="sh", arguments=("-c", "exit 0"), tag=arguments[0]))
     tell(told.handles[0].model_dump())
 
@@ -114,7 +114,7 @@ from intercede.contract import SubmissionSpec
 os.environ.update(json.loads(Path(arguments[1]).read_bytes()))
 
 async def main():
-    async with entered(build) as backend:
+    async with entered(make_backend) as backend:
         told = await backend.submit(SubmissionSpec.model_validate_json(arguments[0]))
     tell(told.handles[0].model_dump())
 

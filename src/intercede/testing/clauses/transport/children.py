@@ -1,4 +1,4 @@
-"""Programs for child processes that check transports; ``part`` makes a transport."""
+"""Programs for child processes that check transports; ``make_plugin`` makes a transport."""
 
 __all__ = ["INHERIT", "PUMP"]
 
@@ -10,7 +10,7 @@ os.write(writing, b"this process's own input")
 os.dup2(reading, 0)
 
 async def main():
-    async with entered(part) as transport:
+    async with entered(make_plugin) as transport:
         run = asyncio.ensure_future(transport.run(["cat"]))
         await asyncio.wait({run}, timeout=float(arguments[0]))
         found = [run.result().stdout.decode() if run.done() else None]
@@ -47,7 +47,7 @@ async def source(size, times):
 
 async def main():
     sink = Count()
-    async with entered(part) as transport:
+    async with entered(make_plugin) as transport:
         await transport.run(["cat"], stdin=source(1024, 1), stdout=Count())
         before = peak()
         await transport.run(["cat"], stdin=source(*map(int, arguments)), stdout=sink)

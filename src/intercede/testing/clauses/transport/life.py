@@ -45,7 +45,7 @@ _LONG = 0.1
 )
 async def check_construction(context: Context) -> None:
     """Construct the transport twice in a child process, the second time under an audit hook."""
-    seen = await context.run_child(WATCH, "part", what="constructing it twice")
+    seen = await context.run_child(WATCH, "plugin", what="constructing it twice")
     context.expect(not seen, expected="constructing to do nothing outside of the object", observed=f"it did {seen}")
 
 

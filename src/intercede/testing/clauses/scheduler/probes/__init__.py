@@ -17,7 +17,7 @@ from intercede.testing.subjects.child import STANDALONE_SOURCE
 
 __all__ = ["SOURCE", "run_probe"]
 
-SOURCE = "from intercede.testing.clauses.scheduler import probes\nprobes.run_probe(request, part, tell)\n"
+SOURCE = "from intercede.testing.clauses.scheduler import probes\nprobes.run_probe(request, make_plugin, tell)\n"
 """The program of the child process."""
 _SEED = "PYTHONHASHSEED"
 
