@@ -53,3 +53,10 @@ async def backend(root: Path) -> AsyncIterator[BatchBackend]:
     """Return a backend that is open on the root, and runs jobs on this machine."""
     async with BatchBackend(LocalTransport(), DirectScheduler(4, grace_s=1), root=str(root)) as opened:
         yield opened
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    """Return an empty directory, beside which no test may write."""
+    (tmp_path / "dest").mkdir()
+    return tmp_path / "dest"

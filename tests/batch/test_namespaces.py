@@ -1,0 +1,74 @@
+"""Clients in other pid namespaces, as containers have them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.batch.clients import get_submission, make_client
+from tests.batch.sites import finish, sh, until
+from tests.prefixed import Prefixed
+
+from intercede.batch import BatchBackend
+from intercede.batch.remote.api import text_of
+from intercede.contract.job import JobState
+
+QUEUER = (
+    "_ic_find_machine; _ic_identify_process self; printf '%s\\n' \"$machine $process\" >queuer; echo ready; read -r _"
+)
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.asyncio
+async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, backend: BatchBackend) -> None:
+    """Gbrain #2840: containers share a home, a host name and a boot id, and a process has other numbers in each."""
+    handle = (await backend.submit(sh("true", tag="t"))).handles[0]
+    await finish(backend, [handle])
+    place = get_submission(root, handle)
+    (place / "submitted").rename(place / "aside")
+    pipe = asyncio.subprocess.PIPE
+    container = (
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        "sh",
+        "-c",
+        f"{text_of('remote/prelude')}{QUEUER}",
+    )
+    queuer = await asyncio.create_subprocess_exec(*container, cwd=place, stdin=pipe, stdout=pipe)
+    assert queuer.stdout is not None
+    assert await queuer.stdout.readline() == b"ready\n"
+    finding = asyncio.create_task(backend.find("t"))
+    await asyncio.wait({finding}, timeout=0.3)
+    assert not finding.done()
+    (place / "aside").rename(place / "submitted")
+    assert await finding == [handle]
+    await queuer.communicate(b"")
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("verb", ["status", "kill", "purge", "counts", "fetch_output"])
+async def test_from_another_pid_namespace_a_job_is_elsewhere(root: Path, backend: BatchBackend, verb: str) -> None:
+    """No verb takes a job that runs for lost, kills it in words only, or removes it; it is told where to ask."""
+    tmp = root.parent
+    handle = (await backend.submit(sh(f"until [ -e '{tmp}/go' ]; do sleep 0.02; done"))).handles[0]
+    await until(lambda: backend.status([handle]), lambda told: told[handle].state is JobState.RUNNING)
+    async with make_client(root, transport=Prefixed("unshare", "--pid", "--fork", "--mount-proc")) as other:
+        if verb == "status":
+            told = (await other.status([handle]))[handle]
+            assert (told.state, told.reason) == (JobState.UNKNOWN, None)
+            assert "another pid namespace" in (told.evidence or "")
+        elif verb == "counts":
+            assert (await other.counts()).running == 0
+        elif verb == "fetch_output":
+            assert not (await other.fetch_output([handle], tmp / "dest"))[handle].ok
+        else:
+            outcome = (await (other.kill if verb == "kill" else other.purge)([handle]))[handle]
+            assert not outcome.ok
+            assert "another pid namespace" in (outcome.detail or "")
+    assert (await backend.status([handle]))[handle].state is JobState.RUNNING
+    (tmp / "go").touch()
+    state = (await finish(backend, [handle]))[handle].state
+    assert state is JobState.DONE
