@@ -86,7 +86,7 @@ def test_the_reference_lists_what_each_part_calls() -> None:
     ("document", "begins"),
     [
         ("README.md", "The remote machine needs no Python"),
-        ("docs/decisions/0012-what-is-needed-there.md", "The whole list is"),
+        ("docs/decisions/0012-remote-programs.md", "The whole list is"),
     ],
 )
 def test_the_readme_and_the_decision_list_the_same(document: str, begins: str) -> None:
