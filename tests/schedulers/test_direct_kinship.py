@@ -28,7 +28,7 @@ def _survey(proc: Path, known: str, locale: str = "C") -> tuple[list[str], list[
     """Return what is known, and what a signal would reach, with that directory in the place of /proc."""
     script = ENDING.replace("/proc/", f"{proc}/").replace("substr($0, 7)", f"substr($0, {len(str(proc)) + 2})")
     script = script.replace("part[3]", f"part[{len(proc.parts) + 1}]")
-    script += '\nknown=$1 marks="IC_COPY=marked/"\nsurvey\necho "$known"\necho "$left"\n'
+    script += '\nknown=$1 marks="IC_COPY=marked/"\nlist_processes\necho "$known"\necho "$targets"\n'
     told = subprocess.run(
         ["sh", "-c", script, "sh", known],
         capture_output=True,
@@ -99,11 +99,11 @@ def test_no_kill_reaches_more_than_it_is_told(shell: tuple[str, ...]) -> None:
         (f"{over.pid} -{over.pid}", "no"),
         (f"-{over.pid} -{leader.pid}", "yes"),
     ):
-        script = f"{ENDING}\nreach CONT {left} && echo yes || echo no"
+        script = f"{ENDING}\nsend CONT {left} && echo yes || echo no"
         assert _output(shell, script) == reached
-    assert _output(shell, f"{ENDING}\nreach TERM -{leader.pid} && echo yes") == "yes"
+    assert _output(shell, f"{ENDING}\nsend TERM -{leader.pid} && echo yes") == "yes"
     assert leader.wait() == -signal.SIGTERM
-    assert _output(shell, f"{ENDING}\nreach TERM $$ -$$ || echo no") == "no"
+    assert _output(shell, f"{ENDING}\nsend TERM $$ -$$ || echo no") == "no"
     assert other.poll() is None
     other.kill()
     other.wait()
@@ -121,7 +121,7 @@ def test_no_kill_is_told_where_no_process_could_be_started_that_ends_them(tmp_pa
     (tmp_path / "bin").mkdir()
     for tool in ("sh", "uname", "readlink", "grep", "awk", "sleep"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or tool)
-    without = scheduler.kill_script().replace("asked=$(", f"asked=$(PATH={tmp_path}/bin; ")
+    without = scheduler.kill_script().replace("answer=$(", f"answer=$(PATH={tmp_path}/bin; ")
     with pytest.raises(SchedulerError, match="no process could be started"):
         scheduler.parse_kill(ids, place.run(without, ids))
     assert place.words(scheduler, ids) == ["running"]
@@ -139,7 +139,7 @@ def test_more_copies_than_an_argument_holds_are_killed(tmp_path: Path) -> None:
     for index in range(1000):
         (place.here / "direct" / str(index)).write_text("4194304 1 0\n")  # one that is over: no number is as high
     ids = [f"{SUBMISSION_ID}.{index}" for index in range(1000)]
-    counting = scheduler.kill_script().replace("asked=$(", "printf '%s\\n' \"${#these}\" >&2; asked=$(")
-    result = place.run(counting.replace("outlast\n    for", "for"), ids)
+    counting = scheduler.kill_script().replace("answer=$(", "printf '%s\\n' \"${#batch}\" >&2; answer=$(")
+    result = place.run(counting.replace("wait_for_end\n    for", "for"), ids)
     assert len(scheduler.parse_kill(ids, result)) == len(ids)
     assert max(map(int, result.stderr.split())) < 10000

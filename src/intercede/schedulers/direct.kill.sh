@@ -1,8 +1,9 @@
-# Given: grace, ending. shellcheck shell=sh
-known='' these='' count=0
+# Input variables: grace, ending (the text of direct.ending.sh). shellcheck shell=sh
+known='' batch='' count=0
 
-# withhold: see to it that a copy which has not begun never does. It takes no look at processes, so it works from anywhere.
-withhold() {
+# prevent_start: make sure that a copy that has not begun never begins; fails if it has begun. It reads no process, so
+# it works from any host and container.
+prevent_start() {
     set -C
     if echo killed >"$place/$index"; then
         set +C
@@ -13,47 +14,47 @@ withhold() {
     read -r pid _ <"$place/$index" && [ "$pid" = killed ]
 } 2>/dev/null
 
-# halt: note that the copy is to end, or see to it that it never starts. Of one whose first process has ended what it
-# left is known by its environment only: its number may be another's by now.
-halt() {
-    true >"$place/$index.kill" # not by the special builtin : which would end the whole script where there is no room
-    ! withhold || return 0
+# request_end: put the copy into the batch of copies to end, or make sure that it never starts. If its first process has
+# ended, its other processes are known by their environment only: the pid may belong to another process.
+request_end() {
+    true >"$place/$index.kill" # not ":", a special builtin: without room on the disk it would end the whole script
+    ! prevent_start || return 0
     { read -r pid start _ && ! read -r _; } <"$place/$index" || return # about to start: it will see that it must not
-    [ -n "$here" ] || return
-    these="$these $submission_id/$index"
-    ! alive "$pid" "$start" || known="$known $pid:$start"
+    [ -n "$same_boot" ] || return
+    batch="$batch $submission_id/$index"
+    ! is_alive_here "$pid" "$start" || known="$known $pid:$start"
     count=$((count + 1))
 } 2>/dev/null
 
-# end_these: have a detached process end some hundreds of them, and wait until it has asked them to. A list of all could be
-# longer than an argument may be, 128 KiB.
-end_these() {
-    [ -n "$these" ] || return 0
-    # shellcheck disable=SC2016 # expanded over there
-    asked=$(setsid setsid sh -c "$ic_api$ending"'
+# end_batch: let a detached process end a batch of copies, and wait until it has asked them to end. There are several
+# batches, because the list of all copies could be longer than an argument may be, 128 KiB.
+end_batch() {
+    [ -n "$batch" ] || return 0
+    # shellcheck disable=SC2016 # expanded by the other sh
+    answer=$(setsid setsid sh -c "$ic_api$ending"'
     grace=$1 known=$2 marks=
-    for each in $3; do add "$each"; done
-    ask
+    for each in $3; do add_mark "$each"; done
+    ask_to_end
     echo asked
     exec >/dev/null
-    outlast
+    wait_for_end
     for each in $3; do ic_forget_secrets "./${each%/*}" "${each##*/}"; done
-' sh "$grace" "$known" "$these" </dev/null 2>/dev/null)
-    if [ "$asked" != asked ]; then
+' sh "$grace" "$known" "$batch" </dev/null 2>/dev/null)
+    if [ "$answer" != asked ]; then
         printf '%s\n' "no process could be started that ends them" >&2
         exit 1
     fi
-    known='' these='' count=0
+    known='' batch='' count=0
 }
 
 while read -r id; do
-    enter "$id"
+    locate_copy "$id"
     if [ -n "$elsewhere" ]; then
-        if withhold; then echo "$id ok"; else printf '%s %s\n' "$id" "$elsewhere"; fi
+        if prevent_start; then echo "$id ok"; else printf '%s %s\n' "$id" "$elsewhere"; fi
     elif [ -d "$place" ]; then
-        halt
-        [ "$count" -lt 400 ] || end_these
+        request_end
+        [ "$count" -lt 400 ] || end_batch
         echo "$id ok"
     fi
 done <"$IC_IDS" || exit
-end_these
+end_batch

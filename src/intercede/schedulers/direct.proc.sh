@@ -1,6 +1,7 @@
-# sees: whether there is a /proc, and tells of the pid namespace that we are in: a container may be given another one's.
-# NSpid is our number in the namespace that /proc tells of, and in those below it down to ours. shellcheck shell=sh
-sees() {
+# has_proc: succeed if /proc shows the pid namespace of this process, and set boot, the boot id. A container may get the
+# /proc of another namespace: then NSpid has more than one number, from that namespace down to ours.
+# shellcheck shell=sh
+has_proc() {
     read -r boot </proc/sys/kernel/random/boot_id || return
     while read -r key _ below && [ "$key" != NSpid: ]; do below=''; done </proc/self/status || return
     [ -z "$below" ]

@@ -105,7 +105,7 @@ class DirectScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that tells where processes are. It forks nothing for a copy."""
-        return _read("proc") + _read("look") + _read("status")
+        return _read("proc") + _read("locate") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what was seen of each; what is not there is absent.
@@ -119,7 +119,7 @@ class DirectScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that ends process groups, and sees to it that what waits never starts."""
-        return _read("proc") + _read("look") + _read("kill", grace=self._grace, ending=_read("ending"))
+        return _read("proc") + _read("locate") + _read("kill", grace=self._grace, ending=_read("ending"))
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each.

@@ -1,5 +1,7 @@
-# Given: submission_id, copies, slots (empty: as many as there are cores), cpus, wall, grace, runner. shellcheck shell=sh
-if ! sees; then
+# Starts the runner. Input variables: submission_id, copies, slots (empty: the number of cores), cpus, wall, grace,
+# runner (its text).
+# shellcheck shell=sh
+if ! has_proc; then
     printf '%s\n' "there is no /proc of this pid namespace, by which processes are known: have it mounted" >&2
     printf 'refused\n'
     exit 1
@@ -11,8 +13,8 @@ slots=$((slots / cpus))
 [ "$slots" -gt 0 ] || slots=1
 [ "$slots" -le "$copies" ] || slots=$copies
 
-# The first setsid makes itself a leader, so that the second has to fork: the runner is detached, and this goes on,
-# without &, after which every payload would ignore INT. What the caller ignores, payloads must not.
+# The first setsid becomes a leader, so the second one has to fork. This detaches the runner without "&", which would
+# make every payload ignore INT. Payloads must not ignore the signals that this script ignores.
 answer=$(
     trap - HUP INT TERM PIPE
     setsid setsid sh ./direct/runner "$submission_id" "$copies" "$slots" "$wall" "$grace" </dev/null 2>direct/log

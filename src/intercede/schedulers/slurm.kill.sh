@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# ours ANSWER: print the ids of jobs that are listed under their own names. Slurm gives a number again once it has lost its
-# state, or come to its highest: then another job has it, perhaps one of ours, and nobody wanted that to end.
-ours() {
+# print_own_jobs ANSWER: print the ids of jobs that squeue lists under their own names. Slurm uses a number again after
+# it has lost its state, or has reached its highest number. Then the number belongs to another job, which must not be
+# ended.
+print_own_jobs() {
     printf '%s\n' "$1" | awk -F'|' '
         function job(id) {
             alone = id !~ /_/
@@ -25,22 +26,22 @@ ours() {
         }'
 }
 
-# words: from ids, print a line for some of each cluster's: its name, - for the one that is here, and what scancel takes,
-# an array's tasks as ranges: one message to the controller for many.
-words() {
+# write_arguments: read native ids; print lines "CLUSTER JOB...", for one scancel each. CLUSTER is - for the local
+# cluster. The tasks of an array are written as ranges, so that one message to the controller ends many.
+write_arguments() {
     awk -F'[;@]' '
-        function range() {
+        function end_range() {
             if (low == "") return
             tasks = tasks (tasks == "" ? "" : ",") (low == high ? low : low "-" high)
             low = ""
         }
-        function word() {
-            range()
+        function end_job() {
+            end_range()
             if (job != "") line = line " " job (tasks == "" ? "" : "_[" tasks "]")
             job = tasks = ""
         }
         function flush() {
-            word()
+            end_job()
             if (line != "") print at line
             line = ""
         }
@@ -49,14 +50,14 @@ words() {
             split($1, part, "_")
             if (cluster != at || length(line) > 20000) flush()
             at = cluster
-            if (part[1] != job || part[2] == "" || length(tasks) > 1000) word()
+            if (part[1] != job || part[2] == "" || length(tasks) > 1000) end_job()
             job = part[1]
             if (part[2] == "") {
-                word()
+                end_job()
                 next
             }
             if (low == "" || part[2] != high + 1) {
-                range()
+                end_range()
                 low = part[2]
             }
             high = part[2]
@@ -64,13 +65,13 @@ words() {
         END { flush() }'
 }
 
-# The brackets are no patterns for files, and what cannot be ended is told by what is listed afterwards.
-looked || exit
-ours "$answer" | words | while read -r cluster jobs; do
+# The second listing shows which jobs could not be ended.
+query_queue || exit
+print_own_jobs "$answer" | write_arguments | while read -r cluster jobs; do
     [ "$cluster" != - ] || cluster=
-    set -f
+    set -f # the brackets of ranges are no patterns of file names
     # shellcheck disable=SC2086 # numbers and brackets, to be split
     ic_tool scancel ${cluster:+"--clusters=$cluster"} $jobs </dev/null
 done
-looked || exit
+query_queue || exit
 printf '%s\nintercede: end\n' "$answer"

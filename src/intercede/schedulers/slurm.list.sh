@@ -1,10 +1,15 @@
-# Given: submission_id; clusters, with blanks between. Each chunk of copies gets one owner, for ever: the file owner-FIRST names the
-# job that squeue lists, or that noted itself when it began. Of what has none, Slurm may still have a request to read; with
-# IC_FENCE a directory of that name keeps it from beginning. Whoever is first with either wins. shellcheck shell=sh
+# Finds the jobs of a submission by their names. Input variables: submission_id; clusters, separated by spaces.
+#
+# Each chunk of copies gets one owner, and keeps it: the file owner-FIRST names the job that squeue lists, or that wrote
+# this file itself when it began. If a chunk has no owner, Slurm may still have to read the request for it. If IC_FENCE
+# is set, a directory owner-FIRST then keeps that job from running: it is a fence. The first process to make either of
+# them decides.
+# shellcheck shell=sh
 slurm=./$submission_id/slurm
 
-# chunks COMMAND: call it with first and count set, for each that was to be queued; leaves first behind the last.
-chunks() {
+# each_chunk COMMAND: call COMMAND for each chunk that was to be queued, with first and count set. Afterwards, first is
+# the copy after the last chunk.
+each_chunk() {
     first=0
     while { read -r count <"$slurm/chunk-$first"; } 2>/dev/null; do
         case $count in '' | 0* | *[!0-9]*) return 0 ;; esac
@@ -13,39 +18,41 @@ chunks() {
     done
 }
 
-# made DIRECTORY: by us, or by somebody else who looks.
-made() {
+# make_directory DIRECTORY: succeed if it exists, whichever process has made it.
+make_directory() {
     [ -d "$1" ] || mkdir "$1" || [ -d "$1" ]
 }
 
-# stuck FILE: what cannot be read can be no fence either.
-stuck() {
-    printf '%s\n' "$1 cannot be read, nor made a fence: if no job ic-$submission_id-* is there, remove the directory $submission_id" >&2
+# report_stuck FILE: fail, because FILE is neither readable nor a fence.
+report_stuck() {
+    printf '%s\n' "$1 cannot be read, nor made a fence: if there is no job ic-$submission_id-*, \
+remove the directory $submission_id" >&2
     return 1
 }
 
-# closed: no chunk follows. Whoever queues still finds a directory where its next note belongs.
-closed() {
-    made "$slurm" || return
-    chunks true
-    until made "$slurm/chunk-$first"; do
+# close_chunks: make sure that no further chunk is queued. A process that still queues finds a directory in the place of
+# the file for its next chunk.
+close_chunks() {
+    make_directory "$slurm" || return
+    each_chunk true
+    until make_directory "$slurm/chunk-$first"; do
         last=$first
-        chunks true # it may have been noted just now
-        [ "$first" -gt "$last" ] || stuck "$slurm/chunk-$first" || return
+        each_chunk true # the chunk may have been written down just now
+        [ "$first" -gt "$last" ] || report_stuck "$slurm/chunk-$first" || return
     done
 }
 
-# list_by_name: what squeue has by their names, - for the cluster that is here.
+# list_by_name: print what squeue lists under the names of the chunks. The local cluster is called -.
 list_by_name() {
     names=
-    chunks sought || return
-    [ -z "$names" ] || asked
+    each_chunk add_name || return
+    [ -z "$names" ] || list_names
 }
-sought() {
+add_name() {
     names="$names${names:+,}ic-$submission_id-$first"
-    [ "${#names}" -lt 20000 ] || asked
+    [ "${#names}" -lt 20000 ] || list_names
 }
-asked() {
+list_names() {
     for cluster in ${clusters:--}; do
         printf 'intercede: squeue %s\n' "$cluster"
         [ "$cluster" != - ] || cluster=
@@ -55,8 +62,9 @@ asked() {
     names=
 }
 
-# oldest: from that, for each chunk, what sets row_SUBMISSION_ID_FIRST: its job, the oldest of several, and its cluster.
-oldest() {
+# pick_oldest: read that listing; print an assignment row_SUBMISSION_ID_FIRST="JOB CLUSTER" for each chunk. If several
+# jobs have its name, JOB is the oldest.
+pick_oldest() {
     awk -v submission_id="$submission_id" -v name="|ic-$submission_id-" '
         /^intercede: squeue / { cluster = $3 }
         at = index($0, name) {
@@ -80,47 +88,47 @@ oldest() {
         }'
 }
 
-# owner: sets job and cluster.
-owner() {
+# read_owner: sets job and cluster to the owner of the chunk.
+read_owner() {
     read -r job cluster <"$slurm/owner-$first"
 } 2>/dev/null
 
-# own JOB CLUSTER: note it as the owner, if there is none.
-own() {
+# write_owner JOB CLUSTER: make this job the owner of the chunk if it has none.
+write_owner() {
     note=$slurm/owner-$first.find.${mark-$$}
     (set -C && printf '%s\n' "$*" >"$note") && [ -s "$note" ] && ln "$note" "$slurm/owner-$first"
     set -- $?
     rm -f "$note"
-    owner || return "$1"
+    read_owner || return "$1"
 }
 
-# took: a chunk has its owner; or its fence, where that is asked for; or nobody knows of it.
-took() {
-    if owner || [ -d "$slurm/owner-$first" ]; then return; fi
+# find_owner: give the chunk an owner if squeue lists one, else a fence if IC_FENCE is set.
+find_owner() {
+    if read_owner || [ -d "$slurm/owner-$first" ]; then return; fi
     eval "row=\${row_${submission_id}_$first-}"
     if [ -n "$row" ]; then
         # shellcheck disable=SC2086 # two words
-        own $row
+        write_owner $row
     elif [ -n "${IC_FENCE-}" ]; then
-        made "$slurm/owner-$first" || owner # it may have begun just now
+        make_directory "$slurm/owner-$first" || read_owner # the job may have begun just now
     fi
 }
 
-# tell: what became of a chunk.
-tell() {
-    took
+# print_chunk: print a line about the chunk: fenced, unknown, or its owner.
+print_chunk() {
+    find_owner
     word=unknown
     [ ! -d "$slurm/owner-$first" ] || word=fenced
-    ! owner || word="owned $job ${clusters:+$cluster}"
-    [ "$word" != unknown ] || [ -z "${IC_FENCE-}" ] || stuck "$slurm/owner-$first" || return
+    ! read_owner || word="owned $job ${clusters:+$cluster}"
+    [ "$word" != unknown ] || [ -z "${IC_FENCE-}" ] || report_stuck "$slurm/owner-$first" || return
     printf 'intercede: chunk %s %s %s %s\n' "$submission_id" "$first" "$count" "$word"
 }
 
 if [ -d "./$submission_id" ]; then
-    [ -z "${IC_FENCE-}" ] || closed || exit
+    [ -z "${IC_FENCE-}" ] || close_chunks || exit
     answer=$(list_by_name) || exit
-    rows=$(printf '%s\n' "$answer" | oldest) || exit
+    rows=$(printf '%s\n' "$answer" | pick_oldest) || exit
     eval "$rows"
-    chunks tell || exit
+    each_chunk print_chunk || exit
 fi
 printf 'intercede: end\n'

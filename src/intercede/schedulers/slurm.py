@@ -96,7 +96,7 @@ class SlurmScheduler:
 
     def status_script(self) -> str:
         """Write the fragment that calls squeue, and sacct where squeue does not list all."""
-        return _read("look") + _read("status")
+        return _read("queue") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
@@ -109,7 +109,7 @@ class SlurmScheduler:
 
     def kill_script(self) -> str:
         """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
-        return _read("look") + _read("kill")
+        return _read("queue") + _read("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.

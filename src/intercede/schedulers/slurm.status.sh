@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# accounted CLUSTER OPTION...: what accounting knows of these, and the exit code of sacct: 124 where it had no answer in ten
-# seconds. By itself it waits longer for a daemon that stands still, and everybody would wait with it.
-accounted() {
+# ask_accounting CLUSTER OPTION...: print what sacct answers and its exit code, 124 if it has no answer within ten
+# seconds. sacct itself waits longer for a daemon that does not respond, and every caller of status would wait with it.
+ask_accounting() {
     printf '\nintercede: sacct %s\n' "$1"
     cluster=$1
     shift
@@ -12,10 +12,10 @@ accounted() {
     printf '\nintercede: code %s\n' "$?"
 }
 
-# unlisted ANSWER: print the ids that squeue does not list under their names. A row of a whole array, cancelled before it
-# began, does not count: of tasks that were over by then accounting knows better. Nor does a row whose name cannot be read
-# leave a job to accounting.
-unlisted() {
+# print_unlisted ANSWER: print the ids that squeue does not list under their names. The row of a whole array that was
+# cancelled before it began does not count, because accounting knows more about tasks that had ended before. If the name
+# in a row cannot be read, the job counts as listed.
+print_unlisted() {
     printf '%s\n' "$1" | awk -F'|' '
         /^intercede: squeue / { cluster = substr($0, 19) }
         match($0, /^ *[0-9]+(_[0-9]+)?/) {
@@ -35,24 +35,25 @@ unlisted() {
         }'
 }
 
-# asked_again: what squeue says of tasks that wait, as ranges, and what accounting knows. Of tasks that wait one by one squeue
-# loses the last where a range has steps: of 1-999:2 it lists 1 to 997. By numbers sacct tells of everybody's jobs, and of
-# one number the last job only: a user and names make it the last of ours.
-asked_again() {
-    grouped | while read -r cluster ids names; do
+# query_unlisted: read native ids; print what squeue lists of waiting tasks, as ranges, and what accounting knows. If
+# squeue lists waiting tasks one by one, it omits the last one of a range with steps: 1 to 997 for 1-999:2. If sacct is
+# asked by number, it answers for the jobs of all users, and only for the last job of each number. The user and the
+# names make it the last of ours.
+query_unlisted() {
+    group_ids | while read -r cluster ids names; do
         printf 'intercede: squeue %s\n' "$cluster"
         name=$cluster
         [ "$cluster" != - ] || cluster=
-        ic_tool env SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader --states=PENDING \
-            --jobs="$ids" --format='%i|%T|0|%j|%r|' </dev/null || exit
-        accounted "$name" --user="$(id -u)" --name="$names" --jobs="$ids" --format=JobID,State,ExitCode,JobName
+        ic_tool env SLURM_BITSTR_LEN=0 squeue ${cluster:+"--clusters=$cluster"} --user="$(id -u)" --noheader \
+            --states=PENDING --jobs="$ids" --format='%i|%T|0|%j|%r|' </dev/null || exit
+        ask_accounting "$name" --user="$(id -u)" --name="$names" --jobs="$ids" --format=JobID,State,ExitCode,JobName
     done
 }
 
-looked || exit
+query_queue || exit
 printf '%s\n' "$answer"
-rest=$(unlisted "$answer")
+rest=$(print_unlisted "$answer")
 # shellcheck disable=SC2086 # ids, to be split
 [ -z "$rest" ] || printf 'intercede: unlisted %s\n' $rest
-printf '%s\n' "$rest" | asked_again || exit
+printf '%s\n' "$rest" | query_unlisted || exit
 printf '\nintercede: end\n'

@@ -80,7 +80,7 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
     place.answer("sbatch", f"echo 17; {shlex.join(place.shell)} {listing} >{place.stubs}/told")
     place.answer("squeue", f"echo '17|ic-{SUBMISSION_ID}-0'")
 
-    with pytest.raises(SchedulerError, match="somebody looked for this submission"):
+    with pytest.raises(SchedulerError, match="a client searched for this submission"):
         submit(place, scheduler, make_batch(6))
 
     assert len(place.calls("sbatch")) == 1

@@ -164,6 +164,6 @@ def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
     """It could not be looked for."""
     place.put("mv", "#!/bin/sh\nexit 1\n")
 
-    with pytest.raises(SchedulerError, match="note cannot be written"):
+    with pytest.raises(SchedulerError, match="chunk-0 cannot be written"):
         submit(place, SlurmScheduler(), make_batch(3))
     assert place.calls("sbatch") == []
