@@ -77,7 +77,7 @@ def plugins(
         str | None, typer.Argument(metavar="[GROUP]", help="backends, transports or schedulers; default: all.")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
+    make_document: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Load each in a child process; exit 1 on any problem.")
     ] = False,
@@ -87,7 +87,9 @@ def plugins(
 ) -> None:
     """List the candidates for each name, and the active one."""
     asked = why is not None
-    _refuse_combinations({"GROUP": asked and group is not None, "--json": as_json, "--check": check, "--why": asked})
+    _refuse_combinations(
+        {"GROUP": asked and group is not None, "--json": make_document, "--check": check, "--why": asked}
+    )
     if why is not None:
         print_answer(listing.explain_name(*why))
         return
@@ -98,7 +100,7 @@ def plugins(
         raise typer.Exit(1 if problems else 0)
     for problem in registry.problems():
         print_message(f"warning: {problem}")
-    if as_json:
+    if make_document:
         print(listing.format_json(found))
     else:
         print_answer(listing.format_table(found))

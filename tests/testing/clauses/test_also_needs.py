@@ -10,7 +10,7 @@ from intercede.testing import clauses
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Result, State, SubjectInfo, judge
-from intercede.testing.report.words import explain_clause
+from intercede.testing.report.clause_text import explain_clause
 from intercede.testing.run.context import Context
 
 CHECKS = sorted(Path(clauses.__file__).parent.rglob("*.py"))

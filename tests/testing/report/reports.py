@@ -15,8 +15,8 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
-from intercede.testing.report import Run, as_json
-from intercede.testing.report.schema import schema
+from intercede.testing.report import Run, make_document
+from intercede.testing.report.schema import load_schema
 
 STARTED = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 RUN = Run(
@@ -30,7 +30,7 @@ RUN = Run(
 )
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False})
 FEW = {each: CLAUSES[each] for each in ("IC-SUBMIT-01", "IC-KILL-01")}
-VALIDATOR: Any = Draft202012Validator(schema(), format_checker=FormatChecker())  # its stubs are not complete
+VALIDATOR: Any = Draft202012Validator(load_schema(), format_checker=FormatChecker())  # its stubs are not complete
 FACTS = SubjectInfo(
     id="cern", config={"host": "h", "password": "hunter2"}, name="cern", capabilities=frozenset({"kill"})
 )
@@ -44,7 +44,7 @@ def make_report(facts: SubjectInfo = FACTS, clauses: Mapping[str, Clause] = CLAU
 
 def read_document(report: Report) -> dict[str, Any]:
     """Return the document as a program reads it: it keeps the schema."""
-    data: dict[str, Any] = json.loads(json.dumps(as_json(report, RUN), allow_nan=False))
+    data: dict[str, Any] = json.loads(json.dumps(make_document(report, RUN), allow_nan=False))
     assert find_errors(data) == []
     return data
 

@@ -26,10 +26,9 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import MUST
 from intercede.testing.model.verdict import Result, State, SubjectInfo, judge
-from intercede.testing.report import as_json, properties, write
-from intercede.testing.report.document import how_made
-from intercede.testing.report.schema import schema
-from intercede.testing.report.schema import text as schema_text
+from intercede.testing.report import list_properties, make_document, write_reports
+from intercede.testing.report.document import describe_run
+from intercede.testing.report.schema import load_schema, read_schema
 
 DOC = Path(__file__).parents[3] / "docs" / "reference" / "report.md"
 
@@ -86,17 +85,17 @@ def test_real_reports_keep_the_schema(subject: str, tmp_path: Path) -> None:
     factory = {**gallery.wrong(), **gallery.hostile()}[subject]
     report = run_checks(factory, ["shape", "IC-SUBMIT-01", "IC-STATUS-01"])
 
-    path = write([report], tmp_path, RUN)[0]
+    path = write_reports([report], tmp_path, RUN)[0]
 
     assert find_errors(json.loads(path.read_text())) == []
     assert report.red
-    assert find_errors(as_json(make_red_report(), RUN)) == []
-    assert find_errors(as_json(judge(replace(FACTS, refusal="no"), CLAUSES, {}), RUN)) == []
+    assert find_errors(make_document(make_red_report(), RUN)) == []
+    assert find_errors(make_document(judge(replace(FACTS, refusal="no"), CLAUSES, {}), RUN)) == []
 
 
 def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
     """It is valid itself; a key more, a key less, or an unknown word is an error."""
-    Draft202012Validator.check_schema(schema())
+    Draft202012Validator.check_schema(load_schema())
     data = read_document(make_report(clauses=FEW))
 
     for change in ({"more": 1}, {"verdict": "FINE"}, {"totals": {"GOOD": 1}}, {"schema": "2.0"}):
@@ -108,14 +107,14 @@ def test_the_documented_keys_are_those_of_the_schema() -> None:
     """docs/reference/report.md links the schema; `make docs` makes its table, and another test holds that it is current."""
     page = DOC.read_text()
 
-    assert (DOC.parent / re.findall(r"\]\((\S+conformance\.schema\.json)\)", page)[0]).read_text() == schema_text()
+    assert (DOC.parent / re.findall(r"\]\((\S+conformance\.schema\.json)\)", page)[0]).read_text() == read_schema()
 
 
 @given(TEXTS)
 def test_properties_are_what_xml_can_hold(text: str) -> None:
     """Reports like junit's hold names and texts of what was checked; properties without a value are left out."""
     clause = CLAUSES["IC-KILL-01"]
-    pairs = properties(SubjectInfo(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
+    pairs = list_properties(SubjectInfo(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
 
     assert dict(pairs[:5]) == {
         "intercede.clause": "IC-KILL-01",
@@ -146,15 +145,15 @@ def test_a_report_says_how_its_run_was_made() -> None:
     assert data["run"]["platform"].split()[0] == platform.system()
     assert platform.node() not in json.dumps(data["run"])
     sentence = "Each check was done 3 times, with bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all."
-    assert how_made(data).startswith(sentence)
-    assert how_made(data).endswith(", pytest 9.1, pytest-xdist 3.8.")
-    assert how_made(read_document(make_report(replace(FACTS, id="other")))).startswith(
+    assert describe_run(data).startswith(sentence)
+    assert describe_run(data).endswith(", pytest 9.1, pytest-xdist 3.8.")
+    assert describe_run(read_document(make_report(replace(FACTS, id="other")))).startswith(
         "Each check was done 3 times, with bounds in time times 1,"
     )
 
 
 def test_the_page_and_the_summary_say_how_the_run_was_made(tmp_path: Path) -> None:
     """In a sentence, beside what was inspected."""
-    for path in write([make_report()], tmp_path, RUN):
+    for path in write_reports([make_report()], tmp_path, RUN):
         if path.suffix in {".html", ".md"}:
             assert "bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all." in path.read_text("utf-8")

@@ -12,14 +12,14 @@ from tests.testing.report.reports import FACTS, MARKDOWN, RUN, list_names, make_
 
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.verdict import Result, State, judge
-from intercede.testing.report import write
+from intercede.testing.report import write_reports
 
 
 def test_the_summary_tells_the_red_ones(tmp_path: Path) -> None:
     """Verdict, a row for each area whose numbers add up, and of each red clause what was seen and how to run it."""
     result = Result("IC-STATUS-01", State.FAILED, 1, "m", "d", "pytest x", expected="a | b", observed="c ``` d")
     report = judge(FACTS, CLAUSES, {"IC-STATUS-01": result})
-    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".md").read_text()
+    text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".md").read_text()
 
     tokens = MARKDOWN.parse(text)
     cells = [tokens[n + 1].content for n, each in enumerate(tokens) if each.type == "td_open"]
@@ -43,7 +43,7 @@ def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
         judge(FACTS, CLAUSES, {}),
     ]
 
-    badges = [json.loads(write([each], tmp_path, RUN)[1].read_text()) for each in reports]
+    badges = [json.loads(write_reports([each], tmp_path, RUN)[1].read_text()) for each in reports]
 
     assert [each["message"] for each in badges] == ["conformant 1.0 full", "not conformant", "partial", "incomplete"]
     assert [each["color"] for each in badges] == ["brightgreen", "red", "yellow", "orange"]
@@ -56,8 +56,8 @@ def test_each_of_several_has_files(tmp_path: Path) -> None:
     one.mkdir()
     several.mkdir()
 
-    written = write(make_reports("cern"), one, RUN)
-    write(make_reports("cern", "fake#2"), several, RUN)
+    written = write_reports(make_reports("cern"), one, RUN)
+    write_reports(make_reports("cern", "fake#2"), several, RUN)
 
     assert written[0].name == "conformance.json"
     assert list_names(one) == ["badge.json", "conformance.html", "conformance.json", "conformance.md"]
@@ -78,7 +78,7 @@ def test_each_of_several_has_files(tmp_path: Path) -> None:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_makes_file_names(tmp_path: Path, ids: list[str]) -> None:
     """Every subject has files of its own, in that directory, whatever it is called."""
-    written = write(make_reports(*ids), tmp_path, RUN)
+    written = write_reports(make_reports(*ids), tmp_path, RUN)
 
     assert {path.parent for path in written} == {tmp_path}
     assert len({path.name.lower() for path in written}) == 3 * len(ids) + 1
@@ -92,7 +92,7 @@ def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.Monk
     directory = tmp_path / "reports"
     directory.mkdir()
     (directory / "conformance.json").symlink_to(elsewhere)
-    write([make_report()], directory, RUN)
+    write_reports([make_report()], directory, RUN)
     before = {path: path.read_bytes() for path in directory.iterdir()}
 
     def full(self: Path, text: str, **_: object) -> int:
@@ -101,7 +101,7 @@ def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        write([make_red_report()], directory, RUN)
+        write_reports([make_red_report()], directory, RUN)
 
     assert elsewhere.read_text() == "mine"
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
@@ -112,6 +112,6 @@ def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
     with pytest.raises(ImportError, match=r'pip install "intercede\[testing\] @ '):
-        write([make_report()], tmp_path, RUN)
+        write_reports([make_report()], tmp_path, RUN)
 
     assert list_names(tmp_path) == ["badge.json", "conformance.json", "conformance.md"]

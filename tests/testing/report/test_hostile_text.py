@@ -10,7 +10,7 @@ from tests.testing.report.reports import MARKDOWN, RUN, TEXTS, Page, find_errors
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo, judge
-from intercede.testing.report import write
+from intercede.testing.report import write_reports
 
 
 def _shown_texts(text: str) -> Report:
@@ -33,7 +33,9 @@ def _shown_texts(text: str) -> Report:
 
 def test_much_text_is_cut_and_says_so(tmp_path: Path) -> None:
     """A subject that talks without end fills neither the files nor the page of a forge."""
-    sizes = {path.suffix: path.stat().st_size for path in write([_shown_texts("\x1b" * 500_000)], tmp_path, RUN)}
+    sizes = {
+        path.suffix: path.stat().st_size for path in write_reports([_shown_texts("\x1b" * 500_000)], tmp_path, RUN)
+    }
 
     assert max(sizes.values()) < 2_000_000
     assert sizes[".md"] < 100_000
@@ -48,7 +50,7 @@ def _is_harmless(text: str) -> bool:
 @given(text=TEXTS)
 def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
     """Whatever a subject says breaks no file, is no element, link or mention, and reaches no terminal as a command."""
-    written = {path.name: path.read_bytes().decode() for path in write([_shown_texts(text)], tmp_path, RUN)}
+    written = {path.name: path.read_bytes().decode() for path in write_reports([_shown_texts(text)], tmp_path, RUN)}
 
     assert all(map(_is_harmless, written.values()))
     assert find_errors(json.loads(written["conformance.json"])) == []

@@ -12,13 +12,13 @@ from tests.testing.report.reports import RUN, Page, make_red_report, make_report
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.clause import MUST
 from intercede.testing.model.verdict import Report, State
-from intercede.testing.report import write
+from intercede.testing.report import write_reports
 
 
 @pytest.mark.parametrize("report", [make_report(), make_red_report()], ids=["lost", "broken"])
 def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
     """Landmarks, headings in order, header cells with scope, names that exist once, links that lead somewhere."""
-    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".html").read_text()
+    text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     page = Page(text)
 
     assert {"header", "nav", "main", "footer", "h1"} <= set(page.tags)
@@ -38,7 +38,9 @@ def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     """No address stands in it, and its own policy forbids to load or to run anything but what is in it."""
-    text = next(path for path in write([make_red_report()], tmp_path, RUN) if path.suffix == ".html").read_text()
+    text = next(
+        path for path in write_reports([make_red_report()], tmp_path, RUN) if path.suffix == ".html"
+    ).read_text()
 
     assert re.findall(r"(?:https?:)?//[a-z]|url\(|@import|src=", text.partition("</style>")[0]) == []
     assert {"src", "style", "action"}.isdisjoint(name for name, _ in Page(text).attributes)
@@ -48,7 +50,7 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 def test_a_state_is_not_told_by_its_colour_alone(tmp_path: Path) -> None:
     """Each cell of the matrix names its clause and says in words what became of it."""
     report = make_red_report()
-    text = next(path for path in write([report], tmp_path, RUN) if path.suffix == ".html").read_text()
+    text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     spoken = dict(re.findall(r'class="spoken">(IC-\S+) ([^<]+)</span></a>', text))
 
     assert set(spoken) == {each.id for each in CLAUSES.values() if each.role == "backend"}

@@ -15,7 +15,7 @@ from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import Profile, Result, SubjectInfo, is_in_profile
-from intercede.testing.report import prepare
+from intercede.testing.report import prepare_directory
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.inspection import JOBS
 from intercede.testing.subjects.resolve import examine, resolve
@@ -215,7 +215,7 @@ def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
         return None
     directory = Path(given)
     try:
-        prepare(directory)
+        prepare_directory(directory)
     except (ImportError, OSError) as error:
         raise ConfigError(f"{spell('report')}: {error}", field=spell("report"), value=given) from None
     return directory

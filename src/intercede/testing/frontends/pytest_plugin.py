@@ -27,7 +27,7 @@ from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.interference import find_interference
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
-from intercede.testing.report import explain_clause, list_clauses, properties
+from intercede.testing.report import explain_clause, list_clauses, list_properties
 from intercede.testing.run.finding import escape_unprintable
 from intercede.testing.subjects.subject import RegistrySubject, Subject
 
@@ -445,7 +445,7 @@ def _fill_report(
     report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: SubjectInfo
 ) -> None:
     """Put what became of a check into pytest's terms."""
-    report.user_properties += properties(facts, clause, result)
+    report.user_properties += list_properties(facts, clause, result)
     setattr(report, _OUTCOME, {"subject": facts.id, "result": _basic(result)})
     vars(report).pop("wasxfail", None)
     if _is_expected(clause, result):

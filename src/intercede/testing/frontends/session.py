@@ -236,7 +236,7 @@ class Session:
                 pytest=pytest,
                 plugins=plugins or {},
             )
-            report.write(reports, self.plan.report_directory, run)
+            report.write_reports(reports, self.plan.report_directory, run)
         return self._rewrite_known(reports) if self.plan.update_known else ""
 
     def _rewrite_known(self, reports: Sequence[Report]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from intercede.testing.frontends import reference
 from intercede.testing.gallery import matrix
-from intercede.testing.report.schema import keys
+from intercede.testing.report.schema import format_keys
 
 __all__ = ["main", "render_pages"]
 
@@ -19,7 +19,7 @@ def render_pages(reference_folder: Path) -> Mapping[Path, str]:
     return {
         reference_folder / "contract.md": reference.render(),
         reference_folder / "gallery.md": matrix.page(),
-        report: _KEYS.sub(lambda _: keys() + "\n", report.read_text("utf-8")),
+        report: _KEYS.sub(lambda _: format_keys() + "\n", report.read_text("utf-8")),
     }
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-__all__ = ["badge"]
+__all__ = ["make_badge"]
 
 _COLORS = {"CONFORMANT": "brightgreen", "NOT CONFORMANT": "red", "PARTIAL": "yellow", "INCOMPLETE": "orange"}
 
 
-def badge(document: Mapping[str, object]) -> dict[str, object]:
-    """Make a badge of a report's document, which ``as_json`` returns."""
+def make_badge(document: Mapping[str, object]) -> dict[str, object]:
+    """Make a badge of a report's document, which ``make_document`` returns."""
     verdict = str(document["verdict"])
     of = f" {document['contract']} {document['profile']}" if verdict == "CONFORMANT" else ""
     return {

@@ -12,13 +12,13 @@ from intercede.testing.clauses.untested import UNTESTED
 from intercede.testing.model.calls import Call
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
-from intercede.testing.report.plain import plain, plain_text
+from intercede.testing.report.escape import escape_data, escape_text
 from intercede.testing.report.run import Run
 
-__all__ = ["RED", "SCHEMA", "Data", "about", "as_json", "by_reason", "how_made"]
+__all__ = ["RED", "SCHEMA", "Data", "describe_run", "group_missing", "list_relevant_clauses", "make_document"]
 
 Data = Mapping[str, object]
-"""The document that ``as_json`` returns, or a part of it."""
+"""The document that ``make_document`` returns, or a part of it."""
 
 SCHEMA = "1.1"
 """The version of the document's form. The second number grows if keys are added, the first if keys change or go."""
@@ -31,7 +31,7 @@ _BRIEF, _WHOLE = 500, 40_000
 _CALLS = 200
 
 
-def as_json(report: Report, run: Run) -> dict[str, object]:
+def make_document(report: Report, run: Run) -> dict[str, object]:
     """Make plain data of a report on one subject, without secrets and without control characters."""
     counted = {each for level in Level for each in report.list_counted(level)}
     clauses = report.clauses.values()
@@ -41,13 +41,15 @@ def as_json(report: Report, run: Run) -> dict[str, object]:
         "kit": intercede.__version__,
         "python": platform.python_version(),
         "started": run.started.isoformat(timespec="seconds"),
-        "run": run.of(report.facts.id),
+        "run": run.describe(report.facts.id),
         "profile": report.profile,
         "verdict": report.verdict.value,
-        "line": plain_text(report.line),
-        **_wholeness(report),
-        "subject": _subject(report.facts),
-        "clauses": [_clause(report, each, report.results[each.id], counted=each.id in counted) for each in clauses],
+        "line": escape_text(report.line),
+        **_describe_completeness(report),
+        "subject": _describe_subject(report.facts),
+        "clauses": [
+            _describe_clause(report, each, report.results[each.id], counted=each.id in counted) for each in clauses
+        ],
         "untested": [{"sentence": sentence, "why": why} for sentence, why in UNTESTED.items()],
         "totals": {
             state.value: count
@@ -56,14 +58,14 @@ def as_json(report: Report, run: Run) -> dict[str, object]:
     }
 
 
-def about(document: Data) -> Sequence[Data]:
+def list_relevant_clauses(document: Data) -> Sequence[Data]:
     """Return the clauses of a document that are about the subject's role. A transport is also checked as a backend."""
     role = cast("Data", document["subject"])["role"]
     roles = {role, "backend"} if role == "transport" else {role}
     return [each for each in cast("Sequence[Data]", document["clauses"]) if each["role"] in roles]
 
 
-def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
+def group_missing(document: Data) -> Mapping[str, Sequence[str]]:
     """Return the ids of MUST clauses that could not be checked, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
     for each in cast("Sequence[Mapping[str, str]]", document["left_out"]):
@@ -71,7 +73,7 @@ def by_reason(document: Data) -> Mapping[str, Sequence[str]]:
     return reasons
 
 
-def how_made(document: Data) -> str:
+def describe_run(document: Data) -> str:
     """Describe in a sentence how the checks were run: how often, with which time limits, and on which platform."""
     run = cast("Mapping[str, Any]", document["run"])
     jobs = "" if run["jobs"] is None else f", {run['jobs']} jobs at once at most"
@@ -84,16 +86,18 @@ def how_made(document: Data) -> str:
     )
 
 
-def _wholeness(report: Report) -> dict[str, object]:
+def _describe_completeness(report: Report) -> dict[str, object]:
     """Return the part of the document that says whether all checks for the verdict ran, and which did not."""
     return {
         "whole": not report.missing,
         "selected": report.selected,
         "none_selected": report.none_selected,
-        "lost_because_of": plain_text(report.lost_because_of),
-        "left_out": [{"id": each, "why": plain_text(_why(report, report.results[each]))} for each in report.missing],
+        "lost_because_of": escape_text(report.lost_because_of),
+        "left_out": [
+            {"id": each, "why": escape_text(_explain_missing(report, report.results[each]))} for each in report.missing
+        ],
         "required": sorted(report.required),
-        "unmatched_known": [plain_text(each) for each in report.unmatched_known],
+        "unmatched_known": [escape_text(each) for each in report.unmatched_known],
         "counted": {
             level.value: {"clauses": len(report.list_counted(level)), "good": len(report.good(level))}
             for level in Level
@@ -101,7 +105,7 @@ def _wholeness(report: Report) -> dict[str, object]:
     }
 
 
-def _why(report: Report, result: Result) -> str:
+def _explain_missing(report: Report, result: Result) -> str:
     if result.message:
         return result.message
     if result.clause not in report.lost:
@@ -109,22 +113,22 @@ def _why(report: Report, result: Result) -> str:
     return f"lost to {report.lost_because_of}" if report.lost_because_of else "its result is missing"
 
 
-def _subject(facts: SubjectInfo) -> dict[str, object]:
+def _describe_subject(facts: SubjectInfo) -> dict[str, object]:
     return {
-        "name": plain_text(facts.id),
-        "title": plain_text(facts.title),
+        "name": escape_text(facts.id),
+        "title": escape_text(facts.title),
         "role": facts.role,
         "group": facts.group,
-        "distribution": facts.distribution and plain_text(facts.distribution),
-        "version": facts.version and plain_text(facts.version),
-        "config": plain(redact(facts.config)),
+        "distribution": facts.distribution and escape_text(facts.distribution),
+        "version": facts.version and escape_text(facts.version),
+        "config": escape_data(redact(facts.config)),
         "capabilities": sorted(facts.capabilities),
-        "refusal": None if facts.refusal is None else plain_text(facts.refusal),
-        "warnings": [plain_text(each) for each in facts.warnings],
+        "refusal": None if facts.refusal is None else escape_text(facts.refusal),
+        "warnings": [escape_text(each) for each in facts.warnings],
     }
 
 
-def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) -> dict[str, object]:
+def _describe_clause(report: Report, clause: Clause, result: Result, *, counted: bool) -> dict[str, object]:
     """Return the part of the document about one clause: its sentence, its result, and what an author can do."""
     return {
         "id": clause.id,
@@ -141,24 +145,24 @@ def _clause(report: Report, clause: Clause, result: Result, *, counted: bool) ->
         "seconds": round(result.seconds, 3),
         "runs": result.runs,
         "reds": result.reds,
-        "message": plain_text(result.message, _BRIEF),
-        "expected": plain_text(result.expected),
-        "observed": plain_text(result.observed),
+        "message": escape_text(result.message, _BRIEF),
+        "expected": escape_text(result.expected),
+        "observed": escape_text(result.observed),
         "blocker": result.blocker,
         "blocks": report.blocks[clause.id],
-        "known": plain_text(result.message) if result.state is State.KNOWN else None,
-        "calls": [_call(each) for each in result.calls[-_CALLS:]],
+        "known": escape_text(result.message) if result.state is State.KNOWN else None,
+        "calls": [_describe_call(each) for each in result.calls[-_CALLS:]],
         "earlier_calls": max(0, len(result.calls) - _CALLS),
-        "detail": plain_text(result.detail, _WHOLE),
-        "again": plain_text(result.again),
+        "detail": escape_text(result.detail, _WHOLE),
+        "again": escape_text(result.again),
     }
 
 
-def _call(call: Call) -> dict[str, object]:
+def _describe_call(call: Call) -> dict[str, object]:
     return {
-        "verb": plain_text(call.verb, _BRIEF),
-        "arguments": plain_text(call.arguments, _BRIEF),
+        "verb": escape_text(call.verb, _BRIEF),
+        "arguments": escape_text(call.arguments, _BRIEF),
         "start": round(call.start, 3),
         "seconds": None if call.seconds is None else round(call.seconds, 3),
-        "outcome": plain_text(call.outcome, _BRIEF),
+        "outcome": escape_text(call.outcome, _BRIEF),
     }

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from intercede.plugin import how_to_install
 from intercede.testing.model.verdict import Report
-from intercede.testing.report.badge import badge
-from intercede.testing.report.document import as_json
+from intercede.testing.report.badge import make_badge
+from intercede.testing.report.document import make_document
 from intercede.testing.report.run import Run
-from intercede.testing.report.summary import summary
+from intercede.testing.report.summary import format_summary
 
-__all__ = ["prepare", "write"]
+__all__ = ["prepare_directory", "write_reports"]
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._+#=@-]")
 _LONGEST = 100
@@ -22,7 +22,7 @@ _NAMES = ("conformance", "badge")
 """The beginnings of the names of the files."""
 
 
-def prepare(directory: Path) -> None:
+def prepare_directory(directory: Path) -> None:
     """Make the directory of the reports, and check before the run that all of them can be written.
 
     Raises:
@@ -44,7 +44,7 @@ def _require_jinja() -> None:
         raise ImportError(f"the page needs {error.name}: {how_to_install('testing')}", name=error.name) from None
 
 
-def write(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, ...]:
+def write_reports(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, ...]:
     """Write the reports of a run, those for programs first, and return their paths.
 
     They are ``conformance.json``, ``badge.json`` and ``conformance.html`` for one subject. If there are several
@@ -54,36 +54,36 @@ def write(reports: Sequence[Report], directory: Path, run: Run) -> tuple[Path, .
         OSError: The directory is missing or cannot be written.
         ImportError: The extra `testing` is not installed. All but the page has been written.
     """
-    documents = [as_json(each, run) for each in reports]
-    suffixes = _suffixes(each.facts.id for each in reports) if len(reports) > 1 else [""]
+    documents = [make_document(each, run) for each in reports]
+    suffixes = _make_suffixes(each.facts.id for each in reports) if len(reports) > 1 else [""]
     named = list(zip(documents, suffixes, strict=True))
     written: list[Path] = []
     for document, suffix in named:
-        written.append(_write(directory / f"conformance{suffix}.json", _json(document)))
-        written.append(_write(directory / f"badge{suffix}.json", _json(badge(document))))
-    written.append(_write(directory / "conformance.md", summary(documents)))
+        written.append(_write(directory / f"conformance{suffix}.json", _format_json(document)))
+        written.append(_write(directory / f"badge{suffix}.json", _format_json(make_badge(document))))
+    written.append(_write(directory / "conformance.md", format_summary(documents)))
     _require_jinja()
-    from intercede.testing.report.page import render  # noqa: PLC0415 -- it imports jinja2, which may be missing
+    from intercede.testing.report.page import render_page  # noqa: PLC0415 -- it imports jinja2, which may be missing
 
-    written += [_write(directory / f"conformance{suffix}.html", render(document)) for document, suffix in named]
+    written += [_write(directory / f"conformance{suffix}.html", render_page(document)) for document, suffix in named]
     return tuple(written)
 
 
-def _json(data: Mapping[str, object]) -> str:
+def _format_json(data: Mapping[str, object]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _suffixes(ids: Iterable[str]) -> Iterator[str]:
+def _make_suffixes(ids: Iterable[str]) -> Iterator[str]:
     """Yield for each id a suffix for file names. The suffixes differ even if a file system ignores case."""
     seen: set[str] = set()
     for each in ids:
         fit = _UNFIT.sub("_", each)[:_LONGEST]
-        name = next(name for name in _variants(fit) if name.lower() not in seen)
+        name = next(name for name in _list_variants(fit) if name.lower() not in seen)
         seen.add(name.lower())
         yield f"-{name}"
 
 
-def _variants(name: str) -> Iterator[str]:
+def _list_variants(name: str) -> Iterator[str]:
     yield name
     number = 2
     while True:

@@ -13,9 +13,9 @@ from typing import cast
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from intercede.testing.report.document import RED, Data, about, by_reason, how_made
+from intercede.testing.report.document import RED, Data, describe_run, group_missing, list_relevant_clauses
 
-__all__ = ["render"]
+__all__ = ["render_page"]
 
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "PASSED": ("good", "✓", "passed"),
@@ -35,48 +35,48 @@ _NARROWEST = 0.7
 """The smallest width of a call's bar, in percent of the check's time, so that it can be seen."""
 
 
-def render(document: Data) -> str:
-    """Write the page of a report's document, which ``as_json`` returns."""
+def render_page(document: Data) -> str:
+    """Write the page of a report's document, which ``make_document`` returns."""
     everything = cast("Sequence[Data]", document["clauses"])
-    clauses = [_add_looks(each) for each in about(document)]
+    clauses = [_add_looks(each) for each in list_relevant_clauses(document)]
     tone, glyph = _VERDICTS.get(str(document["verdict"]), _OPEN)
-    style, script = _resource("page.css"), _resource("page.js")
-    return _template().render(
+    style, script = _read_resource("page.css"), _read_resource("page.js")
+    return _load_template().render(
         document,
-        reasons=by_reason(document),
-        made=how_made(document),
+        reasons=group_missing(document),
+        made=describe_run(document),
         foreign=len(everything) - len(clauses),
         clauses=clauses,
-        areas=[_area(name, list(each)) for name, each in groupby(clauses, lambda each: str(each["id"])[3:-3])],
-        numbers=sorted({_number(each) for each in clauses}),
-        reds=sorted((each for each in clauses if each["red"]), key=_urgency),
-        legend=list(_legend(clauses)),
+        areas=[_describe_area(name, list(each)) for name, each in groupby(clauses, lambda each: str(each["id"])[3:-3])],
+        numbers=sorted({_get_number(each) for each in clauses}),
+        reds=sorted((each for each in clauses if each["red"]), key=_get_urgency),
+        legend=list(_list_legend(clauses)),
         configuration=json.dumps(cast("Data", document["subject"])["config"], ensure_ascii=False),
         verdict_tone=tone,
         verdict_glyph=glyph,
         style=Markup(style),  # noqa: S704 -- our own file
         script=Markup(script),  # noqa: S704 -- our own file
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=_hash_text(style),
+        script_hash=_hash_text(script),
     )
 
 
 @cache
-def _template() -> Template:
+def _load_template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["codes"] = _codes
-    return environment.from_string(_resource("page.html"))
+    environment.filters["codes"] = _mark_code
+    return environment.from_string(_read_resource("page.html"))
 
 
-def _resource(name: str) -> str:
+def _read_resource(name: str) -> str:
     return files("intercede.testing.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def _hash_text(text: str) -> str:
     return b64encode(sha256(text.encode()).digest()).decode()
 
 
-def _codes(text: str) -> Markup:
+def _mark_code(text: str) -> Markup:
     """Mark text between backticks as code."""
     parts = [escape(each) for each in text.split("`")]
     if len(parts) % 2 == 0:
@@ -91,7 +91,7 @@ def _add_looks(clause: Data) -> Data:
     decides_nothing = outcome == "FAILED" and clause["level"] == "SHOULD"
     tone, glyph, word = _SHOULD if decides_nothing else _STATES[outcome]
     calls = cast("Sequence[Data]", clause["calls"])
-    span = max([cast("float", clause["seconds"]), *map(_end, calls)])
+    span = max([cast("float", clause["seconds"]), *map(_get_end, calls)])
     return {
         **clause,
         "tone": tone,
@@ -99,15 +99,15 @@ def _add_looks(clause: Data) -> Data:
         "word": word,
         "red": outcome in RED,
         "span": span,
-        "calls": [{**each, **_bar(each, span)} for each in calls],
+        "calls": [{**each, **_place_bar(each, span)} for each in calls],
     }
 
 
-def _end(call: Data) -> float:
+def _get_end(call: Data) -> float:
     return cast("float", call["start"]) + cast("float", call["seconds"] or 0.0)
 
 
-def _bar(call: Data, span: float) -> Data:
+def _place_bar(call: Data, span: float) -> Data:
     """Return the start and the width of a call's bar, in percent. If the call has not returned, it reaches the end."""
     start = cast("float", call["start"])
     seconds = span - start if call["seconds"] is None else cast("float", call["seconds"])
@@ -115,24 +115,24 @@ def _bar(call: Data, span: float) -> Data:
     return {"x": round(min(100 * start / span if span else 0.0, 100 - width), 2), "width": round(width, 2)}
 
 
-def _urgency(clause: Data) -> tuple[bool, int]:
+def _get_urgency(clause: Data) -> tuple[bool, int]:
     return clause["level"] == "SHOULD", -cast("int", clause["blocks"])
 
 
-def _number(clause: Data) -> str:
+def _get_number(clause: Data) -> str:
     return str(clause["id"])[-2:]
 
 
-def _area(name: str, clauses: Sequence[Data]) -> Data:
+def _describe_area(name: str, clauses: Sequence[Data]) -> Data:
     return {
         "name": name,
         "capability": clauses[0]["capability"],
         "clauses": clauses,
-        "cells": {_number(each): each for each in clauses},
+        "cells": {_get_number(each): each for each in clauses},
     }
 
 
-def _legend(clauses: Iterable[Data]) -> Iterator[Data]:
+def _list_legend(clauses: Iterable[Data]) -> Iterator[Data]:
     counts = Counter((str(each["tone"]), str(each["glyph"]), str(each["word"])) for each in clauses)
     for looks in [*_STATES.values(), _SHOULD]:
         if counts[looks]:

@@ -2,12 +2,12 @@
 
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import Result, SubjectInfo
-from intercede.testing.report.plain import plain_text
+from intercede.testing.report.escape import escape_text
 
-__all__ = ["properties"]
+__all__ = ["list_properties"]
 
 
-def properties(facts: SubjectInfo, clause: Clause, result: Result) -> list[tuple[str, str]]:
+def list_properties(facts: SubjectInfo, clause: Clause, result: Result) -> list[tuple[str, str]]:
     """Return the properties of a check as pairs of a name and a text that XML can contain."""
     pairs = {
         "clause": clause.id,
@@ -18,4 +18,4 @@ def properties(facts: SubjectInfo, clause: Clause, result: Result) -> list[tuple
         "blocker": result.blocker or "",
         "subject": facts.id,
     }
-    return [(f"intercede.{name}", plain_text(value, 500)) for name, value in pairs.items() if value]
+    return [(f"intercede.{name}", escape_text(value, 500)) for name, value in pairs.items() if value]

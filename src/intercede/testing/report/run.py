@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from intercede.testing.report.plain import plain_text
+from intercede.testing.report.escape import escape_text
 
 __all__ = ["Run"]
 
@@ -29,20 +29,20 @@ class Run:
     plugins: Mapping[str, str] = field(default_factory=dict[str, str])
     """The versions of the pytest plugins that were active, by name."""
 
-    def of(self, subject: str) -> dict[str, object]:
+    def describe(self, subject: str) -> dict[str, object]:
         """Return plain data about the run of one subject."""
         return {
             "scale": self.scales.get(subject, 1.0),
             "jobs": self.jobs,
             "repeat": self.repeat,
             "seconds": round(self.seconds, 1),
-            "platform": _platform(),
-            "pytest": self.pytest and plain_text(self.pytest),
-            "plugins": {plain_text(name): plain_text(self.plugins[name]) for name in sorted(self.plugins)},
+            "platform": _name_platform(),
+            "pytest": self.pytest and escape_text(self.pytest),
+            "plugins": {escape_text(name): escape_text(self.plugins[name]) for name in sorted(self.plugins)},
         }
 
 
-def _platform() -> str:
+def _name_platform() -> str:
     """Name the system, the numbers of its kernel's version and the machine. The rest of the version may hold a name."""
     numbers = re.match(r"[0-9.]*", platform.release())
     return " ".join(filter(None, [platform.system(), numbers and numbers[0].strip("."), platform.machine()]))

@@ -5,51 +5,54 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
-from intercede.testing.report.document import RED, Data, about, by_reason, how_made
+from intercede.testing.report.document import RED, Data, describe_run, group_missing, list_relevant_clauses
 
-__all__ = ["summary"]
+__all__ = ["format_summary"]
 
 _SIGNS = {"CONFORMANT": "✅", "NOT CONFORMANT": "❌", "PARTIAL": "⚠️", "INCOMPLETE": "⚠️"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
 _ADDRESS = re.compile(r"(https?|ftp)(:)|(www)(\.)", re.IGNORECASE)
-_TOLD, _LISTED = 20, 100
+_DESCRIBED, _LISTED = 20, 100
 """How many red clauses are described at length, and how many more in one line each."""
 _LONGEST = 1500
 """The largest number of characters of a text: a CI's page takes about a megabyte in all."""
 
 
-def summary(documents: Sequence[Data]) -> str:
-    """Write a section for each report's document, which ``as_json`` returns."""
-    return "\n".join(line for each in documents for line in _section(each))
+def format_summary(documents: Sequence[Data]) -> str:
+    """Write a section for each report's document, which ``make_document`` returns."""
+    return "\n".join(line for each in documents for line in _format_section(each))
 
 
-def _section(document: Data) -> Iterator[str]:
+def _format_section(document: Data) -> Iterator[str]:
     subject = cast("Data", document["subject"])
     verdict = str(document["verdict"])
     yield f"## {_SIGNS[verdict]} {_escape(subject['title'])}: {verdict}\n"
     yield f"{_escape(document['line'])}\n"
-    yield from _table(document)
-    reds = sorted((each for each in about(document) if each["outcome"] in RED), key=lambda each: str(each["level"]))
-    for each in reds[:_TOLD]:
+    yield from _format_table(document)
+    reds = sorted(
+        (each for each in list_relevant_clauses(document) if each["outcome"] in RED),
+        key=lambda each: str(each["level"]),
+    )
+    for each in reds[:_DESCRIBED]:
         yield from _format_red(each)
-    yield from (f"- {each['id']}: {_escape(each['message'])}" for each in reds[_TOLD : _TOLD + _LISTED])
+    yield from (f"- {each['id']}: {_escape(each['message'])}" for each in reds[_DESCRIBED : _DESCRIBED + _LISTED])
     yield from _list_missing(document)
-    yield f"\n{_escape(how_made(document))}"
+    yield f"\n{_escape(describe_run(document))}"
     yield ""
 
 
 def _list_missing(document: Data) -> Iterator[str]:
-    reasons = by_reason(document)
+    reasons = group_missing(document)
     yield f"\n{sum(map(len, reasons.values()))} MUST could not be checked:\n" if reasons else ""
     for why, ids in reasons.items():
-        more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
-        yield f"- {_escape(why)}: {', '.join(ids[:_TOLD])}{more}"
+        more = f" and {len(ids) - _DESCRIBED} more" if len(ids) > _DESCRIBED else ""
+        yield f"- {_escape(why)}: {', '.join(ids[:_DESCRIBED])}{more}"
 
 
-def _table(document: Data) -> Iterator[str]:
+def _format_table(document: Data) -> Iterator[str]:
     yield "| area | passed | red | blocked | did not run | not applicable |"
     yield "|---|--:|--:|--:|--:|--:|"
-    for area, clauses in groupby(about(document), lambda each: str(each["id"])[3:-3]):
+    for area, clauses in groupby(list_relevant_clauses(document), lambda each: str(each["id"])[3:-3]):
         outcomes = [str(each["outcome"]) for each in clauses]
         known = f" and {outcomes.count('KNOWN')} known" if "KNOWN" in outcomes else ""
         red = sum(map(outcomes.count, RED))
@@ -65,7 +68,7 @@ def _format_red(clause: Data) -> Iterator[str]:
         text = str(clause[name])
         if text:
             yield f"{name.replace('_', ' ')}:\n"
-            yield f"{_block(text, 'sh' if name == 'again' else 'text')}\n"
+            yield f"{_format_block(text, 'sh' if name == 'again' else 'text')}\n"
 
 
 def _escape(text: object) -> str:
@@ -76,7 +79,7 @@ def _escape(text: object) -> str:
     return _ADDRESS.sub(lambda found: f"{found[1] or found[3]}{'&#58;' if found[2] else '&#46;'}", line)
 
 
-def _block(text: str, language: str) -> str:
+def _format_block(text: str, language: str) -> str:
     """Put a text into a code block, whose fence has more backticks than any row of them in the text."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-__all__ = ["plain", "plain_text"]
+__all__ = ["escape_data", "escape_text"]
 
 _KEPT = frozenset("\n\t")
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -16,7 +16,7 @@ _BITS = 1024
 """The largest integer that is written, in bits. Python cannot convert much larger ones to decimal."""
 
 
-def plain_text(text: str, most: int = _LONG) -> str:
+def escape_text(text: str, most: int = _LONG) -> str:
     r"""Escape characters that are unsafe for a terminal, a file or a browser: ESC becomes ``\x1b``.
 
     Args:
@@ -24,27 +24,27 @@ def plain_text(text: str, most: int = _LONG) -> str:
         most: The number of characters to keep. If there are more, a note gives their number.
     """
     kept = text[:most]
-    shown = kept if kept.isascii() and kept.isprintable() else "".join(map(_visible, kept))
+    shown = kept if kept.isascii() and kept.isprintable() else "".join(map(_escape_character, kept))
     return shown if len(text) <= most else f"{shown} [... {len(text) - most} more characters]"
 
 
-def _visible(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character in _KEPT or unicodedata.category(character) not in _UNFIT:
         return character
     return character.encode("unicode_escape").decode()
 
 
-def plain(value: object, most: int = _LONG) -> object:
+def escape_data(value: object, most: int = _LONG) -> object:
     """Copy plain data so that it can be written as JSON and shown anywhere, with all texts and keys escaped."""
     if isinstance(value, str):
-        return plain_text(value, most)
+        return escape_text(value, most)
     if isinstance(value, Mapping):
         return {
-            plain_text(str(key), most): plain(each, most)
+            escape_text(str(key), most): escape_data(each, most)
             for key, each in cast("Mapping[object, object]", value).items()
         }
     if isinstance(value, list | tuple):
-        return [plain(each, most) for each in cast("Sequence[object]", value)]
+        return [escape_data(each, most) for each in cast("Sequence[object]", value)]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and value.bit_length() > _BITS:

@@ -23,7 +23,7 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
     """
     clause = clauses.get(clause_id.upper())
     if clause is None:
-        meant = _meant(clauses, clause_id.upper())
+        meant = _suggest_ids(clauses, clause_id.upper())
         hint = f"; did you mean {', '.join(meant)}?" if meant else ""
         raise LookupError(f"there is no clause {clause_id!r}{hint}; all of them: pytest --intercede-list")
     verb = "is" if len(clause.needs) == 1 else "are"
@@ -39,7 +39,7 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _meant(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
+def _suggest_ids(clauses: Mapping[str, Clause], word: str) -> Sequence[str]:
     """Return the ids that a wrong id may mean: the same number, all of its area, or similar ids."""
     family, _, number = word.rstrip("-").rpartition("-")
     if number.isdecimal():
