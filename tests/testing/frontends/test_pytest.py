@@ -237,9 +237,9 @@ def test_the_scale_is_measured(run: Pytest) -> None:
     outcome = run('--intercede-backend={"type": "tiny", "seconds": 7}', "--intercede-timeout-scale=auto", "-k", "SHAPE")
 
     assert outcome.code == 0, outcome
-    assert re.search(r"tiny: 8 jobs of 1 s at once took 7\.\d s, so bounds are multiplied by 1\.[2-5]", outcome.text), (
-        outcome
-    )
+    assert re.search(
+        r"tiny: 8 jobs of 1 s at once took 7\.\d s, so time limits are multiplied by 1\.[2-5]", outcome.text
+    ), outcome
 
 
 def test_a_red_check_failed_and_is_not_broken(run: Pytest) -> None:

@@ -144,11 +144,11 @@ def test_a_report_says_how_its_run_was_made() -> None:
     }
     assert data["run"]["platform"].split()[0] == platform.system()
     assert platform.node() not in json.dumps(data["run"])
-    sentence = "Each check was done 3 times, with bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all."
+    sentence = "Each check ran 3 times, with time limits multiplied by 2.5, at most 64 jobs at once: 12.3 s in all."
     assert describe_run(data).startswith(sentence)
     assert describe_run(data).endswith(", pytest 9.1, pytest-xdist 3.8.")
     assert describe_run(read_document(make_report(replace(FACTS, id="other")))).startswith(
-        "Each check was done 3 times, with bounds in time times 1,"
+        "Each check ran 3 times, with time limits multiplied by 1,"
     )
 
 
@@ -156,4 +156,4 @@ def test_the_page_and_the_summary_say_how_the_run_was_made(tmp_path: Path) -> No
     """In a sentence, beside what was inspected."""
     for path in write_reports([make_report()], tmp_path, RUN):
         if path.suffix in {".html", ".md"}:
-            assert "bounds in time times 2.5, 64 jobs at once at most: 12.3 s in all." in path.read_text("utf-8")
+            assert "time limits multiplied by 2.5, at most 64 jobs at once: 12.3 s in all." in path.read_text("utf-8")

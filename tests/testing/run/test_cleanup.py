@@ -187,7 +187,7 @@ def test_what_cannot_be_found_again_is_named_by_its_tag() -> None:
 
     (left,) = JOBS
     (note,) = caught.value.__notes__
-    assert note.endswith(f"whatever has the tag {left.job.rpartition('.')[0]}")
+    assert note.endswith(f"any job with the tag {left.job.rpartition('.')[0]}")
 
 
 def test_what_a_purge_refuses_is_named() -> None:

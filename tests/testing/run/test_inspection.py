@@ -170,7 +170,7 @@ def test_a_red_one_says_everything() -> None:
     assert r"stdout (17 bytes): b'from the payload\xff'" in red.detail
     assert lost.state is State.FAILED
     assert "observed: raised ConnectionError: the answer was lost" in lost.detail
-    assert "test_running.py" in lost.detail
+    assert "test_inspection.py" in lost.detail
 
 
 def test_nothing_is_left_of_what_a_check_started() -> None:
@@ -329,7 +329,7 @@ def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(t
 
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
 
-    assert "put what inspects below `if __name__" in ended.stdout
+    assert "put the call that runs the checks below `if __name__" in ended.stdout
 
 
 async def _leaves_two(context: Context) -> None:

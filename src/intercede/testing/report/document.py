@@ -76,12 +76,12 @@ def group_missing(document: Data) -> Mapping[str, Sequence[str]]:
 def describe_run(document: Data) -> str:
     """Describe in a sentence how the checks were run: how often, with which time limits, and on which platform."""
     run = cast("Mapping[str, Any]", document["run"])
-    jobs = "" if run["jobs"] is None else f", {run['jobs']} jobs at once at most"
+    jobs = "" if run["jobs"] is None else f", at most {run['jobs']} jobs at once"
     often = "once" if run["repeat"] == 1 else f"{run['repeat']} times"
     by = f"pytest {run['pytest']}" if run["pytest"] else "without pytest"
     plugins = "".join(f", {name} {version}" for name, version in run["plugins"].items())
     return (
-        f"Each check was done {often}, with bounds in time times {run['scale']:g}{jobs}: {run['seconds']:g} s in all. "
+        f"Each check ran {often}, with time limits multiplied by {run['scale']:g}{jobs}: {run['seconds']:g} s in all. "
         f"Python {document['python']}, {run['platform']}, {by}{plugins}."
     )
 

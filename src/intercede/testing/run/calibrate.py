@@ -53,10 +53,10 @@ def calibrate(subject: Subject, facts: SubjectInfo) -> tuple[float, str]:
     found, left = _measure_in_child(subject, sorted(facts.capabilities))
     also = f"; {scrub(left)}" if left else ""
     if isinstance(found, str):
-        return 1.0, f"the probe failed, so time limits stay as they are: {shorten(scrub(found))}{also}"
+        return 1.0, f"the measurement failed, so time limits stay as they are: {shorten(scrub(found))}{also}"
     scale = max(1.0, round(found / _ORDINARY, 1))
     jobs = f"{_COPIES} jobs of {_NAP} s at once took {found + _NAP:.1f} s"
-    return scale, f"{jobs}, so bounds are multiplied by {scale:g}{also}"
+    return scale, f"{jobs}, so time limits are multiplied by {scale:g}{also}"
 
 
 def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[float | str, str]:

@@ -103,7 +103,7 @@ def describe_leftovers(check: Context) -> str:
     """List the jobs of a check that may be left: their handles, and the tags of submissions that returned no handle."""
     # In ASCII, because a wrong handle may contain what cannot be encoded.
     handles = [json.dumps(each.model_dump(), separators=(",", ":")) for each in check.handles]
-    tags = [f"whatever has the tag {each}" for each in check.tags]
+    tags = [f"any job with the tag {each}" for each in check.tags]
     return ", ".join([*handles, *tags])
 
 

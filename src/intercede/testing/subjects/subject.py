@@ -165,7 +165,7 @@ def refuse_recursion() -> None:
     if _loading:
         raise RuntimeError(
             f"{_loading[0]} is loaded in a child process to make its subject, and would run the checks once more: put "
-            'what inspects below `if __name__ == "__main__":`'
+            'the call that runs the checks below `if __name__ == "__main__":`'
         )
 
 
