@@ -330,3 +330,34 @@ def test_the_place_of_options_is_one_value() -> None:
     parameters = {each.arg for node in functions for each in [*node.args.args, *node.args.kwonlyargs]}
 
     assert parameters & {"where", "prefix", "flat", "reserved"} == set()
+
+
+NOT_OF_ONE_PART = {"daemons", "daemons/faults", "integration"}
+"""Directories of tests that run many parts together: on real daemons, and installed from wheels."""
+
+
+def directories_of_tests() -> set[str]:
+    """Return each directory that holds test files, relative to the directory of all tests."""
+    return {str(path.parent.relative_to(TESTS_DIR)) for path in TESTS if path.parent != TESTS_DIR}
+
+
+def test_a_directory_of_tests_has_the_name_of_what_it_tests() -> None:
+    """Each directory of tests has the path of a package or a module of intercede, except those that test many parts."""
+    sources = {str(path.relative_to(SRC / "intercede").with_suffix("")).removesuffix("/__init__") for path in MODULES}
+
+    assert directories_of_tests() - sources == NOT_OF_ONE_PART
+
+
+def test_each_package_has_a_directory_of_tests() -> None:
+    """Each package at the top of intercede has a directory of tests of the same name, and so has each stage of the kit."""
+    packages = {str(path.parent.relative_to(SRC / "intercede")) for path in MODULES if path.name == "__init__.py"}
+    expected = {each for each in packages if "/" not in each or re.fullmatch(r"testing/\w+", each)} - {"."}
+
+    assert expected - directories_of_tests() == set()
+
+
+def test_no_file_of_tests_is_long() -> None:
+    """A file of tests, or of what tests share, has at most 500 lines."""
+    lines = {path: len(path.read_text().splitlines()) for path in TESTS_DIR.rglob("*.py")}
+
+    assert {str(path.relative_to(TESTS_DIR)): number for path, number in lines.items() if number > 500} == {}

@@ -1,0 +1,113 @@
+"""A subject that replaces parts of the kit is not believed."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Self
+
+import pytest
+from tests.testing.memory import Memory, check_entering, make_clauses
+
+from intercede.contract import (
+    JobHandle,
+    JobState,
+)
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.isolation import timeouts
+from intercede.testing.isolation.snapshot import KitSnapshot
+from intercede.testing.model import verdict
+from intercede.testing.model.clause import SHOULD, Clause
+from intercede.testing.model.verdict import State, Verdict
+from intercede.testing.run import finding, inspection
+from intercede.testing.run.context import Context
+
+
+def test_of_checks_that_run_beside_one_that_is_not_believed_none_is() -> None:
+    """Whichever of them ends first and finds that something was replaced."""
+    replaced = asyncio.Event()
+
+    async def lies(context: Context) -> None:
+        Context.expect = lambda *_, **__: None  # type: ignore[method-assign]  # a subject's code does that
+        replaced.set()
+        await asyncio.sleep(0.3)
+        context.expect(condition=False, expected="the truth", observed="a lie")
+
+    async def ends_first(_: Context) -> None:
+        await replaced.wait()
+
+    async def comes_later(context: Context) -> None:
+        context.expect(condition=True, expected="this", observed="this")
+
+    clauses = make_clauses(lies=lies, ends_first=ends_first)
+    report = run_checks(Memory, clauses=clauses)
+    later = run_checks(Memory, clauses=make_clauses(later=comes_later))
+
+    assert [each.state for each in report.results.values()] == [State.ERROR, State.ERROR]
+    assert [each.state for each in later.results.values()] == [State.PASSED]
+
+
+ENTERS = {"IC-SUBMIT-01": Clause(id="IC-SUBMIT-01", title="It enters.", level=SHOULD, check=check_entering)}
+
+
+def _level() -> None:
+    object.__setattr__(ENTERS["IC-SUBMIT-01"], "level", "MAY")
+
+
+def _code() -> None:
+    def none(clause: object, raised: object) -> None: ...
+
+    finding.classify.__code__ = none.__code__
+
+
+def _module() -> None:
+    setattr(inspection, "timeouts", SimpleNamespace(**vars(timeouts)))  # noqa: B010 -- no module, on purpose
+
+
+def _added() -> None:
+    JobHandle.__eq__ = lambda *_: True  # type: ignore[method-assign]  # a subject's code does that
+
+
+def _judging() -> None:
+    verdict._RED = frozenset()
+
+
+def _ignored(*_: object, **__: object) -> None:
+    """Do nothing of what was asked."""
+
+
+def _setting(owner: object, name: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(owner, name, value)
+
+
+ATTACKS: Mapping[str, Callable[[], None]] = {
+    "testing.run.context.Context.expect": _setting(Context, "expect", _ignored),
+    "testing.run.context.Context.status": _setting(Context, "status", _ignored),
+    "testing.isolation.timeouts.limit_time": _setting(timeouts, "limit_time", _ignored),
+    "contract.job.JobState.final": _setting(JobState, "final", property(lambda _: True)),
+    "contract.job.JobHandle.__eq__": _added,
+    "testing.run.finding.classify.__code__": _code,
+    "testing.run.inspection.timeouts": _module,
+    "testing.model.verdict._RED": _judging,
+    "IC-SUBMIT-01.level": _level,
+}
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_subject_that_replaces_what_judges_it_is_not_believed(attack: str, *, together: bool) -> None:
+    """What it replaced is put back, and the check is an ERROR, which decides whatever the level of the clause."""
+
+    class Replaces(Memory):
+        async def __aenter__(self) -> Self:
+            ATTACKS[attack]()
+            return self
+
+    before = KitSnapshot(ENTERS)
+    report = run_checks(Replaces, clauses=ENTERS, together=together)
+
+    assert before.restore() == []
+    (result,) = report.results.values()
+    assert result.state is State.ERROR
+    assert attack in result.observed
+    assert "nothing that was seen meanwhile can be believed" in result.observed
+    assert report.verdict is Verdict.NOT_CONFORMANT

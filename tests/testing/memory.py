@@ -1,0 +1,121 @@
+"""A backend that keeps its jobs in this process, and clauses that check it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from intercede.contract import (
+    CopyVars,
+    JobHandle,
+    JobOutput,
+    JobState,
+    JobStatus,
+    OpOutcome,
+    Submission,
+    SubmissionSpec,
+)
+from intercede.testing.model.clause import MUST, Clause
+from intercede.testing.run.context import Check, Context
+
+JOBS: dict[JobHandle, JobState] = {}
+"""What the resource of the subject below holds."""
+
+
+class Memory:
+    """Keeps its jobs in this process. A payload that says `wait` runs until it is killed."""
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
+        """Start one job, or raise with the job started where the payload says so."""
+        handle = JobHandle(resource="memory", job=str(spec.tag))
+        JOBS[handle] = JobState.RUNNING if "wait" in spec.arguments else JobState.DONE
+        if "lost" in spec.arguments:
+            raise ConnectionError("the answer was lost")
+        return Submission(handles={0: handle})
+
+    async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
+        """Tell the state."""
+        return {each: JobStatus(state=JOBS.get(each, JobState.UNKNOWN)) for each in handles}
+
+    async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """End jobs."""
+        JOBS.update(dict.fromkeys(handles, JobState.KILLED))
+        return dict.fromkeys(handles, OpOutcome(ok=True))
+
+    async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
+        """Forget jobs that have ended."""
+        return {each: self._purged(each) for each in handles}
+
+    def _purged(self, handle: JobHandle) -> OpOutcome:
+        if JOBS[handle] is JobState.RUNNING:
+            return OpOutcome(ok=False, reason="running")
+        del JOBS[handle]
+        return OpOutcome(ok=True)
+
+    async def find(self, tag: str) -> list[JobHandle]:
+        """Find a job by its tag."""
+        return [each for each in JOBS if each.job == tag]
+
+    async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
+        """Bring what the job wrote."""
+        return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
+
+
+def _written(dest: Path) -> Path:
+    dest.mkdir(parents=True)
+    stdout = dest / "stdout"
+    stdout.write_bytes(b"from the payload\xff")
+    return stdout
+
+
+def make_clauses(**checks: Check) -> dict[str, Clause]:
+    """Return a clause for each check; a check named `after_x` depends on the check x."""
+    ids = {name: f"IC-SUBMIT-{number:02}" for number, name in enumerate(checks, 1)}
+    return {
+        ids[name]: Clause(
+            id=ids[name],
+            title=f"{name}.",
+            level=MUST,
+            check=check,
+            depends=(ids[name.removeprefix("after_")],) if name.startswith("after_") else (),
+        )
+        for name, check in checks.items()
+    }
+
+
+async def check_green(context: Context) -> None:
+    """Check that a job gets a status."""
+    async with context.open_backend() as backend:
+        submission = await context.submit(backend, context.sh("exit 0"))
+        statuses = await context.wait_until_final(backend, submission.handles.values())
+        context.expect(statuses, expected="a status", observed=statuses)
+
+
+async def check_red(context: Context) -> None:
+    """Find a subject at fault while its job runs."""
+    async with context.open_backend() as backend:
+        submission = await context.submit(backend, context.sh("exit 0", "wait"))
+        context.expect(condition=False, expected="the moon", observed=submission)
+
+
+async def check_lost_answer(context: Context) -> None:
+    """Submit a job whose answer is lost."""
+    async with context.open_backend() as backend:
+        await context.submit(backend, context.sh("exit 0", "wait", "lost"))
+
+
+async def check_broken(context: Context) -> None:
+    """Raise an error of the check itself."""
+    raise NotADirectoryError(context.make_token())
+
+
+async def check_entering(context: Context) -> None:
+    """Enter the subject and leave it."""
+    async with context.open_backend():
+        pass

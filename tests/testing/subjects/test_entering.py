@@ -1,0 +1,114 @@
+"""Logins of checks that run at the same time: a refused one is tried again, and not for ever."""
+
+import asyncio
+import contextlib
+from typing import Self
+
+import pytest
+from tests.testing.memory import check_entering
+from tests.testing.queues import OneSlot, make_clauses
+
+from intercede.contract import (
+    TransportError,
+)
+from intercede.testing.frontends.check import run_checks
+from intercede.testing.model.verdict import State
+from intercede.testing.run.context import Context
+from intercede.testing.subjects.entering import Door
+
+
+@pytest.fixture(autouse=True)
+def _no_logins() -> None:
+    Crowded.inside = Crowded.entered = 0
+
+
+class Crowded(OneSlot):
+    """Drops logins when more than three come at once. It is right."""
+
+    inside = entered = 0
+
+    async def __aenter__(self) -> Self:
+        """Log in, which takes a moment."""
+        cls = type(self)
+        cls.inside += 1
+        cls.entered += 1
+        crowded = cls.inside > 3
+        await asyncio.sleep(0.01)
+        cls.inside -= 1
+        if crowded:
+            raise TransportError("kex_exchange_identification: Connection reset by peer")
+        return self
+
+
+def test_logins_that_are_dropped_are_tried_again() -> None:
+    """A few at a time."""
+    report = run_checks(Crowded, clauses=make_clauses(*[check_entering] * 20), scale=0.05)
+
+    assert [each.detail for each in report.results.values() if each.state is not State.PASSED] == []
+    assert Crowded.entered > 20
+
+
+class Closed(Crowded):
+    """Lets nobody in."""
+
+    retryable = True
+
+    async def __aenter__(self) -> Self:
+        """Refuse."""
+        type(self).entered += 1
+        raise TransportError("no route", retryable=self.retryable)
+
+
+class Shut(Closed):
+    """Says that it makes no sense to come again."""
+
+    retryable = False
+
+
+@pytest.mark.parametrize(("subject", "times"), [(Closed, 5), (Shut, 1)])
+def test_what_lets_nobody_in_is_red(subject: type[Closed], times: int) -> None:
+    """After a few times, or at once where another makes no sense."""
+    subject.entered = 0
+    (result,) = run_checks(subject, clauses=make_clauses(check_entering), scale=0.02).results.values()
+
+    assert result.state is State.FAILED
+    assert "no route" in result.message
+    assert subject.entered == times
+
+
+async def _enters_twice(context: Context) -> None:
+    with contextlib.suppress(TransportError):
+        await check_entering(context)
+    await check_entering(context)
+
+
+def test_who_comes_after_all_tries_failed_tries_once() -> None:
+    """Nobody waits again for what has let nobody in."""
+    Closed.entered = 0
+    (result,) = run_checks(Closed, clauses=make_clauses(_enters_twice), scale=0.02).results.values()
+
+    assert result.state is State.FAILED
+    assert Closed.entered == 5 + 1
+
+
+def test_a_door_that_several_loops_use_lets_all_in() -> None:
+    """Checks that share the waiting have a loop, and one that runs alone has another: on each, a few at a time."""
+    door, inside, most = Door(), 0, 0
+
+    async def attempt() -> None:
+        nonlocal inside, most
+        if not refused:
+            refused.append(True)
+            raise TransportError("dropped", retryable=True)
+        inside, most = inside + 1, max(most, inside + 1)
+        await asyncio.sleep(0.01)
+        inside -= 1
+
+    async def enter_all() -> None:
+        await asyncio.gather(*(door.enter(attempt, 0.01) for _ in range(20)))
+
+    for _ in range(2):
+        refused: list[bool] = []
+        asyncio.run(enter_all())  # a loop of its own each: that is the point
+
+    assert (inside, most < 20) == (0, True)
