@@ -1,10 +1,10 @@
-"""intercede beside its peers, on a real Slurm and a real sshd: the counts and the times of every verb.
+"""intercede compared with other libraries, on a real Slurm and a real sshd: the counts and the times of every verb.
 
     python -m benchmarks.peers [--quick] [--peer NAME]... [--copies N]... [--rtt MS]...
 
 Needs root, on Debian: it starts its own daemons, with what is in `tests/daemons`. The raw numbers go to
 docs/explanation/benchmarks.jsonl, and from there into the tables and pictures of docs/explanation/benchmarks.md. With
-any option nothing is written there: lines go to stdout.
+any option, no file is written: lines go to stdout.
 """
 
 import argparse

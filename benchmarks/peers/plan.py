@@ -1,4 +1,4 @@
-"""Who is measured with how many jobs, how far away: what the figures come from."""
+"""The plan of the measurements: which libraries, with how many jobs, at which distance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class PeerOf:
     program: str
     """Below this directory."""
     reach: str
-    """Where it runs: here, over ssh; or there, on the login node, which spares it the way."""
+    """Its place: ``ssh``, or ``there`` on the login node itself, which needs no ssh."""
     environment: str = "peers"
     argument: tuple[str, ...] = ()
 
@@ -22,11 +22,11 @@ PEERS = {
     "by hand, over ssh": PeerOf("runs.floor", "ssh", argument=("ssh",)),
     "intercede, over ssh": PeerOf("runs.ours", "ssh", argument=("ssh",)),
     "AiiDA's plugins, over ssh": PeerOf("others.aiida", "ssh", environment="aiida"),
-    "by hand, there": PeerOf("runs.floor", "there", argument=("local",)),
-    "intercede, there": PeerOf("runs.ours", "there", argument=("local",)),
-    "submitit, there": PeerOf("others.submitit", "there"),
-    "PSI/J, there": PeerOf("others.psij", "there"),
-    "Parsl's provider, there": PeerOf("others.parsl", "there"),
+    "by hand, local": PeerOf("runs.floor", "there", argument=("local",)),
+    "intercede, local": PeerOf("runs.ours", "there", argument=("local",)),
+    "submitit, local": PeerOf("others.submitit", "there"),
+    "PSI/J, local": PeerOf("others.psij", "there"),
+    "Parsl's provider, local": PeerOf("others.parsl", "there"),
 }
 
 
@@ -41,9 +41,9 @@ class Run:
 
 
 _OVER_SSH = [peer for peer, how in PEERS.items() if how.reach == "ssh"]
-_IN_BULK = ("by hand, over ssh", "intercede, over ssh", "by hand, there", "intercede, there", "submitit, there")
+_IN_BULK = ("by hand, over ssh", "intercede, over ssh", "by hand, local", "intercede, local", "submitit, local")
 
-# Who queues job by job stops at a thousand: with more each takes minutes. Far away AiiDA's plugins stop at a hundred.
+# A library that queues job by job gets a thousand jobs at most: more take minutes. Far away, AiiDA's plugins get a hundred.
 PLAN: Sequence[Run] = (
     *(Run(peer, copies) for copies in (1, 100, 1000) for peer in PEERS),
     *(Run(peer, 5000) for peer in _IN_BULK[:2]),

@@ -1,4 +1,4 @@
-"""What is asked for, what was measured, and whether that will do."""
+"""The targets, the measured values, and whether they are met."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, isnan, nan
@@ -8,7 +8,7 @@ from benchmarks.peers.results import Results
 __all__ = ["HAND", "OURS", "reach", "round_trips"]
 
 HAND, OURS = "by hand, over ssh", "intercede, over ssh"
-JOB_BY_JOB = ("AiiDA's plugins, over ssh", "PSI/J, there", "Parsl's provider, there")
+JOB_BY_JOB = ("AiiDA's plugins, over ssh", "PSI/J, local", "Parsl's provider, local")
 VERBS = ("submit", "status", "fetch", "kill")
 MAX_ARRAY_SIZE = 1001
 MANY, MOST, KNOWN, FAR = 1000, 5000, 10000, 100
@@ -35,17 +35,17 @@ def _near(results: Results) -> Iterator[Row]:
         return results.seconds(peer, MANY, 0, operation)
 
     submit, fetch = seconds(OURS, "submit"), seconds(OURS, "fetch")
-    yield _at_most(f"submit {MANY}, beside by hand", 3, submit / seconds(HAND, "submit"), "{:.2f}x")
+    yield _at_most(f"submit {MANY}, compared with by hand", 3, submit / seconds(HAND, "submit"), "{:.2f}x")
     for peer in JOB_BY_JOB:
         yield _at_least(f"submit {MANY}: {peer}", 20, seconds(peer, "submit") / submit, "{:.0f}x as long")
-    yield _at_most(f"fetch {MANY}, beside tar through ssh", 2, fetch / seconds(HAND, "fetch"), "{:.2f}x")
+    yield _at_most(f"fetch {MANY}, compared with tar through ssh", 2, fetch / seconds(HAND, "fetch"), "{:.2f}x")
     yield _at_least(f"fetch {MANY}: sftp, file by file", 1, seconds(HAND, "fetch by sftp") / fetch, "{:.1f}x as long")
 
 
 def _far(results: Results) -> Iterator[Row]:
     for verb in VERBS:
         more = round_trips(results, OURS, MANY, FAR, verb) - round_trips(results, HAND, MANY, FAR, verb)
-        yield _at_most(f"{verb} {MANY} at {FAR} ms: round trips beyond by hand", 4, more, "{:.1f}")
+        yield _at_most(f"{verb} {MANY} at {FAR} ms: more round trips than by hand", 4, more, "{:.1f}")
 
 
 def _counted(results: Results) -> Iterator[Row]:
@@ -66,7 +66,7 @@ def _client(results: Results) -> Iterator[Row]:
     for verb in VERBS:
         mine = [taken for taken in results.all(OURS, verb) if taken.copies <= MOST]
         blocked = max((taken.blocked_ms for taken in mine), default=nan)
-        yield _at_most(f"{verb} {MOST}: the event loop blocked, at the longest", 50, blocked, "{:.0f} ms")
+        yield _at_most(f"{verb} {MOST}: longest block of the event loop", 50, blocked, "{:.0f} ms")
 
 
 def _at_most(what: str, target: float, measured: float, spelled: str) -> Row:

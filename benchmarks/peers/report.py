@@ -114,7 +114,7 @@ def _chart(results: Results, operation: str) -> Chart:
     """Draw seconds over the number of jobs, of everybody with more than one number."""
     lines = {peer: list(_points(results, peer, operation)) for peer in PEERS}
     series = {peer: points for peer, points in lines.items() if len(points) > 1}
-    return Chart(f"{operation}: seconds for so many jobs", "jobs", "s", series)
+    return Chart(f"{operation}: seconds for a number of jobs", "jobs", "s", series)
 
 
 def _points(results: Results, peer: str, operation: str) -> Iterator[tuple[float, float]]:

@@ -16,25 +16,25 @@ _COLUMNS = 120
 _OPENING = f"""\
 # The clauses of the contract, version {VERSION}
 
-Made of the clauses themselves by `make docs`. The data
-and the verbs that they speak of stand in [types.md](types.md), what a run makes of them in [kit.md](kit.md).
+`make docs` writes this page from the clauses. [types.md](types.md) describes the data and the verbs, and
+[kit.md](kit.md) the states and verdicts of a run.
 
-MUST decides the verdict. SHOULD is shown when red and decides nothing. A clause with a capability applies where the
-backend claims it. While a clause that another one depends on is red, the other is BLOCKED: mend the first one first.
-An id is never renumbered or used again.
+MUST decides the verdict. SHOULD is only shown. A clause with a capability applies if the backend claims it. While a
+clause that another one depends on is red, the other is BLOCKED: fix the first one first. An id is never renumbered or
+used again.
 
-What the contract asks for and no check can see stands [at the end](#what-cannot-be-tested-from-outside).
+[The last section](#sentences-that-no-check-can-test) has the sentences of the contract that no check can test.
 """
 
 _UNTESTED = """\
-## What cannot be tested from outside
+## Sentences that no check can test
 
-A run that is CONFORMANT says nothing about these sentences of the contract. A plugin's own tests have to.
+The kit cannot test these sentences of the contract from outside. Test them in the tests of your plugin.
 """
 
 
 def render() -> str:
-    """Write every clause, by area, in the contract's order, and what none is about."""
+    """Return the page: every clause, by area, in the contract's order, and the sentences that no clause is about."""
     areas = groupby(CLAUSES.values(), key=lambda clause: clause.area)
     lines = [line for area, clauses in areas for line in _area(area, list(clauses))]
     untested = [f"{_wrap(f'- {sentence}')}\n{_wrap(f'  {why}')}" for sentence, why in UNTESTED.items()]
@@ -43,7 +43,7 @@ def render() -> str:
 
 def _area(area: str, clauses: list[Clause]) -> Iterator[str]:
     capability = clauses[0].capability
-    yield f"## IC-{area.upper()}{f': where `{capability}` is claimed' if capability else ''}\n"
+    yield f"## IC-{area.upper()}{f': if `{capability}` is claimed' if capability else ''}\n"
     for clause in clauses:
         yield f"### {clause.id} ({clause.level})\n\n{_wrap(clause.title)}\n"
         yield "\n".join(map(_wrap, _notes(clause))) + "\n"
