@@ -1,9 +1,10 @@
-"""Raw numbers into tables and pictures. The prose of the page is written by hand, and stays."""
+"""Makes tables and pictures from the raw numbers. The text around them is written by hand and is not changed."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from textwrap import fill
 from typing import cast
 
 from benchmarks.peers.chart import Chart
@@ -56,7 +57,7 @@ def _table(head: Row, rows: Iterable[Row]) -> str:
 def _about(about: Mapping[str, object]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in cast("Mapping[str, str]", about["versions"]).items())
     quiet = f"a load average of {about['load']} before it began"
-    return f"Taken on {about['date']}, on {about['machine']}, {quiet}, with {versions}."
+    return fill(f"Taken on {about['date']}, on {about['machine']}, {quiet}, with {versions}.", 120)
 
 
 def _near(results: Results, operation: str) -> str:
