@@ -145,12 +145,12 @@ async def test_slots_are_never_exceeded_and_nobody_starves() -> None:
 
     async def job(count: int) -> None:
         nonlocal out, most
-        await slots.take(count)
+        await slots.acquire(count)
         out, most = out + count, max(most, out + count)
         order.append(count)
         await asyncio.sleep(0.001)
         out -= count
-        slots.give(count)
+        slots.release(count)
 
     await asyncio.gather(*(job(count) for count in (1, 1, 4, 1, 1, 1)))
     assert most <= 4

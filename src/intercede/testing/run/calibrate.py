@@ -13,14 +13,14 @@ from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import make_scratch_directory
 from intercede.testing.model.calls import shorten
 from intercede.testing.model.verdict import SubjectInfo
-from intercede.testing.run.cleanup import SECONDS as _CLEANED
+from intercede.testing.run.cleanup import SECONDS as _CLEAN_UP_SECONDS
 from intercede.testing.run.cleanup import clean_up, describe_leftovers, has_leftovers
 from intercede.testing.run.context import Context, format_value
 from intercede.testing.run.finding import format_error
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.subject import Subject
 
-__all__ = ["calibrate", "probed", "swept"]
+__all__ = ["calibrate", "end_calibration_jobs", "run_calibration_jobs"]
 
 _LONGEST = 1800.0
 """The time limit of the measurement, in seconds. For a slower resource the user gives the timeout scale as a number."""
@@ -63,21 +63,21 @@ def _measure_in_child(subject: Subject, claimed: Sequence[Capability]) -> tuple[
     """Measure in a child process. Return the seconds or why it failed, and a text that names jobs that may be left."""
     arguments = [f"ic-{secrets.token_hex(6)}", *claimed]
     try:
-        found, left = _run_in_child(subject, "probed", arguments)
+        found, left = _run_in_child(subject, "run_calibration_jobs", arguments)
     except KeyboardInterrupt as interruption:
         interruption.add_note(f"jobs for the measurement were running, with the tag {arguments[0]}")
-        _, left = _run_in_child(subject, "swept", arguments)
+        _, left = _run_in_child(subject, "end_calibration_jobs", arguments)
         if left:
             interruption.add_note(left)
         raise
     if left:
-        _, left = _run_in_child(subject, "swept", arguments)
+        _, left = _run_in_child(subject, "end_calibration_jobs", arguments)
     return found, left
 
 
 def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tuple[float | str, str]:
-    """Call ``probed`` or ``swept`` in a child process, and return the result."""
-    seconds = _LONGEST + _CLEANED * _LONGEST / _ORDINARY
+    """Call ``run_calibration_jobs`` or ``end_calibration_jobs`` in a child process, and return the result."""
+    seconds = _LONGEST + _CLEAN_UP_SECONDS * _LONGEST / _ORDINARY
     with make_scratch_directory(gettempdir()) as directory:
         ending = timeouts.run_in_thread(
             lambda: run_child(subject, _SOURCE.format(what), arguments, directory, seconds=seconds, jobs=True), seconds
@@ -92,7 +92,7 @@ def _run_in_child(subject: Subject, what: str, arguments: Sequence[str]) -> tupl
     return said, f"jobs may be left with the tag {arguments[0]}"
 
 
-def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str]:
+def run_calibration_jobs(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str]:
     """Run the jobs of the measurement from this process, and end those that are still running afterwards.
 
     Args:
@@ -104,28 +104,31 @@ def probed(subject: Subject, arguments: Sequence[str]) -> tuple[float | str, str
     """
     tag, *claimed = arguments
     with make_scratch_directory(gettempdir()) as directory:
-        tmp, aside = directory / "probe", directory / "aside"
+        tmp, aside = directory / "jobs", directory / "aside"
         tmp.mkdir()
-        context = _context(subject, tmp, claimed, _LONGEST / _ORDINARY)
+        context = _make_context(subject, tmp, claimed, _LONGEST / _ORDINARY)
         began = time.monotonic()
-        ending = timeouts.run_in_thread(lambda: _run_probe(context, tag), _LONGEST)
+        ending = timeouts.run_in_thread(lambda: _submit_and_wait(context, tag), _LONGEST)
         seconds = max(0.0, time.monotonic() - began - _NAP)
         context.scale = max(1.0, seconds / _ORDINARY)
         clean_up(context, aside, evidence=False)
     return seconds if ending.raised is None else format_error(ending.raised), _describe_left(context)
 
 
-def swept(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
-    """End the jobs of a measurement that was interrupted. The arguments and the result are like those of ``probed``."""
+def end_calibration_jobs(subject: Subject, arguments: Sequence[str]) -> tuple[float, str]:
+    """End the jobs of a measurement that was interrupted.
+
+    The arguments and the result are like those of ``run_calibration_jobs``.
+    """
     tag, *claimed = arguments
     with make_scratch_directory(gettempdir()) as directory:
-        context = _context(subject, directory, claimed, 1.0)
+        context = _make_context(subject, directory, claimed, 1.0)
         context.tags[tag] = None
         clean_up(context, directory / "aside", evidence=False)
     return 0.0, _describe_left(context)
 
 
-def _context(subject: Subject, tmp: Path, claimed: Sequence[str], scale: float) -> Context:
+def _make_context(subject: Subject, tmp: Path, claimed: Sequence[str], scale: float) -> Context:
     return Context(subject, tmp, capabilities=frozenset(cast("Sequence[Capability]", claimed)), scale=scale)
 
 
@@ -133,7 +136,7 @@ def _describe_left(context: Context) -> str:
     return f"jobs may be left: {describe_leftovers(context)}" if has_leftovers(context) else ""
 
 
-async def _run_probe(context: Context, tag: str) -> None:
+async def _submit_and_wait(context: Context, tag: str) -> None:
     async with context.open_backend() as backend:
         submission = await context.submit(backend, context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
         await context.wait_until_final(backend, list(submission.handles.values()), within=_ORDINARY)

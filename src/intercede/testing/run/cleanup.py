@@ -59,14 +59,14 @@ def clean_up(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
-    remains, context = Leftovers(), _make_cleaner(check, tmp)
+    leftovers, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
         stall = max(timeouts.STALL * check.scale, 1.0)
         ending = timeouts.run_in_thread(
-            lambda: _clean(check, context, remains, evidence=evidence), SECONDS * check.scale, stall
+            lambda: _clean_up_jobs(check, context, leftovers, evidence=evidence), SECONDS * check.scale, stall
         )
-        _note_error(remains, ending.raised)
-    return remains
+        _note_error(leftovers, ending.raised)
+    return leftovers
 
 
 def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
@@ -85,13 +85,13 @@ def clean_up_all(checks: Collection[Context], tmp: Path, scale: float) -> None:
 
 
 async def _clean_up_each(checks: Iterable[Context], tmp: Path) -> None:
-    few = asyncio.Semaphore(_AT_ONCE)
+    slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def cleaned(number: int, check: Context) -> None:
-        async with few:
+    async def clean_up_one(number: int, check: Context) -> None:
+        async with slots:
             await clean_up_on_loop(check, tmp / str(number), evidence=False)
 
-    await asyncio.gather(*(cleaned(number, check) for number, check in enumerate(checks)))
+    await asyncio.gather(*(clean_up_one(number, check) for number, check in enumerate(checks)))
 
 
 def has_leftovers(check: Context) -> bool:
@@ -109,12 +109,12 @@ def describe_leftovers(check: Context) -> str:
 
 async def clean_up_on_loop(check: Context, tmp: Path, *, evidence: bool) -> Leftovers:
     """End and purge the jobs of a check as ``clean_up`` does, but on the running event loop."""
-    remains, context = Leftovers(), _make_cleaner(check, tmp)
+    leftovers, context = Leftovers(), _make_cleaner(check, tmp)
     if context is not None:
-        work = _clean(check, context, remains, evidence=evidence)
+        work = _clean_up_jobs(check, context, leftovers, evidence=evidence)
         cleaning = timeouts.limit_time(SECONDS * check.scale, work, lambda: context.queue_seconds)
-        _note_error(remains, (await timeouts.capture_outcome(cleaning)).raised)
-    return remains
+        _note_error(leftovers, (await timeouts.capture_outcome(cleaning)).raised)
+    return leftovers
 
 
 def _make_cleaner(check: Context, tmp: Path) -> Context | None:
@@ -124,12 +124,12 @@ def _make_cleaner(check: Context, tmp: Path) -> Context | None:
     return Context(check.subject, tmp, capabilities=check.capabilities, scale=check.scale, traffic=check.traffic)
 
 
-def _note_error(remains: Leftovers, raised: BaseException | None) -> None:
+def _note_error(leftovers: Leftovers, raised: BaseException | None) -> None:
     if raised is not None:
-        remains.left = f"cleaning up failed, jobs may be left: {format_error(raised)}"
+        leftovers.left = f"cleaning up failed, jobs may be left: {format_error(raised)}"
 
 
-async def _clean(check: Context, context: Context, remains: Leftovers, *, evidence: bool) -> None:
+async def _clean_up_jobs(check: Context, context: Context, leftovers: Leftovers, *, evidence: bool) -> None:
     async with context.open_backend() as backend:
         for tag in tuple(check.tags) if "find" in check.capabilities else ():
             check.remember(collect(await _find_jobs(context, backend, tag)))
@@ -137,10 +137,10 @@ async def _clean(check: Context, context: Context, remains: Leftovers, *, eviden
         if check.handles:
             if evidence and "output" in check.capabilities:
                 fetching = await timeouts.capture_outcome(_fetch_outputs(context, backend, check.handles))
-                remains.outputs = fetching.value or ""
+                leftovers.outputs = fetching.value or ""
                 if fetching.raised is not None:  # the jobs must be ended all the same
-                    remains.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
-            await _end(check, context, backend)
+                    leftovers.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
+            await _end_jobs(check, context, backend)
 
 
 async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
@@ -148,31 +148,31 @@ async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> Iterabl
     return () if await context.find(backend, context.make_token()) else await context.find(backend, tag)
 
 
-async def _end(check: Context, context: Context, backend: JobBackend) -> None:
+async def _end_jobs(check: Context, context: Context, backend: JobBackend) -> None:
     """Purge the jobs of a check. Kill those that are still running, which purge refuses, and then purge them."""
-    await _purge(check, context, backend)
+    await _purge_jobs(check, context, backend)
     if check.handles and "kill" in context.capabilities:
         await context.kill(backend, tuple(check.handles))
     if check.handles and {"kill", "purge"} & context.capabilities:
         await context.wait_until_final(backend, tuple(check.handles), within=_END_SECONDS)
-    if refused := await _purge(check, context, backend):
+    if refused := await _purge_jobs(check, context, backend):
         raise CheckFailed("purge to remove what has ended", format_value(refused))
     if check.handles:
         statuses = await context.status(backend, tuple(check.handles))
-        _forget(check, (each for each in check.handles if statuses[each].state.final))
+        _forget_jobs(check, (each for each in check.handles if statuses[each].state.final))
 
 
-async def _purge(check: Context, context: Context, backend: JobBackend) -> Mapping[JobHandle, OpOutcome]:
+async def _purge_jobs(check: Context, context: Context, backend: JobBackend) -> Mapping[JobHandle, OpOutcome]:
     """Purge the jobs of a check, forget those that are gone, and return the outcomes of the others."""
     if "purge" not in context.capabilities or not check.handles:
         return {}
     outcomes = await context.purge(backend, tuple(check.handles))
     refused = {each: outcomes[each] for each in check.handles if not outcomes[each].ok}
-    _forget(check, (each for each in check.handles if each not in refused))
+    _forget_jobs(check, (each for each in check.handles if each not in refused))
     return refused
 
 
-def _forget(check: Context, gone: Iterable[JobHandle]) -> None:
+def _forget_jobs(check: Context, gone: Iterable[JobHandle]) -> None:
     for each in tuple(gone):
         check.handles.pop(each, None)
 
@@ -196,12 +196,12 @@ def _read_stream(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        return _beginning_and_end(path)
+        return _read_both_ends(path)
     except (OSError, ValueError) as error:
         return f" cannot be read: {error}"
 
 
-def _beginning_and_end(path: Path) -> str:
+def _read_both_ends(path: Path) -> str:
     with open_regular(path) as file:
         first, size = file.read(2 * _SHOWN_BYTES), os.fstat(file.fileno()).st_size
         if not size:

@@ -21,7 +21,7 @@ __all__ = ["ConcurrentChecks", "JobBudget"]
 _T = TypeVar("_T")
 
 _BEAT = 0.05
-_kept: list[object] = []
+_unfinished: list[object] = []
 """Loops that could not be ended. They are kept, because garbage collection would run their tasks once more."""
 
 
@@ -29,15 +29,15 @@ class JobBudget:
     """A limit on the number of jobs that checks have at once. Checks get their jobs in the order in which they ask."""
 
     def __init__(self, count: int) -> None:
-        self._free, self._door = asyncio.Semaphore(count), asyncio.Lock()
+        self._free, self._queue = asyncio.Semaphore(count), asyncio.Lock()
 
-    async def take(self, count: int) -> None:
+    async def acquire(self, count: int) -> None:
         """Wait until ``count`` jobs are free, and take them."""
-        async with self._door:
+        async with self._queue:
             for _ in range(count):
                 await self._free.acquire()
 
-    def give(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """Give ``count`` jobs back."""
         for _ in range(count):
             self._free.release()
@@ -60,16 +60,16 @@ class ConcurrentChecks(Generic[_T]):
         self._checks, self._stall, self._patience = checks, stall, patience
         self._cleaning = cleaning + 2 * timeouts.GRACE
         self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # a subject cannot replace its methods
-        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._results: dict[str, _T] = {}
         self._loop = timeouts.CheckLoop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._thread = threading.Thread(target=self._serve, name="intercede-checks", daemon=True)
-        self._over = threading.Lock()
+        self._thread = threading.Thread(target=self._run_thread, name="intercede-checks", daemon=True)
+        self._running = threading.Lock()
         """Held while the thread runs."""
         self._beat = self._progress = 0.0
         self._next_beat: asyncio.TimerHandle | None = None
-        self._given_up = False
+        self._abandoned = False
 
     def __contains__(self, name: str) -> bool:
         """Return whether a check of this name is among them."""
@@ -81,12 +81,12 @@ class ConcurrentChecks(Generic[_T]):
         Raises:
             KeyboardInterrupt: The user pressed Ctrl-C.
         """
-        if name not in self._results and not self._given_up:
+        if name not in self._results and not self._abandoned:
             self._beat = self._progress = monotonic()
             self._wanted.put(name)
             with protect_process():
                 if self._thread.ident is None:
-                    self._over.acquire()
+                    self._running.acquire()
                     restore_thread_start()
                     self._thread.start()
                 self._wait(name)
@@ -106,61 +106,61 @@ class ConcurrentChecks(Generic[_T]):
         self._wanted.put(None)
         if self._thread.ident is None:
             self._loop.close()
-        elif not self._given_up:
+        elif not self._abandoned:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._cancel)
             with protect_process():
-                if self._over.acquire(timeout=self._cleaning * timeouts.get_load_factor() + 2 * timeouts.GRACE):
-                    self._over.release()
+                if self._running.acquire(timeout=self._cleaning * timeouts.get_load_factor() + 2 * timeouts.GRACE):
+                    self._running.release()
         if not self._loop.is_closed():
-            _kept.append(self._loop)
+            _unfinished.append(self._loop)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Abandon the loop: later calls of ``result`` wait no more."""
-        self._given_up = True
+        self._abandoned = True
 
     def _wait(self, name: str) -> None:
         while True:
             try:
-                if self._told.get(timeout=_BEAT) == name:  # it may be a check whose wait was interrupted
+                if self._finished.get(timeout=_BEAT) == name:  # it may be a check whose wait was interrupted
                     return
             except queue.Empty:
-                if not self._over.locked() or self._is_late():
-                    self._given_up = True
+                if not self._running.locked() or self._is_late():
+                    self._abandoned = True
                     return
 
     def _is_late(self) -> bool:
         now, crowded = monotonic(), timeouts.get_load_factor()
         return now - self._beat > self._stall * crowded or now - self._progress > self._patience * crowded
 
-    def _serve(self) -> None:
+    def _run_thread(self) -> None:
         try:
             self._run_all()
         finally:
-            self._over.release()
+            self._running.release()
 
     def _run_all(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._turn()
+            self._run_loop()
         except BaseException as error:  # noqa: BLE001 -- a task of the subject may raise SystemExit
-            self._given_up = True
-            _kept.append(error)
+            self._abandoned = True
+            _unfinished.append(error)
         if self._next_beat is not None:
             self._next_beat.cancel()  # it would stop an abandoned loop, and closing needs a loop that turns
         timeouts.close_loop(self._loop)
 
-    def _turn(self) -> None:
+    def _run_loop(self) -> None:
         self._tasks = tasks = {name: self._loop.create_task(self._run(name)) for name in self._checks}
-        self._pulse()
-        stood = monotonic()
+        self._beat_once()
+        paused = monotonic()
         while (name := self._wanted.get()) is not None:
-            self._loop.skip(monotonic() - stood)
+            self._loop.skip(monotonic() - paused)
             self._loop.run_until_complete(wait({tasks[name]}))
-            if self._given_up:  # the loop was blocked, and this is too late
+            if self._abandoned:  # the loop was blocked, and this is too late
                 return
-            stood = monotonic()
-            self._told.put(name)
+            paused = monotonic()
+            self._finished.put(name)
         self._cancel()
         unfinished = [task for task in tasks.values() if not task.done()]
         if unfinished:
@@ -175,9 +175,9 @@ class ConcurrentChecks(Generic[_T]):
         self._results[name] = await self._checks[name]()
         self._progress = monotonic()
 
-    def _pulse(self) -> None:
-        if self._given_up:
+    def _beat_once(self) -> None:
+        if self._abandoned:
             self._loop.stop()
             return
         self._beat = monotonic()
-        self._next_beat = self._loop.call_later(_BEAT, self._pulse)
+        self._next_beat = self._loop.call_later(_BEAT, self._beat_once)

@@ -47,7 +47,7 @@ _CALLERS = frozenset(
 """The functions of the kit that call the subject. An exception whose innermost frame is theirs is the subject's."""
 _TRACEBACK = cast("GetSetDescriptorType", vars(BaseException)["__traceback__"])
 """Reads an exception's traceback, even if its class overrides ``__traceback__``."""
-_FIRST_CALLS, _LAST_CALLS, _TOLD_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
+_FIRST_CALLS, _LAST_CALLS, _FORMAT_SECONDS, _LONGEST = 10, 30, 1.0, 20_000
 MARGIN = "\n  | "
 """Goes before each further line of a subject's text: a CI executes lines of output that begin with ``::``."""
 _MESSAGE = 180
@@ -78,21 +78,21 @@ def classify(clause: Clause, raised: BaseException | None) -> Finding | None:
         return Finding(State.FAILED, str(raised.expected)[:_LONGEST], str(raised.observed)[:_LONGEST])
     if isinstance(raised, TimeLimitExceeded):
         return Finding(State.FAILED, "the check to end in time", str(raised))
-    whole, text = _frames(raised)
+    whole, text = _read_frames(raised)
     observed = f"raised {format_error(raised)}\n{text}".rstrip()
-    if _is_ours(clause, whole):
+    if _is_raised_by_kit(clause, whole):
         return Finding(State.ERROR, "the check to work; this is the kit's own fault, please report it", observed)
     return Finding(State.FAILED, "no exception", observed)
 
 
-def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
+def _read_frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
     """Return the frames of an exception and their text, with a time limit: a source file may be an endless device."""
 
-    async def reading() -> tuple[list[traceback.FrameSummary], str]:
+    async def read_frames() -> tuple[list[traceback.FrameSummary], str]:
         whole = list(extract_tb(_TRACEBACK.__get__(raised)))
         return whole, "".join(format_list([each for each in whole if not each.filename.startswith(_FRAME)]))
 
-    return timeouts.run_in_thread(reading, _TOLD_SECONDS, _TOLD_SECONDS).value or (
+    return timeouts.run_in_thread(read_frames, _FORMAT_SECONDS, _FORMAT_SECONDS).value or (
         [],
         "(the traceback could not be read)",
     )
@@ -101,19 +101,19 @@ def _frames(raised: BaseException) -> tuple[list[traceback.FrameSummary], str]:
 def format_error(raised: BaseException) -> str:
     """Format an exception in one line, with a time limit: the subject's code makes its text, and may never end."""
 
-    async def telling() -> str:
+    async def format_text() -> str:
         return "".join(format_exception_only(raised))[:_LONGEST]
 
-    text = timeouts.run_in_thread(telling, _TOLD_SECONDS, _TOLD_SECONDS).value
+    text = timeouts.run_in_thread(format_text, _FORMAT_SECONDS, _FORMAT_SECONDS).value
     return shorten(text or f"{get_class_name(raised)}, whose text could not be read")
 
 
-def _is_ours(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
+def _is_raised_by_kit(clause: Clause, frames: Iterable[traceback.FrameSummary]) -> bool:
     """Return whether the kit raised the exception: no frame is the subject's, and the innermost does not call it."""
     check = inspect.getsourcefile(clause.check), clause.check.__name__
-    telling = [each for each in frames if not _is_library(each.filename)]
-    strangers = [each for each in telling if (each.filename, each.name) != check and not _is_kit(each.filename)]
-    return not strangers and bool(telling) and not _is_caller(telling[-1])
+    relevant = [each for each in frames if not _is_library(each.filename)]
+    foreign = [each for each in relevant if (each.filename, each.name) != check and not _is_kit(each.filename)]
+    return not foreign and bool(relevant) and not _is_caller(relevant[-1])
 
 
 def _is_caller(frame: traceback.FrameSummary) -> bool:

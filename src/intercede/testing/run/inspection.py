@@ -196,7 +196,7 @@ class Inspection:
             except KeyboardInterrupt:
                 if self._interrupted:
                     for each in self._together:
-                        each.give_up()
+                        each.abandon()
                     return False
                 self._interrupted = True
             else:
@@ -255,11 +255,11 @@ class Inspection:
 
     async def _check_on_loop(self, clause: Clause, slots: JobBudget) -> Result:
         """Check on the running loop, beside others."""
-        await slots.take(clause.jobs)
+        await slots.acquire(clause.jobs)
         try:
             return self._sum_up(clause, [await self._check_once_on_loop(clause) for _ in range(self._repeat)])
         finally:
-            slots.give(clause.jobs)
+            slots.release(clause.jobs)
 
     async def _check_once_on_loop(self, clause: Clause) -> Result:
         with self._prepare_context(clause, self._children) as (context, aside):
