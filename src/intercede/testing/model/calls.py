@@ -31,7 +31,7 @@ def get_class_name(value: object) -> str:
     return str(_NAME.__get__(type(value)))
 
 
-def shorten(text: str, most: int = 300) -> str:
-    """Put a text into one line of at most ``most`` characters."""
+def shorten(text: str, max_length: int = 300) -> str:
+    """Put a text into one line of at most ``max_length`` characters."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= most else f"{flat[: most - 3]}..."
+    return flat if len(flat) <= max_length else f"{flat[: max_length - 3]}..."

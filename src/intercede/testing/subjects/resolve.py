@@ -53,29 +53,29 @@ def resolve(
     file = file and str(Path(file).absolute())  # child processes have another working directory
     subjects: list[RegistrySubject] = []
     for role, argument in asked:
-        subject = _subject(role, argument, file, spell(role))
-        if not any((each.role, _plain(each.config)) == (role, _plain(subject.config)) for each in subjects):
+        subject = _make_subject(role, argument, file, spell(role))
+        if not any((each.role, _as_mapping(each.config)) == (role, _as_mapping(subject.config)) for each in subjects):
             alike = sum(each.id.partition("#")[0] == subject.id for each in subjects)
             numbered = f"{subject.id}#{alike + 1}" if alike else subject.id
             subjects.append(replace(subject, id=numbered))
     return tuple(subjects)
 
 
-def _plain(config: Mapping[str, object] | str) -> Mapping[str, object]:
+def _as_mapping(config: Mapping[str, object] | str) -> Mapping[str, object]:
     return {"type": config} if isinstance(config, str) else config
 
 
-def _subject(role: Role, argument: str | Mapping[str, object], file: str | None, source: str) -> RegistrySubject:
+def _make_subject(role: Role, argument: str | Mapping[str, object], file: str | None, source: str) -> RegistrySubject:
     """Make the subject that an argument means. The id of a transport also names the scheduler that runs its jobs."""
-    beside = "+direct" if role == "transport" else ""
+    suffix = "+direct" if role == "transport" else ""
     given = parse_config_argument(argument, source) if isinstance(argument, str) else argument
     if not isinstance(given, str):
-        return _resolve_plugins(RegistrySubject(f"{_id_of(given)}{beside}", given, file, role=role))
+        return _resolve_plugins(RegistrySubject(f"{_make_id(given)}{suffix}", given, file, role=role))
     tables: Mapping[str, Mapping[str, object]] = load_configuration(file).tables(f"{role}s") if file else {}
     if given in tables:
         config = cast("Mapping[str, object]", _copy_data(tables[given]))
-        return _resolve_plugins(RegistrySubject(f"{given}{beside}", config, file, table=given, role=role))
-    return _resolve_plugins(RegistrySubject(f"{given}{beside}", given, file, role=role))
+        return _resolve_plugins(RegistrySubject(f"{given}{suffix}", config, file, table=given, role=role))
+    return _resolve_plugins(RegistrySubject(f"{given}{suffix}", given, file, role=role))
 
 
 def _resolve_plugins(subject: RegistrySubject) -> RegistrySubject:
@@ -83,13 +83,13 @@ def _resolve_plugins(subject: RegistrySubject) -> RegistrySubject:
     return replace(subject, id=_UNFIT.sub("_", subject.id))
 
 
-def _id_of(config: Mapping[str, object]) -> str:
+def _make_id(config: Mapping[str, object]) -> str:
     """Return an id for a configuration: its type, or else the types of its transport and scheduler."""
     parts = [config["type"]] if "type" in config else [config.get("transport"), config.get("scheduler")]
-    return "+".join(_type_in(part) or "?" for part in parts)
+    return "+".join(_find_type(part) or "?" for part in parts)
 
 
-def _type_in(part: object) -> str | None:
+def _find_type(part: object) -> str | None:
     """Return the registered name in a table, or the name itself if there is no table."""
     inner = cast("Mapping[str, object]", part).get("type") if isinstance(part, Mapping) else part
     return inner if isinstance(inner, str) else None
@@ -137,11 +137,11 @@ def examine(subjects: Sequence[RegistrySubject], scale: float = 1.0) -> tuple[Su
         IntercedeError: The configuration of a subject is wrong.
     """
 
-    async def all_of_them() -> list[SubjectInfo]:
+    async def examine_all() -> list[SubjectInfo]:
         return await asyncio.gather(*(_examine_one(each, seconds) for each in subjects))
 
     seconds = _LOAD_SECONDS * max(scale, 1.0)  # an interpreter does not start faster because a resource is fast
-    return tuple(timeouts.run_in_thread(all_of_them, 2 * seconds).get())
+    return tuple(timeouts.run_in_thread(examine_all, 2 * seconds).get())
 
 
 async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
@@ -150,14 +150,14 @@ async def _examine_one(subject: RegistrySubject, seconds: float) -> SubjectInfo:
             examination = run_child(subject, _EXAMINATION, [subject.role], directory, seconds=seconds)
             child = await timeouts.limit_time(seconds, examination)
         except timeouts.TimeLimitExceeded:
-            return _facts(subject, {"refusal": f"it did not load within {seconds:g} s"})
-    answer = _answer(child.told) or {"refusal": _describe_death(child)}
+            return _make_info(subject, {"refusal": f"it did not load within {seconds:g} s"})
+    answer = _parse_answer(child.told) or {"refusal": _describe_death(child)}
     if "usage" in answer:
         raise IntercedeError(make_scrubber(subject.full_config)(str(answer["usage"])))
-    return _facts(subject, answer)
+    return _make_info(subject, answer)
 
 
-def _answer(told: object) -> dict[str, object] | None:
+def _parse_answer(told: object) -> dict[str, object] | None:
     """Return the child's answer, or None if its form is wrong: the subject may have changed it."""
     if not isinstance(told, dict):
         return None
@@ -173,11 +173,11 @@ def _describe_death(child: Child) -> str:
     return f"loading it ended the process, with exit code {child.code}: {child.last_words}"
 
 
-def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInfo:
+def _make_info(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInfo:
     plugins, scrub = subject.resolve_plugins(), make_scrubber(subject.full_config)
     refusal = cast("str | None", answer.get("refusal"))
     seen = cast("Iterable[str]", answer.get("warnings", ()))
-    warned = [*_surroundings(), *subject.registry.problems(), *seen]
+    warned = [*_warn_as_init(), *subject.registry.problems(), *seen]
     return SubjectInfo(
         id=subject.id,
         config=cast("Mapping[str, object] | str", _copy_data(subject.full_config)),
@@ -190,7 +190,7 @@ def _facts(subject: RegistrySubject, answer: Mapping[str, object]) -> SubjectInf
     )
 
 
-def _surroundings() -> list[str]:
+def _warn_as_init() -> list[str]:
     """Return a warning if this process has number 1: then it is the parent of every process that loses its own."""
     adopts = "this process is number 1, as in a container without an init, and becomes the parent of every daemon: "
     unseen = (

@@ -93,10 +93,10 @@ class RegistrySubject:
     @property
     def spec(self) -> SubjectSpec:
         """Plain data: the configuration or the name of its table, the file and the role."""
-        return {"config": self._asked, "configuration": self.file, "role": self.role}
+        return {"config": self._argument, "configuration": self.file, "role": self.role}
 
     @property
-    def _asked(self) -> Mapping[str, object] | str:
+    def _argument(self) -> Mapping[str, object] | str:
         return self.config if self.table is None else self.table
 
     @cached_property
@@ -143,13 +143,13 @@ class RegistrySubject:
     def make_plugin(self) -> object:
         """Let the registry make the plugin."""
         make = {"backend": self.registry.backend, "transport": self.registry.transport}
-        return make.get(self.role, self.registry.scheduler)(self._asked)
+        return make.get(self.role, self.registry.scheduler)(self._argument)
 
     def make_backend(self) -> JobBackend:
         """Let the registry make the backend, from a transport with the built-in scheduler ``direct``."""
         if self.role == "transport":
-            return self.registry.backend({"transport": self._asked, "scheduler": _DIRECT})
-        return self.registry.backend(self._asked)
+            return self.registry.backend({"transport": self._argument, "scheduler": _DIRECT})
+        return self.registry.backend(self._argument)
 
 
 _loading: list[str] = []
@@ -199,7 +199,7 @@ class FactorySubject:
     def make_backend(self) -> JobBackend:
         """Call the callable; make a backend of a transport with the built-in scheduler ``direct``."""
         made = self.factory()
-        return _compose(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
+        return _compose_backend(cast("Transport", made)) if self.role == "transport" else cast("JobBackend", made)
 
 
 # The registry and batch are imported only if a subject needs them.
@@ -223,7 +223,7 @@ def load_configuration(file: str) -> "Configuration":
     return load(file)
 
 
-def _compose(transport: Transport) -> JobBackend:
+def _compose_backend(transport: Transport) -> JobBackend:
     from intercede.batch import BatchBackend  # noqa: PLC0415 -- as above
 
     return BatchBackend(transport, make_registry().scheduler(_DIRECT))
