@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tests.tools import each_tool
 
 from intercede.batch import BatchBackend
-from intercede.batch.remote.api import SCRIPTS, Verb, api_of, load, text_of, write_program
+from intercede.batch.remote.api import SCRIPTS, Verb, load_script, write_api, write_preamble, write_program
 from intercede.contract.errors import PluginContractError
 from intercede.contract.job import SubmissionSpec
 from intercede.contract.scheduler import ToolEnvironment
@@ -55,7 +55,7 @@ def run(
     """Run a fragment as a backend does."""
     (root / "s" / "copies" / "0" / "work").mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        [*shell, "-c", write_program(verb, api_of(Tooled()), fragment, copies)],
+        [*shell, "-c", write_program(verb, write_api(Tooled()), fragment, copies)],
         cwd=root / "s" if verb == "submit" else root,
         env={"PATH": os.environ["PATH"], **(variables or {})},
         stdin=subprocess.DEVNULL,
@@ -250,7 +250,7 @@ def test_the_shell_matches_as_the_type_says(
     scheduler.environment = ToolEnvironment(unset=unset, keep=keep, job_variable="ZJOB", unset_in_job=inside)
     fragment = "ic_tool env"
     done = subprocess.run(
-        ["sh", "-c", write_program("status", api_of(scheduler), fragment)],
+        ["sh", "-c", write_program("status", write_api(scheduler), fragment)],
         env={"PATH": os.environ["PATH"], **dict.fromkeys(names, "1"), **({"ZJOB": "1"} if job else {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -293,7 +293,7 @@ async def _piece(data: bytes) -> AsyncIterable[bytes]:
 async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
     """Each verb's script begins with the same text, and has the same scripts in it; the whole submission goes in one file."""
     scheduler, transport = DirectScheduler(1, 0), Overheard()
-    api = api_of(scheduler)
+    api = write_api(scheduler)
     async with BatchBackend(transport, scheduler, root=str(root)) as backend:
         handle = (await backend.submit(SubmissionSpec(executable="sleep", arguments=("60",)))).handles[0]
         submission_id = handle.job.partition(".")[0]
@@ -310,13 +310,13 @@ async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
             assert sent, verb
             _expect_loaded(cast("Verb", verb), api, sent[-1])
         await backend.kill([handle])
-    assert (root / submission_id / "submit.sh").read_text().startswith(load(api, *SCRIPTS["submit"]))
+    assert (root / submission_id / "submit.sh").read_text().startswith(write_preamble(api, *SCRIPTS["submit"]))
 
 
 def _expect_loaded(verb: Verb, api: str, script: str) -> None:
-    assert script.startswith(load(api, SCRIPTS[verb][0]))
-    assert [name for name in SCRIPTS[verb] if text_of(name) not in script] == []
-    assert write_program(verb, api, "true").startswith(load(api, *SCRIPTS[verb]))
+    assert script.startswith(write_preamble(api, SCRIPTS[verb][0]))
+    assert [name for name in SCRIPTS[verb] if load_script(name) not in script] == []
+    assert write_program(verb, api, "true").startswith(write_preamble(api, *SCRIPTS[verb]))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -330,7 +330,7 @@ def test_the_text_of_the_functions_needs_nothing_around_it(tmp_path: Path, shell
     script = 'ic_read_record . 0 && ic_tool echo "$ic_end $ic_number" && ic_forget_secrets . 0 && ! ic_report_ids'
 
     done = subprocess.run(
-        [*shell, "-c", api_of(Tooled()) + script],
+        [*shell, "-c", write_api(Tooled()) + script],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "Q_SIZE": "1"},
         stdin=subprocess.DEVNULL,

@@ -181,7 +181,7 @@ DAMAGED = {
 @pytest.mark.parametrize("stream", DAMAGED.values(), ids=DAMAGED)
 async def test_what_is_no_archive_is_an_error(stream: bytes, dest: Path) -> None:
     """One documented error, which a transport's caller can take for a lost connection."""
-    with pytest.raises(ArchiveError, match="this is no tar archive") as raised:
+    with pytest.raises(ArchiveError, match="this is not a tar archive") as raised:
         await unpack(stream, dest)
     assert raised.value.retryable
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.remote.framing import Answer, Frames, new_mark
+from intercede.batch.remote.framing import Answer, FrameReader, new_mark
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import CommandResult
 
@@ -44,8 +44,8 @@ async def test_frames_are_exact_and_chatter_is_left_out(
     """Whatever stands in and between them, cut anywhere."""
     stream = chatter + framed("one", one, 3) + chatter + framed("two.x", two) + chatter
     answer = await read(stream, cuts)
-    assert answer.frame("one") == CommandResult(returncode=3, stdout=one, stderr=b"said")
-    assert answer.frame("two.x").stdout == two
+    assert answer.get_frame("one") == CommandResult(returncode=3, stdout=one, stderr=b"said")
+    assert answer.get_frame("two.x").stdout == two
 
 
 @pytest.mark.asyncio
@@ -56,7 +56,7 @@ async def test_a_cut_answer_is_none(data: bytes, cut: int) -> None:
     answer = await read(stream[: cut % len(stream)])
     assert "one" not in answer
     with pytest.raises(TransportError, match="banner"):
-        answer.frame("one")
+        answer.get_frame("one")
 
 
 def test_marks_are_new_each_time() -> None:
@@ -66,7 +66,7 @@ def test_marks_are_new_each_time() -> None:
 
 def test_a_long_frame_is_handed_on_in_bounded_memory() -> None:
     """What is held back is no longer than a mark may be."""
-    frames = Frames(MARK)
+    frames = FrameReader(MARK)
     list(frames.feed(f"\n{MARK} begin one\n".encode()))
     for _ in range(100):
         handed = sum(len(piece.data) for piece in frames.feed(b"x" * 10000))

@@ -9,7 +9,7 @@ from tests.batch.sites import finish, sh, until
 from tests.prefixed import Prefixed
 
 from intercede.batch import BatchBackend
-from intercede.batch.remote.api import text_of
+from intercede.batch.remote.api import load_script
 from intercede.contract.job import JobState
 
 QUEUER = (
@@ -34,7 +34,7 @@ async def test_a_find_waits_for_who_queues_in_another_pid_namespace(root: Path, 
         "--kill-child",
         "sh",
         "-c",
-        f"{text_of('remote/prelude')}{QUEUER}",
+        f"{load_script('remote/prelude')}{QUEUER}",
     )
     queuer = await asyncio.create_subprocess_exec(*container, cwd=place, stdin=pipe, stdout=pipe)
     assert queuer.stdout is not None

@@ -51,7 +51,7 @@ class Stumbling(DirectScheduler):
     ("scheduler", "said"),
     [
         (Colons, ["raised ValidationError: ", " ids.0 ", "an id is 1 to 200 letters", "for the answer '"]),
-        (Unchecked, ["answered with the id 'host:", "an id is 1 to 200 letters"]),
+        (Unchecked, ["returned the id 'host:", "an id is 1 to 200 letters"]),
         (Stumbling, ["raised IndexError: list index out of range, for the answer '"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is written of a copy, and the table of verdicts, row by row."""
+"""What is written of a copy, and the table of statuses, row by row."""
 
 import subprocess
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.records import Exit, Record, read_record, verdict
-from intercede.batch.remote.api import text_of
+from intercede.batch.records import Exit, Record, decide_status, read_record
+from intercede.batch.remote.api import load_script
 from intercede.batch.remote.layout import Job
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
@@ -98,7 +98,7 @@ def test_each_row_of_the_table(
     for word in words:
         for by_us in killed:
             record = Record(JOB, killed=by_us, native="1", exit=ENDED[ended].exit)
-            status = verdict(record, SAID[word])
+            status = decide_status(record, SAID[word])
             assert (status.state, status.reason) == expected, (word, by_us)
             assert status.evidence
 
@@ -107,25 +107,25 @@ def test_a_requeued_job_that_we_asked_to_end_is_killed_by_us() -> None:
     """The signal of its first attempt came before we asked; that the scheduler cancelled it then, after."""
     record = Record(JOB, asked=True, native="1", exit=Exit("signal", 9))
 
-    assert verdict(record, SAID["cancelled by whomever"]).reason == "killed_by_user"
-    assert verdict(record, None).reason == "signal"
+    assert decide_status(record, SAID["cancelled by whomever"]).reason == "killed_by_user"
+    assert decide_status(record, None).reason == "signal"
 
 
 def test_the_code_or_signal_is_told() -> None:
     """Never both."""
-    assert verdict(ENDED["code 3"], None).exit_code == 3
-    assert verdict(ENDED["signal 9"], None).signal == 9
-    assert verdict(ENDED["signal 9"], SAID["timeout"]).signal == 9
+    assert decide_status(ENDED["code 3"], None).exit_code == 3
+    assert decide_status(ENDED["signal 9"], None).signal == 9
+    assert decide_status(ENDED["signal 9"], SAID["timeout"]).signal == 9
     for word in ("timeout", "preempted", "cancelled", "nothing", "done"):
         for code in (0, 3):
-            status = verdict(ENDED[f"caught {code}"], SAID[word])
+            status = decide_status(ENDED[f"caught {code}"], SAID[word])
             assert (status.exit_code, status.signal) == (code, None)
 
 
 @given(st.sampled_from(sorted(SAID)), st.sampled_from(sorted(ENDED)), st.booleans())
 def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
     """DONE needs a code 0, or the scheduler's own word for it; after a signal it needs both."""
-    status = verdict(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
+    status = decide_status(Record(JOB, killed=killed, exit=ENDED[ended].exit), SAID[word])
     by_itself = ended == "caught 0" and word == "done" and not killed
     assert (status.state is JobState.DONE) == (ended == "code 0" or (ended == "none" and word == "done") or by_itself)
 
@@ -133,8 +133,8 @@ def test_absence_is_never_success(word: str, ended: str, killed: bool) -> None:
 def test_what_was_written_down_stays() -> None:
     """A final verdict is the only evidence from then on; what is gone is purged."""
     final = JobStatus(state=JobState.FAILED, reason="node_failure")
-    assert verdict(Record(JOB, killed=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
-    assert verdict(Record(JOB, gone=True), None).reason == "purged"
+    assert decide_status(Record(JOB, killed=True, final=final, exit=Exit("code", 0)), SAID["running"]) == final
+    assert decide_status(Record(JOB, gone=True), None).reason == "purged"
 
 
 LINES = {
@@ -158,7 +158,7 @@ def test_lines_are_read(line: str) -> None:
 @given(st.text(max_size=60))
 def test_nothing_else_passes_for_a_line(text: str) -> None:
     """Whatever else arrives is a TransportError, never another exception."""
-    with pytest.raises(TransportError, match="no record"):
+    with pytest.raises(TransportError, match="invalid record"):
         read_record(text)
 
 
@@ -192,7 +192,7 @@ def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> No
     if "work" in lacks:
         (tmp_path / "copies" / "0").mkdir()
     (tmp_path / lacks).touch()
-    (tmp_path / "wrapper").write_text(text_of("wrapper"))
+    (tmp_path / "wrapper").write_text(load_script("wrapper"))
 
     ended = subprocess.run(["sh", "./wrapper", "0"], cwd=tmp_path, capture_output=True, check=False)
 
@@ -212,7 +212,7 @@ def test_a_copy_without_its_place_does_not_run(tmp_path: Path, lacks: str) -> No
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_record_of_an_attempt_before_is_not_the_end(said: JobStatus, code: int) -> None:
     """The first attempt saved its state and exited; the second could not be launched: the scheduler's word is about that."""
-    status = verdict(ENDED[f"caught {code}"], said)
+    status = decide_status(ENDED[f"caught {code}"], said)
     assert (status.state, status.reason, status.exit_code) == (said.state, said.reason, said.exit_code)
 
 
@@ -220,6 +220,6 @@ def test_a_record_of_an_attempt_before_is_not_the_end(said: JobStatus, code: int
 def test_success_after_a_signal_takes_both_words(said: int | None) -> None:
     """Slurm's COMPLETED tells 0, others tell no code; beside a record of 3 neither makes a success, nor the 3 a 0."""
     completed = JobStatus(state=JobState.DONE, exit_code=said)
-    failed, done = (verdict(ENDED[f"caught {code}"], completed) for code in (3, 0))
+    failed, done = (decide_status(ENDED[f"caught {code}"], completed) for code in (3, 0))
     assert (failed.state, failed.reason, failed.exit_code) == (JobState.FAILED, "exit_code", 3)
     assert (done.state, done.exit_code) == (JobState.DONE, 0)

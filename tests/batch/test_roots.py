@@ -10,7 +10,7 @@ import pytest
 from tests.batch.sites import Counting, Site, finish, sh
 
 from intercede.batch import BatchBackend
-from intercede.batch.remote.api import text_of
+from intercede.batch.remote.api import load_script
 from intercede.contract.errors import (
     ConfigError,
     ResourceError,
@@ -97,6 +97,6 @@ def test_a_script_ends_where_the_root_is_somebody_elses(tmp_path: Path, stderr: 
     root = tmp_path if os.getuid() == 0 else Path("/")
     if os.getuid() == 0:
         os.chown(tmp_path, 23456, 23456)
-    script = f"{{ root={root}\n{text_of('remote/home')}\necho went on\n}} {stderr}"
+    script = f"{{ root={root}\n{load_script('remote/home')}\necho went on\n}} {stderr}"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")

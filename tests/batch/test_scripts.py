@@ -8,7 +8,7 @@ import pytest
 
 import intercede.batch
 from intercede.batch.archive import Member
-from intercede.batch.remote.api import api_of
+from intercede.batch.remote.api import write_api
 from intercede.batch.submit import SubmissionArchive
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
 from intercede.contract.scheduler import Batch, Scheduler
@@ -77,7 +77,7 @@ def rendered(tmp_path: Path) -> list[Member]:
     )
     copies = [CopyVars.model_validate({"environment": {"B": "`"}, "secrets": {"k'": b"s"}}) for _ in range(3)]
     return list(
-        SubmissionArchive(spec, copies, BATCH).members(FRAGMENTS["direct.submit"], api_of(SCHEDULERS["direct"]))
+        SubmissionArchive(spec, copies, BATCH).list_members(FRAGMENTS["direct.submit"], write_api(SCHEDULERS["direct"]))
     )
 
 

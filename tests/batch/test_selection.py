@@ -42,15 +42,15 @@ def test_what_is_hidden_comes_only_where_it_is_named() -> None:
     plan = Plan(include_unlisted=True, stdout="o", inputs=("d/in", "in"), secrets={1: ("key",)}, patterns=("in", "ke*"))
     assert [name for name in ("o", "d/in", "in", "key", "x") if plan.wants(1, name)] == ["in", "x"]
     assert plan.wants(0, "key")
-    assert plan.spared("s") == "0 .//s/inputs/d/in\n"
+    assert plan.list_unsent_inputs("s") == "0 .//s/inputs/d/in\n"
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
-    assert Plan(patterns=("a*", "b")).missing(["ax"]) == ("b",)
+    assert Plan(patterns=("a*", "b")).find_unmatched(["ax"]) == ("b",)
 
 
 def test_an_expression_is_as_long_for_many_inputs_as_for_none() -> None:
     """So no number of inputs is too much for a command line."""
     many = Plan(include_unlisted=True, inputs=tuple(f"{index}" for index in range(1000)))
-    assert many.expression("s", 9) == Plan(include_unlisted=True).expression("s", 9)
+    assert many.write_expression("s", 9) == Plan(include_unlisted=True).write_expression("s", 9)
 
 
 part = st.text("ab.-[]!*?\\ é\n'", min_size=1, max_size=4).filter(lambda text: text not in {".", ".."})
@@ -76,10 +76,8 @@ def test_find_takes_at_least_what_is_wanted(
         (root / work / each).parent.mkdir(parents=True, exist_ok=True)
         (root / work / each).touch()
     plan = Plan(patterns=tuple(patterns), include_unlisted=unlisted, inputs=tuple(kept[:1]))
-    assert len(plan.expression("s", 12).splitlines()) == 1
-    command = (
-        f"{' '.join(find)} .//s/copies/0/work -type f '(' {plan.expression('s', 12)} ')' -exec printf '%s\\0' {{}} +"
-    )
+    assert len(plan.write_expression("s", 12).splitlines()) == 1
+    command = f"{' '.join(find)} .//s/copies/0/work -type f '(' {plan.write_expression('s', 12)} ')' -exec printf '%s\\0' {{}} +"
     result = subprocess.run(
         ["sh", "-c", command], cwd=root, capture_output=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
     )

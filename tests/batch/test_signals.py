@@ -18,7 +18,7 @@ import pytest
 from tests.tools import each_tool
 
 from intercede.batch.backend import BatchBackend
-from intercede.batch.remote.api import text_of
+from intercede.batch.remote.api import load_script
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, Resources, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 from intercede.transports.local import LocalTransport
@@ -34,7 +34,7 @@ class Wrapped:
 
     def __init__(self, root: Path, shell: tuple[str, ...]) -> None:
         self.root, self.shell = root, shell
-        (root / "wrapper").write_text(text_of("wrapper"))
+        (root / "wrapper").write_text(load_script("wrapper"))
         command = 'exec sh ../payload </dev/null >"$1" 2>"$2"'
         functions = f"_ic_set_environment() {{ :; }}\n_ic_become() {{\n{command}\n}}\n"
         (root / "payload").write_text(f"_ic_stdout=../stdout _ic_stderr=../stderr\n{functions}")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.remote.api import api_of, write_program
+from intercede.batch.remote.api import write_api, write_program
 from intercede.batch.remote.layout import new_submission_id
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
@@ -19,7 +19,7 @@ from intercede.contract.scheduler import Batch, Scheduler
 from intercede.contract.transport import CommandResult
 from intercede.schedulers.direct import DirectScheduler
 
-API = api_of(DirectScheduler())
+API = write_api(DirectScheduler())
 SUBMISSION_ID = (
     new_submission_id()
 )  # another one in each process: what a copy starts is known by it, on the whole machine

@@ -1,4 +1,4 @@
-"""A transport and a scheduler make a backend, in a constant number of round trips a verb."""
+"""BatchBackend: a backend that is made of a transport and a scheduler."""
 
 from intercede.batch.backend import BatchBackend
 

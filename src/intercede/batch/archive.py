@@ -1,8 +1,8 @@
-"""Files travel as tar streams: ``pack`` makes one, ``Unpacker`` takes one apart while it arrives.
+"""Send and receive files as tar streams: ``pack`` makes a stream, ``Unpacker`` unpacks one while it arrives.
 
-Headers are written in GNU format, which GNU tar and busybox both unpack, with any name and any size; busybox does
-not read the names in PAX headers. Nothing here extracts by ``tarfile``, whose filters have let links lead outside,
-nor reads headers by it: what is not understood here is refused, not guessed at.
+``pack`` writes headers in GNU format. GNU tar and busybox both unpack it, with any name and any size; busybox does not
+read the names in PAX headers. ``Unpacker`` does not use ``tarfile`` to read or extract, because its filters have let
+links lead outside. It refuses every header that it does not understand.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from typing import IO, Self
 from intercede.batch.offload import run_in_thread
 from intercede.contract.errors import InvalidSpecError, TransportError
 
-__all__ = ["ArchiveError", "Member", "Unpacker", "local", "pack"]
+__all__ = ["ArchiveError", "Member", "Unpacker", "pack", "to_local_name"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _CHUNK = 65536
-_QUICK = 4096
-"""So many bytes hold few files."""
+_SMALL = 4096
+"""The size in bytes below which data holds so few files that no thread is needed to unpack them."""
 _NAME_BYTES = 4096
 _NAME_DEPTH = 128
 _EXTENSION_BYTES = 2**20
-"""The most that a long name or a PAX header may take: they are kept in memory."""
+"""The maximum size in bytes of a long name or a PAX header, which are kept in memory."""
 _SIZE_BYTES = 2**63
 _SPARSE = b"GNU.sparse"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,45 +46,46 @@ _BODILESS = {
     tarfile.DIRTYPE: "a directory",
     tarfile.FIFOTYPE: "a fifo",
 }
-_NO_FILES = frozenset({tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE})
-_OF_THE_NAME = frozenset(
+_NOT_FILES = frozenset({tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE})
+_NAME_ERRORS = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 )
-"""What opening fails with because of the member's name; any other errno is a failure of the disk here."""
+"""The errors of opening a file that the name of the member causes. Any other error is a failure of the local disk."""
 
 
 class ArchiveError(TransportError):
-    """The stream is no complete tar archive: it was cut off, or other bytes got into it."""
+    """The stream is not a complete tar archive: it was cut off, or other bytes got into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file to send. The side that unpacks makes the directories above it."""
+    """A regular file to send. Unpacking creates the directories above it."""
 
     name: str
-    """Relative and contained, with slashes."""
+    """A relative path with slashes that leads to no directory outside."""
     content: bytes | Path = field(repr=False)
-    """Its bytes, or the local file that holds them."""
+    """The bytes of the file, or the path of the local file that holds them."""
     mode: int = 0o600
-    """Its permissions there."""
+    """The permissions of the unpacked file."""
 
 
 async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
-    """Make a tar stream of the members, in their order, with nothing read ahead of need.
+    """Make a tar stream of files, in their order. Each file is read only when it is needed.
 
     Args:
-        members: Taken one by one while the stream is made.
+        members: The files. The iterator is advanced while the stream is made.
 
     Yields:
-        The stream, in pieces of about 64 KiB.
+        The bytes of the stream, about 64 KiB at a time.
 
     Raises:
-        InvalidSpecError: A name is absolute, leads outside or cannot be; a local file is not there, not regular, not
-            readable, or changed its size meanwhile. The stream has no end then: nobody can take it for a whole one.
+        InvalidSpecError: A name is invalid, absolute, or leads outside; or a local file is missing, not regular, not
+            readable, or changed its size while it was read. The stream then has no end mark, so no program takes it
+            for a complete one.
     """
     waiting = bytearray()
     for member in members:
-        for piece in _packed(member):
+        for piece in _pack_member(member):
             waiting += piece
             if len(waiting) >= _CHUNK:
                 yield bytes(waiting)
@@ -92,57 +93,57 @@ async def pack(members: Iterable[Member]) -> AsyncIterator[bytes]:
     yield bytes(waiting) + _ZEROS + _ZEROS
 
 
-def _packed(member: Member) -> Iterator[bytes]:
-    if fault := _fault(member.name):
+def _pack_member(member: Member) -> Iterator[bytes]:
+    if fault := _find_name_fault(member.name):
         raise InvalidSpecError(f"{member.name!r} cannot be sent: {fault}", field="name", value=member.name)
     if isinstance(member.content, Path):
-        yield from _file(member, member.content)
+        yield from _pack_file(member, member.content)
     else:
         size = len(member.content)
-        yield _header(member, size)
+        yield _make_header(member, size)
         yield from (member.content[at : at + _CHUNK] for at in range(0, size, _CHUNK))
         yield bytes(-size % _BLOCK)
 
 
-def _header(member: Member, size: int) -> bytes:
+def _make_header(member: Member, size: int) -> bytes:
     info = tarfile.TarInfo(member.name)
     info.size, info.mode, info.mtime = size, stat.S_IMODE(member.mode), int(time.time())
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
-def _file(member: Member, path: Path) -> Iterator[bytes]:
+def _pack_file(member: Member, path: Path) -> Iterator[bytes]:
     try:
-        with open(path, "rb", buffering=0, opener=_unblocked) as file:
+        with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise _unreadable(path, "it is not a regular file")
-            yield _header(member, status.st_size)
-            yield from _exactly(file, status.st_size, path)
+                raise _make_read_error(path, "it is not a regular file")
+            yield _make_header(member, status.st_size)
+            yield from _read_exactly(file, status.st_size, path)
             yield bytes(-status.st_size % _BLOCK)
     except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from error
+        raise _make_read_error(path, str(error.strerror)) from error
 
 
-def _unblocked(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # opening a fifo would wait for its writer
 
 
-def _exactly(file: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
+def _read_exactly(file: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
     left = size
     while left and (data := file.read(min(left, _CHUNK))):
         left -= len(data)
         yield data
     if left or os.fstat(file.fileno()).st_size != size:
-        raise _unreadable(path, f"its size changed while it was read, from {size} bytes")
+        raise _make_read_error(path, f"its size changed while it was read, from {size} bytes")
 
 
-def _unreadable(path: Path, why: str) -> InvalidSpecError:
+def _make_read_error(path: Path, why: str) -> InvalidSpecError:
     return InvalidSpecError(f"the local file {str(path)!r} cannot be sent: {why}", field="inputs", value=str(path))
 
 
-def _fault(name: str) -> str | None:
-    """Why nothing may be written under this name, if so."""
-    parts = _parts(name)
+def _find_name_fault(name: str) -> str | None:
+    """Return the reason why a member's name is refused, or None if it is valid."""
+    parts = _split_name(name)
     if name.startswith("/"):
         return "the name is absolute"
     if not parts or "" in parts:
@@ -151,18 +152,18 @@ def _fault(name: str) -> str | None:
         return "the name leads upwards"
     if "\0" in name:
         return "the name holds a NUL"
-    if len(parts) > _NAME_DEPTH or not _encodable(name):
-        return f"the name is deeper than {_NAME_DEPTH}, longer than {_NAME_BYTES} bytes, or no text"
+    if len(parts) > _NAME_DEPTH or not _is_encodable(name):
+        return f"the name has more than {_NAME_DEPTH} components or {_NAME_BYTES} bytes, or is not text"
     return None
 
 
-def _parts(name: str) -> list[str]:
+def _split_name(name: str) -> list[str]:
     return [part for part in name.split("/") if part != "."]
 
 
-def _encodable(name: str) -> bool:
+def _is_encodable(name: str) -> bool:
     try:
-        return len(_as_bytes(name)) <= _NAME_BYTES
+        return len(_encode_name(name)) <= _NAME_BYTES
     except UnicodeEncodeError:
         return False
 
@@ -182,10 +183,10 @@ class _Usage:
 
 
 class Unpacker:
-    """A ByteSink that unpacks a tar stream while it arrives, in bounded memory, and never outside the given directories.
+    """A ByteSink that unpacks a tar stream while it arrives. It needs little memory, and writes only where it may.
 
-    For every member that is not a directory ``route`` is asked where it belongs. So one stream can hold the files of
-    many jobs, named ``<job>/<kind>/<name>``, and each job can have a freshly made directory of its own::
+    For every member that is not a directory, ``route`` returns the directory and the name below it. So one stream can
+    hold the files of many jobs, and each job can have a directory of its own::
 
         def route(member: str) -> tuple[Path, str] | None:
             job, _, name = member.partition("/")
@@ -196,32 +197,33 @@ class Unpacker:
             unpacker.finish()
         unpacker.files, unpacker.refused
 
-    Only regular files come through, with mode 0600, or 0700 where the owner could execute; directories are made as
-    the names need them, mode 0700. Links, devices, fifos, sparse files, names that are absolute, lead upwards or have
-    empty components, names that are there already, and what is over a limit are left out and recorded, and the rest
-    arrives. No link is ever made or followed below a destination, whoever put it there.
+    Only regular files are unpacked. They get mode 0600, or 0700 if the owner could execute them. Directories are
+    created if a name needs them, with mode 0700. These members are left out and recorded in ``refused``: links,
+    devices, fifos and sparse files; names that are absolute, lead upwards, have empty components or exist already; and
+    members over a limit. No link is ever created or followed below a destination, even one that was there before.
 
     Args:
-        route: From a member's name to a destination, an existing directory, and the name below it; None: skip the
-            member without a word. Called once a member; what it raises passes through ``write``.
-        max_bytes: The most that one destination may get, in bytes.
-        max_files: The most members, refused ones included, for one destination; and of names that cannot be.
+        route: Returns the destination of a member, which is an existing directory, and the name below it, from the
+            member's name; or None to skip the member. It is called once per member. ``write`` raises its exceptions.
+        max_bytes: The maximum number of bytes for one destination.
+        max_files: The maximum number of members for one destination, refused ones included; also of members with an
+            invalid name.
     """
 
     def __init__(
         self, route: Callable[[str], tuple[Path, str] | None], *, max_bytes: int = 2**40, max_files: int = 10**6
     ) -> None:
         self.files: dict[str, tuple[Path, str]] = {}
-        """Where each member lies that arrived whole, by its name in the archive: what ``route`` said."""
+        """Name in the archive -> the destination and the name below it, for each member that arrived complete."""
         self.refused: dict[str, str] = {}
-        """Why a member was left out, by its name in the archive. Of those beyond max_files the first stands here."""
-        self.no_files: set[str] = set()
-        """Of the names in ``refused``, those of links, devices and fifos: nothing of them is lost."""
+        """Name in the archive -> the reason why it was left out. Of the members over max_files only the first is here."""
+        self.not_files: set[str] = set()
+        """The names in ``refused`` of links, devices and fifos, which have no content."""
         self._route = route
         self._max_bytes, self._max_files = max_bytes, max_files
         self._usage: dict[Path | None, _Usage] = {}
         self._globals: dict[bytes, bytes] = {}
-        self._place = _Place()
+        self._writer = _FileWriter()
         self._pending = memoryview(b"")
         self._ended = False
         self._parser = self._parse()
@@ -232,65 +234,65 @@ class Unpacker:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close what is open; a file that did not arrive whole is removed."""
+        """Close all files, and remove a file that did not arrive complete."""
         self._parser.close()
-        self._place.close()
+        self._writer.close()
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes of the stream, in pieces of any size. Bytes after the archive's end are ignored.
+        """Take the next bytes of the stream, any number of them. Bytes after the archive's end are ignored.
 
         Raises:
-            ArchiveError: This is no tar archive.
-            OSError: The disk here failed (full, quota, I/O), or a destination is not there.
+            ArchiveError: The stream is not a tar archive.
+            OSError: The local disk failed (full, quota, I/O), or a destination does not exist.
         """
         self._pending = memoryview(data)
-        if len(data) < _QUICK:
+        if len(data) < _SMALL:
             next(self._parser, None)
-        else:  # making files takes its time
+        else:  # creating many files takes time
             await run_in_thread(next, self._parser, None)
 
     def finish(self) -> None:
-        """Say that no more will come.
+        """Check at the end of the stream that the archive was complete.
 
         Raises:
-            ArchiveError: The archive's end was not seen: what has arrived may lack members.
+            ArchiveError: The archive's end did not arrive, so members may be missing.
         """
         if not self._ended:
-            raise ArchiveError("the archive was cut: its end did not arrive")
+            raise ArchiveError("the archive was cut off: its end did not arrive")
 
     def _parse(self) -> Generator[None, None, None]:
         while (info := (yield from self._next_header())) is not None:
-            place = self._open(info)
+            place = self._open_file(info)
             if info.type not in _BODILESS:
-                yield from self._body(info.size)
+                yield from self._read_body(info.size)
             if place is not None:
-                self._place.keep()
+                self._writer.finish()
                 self.files[info.name] = place
         self._ended = True
 
     def _next_header(self) -> Generator[None, None, _Header | None]:
-        """The next member, with what the extension headers before it say; None at the archive's end."""
+        """Return the header of the next member, with the values of extension headers; None at the archive's end."""
         name, records = "", dict(self._globals)
         while (block := (yield from self._take(_BLOCK))) != _ZEROS:
-            info = _decoded(block)
+            info = _parse_header(block)
             if info.type not in _EXTENSIONS:
                 yield from self._skip_sparse_map(info, block)
-                return _amended(info, name, records)
-            text = yield from self._extension(info)
+                return _apply_extensions(info, name, records)
+            text = yield from self._read_extension(info)
             if info.type == tarfile.GNUTYPE_LONGNAME:
-                name = _text(text)
+                name = _decode_field(text)
             elif info.type == tarfile.XGLTYPE:
-                self._globals |= _records(text)
+                self._globals |= _parse_pax(text)
                 records = self._globals | records
             elif info.type in _PAX:
-                records |= _records(text)
+                records |= _parse_pax(text)
         if (yield from self._take(_BLOCK)) != _ZEROS:
-            raise ArchiveError("this is no tar archive: a lone block of zeros is in it")
+            raise ArchiveError("this is not a tar archive: a lone block of zeros is in it")
         return None
 
-    def _extension(self, info: _Header) -> Generator[None, None, bytes]:
+    def _read_extension(self, info: _Header) -> Generator[None, None, bytes]:
         if info.size > _EXTENSION_BYTES:
-            raise ArchiveError(f"this is no tar archive: a name or header of {info.size} bytes is in it")
+            raise ArchiveError(f"this is not a tar archive: a name or header of {info.size} bytes is in it")
         text = yield from self._take(info.size)
         yield from self._take(-info.size % _BLOCK)
         return text
@@ -300,60 +302,62 @@ class Unpacker:
         while more:
             more = (yield from self._take(_BLOCK))[504] != 0
 
-    def _body(self, size: int) -> Generator[None, None, None]:
+    def _read_body(self, size: int) -> Generator[None, None, None]:
         left = size
         while left:
-            data = yield from self._some(left)
+            data = yield from self._take_some(left)
             left -= len(data)
-            self._place.write(data)
+            self._writer.write(data)
         yield from self._take(-size % _BLOCK)
 
     def _take(self, size: int) -> Generator[None, None, bytes]:
         taken = bytearray()
         while len(taken) < size:
-            taken += yield from self._some(size - len(taken))
+            taken += yield from self._take_some(size - len(taken))
         return bytes(taken)
 
-    def _some(self, limit: int) -> Generator[None, None, memoryview]:
+    def _take_some(self, limit: int) -> Generator[None, None, memoryview]:
         while not self._pending:
             yield
         data, self._pending = self._pending[:limit], self._pending[limit:]
         return data
 
-    def _open(self, info: _Header) -> tuple[Path, str] | None:
-        """Open the member's file; None: its bytes go nowhere."""
-        place = self._admitted(info)
+    def _open_file(self, info: _Header) -> tuple[Path, str] | None:
+        """Create the local file of a member, and return its destination and name; None if the member is skipped."""
+        place = self._admit(info)
         if place is None:
             return None
         try:
-            self._place.open(place[0], _parts(place[1]), 0o700 if info.mode & stat.S_IXUSR else 0o600)
+            self._writer.open(place[0], _split_name(place[1]), 0o700 if info.mode & stat.S_IXUSR else 0o600)
         except _NameTakenError as error:
             self.refused[info.name] = str(error)
             return None
         return place
 
-    def _admitted(self, info: _Header) -> tuple[Path, str] | None:
-        """Return the place of a member; None: it has none, and ``refused`` says why if it was wanted."""
+    def _admit(self, info: _Header) -> tuple[Path, str] | None:
+        """Return the destination and name of a member, or None to skip it. A refusal is recorded in ``refused``."""
         if info.type == tarfile.DIRTYPE:
             return None
-        fault = _fault(info.name)
+        fault = _find_name_fault(info.name)
         place = None if fault else self._route(info.name)
         if not fault and place is None:
             return None
         usage = self._usage.setdefault(place and place[0], _Usage())
         usage.files += 1
         if usage.files > self._max_files + 1:
-            return None  # the one before stands for it: what arrives without end must not be kept without end
-        fault = fault or (place and _fault(place[1])) or _unwanted(info) or self._excess(usage, info)
+            return None  # not recorded: an endless stream must not need endless memory
+        fault = (
+            fault or (place and _find_name_fault(place[1])) or _find_type_fault(info) or self._find_excess(usage, info)
+        )
         if fault:
             self.refused[info.name] = fault
-            if info.type in _NO_FILES:
-                self.no_files.add(info.name)
+            if info.type in _NOT_FILES:
+                self.not_files.add(info.name)
             return None
         usage.bytes += info.size
         return place
 
-    def _excess(self, usage: _Usage, info: _Header) -> str | None:
+    def _find_excess(self, usage: _Usage, info: _Header) -> str | None:
         if usage.files > self._max_files:
             return f"over the limit of {self._max_files} files, this one and any that follow"
         if usage.bytes + info.size > self._max_bytes:
@@ -361,61 +365,64 @@ class Unpacker:
         return None
 
 
-def _decoded(block: bytes) -> _Header:
+def _parse_header(block: bytes) -> _Header:
     try:
-        mode, size, stored = _number(block[100:108]), _number(block[124:136]), _number(block[148:156])
+        mode, size, stored = _parse_number(block[100:108]), _parse_number(block[124:136]), _parse_number(block[148:156])
     except ValueError as error:
-        raise ArchiveError("this is no tar archive: a header in it is no header") from error
+        raise ArchiveError("this is not a tar archive: a header in it is no header") from error
     if stored != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        raise ArchiveError("this is no tar archive: a header in it is damaged")
-    name = _text(block[:100])
-    if block[257:263] == b"ustar\0" and block[345]:  # in GNU's own format other things lie there
-        name = _text(block[345:500]) + "/" + name
-    return _Header(name, block[156:157], _checked(size), mode)
+        raise ArchiveError("this is not a tar archive: a header in it is damaged")
+    name = _decode_field(block[:100])
+    if block[257:263] == b"ustar\0" and block[345]:  # in GNU format these bytes are not a prefix
+        name = _decode_field(block[345:500]) + "/" + name
+    return _Header(name, block[156:157], _check_size(size), mode)
 
 
-def _number(field: bytes) -> int:
-    """Octal digits, or the GNU form for large ones: a byte 0x80, then the number as it is."""
-    if field[0] == 0x80:  # noqa: PLR2004  the sentence above names it
+def _parse_number(field: bytes) -> int:
+    """Return a number in a header: octal digits, or in the GNU form a byte 0x80 and the number in binary."""
+    if field[0] == 0x80:  # noqa: PLR2004 -- the docstring explains it
         return int.from_bytes(field[1:], "big")
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
 
 
-def _text(field: bytes) -> str:
-    return _as_text(field.partition(b"\0")[0])
+def _decode_field(field: bytes) -> str:
+    return _decode_name(field.partition(b"\0")[0])
 
 
-def _as_text(name: bytes) -> str:
-    """Read a name as UTF-8, there and here, whatever the locale of this process is."""
+def _decode_name(name: bytes) -> str:
+    """Decode a name as UTF-8, in any locale of this process. Other bytes become lone surrogates."""
     return name.decode("utf-8", "surrogateescape")
 
 
-def _as_bytes(name: str) -> bytes:
+def _encode_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def local(name: str) -> str:
-    """Write a name as this process has to for a path that has it."""
-    return os.fsdecode(_as_bytes(name))
+def to_local_name(name: str) -> str:
+    """Return a name in the form in which this process opens the file, which depends on its locale."""
+    return os.fsdecode(_encode_name(name))
 
 
-def _checked(size: int) -> int:
+def _check_size(size: int) -> int:
     if not 0 <= size <= _SIZE_BYTES:
-        raise ArchiveError(f"this is no tar archive: a member of {size} bytes is in it")
+        raise ArchiveError(f"this is not a tar archive: a member of {size} bytes is in it")
     return size
 
 
-def _amended(info: _Header, name: str, records: dict[bytes, bytes]) -> _Header:
-    info.name = _as_text(records.get(b"path", b"")) or name or info.name
+def _apply_extensions(info: _Header, name: str, records: dict[bytes, bytes]) -> _Header:
+    info.name = _decode_name(records.get(b"path", b"")) or name or info.name
     if size := records.get(b"size"):
-        info.size = _checked(int(size[:20]) if size.isdigit() else -1)
+        info.size = _check_size(int(size[:20]) if size.isdigit() else -1)
     if _SPARSE in records:
         info.type = tarfile.GNUTYPE_SPARSE
     return info
 
 
-def _records(text: bytes) -> dict[bytes, bytes]:
-    """Return the records of a PAX header that matter, each ``<its length> <key>=<value>`` and a newline."""
+def _parse_pax(text: bytes) -> dict[bytes, bytes]:
+    """Return the path, the size and the sparse mark of a PAX header.
+
+    A record of such a header is ``LENGTH KEY=VALUE`` and a newline.
+    """
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(text):
@@ -424,7 +431,7 @@ def _records(text: bytes) -> dict[bytes, bytes]:
         end = at + (int(length) if length.isdigit() else 0)
         key, equals, value = text[blank + 1 : end].partition(b"=")
         if not at < blank < end <= len(text) or not equals or not value.endswith(b"\n"):
-            raise ArchiveError("this is no tar archive: a PAX header in it is damaged")
+            raise ArchiveError("this is not a tar archive: a PAX header in it is damaged")
         if key in (b"path", b"size"):
             records[key] = value[:-1]
         elif key.startswith(_SPARSE):
@@ -433,7 +440,7 @@ def _records(text: bytes) -> dict[bytes, bytes]:
     return records
 
 
-def _unwanted(info: _Header) -> str | None:
+def _find_type_fault(info: _Header) -> str | None:
     if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
         return None
     kind = _BODILESS.get(info.type) or ("a sparse file" if info.type == tarfile.GNUTYPE_SPARSE else "of unknown kind")
@@ -441,11 +448,11 @@ def _unwanted(info: _Header) -> str | None:
 
 
 class _NameTakenError(Exception):
-    """The local directory has no place for that name. Recorded, never raised to callers."""
+    """The local directory cannot have a file of that name. It is recorded, and never raised to callers."""
 
 
-class _Place:
-    """The file being written, and its directory, kept open because the next file is mostly in the same one."""
+class _FileWriter:
+    """Writes one file at a time. Its directory stays open, because the next file is mostly in the same one."""
 
     def __init__(self) -> None:
         self._at: tuple[Path, list[str]] | None = None
@@ -454,9 +461,19 @@ class _Place:
         self._file = -1
 
     def open(self, destination: Path, parts: list[str], mode: int) -> None:
-        """Create the file. Raises _NameTakenError, or OSError where the name is not to blame."""
+        """Create a file, and the directories above it.
+
+        Args:
+            destination: An existing directory.
+            parts: The components of the name below it.
+            mode: The permissions of the file.
+
+        Raises:
+            _NameTakenError: There can be no file of that name.
+            OSError: The local disk failed, or the destination does not exist.
+        """
         *above, last = parts
-        self._name = _as_bytes(last)
+        self._name = _encode_name(last)
         if self._at != (destination, above):
             self._leave()
             self._directory = os.open(destination, _DIRECTORY)
@@ -466,32 +483,32 @@ class _Place:
                 self._at = (destination, above)
             self._file = os.open(self._name, _NEW_FILE, mode, dir_fd=self._directory)
         except OSError as error:
-            if error.errno in _OF_THE_NAME:
+            if error.errno in _NAME_ERRORS:
                 raise _NameTakenError(f"there is no place for the name: {error.strerror}") from error
             raise
 
     def write(self, data: memoryview) -> None:
-        """Write all of it, if a file is open."""
+        """Write all of the data, if a file is open."""
         while self._file >= 0 and data:
             data = data[os.write(self._file, data) :]
 
-    def keep(self) -> None:
-        """The file is whole."""
+    def finish(self) -> None:
+        """Close the file, which is complete."""
         file, self._file = self._file, -1
         os.close(file)
 
     def close(self) -> None:
-        """Remove the file if it is not whole, and let go of everything."""
+        """Remove the file if it is incomplete, and close its directory."""
         if self._file >= 0:
             os.unlink(self._name, dir_fd=self._directory)
-            self.keep()
+            self.finish()
         self._leave()
 
     def _enter(self, above: list[str]) -> None:
         for part in above:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(_as_bytes(part), 0o700, dir_fd=self._directory)
-            below = os.open(_as_bytes(part), _DIRECTORY, dir_fd=self._directory)
+                os.mkdir(_encode_name(part), 0o700, dir_fd=self._directory)
+            below = os.open(_encode_name(part), _DIRECTORY, dir_fd=self._directory)
             os.close(self._directory)
             self._directory = below
 

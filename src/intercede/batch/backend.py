@@ -1,4 +1,4 @@
-"""BatchBackend: the contract's verbs, made from any transport and any scheduler."""
+"""BatchBackend: a backend that is made of a transport and a scheduler."""
 
 import os
 import secrets
@@ -18,11 +18,11 @@ from intercede.batch.fetch import Limits, fetch_jobs
 from intercede.batch.find import find_jobs
 from intercede.batch.kill import kill_jobs
 from intercede.batch.offload import offload_if_large
-from intercede.batch.options import LONGEST, MOST, hinted
+from intercede.batch.options import LONGEST, MOST, get_option
 from intercede.batch.purge import purge_jobs
 from intercede.batch.records import FOREIGN
-from intercede.batch.remote.api import api_of, text_of
-from intercede.batch.remote.layout import Job, handle_of, job_of
+from intercede.batch.remote.api import load_script, write_api
+from intercede.batch.remote.layout import Job, make_handle, parse_handle
 from intercede.batch.remote.shell import Shell
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.status import get_statuses
@@ -53,31 +53,35 @@ __all__ = ["BatchBackend"]
 V = TypeVar("V")
 _MIN_POLL_INTERVAL = 5.0
 _IN_FLIGHT = 8
-_MARKED = 480
+_MAX_RESOURCE_LENGTH = 480
 _FOREIGN_OUTCOME = OpOutcome(ok=False, reason="foreign")
 
 
 class BatchBackend:
-    """Runs jobs through a scheduler that a transport reaches, in a constant number of commands a verb.
+    """Runs jobs through a scheduler on the machine that a transport reaches.
 
-    The remote machine needs sh, tar, find, awk and the scheduler's own commands: no Python, no agent. The promises of
-    each verb are in ``intercede.contract.backend``.
+    Each verb costs a constant number of remote commands, however many jobs it is about. The remote machine needs sh,
+    tar, find, awk and the scheduler's own commands: no Python, no agent. ``intercede.contract.backend`` describes the
+    verbs.
 
     Args:
-        transport: Entered and left together with this.
-        scheduler: Writes the fragments that queue, list and end jobs.
-        root: The remote directory that holds everything. None: ``.intercede`` in the home. A relative path lies in the
-            home, too. The directory is made if it is missing. It must be the user's own, no link, and writable by no
-            other user.
-        resource: The name of this resource in handles. None: a random word that is kept in the root.
-        max_bytes: The most that ``fetch_output`` takes of one job, in bytes.
-        max_files: The same in files.
-        max_seconds: The most seconds that the remote side may pack files for one ``fetch_output``.
-        min_poll_interval: Minimum number of seconds between two queue listings. None: the scheduler's own, else 5.
-        commands_in_flight: How many commands may run at once. None: the transport's own number, else 8.
+        transport: The transport. The backend enters and leaves it.
+        scheduler: The scheduler. It writes the fragments that queue, list and end jobs.
+        root: The remote directory that holds everything; a relative path starts at the home directory. None means
+            ``.intercede`` in the home directory. The root is created if it is missing. It must belong to the user, must
+            not be a link, and no other user may have write permission.
+        resource: The name of this resource in handles. None means a random name that is kept in the root.
+        max_bytes: The maximum number of bytes that ``fetch_output`` fetches of one job.
+        max_files: The maximum number of files that ``fetch_output`` fetches of one job.
+        max_seconds: The maximum number of seconds for which the remote side packs files for one ``fetch_output``.
+        min_poll_interval: The minimum number of seconds between two queue listings. None means the scheduler's own
+            value, or 5 if it has none.
+        commands_in_flight: The maximum number of commands that run at once. None means the transport's own value, or 8
+            if it has none.
 
     Raises:
-        ConfigError: An option, or a value that a plugin supplies, is invalid; or the scheduler stages files itself.
+        ConfigError: An option is invalid, or the scheduler stages files itself.
+        PluginContractError: A value that a plugin supplies is invalid.
     """
 
     def __init__(
@@ -95,8 +99,8 @@ class BatchBackend:
     ) -> None:
         if root is not None and (not root.strip("/") or "\0" in root or "\n" in root):
             raise option_error("root", root, "the path of a directory other than /, on one line")
-        if resource is not None and not (resource and len(resource) <= _MARKED and resource.isprintable()):
-            raise option_error("resource", resource, f"1 to {_MARKED} printable characters")
+        if resource is not None and not (resource and len(resource) <= _MAX_RESOURCE_LENGTH and resource.isprintable()):
+            raise option_error("resource", resource, f"1 to {_MAX_RESOURCE_LENGTH} printable characters")
         if scheduler.stages_own_files():
             name = type(scheduler).__name__
             raise ConfigError(
@@ -107,32 +111,32 @@ class BatchBackend:
             )
         self._transport = transport
         self._scheduler = scheduler
-        self._api = api_of(scheduler)
+        self._api = write_api(scheduler)
         self._root = root
-        self._given = resource
+        self._resource_option = resource
         self._resource = resource or ""
         self._limits = Limits(
             check_number("max_bytes", max_bytes, int, least=0, most=MOST),
             check_number("max_files", max_files, int, least=0, most=MOST),
             check_number("max_seconds", max_seconds, int, least=1, most=LONGEST),
         )
-        self._min_poll_interval = hinted(
+        self._min_poll_interval = get_option(
             scheduler, "min_poll_interval", min_poll_interval, _MIN_POLL_INTERVAL, 0, LONGEST, float
         )
-        self._in_flight = hinted(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT, 1, MOST, int)
+        self._in_flight = get_option(transport, "commands_in_flight", commands_in_flight, _IN_FLIGHT, 1, MOST, int)
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
-        """Enter the transport, see that the root is ours, and learn the resource's id: one command.
+        """Enter the transport, check the root, and read the resource's id. This costs one command.
 
         Raises:
             ConfigError: The root is invalid.
-            ResourceError: The transport, or the remote side, failed.
+            ResourceError: The transport or the remote side failed.
         """
         await self._transport.__aenter__()
         async with AsyncExitStack() as stack:
             stack.push_async_exit(self._transport)
-            self._opened = await self._open()
+            self._opened = await self._enter_root()
             stack.pop_all()
         return self
 
@@ -143,7 +147,7 @@ class BatchBackend:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End the commands that run, and leave the transport. Jobs go on."""
+        """End the commands that are running, and leave the transport. Jobs continue."""
         opened, self._opened = self._opened, None
         if opened is not None:
             try:
@@ -151,35 +155,35 @@ class BatchBackend:
             finally:
                 await self._transport.__aexit__(exc_type, exc, traceback)
 
-    async def _open(self) -> "_Opened":
+    async def _enter_root(self) -> "_Opened":
         shell = Shell(self._transport, self._in_flight, self._api)
         values = f"root={shlex.quote(self._root or '')}\nresource={secrets.token_hex(8)}"
-        answer = await shell.run([values, text_of("remote/enter")])
-        frame = answer.frame("enter")
-        lines = answer.lines("enter")
+        answer = await shell.run([values, load_script("remote/enter")])
+        frame = answer.get_frame("enter")
+        lines = answer.get_lines("enter")
         if frame.returncode != 0 or len(lines) != 2:  # noqa: PLR2004 -- the resource's id and the root
             why = "; ".join(lines) or frame.stderr.decode("utf-8", "replace").strip()
             raise ConfigError(
                 f"the root is invalid: {why}",
                 field="root",
                 value=self._root,
-                expected="a directory of ours, not a link, that nobody else may write",
+                expected="a directory of the user, not a link, in which no other user may write",
             )
-        self._resource, shell.root = self._given or lines[0], lines[1]
+        self._resource, shell.root = self._resource_option or lines[0], lines[1]
         remote = RemoteJobs(shell, self._scheduler)
         return _Opened(remote, StatusCoalescer(partial(get_statuses, remote), self._min_poll_interval))
 
-    def _remote(self) -> RemoteJobs:
-        return self._now_open().remote
+    def _get_remote(self) -> RemoteJobs:
+        return self._get_opened().remote
 
-    def _now_open(self) -> "_Opened":
+    def _get_opened(self) -> "_Opened":
         if self._opened is None:
             raise NotOpenError("a verb was called on a backend that is not open: use it inside 'async with'")
         return self._opened
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Send everything in one archive and queue every copy: one command."""
-        remote = self._remote()
+        """Send everything in one archive and queue every copy. This costs one command."""
+        remote = self._get_remote()
         given = cast("object", spec)
         if not isinstance(given, SubmissionSpec):
             kind = type(given).__name__
@@ -189,51 +193,51 @@ class BatchBackend:
         return await offload_if_large(len(every), self._name_jobs, batch, queued)
 
     def _name_jobs(self, batch: Batch, queued: Queued) -> Submission:
-        handles = {index: self._handle(Job(batch.submission_id, index)) for index in sorted(queued.ids)}
+        handles = {index: self._make_handle(Job(batch.submission_id, index)) for index in sorted(queued.ids)}
         return Submission(handles=handles, failures=queued.refused)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Read the records and the scheduler's listing: one command.
+        """Read the records and the scheduler's listing. This costs one command.
 
-        Another one writes down final verdicts that rest on no exit code, when they are first seen.
+        A second command records final statuses that were derived without an exit code, when they are first seen.
         """
-        return await self._each(handles, self._now_open().statuses.status, FOREIGN)
+        return await self._answer_each(handles, self._get_opened().statuses.status, FOREIGN)
 
     async def fetch_output(
         self, handles: Collection[JobHandle], dest: str | os.PathLike[str]
     ) -> Mapping[JobHandle, JobOutput]:
-        """Bring back what finished jobs wrote: one command if each has its final record, else two."""
-        fetch = partial(fetch_jobs, self._remote(), dest=Path(dest), limits=self._limits)
-        return await self._each(handles, fetch, JobOutput(ok=False, reason="foreign"))
+        """Fetch the output of finished jobs. This costs one command if each has its final record, else two."""
+        fetch = partial(fetch_jobs, self._get_remote(), dest=Path(dest), limits=self._limits)
+        return await self._answer_each(handles, fetch, JobOutput(ok=False, reason="foreign"))
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Write down that we asked, have the scheduler end them, and read back: one command."""
-        return await self._each(handles, partial(kill_jobs, self._remote()), _FOREIGN_OUTCOME)
+        """Record the request, have the scheduler end the jobs, and read their states. This costs one command."""
+        return await self._answer_each(handles, partial(kill_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Remove everything of jobs that are over: one command if each has its final record, else two."""
-        return await self._each(handles, partial(purge_jobs, self._remote()), _FOREIGN_OUTCOME)
+        """Remove all files of finished jobs. This costs one command if each has its final record, else two."""
+        return await self._answer_each(handles, partial(purge_jobs, self._get_remote()), _FOREIGN_OUTCOME)
 
     async def counts(self) -> JobCounts:
-        """Count what is not over, of every submission in the root: one command."""
-        return await count_jobs(self._remote())
+        """Count the unfinished jobs of every submission in the root. This costs one command."""
+        return await count_jobs(self._get_remote())
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Compare the tags of all submissions: one command, and more for a submission whose answer was lost."""
-        return [self._handle(job) for job in await find_jobs(self._remote(), tag)]
+        """Compare the tags of all submissions. This costs one command, and more if the answer to a submission was lost."""
+        return [self._make_handle(job) for job in await find_jobs(self._get_remote(), tag)]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
-        return await self._each(handles, partial(show_output, self._remote()), Diagnostics(text=""))
+        """Return the last 64 KiB of stdout, followed by the last 64 KiB of stderr. This costs one command."""
+        return await self._answer_each(handles, partial(show_output, self._get_remote()), Diagnostics(text=""))
 
-    def _handle(self, job: Job) -> JobHandle:
-        return handle_of(self._resource, job)
+    def _make_handle(self, job: Job) -> JobHandle:
+        return make_handle(self._resource, job)
 
-    async def _each(
+    async def _answer_each(
         self, handles: Collection[JobHandle], ask: Callable[[list[Job]], Awaitable[Mapping[Job, V]]], foreign: V
     ) -> dict[JobHandle, V]:
-        """Ask about the jobs of this resource, if there are any; answer for exactly the handles that were asked."""
-        named = {handle: job_of(self._resource, handle) for handle in each_handle(handles)}
+        """Call ``ask`` with the jobs of this resource, if there are any, and return an answer for each handle."""
+        named = {handle: parse_handle(self._resource, handle) for handle in each_handle(handles)}
         jobs = [job for job in named.values() if job is not None]
         answers: Mapping[Job, V] = await ask(jobs) if jobs else {}
         return {handle: foreign if job is None else answers[job] for handle, job in named.items()}

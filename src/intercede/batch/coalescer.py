@@ -1,7 +1,7 @@
-"""Status requests of many callers become one command.
+"""Coalesce the status requests of many callers into one command.
 
-Callers share an answer only if they asked before its command began, so no answer is older than its question. The minimum
-interval makes callers wait. It never answers from memory.
+Callers share an answer only if they asked before its command began, so no answer is older than the request. During the
+minimum interval callers wait. No answer is ever cached.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _Ask = Callable[[Collection[Job]], Awaitable[tuple[Mapping[Job, JobStatus], bool
 
 
 class _Round:
-    """One command to come: who asked, and what for."""
+    """The next command: the jobs that it asks about, and the number of callers that wait for it."""
 
     def __init__(self) -> None:
         self.jobs: set[Job] = set()
@@ -26,47 +26,48 @@ class _Round:
 
 
 class StatusCoalescer:
-    """Asks for many callers at a time: one command after the other.
+    """Runs one status command after another, each for all callers that wait when it begins.
 
     Args:
-        ask: The command; returns the answer, and whether the scheduler was asked for it.
-        min_interval: Minimum number of seconds between the starts of two commands, if the first asked the scheduler.
+        ask: Runs a command about some jobs. It returns the statuses, and whether the scheduler was asked for them.
+        min_interval: The minimum number of seconds between the starts of two commands, if the first one asked the
+            scheduler.
     """
 
     def __init__(self, ask: _Ask, min_interval: float) -> None:
         self._ask = ask
         self._min_interval = min_interval
-        self._begun: float | None = None
+        self._last_start: float | None = None
         self._one_at_a_time = asyncio.Lock()
         self._next: _Round | None = None
         self._closed = False
         self._tasks: set[asyncio.Task[Mapping[Job, JobStatus]]] = set()
 
     async def status(self, jobs: Collection[Job]) -> Mapping[Job, JobStatus]:
-        """Wait for a command that begins after this call, and return its answer about these.
+        """Wait for a command that begins after this call, and return its statuses of these jobs.
 
-        Cancelling ends the command only where nobody else waits for it.
+        If the caller is cancelled, the command ends too, unless another caller waits for it.
 
         Raises:
-            NotOpenError: They are closed, or were while this waited.
+            NotOpenError: The backend was left before the command ended.
         """
-        round_ = self._joined(jobs)
-        task = self._task_of(round_)
+        round_ = self._join_round(jobs)
+        task = self._start_task(round_)
         round_.waiting += 1
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
             if self._closed and not _is_cancelled():
-                raise NotOpenError("the backend was left while its status was asked") from None
+                raise NotOpenError("the backend was left while a status request was running") from None
             if round_.waiting == 1:
-                await self._end(round_, task)
+                await self._cancel_round(round_, task)
             raise
         finally:
             round_.waiting -= 1
         return {job: answer[job] for job in jobs}
 
     async def close(self) -> None:
-        """End every command that is still out."""
+        """Cancel every command that is waiting or running. Callers that wait for one get a NotOpenError."""
         self._closed = True
         self._next = None
         for task in self._tasks:
@@ -74,33 +75,33 @@ class StatusCoalescer:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _joined(self, jobs: Collection[Job]) -> _Round:
+    def _join_round(self, jobs: Collection[Job]) -> _Round:
         self._next = self._next or _Round()
         self._next.jobs.update(jobs)
         return self._next
 
-    def _task_of(self, round_: _Round) -> asyncio.Task[Mapping[Job, JobStatus]]:
+    def _start_task(self, round_: _Round) -> asyncio.Task[Mapping[Job, JobStatus]]:
         if round_.task is None:
             round_.task = asyncio.create_task(self._run(round_))
             self._tasks.add(round_.task)
             round_.task.add_done_callback(self._tasks.discard)
-            round_.task.add_done_callback(_seen)
+            round_.task.add_done_callback(_retrieve_exception)
         return round_.task
 
     async def _run(self, round_: _Round) -> Mapping[Job, JobStatus]:
         async with self._one_at_a_time:
             now = asyncio.get_running_loop().time
-            if self._begun is not None:
-                await asyncio.sleep(max(0.0, self._begun + self._min_interval - now()))
-            before, self._begun = self._begun, now()
+            if self._last_start is not None:
+                await asyncio.sleep(max(0.0, self._last_start + self._min_interval - now()))
+            before, self._last_start = self._last_start, now()
             if self._next is round_:
-                self._next = None  # who asks from now on waits for the next one
+                self._next = None  # callers that ask from now on wait for the next command
             answer, listed = await self._ask(round_.jobs)
             if not listed:
-                self._begun = before  # records alone cost the scheduler nothing
+                self._last_start = before  # only requests to the scheduler need the interval
             return answer
 
-    async def _end(self, round_: _Round, task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
+    async def _cancel_round(self, round_: _Round, task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
         if self._next is round_:
             self._next = None
         task.cancel()
@@ -108,11 +109,11 @@ class StatusCoalescer:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the running task itself is being cancelled."""
+    """Return whether the current task itself is being cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-def _seen(task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
+def _retrieve_exception(task: asyncio.Task[Mapping[Job, JobStatus]]) -> None:
     if not task.cancelled():
-        task.exception()  # whoever waited has it already; nobody may have
+        task.exception()  # callers that waited have raised it; without a caller, asyncio must not warn about it

@@ -1,8 +1,8 @@
-"""Showing what jobs have written so far."""
+"""Show the output of jobs so far."""
 
 from collections.abc import Collection
 
-from intercede.batch.remote.api import text_of
+from intercede.batch.remote.api import load_script
 from intercede.batch.remote.layout import Job
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.contract.job import Diagnostics
@@ -13,8 +13,8 @@ _MOST_SHOWN = 65536
 
 
 async def show_output(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, Diagnostics]:
-    """Return the last 64 KiB of stdout and of stderr, one behind the other: one command."""
-    answer = await remote.ask(jobs, text_of("diagnostics"), f"most={_MOST_SHOWN}", "_ic_each _ic_show_output")
+    """Return the last 64 KiB of stdout, followed by the last 64 KiB of stderr. This costs one command."""
+    answer = await remote.ask(jobs, load_script("diagnostics"), f"most={_MOST_SHOWN}", "_ic_each _ic_show_output")
     names = {job: f"{job.submission_id}.{job.copy}" for job in jobs}
-    data = {job: answer.frame(name).stdout for job, name in names.items() if name in answer}
+    data = {job: answer.get_frame(name).stdout for job, name in names.items() if name in answer}
     return {job: Diagnostics(text=data.get(job, b"").decode("utf-8", "replace")) for job in jobs}

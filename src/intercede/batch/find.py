@@ -1,20 +1,23 @@
-"""Finding the jobs of a tag, also those of a submission whose answer was lost."""
+"""Find jobs by their tag, even if the scheduler's answer to their submission was lost."""
 
 from intercede.batch.offload import offload_if_large
-from intercede.batch.remote.api import call, text_of
+from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.layout import Job
 from intercede.batch.remote_jobs import RemoteJobs
-from intercede.batch.submit import quoted_tag
+from intercede.batch.submit import quote_tag
 
 __all__ = ["find_jobs"]
 
 
 async def find_jobs(remote: RemoteJobs, tag: str) -> list[Job]:
-    """Compare the tags of all submissions: one command, and more for a submission whose answer was lost."""
+    """Return the jobs of every submission with this tag.
+
+    This costs one command, and more if the answer to a submission was lost.
+    """
     doubtful = sorted(remote.doubtful)
-    fences = [call("_ic_fence", submission_id) for submission_id in doubtful]
-    search = call("_ic_frame", "records", "_ic_call_with_tagged", quoted_tag(tag), "_ic_tell_copies")
-    parts = [text_of("find"), "every_id=yes", *fences, search]
+    fences = [write_call("_ic_fence", submission_id) for submission_id in doubtful]
+    search = write_call("_ic_frame", "records", "_ic_call_with_tagged", quote_tag(tag), "_ic_tell_copies")
+    parts = [load_script("find"), "every_id=yes", *fences, search]
     snapshot = await remote.read_snapshot(await remote.ask((), *parts, calls=""))
     remote.doubtful.difference_update(doubtful)
     unnamed = {
@@ -23,4 +26,4 @@ async def find_jobs(remote: RemoteJobs, tag: str) -> list[Job]:
     if await remote.learn_ids(unnamed, fence=True):
         snapshot = await remote.read_snapshot(await remote.ask(snapshot.records, *parts, calls=""))
     records = snapshot.records
-    return await offload_if_large(len(records), lambda: [job for job in sorted(records) if records[job].taken])
+    return await offload_if_large(len(records), lambda: [job for job in sorted(records) if records[job].was_accepted])

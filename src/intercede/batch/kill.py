@@ -1,13 +1,13 @@
-"""Ending jobs: the request is written down, the scheduler ends them, and what it did is read back."""
+"""Kill jobs: record the request, have the scheduler end them, and read their states."""
 
 from collections.abc import Collection, Mapping
 
 from intercede.batch.offload import offload_if_large
-from intercede.batch.parsing import parsing
+from intercede.batch.parsing import convert_parser_errors
 from intercede.batch.records import LIVE
-from intercede.batch.remote.api import call, text_of
+from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.layout import Job
-from intercede.batch.remote_jobs import RemoteJobs, frame_or_none
+from intercede.batch.remote_jobs import RemoteJobs, find_frame
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.job import OpOutcome
 
@@ -15,34 +15,36 @@ __all__ = ["kill_jobs"]
 
 
 async def kill_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """End jobs: one command, and more if native ids have to be read first."""
+    """End jobs. This costs one command, and more if native ids must be read first."""
     scheduler = remote.scheduler
-    ending = call("_ic_end_copies", scheduler.kill_script(), scheduler.status_script())
-    answer = await remote.ask(jobs, text_of("kill"), ending)
+    ending = write_call("_ic_end_copies", scheduler.kill_script(), scheduler.status_script())
+    answer = await remote.ask(jobs, load_script("kill"), ending)
     snapshot = await remote.read_snapshot(answer)
-    if await remote.learn_ids(snapshot.unnamed):
-        answer = await remote.ask(jobs, text_of("kill"), ending)
+    if await remote.learn_ids(snapshot.unnamed_submissions):
+        answer = await remote.ask(jobs, load_script("kill"), ending)
         snapshot = await remote.read_snapshot(answer)
     natives = [record.native for record in snapshot.records.values() if record.native]
-    frame = frame_or_none(answer, "kill")
+    frame = find_frame(answer, "kill")
     outcomes: Mapping[str, OpOutcome] = {}
     if frame is not None:
-        with parsing(scheduler, "parse_kill", frame):
+        with convert_parser_errors(scheduler, "parse_kill", frame):
             outcomes = await offload_if_large(len(jobs), scheduler.parse_kill, natives, frame)
-    return await offload_if_large(len(jobs), lambda: {job: _outcome_of(snapshot, job, outcomes) for job in jobs})
+    return await offload_if_large(len(jobs), lambda: {job: _get_outcome(snapshot, job, outcomes) for job in jobs})
 
 
-def _outcome_of(snapshot: Snapshot, job: Job, outcomes: Mapping[str, OpOutcome]) -> OpOutcome:
+def _get_outcome(snapshot: Snapshot, job: Job, outcomes: Mapping[str, OpOutcome]) -> OpOutcome:
     record = snapshot.records[job]
     if record.gone:
-        return OpOutcome(ok=False, reason="unknown", detail="nothing of it is there")
-    if record.over:
+        return OpOutcome(ok=False, reason="unknown", detail="there are no files of the job")
+    if record.is_over:
         return OpOutcome(ok=True)
     if record.native is None:
-        return OpOutcome(ok=False, reason="other", detail="nothing there tells what the scheduler calls it: ask again")
+        return OpOutcome(ok=False, reason="other", detail="its native id is not recorded yet: try again")
     if record.native in outcomes:
         return outcomes[record.native]
-    status = snapshot.verdict(job)
+    status = snapshot.get_status(job)
     if status.state in LIVE:
-        return OpOutcome(ok=False, reason="other", detail=f"the scheduler did not say that it will end; {status.state}")
+        return OpOutcome(
+            ok=False, reason="other", detail=f"the scheduler did not confirm the kill; the job is {status.state}"
+        )
     return OpOutcome(ok=True)

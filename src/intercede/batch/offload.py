@@ -1,4 +1,4 @@
-"""Running long functions in a thread, so that the event loop goes on."""
+"""Run long functions in a thread, so that they do not block the event loop."""
 
 import asyncio
 import contextlib
@@ -12,21 +12,30 @@ T = TypeVar("T")
 _FEW = 500
 
 
-async def offload_if_large(many: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function whose work grows with ``many``: in a thread if there are many, else at once.
+async def offload_if_large(count: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a thread if it has many items to process, else directly.
 
-    A thread and the loop take turns every few milliseconds (``sys.setswitchinterval``).
+    The thread and the event loop take turns every few milliseconds (``sys.setswitchinterval``).
+
+    Args:
+        count: The number of items.
+        function: The function to call.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
     """
-    return function(*args, **kwargs) if many < _FEW else await run_in_thread(function, *args, **kwargs)
+    return function(*args, **kwargs) if count < _FEW else await run_in_thread(function, *args, **kwargs)
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it in a thread. A cancelled caller waits for its end, because it may use what is closed right after."""
+    """Call a function in a thread. If the caller is cancelled, this waits for the end of the function.
+
+    Otherwise the caller might close files that the function still uses.
+    """
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):  # the caller is on the way out already
+            with contextlib.suppress(asyncio.CancelledError):  # the caller is cancelled already
                 await asyncio.wait({work})
         raise

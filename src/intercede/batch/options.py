@@ -1,4 +1,4 @@
-"""Numbers that configure a BatchBackend, whether its caller gives them or a plugin hints at them."""
+"""Check the numeric options of a BatchBackend, which come from the caller or from a plugin."""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -6,36 +6,45 @@ from typing import TypeVar, cast
 from intercede.contract.errors import ConfigError, PluginContractError
 from intercede.plugin_tools.options import check_number
 
-__all__ = ["LONGEST", "MOST", "hinted"]
+__all__ = ["LONGEST", "MOST", "get_option"]
 
 N = TypeVar("N", int, float)
 MOST = 2**53
-"""What awk, where numbers are doubles, still counts exactly."""
+"""The largest number up to which awk counts exactly, because its numbers are doubles."""
 LONGEST = 10**9
-"""Seconds that every sleep and every timeout can be told."""
+"""The largest number of seconds that every sleep and every timeout accepts."""
 
 
-def hinted(  # noqa: PLR0917 -- the number's bounds belong to it
-    owner: object, name: str, given: object, default: N, least: int, most: int, kind: type[N]
+def get_option(  # noqa: PLR0917 -- the number's bounds belong to it
+    plugin: object, name: str, given: object, default: N, least: int, most: int, kind: type[N]
 ) -> N:
-    """Return an option's value: as given, else what the plugin says, else the default.
+    """Return the value of an option: the caller's, or else the plugin's, or else the default.
+
+    Args:
+        plugin: The plugin. If it has a method with the name of the option, this returns the plugin's value.
+        name: The name of the option.
+        given: The caller's value; None if there is none.
+        default: The value if neither the caller nor the plugin supplies one.
+        least: The lower bound.
+        most: The upper bound.
+        kind: The type, int or float.
 
     Raises:
-        ConfigError: What is given is no such number, or out of these bounds.
-        PluginContractError: What the plugin says is none, or what it has under that name is no method.
+        ConfigError: The caller's value is not a number of this type within these bounds.
+        PluginContractError: The plugin's value is not such a number, or its attribute of that name is not a method.
     """
     if given is not None:
         return check_number(name, given, kind, least=least, most=most)
-    if getattr(type(owner), name, None) is None:
+    if getattr(type(plugin), name, None) is None:
         return default
-    method: object = getattr(owner, name)
-    whose = f"{name} of {type(owner).__name__}"
+    method: object = getattr(plugin, name)
+    whose = f"{name} of {type(plugin).__name__}"
     if not callable(method):
-        raise _broken(f"{whose} must be a method that answers the number, not {method!r}")
+        raise _broken(f"{whose} must be a method that returns the number, not {method!r}")
     try:
         return check_number(name, cast("Callable[[], object]", method)(), kind, least=least, most=most)
     except ConfigError as error:
-        raise _broken(f"{whose} must answer {error.expected}, not {error.value!r}") from None
+        raise _broken(f"{whose} must return {error.expected}, not {error.value!r}") from None
 
 
 def _broken(what: str) -> PluginContractError:

@@ -1,4 +1,4 @@
-"""Calling a scheduler's parsers. If one breaks, that is its plugin's fault, and jobs may run: the error says both."""
+"""Check the parsers of a scheduler. If one fails, the error says that the plugin is at fault, and that jobs may run."""
 
 import re
 from collections.abc import Generator, Iterable
@@ -8,7 +8,7 @@ from intercede.contract.errors import IntercedeError, SchedulerError
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
-__all__ = ["checked", "expect_ids", "parsing"]
+__all__ = ["check_ids", "check_queued", "convert_parser_errors"]
 
 _NATIVE = re.compile(r"(?!-)[A-Za-z0-9._;@\[\]-]{1,200}", re.ASCII)
 _ID = "an id is 1 to 200 letters, digits and any of . _ ; @ [ ] -, and begins with no -"
@@ -16,18 +16,20 @@ _SHOWN = 500
 
 
 @contextmanager
-def parsing(scheduler: Scheduler, method: str, answer: CommandResult, submission_id: str = "") -> Generator[None]:
-    """Call a parser in here.
+def convert_parser_errors(
+    scheduler: Scheduler, method: str, answer: CommandResult, submission_id: str = ""
+) -> Generator[None]:
+    """Turn any unexpected exception of a parser into a SchedulerError that names the plugin. Call the parser inside.
 
     Args:
-        scheduler: Whose parser it is.
-        method: Which.
-        answer: What it parses.
-        submission_id: The submission that the answer is to, if what it started may run.
+        scheduler: The scheduler that has the parser.
+        method: The name of the parser.
+        answer: The text that it parses, for the error.
+        submission_id: The submission whose jobs may run; empty if there are none.
 
     Raises:
-        IntercedeError: What the parser raised on purpose.
-        SchedulerError: It raised anything else.
+        IntercedeError: The parser raised it on purpose; it is passed on.
+        SchedulerError: The parser raised anything else.
     """
     try:
         yield
@@ -37,51 +39,53 @@ def parsing(scheduler: Scheduler, method: str, answer: CommandResult, submission
         said = answer.stdout.decode("utf-8", "replace")[:_SHOWN]
         raise SchedulerError(
             f"the scheduler plugin {type(scheduler).__name__} is at fault, not the request: its {method} raised "
-            f"{_told(error)}, for the answer {said!r}.{_goes_on(submission_id)}",
+            f"{_format_error(error)}, for the answer {said!r}.{_describe_running(submission_id)}",
             returncode=answer.returncode,
             stderr=answer.stderr.decode("utf-8", "replace")[-_SHOWN:],
         ) from error
 
 
-def checked(batch: Batch, queued: Queued) -> Queued:
-    """See that a scheduler answered for each copy, with ids that can be ids.
+def check_queued(batch: Batch, queued: Queued) -> Queued:
+    """Return a scheduler's answer to a submission if it has exactly one entry for each copy, and valid native ids.
 
     Raises:
-        SchedulerError: It did not.
+        SchedulerError: The answer lacks copies, has others, or has an invalid id.
     """
     answered = sorted([*queued.ids, *queued.refused])
     if answered != list(range(batch.copies)):
-        told = f"the scheduler answered for {len(answered)} of {batch.copies} copies"
-        raise SchedulerError(f"{told}, or for others than were submitted.{_goes_on(batch.submission_id)}")
-    expect_ids("parse_submit", queued.ids.values(), batch.submission_id)
+        problem = f"the scheduler answered for {len(answered)} of {batch.copies} copies"
+        raise SchedulerError(
+            f"{problem}, or for copies that were not submitted.{_describe_running(batch.submission_id)}"
+        )
+    check_ids("parse_submit", queued.ids.values(), batch.submission_id)
     return queued
 
 
-def expect_ids(method: str, ids: Iterable[str], submission_id: str = "") -> None:
-    """See that what a parser returned can be ids.
+def check_ids(method: str, ids: Iterable[str], submission_id: str = "") -> None:
+    """Check that a parser returned valid native ids.
 
     Raises:
-        SchedulerError: One cannot.
+        SchedulerError: An id is invalid.
     """
     for native in ids:
         if not _NATIVE.fullmatch(native):
             raise SchedulerError(
-                f"the scheduler plugin is at fault, not the request: {method} answered with the id {native!r}; {_ID}."
-                f"{_goes_on(submission_id)}"
+                f"the scheduler plugin is at fault, not the request: {method} returned the id {native!r}; {_ID}."
+                f"{_describe_running(submission_id)}"
             )
 
 
-def _goes_on(submission_id: str) -> str:
+def _describe_running(submission_id: str) -> str:
     return (
-        f" What was queued may run: the queue knows it as {submission_id}, and find returns it by its tag once the plugin is "
-        "mended"
+        f" Jobs that were queued may run: in the queue they are named {submission_id}, and find returns them by their tag "
+        "once the plugin is repaired"
         if submission_id
         else ""
     )
 
 
-def _told(error: Exception) -> str:
-    """Write an error in a line. pydantic's takes several, the last of which is an address."""
+def _format_error(error: Exception) -> str:
+    """Return an error as one line. The errors of pydantic have several lines; the last is a URL and is left out."""
     lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
     text = f"{type(error).__name__}: {' '.join(lines)}"[:_SHOWN]
     return f"{text} ({_ID})" if "should match pattern" in text else text

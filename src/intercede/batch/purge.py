@@ -1,11 +1,11 @@
-"""Removing everything of jobs that are over."""
+"""Purge jobs: remove all files of jobs that have ended."""
 
 from collections.abc import Collection
 
-from intercede.batch.remote.api import text_of
+from intercede.batch.remote.api import load_script
 from intercede.batch.remote.framing import Answer
 from intercede.batch.remote.layout import Job
-from intercede.batch.remote_jobs import RemoteJobs, rows_of
+from intercede.batch.remote_jobs import RemoteJobs, read_rows
 from intercede.contract.job import JobStatus, OpOutcome
 
 __all__ = ["discard_submission", "purge_jobs"]
@@ -15,34 +15,34 @@ _SAID = 500
 
 
 async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
-    """Remove jobs that are over: one command if each has its final record, else two."""
-    answer = await remote.ask(jobs, remote.status_part, text_of("purge"), "anyway=", _PURGE)
+    """Remove all files of jobs that have ended. This costs one command if each has its final record, else two."""
+    answer = await remote.ask(jobs, remote.status_part, load_script("purge"), "anyway=", _PURGE)
     snapshot, purged = await remote.read_snapshot(answer), _read_purged(answer)
-    if snapshot.unnamed:
+    if snapshot.unnamed_submissions:
         snapshot = await remote.take_snapshot([job for job in jobs if job not in purged])
-    rest = [job for job in snapshot.open if job not in purged and _is_purgeable(snapshot.verdict(job))]
+    rest = [job for job in snapshot.open_jobs if job not in purged and _is_purgeable(snapshot.get_status(job))]
     if rest:
-        answer = await remote.ask(rest, text_of("purge"), "anyway=yes", _PURGE)
+        answer = await remote.ask(rest, load_script("purge"), "anyway=yes", _PURGE)
         purged |= _read_purged(answer)
-    why = answer.frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
-    return {job: OpOutcome(ok=True) if job in purged else _refuse(snapshot.verdict(job), why) for job in jobs}
+    why = answer.get_frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
+    return {job: OpOutcome(ok=True) if job in purged else _make_refusal(snapshot.get_status(job), why) for job in jobs}
 
 
 async def discard_submission(remote: RemoteJobs, submission_id: str, copies: int) -> None:
-    """Remove what was sent for a submission that the scheduler refused: nobody will have a handle to purge it."""
+    """Remove the files of a submission that the scheduler refused. It has no handle by which the caller could purge it."""
     jobs = [Job(submission_id, index) for index in range(copies)]
-    await remote.ask(jobs, text_of("purge"), "anyway=yes", _PURGE)
+    await remote.ask(jobs, load_script("purge"), "anyway=yes", _PURGE)
 
 
 def _read_purged(answer: Answer) -> set[Job]:
-    return {Job(submission_id, int(index)) for submission_id, index in rows_of(answer, "purged")}
+    return {Job(submission_id, int(index)) for submission_id, index in read_rows(answer, "purged")}
 
 
 def _is_purgeable(status: JobStatus) -> bool:
     return status.state.final or status.reason == "lost"
 
 
-def _refuse(status: JobStatus, why: str) -> OpOutcome:
+def _make_refusal(status: JobStatus, why: str) -> OpOutcome:
     if _is_purgeable(status) or status.reason == "purged":
         return OpOutcome(ok=False, reason="other", detail=f"it is {status.state}, and could not be removed: {why}")
     return OpOutcome(ok=False, reason="running", detail=f"it is {status.state}: kill it first, {status.evidence}")

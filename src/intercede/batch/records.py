@@ -1,4 +1,4 @@
-"""The record of a copy, and the verdict that follows from it."""
+"""Read the record of a copy, and decide the status of its job from the record and the queue's listing."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -9,7 +9,7 @@ from intercede.batch.remote.layout import Job
 from intercede.contract.errors import TransportError
 from intercede.contract.job import JobState, JobStatus
 
-__all__ = ["FOREIGN", "LIVE", "Exit", "Record", "Word", "read_record", "verdict"]
+__all__ = ["FOREIGN", "LIVE", "Exit", "Listed", "Record", "decide_status", "read_record"]
 
 _UNKNOWN_ID = "?"
 _NOT_ASKED = "-"
@@ -17,12 +17,15 @@ _HIGHEST_CODE, _HIGHEST_SIGNAL = 255, 64
 _CAUSES = frozenset({"timeout", "out_of_memory", "preempted", "node_failure"})
 LIVE = frozenset({JobState.QUEUED, JobState.HELD, JobState.RUNNING})
 
-FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="no job of this resource bears that name")
-_PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="nothing of it is there")
+FOREIGN = JobStatus(state=JobState.UNKNOWN, reason="foreign", evidence="this resource has no job of that name")
+_PURGED = JobStatus(state=JobState.UNKNOWN, reason="purged", evidence="there are no files of the job")
 
 
 Ending = Literal["code", "signal", "caught"]
-"""With a code; by a signal; or with a code after a signal came to the copy, which may have been meant to end it."""
+"""How a payload ended: with an exit code, by a signal, or with an exit code after a signal was caught.
+
+The scheduler or a person may have sent a caught signal to end the job, so its exit code alone decides nothing.
+"""
 
 
 class Exit(NamedTuple):
@@ -30,39 +33,42 @@ class Exit(NamedTuple):
 
     kind: Ending
     number: int
+    """The exit code, or the number of the signal."""
 
 
 class Record(NamedTuple):
-    """The record of one copy: a line of the remote script's answer."""
+    """The facts about one copy in the files of its submission. Each is a line in the answer of records.sh."""
 
     job: Job
     killed: bool = False
-    """Whether we asked for its end before it had one."""
+    """True if a kill was requested before this end of the payload."""
     asked: bool = False
-    """Whether we asked for its end at all: what a signal came to may have been queued anew, and held."""
+    """True if a kill was requested at any time. The scheduler may have queued the job again after the signal."""
     native: str | None = None
-    """What the scheduler calls it."""
+    """The native id; None if it is not known yet."""
     gone: bool = False
+    """True if the copy's directory does not exist."""
     final: JobStatus | None = None
-    """A verdict that was written down; the only evidence from then on."""
+    """The recorded final status, if there is one. It overrides all other evidence."""
     exit: Exit | None = None
+    """The recorded end of the payload, if there is one."""
 
     @property
-    def over(self) -> bool:
-        """Whether nothing that a scheduler says can change the verdict."""
+    def is_over(self) -> bool:
+        """True if the scheduler's listing cannot change the status any more."""
         return self.gone or self.final is not None or (self.exit is not None and self.exit.kind == "code")
 
     @property
-    def taken(self) -> bool:
-        """Whether the scheduler ever had it, as far as is known: it has a name there, or left a trace."""
+    def was_accepted(self) -> bool:
+        """True if the scheduler accepted the copy: it has a native id, or a payload ended."""
         return not self.gone and not (self.native is None and self.final is None and self.exit is None)
 
 
 def read_record(line: str) -> Record:
-    """Read ``SUBMISSION_ID INDEX KILLED ID WHAT...``.
+    """Parse a line ``SUBMISSION_ID INDEX KILLED NATIVE_ID RECORD...`` in the answer of records.sh.
 
     Raises:
-        TransportError: It is no such line.
+        TransportError: The line has another form.
     """
     try:
         submission_id, index, killed, native, what, *rest = line.split(" ", 5)
@@ -70,62 +76,62 @@ def read_record(line: str) -> Record:
         known = Record(job, killed == "killed", killed != _NOT_ASKED, None if native == _UNKNOWN_ID else native)
         return _READERS[what](known, rest[0] if rest else "")
     except (ValueError, KeyError) as error:
-        raise TransportError(f"the far side told no record of a copy, but {line[:200]!r}") from error
+        raise TransportError(f"the remote side sent an invalid record of a copy: {line[:200]!r}") from error
 
 
-def _final(known: Record, text: str) -> Record:
+def _read_final(known: Record, text: str) -> Record:
     try:
         status = JobStatus.model_validate_json(text)
     except ValueError:
-        return known  # whatever that file is, no verdict stands in it
+        return known  # the file holds no valid status, so it is ignored
     return known._replace(final=status) if status.state.final else known
 
 
-def _code(known: Record, text: str) -> Record:
-    return _ended(known, "code", text, range(_HIGHEST_CODE + 1))
+def _read_code(known: Record, text: str) -> Record:
+    return _read_exit(known, "code", text, range(_HIGHEST_CODE + 1))
 
 
-def _signal(known: Record, text: str) -> Record:
-    return _ended(known, "signal", text, range(1, _HIGHEST_SIGNAL + 1))
+def _read_signal(known: Record, text: str) -> Record:
+    return _read_exit(known, "signal", text, range(1, _HIGHEST_SIGNAL + 1))
 
 
-def _caught(known: Record, text: str) -> Record:
-    return _ended(known, "caught", text, range(_HIGHEST_CODE + 1))
+def _read_caught(known: Record, text: str) -> Record:
+    return _read_exit(known, "caught", text, range(_HIGHEST_CODE + 1))
 
 
-def _ended(known: Record, kind: Ending, text: str, numbers: range) -> Record:
-    """Take what the wrapper wrote; what a payload wrote over it, and cannot be, is no record."""
-    number = _small(text.partition(" ")[0])
+def _read_exit(known: Record, kind: Ending, text: str, numbers: range) -> Record:
+    """Add a recorded end to a record. An impossible number is ignored: a payload may have overwritten the file."""
+    number = _parse_number(text.partition(" ")[0])
     return known._replace(exit=Exit(kind, number)) if number in numbers else known
 
 
-def _small(word: str) -> int:
+def _parse_number(word: str) -> int:
     return int(word) if word.isascii() and word.isdigit() and len(word) < 4 else -1  # noqa: PLR2004 -- 255 has three
 
 
 _READERS: dict[str, Callable[[Record, str], Record]] = {
     "gone": lambda known, _: known._replace(gone=True),
-    "final": _final,
-    "code": _code,
-    "signal": _signal,
-    "caught": _caught,
+    "final": _read_final,
+    "code": _read_code,
+    "signal": _read_signal,
+    "caught": _read_caught,
     "none": lambda known, _: known,
 }
 
 
-class Word(Enum):
-    """The scheduler's word about a copy, as far as the verdict needs it."""
+class Listed(Enum):
+    """The state of a copy in the queue's listing, as far as its status depends on it."""
 
-    LIVE = "still live"
-    CAUSE = "timeout, out of memory, preempted, node failure"
+    LIVE = "queued, held or running"
+    CAUSE = "ended by a time limit, out of memory, a preemption or a node failure"
     CANCELLED = "cancelled"
-    UNSURE = "unknown to us, or to it for now"
+    UNSURE = "in a state that is not known to intercede, or not known to the scheduler at the moment"
     ENDED = "ended in another way"
     ABSENT = "not listed"
 
     @classmethod
-    def of(cls, said: JobStatus | None) -> "Word":
-        """Sort what a scheduler said."""
+    def classify(cls, said: JobStatus | None) -> "Listed":
+        """Return the class of a scheduler's status; None means that the copy is not listed."""
         if said is None:
             return cls.ABSENT
         if said.state in LIVE:
@@ -137,150 +143,170 @@ class Word(Enum):
         return cls.CANCELLED if said.state is JobState.KILLED else cls.ENDED
 
 
-def verdict(record: Record, said: JobStatus | None) -> JobStatus:
-    """Tell a copy's status from its record and from what the scheduler says, None where it does not list it."""
+def decide_status(record: Record, said: JobStatus | None) -> JobStatus:
+    """Return the status of a copy.
+
+    Args:
+        record: The record of the copy.
+        said: The scheduler's status of the copy; None if the queue does not list it.
+    """
     if record.gone:
         return _PURGED
     if record.final is not None:
         return record.final
-    return _ruled(_Case(record.exit, record.killed, record.asked, said))
+    return _apply_table(_Case(record.exit, record.killed, record.asked, said))
 
 
 class _Case(NamedTuple):
-    """All that a verdict depends on."""
+    """The facts on which the status of a copy depends, if nothing final is recorded."""
 
     exit: Exit | None
     killed: bool
     asked: bool
     said: JobStatus | None
+    """The scheduler's status; None if the queue does not list the copy."""
 
 
 @lru_cache(maxsize=4096)
-def _ruled(case: _Case) -> JobStatus:
-    """Snapshot a case up in the table; of ten thousand jobs most are alike."""
-    kind, word = case.exit and case.exit.kind, Word.of(case.said)
-    for on_exit, on_words, on_killed, ruling in _TABLE:
-        if kind in on_exit and word in on_words and case.killed in on_killed:
-            return ruling(case)
-    raise AssertionError(f"the table of verdicts has no row for {kind}, {word}, {case.killed}")
+def _apply_table(case: _Case) -> JobStatus:
+    """Apply the first row of the table that fits. The result is cached, because most of many jobs are alike."""
+    kind, listed = case.exit and case.exit.kind, Listed.classify(case.said)
+    for on_exit, on_listed, on_killed, rule in _TABLE:
+        if kind in on_exit and listed in on_listed and case.killed in on_killed:
+            return rule(case)
+    raise AssertionError(f"the table of rules has no row for {kind}, {listed}, {case.killed}")
 
 
-def _by_code(case: _Case) -> JobStatus:
-    code = _number(case)
-    evidence = "exit record" if case.exit and case.exit.kind == "code" else _evidence(case)
+def _decide_by_code(case: _Case) -> JobStatus:
+    code = _get_number(case)
+    evidence = "exit record" if case.exit and case.exit.kind == "code" else _describe_evidence(case)
     if code == 0:
         return JobStatus(state=JobState.DONE, exit_code=0, evidence=evidence)
     return JobStatus(state=JobState.FAILED, exit_code=code, reason="exit_code", evidence=evidence)
 
 
-def _by_both(case: _Case) -> JobStatus:
-    """Decide if the scheduler says that the job ended on its own. DONE needs the record and the scheduler.
+def _decide_by_both(case: _Case) -> JobStatus:
+    """Decide the status of a job that caught a signal and, as the scheduler says, ended on its own.
 
-    If the scheduler reports another failure than the record, the record is of an earlier attempt.
+    It is DONE only if the record and the scheduler agree. If the scheduler reports another failure than the record,
+    the record is of an earlier attempt.
     """
-    said, code = case.said, _number(case)
-    assert said is not None  # noqa: S101 -- its row says so
-    is_its = said.state is JobState.DONE or (
+    said, code = case.said, _get_number(case)
+    assert said is not None  # noqa: S101 -- this row of the table requires it
+    agrees = said.state is JobState.DONE or (
         said.reason == "exit_code" and said.exit_code in {None, code} and code != 0
     )
-    return _by_code(case) if is_its else _word(case)
+    return _decide_by_code(case) if agrees else _follow_listing(case)
 
 
-def _untold(case: _Case) -> JobStatus:
-    """Decide if no evidence is left whether a signal was meant to end the job: failure is certain, success is not."""
-    evidence = "exit record, after a signal; the scheduler no longer lists it, so whether that was its end is not known"
-    if _number(case) == 0:
+def _decide_unlisted_signal(case: _Case) -> JobStatus:
+    """Decide the status of a job that caught a signal and is no longer listed.
+
+    Nothing shows whether the signal was sent to end the job. So a failure is certain, and a success is not.
+    """
+    evidence = "exit record, after a signal; the scheduler no longer lists the job, so its end is not certain"
+    if _get_number(case) == 0:
         return JobStatus(state=JobState.UNKNOWN, exit_code=0, reason="lost", evidence=evidence)
-    return _by_code(case).model_copy(update={"evidence": evidence})
+    return _decide_by_code(case).model_copy(update={"evidence": evidence})
 
 
-def _again(case: _Case) -> JobStatus:
-    assert case.said is not None  # noqa: S101 -- its row says so
-    evidence = f"an attempt ended after a signal; {case.said.evidence or 'the scheduler still has it'}"
+def _follow_listing_after_signal(case: _Case) -> JobStatus:
+    assert case.said is not None  # noqa: S101 -- this row of the table requires it
+    evidence = f"an attempt ended after a signal; {case.said.evidence or 'the scheduler still lists the job'}"
     return case.said.model_copy(update={"evidence": evidence})
 
 
-def _by_cause(case: _Case) -> JobStatus:
-    return _signalled(case, JobState.FAILED, case.said.reason if case.said else None)
+def _decide_by_cause(case: _Case) -> JobStatus:
+    return _make_status(case, JobState.FAILED, case.said.reason if case.said else None)
 
 
-def _by_user(case: _Case) -> JobStatus:
-    return _signalled(case, JobState.KILLED, "killed_by_user")
+def _decide_killed_by_us(case: _Case) -> JobStatus:
+    return _make_status(case, JobState.KILLED, "killed_by_user")
 
 
-def _by_somebody(case: _Case) -> JobStatus:
-    return _signalled(case, JobState.KILLED, "killed_by_user" if case.asked else "killed_by_site")
+def _decide_cancelled(case: _Case) -> JobStatus:
+    return _make_status(case, JobState.KILLED, "killed_by_user" if case.asked else "killed_by_site")
 
 
-def _by_signal(case: _Case) -> JobStatus:
-    return _signalled(case, JobState.FAILED, "signal")
+def _decide_by_signal(case: _Case) -> JobStatus:
+    return _make_status(case, JobState.FAILED, "signal")
 
 
-def _word(case: _Case) -> JobStatus:
+def _follow_listing(case: _Case) -> JobStatus:
     said = case.said
-    assert said is not None  # noqa: S101 -- its row says so
+    assert said is not None  # noqa: S101 -- this row of the table requires it
     reason = said.reason
-    if said.state is JobState.KILLED and reason is None:  # it does not say by whom, and we know whether by us
+    if said.state is JobState.KILLED and reason is None:  # the scheduler does not say who killed the job
         reason = "killed_by_user" if case.killed else "killed_by_site"
-    return said.model_copy(update={"reason": reason, "evidence": said.evidence or "the scheduler's word"})
+    return said.model_copy(update={"reason": reason, "evidence": said.evidence or "the scheduler's listing"})
 
 
-def _before_its_end(case: _Case) -> JobStatus:
-    evidence = "killed by us, no longer listed, and left no record"
-    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=_native(case), evidence=evidence)
+def _decide_killed_unrecorded(case: _Case) -> JobStatus:
+    evidence = "a kill was requested; the job is no longer listed, and left no record"
+    return JobStatus(state=JobState.KILLED, reason="killed_by_user", native=_get_native(case), evidence=evidence)
 
 
-def _lost(_: _Case) -> JobStatus:
-    evidence = "not listed, and left no record: absence is never success"
+def _decide_lost(_: _Case) -> JobStatus:
+    evidence = "the job is not listed, and left no record: absence is never success"
     return JobStatus(state=JobState.UNKNOWN, reason="lost", evidence=evidence)
 
 
-def _signalled(case: _Case, state: JobState, reason: str | None) -> JobStatus:
+def _make_status(case: _Case, state: JobState, reason: str | None) -> JobStatus:
     ending = "signal" if case.exit and case.exit.kind == "signal" else "exit_code"
     return JobStatus.model_validate(
         {
             "state": state,
-            ending: _number(case),
+            ending: _get_number(case),
             "reason": reason,
-            "native": _native(case),
-            "evidence": _evidence(case),
+            "native": _get_native(case),
+            "evidence": _describe_evidence(case),
         }
     )
 
 
-def _evidence(case: _Case) -> str:
-    return "exit record" + ("" if case.said is None else " and the scheduler's word")
+def _describe_evidence(case: _Case) -> str:
+    return "exit record" + ("" if case.said is None else " and the scheduler's listing")
 
 
-def _native(case: _Case) -> str | None:
+def _get_native(case: _Case) -> str | None:
     return None if case.said is None else case.said.native
 
 
-def _number(case: _Case) -> int:
+def _get_number(case: _Case) -> int:
     return case.exit.number if case.exit else 0
 
 
-_Ruling = Callable[[_Case], JobStatus]
-_ANY = frozenset(Word)
+_Rule = Callable[[_Case], JobStatus]
+_ANY = frozenset(Listed)
 _EITHER = frozenset({True, False})
 _YES, _NO = frozenset({True}), frozenset({False})
-_LISTED = _ANY - {Word.ABSENT}
+_LISTED = _ANY - {Listed.ABSENT}
 
 _Kinds = frozenset[Ending | None]
 _CODE, _SIGNAL, _CAUGHT, _NONE = (_Kinds({kind}) for kind in ("code", "signal", "caught", None))
 _AFTER = _SIGNAL | _CAUGHT
 
-_TABLE: tuple[tuple[_Kinds, frozenset[Word], frozenset[bool], _Ruling], ...] = (
-    # exit    the scheduler says              killed by us  verdict: the first row that fits
-    (_CODE, _ANY, _EITHER, _by_code),  #                    DONE or FAILED(exit_code)
-    (_AFTER, frozenset({Word.LIVE, Word.UNSURE}), _EITHER, _again),  # the scheduler's word
-    (_AFTER, frozenset({Word.CAUSE}), _EITHER, _by_cause),  # FAILED(that)
-    (_AFTER, _ANY, _YES, _by_user),  #                      KILLED(killed_by_user)
-    (_AFTER, frozenset({Word.CANCELLED}), _NO, _by_somebody),  # KILLED(killed_by_user) if we asked, else by the site
-    (_SIGNAL, _ANY, _NO, _by_signal),  #                    FAILED(signal)
-    (_CAUGHT, frozenset({Word.ENDED}), _NO, _by_both),  #   DONE or FAILED(exit_code)
-    (_CAUGHT, frozenset({Word.ABSENT}), _NO, _untold),  #   UNKNOWN(lost) where it would be DONE, else FAILED(exit_code)
-    (_NONE, _LISTED, _EITHER, _word),  #                    the scheduler's word
-    (_NONE, frozenset({Word.ABSENT}), _YES, _before_its_end),  # KILLED(killed_by_user)
-    (_NONE, frozenset({Word.ABSENT}), _NO, _lost),  #       UNKNOWN(lost), at once
+_TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
+    # The first row that fits decides. Columns: the recorded end, the listing, whether a kill was requested, the rule.
+    # The payload exited and caught no signal: its exit code decides, DONE or FAILED(exit_code).
+    (_CODE, _ANY, _EITHER, _decide_by_code),
+    # It ended after a signal, and the queue still has the job: another attempt may run, so the listing decides.
+    (_AFTER, frozenset({Listed.LIVE, Listed.UNSURE}), _EITHER, _follow_listing_after_signal),
+    # The scheduler ended the job: FAILED with the scheduler's reason.
+    (_AFTER, frozenset({Listed.CAUSE}), _EITHER, _decide_by_cause),
+    # We killed it: KILLED(killed_by_user).
+    (_AFTER, _ANY, _YES, _decide_killed_by_us),
+    # It was cancelled: KILLED(killed_by_user) if we requested any kill, else KILLED(killed_by_site).
+    (_AFTER, frozenset({Listed.CANCELLED}), _NO, _decide_cancelled),
+    # It died of a signal of its own: FAILED(signal).
+    (_SIGNAL, _ANY, _NO, _decide_by_signal),
+    # It caught a signal and exited: DONE or FAILED(exit_code) if the scheduler agrees with the record.
+    (_CAUGHT, frozenset({Listed.ENDED}), _NO, _decide_by_both),
+    # The same, and the queue has forgotten the job: FAILED(exit_code), or UNKNOWN(lost) if the code is 0.
+    (_CAUGHT, frozenset({Listed.ABSENT}), _NO, _decide_unlisted_signal),
+    # No end is recorded, and the queue lists the job: the listing decides.
+    (_NONE, _LISTED, _EITHER, _follow_listing),
+    # No end is recorded, and the queue does not list the job: KILLED(killed_by_user) after a kill, else UNKNOWN(lost).
+    (_NONE, frozenset({Listed.ABSENT}), _YES, _decide_killed_unrecorded),
+    (_NONE, frozenset({Listed.ABSENT}), _NO, _decide_lost),
 )

@@ -1,44 +1,44 @@
-"""Jobs as the remote side knows them: what all verbs use to ask about them, in a constant number of commands."""
+"""Ask the remote side about jobs: the part that all verbs share."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from intercede.batch.offload import offload_if_large
-from intercede.batch.parsing import checked, expect_ids, parsing
+from intercede.batch.parsing import check_ids, check_queued, convert_parser_errors
 from intercede.batch.records import read_record
-from intercede.batch.remote.api import call, text_of
+from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.remote.layout import Job, group_by_submission, read_batch
-from intercede.batch.remote.shell import Shell, no_room
+from intercede.batch.remote.shell import Shell, make_no_room_error
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
 from intercede.contract.scheduler import Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
-__all__ = ["RemoteJobs", "frame_or_none", "rows_of"]
+__all__ = ["RemoteJobs", "find_frame", "read_rows"]
 
 _NO_ROOM = 28
-"""As records.sh says it: ENOSPC."""
+"""The exit code of records.sh if the disk is full: ENOSPC."""
 _REFUSED = "!"
-"""Where an id would stand; none can be spelled like that."""
+"""The text in the place of a native id if the scheduler refused the copy; no native id can be ``!``."""
 
 
-def _each(jobs: Iterable[Job]) -> str:
-    """Write the shell function that calls a command once a submission, with its indices."""
+def _write_each_function(jobs: Iterable[Job]) -> str:
+    """Write the shell function ``_ic_each``, which calls a command once per submission, with the indices of its copies."""
     calls = [
         f'"$1" {submission_id} {" ".join(map(str, indices))}'
         for submission_id, indices in group_by_submission(jobs).items()
     ]
-    return "\n".join(["_ic_each() {", *calls, ":", "}"])  # of no job, too, a function
+    return "\n".join(["_ic_each() {", *calls, ":", "}"])  # the body must not be empty
 
 
 class RemoteJobs:
-    """Asks the remote side about jobs, and knows what the scheduler calls them.
+    """Asks the remote side about jobs, and keeps their native ids.
 
-    Native ids that a client learns are not written down at once, which would take another command. They are pending
-    until the next script about their submission, whichever verb sends it. Another client, or this one after a restart,
-    learns them from the scheduler's recorded answer (``learn_ids``).
+    Native ids that a client learns are not recorded at once, because that would cost another command. They are pending
+    until any verb sends the next script about their submission. Another client, or this one after a restart, learns
+    them from the scheduler's recorded answer (``learn_ids``).
     """
 
     def __init__(self, shell: Shell, scheduler: Scheduler) -> None:
@@ -46,13 +46,13 @@ class RemoteJobs:
         self.scheduler = scheduler
         self._pending_ids: dict[str, Mapping[int, str]] = {}
         self.doubtful: set[str] = set()
-        """Submissions whose answer was lost: ``find`` waits for them, or keeps them from starting."""
+        """Ids of submissions whose answer was lost: ``find`` waits for them, or keeps them from starting."""
         self.status_part = f"_ic_look {shlex.quote(scheduler.status_script())}"
-        """The part of a script that reads records and listing."""
+        """The shell command that reads the records and the queue's listing."""
 
     def remember_ids(self, submission_id: str, queued: Queued) -> None:
-        """Keep native ids pending: the next script about the submission writes them down."""
-        self._pending_ids[submission_id] = _ids_of(queued)
+        """Keep native ids pending: the next script about the submission records them."""
+        self._pending_ids[submission_id] = _collect_ids(queued)
 
     async def ask(
         self,
@@ -61,35 +61,36 @@ class RemoteJobs:
         streams: Streams = NO_STREAMS,
         calls: str | None = None,
     ) -> Answer:
-        """Run a script about jobs.
+        """Run a script about jobs, and return its answer.
 
         Args:
-            jobs: What its function ``_ic_each`` goes through.
-            parts: The script, after records.sh.
-            streams: Frames to be handed on as they come.
-            calls: Another text for ``_ic_each``.
+            jobs: The jobs that the shell function ``_ic_each`` iterates over.
+            parts: The parts of the script that follow records.sh.
+            streams: Sinks that receive some frames while they arrive.
+            calls: The text that defines ``_ic_each`` instead, if ``jobs`` does not decide it.
         """
         submission_ids = {job.submission_id for job in jobs} & self._pending_ids.keys()
         ids = {submission_id: self._pending_ids[submission_id] for submission_id in submission_ids}
         known = [
-            call("_ic_note_ids", submission_id, _write_lines(ids[submission_id])) for submission_id in submission_ids
+            write_call("_ic_note_ids", submission_id, _write_lines(ids[submission_id]))
+            for submission_id in submission_ids
         ]
         answer = await self.shell.run(
-            [text_of("records"), *known, _each(jobs) if calls is None else calls, *parts], streams
+            [load_script("records"), *known, _write_each_function(jobs) if calls is None else calls, *parts], streams
         )
         for submission_id in submission_ids:
             self._pending_ids.pop(submission_id, None)
         return answer
 
     async def read_snapshot(self, answer: Answer) -> Snapshot:
-        """Read the answer of ``status_part``.
+        """Read the answer to ``status_part``.
 
         Raises:
-            ResourceError: The remote side had no room to note which jobs there are.
+            ResourceError: The remote disk had no room for the list of jobs.
         """
-        if answer.frame("records").returncode == _NO_ROOM:
-            raise no_room(answer.frame("records").stderr)
-        lines = [*answer.lines("records"), *(answer.lines("open") if "open" in answer else ())]
+        if answer.get_frame("records").returncode == _NO_ROOM:
+            raise make_no_room_error(answer.get_frame("records").stderr)
+        lines = [*answer.get_lines("records"), *(answer.get_lines("open") if "open" in answer else ())]
         return await offload_if_large(len(lines), self._parse_snapshot, answer, lines)
 
     def _parse_snapshot(self, answer: Answer, lines: Sequence[str]) -> Snapshot:
@@ -97,31 +98,32 @@ class RemoteJobs:
         natives = [record.native for record in records.values() if record.native is not None]
         said: Mapping[str, JobStatus] = {}
         if "listing" in answer:
-            listing = answer.frame("listing")
-            with parsing(self.scheduler, "parse_status", listing):
+            listing = answer.get_frame("listing")
+            with convert_parser_errors(self.scheduler, "parse_status", listing):
                 said = dict(self.scheduler.parse_status(natives, listing))
         return Snapshot(records, said, "listing" in answer)
 
     async def take_snapshot(self, jobs: Collection[Job]) -> Snapshot:
-        """Return where jobs are: one command, and more if native ids have to be read first."""
+        """Return a snapshot of jobs. This costs one command, and more if native ids must be read first."""
         snapshot = await self.read_snapshot(await self.ask(jobs, self.status_part))
-        if await self.learn_ids(snapshot.unnamed):
+        if await self.learn_ids(snapshot.unnamed_submissions):
             snapshot = await self.read_snapshot(await self.ask(jobs, self.status_part))
         return snapshot
 
     async def learn_ids(self, submission_ids: Collection[str], *, fence: bool = False) -> bool:
-        """Read the scheduler's recorded answers to these submissions; return whether there are ids that were not known.
+        """Read native ids from the scheduler's recorded answers, and return whether any of them is new.
 
-        A submission that is still being queued is left alone: the client that queues it will know all of its ids.
+        A submission that is still being queued is skipped: the client that queues it will get all of its ids.
 
         Args:
-            submission_ids: The submissions.
-            fence: Whether copies that the scheduler does not know are kept from starting: they will be submitted again.
+            submission_ids: The submissions whose native ids are wanted.
+            fence: True keeps copies that the scheduler does not know from ever starting. Callers that submit these
+                copies again need it.
         """
         if not submission_ids:
             return False
-        calls = [call("_ic_show_submission", submission_id) for submission_id in sorted(submission_ids)]
-        answer = await self.shell.run([text_of("find"), *calls])
+        calls = [write_call("_ic_show_submission", submission_id) for submission_id in sorted(submission_ids)]
+        answer = await self.shell.run([load_script("find"), *calls])
         found = {
             submission_id: self._parse_recorded_answer(submission_id, answer)
             for submission_id in submission_ids
@@ -135,13 +137,13 @@ class RemoteJobs:
         return bool(news)
 
     def _parse_recorded_answer(self, submission_id: str, answer: Answer) -> Mapping[int, str] | None:
-        """Return the ids of the scheduler's own answer; None if that is not complete."""
+        """Return the native ids in the scheduler's recorded answer, or None if the answer is not complete."""
         if f"{submission_id}.answer" not in answer:
             return None
-        batch, said = read_batch(answer.text(f"{submission_id}.batch")), answer.frame(f"{submission_id}.answer")
+        batch, said = read_batch(answer.get_text(f"{submission_id}.batch")), answer.get_frame(f"{submission_id}.answer")
         try:
-            with parsing(self.scheduler, "parse_submit", said, submission_id):
-                return _ids_of(checked(batch, self.scheduler.parse_submit(batch, said)))
+            with convert_parser_errors(self.scheduler, "parse_submit", said, submission_id):
+                return _collect_ids(check_queued(batch, self.scheduler.parse_submit(batch, said)))
         except ResourceError:
             return None  # a refusal, or an answer that cannot be parsed: the queue decides
 
@@ -151,23 +153,23 @@ class RemoteJobs:
         if not submission_ids:
             return {}
         calls = [
-            call("_ic_frame", submission_id, "_ic_run_plainly", self.scheduler.list_script(submission_id))
+            write_call("_ic_frame", submission_id, "_ic_run_plainly", self.scheduler.list_script(submission_id))
             for submission_id in submission_ids
         ]
-        answer = await self.shell.run([text_of("records"), f"IC_FENCE={fence}", *calls])
+        answer = await self.shell.run([load_script("records"), f"IC_FENCE={fence}", *calls])
         return {
-            submission_id: self._parse_listing(submission_id, answer.frame(submission_id))
+            submission_id: self._parse_listing(submission_id, answer.get_frame(submission_id))
             for submission_id in submission_ids
         }
 
     def _parse_listing(self, submission_id: str, said: CommandResult) -> Mapping[int, str]:
-        with parsing(self.scheduler, "parse_list", said, submission_id):
+        with convert_parser_errors(self.scheduler, "parse_list", said, submission_id):
             found = dict(self.scheduler.parse_list(said))
-            expect_ids("parse_list", found.values(), submission_id)
+            check_ids("parse_list", found.values(), submission_id)
         return found
 
 
-def _ids_of(queued: Queued) -> dict[int, str]:
+def _collect_ids(queued: Queued) -> dict[int, str]:
     return {**queued.ids, **dict.fromkeys(queued.refused, _REFUSED)}
 
 
@@ -175,11 +177,11 @@ def _write_lines(ids: Mapping[int, str]) -> str:
     return "\n".join(f"{index} {native}" for index, native in ids.items())
 
 
-def frame_or_none(answer: Answer, name: str) -> CommandResult | None:
-    """Return a frame, or None if its command had nothing to do."""
-    return answer.frame(name) if name in answer else None
+def find_frame(answer: Answer, name: str) -> CommandResult | None:
+    """Return a frame of an answer, or None if it has no frame of that name."""
+    return answer.get_frame(name) if name in answer else None
 
 
-def rows_of(answer: Answer, name: str) -> Iterator[list[str]]:
-    """Return a frame's lines, split at blanks."""
-    return (line.split() for line in answer.lines(name))
+def read_rows(answer: Answer, name: str) -> Iterator[list[str]]:
+    """Return the lines of a frame, each as a list of its words."""
+    return (line.split() for line in answer.get_lines(name))

@@ -1,7 +1,7 @@
-"""The files of a working directory that come back.
+"""Select the files of a working directory that ``fetch_output`` returns.
 
-A remote ``find`` takes at least the wanted files, by an expression. This module leaves out what it takes too much:
-patterns mean exactly what the contract says.
+The remote find(1) gets an expression that matches at least the wanted files. This module then drops the files that do
+not match a pattern of the specification exactly.
 """
 
 import re
@@ -16,7 +16,7 @@ __all__ = ["Plan", "matches"]
 
 
 class Plan(_Data):
-    """The outputs that each copy of a submission brings back. It is kept remote, so that any process can fetch."""
+    """The files that ``fetch_output`` returns of each copy. It is stored on the remote side, so any process can fetch."""
 
     patterns: tuple[str, ...] = ()
     include_unlisted: bool = False
@@ -27,8 +27,13 @@ class Plan(_Data):
     """Copy index -> the names of its secrets."""
 
     @classmethod
-    def of(cls, spec: SubmissionSpec, secrets: Mapping[int, tuple[str, ...]]) -> "Plan":
-        """Write down what a specification asks for."""
+    def from_spec(cls, spec: SubmissionSpec, secrets: Mapping[int, tuple[str, ...]]) -> "Plan":
+        """Make the plan of a specification.
+
+        Args:
+            spec: The specification.
+            secrets: Copy index -> the names of the copy's secrets.
+        """
         return cls(
             patterns=tuple(dict.fromkeys(member.pattern for member in spec.outputs.members)),
             include_unlisted=spec.outputs.include_unlisted,
@@ -39,38 +44,43 @@ class Plan(_Data):
         )
 
     def wants(self, index: int, name: str) -> bool:
-        """Whether this file of the working directory comes back among ``files``."""
+        """Return whether a file of the working directory is returned among ``JobOutput.files``."""
         if name.partition("/")[0] in self.secrets.get(index, ()):
             return False
-        return self.lists(name) or (self.include_unlisted and name not in self._hidden)
+        return self.is_matched(name) or (self.include_unlisted and name not in self._hidden)
 
-    def lists(self, name: str) -> bool:
-        """Whether a pattern takes it."""
+    def is_matched(self, name: str) -> bool:
+        """Return whether a pattern matches the file."""
         return any(each.match(name) for each in self._compiled.values())
 
-    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the patterns that none of these names matches."""
+    def find_unmatched(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the patterns that match none of these names."""
         names = tuple(names)
         return tuple(pattern for pattern, each in self._compiled.items() if not any(each.match(name) for name in names))
 
-    def expression(self, submission_id: str, copies: int) -> str:
-        """Write the ``find`` expression, a line quoted for sh, that takes every file that may be wanted.
+    def write_expression(self, submission_id: str, copies: int) -> str:
+        """Return an expression for find(1), quoted for sh, that matches every file that may be wanted.
 
-        Empty: none is.
+        It is one line, and empty if no file is wanted.
         """
-        taken = [_glob(name) for name in (self.stdout, self.stderr) if name]
+        taken = [_escape_glob(name) for name in (self.stdout, self.stderr) if name]
         if self.include_unlisted:
             taken.append("*")
         else:
-            rough = [_roughly(pattern) for pattern in self.patterns]
+            rough = [_loosen(pattern) for pattern in self.patterns]
             taken += [*rough, *(f"{pattern}/*" for pattern in rough)]
         return " -o ".join(
-            _path(f"{place}/work/{pattern}") for place in _places(submission_id, copies) for pattern in taken
+            _write_path_test(f"{place}/work/{pattern}")
+            for place in _write_copy_patterns(submission_id, copies)
+            for pattern in taken
         )
 
-    def spared(self, submission_id: str) -> str:
-        """List the inputs that no copy sends back, as fetch.sh lists files: too many to stand in an expression."""
-        names = [name for name in self.inputs if self.include_unlisted and not self.lists(name)]
+    def list_unsent_inputs(self, submission_id: str) -> str:
+        """Return the inputs that no copy sends back, in the form in which fetch.sh lists files.
+
+        There may be too many of them for an expression.
+        """
+        names = [name for name in self.inputs if self.include_unlisted and not self.is_matched(name)]
         return "".join(f"0 .//{submission_id}/inputs/{name}\n" for name in names)
 
     @cached_property
@@ -79,67 +89,73 @@ class Plan(_Data):
 
     @cached_property
     def _compiled(self) -> dict[str, re.Pattern[str]]:
-        return {pattern: _compiled(pattern) for pattern in self.patterns}
+        return {pattern: _compile(pattern) for pattern in self.patterns}
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern takes this file: the file itself, or a directory above it."""
-    return _compiled(pattern).match(name) is not None
+    """Return whether a pattern matches a file, or a directory that contains the file."""
+    return _compile(pattern).match(name) is not None
 
 
-def _places(submission_id: str, copies: int) -> Iterator[str]:
-    """Patterns for the copies' directories; ``*`` would cross slashes in find."""
+def _write_copy_patterns(submission_id: str, copies: int) -> Iterator[str]:
+    """Yield patterns that match the directories of all copies, without ``*``, which matches slashes in find(1)."""
     for digits in range(1, len(str(copies - 1)) + 1):
         yield f".//{submission_id}/copies/{'[0-9]' * digits}"
 
 
-def _path(pattern: str) -> str:
-    """Write a test of find's. The expression is kept in a line, so a line's end in it becomes any character."""
+def _write_path_test(pattern: str) -> str:
+    """Return a ``-path`` test for find(1). The expression is stored on one line, so ``?`` replaces any newline."""
     return f"-path {shlex.quote(pattern)}".replace("\n", "?")
 
 
-def _glob(name: str) -> str:
+def _escape_glob(name: str) -> str:
     return re.sub(r"([*?\[\\])", r"\\\1", name)
 
 
-def _roughly(pattern: str) -> str:
-    """For find, where ``*`` crosses slashes: whatever is not literal text becomes one."""
-    parts = [re.sub(r"\[.*|[*?\\]+", "*", part, flags=re.DOTALL) for part in _parts(pattern)]
-    return "/".join(parts).replace("*/", "*")  # **/ takes no directory, too
+def _loosen(pattern: str) -> str:
+    """Return a pattern for find(1) that matches at least the same files: ``*`` replaces all that is not literal.
+
+    In find(1) a ``*`` matches slashes as well.
+    """
+    parts = [re.sub(r"\[.*|[*?\\]+", "*", part, flags=re.DOTALL) for part in _split_pattern(pattern)]
+    return "/".join(parts).replace("*/", "*")  # **/ also matches no directory
 
 
-def _parts(pattern: str) -> tuple[str, ...]:
+def _split_pattern(pattern: str) -> tuple[str, ...]:
     return PurePosixPath(pattern).parts
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = _parts(pattern)
-    regex = "".join(_part(part, last=number == len(parts)) for number, part in enumerate(parts, 1))
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts = _split_pattern(pattern)
+    regex = "".join(_translate_component(part, last=number == len(parts)) for number, part in enumerate(parts, 1))
     return re.compile(regex + r"(?:/.*)?\Z", re.DOTALL)
 
 
 _VISIBLE = r"(?!\.)"
 
 
-def _part(part: str, *, last: bool) -> str:
+def _translate_component(part: str, *, last: bool) -> str:
     if part == "**":
         return rf"{_VISIBLE}[^/]+(?:/{_VISIBLE}[^/]+)*" if last else rf"(?:{_VISIBLE}[^/]+/)*"
-    return ("" if part.startswith(".") else _VISIBLE) + _translated(part) + ("" if last else "/")
+    return ("" if part.startswith(".") else _VISIBLE) + _translate_wildcards(part) + ("" if last else "/")
 
 
 _TOKEN = re.compile(r"(\*\*)|(\*)|(\?)|\[([!^]?)(\]?[^\]/]*)\]|(.)", re.DOTALL)
 
 
-def _translated(part: str) -> str:
-    """Write one component. A run but the last takes as little as it can and gives nothing back: no name takes long."""
+def _translate_wildcards(part: str) -> str:
+    """Return the regular expression for one component of a pattern.
+
+    All wildcards but the last match as little as possible, without backtracking, so that no name takes long to match.
+    """
     pieces = [""]
     for match in _TOKEN.finditer(part):
         if match[2]:
             pieces.append("")
         else:
-            pieces[-1] += _token(match)
-    if "**" in part:  # that crosses components, so the first place that fits need not be the right one
+            pieces[-1] += _translate_token(match)
+    if "**" in part:  # it matches slashes, so the first match need not be the right one, and backtracking is needed
         return "[^/]*".join(pieces)
     first, *others = pieces
     if not others:
@@ -147,7 +163,7 @@ def _translated(part: str) -> str:
     return first + "".join(f"(?>[^/]*?{each})" for each in others[:-1]) + "[^/]*" + others[-1]
 
 
-def _token(match: re.Match[str]) -> str:
+def _translate_token(match: re.Match[str]) -> str:
     anywhere, _, one, negated, members, literal = match.groups()
     if anywhere:
         return rf"(?:[^/]|/{_VISIBLE})*"
@@ -155,13 +171,13 @@ def _token(match: re.Match[str]) -> str:
         return "[^/]"
     if literal is not None:
         return re.escape(literal)
-    return _class(members, negated=bool(negated))
+    return _translate_class(members, negated=bool(negated))
 
 
-def _class(members: str, *, negated: bool) -> str:
+def _translate_class(members: str, *, negated: bool) -> str:
     inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", members)
     try:
         re.compile(f"[{inside}]")
     except re.error:
-        return r"(?!)"  # a range that runs backwards holds nothing
+        return r"(?!)"  # a range with its ends swapped matches nothing
     return rf"(?!/)[^{inside}]" if negated else f"[{inside}]"

@@ -1,10 +1,10 @@
-"""The records of some jobs and the queue's listing, taken at one time."""
+"""A snapshot: the records of some jobs and the queue's listing of them, read by one command."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from intercede.batch.records import Record, verdict
+from intercede.batch.records import Record, decide_status
 from intercede.batch.remote.layout import Job
 from intercede.contract.job import JobStatus
 
@@ -13,34 +13,35 @@ __all__ = ["Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The records of some jobs, and what the scheduler said of those that had not ended."""
+    """The records of some jobs, and the scheduler's statuses of those that had not ended."""
 
     records: Mapping[Job, Record] = field(default_factory=dict[Job, Record])
-    said: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])
-    listed: bool = False
-    """Whether the scheduler was asked."""
+    listing: Mapping[str, JobStatus] = field(default_factory=dict[str, JobStatus])
+    """Native id -> the scheduler's status. An id that the queue does not list is absent."""
+    is_listed: bool = False
+    """True if the scheduler was asked."""
 
-    def verdict(self, job: Job) -> JobStatus:
+    def get_status(self, job: Job) -> JobStatus:
         """Return the status of a job."""
         record = self.records[job]
-        return verdict(record, None if record.native is None else self.said.get(record.native))
+        return decide_status(record, None if record.native is None else self.listing.get(record.native))
 
     @cached_property
-    def verdicts(self) -> Mapping[Job, JobStatus]:
+    def statuses(self) -> Mapping[Job, JobStatus]:
         """The status of every job."""
-        return {job: self.verdict(job) for job in self.records}
+        return {job: self.get_status(job) for job in self.records}
 
     @property
-    def open(self) -> list[Job]:
-        """The jobs whose verdict rests on the scheduler's word."""
-        return [job for job, record in self.records.items() if not record.over]
+    def open_jobs(self) -> list[Job]:
+        """The jobs whose status may still change."""
+        return [job for job, record in self.records.items() if not record.is_over]
 
     @property
-    def unnamed(self) -> set[str]:
-        """The submissions whose native ids are not written down yet."""
-        return {job.submission_id for job in self.open if self.records[job].native is None}
+    def unnamed_submissions(self) -> set[str]:
+        """The ids of the submissions whose native ids are not recorded yet."""
+        return {job.submission_id for job in self.open_jobs if self.records[job].native is None}
 
     @property
-    def to_settle(self) -> dict[Job, JobStatus]:
-        """The final verdicts that rest on no exit code and are not written down yet."""
-        return {job: status for job in self.open if (status := self.verdicts[job]).state.final}
+    def unwritten_finals(self) -> dict[Job, JobStatus]:
+        """The final statuses that were derived without an exit code and are not recorded yet."""
+        return {job: status for job in self.open_jobs if (status := self.statuses[job]).state.final}

@@ -1,61 +1,61 @@
-"""Statuses: the records, the queue's listing, and the final verdicts that rest on no exit code."""
+"""Get the statuses of jobs from their records and the queue's listing, and record final ones that have no exit code."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from intercede.batch.offload import offload_if_large
 from intercede.batch.records import read_record
-from intercede.batch.remote.api import call, text_of
+from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.framing import Answer
 from intercede.batch.remote.layout import Job, group_by_submission
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.job import JobStatus
 
-__all__ = ["get_statuses", "write_settling"]
+__all__ = ["get_statuses", "write_settle_part"]
 
 _AT_ONCE = 400
 
 
 async def get_statuses(remote: RemoteJobs, jobs: Collection[Job]) -> tuple[Mapping[Job, JobStatus], bool]:
-    """Return the statuses, and whether the scheduler was asked for them."""
+    """Return the statuses of jobs, and whether the scheduler was asked for them."""
     snapshot = await remote.take_snapshot(jobs)
-    return await _settle(remote, snapshot), snapshot.listed
+    return await _settle(remote, snapshot), snapshot.is_listed
 
 
 async def _settle(remote: RemoteJobs, snapshot: Snapshot) -> Mapping[Job, JobStatus]:
-    """Return every job's status, after final verdicts without an exit code were written down.
+    """Record the final statuses that have no exit code, and return the status of every job.
 
-    A verdict that is written already counts, so that every client gets the same one for ever.
+    If another client recorded a status first, that one counts, so that all clients always get the same status.
     """
-    finals = await offload_if_large(len(snapshot.records), lambda: snapshot.to_settle)
+    finals = await offload_if_large(len(snapshot.records), lambda: snapshot.unwritten_finals)
     if not finals:
-        return snapshot.verdicts
-    settled = _read_settled(await remote.ask(finals, write_settling(finals)))
-    written = {job: settled.verdict(job) for job, record in settled.records.items() if record.over}
+        return snapshot.statuses
+    settled = _read_settled(await remote.ask(finals, write_settle_part(finals)))
+    written = {job: settled.get_status(job) for job, record in settled.records.items() if record.is_over}
     unwritten = {job: _mark_unwritten(status) for job, status in finals.items() if job not in written}
-    return {**snapshot.verdicts, **unwritten, **written}
+    return {**snapshot.statuses, **unwritten, **written}
 
 
-def write_settling(finals: Mapping[Job, JobStatus]) -> str:
-    """Write the part of a script that writes verdicts down, and reports which of them count."""
+def write_settle_part(finals: Mapping[Job, JobStatus]) -> str:
+    """Write the part of a script that records final statuses, and reports the ones that count."""
     calls = [
-        call(
+        write_call(
             "_ic_settle",
             submission_id,
             *(word for index in some for word in (str(index), _to_json(finals[Job(submission_id, index)]))),
         )
         for submission_id, indices in group_by_submission(finals).items()
-        for some in _split(indices)
+        for some in _split_indices(indices)
     ]
-    return "\n".join([text_of("settle"), "_ic_settle_all() {", *calls, "}", "_ic_frame settled _ic_settle_all"])
+    return "\n".join([load_script("settle"), "_ic_settle_all() {", *calls, "}", "_ic_frame settled _ic_settle_all"])
 
 
 def _read_settled(answer: Answer) -> Snapshot:
-    return Snapshot({record.job: record for record in map(read_record, answer.lines("settled"))})
+    return Snapshot({record.job: record for record in map(read_record, answer.get_lines("settled"))})
 
 
 def _mark_unwritten(status: JobStatus) -> JobStatus:
-    """Say that a verdict is not kept: once the scheduler has forgotten the job, a later status may know less."""
+    """Return a status that says it was not recorded: once the scheduler has forgotten the job, it may be lost."""
     return status.model_copy(
         update={"evidence": f"{status.evidence}; it could not be written down, so it may not last"}
     )
@@ -65,5 +65,5 @@ def _to_json(status: JobStatus) -> str:
     return status.model_dump_json(exclude_none=True)
 
 
-def _split(indices: Sequence[int]) -> Iterator[Sequence[int]]:
+def _split_indices(indices: Sequence[int]) -> Iterator[Sequence[int]]:
     return (indices[start : start + _AT_ONCE] for start in range(0, len(indices), _AT_ONCE))

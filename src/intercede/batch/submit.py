@@ -1,14 +1,15 @@
-"""Submitting: one archive with everything, and one script that queues every copy.
+"""Submit jobs: send one archive that holds everything, and run one script that queues every copy.
 
-Three texts are quoted into one another, each with ``shlex.quote``:
+Three of the scripts are quoted into one another, each with ``shlex.quote``:
 
 ::
 
-    archive  tag wrapper payload batch plan ... submit.sh      a tar stream, which boot.sh unpacks
-    submit.sh    fragment='...'                                 the scheduler's, as a variable; run by eval
-    fragment         job='...'                                  a job script's text, if the queue needs one
-    job script           exec sh ./wrapper INDEX                what the queue runs
-    wrapper                  . ./payload                        the user's program, below its directory
+    archive     tag wrapper payload batch plan ... submit.sh    a tar stream, which boot.sh unpacks
+    submit.sh       fragment='...'                               a variable with the scheduler's fragment, run by eval
+    fragment            job='...'                                a variable with the job script, if the queue needs one
+    job script              exec sh ./wrapper INDEX              the program that the queue runs
+
+The wrapper is a file of its own. It reads the file ``payload``, which starts the user's program.
 """
 
 import os
@@ -22,9 +23,9 @@ from urllib.parse import quote
 
 from intercede.batch.archive import Member
 from intercede.batch.offload import offload_if_large
-from intercede.batch.parsing import checked, parsing
+from intercede.batch.parsing import check_queued, convert_parser_errors
 from intercede.batch.purge import discard_submission
-from intercede.batch.remote.api import load, text_of
+from intercede.batch.remote.api import load_script, write_preamble
 from intercede.batch.remote.framing import Answer
 from intercede.batch.remote.layout import MOST_COPIES, new_submission_id, write_batch
 from intercede.batch.remote_jobs import RemoteJobs
@@ -34,7 +35,7 @@ from intercede.contract.job import CopyFailure, CopyVars, SubmissionSpec
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
 
-__all__ = ["SubmissionArchive", "quoted_tag", "submit_copies"]
+__all__ = ["SubmissionArchive", "quote_tag", "submit_copies"]
 
 _SHELLS_OWN = frozenset(
     [
@@ -62,31 +63,31 @@ _SHELLS_OWN = frozenset(
         "UID",
     ]
 )
-"""Variables that some sh keeps for itself: they would arrive changed, or not at all."""
+"""Variables that some shells set themselves: a job would get another value, or none."""
 
 
-def quoted_tag(tag: str) -> str:
-    """Write a tag as one line of plain characters, to be compared and nothing else."""
+def quote_tag(tag: str) -> str:
+    """Return a tag as one line of safe characters. Tags are only compared, so this is never decoded."""
     return quote(tag, safe="", errors="surrogatepass")
 
 
 async def submit_copies(
     remote: RemoteJobs, api: str, spec: SubmissionSpec, copies: Sequence[CopyVars]
 ) -> tuple[Batch, Queued]:
-    """Send everything in one archive and queue every copy: one command.
+    """Send everything in one archive and queue every copy. This costs one command.
 
     Args:
-        remote: Where to.
-        api: The functions that the scheduler's fragment may call.
-        spec: What to run.
-        copies: What each copy has of its own.
+        remote: The remote side.
+        api: The shell functions that the scheduler's fragment may call.
+        spec: The payload to run.
+        copies: The variables and secrets of each copy.
 
     Returns:
-        The submission, and which copies the scheduler took; at least one.
+        The submission, and the scheduler's answer, in which at least one copy was accepted.
 
     Raises:
-        InvalidSpecError: A local file cannot be read, or two files want the same place.
-        UnsupportedSpecError: The specification asks for what sh, the transport or the scheduler cannot do.
+        InvalidSpecError: A local file cannot be read, or two files have the same path in the working directory.
+        UnsupportedSpecError: The specification asks for something that sh, the transport or the scheduler cannot do.
         LimitError: The scheduler's own limit refused all copies.
         SchedulerError: The scheduler refused all copies, or its answer cannot be parsed.
         TransportError: The transport failed.
@@ -96,11 +97,11 @@ async def submit_copies(
     archive.check()
     fragment = remote.scheduler.submit_script(batch)
     try:
-        answer = await remote.shell.unpack(batch.submission_id, archive.members(fragment, api))
+        answer = await remote.shell.unpack(batch.submission_id, archive.list_members(fragment, api))
         _check_executable(answer, remote.shell.root, spec)
-        queued = await offload_if_large(len(copies), _parse_answer, remote.scheduler, batch, answer.frame("answer"))
+        queued = await offload_if_large(len(copies), _parse_answer, remote.scheduler, batch, answer.get_frame("answer"))
     except InvalidSpecError:
-        raise  # the archive has no end: nothing can have started
+        raise  # the archive is incomplete, so nothing can have started
     except BaseException as error:
         if isinstance(error, UnsupportedSpecError) or (isinstance(error, SchedulerError) and error.refused):
             await discard_submission(remote, batch.submission_id, batch.copies)
@@ -109,35 +110,38 @@ async def submit_copies(
         raise
     if not queued.ids:
         await discard_submission(remote, batch.submission_id, batch.copies)
-        raise _refuse(batch, queued)
+        raise _make_refusal(batch, queued)
     if "noted" not in answer:  # the fragment has not reported its ids itself
         remote.remember_ids(batch.submission_id, queued)
     return batch, queued
 
 
 def _parse_answer(scheduler: Scheduler, batch: Batch, answer: CommandResult) -> Queued:
-    """Read the scheduler's answer. Its own limit, and no other, means that nothing was queued."""
+    """Parse the scheduler's answer to a submission.
+
+    A LimitError of the parser means that the scheduler refused all copies, which becomes a retryable refusal of each.
+    """
     try:
-        with parsing(scheduler, "parse_submit", answer, batch.submission_id):
-            return checked(batch, scheduler.parse_submit(batch, answer))
+        with convert_parser_errors(scheduler, "parse_submit", answer, batch.submission_id):
+            return check_queued(batch, scheduler.parse_submit(batch, answer))
     except LimitError as error:
         refusal = CopyFailure(reason=str(error), retryable=True)
         return Queued(refused=dict.fromkeys(range(batch.copies), refusal))
 
 
-def _refuse(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
+def _make_refusal(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
     failure = next(iter(queued.refused.values()))
     kind = LimitError if failure.retryable else SchedulerError
     return kind(f"the scheduler took none of {batch.copies} copies: {failure.reason}")
 
 
 def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
-    """Check that the staged executable can run where it is. Else each copy would fail with 126, without a reason."""
-    if "program" in answer and answer.frame("program").returncode != 0:
+    """Check that the remote machine can run the staged executable. Otherwise each copy would just fail with code 126."""
+    if "program" in answer and answer.get_frame("program").returncode != 0:
         raise UnsupportedSpecError(
-            f"the executable {str(spec.executable)!r} cannot run where it was sent to, below {root}: its file system is "
-            "mounted noexec, or keeps no permissions. Set root to a directory on another one; or send it as an input, "
-            "and name what is there to run it, as sh or python3",
+            f"the executable {str(spec.executable)!r} cannot run in the directory to which it was sent, below {root}: its "
+            "file system is mounted noexec, or keeps no permissions. Set root to a directory on another file system; or "
+            "send the file as an input, and make an installed program run it, such as sh or python3",
             field="executable",
             value=spec.executable,
         )
@@ -145,61 +149,61 @@ def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
 
 @dataclass(frozen=True)
 class _LocalFile:
-    """The facts of a local file that are needed before it is sent."""
+    """The facts about a local file that are needed before it is sent."""
 
     mode: int
-    """Its permissions there."""
+    """The permissions of its remote copy."""
     is_program: bool
-    """Whether the kernel knows how to run it; else sh does."""
+    """True if the kernel can execute it; otherwise sh runs it."""
 
 
 @dataclass(frozen=True)
 class SubmissionArchive:
-    """One submission, ready to be sent."""
+    """The archive that is sent for one submission."""
 
     spec: SubmissionSpec
     copies: Sequence[CopyVars]
     batch: Batch
 
     def check(self) -> None:
-        """See that it can be sent at all.
+        """Check that the submission can be sent.
 
         Raises:
-            InvalidSpecError: A local file cannot be read, or two files want the same place.
-            UnsupportedSpecError: It asks for what sh and a transport cannot do.
+            InvalidSpecError: A local file cannot be read, or two files have the same path in the working directory.
+            UnsupportedSpecError: The specification asks for something that sh or a transport cannot do.
         """
         _check_supported(self.spec, self.copies)
         _check_places(self.spec, self.copies)
-        self._local_files  # noqa: B018 -- looks at each of them
+        self._local_files  # noqa: B018 -- the property inspects each file
 
-    def members(self, fragment: str, api: str) -> Iterator[Member]:
-        """Give the files, ``submit.sh`` last: an archive that was cut starts nothing.
+    def list_members(self, fragment: str, api: str) -> Iterator[Member]:
+        """Yield the files of the archive, ``submit.sh`` last, so that an archive that is cut off starts nothing.
 
         Args:
-            fragment: The scheduler's, that queues the copies.
-            api: The functions that it may call.
+            fragment: The scheduler's fragment that queues the copies.
+            api: The shell functions that the fragment may call.
         """
         if self.spec.tag is not None:
-            yield Member("tag", _line(quoted_tag(self.spec.tag)))  # before the wrapper: `find` relies on it
-        yield Member("wrapper", text_of("wrapper").encode(), 0o700)
-        yield Member("payload", _bytes(self._payload))
-        yield Member("batch", _line(write_batch(self.batch)))
-        yield Member("plan", _line(self._plan.model_dump_json()))
-        yield Member("find", _line(self._plan.expression(self.batch.submission_id, len(self.copies))))
-        if spared := self._plan.spared(self.batch.submission_id):
-            yield Member("spared", _bytes(spared))
+            yield Member("tag", _encode_line(quote_tag(self.spec.tag)))  # find.sh expects it before the wrapper
+        yield Member("wrapper", load_script("wrapper").encode(), 0o700)
+        yield Member("payload", _encode(self._payload))
+        yield Member("batch", _encode_line(write_batch(self.batch)))
+        yield Member("plan", _encode_line(self._plan.model_dump_json()))
+        yield Member("find", _encode_line(self._plan.write_expression(self.batch.submission_id, len(self.copies))))
+        if spared := self._plan.list_unsent_inputs(self.batch.submission_id):
+            yield Member("spared", _encode(spared))
         if self._staged is not None:
             yield Member(f"bin/{self._staged.name}", self._staged, 0o700)
         for file in self.spec.inputs:
             yield Member(f"inputs/{file.name}", Path(file.source), self._local_files[Path(file.source)].mode)
         for index, copy in enumerate(self.copies):
-            yield from _of_copy(f"copies/{index}", copy)
-        yield Member("submit.sh", _bytes(self._submit(fragment, api)), 0o700)
+            yield from _list_copy_members(f"copies/{index}", copy)
+        yield Member("submit.sh", _encode(self._write_submit_script(fragment, api)), 0o700)
 
-    def _submit(self, fragment: str, api: str) -> str:
+    def _write_submit_script(self, fragment: str, api: str) -> str:
         program = f"./bin/{self._staged.name}" if self._staged and self._local_files[self._staged].is_program else ""
         values = f"copies={len(self.copies)}\nfragment={shlex.quote(fragment)}\nprogram={shlex.quote(program)}"
-        return "\n".join([load(api, "submit"), values, '_ic_submit "$@"\n'])
+        return "\n".join([write_preamble(api, "submit"), values, '_ic_submit "$@"\n'])
 
     @property
     def _staged(self) -> Path | None:
@@ -207,13 +211,13 @@ class SubmissionArchive:
 
     @cached_property
     def _local_files(self) -> dict[Path, _LocalFile]:
-        """Looked at once: a file may vanish between the check and the sending."""
+        """Path -> the facts about each local file. They are read once, because a file may vanish before it is sent."""
         paths = [*([self._staged] if self._staged else []), *(Path(file.source) for file in self.spec.inputs)]
-        return {path: _local_file(path) for path in paths}
+        return {path: _inspect_file(path) for path in paths}
 
     @cached_property
     def _plan(self) -> Plan:
-        return Plan.of(
+        return Plan.from_spec(
             self.spec, {index: tuple(copy.secrets) for index, copy in enumerate(self.copies) if copy.secrets}
         )
 
@@ -222,10 +226,10 @@ class SubmissionArchive:
         spec = self.spec
         return "\n".join(
             [
-                f"_ic_stdout={shlex.quote(_captured(spec.stdout, 'stdout'))}",
-                f"_ic_stderr={shlex.quote(_captured(spec.stderr, 'stderr'))}",
+                f"_ic_stdout={shlex.quote(_write_capture_path(spec.stdout, 'stdout'))}",
+                f"_ic_stderr={shlex.quote(_write_capture_path(spec.stderr, 'stderr'))}",
                 "_ic_set_environment() {",
-                *_exports(spec.environment),
+                *_write_exports(spec.environment),
                 ":",
                 "}",
                 "_ic_become() {",
@@ -251,21 +255,27 @@ def _check_supported(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
     if len(copies) > MOST_COPIES:
         raise UnsupportedSpecError(f"{len(copies)} copies: a submission has at most {MOST_COPIES}", field="copies")
     if spec.container is not None:
-        raise _unsupported("container", spec.container.image, "a payload runs as it is there: have it start its image")
+        raise _make_unsupported_error(
+            "container", spec.container.image, "a payload runs without a container: let the payload start the image"
+        )
     for file in spec.inputs:
         if file.is_url:
-            raise _unsupported("inputs", file.source, "nothing there fetches URLs: name a local file")
+            raise _make_unsupported_error("inputs", file.source, "the remote side fetches no URLs: name a local file")
     for member in spec.outputs.members:
         if member.destination is not None:
-            raise _unsupported("outputs", member.destination, "nothing there uploads: leave destination None and fetch")
+            raise _make_unsupported_error(
+                "outputs",
+                member.destination,
+                "the remote side uploads nothing: leave destination None, and use fetch_output",
+            )
     for name in [*spec.environment, *(name for copy in copies for name in copy.environment)]:
         if name in _SHELLS_OWN:
-            raise _unsupported("environment", name, "sh keeps that variable for itself: choose another name")
+            raise _make_unsupported_error("environment", name, "sh sets this variable itself: choose another name")
 
 
-def _unsupported(field: str, value: object, advice: str) -> UnsupportedSpecError:
+def _make_unsupported_error(field: str, value: object, advice: str) -> UnsupportedSpecError:
     return UnsupportedSpecError(
-        f"{field} {str(value)!r} is more than this backend can do: {advice}", field=field, value=value
+        f"{field} {str(value)!r} is not supported by this backend: {advice}", field=field, value=value
     )
 
 
@@ -283,48 +293,48 @@ def _check_places(spec: SubmissionSpec, copies: Sequence[CopyVars]) -> None:
             )
 
 
-def _local_file(path: Path) -> _LocalFile:
+def _inspect_file(path: Path) -> _LocalFile:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo would block
     except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from error
+        raise _make_read_error(path, str(error.strerror)) from error
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise _unreadable(path, "it is not a regular file")
+            raise _make_read_error(path, "it is not a regular file")
         start = os.read(descriptor, 4)
     except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from error
+        raise _make_read_error(path, str(error.strerror)) from error
     finally:
         os.close(descriptor)
     return _LocalFile(0o700 if mode & stat.S_IXUSR else 0o600, start.startswith(b"#!") or start == b"\x7fELF")
 
 
-def _unreadable(path: Path, why: str) -> InvalidSpecError:
+def _make_read_error(path: Path, why: str) -> InvalidSpecError:
     return InvalidSpecError(f"the local file {str(path)!r} cannot be sent: {why}", field="inputs", value=str(path))
 
 
-def _of_copy(place: str, copy: CopyVars) -> Iterator[Member]:
+def _list_copy_members(place: str, copy: CopyVars) -> Iterator[Member]:
     if copy.environment:
-        yield Member(f"{place}/vars", _bytes("\n".join([*_exports(copy.environment), ""])))
+        yield Member(f"{place}/vars", _encode("\n".join([*_write_exports(copy.environment), ""])))
     if copy.secrets:
         names = " ".join(shlex.quote(f"./{name}") for name in copy.secrets)
-        yield Member(f"{place}/secrets", _bytes(f"rm -rf {names}\n"))
+        yield Member(f"{place}/secrets", _encode(f"rm -rf {names}\n"))
     for name, secret in copy.secrets.items():
         yield Member(f"{place}/work/{name}", secret.get_secret_value())
 
 
-def _exports(environment: Mapping[str, str]) -> list[str]:
+def _write_exports(environment: Mapping[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
 
 
-def _captured(name: str | None, default: str) -> str:
+def _write_capture_path(name: str | None, default: str) -> str:
     return f"./{name}" if name else f"../{default}"
 
 
-def _line(text: str) -> bytes:
-    return _bytes(text + "\n")
+def _encode_line(text: str) -> bytes:
+    return _encode(text + "\n")
 
 
-def _bytes(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from intercede.batch.remote.api import api_of, write_program
+from intercede.batch.remote.api import write_api, write_program
 from intercede.contract.job import JobStatus, Resources
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
@@ -16,7 +16,7 @@ from intercede.schedulers.slurm import SlurmScheduler
 T = TypeVar("T")
 SUBMISSION_ID = "a" * 13
 OURS = f"ic-{SUBMISSION_ID}-0"
-API = api_of(SlurmScheduler())
+API = write_api(SlurmScheduler())
 TOOLS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 SHELLS = ("dash", "bash --posix", "busybox sh")
 RARE_SHELLS = ("mksh", "posh", "yash -o posixlycorrect", "zsh --emulate sh")

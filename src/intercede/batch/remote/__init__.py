@@ -1,1 +1,1 @@
-"""The remote side: how scripts get there, what they may call, and how their answers come back."""
+"""The remote side: send scripts to it, define the functions that they may call, and read their answers."""

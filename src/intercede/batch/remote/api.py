@@ -1,6 +1,6 @@
-"""The surroundings of a scheduler's fragment: the functions that it may call, and the command that runs it.
+"""The shell environment of a scheduler's fragment: the functions that it may call, and the command that runs it.
 
-The kit's sandbox and the recorder load it by the same function as every verb does.
+Every verb, the kit's sandbox and the recorder of answers use the same functions of this module.
 """
 
 import shlex
@@ -12,35 +12,36 @@ from typing import Literal, cast
 from intercede.contract.errors import PluginContractError
 from intercede.contract.scheduler import Scheduler, ToolEnvironment
 
-__all__ = ["Verb", "api_of", "call", "load", "run_fragment", "text_of", "write_program"]
+__all__ = ["Verb", "load_script", "write_api", "write_call", "write_fragment_call", "write_preamble", "write_program"]
 
 Verb = Literal["submit", "status", "kill", "list"]
-"""What a fragment is for."""
+"""The operation for which a scheduler writes a fragment."""
 SCRIPTS: Mapping[Verb, tuple[str, ...]] = {
     "submit": ("submit",),
     "status": ("remote/tidy", "records"),
     "kill": ("remote/tidy", "records", "kill"),
     "list": ("remote/tidy", "records"),
 }
-"""What is loaded for each, behind the prelude and the API."""
+"""Verb -> the scripts that are loaded after the prelude and the API."""
 
 
 @cache
-def text_of(name: str) -> str:
-    """Return the text of a script of batch, such as ``purge`` or ``remote/boot``."""
+def load_script(name: str) -> str:
+    """Return the text of a script of this package, such as ``purge`` or ``remote/boot``."""
     return (Path(__file__).parents[1] / f"{name}.sh").read_text("utf-8")
 
 
-def call(*words: str) -> str:
-    """Write a command of these words, whatever is in them."""
+def write_call(*words: str) -> str:
+    """Return a shell command with each word quoted."""
     return " ".join(shlex.quote(word) for word in words)
 
 
-def api_of(scheduler: Scheduler) -> str:
-    """Write the functions that this scheduler's fragments may call.
+def write_api(scheduler: Scheduler) -> str:
+    """Write the shell functions that this scheduler's fragments may call.
 
     Raises:
-        PluginContractError: Its ``tool_environment`` is no method, raises, or returns no valid ToolEnvironment.
+        PluginContractError: The scheduler's ``tool_environment`` is not a method, raises, or does not return a valid
+            ToolEnvironment.
     """
     environment = _tool_environment(scheduler)
     keep, always, inside = map(" | ".join, (environment.keep, environment.unset, environment.unset_in_job))
@@ -52,7 +53,7 @@ def api_of(scheduler: Scheduler) -> str:
     ]
     return "\n".join(
         [
-            text_of("remote/api"),
+            load_script("remote/api"),
             f"_ic_patterns={'yes' if always or inside else ''}",
             "_ic_is_strange() {",
             "    case $1 in",
@@ -63,21 +64,31 @@ def api_of(scheduler: Scheduler) -> str:
     )
 
 
-def load(api: str, *scripts: str) -> str:
-    """Write the beginning of a program: the prelude, the API, and these scripts."""
+def write_preamble(api: str, *scripts: str) -> str:
+    """Write the beginning of a remote program: the prelude, the API, and these scripts."""
     return "\n".join(
-        [text_of("remote/prelude"), f"ic_api={shlex.quote(api)}", 'eval "$ic_api"', *map(text_of, scripts)]
+        [load_script("remote/prelude"), f"ic_api={shlex.quote(api)}", 'eval "$ic_api"', *map(load_script, scripts)]
     )
 
 
-def run_fragment(verb: Verb, fragment: str, copies: int = 1) -> str:
-    """Write the command that runs a fragment."""
-    return call("_ic_run_as_found", str(copies), fragment) if verb == "submit" else call("_ic_run_plainly", fragment)
+def write_fragment_call(verb: Verb, fragment: str, copies: int = 1) -> str:
+    """Write the shell command that runs a fragment.
+
+    Args:
+        verb: The operation that the fragment is for.
+        fragment: The fragment.
+        copies: The number of copies, for a fragment that submits.
+    """
+    return (
+        write_call("_ic_run_as_found", str(copies), fragment)
+        if verb == "submit"
+        else write_call("_ic_run_plainly", fragment)
+    )
 
 
 def write_program(verb: Verb, api: str, fragment: str, copies: int = 1) -> str:
-    """Write a program that runs a fragment where a verb would, in the same surroundings, and does nothing else."""
-    return f"{load(api, *SCRIPTS[verb])}\n{run_fragment(verb, fragment, copies)}\n"
+    """Write a shell program that only runs a fragment, with the same functions and variables as in a verb."""
+    return f"{write_preamble(api, *SCRIPTS[verb])}\n{write_fragment_call(verb, fragment, copies)}\n"
 
 
 def _tool_environment(scheduler: Scheduler) -> ToolEnvironment:
@@ -90,7 +101,7 @@ def _tool_environment(scheduler: Scheduler) -> ToolEnvironment:
     try:
         environment = cast("Callable[[], object]", method)()
         if isinstance(environment, ToolEnvironment):
-            return ToolEnvironment.model_validate(environment.model_dump())  # it may have been made without validation
+            return ToolEnvironment.model_validate(environment.model_dump())  # model_construct skips validation
     except Exception as error:
         raise _broken(f"{whose} must return a valid ToolEnvironment: {error}") from error
     raise _broken(f"{whose} must return a ToolEnvironment, not {environment!r}")

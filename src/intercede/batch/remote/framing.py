@@ -1,7 +1,7 @@
-"""Answers between marks: what a script says there is an answer, whatever else is written around it is not.
+"""Read the answers of scripts, which are framed: the output of each command stands between a begin and an end line.
 
-A mark is random and new for every command, so no banner, wrapper or payload can write one. An answer whose end did not
-arrive was cut, and is none.
+Both lines hold a random mark that is new for every script, so no banner, wrapper or payload can write one. All output
+outside of frames is ignored. If the end line of a frame did not arrive, the frame is incomplete and is not used.
 """
 
 import re
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 
-__all__ = ["NO_STREAMS", "Answer", "Frames", "Piece", "Streams", "new_mark"]
+__all__ = ["NO_STREAMS", "Answer", "FramePart", "FrameReader", "Streams", "new_mark"]
 
 Streams = Mapping[str, Callable[[str], ByteSink]]
 NO_STREAMS: Streams = MappingProxyType({})
@@ -21,21 +21,23 @@ _SHOWN = 500
 
 
 def new_mark() -> str:
-    """Make a mark that nobody can guess."""
+    """Make a random mark, which cannot be guessed."""
     return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Some bytes of a frame; ``code`` where they are its last."""
+class FramePart:
+    """Some consecutive bytes of a frame."""
 
     name: str
+    """The name of the frame."""
     data: bytes
     code: int | None = None
+    """The exit code of the frame's command, if these are the last bytes; otherwise None."""
 
 
-class Frames:
-    """Takes a stream apart while it arrives. Keeps no more of it than a mark may be hidden in."""
+class FrameReader:
+    """Extracts the frames from a stream while it arrives. It buffers only as many bytes as an incomplete mark may have."""
 
     def __init__(self, mark: str) -> None:
         self._begin = re.compile(rb"\n%b begin ([a-z0-9.]+)\n" % mark.encode())
@@ -44,37 +46,38 @@ class Frames:
         self._inside: str | None = None
         self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes; return those that are known to be in a frame."""
+    def feed(self, data: bytes) -> Iterator[FramePart]:
+        """Take the next bytes of the stream, and yield the parts that belong to a frame."""
         self._buffer += data
         while found := (self._begin if self._inside is None else self._end).search(self._buffer):
             before, self._buffer = self._buffer[: found.start()], self._buffer[found.end() :]
             if self._inside is None:
                 self._inside = found[1].decode()
             else:
-                yield Piece(self._inside, before, _code(int(found[1])))
+                yield FramePart(self._inside, before, _normalize_code(int(found[1])))
                 self._inside = None
         ready, self._buffer = self._buffer[: -self._kept], self._buffer[-self._kept :]
         if self._inside is not None and ready:
-            yield Piece(self._inside, ready)
+            yield FramePart(self._inside, ready)
 
 
-def _code(told: int) -> int:
-    """Death by signal n is 128 + n in most shells, 384 + n in yash."""
-    return told if told < 256 else 128 + told % 128  # noqa: PLR2004 -- the highest code is 255
+def _normalize_code(code: int) -> int:
+    """Return an exit code of at most 255. After death by signal n most shells report 128 + n, and yash 384 + n."""
+    return code if code < 256 else 128 + code % 128  # noqa: PLR2004 -- the highest code is 255
 
 
 class Answer:
-    """The ByteSink for one script's stdout: keeps frames whole, and hands some on while they come.
+    """The ByteSink for the stdout of one script. It keeps the frames, and passes some on to other sinks as they arrive.
 
     Args:
-        mark: What the script was given.
-        streams: From the first word of a frame's name, up to a dot, to what gives the sink for it.
+        mark: The mark of the script.
+        streams: The first word of a frame's name, up to a dot -> a function that returns the sink for such a frame.
+            Frames with another first word are kept.
     """
 
     def __init__(self, mark: str, streams: Streams = NO_STREAMS) -> None:
-        self._frames = Frames(mark)
-        self._stderr = Frames(mark)
+        self._frames = FrameReader(mark)
+        self._stderr = FrameReader(mark)
         self._streams = streams
         self._data: dict[str, list[bytes]] = {}
         self._codes: dict[str, int] = {}
@@ -93,7 +96,7 @@ class Answer:
                 self._codes[piece.name] = piece.code
 
     def finish(self, result: CommandResult) -> None:
-        """Say how the command ended, and what it wrote to stderr."""
+        """Record how the script ended, and extract the frames from its stderr."""
         self._result = result
         for piece in self._stderr.feed(result.stderr):
             self._said[piece.name] = self._said.get(piece.name, b"") + piece.data
@@ -101,35 +104,35 @@ class Answer:
     def __contains__(self, name: object) -> bool:
         return name in self._codes
 
-    def names(self, word: str) -> list[str]:
-        """Return the names of the whole frames that begin with that word."""
+    def list_names(self, word: str) -> list[str]:
+        """Return the names of the complete frames whose first word, up to a dot, is this one."""
         return [name for name in self._codes if name.partition(".")[0] == word]
 
-    def frame(self, name: str) -> CommandResult:
-        """Return what stood in a frame, with its own exit code and stderr.
+    def get_frame(self, name: str) -> CommandResult:
+        """Return the result of the command in a frame: its exit code, stdout and stderr.
 
         Raises:
-            TransportError: It is not there, or was cut.
+            TransportError: The frame is missing or incomplete.
         """
         if name not in self._codes:
-            raise self.cut(name)
+            raise self.make_cut_error(name)
         data = b"".join(self._data.get(name, ()))
         return CommandResult(returncode=self._codes[name], stdout=data, stderr=self._said.get(name, b""))
 
-    def text(self, name: str) -> str:
-        """Return a frame's stdout; what is no UTF-8 in it stays as it was, escaped."""
-        return self.frame(name).stdout.decode("utf-8", "surrogateescape")
+    def get_text(self, name: str) -> str:
+        """Return the stdout of a frame as text. Bytes that are not UTF-8 become lone surrogates."""
+        return self.get_frame(name).stdout.decode("utf-8", "surrogateescape")
 
-    def lines(self, name: str) -> list[str]:
-        """Return the lines of a frame's stdout."""
-        return self.text(name).split("\n")[:-1]
+    def get_lines(self, name: str) -> list[str]:
+        """Return the lines of the stdout of a frame."""
+        return self.get_text(name).split("\n")[:-1]
 
-    def cut(self, name: str) -> TransportError:
-        """Tell that the answer has no such frame, and what came instead."""
-        said = self._result.stderr.decode("utf-8", "replace").strip()[-_SHOWN:] or "nothing on stderr"
+    def make_cut_error(self, name: str) -> TransportError:
+        """Return the error for a frame that is missing or incomplete, with the end of the script's stderr."""
+        said = self._result.stderr.decode("utf-8", "replace").strip()[-_SHOWN:] or "nothing"
         return TransportError(
-            f"the answer of the far side has no {name!r}, or was cut there; its shell ended with "
-            f"{self._result.returncode} and said: {said}",
+            f"the answer of the remote side has no {name!r}, or was cut off in it; the remote shell ended with "
+            f"{self._result.returncode} and wrote to stderr: {said}",
             retryable=True,
             returncode=self._result.returncode,
             stderr=said,

@@ -1,22 +1,26 @@
-"""The names of jobs, and the remote directory layout.
+"""The names of jobs, and the layout of the remote directory.
 
 ::
 
-    <root>/resource-id                      the name of the resource, if none is configured
-    <root>/.trash/                          what a purge has moved out of sight
-    <root>/<submission_id>/                         one submission
-        submit.sh payload wrapper           what runs
-        bin/ inputs/                        the staged executable, the files that every copy finds
-        tag batch plan find spared          for `find`, for the scheduler, for fetching
-        unpacking                           who unpacks the archive
-        queuer submitting                   who makes the native calls; linked when they begin
-        ids ids.err submitted               what the scheduler answered, and that the calls have ended
-        natives                             copy index and native id, a line each; ! where it was refused
-        copies/<i>/work/                    the working directory
-        copies/<i>/{vars,secrets}           what this copy has that the others do not; how its secrets are removed
-        copies/<i>/{stdout,stderr,log}      what it wrote
-        copies/<i>/{exit,killed}            how it ended, and how many ends it had when we asked for one
-        finals/<i>                          a verdict that rests on no exit code
+    <root>/resource-id                  the name of the resource, if none is configured
+    <root>/.trash/                      directories that a purge is removing
+    <root>/<submission_id>/             one submission
+        submit.sh payload wrapper       the scripts that run
+        bin/ inputs/                    the staged executable, and the files that every copy gets
+        tag                             the tag, which `find` compares
+        batch                           the facts that the scheduler gets
+        plan find spared                the files to fetch; an expression for find(1); the inputs that are not sent back
+        unpacking                       the process that unpacks the archive
+        queuer submitting               the process that runs the scheduler's commands; the link is made when they begin
+        ids ids.err submitted           the scheduler's answer, and the exit code once its commands have ended
+        natives                         lines "INDEX NATIVE_ID"; the id is ! if the scheduler refused the copy
+        copies/<i>/work/                the working directory
+        copies/<i>/vars                 the variables of this copy alone
+        copies/<i>/secrets              a script that removes the secrets of this copy
+        copies/<i>/{stdout,stderr,log}  the output
+        copies/<i>/exit                 the record of the payload's end
+        copies/<i>/killed               the number of recorded ends when a kill was requested
+        finals/<i>                      a final status that was derived without an exit code
 """
 
 import json
@@ -29,22 +33,30 @@ from typing import NamedTuple
 from intercede.contract.job import JobHandle
 from intercede.contract.scheduler import Batch
 
-__all__ = ["Job", "group_by_submission", "handle_of", "job_of", "new_submission_id", "read_batch", "write_batch"]
+__all__ = [
+    "Job",
+    "group_by_submission",
+    "make_handle",
+    "new_submission_id",
+    "parse_handle",
+    "read_batch",
+    "write_batch",
+]
 
 _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
 MOST_COPIES = 10**7
 
 
 class Job(NamedTuple):
-    """One copy of one submission."""
+    """The name of one job on this resource: one copy of one submission."""
 
     submission_id: str
     copy: int
-    """Its index."""
+    """The index of the copy."""
 
 
 def new_submission_id() -> str:
-    """Make a submission's id."""
+    """Make a random submission id."""
     letters = string.ascii_lowercase
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(12))
 
@@ -61,19 +73,19 @@ def read_batch(line: str) -> Batch:
     return Batch.model_validate({"submission_id": values.pop("stamp", None), **values})
 
 
-def handle_of(resource: str, job: Job) -> JobHandle:
-    """Name a job for callers."""
+def make_handle(resource: str, job: Job) -> JobHandle:
+    """Return the handle that names a job for callers."""
     return JobHandle(resource=resource, job=f"{job.submission_id}.{job.copy}")
 
 
-def job_of(resource: str, handle: JobHandle) -> Job | None:
-    """Return the job that a handle names; None: it is not this resource's."""
+def parse_handle(resource: str, handle: JobHandle) -> Job | None:
+    """Return the job that a handle names, or None if the handle is not of this resource."""
     match = _JOB.fullmatch(handle.job) if handle.resource == resource else None
     return Job(match[1], int(match[2])) if match else None
 
 
 def group_by_submission(jobs: Iterable[Job]) -> Mapping[str, list[int]]:
-    """Return each submission's indices, in order, each once."""
+    """Return submission id -> the indices of its copies, sorted and each once."""
     grouped: dict[str, set[int]] = {}
     for job in jobs:
         grouped.setdefault(job.submission_id, set()).add(job.copy)

@@ -1,29 +1,29 @@
-"""Running scripts on the remote machine, by sh, and reading their answers."""
+"""Run scripts with sh on the remote machine, and read their answers."""
 
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterable
 
 from intercede.batch.archive import Member, pack
-from intercede.batch.remote.api import load, text_of
+from intercede.batch.remote.api import load_script, write_preamble
 from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams, new_mark
 from intercede.contract.errors import ResourceError
 from intercede.contract.transport import Transport
 
-__all__ = ["Shell", "no_room"]
+__all__ = ["Shell", "make_no_room_error"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
-"""With ``sh -s`` a child that reads stdin would eat the rest of the script."""
-_PIECE = 65536
+"""The command that runs the script from stdin. With ``sh -s`` a child that reads stdin would take part of the script."""
+_CHUNK = 65536
 _SAID = 500
 
 
-def no_room(said: bytes = b"") -> ResourceError:
-    """Return the error for a remote side that has no room to write down what it needs to answer."""
+def make_no_room_error(said: bytes = b"") -> ResourceError:
+    """Return the error for a remote disk that has no room for the temporary files of a script."""
     words = said.decode("utf-8", "replace").strip()[-_SAID:]
     return ResourceError(
-        "there is no room on the far side to note what to answer, neither in the root nor for mktemp: free some, or "
-        f"purge what has been fetched{words and f'; it said: {words}'}",
+        "the remote disk has no room for temporary files, neither in the root nor for mktemp: free some space, or "
+        f"purge jobs whose output is fetched{words and f'; the script wrote: {words}'}",
         retryable=True,
     )
 
@@ -31,12 +31,12 @@ def no_room(said: bytes = b"") -> ResourceError:
 class Shell:
     """Runs scripts over a transport, a limited number at a time.
 
-    ``root`` is the remote directory that scripts start in. It is empty until it is known.
+    ``root`` is the remote directory in which scripts start. It is empty until it is known.
 
     Args:
-        transport: Carries the scripts.
-        in_flight: How many may run at once.
-        api: The functions that the scheduler's fragments may call.
+        transport: The transport that runs the scripts.
+        in_flight: The maximum number of scripts that run at once.
+        api: The shell functions that the scheduler's fragments may call.
     """
 
     def __init__(self, transport: Transport, in_flight: int, api: str) -> None:
@@ -46,15 +46,21 @@ class Shell:
         self.root = ""
 
     async def run(self, parts: Iterable[str], streams: Streams = NO_STREAMS) -> Answer:
-        """Run a script, made of the prelude and these parts, in the root.
+        """Run a script in the root, and return its answer.
+
+        Args:
+            parts: The parts of the script, which follow the prelude.
+            streams: Sinks that receive some frames while they arrive.
 
         Raises:
             TransportError: The transport failed.
         """
         mark = new_mark()
-        start = f"root={shlex.quote(self.root)}\n{text_of('remote/home')}" if self.root else ""
-        script = "\n".join([load(self._api, "remote/tidy"), f"mark={mark}", start, *parts, ""])
-        return await self._exec(["sh", "-c", _READ], mark, _pieces(script.encode("utf-8", "surrogateescape")), streams)
+        start = f"root={shlex.quote(self.root)}\n{load_script('remote/home')}" if self.root else ""
+        script = "\n".join([write_preamble(self._api, "remote/tidy"), f"mark={mark}", start, *parts, ""])
+        return await self._exec(
+            ["sh", "-c", _READ], mark, _split_data(script.encode("utf-8", "surrogateescape")), streams
+        )
 
     async def unpack(self, directory: str, members: Iterable[Member]) -> Answer:
         """Unpack an archive into a new directory of the root, and run its last member, ``submit.sh``.
@@ -64,7 +70,7 @@ class Shell:
             TransportError: The transport failed.
         """
         mark = new_mark()
-        argv = ["sh", "-c", text_of("remote/boot"), "sh", self.root, directory, mark]
+        argv = ["sh", "-c", load_script("remote/boot"), "sh", self.root, directory, mark]
         return await self._exec(argv, mark, pack(members), NO_STREAMS)
 
     async def _exec(self, argv: list[str], mark: str, stdin: AsyncIterator[bytes], streams: Streams) -> Answer:
@@ -74,6 +80,6 @@ class Shell:
         return answer
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), _PIECE):
-        yield data[start : start + _PIECE]
+async def _split_data(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]

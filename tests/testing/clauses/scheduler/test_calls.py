@@ -27,8 +27,8 @@ def test_a_function_that_is_hidden_in_one_verb_is_seen(
 
     def write_program(asked: api.Verb, text: str, fragment: str, copies: int = 1) -> str:
         hidden = "ic_tool() { :; }\n" if asked == verb else ""
-        run = api.run_fragment(asked, fragment, copies)
-        return f"{api.load(text, *api.SCRIPTS[asked])}\n{hidden}{run}\n"
+        run = api.write_fragment_call(asked, fragment, copies)
+        return f"{api.write_preamble(text, *api.SCRIPTS[asked])}\n{hidden}{run}\n"
 
     monkeypatch.setattr(sandbox, "write_program", write_program)
 

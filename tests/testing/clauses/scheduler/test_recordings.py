@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from intercede.batch.remote.api import api_of
+from intercede.batch.remote.api import write_api
 from intercede.contract.job import JobState, JobStatus
 from intercede.contract.scheduler import Batch, Queued, Scheduler
 from intercede.contract.transport import CommandResult
@@ -26,7 +26,7 @@ GOOD: dict[str, object] = {
     "expected": {"17.0": {"state": "RUNNING", "native": "R"}},
 }  # fmt: skip
 
-API = api_of(PlainQueue())
+API = write_api(PlainQueue())
 Make = Callable[..., object]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from intercede.batch.remote.api import Verb, api_of, write_program
+from intercede.batch.remote.api import Verb, write_api, write_program
 from intercede.contract.errors import IntercedeError, ResourceError
 from intercede.contract.job import Resources
 from intercede.contract.scheduler import Batch, Queued, Scheduler
@@ -68,7 +68,7 @@ def record(scheduler: Scheduler, queue: str | None = None) -> Iterator[dict[str,
     """
     for copies, killed in ((1, 0), (3, 2)):
         with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as root:
-            place = _Place(Path(root), "a" + secrets.token_hex(6), api_of(scheduler))
+            place = _Place(Path(root), "a" + secrets.token_hex(6), write_api(scheduler))
             yield from _of_submission(scheduler, place, copies, killed, queue)
 
 

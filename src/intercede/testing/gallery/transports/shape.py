@@ -76,7 +76,7 @@ class LetsNoneInFlight(Plain):
     """Reports that a caller may have no command running."""
 
     caught_by = "IC-TRANSPORT-10"
-    message_contains = "commands_in_flight of LetsNoneInFlight must answer a whole number from 1"
+    message_contains = "commands_in_flight of LetsNoneInFlight must return a whole number from 1"
 
     def commands_in_flight(self) -> int:
         return 0
@@ -86,6 +86,6 @@ class InFlightIsANumber(Plain):
     """commands_in_flight is a number instead of a method."""
 
     caught_by = "IC-TRANSPORT-10"
-    message_contains = "must be a method that answers the number"
+    message_contains = "must be a method that returns the number"
 
     commands_in_flight = 8

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
-from intercede.batch.remote.api import api_of
+from intercede.batch.remote.api import write_api
 from intercede.contract.errors import (
     IntercedeError,
     LimitError,
@@ -73,7 +73,7 @@ def get_api(scheduler: Scheduler) -> str:
         CheckFailed: Its tool_environment is not what it must be.
     """
     try:
-        return api_of(scheduler)
+        return write_api(scheduler)
     except PluginContractError as error:
         expected = "tool_environment, if there is one, to return a valid ToolEnvironment"
         raise CheckFailed(expected, str(error)) from error

@@ -35,7 +35,7 @@ class Sandbox:
     Args:
         place: An empty directory.
         texts: Fragments: each word of theirs may be a command, and has a stub.
-        api: The functions that they may call, as ``api_of`` writes them for their scheduler.
+        api: The functions that they may call, as ``write_api`` writes them for their scheduler.
     """
 
     def __init__(self, place: Path, texts: Iterable[str], api: str) -> None:

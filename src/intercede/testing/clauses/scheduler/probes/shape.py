@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from intercede.batch.remote.api import api_of
+from intercede.batch.remote.api import write_api
 from intercede.contract.errors import PluginContractError
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses.scheduler.probes.ask import make_scheduler
@@ -14,7 +14,7 @@ def probe_shape(part: Callable[[], object], _tmp: Path) -> list[str]:
     scheduler = make_scheduler(part)
     problems = list(find_violations(scheduler, "schedulers"))
     try:
-        api_of(scheduler)
+        write_api(scheduler)
     except PluginContractError as error:
         problems += (" ".join(each.split()) for each in error.violations)  # a report shows the first line only
     return problems
