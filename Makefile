@@ -5,6 +5,8 @@
 #   make test-slow       the slow tests: wrong and right plugins of the gallery, whole runs of the kit, real installations
 #   make test-all        the quick tests on every supported Python
 #   make test-daemons    the kit on real sshd and Slurm daemons, started and stopped by the tests (Debian 12, root)
+#   make daemons         start those daemons and leave them up
+#   make daemons-down    stop them
 #   make test-crossings  the kit together with popular plugins of pytest (half an hour)
 #   make lint            linters and type checkers
 #   make coverage        all tests, and the lines and branches that they miss

@@ -29,7 +29,7 @@ def rows_of(page: str, heading: str) -> dict[str, tuple[set[str], set[str]]]:
     }
 
 
-PARTS = rows_of(PAGE.read_text(), "## Who may import whom")
+PARTS = rows_of(PAGE.read_text(), "## Permitted imports")
 STAGES = rows_of(PAGE.read_text(), "### Inside the conformance kit")
 ALSO = {"pytest": {"_pytest"}, "typer": {"click"}}
 """Packages of a library that the page does not name."""

@@ -21,7 +21,7 @@ _SECONDS = 3.0
     title="The object has the verbs of every claimed capability, as methods.",
     level=MUST,
     hint=(
-        "A verb is missing, or a flag or a string stands in place of a method. If you do not have a capability, "
+        "A verb is missing, or is a flag or a string instead of a method. If you do not have a capability, "
         "leave its verb out or set it to None. Anything else under the verb's name claims the capability."
     ),
 )

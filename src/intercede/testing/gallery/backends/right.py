@@ -66,7 +66,7 @@ class TellsMore(FakeBackend):
 
 
 class LooksSeldom(FakeBackend):
-    """A look takes as long as a short job."""
+    """A status query takes as long as a short job."""
 
     areas = "status", "load"
 

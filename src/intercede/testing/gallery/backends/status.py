@@ -393,7 +393,7 @@ class GoesBack(_Retells):
 
 
 class GoesBackAtTheSecondLook(FakeBackend):
-    """A look takes as long as a short job, and the second one at a running job says QUEUED."""
+    """A status query takes as long as a short job, and the second one at a running job says QUEUED."""
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)

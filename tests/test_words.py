@@ -1,0 +1,76 @@
+"""The words of the documents: terms of the glossary, none of its words to avoid, and names that agree."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+HEADING = "## Words that these pages avoid"
+OPENERS = "What|Where|Who|Whoever|Whatever|Nobody|Nothing"
+ALLOWED = {
+    "docs/reference/contract.md": {"stands", "tells"},  # "stands for", "tells apart"
+}
+"""Pages in which a word has its ordinary meaning."""
+
+
+def read_prose(page: Path) -> str:
+    """Return a page without code, comments, targets of links, and the list of words to avoid itself."""
+    text = re.sub(r"^ *```.*?^ *```$|<!--.*?-->", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`]*`|\]\([^)]*\)", "`", text.split(f"\n{HEADING}\n")[0])
+
+
+def list_avoided_words() -> list[str]:
+    """Read the words and phrases in the glossary's table."""
+    table = (ROOT / "docs/reference/glossary.md").read_text().split(HEADING)[1]
+    cells = re.findall(r"^\| (?!avoid \|)(\w.*?) \|", table, re.MULTILINE)
+    return [word.strip() for cell in cells for word in cell.split(",")]
+
+
+AVOIDED = re.compile(
+    r"(?<![\w-])(" + "|".join(list_avoided_words()).replace(" ", r"\s+") + r")(?![\w-])", re.IGNORECASE
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_has_no_word_to_avoid(page: Path) -> None:
+    """The words in the last table of the glossary are in no sentence of any page."""
+    found = {" ".join(word.split()).lower() for word in AVOIDED.findall(read_prose(page))}
+
+    assert found - ALLOWED.get(page.relative_to(ROOT).as_posix(), set()) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_sentence_begins_with_its_subject(page: Path) -> None:
+    """No sentence and no heading begins with a word such as What, unless it is a question."""
+    begins = rf"(?:\A\s*|\n\s*(?:[-*#]+|\d+\.) |[.!?]\**\s)\**({OPENERS})\b([^.?!|]*[.?!|]?)"
+    blocks = read_prose(page).split("\n\n")
+    found = [begin + rest for block in blocks for begin, rest in re.findall(begins, block)]
+
+    assert [sentence for sentence in found if not sentence.endswith("?")] == []
+
+
+def test_the_list_of_words_to_avoid_is_read() -> None:
+    """The table has words, and the pattern finds them in a sentence that is folded."""
+    assert {"told", "so many", "by itself"} <= set(list_avoided_words())
+    assert AVOIDED.findall("It was told so\nmany times, in a stronghold.") == ["told", "so\nmany"]
+
+
+def test_the_index_has_the_title_of_each_decision() -> None:
+    """A decision has one title, in its file and in the index."""
+    index = " ".join((ROOT / "docs/index.md").read_text().split())
+    titles = {path: path.read_text().partition("\n")[0].removeprefix("# ") for path in ROOT.glob("docs/decisions/*.md")}
+
+    assert [path.name for path, title in titles.items() if f"- [{title}](decisions/{path.name})" not in index] == []
+
+
+@pytest.mark.parametrize("document", ["Makefile", "CONTRIBUTING.md"])
+def test_each_command_is_described(document: str) -> None:
+    """The list at the top of the Makefile, and the contributor's page, have a line for each command."""
+    makefile = (ROOT / "Makefile").read_text()
+    commands = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
+    assert commands is not None
+    described = re.findall(r"\bmake ([a-z-]+)", (ROOT / document).read_text())
+
+    assert set(commands[1].replace("\\", " ").split()) - {*described} == set()
