@@ -7,6 +7,9 @@ lies behind the hooks, and stays unloaded until one of its options is given.
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import pytest
 
 TYPE_CHECKING = False
@@ -15,18 +18,29 @@ if TYPE_CHECKING:
 
     from intercede.contract.backend import JobBackend
     from intercede.registry import Registry
+    from intercede.testing.frontends.options import Option
     from intercede.testing.subjects.subject import RegistrySubject
 
 
-def _with(role: str) -> Callable[[str], tuple[str, str]]:
-    def subject(given: str) -> tuple[str, str]:
+def _make_parser(role: str) -> Callable[[str], tuple[str, str]]:
+    """Return a function that adds the role to the value of a subject's option."""
+
+    def parse(given: str) -> tuple[str, str]:
         return role, given
 
-    return subject
+    return parse
 
 
-def _scale(given: str) -> float | str:
-    return given if given == "auto" else float(given)
+def _load_options() -> tuple[Option, ...]:
+    """Load the table of options from its file. An import could find another project's intercede, and load more."""
+    file = Path(__file__).parent / "intercede" / "testing" / "frontends" / "options.py"
+    spec = spec_from_file_location("intercede_options", file)
+    assert spec is not None  # noqa: S101 -- a Python file has one
+    assert spec.loader is not None  # noqa: S101 -- as above
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    options: tuple[Option, ...] = module.OPTIONS
+    return options
 
 
 def _require_this_one() -> None:
@@ -35,8 +49,6 @@ def _require_this_one() -> None:
     Raises:
         pytest.UsageError: Python finds it before the one that this module came with.
     """
-    from pathlib import Path
-
     import intercede
 
     found, here = str(getattr(intercede, "__file__", None) or "nowhere"), Path(__file__).parent
@@ -51,61 +63,25 @@ def _require_this_one() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the kit's options, in one group."""
-    add = parser.getgroup("intercede", "conformance to the intercede contract").addoption
-    more = {"backend": "", "transport": ", and a backend of it and 'direct'", "scheduler": ""}
-    for role, beside in more.items():
-        add(
-            f"--intercede-{role}",
-            action="append",
-            dest="intercede_subjects",
-            type=_with(role),
-            default=[],
-            metavar="NAME|JSON",
-            help=f"inspect this {role}{beside}: a table of the configuration file, a registered name, or a configuration "
-            "as JSON. May be repeated. Alone, the suite alone runs; with paths, both do.",
-        )
-    add("--intercede-config", metavar="FILE", help="a configuration file with named subjects and [prefer]")
-    add(
-        "--intercede-profile",
-        choices=("core", "full"),
-        default="full",
-        help="what the verdict is about: the essential verbs, or every claimed capability as well (default)",
-    )
-    add(
-        "--intercede-require",
-        action="append",
-        default=[],
-        metavar="CAPABILITY,...",
-        help="capabilities that must be claimed for the verdict to be good; not with the core profile, which checks none",
-    )
-    add(
-        "--intercede-known",
-        metavar="FILE",
-        help="known failures, strictly: passing, another symptom, an expired one and one that matches nothing are red",
-    )
-    add("--intercede-update-known", action="store_true", help="rewrite that file after the run")
-    add(
-        "--intercede-report",
-        metavar="DIR",
-        help="write conformance.json, .html, .md and badge.json there (conformance-<id>.json when several)",
-    )
-    add(
-        "--intercede-timeout-scale",
-        type=_scale,
-        default=1.0,
-        metavar="N|auto",
-        help="multiply every bound in time, real resources are slow; auto: by what one small job takes",
-    )
-    add("--intercede-jobs", type=int, metavar="N", help="have at most N jobs of a subject out at once (default: 128)")
-    add(
-        "--intercede-repeat",
-        type=int,
-        default=1,
-        metavar="N",
-        help="do each check N times, to measure how often it is red; once is enough to be red",
-    )
-    add("--intercede-list", action="store_true", help="list the clauses of the contract and exit")
-    add("--intercede-explain", metavar="CLAUSE", help="explain one clause and exit")
+    group = parser.getgroup("intercede", "conformance to the intercede contract")
+    for each in _load_options():
+        if "pytest" in each.frontends:
+            _add_option(group.addoption, each)
+
+
+def _add_option(add: Callable[..., None], option: Option) -> None:
+    name, text, value = f"--intercede-{option.flag}", option.help, option.metavar or None
+    if option.kind == "flag":
+        add(name, action="store_true", help=text)
+    elif option.kind == "subject":
+        dest, parse = "intercede_subjects", _make_parser(option.name)
+        add(name, action="append", dest=dest, type=parse, default=[], metavar=value, help=text)
+    elif option.kind == "list":
+        add(name, action="append", default=[], metavar=value, help=text)
+    else:
+        default = "" if option.default is None else f" Default: {option.default}."
+        kind, choices = int if option.kind == "number" else str, option.choices or None
+        add(name, type=kind, choices=choices, default=option.default, metavar=value, help=text + default)
 
 
 _FIXTURES = (

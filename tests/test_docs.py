@@ -27,6 +27,7 @@ from sybil.parsers.markdown import CodeBlockParser
 from intercede.batch import BatchBackend
 from intercede.contract import CAPABILITIES, errors, job
 from intercede.schedulers.direct import DirectScheduler
+from intercede.testing.frontends.options import list_options, make_spell
 from intercede.testing.model.verdict import State, Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -249,7 +250,8 @@ def test_text_is_at_most_120_columns_wide(page: Path) -> None:
         ("types.md", CAPABILITIES),
         ("options.md", [name for name in signature(BatchBackend).parameters if name not in {"transport", "scheduler"}]),
         ("options.md", signature(DirectScheduler).parameters),
-        ("kit.md", re.findall(r"--intercede-[a-z-]+", (ROOT / "src/intercede_pytest.py").read_text())),
+        ("kit.md", [make_spell("pytest")(each.name) for each in list_options("pytest")]),
+        ("cli.md", [make_spell("check")(each.name) for each in list_options("check")]),
         ("kit.md", [state.value for state in State if state.value not in {"KNOWN", "UNEXPECTED_PASS"}]),
         ("kit.md", [verdict.value for verdict in Verdict]),
     ],

@@ -5,23 +5,20 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 import intercede
 from intercede import registry
 from intercede.cli import plugins as listing
+from intercede.cli.options import make_check_command
 from intercede.cli.run import build_spec, write_kill_command
 from intercede.cli.run import run as run_copies
 from intercede.cli.terminal import print_answer, print_message
 from intercede.config import load, parse_config_argument
 from intercede.contract.backend import JobBackend
 from intercede.contract.errors import ConfigError, IntercedeError
-from intercede.plugin_tools.options import option_error
-
-Role = Literal["backend", "transport", "scheduler"]
-Profile = Literal["core", "full"]
 
 _EMBEDDED = '{"transport": "local", "scheduler": "direct"}'
 
@@ -128,60 +125,16 @@ def run(
     raise typer.Exit(asyncio.run(run_copies(opened, spec, copies, output, how_to_end)))
 
 
-@app.command(short_help="Tell whether a plugin keeps the contract.")
-def check(
-    name: Annotated[str, typer.Argument(metavar="NAME|JSON", help="What to inspect.")],
-    *,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Named subjects, and pins.")
-    ] = None,
-    role: Annotated[Role, typer.Option(help="What it is.")] = "backend",
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="CLAUSE|AREA", help="Only these: IC-SUBMIT-04, submit. PARTIAL at best.")
-    ] = None,
-    profile: Annotated[
-        Profile, typer.Option(help="The essential verbs, or every claimed capability as well.")
-    ] = "full",
-    require: Annotated[list[str] | None, typer.Option(metavar="CAPABILITY,...", help="What must be claimed.")] = None,
-    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Known failures, strictly.")] = None,
-    update_known: Annotated[bool, typer.Option("--update-known", help="Rewrite that file after the run.")] = False,
-    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the reports into this directory.")] = None,
-    scale: Annotated[
-        str, typer.Option("--timeout-scale", metavar="N|auto", help="Multiply every bound in time.")
-    ] = "1",
-    jobs: Annotated[int | None, typer.Option(metavar="N", help="Have at most N jobs out at once.")] = None,
-    repeat: Annotated[int, typer.Option(metavar="N", help="Do each check N times.")] = 1,
-) -> None:
+def _check(name: str, given: Mapping[str, object]) -> None:
     """Tell whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
-    from intercede.cli import check as checking  # noqa: PLC0415 -- the other commands do without the clauses
-    from intercede.testing.frontends.plan import make_plan, spell_command_option  # noqa: PLC0415 -- as above
+    from intercede.cli.check import check  # noqa: PLC0415 -- the other commands do without the clauses
     from intercede.testing.isolation.signals import interrupt_on_end  # noqa: PLC0415 -- as above
 
     with interrupt_on_end():
-        plan = make_plan(
-            [(role, name)],
-            spell=spell_command_option,
-            file=None if config_file is None else str(config_file),
-            profile=profile,
-            require=require or (),
-            ids=checking.select_clauses(only or ()),
-            scale=_parse_scale(scale),
-            jobs=jobs,
-            repeat=repeat,
-            known=None if known is None else str(known),
-            update_known=update_known,
-            report=None if report is None else str(report),
-        )
-        raise typer.Exit(checking.check(plan))
+        raise typer.Exit(check(name, given))
 
 
-def _parse_scale(given: str) -> float | Literal["auto"]:
-    if given == "auto":
-        return "auto"
-    try:
-        return float(given)
-    except ValueError:
-        raise option_error("--timeout-scale", given, "a number above 0, or auto") from None
+app.command("check", short_help="Tell whether a plugin keeps the contract.")(make_check_command(_check))
 
 
 def _refuse_combinations(options: Mapping[str, bool]) -> None:

@@ -2,10 +2,10 @@
 
 import io
 import sys
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,9 +15,11 @@ from intercede.contract.errors import ConfigError
 from intercede.redaction import make_scrubber
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.check import ResultCallback, write_check_command
-from intercede.testing.frontends.plan import Plan
+from intercede.testing.frontends.options import collect_options
+from intercede.testing.frontends.plan import Plan, make_plan
 from intercede.testing.frontends.session import Session
 from intercede.testing.model.clause import Clause
+from intercede.testing.model.role import Role
 from intercede.testing.model.verdict import Report, Result, State, SubjectInfo
 from intercede.testing.run.finding import MARGIN
 
@@ -49,19 +51,24 @@ def _find_prefix(word: str, areas: Collection[str]) -> str:
     return f"intercede/{clause.area}::{clause.id}" if clause else f"intercede/{area}"
 
 
-def check(plan: Plan) -> int:
-    """Run the checks of a plan, show them, and print the verdicts last.
+def check(name: str, given: Mapping[str, object]) -> int:
+    """Run the checks that the options ask for, show them, and print the verdicts last.
 
     Args:
-        plan: The plan to run.
+        name: The subject.
+        given: The value of each option of ``intercede check``, by its name in the table of options.
 
     Returns:
         0 if every verdict is CONFORMANT or PARTIAL, else 1.
 
     Raises:
+        IntercedeError: The subject or an option is wrong.
         OSError: A report, or the file of known failures, cannot be written.
         KeyboardInterrupt: The user interrupted; the jobs that are left are named on stderr.
     """
+    options = collect_options("check", lambda each: given[each.name] or () if each.kind == "list" else given[each.name])
+    options["ids"] = select_clauses(cast("Sequence[str]", given["only"] or ()))
+    plan = make_plan([(cast("Role", given["role"]), name)], frontend="check", **options)
     for line in (*(warning for facts in plan.facts for warning in facts.warnings), *plan.notes):
         print_message(line)
     try:

@@ -14,7 +14,7 @@ from intercede.contract import ConfigError, JobBackend, PluginNotFoundError
 from intercede.testing import Report, State, Verdict, check_backend, check_scheduler, check_transport
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.check import run_checks
-from intercede.testing.frontends.plan import Options
+from intercede.testing.frontends.options import Options
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 
 from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.plan import (
-    Spell,
-    make_plan,
-    node_id,
-    selects,
-    spell_argument,
-    spell_command_option,
-    spell_pytest_option,
-)
+from intercede.testing.frontends.options import Frontend, make_spell
+from intercede.testing.frontends.plan import make_plan, node_id, selects
 from intercede.testing.model.role import Role
 from intercede.testing.subjects.resolve import resolve
 
@@ -170,20 +163,20 @@ def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
         {"require": ["kill"], "profile": "core"},
     ],
 )
-@pytest.mark.parametrize("spell", [spell_argument, spell_command_option, spell_pytest_option])
-def test_an_error_names_the_option_as_the_asker_spells_it(options: dict[str, object], spell: Spell) -> None:
+@pytest.mark.parametrize("frontend", ["check_backend", "check", "pytest"])
+def test_an_error_names_the_option_as_the_asker_spells_it(options: dict[str, object], frontend: Frontend) -> None:
     """Each usage error names its option as the front end spells it, and no option of another front end."""
     with pytest.raises(IntercedeError) as caught:
-        make_plan(backends(LOCAL), spell=spell, **options)  # type: ignore[arg-type]  # each case has the type of its option
+        make_plan(backends(LOCAL), frontend=frontend, **options)  # type: ignore[arg-type]  # each case has the type of its option
 
     text = str(caught.value)
-    assert any(spell(each) in text for each in options)
-    assert ("--intercede-" in text) == (spell is spell_pytest_option)
-    assert ("--" in text) == (spell is not spell_argument)
+    assert any(make_spell(frontend)(each) in text for each in options)
+    assert ("--intercede-" in text) == (frontend == "pytest")
+    assert ("--" in text) == (frontend != "check_backend")
 
 
-@pytest.mark.parametrize("spell", [spell_argument, spell_command_option, spell_pytest_option])
-def test_an_error_about_a_subject_names_its_place(spell: Spell) -> None:
+@pytest.mark.parametrize("frontend", ["check_backend", "check", "pytest"])
+def test_an_error_about_a_subject_names_its_place(frontend: Frontend) -> None:
     """A configuration that is not JSON is reported under the name that the asker gave it."""
-    with pytest.raises(IntercedeError, match=re.escape(spell("backend"))):
-        make_plan(backends("{"), spell=spell)
+    with pytest.raises(IntercedeError, match=re.escape(make_spell(frontend)("backend"))):
+        make_plan(backends("{"), frontend=frontend)

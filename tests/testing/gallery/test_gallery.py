@@ -94,7 +94,7 @@ def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> N
     assert [f"{each}: {message}" for each, message in row.red.items() if not message.startswith("FAILED")] == []
 
 
-@pytest.mark.parametrize("name", ["contract.md", "gallery.md", "report.md"])
+@pytest.mark.parametrize("name", ["cli.md", "contract.md", "gallery.md", "kit.md", "report.md"])
 def test_the_generated_pages_are_current(name: str) -> None:
     """`make docs` would change no page: each is what the code makes of it."""
     folder = Path(__file__).parents[3] / "docs" / "reference"

@@ -32,7 +32,7 @@ def test_every_clause_is_listed_and_explained() -> None:
 def test_a_clause_that_is_not_there_brings_those_that_may_be_meant(word: str, meant: str) -> None:
     """Numbers are compared as numbers, a family is listed whole, and where all of them stand is always said."""
     with pytest.raises(LookupError) as caught:
-        explain_clause(CLAUSES, word)
+        explain_clause(CLAUSES, word, "pytest --intercede-list")
 
     assert str(caught.value.args[0]).startswith(f"there is no clause {word!r}{meant}")
     assert str(caught.value.args[0]).endswith("; all of them: pytest --intercede-list")

@@ -12,7 +12,8 @@ from typing import Unpack
 from intercede.contract.backend import capabilities
 from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.plan import Options, Plan, make_plan, node_id
+from intercede.testing.frontends.options import Options, make_spell
+from intercede.testing.frontends.plan import Plan, make_plan, node_id, parse_scale
 from intercede.testing.frontends.session import Session
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause
@@ -140,17 +141,19 @@ def run_checks(
         The verdict and what became of each clause; PARTIAL at best where ids are given.
 
     Raises:
+        ConfigError: The scale is not above 0 and below a million.
         LookupError: An id is neither a clause nor an area.
         RuntimeError: It is called while a child loads the file to make the subject: put it below
             ``if __name__ == "__main__":``.
         KeyboardInterrupt: The user's own; what was started is ended first, and notes name what is left.
     """
     refuse_recursion()
+    parse_scale(scale, make_spell("run_checks"))
     selected = _select(clauses, ids)
     subject = FactorySubject(factory, role)
     facts = _facts_of(subject)
     wanted = frozenset(node_id(each, facts.id) for each in selected if each.role in facts.roles)
-    plan = Plan((subject,), (facts,), wanted, narrowed=ids is not None, scales={facts.id: scale})
+    plan = Plan((subject,), (facts,), wanted, narrowed=ids is not None, scales={facts.id: scale}, frontend="run_checks")
     with Session(plan, clauses=clauses, concurrent=together) as session:
         for _ in session.run_all():
             pass

@@ -1,16 +1,17 @@
 """The plan of a run: which checks, of which subjects, for which verdict. Settled before any runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, cast, get_args
+from typing import Literal, Unpack, cast
 
 from intercede.contract.backend import CAPABILITIES, Capability
 from intercede.contract.errors import ConfigError
 from intercede.plugin_tools.options import option_error
 from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.options import Frontend, Options, Spell, make_spell
 from intercede.testing.known import Known, load, load_for_update
 from intercede.testing.model.clause import Clause
 from intercede.testing.model.role import Role
@@ -24,49 +25,17 @@ from intercede.testing.subjects.subject import RegistrySubject, Subject
 __all__ = [
     "LOOKS",
     "ROOT",
-    "Options",
     "Plan",
-    "Spell",
     "make_plan",
     "node_id",
+    "parse_scale",
     "selects",
-    "spell_argument",
-    "spell_command_option",
-    "spell_pytest_option",
 ]
 
-_ROLES = frozenset(get_args(Role))
-_SCALE = 1e6
-"""More is no bound: a check would take weeks."""
-Spell = Callable[[str], str]
-"""Returns an option as the asker writes it, from its name among Options, or the subject's role."""
+_SCALE_LIMIT = 1e6
+"""A larger timeout scale is no limit: a check would take weeks."""
 ROOT = "intercede"
 """The beginning of every node id of the suite."""
-
-
-class Options(TypedDict, total=False):
-    """How subjects are inspected, whoever asks: pytest, the command line or a program."""
-
-    file: str | None
-    """The configuration file with named subjects and [prefer]."""
-    profile: Profile
-    """The scope of the verdict; full by default."""
-    require: Iterable[str]
-    """Capabilities that must be claimed, separated by commas."""
-    ids: Sequence[str]
-    """Node ids, or beginnings of some, that choose among the checks; none: all."""
-    scale: float | Literal["auto"]
-    """Multiplies every bound in time; auto: measured with a job, for each subject."""
-    jobs: int | None
-    """How many jobs of one subject are out at once, at most; None: 128."""
-    repeat: int
-    """How often each check is done."""
-    known: str | None
-    """The file of known failures."""
-    update_known: bool
-    """Whether that file is to be rewritten."""
-    report: str | None
-    """The directory for the reports."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +51,8 @@ class Plan:
     """Whether node ids chose among the checks."""
     scales: Mapping[str, float]
     """The timeout scale of each subject."""
+    frontend: Frontend = "check_backend"
+    """The front end that asked."""
     profile: Profile = "full"
     required: frozenset[Capability] = frozenset()
     jobs: int = JOBS
@@ -106,25 +77,6 @@ class Plan:
         return () if self.known is None or self.narrowed else self.known.find_unmatched(CLAUSES, self.facts)
 
 
-def spell_argument(option: str) -> str:
-    """Return the argument of ``check_backend`` that is the option: ``jobs``."""
-    return "config" if option in _ROLES else option
-
-
-def spell_command_option(option: str) -> str:
-    """Return the option as ``intercede check`` has it: ``--jobs``. The subject is its argument."""
-    return "NAME|JSON" if option in _ROLES else f"--{_make_option_word(option)}"
-
-
-def spell_pytest_option(option: str) -> str:
-    """Return the option as pytest has it: ``--intercede-jobs``."""
-    return f"--intercede-{_make_option_word(option)}"
-
-
-def _make_option_word(option: str) -> str:
-    return {"file": "config", "scale": "timeout-scale"}.get(option, option.replace("_", "-"))
-
-
 def node_id(clause: Clause, subject_id: str) -> str:
     """Return ``intercede/submit::IC-SUBMIT-04[fake]``."""
     return f"{ROOT}/{clause.area}::{clause.id}[{subject_id}]"
@@ -134,7 +86,7 @@ def make_plan(
     asked: Sequence[tuple[Role, str | Mapping[str, object]]],
     *,
     probe: bool = True,
-    spell: Spell = spell_argument,
+    frontend: Frontend = "check_backend",
     **options: Unpack[Options],
 ) -> Plan:
     """Settle what a run is to do.
@@ -142,15 +94,17 @@ def make_plan(
     Args:
         asked: The subjects, as the command line has them or as data, each with its role.
         probe: Whether ``scale="auto"`` may run a job to measure with; otherwise the bounds stay as they are.
-        spell: Spells an option for the errors, as the asker writes it.
+        frontend: The front end that asks, whose options errors name.
         options: How they are inspected.
 
     Raises:
         IntercedeError: A name, a configuration, a capability, an id, a number or the file of known failures is wrong.
     """
     profile, jobs, repeat = options.get("profile", "full"), options.get("jobs"), options.get("repeat", 1)
-    scale, ids = options.get("scale", 1.0), options.get("ids", ())
-    _check_numbers(scale, repeat, spell)
+    spell = make_spell(frontend)
+    scale, ids = parse_scale(options.get("scale", 1.0), spell), options.get("ids", ())
+    if repeat < 1:
+        raise option_error(spell("repeat"), repeat, "at least 1")
     required = _capabilities(options.get("require", ()), profile, spell)
     known = _load_known(options.get("known"), update=options.get("update_known", False), spell=spell)
     subjects = resolve(asked, options.get("file"), spell)
@@ -167,6 +121,7 @@ def make_plan(
         wanted,
         narrowed=len(wanted) < len(every),
         scales=scales,
+        frontend=frontend,
         profile=profile,
         required=required,
         jobs=jobs,
@@ -179,14 +134,21 @@ def make_plan(
     )
 
 
-def _check_numbers(scale: float | str, repeat: int, spell: Spell) -> None:
-    if isinstance(scale, str):
-        if scale != "auto":
-            raise option_error(spell("scale"), scale, "a number above 0, or auto")
-    elif not 0 < scale < _SCALE:
-        raise option_error(spell("scale"), scale, f"above 0 and below {_SCALE:g}")
-    if repeat < 1:
-        raise option_error(spell("repeat"), repeat, "at least 1")
+def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
+    """Return the timeout scale that an option means.
+
+    Raises:
+        ConfigError: The option is neither ``auto`` nor a number above 0 and below a million.
+    """
+    if given == "auto":
+        return "auto"
+    try:
+        scale = float(given)
+    except ValueError:
+        raise option_error(spell("scale"), given, "a number above 0, or auto") from None
+    if not 0 < scale < _SCALE_LIMIT:
+        raise option_error(spell("scale"), given, f"above 0 and below {_SCALE_LIMIT:g}")
+    return scale
 
 
 def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
@@ -195,8 +157,9 @@ def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
     if jobs < most:
         many = ", ".join(sorted({each.id for each in clauses if each.jobs > jobs}))
         raise ConfigError(
-            f"{spell('jobs')}={jobs} is too few: {many} need up to {most} jobs at once. Give at least {most}, or leave "
+            f"{spell('jobs', jobs)} is too few: {many} need up to {most} jobs at once. Give at least {most}, or leave "
             "these checks out, which makes the verdict PARTIAL",
+            field=spell("jobs"),
             value=jobs,
         )
 
@@ -204,9 +167,13 @@ def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
 def _load_known(file: str | None, *, update: bool, spell: Spell) -> Known | None:
     if file is None:
         if update:
-            raise ConfigError(f"{spell('update_known')} rewrites the file of {spell('known')}: name it")
+            raise ConfigError(
+                f"{spell('update_known', value=True)} rewrites the file of {spell('known')}: name it",
+                field=spell("known"),
+            )
         return None
-    return load_for_update(file) if update else load(file)
+    known = load_for_update(file) if update else load(file)
+    return replace(known, update_option=spell("update_known", value=True))
 
 
 def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
@@ -237,12 +204,12 @@ def _capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> fro
     for given in require:
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
         if not found:  # as where a variable is empty: nothing would be required
-            raise ConfigError(f"{spell('require')}={given} names no capability; there are {known}", value=given)
+            raise ConfigError(f"{spell('require', given)} names no capability; there are {known}", value=given)
     if unknown := [word for word in words if word not in CAPABILITIES]:
         raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
     if words and profile == "core":
         raise ConfigError(
-            f"{spell('profile')}=core checks no capability: with it, {spell('require')}={','.join(words)} would prove what "
+            f"{spell('profile', profile)} checks no capability: with it, {spell('require', ','.join(words))} would prove what "
             "is claimed, and not that it works. Leave the profile out",
             value=profile,
             expected="full",

@@ -22,7 +22,8 @@ from intercede.contract.errors import IntercedeError
 from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.collection import SUBJECT, Area, areas
-from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects, spell_pytest_option
+from intercede.testing.frontends.options import Option, collect_options, make_spell
+from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects
 from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.interference import find_interference
 from intercede.testing.model.clause import Clause, Level
@@ -43,6 +44,8 @@ before it interrupts it, and kills it after 10 more."""
 _MULTIPLIED = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
 _LONGEST = 300
 """So much is told of the reason why checks did not run."""
+_LIST_COMMAND = f"pytest {make_spell('pytest')('list')}"
+"""The command that prints all clauses."""
 _OUTCOME = "intercede"
 """The attribute of a report that holds what became of a check."""
 
@@ -55,7 +58,7 @@ def answer(config: pytest.Config) -> int:
     """
     asked = config.option.intercede_explain
     try:
-        print(explain_clause(CLAUSES, asked) if asked else list_clauses(CLAUSES))  # noqa: T201 -- it is what was asked for
+        print(explain_clause(CLAUSES, asked, _LIST_COMMAND) if asked else list_clauses(CLAUSES))  # noqa: T201 -- it is what was asked for
     except LookupError as error:
         raise pytest.UsageError(str(error.args[0])) from None
     return 0
@@ -389,40 +392,30 @@ def _get_controllers_plan(config: pytest.Config) -> Plan | None:
 
 
 def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
-    option = config.option
+    options = collect_options("pytest", partial(_read_option, config))
+    options["ids"] = ids
     try:
-        return make_plan(
-            option.intercede_subjects,
-            probe=not _look(config),
-            spell=spell_pytest_option,
-            file=option.intercede_config,
-            profile=option.intercede_profile,
-            require=option.intercede_require,
-            ids=ids,
-            scale=option.intercede_timeout_scale,
-            repeat=option.intercede_repeat,
-            known=_path_of(config, option.intercede_known),
-            update_known=option.intercede_update_known,
-            jobs=option.intercede_jobs,
-            report=_path_of(config, option.intercede_report),
-        )
+        return make_plan(config.option.intercede_subjects, probe=not _look(config), frontend="pytest", **options)
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
 
 
+def _read_option(config: pytest.Config, option: Option) -> object:
+    """Return the value of an option. The files that it names lie where pytest was started."""
+    given: object = config.getoption(f"--intercede-{option.flag}")
+    if option.name in {"known", "report"} and isinstance(given, str):
+        return str(Path(config.invocation_params.dir, given))
+    return given
+
+
 def _write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, clause: Clause) -> str:
     """Return the command that checks a clause of a subject once more, with this run's subjects."""
-    option = config.option
-    parts = ["pytest", *(f"--intercede-{role}={redact_json(each)}" for role, each in option.intercede_subjects)]
-    parts += [f"--intercede-config={option.intercede_config}"] if option.intercede_config else []
-    parts += [f"--intercede-known={option.intercede_known}"] if option.intercede_known else []
-    scale = plan.scales[subject.id]
-    parts += [f"--intercede-timeout-scale={scale:g}"] if scale != 1 else []
-    return shlex.join([*parts, node_id(clause, subject.id)])
-
-
-def _path_of(config: pytest.Config, given: str | None) -> str | None:
-    return None if given is None else str(Path(config.invocation_params.dir, given))
+    option, spell, scale = config.option, make_spell("pytest"), plan.scales[subject.id]
+    parts = [spell(role, redact_json(each)) for role, each in option.intercede_subjects]
+    parts += [spell("file", option.intercede_config)] if option.intercede_config else []
+    parts += [spell("known", option.intercede_known)] if option.intercede_known else []
+    parts += [spell("scale", f"{scale:g}")] if scale != 1 else []
+    return shlex.join(["pytest", *parts, node_id(clause, subject.id)])
 
 
 def _may_share(config: pytest.Config) -> bool:

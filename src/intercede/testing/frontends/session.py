@@ -11,6 +11,7 @@ from typing import Self
 from intercede.redaction import make_scrubber
 from intercede.testing import known, report
 from intercede.testing.clauses import CLAUSES
+from intercede.testing.frontends.options import Frontend, list_options, make_spell
 from intercede.testing.frontends.plan import Plan, node_id
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, SubjectInfo, judge
@@ -91,6 +92,7 @@ class Session:
                     together=self._concurrent,
                     jobs=self.plan.jobs,
                     repeat=self.plan.repeat,
+                    queue_advice=_write_queue_advice(self.plan.frontend),
                     known=partial(self.plan.apply_known, facts.id),
                 )
                 for subject, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
@@ -248,3 +250,10 @@ class Session:
             return ""
         known.write(file, text)
         return f"{file.path} was rewritten; look at it before you keep it"
+
+
+def _write_queue_advice(frontend: Frontend) -> str:
+    """Return the advice about jobs that did not leave the queue in time, with the options that the asker has."""
+    spell, names = make_spell(frontend), [each.name for each in list_options(frontend)]
+    advice = f"a larger {spell('scale')} gives a check more time"
+    return f"{advice}, and a smaller {spell('jobs')} puts fewer jobs before it" if "jobs" in names else advice

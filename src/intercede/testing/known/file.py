@@ -102,7 +102,9 @@ class Known:
     path: Path
     entries: tuple[Entry, ...] = ()
     text: str = ""
-    """The file as it is, for ``updated``."""
+    """The text of the file, for ``update_text``."""
+    update_option: str = "update_known=True"
+    """The option that rewrites the file, as the asker writes it."""
 
     def entry(self, subject_id: str, clause_id: str) -> Entry | None:
         """Return the entry that counts: one that names the subject comes before one for every subject."""
@@ -128,7 +130,7 @@ class Known:
 
     def _make_unexpected_pass(self, entry: Entry, result: Result) -> Result:
         message = f"is known to fail ({entry.because}), and passes: remove the entry"
-        place = f"{self.path}, {entry.title}, says so; --intercede-update-known removes what passes"
+        place = f"{self.path}, {entry.title}, says so; {self.update_option} removes what passes"
         return replace(
             result,
             state=State.UNEXPECTED_PASS,

@@ -15,7 +15,7 @@ def list_clauses(clauses: Mapping[str, Clause]) -> str:
     )
 
 
-def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
+def explain_clause(clauses: Mapping[str, Clause], clause_id: str, list_command: str = "") -> str:
     """Return a text about one clause: its sentence, level, procedure and hint.
 
     Raises:
@@ -25,7 +25,8 @@ def explain_clause(clauses: Mapping[str, Clause], clause_id: str) -> str:
     if clause is None:
         meant = _suggest_ids(clauses, clause_id.upper())
         hint = f"; did you mean {', '.join(meant)}?" if meant else ""
-        raise LookupError(f"there is no clause {clause_id!r}{hint}; all of them: pytest --intercede-list")
+        more = f"; all of them: {list_command}" if list_command else ""
+        raise LookupError(f"there is no clause {clause_id!r}{hint}{more}")
     verb = "is" if len(clause.needs) == 1 else "are"
     applies = f"if {' and '.join(sorted(clause.needs))} {verb} claimed" if clause.needs else "always"
     lines = [

@@ -136,8 +136,18 @@ def format_failure(
     calls: Sequence[Call] = (),
     outputs: str = "",
     left: str = "",
+    advice: str = "",
 ) -> str:
-    """Write the report of a red check: the clause, the finding, the calls, the output of the jobs, and the hint."""
+    """Write the report of a red check: the clause, the finding, the calls, the output of the jobs, and the hint.
+
+    Args:
+        clause: The clause of the check.
+        finding: The reason why the check is red.
+        calls: The calls that the check made.
+        outputs: The output of the check's jobs, as text.
+        left: A note about jobs that may be left.
+        advice: The options that may make the check green.
+    """
     parts = [
         f"{clause.id} ({clause.level}): {clause.title}",
         f"procedure: {clause.procedure}" if clause.procedure else "",
@@ -146,6 +156,7 @@ def format_failure(
         f"the calls it made:\n{_format_calls(calls)}" if calls else "",
         outputs,
         left,
+        f"options: {advice}" if advice else "",
         f"hint: {clause.hint}" if clause.hint else "",
     ]
     return escape_unprintable("\n".join(part for part in parts if part))

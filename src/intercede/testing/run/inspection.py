@@ -35,7 +35,7 @@ from intercede.testing.run.cleanup import (
 from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 from intercede.testing.run.context import Context, get_check
 from intercede.testing.run.finding import Finding, classify, format_failure
-from intercede.testing.run.waiting import QueueActivity
+from intercede.testing.run.waiting import ADVICE, QueueActivity
 from intercede.testing.subjects.entering import Door, Semaphores
 from intercede.testing.subjects.subject import Subject
 
@@ -60,6 +60,7 @@ class Inspection:
             starts all that are planned. What needs the process for itself comes before.
         jobs: How many jobs checks that share the waiting have out at once.
         repeat: How often each check is done.
+        queue_advice: The options to try if a job did not leave the queue in time.
         known: Tells what a result means where failures are known.
     """
 
@@ -74,12 +75,13 @@ class Inspection:
         together: bool = False,
         jobs: int = JOBS,
         repeat: int = 1,
+        queue_advice: str = "",
         known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
         self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
         self.scrub = make_scrubber(facts.config)
         """Takes the secrets of the subject's configuration out of a text."""
-        self._jobs, self._repeat, self._judged = jobs, repeat, known
+        self._jobs, self._repeat, self._queue_advice, self._judged = jobs, repeat, queue_advice, known
         self._broken_at, self._broken = 0.0, list[str]()
         """When the subject was last seen to have replaced something of the kit, and what."""
         self._planned: Mapping[str, Clause] = planned or {}
@@ -377,7 +379,12 @@ class Inspection:
             shown.message,
             # A scheduler is asked in child processes, whose calls are no more than the finding says.
             format_failure(
-                clause, shown, calls=() if clause.role == "scheduler" else calls, outputs=found.outputs, left=found.left
+                clause,
+                shown,
+                calls=() if clause.role == "scheduler" else calls,
+                outputs=found.outputs,
+                left=found.left,
+                advice=self._queue_advice if ADVICE in shown.observed else "",
             ),
             again=self._again(clause),
             expected=shown.expected,

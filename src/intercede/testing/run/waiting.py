@@ -8,11 +8,9 @@ from intercede.testing.isolation import timeouts
 
 __all__ = ["ADVICE", "QueueActivity", "Wait", "is_in_queue"]
 
-ADVICE = (
-    "it waits in the queue: --intercede-timeout-scale=N (or auto) gives it more time, --intercede-jobs=N puts fewer "
-    "jobs before it"
-)
-"""The advice about a job that never left the queue."""
+ADVICE = "it waits in the queue"
+"""What an observation says of a job that did not leave the queue in time. It names no option: the symptom of a known
+failure is the same for every front end."""
 _STANDS = 120.0
 """Seconds without a job of the run that begins or ends, after which a queue stands still, and time counts again: twice as
 long as the longest payload takes."""

@@ -1,0 +1,262 @@
+"""The options of the kit, each declared once: name, kind, default, help, and the front ends that have it.
+
+The options of pytest and of ``intercede check``, the keywords of ``check_backend``, the tables of the documentation and
+the options that errors name are all made of these. Every run of pytest in an environment reads this file, whether or not
+it inspects anything, so the file imports nothing but the standard library.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol, TypedDict, cast
+
+__all__ = [
+    "OPTIONS",
+    "Frontend",
+    "Option",
+    "Options",
+    "Spell",
+    "collect_options",
+    "format_check_table",
+    "format_pytest_table",
+    "list_options",
+    "make_spell",
+]
+
+Frontend = Literal["pytest", "check", "check_backend", "run_checks"]
+"""``intercede check`` is ``check``. ``check_backend`` includes its siblings for transports and schedulers."""
+_COMMANDS: tuple[Frontend, ...] = ("pytest", "check")
+_PLANNED: tuple[Frontend, ...] = (*_COMMANDS, "check_backend")
+_ALL: tuple[Frontend, ...] = (*_PLANNED, "run_checks")
+
+
+class Options(TypedDict, total=False):
+    """The options of an inspection, as a program gives them. ``OPTIONS`` says what each one does."""
+
+    file: str | None
+    profile: Literal["core", "full"]
+    require: Iterable[str]
+    ids: Sequence[str]
+    scale: float | Literal["auto"]
+    jobs: int | None
+    repeat: int
+    known: str | None
+    update_known: bool
+    report: str | None
+
+
+class Option(NamedTuple):
+    """One option of the kit."""
+
+    name: str
+    """Its name in Python: ``update_known``."""
+    help: str
+    """A sentence that says what it does."""
+    details: str = ""
+    """Further sentences, for the documentation only."""
+    frontends: tuple[Frontend, ...] = _PLANNED
+    """The front ends that have it."""
+    word: str = ""
+    """Its name on a command line, if that is not the name in Python with dashes: ``timeout-scale``."""
+    kind: Literal["text", "number", "flag", "list", "subject"] = "text"
+    """The kind of value. A list is an option that may be given several times. A subject has its role as its name."""
+    metavar: str = ""
+    """The value as help texts write it: ``N``. Options with choices and flags have none."""
+    choices: tuple[str, ...] = ()
+    """The values that are valid; empty: any is."""
+    default: str | int | None = None
+    """The value if the option is not given, but for flags and lists."""
+
+    @property
+    def flag(self) -> str:
+        """The end of its name on a command line: ``timeout-scale``."""
+        return self.word or self.name.replace("_", "-")
+
+    @property
+    def value(self) -> str:
+        """The value as a synopsis writes it: ``N``, ``core|full``; empty for a flag."""
+        return self.metavar or "|".join(self.choices)
+
+
+OPTIONS = (
+    Option(
+        "backend",
+        "Check this backend: a table of the configuration file, a registered name, or a configuration in JSON. May be "
+        "given several times.",
+        frontends=("pytest",),
+        kind="subject",
+        metavar="NAME|JSON",
+    ),
+    Option(
+        "transport",
+        "Check this transport: its own clauses, then those of a backend that is composed of it and the built-in direct.",
+        "The subject is `NAME+direct`.",
+        frontends=("pytest",),
+        kind="subject",
+        metavar="NAME|JSON",
+    ),
+    Option(
+        "scheduler",
+        "Check this scheduler by its own clauses, which need no resource.",
+        "To check it with a queue, name a composed backend.",
+        frontends=("pytest",),
+        kind="subject",
+        metavar="NAME|JSON",
+    ),
+    Option(
+        "role",
+        "Set the role of the subject.",
+        frontends=("check",),
+        choices=("backend", "transport", "scheduler"),
+        default="backend",
+    ),
+    Option(
+        "only",
+        "Check this clause or area only, such as IC-SUBMIT-04 or submit. The verdict is PARTIAL at best.",
+        "May be given several times.",
+        frontends=("check",),
+        kind="list",
+        metavar="CLAUSE|AREA",
+    ),
+    Option(
+        "ids",
+        "Run the checks with these node ids only, or with ids that begin so. The verdict is PARTIAL at best.",
+        frontends=("check_backend",),
+        kind="list",
+    ),
+    Option("file", "Read named subjects and pins from this file.", word="config", metavar="FILE"),
+    Option(
+        "profile",
+        "Set the scope of the verdict: core is every MUST of the essential verbs; full adds the claimed capabilities.",
+        choices=("core", "full"),
+        default="full",
+    ),
+    Option(
+        "require",
+        "Require that these capabilities are claimed.",
+        "Together with the core profile it is a usage error.",
+        kind="list",
+        metavar="CAPABILITY,...",
+    ),
+    Option(
+        "known",
+        "Read a file of known failures.",
+        "[How to live with them](../how-to/live-with-known-failures.md).",
+        metavar="FILE",
+    ),
+    Option(
+        "update_known",
+        "Rewrite the file of known failures after the run.",
+        "The verdict is still that of the old file.",
+        kind="flag",
+    ),
+    Option(
+        "report",
+        "Write conformance.json, .html, .md and badge.json into this directory.",
+        "[What is in them](report.md).",
+        metavar="DIR",
+    ),
+    Option(
+        "scale",
+        "Multiply every time limit, for slow resources; auto measures the scale with small jobs.",
+        "[How it is measured](kit.md#time-limits).",
+        frontends=_ALL,
+        word="timeout-scale",
+        metavar="N|auto",
+        default="1",
+    ),
+    Option(
+        "jobs",
+        "Set the maximum number of jobs that a subject has at once, 128 by default.",
+        "It is a usage error if a check needs more.",
+        kind="number",
+        metavar="N",
+    ),
+    Option(
+        "repeat",
+        "Run each check N times, and report how often it was red. Red once is red.",
+        kind="number",
+        metavar="N",
+        default=1,
+    ),
+    Option(
+        "list",
+        "Print the clauses and run nothing.",
+        "In `addopts` it is a usage error.",
+        frontends=("pytest",),
+        kind="flag",
+    ),
+    Option(
+        "explain",
+        "Print one clause: its sentence, its level and its hint.",
+        frontends=("pytest",),
+        metavar="CLAUSE",
+    ),
+)
+"""Every option, in the order of the help texts."""
+
+
+def list_options(frontend: Frontend) -> list[Option]:
+    """Return the options that a front end has."""
+    return [each for each in OPTIONS if frontend in each.frontends]
+
+
+def collect_options(frontend: Frontend, read: Callable[[Option], object]) -> Options:
+    """Return the options that a front end has parsed, as a program would give them.
+
+    Args:
+        frontend: The front end.
+        read: Returns the value of an option.
+    """
+    rows = [each for each in list_options(frontend) if each.name in Options.__annotations__]
+    return cast("Options", {each.name: read(each) for each in rows})
+
+
+class Spell(Protocol):
+    """Writes options as the asker does, for errors."""
+
+    def __call__(self, name: str, value: object = None) -> str:
+        """Return the option, with its value if one is given: ``--intercede-jobs=1``, ``--jobs 1`` or ``jobs=1``."""
+        ...
+
+
+def make_spell(frontend: Frontend) -> Spell:
+    """Return the function that writes options as those who use a front end do."""
+    rows = {each.name: each for each in OPTIONS}
+
+    def spell(name: str, value: object = None) -> str:
+        option = rows[name]
+        has_value = value is not None and (option.kind != "flag" or frontend not in _COMMANDS)
+        if frontend == "pytest":
+            return f"--intercede-{option.flag}{f'={value}' if has_value else ''}"
+        if frontend == "check":
+            return "NAME|JSON" if option.kind == "subject" else f"--{option.flag}{f' {value}' if has_value else ''}"
+        return f"{'config' if option.kind == 'subject' else name}{f'={value!r}' if has_value else ''}"
+
+    return spell
+
+
+def format_pytest_table() -> str:
+    """Return the table of pytest's options in ``kit.md``, with the keyword of each in a program."""
+    rows = ["| option | in Python | does |", "|---|---|---|"]
+    for each in list_options("pytest"):
+        keyword = f"`{each.name}`" if "check_backend" in each.frontends else ""
+        option = f"--intercede-{each.flag}{f'={each.value}' if each.value else ''}"
+        rows.append(_format_row(option, keyword, _format_text(each)))
+    return "\n".join(rows)
+
+
+def format_check_table() -> str:
+    """Return the table of the options of ``intercede check`` in ``cli.md``."""
+    rows = [
+        _format_row(f"--{each.flag}{f' {each.value}' if each.value else ''}", _format_text(each))
+        for each in list_options("check")
+    ]
+    return "\n".join(["| option | does |", "|---|---|", *rows])
+
+
+def _format_row(option: str, *cells: str) -> str:
+    return f"| `{option.replace('|', chr(92) + '|')}` | {' | '.join(cells)} |"
+
+
+def _format_text(option: Option) -> str:
+    default = f"Default: `{option.default}`." if option.default is not None else ""
+    return " ".join(filter(None, [option.help, option.details, default])).replace("|", "\\|")
