@@ -1,7 +1,7 @@
-"""What Slurm's commands answered: the lines of our fragments, and the rows of squeue and sacct between them.
+"""Parses the answers of the fragments: lines of our own, and between them the rows of squeue and sacct.
 
-A native id is ``JOB[_TASK][;CLUSTER]@SUBMISSION_ID-FIRST``: what Slurm calls the job, and behind that the job's name without its
-``ic-``. Slurm gives a number again once it has lost its state, so only a row with that very name is about the job.
+A native id is ``JOB[_TASK][;CLUSTER]@SUBMISSION_ID-FIRST``: Slurm's id of the job, then the name of the job without its
+``ic-``. Slurm uses a number again after it has lost its state. So a row is about our job only if it has the same name.
 """
 
 import re
@@ -15,19 +15,20 @@ from intercede.contract.job import CopyFailure, JobState, JobStatus
 from intercede.contract.scheduler import Batch, Queued
 from intercede.contract.transport import CommandResult
 from intercede.plugin_tools.scheduler import scheduler_error
-from intercede.schedulers._slurm_words import is_ambiguous, is_outage, refusal, status_of
+from intercede.schedulers._slurm_words import is_ambiguous, is_outage, make_refusal, make_status
 
-__all__ = ["Jobs", "denied", "found", "job_of", "jobs", "queued"]
+__all__ = ["Jobs", "get_job", "parse_denied", "parse_found", "parse_jobs", "parse_queued"]
 
-_SAID = 500
+_SHOWN = 500
+"""The number of characters of a tool's output that an error shows."""
 _SIGNAL = 127
-"""The bits of a wait status that tell a signal."""
-_HERE = "-"
-"""The cluster that needs no name."""
+"""The bits of a wait status that hold the signal."""
+_LOCAL = "-"
+"""The word for the local cluster in the lines of the fragments."""
 _OURS = "intercede: "
-_TAKEN = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
+_ACCEPTED = re.compile(r"([0-9]{1,10})(;[A-Za-z0-9._-]{1,100})?")
 _NATIVE = re.compile(
-    r"(?P<told>(?P<job>[0-9]{1,10})(?:_(?P<task>[0-9]{1,10}))?(?P<cluster>;[A-Za-z0-9._-]{1,100})?)"
+    r"(?P<slurm_id>(?P<job>[0-9]{1,10})(?:_(?P<task>[0-9]{1,10}))?(?P<cluster>;[A-Za-z0-9._-]{1,100})?)"
     r"@(?P<name>[a-z][a-z0-9]{12}-[0-9]{1,7})"
 )
 _SECTION = re.compile(r"intercede: (squeue|sacct) ([A-Za-z0-9._-]+)")
@@ -40,8 +41,8 @@ _CHUNK = re.compile(
 _UNLISTED = "intercede: unlisted "
 _END = "intercede: end"
 _ROW = re.compile(r"[0-9]{1,10}(?:_(?:[0-9]{1,10}|\[[0-9,:%-]+\]))?")
-_LISTED = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
-_ACCOUNTED = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
+_SQUEUE_ROW = re.compile(r" *([^| ]+) *\| *([0-9]{1,10})(?::([0-9]{1,10}))? *\| *([^|]*?) *\|(.*)\|")
+_SACCT_ROW = re.compile(r" *([^|]+?) *\|([0-9]{1,10}):([0-9]{1,10})\|(.*)")
 _NAME = re.compile(r"ic-([a-z][a-z0-9]{12}-[0-9]{1,7})")
 _TASK = re.compile("^([0-9]+)_[0-9]+")
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?(?::([1-9][0-9]{0,9}))?")
@@ -49,28 +50,31 @@ _DENIED = re.compile(r"job id ([0-9]{1,10})\S*: (Access/permission denied.*)")
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled|accounting_storage/none", re.IGNORECASE)
 
 
-def queued(batch: Batch, result: CommandResult) -> Queued:
-    """Tell from sbatch's answers, chunk by chunk, which copy got which id.
+def parse_queued(batch: Batch, result: CommandResult) -> Queued:
+    """Return the id of each copy from sbatch's answers, of which there is one for each chunk of copies.
 
     Raises:
         LimitError: A limit refused the first chunk.
-        SchedulerError: It was refused for another reason, or some copy may have been taken without an answer.
+        SchedulerError: The first chunk was refused for another reason, or Slurm may have accepted copies for which
+            there is no answer.
     """
     ids: dict[int, str] = {}
-    complaints = {chunk.first: chunk.text for chunk in _chunks(batch.submission_id, _text(result.stderr))}
-    for chunk in _chunks(batch.submission_id, _text(result.stdout)):
+    complaints = {chunk.first: chunk.text for chunk in _parse_chunks(batch.submission_id, _decode(result.stderr))}
+    for chunk in _parse_chunks(batch.submission_id, _decode(result.stdout)):
         if chunk.first != len(ids) or not 0 < chunk.count <= batch.copies - chunk.first:
-            raise _doubtful(batch, result)
+            raise _make_doubt_error(batch, result)
         if chunk.code != 0 or not chunk.job:
-            return _refused(batch, result, ids, chunk, complaints.get(chunk.first, ""))
-        ids |= dict(_copies(batch.submission_id, chunk.first, chunk.count, *chunk.job))
+            return _handle_refusal(batch, result, ids, chunk, complaints.get(chunk.first, ""))
+        ids |= dict(_list_copies(batch.submission_id, chunk.first, chunk.count, *chunk.job))
     if len(ids) != batch.copies or len(set(ids.values())) != len(ids) or result.returncode != 0:
-        raise _doubtful(batch, result)
+        raise _make_doubt_error(batch, result)
     return Queued(ids=ids)
 
 
 @dataclass
 class _Chunk:
+    """The copies of one array, and the output of its sbatch on one channel."""
+
     first: int
     count: int
     code: int | None = None
@@ -82,13 +86,13 @@ class _Chunk:
 
     @property
     def job(self) -> tuple[str, str] | None:
-        """The job's id and its cluster, of the last line that is one: what else is printed there is none."""
-        taken = [match for line in self.lines if (match := _TAKEN.fullmatch(line.strip()))]
-        return (taken[-1][1], taken[-1][2] or "") if taken else None
+        """The job's id and its cluster, from the last line that has their form; other lines are messages."""
+        accepted = [match for line in self.lines if (match := _ACCEPTED.fullmatch(line.strip()))]
+        return (accepted[-1][1], accepted[-1][2] or "") if accepted else None
 
 
-def _chunks(submission_id: str, text: str) -> list[_Chunk]:
-    """Read what stands between our lines, ``SUBMISSION_ID chunk FIRST COUNT`` and ``SUBMISSION_ID end CODE``."""
+def _parse_chunks(submission_id: str, text: str) -> list[_Chunk]:
+    """Return the chunks of an output: the text between ``SUBMISSION_ID chunk FIRST COUNT`` and ``... end CODE``."""
     border = re.compile(rf"{submission_id} (?:chunk ([0-9]{{1,7}}) ([0-9]{{1,7}})|end ([0-9]{{1,3}}))")
     found: list[_Chunk] = []
     for line in text.split("\n"):
@@ -102,94 +106,99 @@ def _chunks(submission_id: str, text: str) -> list[_Chunk]:
     return found
 
 
-def _copies(submission_id: str, first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
-    """One copy is a job, several are an array's tasks."""
+def _list_copies(submission_id: str, first: int, count: int, job: str, cluster: str) -> Iterator[tuple[int, str]]:
+    """Yield each copy with its native id: a single copy is a plain job, several are the tasks of an array."""
     for task in range(count):
         yield first + task, f"{job}{f'_{task}' if count > 1 else ''}{cluster}@{submission_id}-{first}"
 
 
-def _refused(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk: _Chunk, said: str) -> Queued:
-    """Nothing of this chunk was taken, and later ones were not tried; where that is not sure it is an error."""
-    if not chunk.code or chunk.job or is_ambiguous(chunk.code, said):
-        raise _doubtful(batch, result)
-    why = said[-_SAID:] or f"sbatch ended with exit code {chunk.code}"
-    error = refusal(f"sbatch took none of {batch.copies} copies: {why}", chunk.code, said[-_SAID:])
+def _handle_refusal(batch: Batch, result: CommandResult, ids: Mapping[int, str], chunk: _Chunk, stderr: str) -> Queued:
+    """Return the chunks before the refused one as queued, and all later copies as refused.
+
+    Raises:
+        LimitError: A limit refused the first chunk.
+        SchedulerError: The first chunk was refused for another reason, or it is not certain that Slurm refused it.
+    """
+    if not chunk.code or chunk.job or is_ambiguous(chunk.code, stderr):
+        raise _make_doubt_error(batch, result)
+    why = stderr[-_SHOWN:] or f"sbatch ended with exit code {chunk.code}"
+    error = make_refusal(f"sbatch accepted none of {batch.copies} copies: {why}", chunk.code, stderr[-_SHOWN:])
     if not ids:
         raise error
     failure = CopyFailure(reason=why, retryable=error.retryable)
     return Queued(ids=ids, refused=dict.fromkeys(range(chunk.first, batch.copies), failure))
 
 
-def _doubtful(batch: Batch, result: CommandResult) -> SchedulerError:
-    said = _text(result.stderr).replace(f"{batch.submission_id} ", "").strip()[-_SAID:]
+def _make_doubt_error(batch: Batch, result: CommandResult) -> SchedulerError:
+    stderr = _decode(result.stderr).replace(f"{batch.submission_id} ", "").strip()[-_SHOWN:]
     return SchedulerError(
         f"sbatch did not answer for each of {batch.copies} copies: some may have started, so find them by their tag "
-        f"before you submit again; it said: {said or 'nothing'}",
+        f"before you submit again; it printed: {stderr or 'nothing'}",
         returncode=result.returncode,
-        stderr=said,
+        stderr=stderr,
     )
 
 
 @dataclass
 class _Section:
-    """The lines that one command printed."""
+    """The output of one command: squeue or sacct, for one cluster."""
 
     tool: str = ""
     cluster: str = ""
-    """As it stands behind an id: with a semicolon, and nothing for the one that is here."""
+    """The cluster as it follows a job's id: with a semicolon; empty for the local cluster."""
     code: int | None = None
     lines: list[str] = field(default_factory=list[str])
 
     @property
     def text(self) -> str:
-        return "\n".join(self.lines).strip()[-_SAID:]
+        return "\n".join(self.lines).strip()[-_SHOWN:]
 
     @property
     def has_no_accounting(self) -> bool:
-        """Whether sacct says so: then squeue tells all that can be known."""
+        """Whether sacct reports that there is no accounting: then squeue has all that is known."""
         return _NO_ACCOUNTING.search(self.text) is not None
 
     @property
-    def is_missed(self) -> bool:
-        """Whether accounting is there and gave no answer."""
+    def has_failed(self) -> bool:
+        """Whether there is accounting, and sacct gave no answer."""
         return self.tool == "sacct" and self.code != 0 and not self.has_no_accounting
 
     @property
     def rows(self) -> Iterator[tuple[str, "_Row"]]:
-        """What is said of jobs, by what Slurm calls them: of those whose names may be ours, or cannot be read."""
-        read = _listed if self.tool == "squeue" else _accounted
+        """Slurm's id of a job and its row, for each row that has one of our names or cannot be read."""
+        parse = _parse_squeue_row if self.tool == "squeue" else _parse_sacct_row
         for line in self.lines:
             job, bar, rest = line.partition("|")
-            if bar and _ROW.fullmatch(job := job.strip()) and (row := read(rest)):
+            if bar and _ROW.fullmatch(job := job.strip()) and (row := parse(rest)):
                 yield job, row
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row about one job."""
+    """A row of squeue or sacct."""
 
     status: JobStatus
     name: str | None
-    """The job's, without its ``ic-``; None: the row cannot be read, so it may be about any job that has the number."""
+    """The job's name without its ``ic-``. None: the row cannot be read, so it may be about any job with this number."""
 
     def is_about(self, native: str) -> bool:
-        """Whether it is about a job that has its number: a number that was given again is another job's."""
+        """Return whether the row is about this job, which has the same number: the names must be equal as well."""
         return self.name is None or native.endswith(f"@{self.name}")
 
 
-def _sections(result: CommandResult) -> list[_Section]:
-    """Read a fragment's answer.
+def _parse_sections(result: CommandResult) -> list[_Section]:
+    """Return the output of each command in a fragment's answer; the first section has the lines before any command.
 
     Raises:
-        SchedulerError: A command failed, or the answer has no end.
+        SchedulerError: A command failed, or the end of the answer is missing.
     """
-    lines = _text(result.stdout).split("\n")
+    lines = _decode(result.stdout).split("\n")
     if result.returncode != 0 or _END not in lines:
         raise scheduler_error("Slurm could not be asked", result, retryable=is_outage)
     found = [_Section()]
     for line in lines:
         if line.startswith(_OURS) and (match := _SECTION.fullmatch(line)):
-            found.append(_Section(match[1], _behind(match[2])))
+            found.append(_Section(match[1], _format_cluster(match[2])))
         elif line.startswith(_OURS) and (match := _CODE.fullmatch(line)):
             found[-1].code = int(match[1])
         elif found[-1].code is None:
@@ -197,58 +206,66 @@ def _sections(result: CommandResult) -> list[_Section]:
     return found
 
 
-def _behind(cluster: str) -> str:
-    return "" if cluster == _HERE else f";{cluster}"
+def _format_cluster(cluster: str) -> str:
+    return "" if cluster == _LOCAL else f";{cluster}"
 
 
 class Jobs:
-    """What is listed of the jobs that were asked about: of one tool or of several, the first that knows a job tells."""
+    """The statuses of the jobs that were asked for. If several rows are about a job, the first one counts.
+
+    Args:
+        ids: The native ids that were asked for.
+    """
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids
-        self._told: dict[str, JobStatus] = {}
+        self._listed: dict[str, JobStatus] = {}
         self._waiting: dict[str, JobStatus] = {}
-        self._unasked: dict[str, JobStatus] = {}
+        self._unanswered: dict[str, JobStatus] = {}
 
     def add(self, cluster: str, job: str, row: "_Row") -> None:
-        """Take a row: of a job, of an array's task, of some of its tasks, or of a whole array."""
+        """Add a row, which is about a job, a task of an array, some of its tasks, or a whole array."""
         array, _, tasks = job.partition("_")
         if tasks.startswith("["):
-            for native in self._among(f"{array}{cluster}", tasks):
+            for native in self._find_tasks(f"{array}{cluster}", tasks):
                 if row.is_about(native):
                     self._waiting.setdefault(native, row.status)
         elif row.name is not None:
-            self._told.setdefault(f"{job}{cluster}@{row.name}", row.status)
+            self._listed.setdefault(f"{job}{cluster}@{row.name}", row.status)
         else:
-            for native in self._called.get(f"{job}{cluster}", ()):
-                self._told.setdefault(native, row.status)
+            for native in self._natives.get(f"{job}{cluster}", ()):
+                self._listed.setdefault(native, row.status)
 
-    def add_unasked(self, natives: Iterable[str], why: str) -> None:
-        """Take ids that accounting could not be asked about. Absence would be final for what we killed, so it has to be sure."""
-        evidence = f"squeue does not list it, and its accounting could not be asked: {why}"
-        self._unasked |= dict.fromkeys(natives, JobStatus(state=JobState.UNKNOWN, evidence=evidence))
+    def add_unanswered(self, natives: Iterable[str], why: str) -> None:
+        """Make the jobs UNKNOWN about which accounting gave no answer.
+
+        They must not be absent: a job that we killed and that is absent counts as ended.
+        """
+        evidence = f"squeue does not list it, and accounting gave no answer: {why}"
+        self._unanswered |= dict.fromkeys(natives, JobStatus(state=JobState.UNKNOWN, evidence=evidence))
 
     def get(self, native: str) -> JobStatus | None:
-        """Return what is told of a job.
+        """Return the status of a job; None if no row is about it.
 
-        An array that was cancelled before any of it began is one row, about all of its tasks that have none. In any
-        other state such a row is about those that wait, and not about one that was cancelled before.
+        If an array was cancelled before any task began, it has a single row, which is about every task without a row of
+        its own. If such a row has another state, it is about the tasks that wait, and not about a task that was
+        cancelled earlier.
         """
-        if told := self._told.get(native) or self._waiting.get(native) or self._unasked.get(native):
-            return told
-        rest = self._told.get(_TASK.sub(r"\1", native))
+        if status := self._listed.get(native) or self._waiting.get(native) or self._unanswered.get(native):
+            return status
+        rest = self._listed.get(_TASK.sub(r"\1", native))
         return rest if rest and rest.state.final else None
 
-    def _among(self, whole: str, tasks: str) -> Iterator[str]:
-        """Those of an array's tasks that were asked about: however wide a range is, there are no more."""
+    def _find_tasks(self, whole: str, tasks: str) -> Iterator[str]:
+        """Yield the tasks of an array that were asked for and that a row names. A wide range costs no more time."""
         asked = self._tasks.get(whole, [])
-        for each in _ranges(tasks):
+        for each in _parse_ranges(tasks):
             near = asked[bisect_left(asked, (each.start, "")) : bisect_left(asked, (each.stop, ""))]
             yield from (native for task, native in near if task in each)
 
     @cached_property
     def _tasks(self) -> Mapping[str, list[tuple[int, str]]]:
-        """The tasks that were asked about, of each array, by their numbers."""
+        """Each array -> its tasks that were asked for, as pairs of number and native id, in order."""
         tasks: dict[str, list[tuple[int, str]]] = {}
         for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
             if match["task"] is not None:
@@ -256,39 +273,39 @@ class Jobs:
         return {whole: sorted(each) for whole, each in tasks.items()}
 
     @cached_property
-    def _called(self) -> Mapping[str, list[str]]:
-        """The ids that were asked about, by what Slurm calls them: two, where it gave a number again."""
-        called: dict[str, list[str]] = {}
+    def _natives(self) -> Mapping[str, list[str]]:
+        """Slurm's id -> the native ids that have it: several if Slurm has used a number again."""
+        natives: dict[str, list[str]] = {}
         for match in filter(None, map(_NATIVE.fullmatch, self._ids)):
-            called.setdefault(match["told"], []).append(match[0])
-        return called
+            natives.setdefault(match["slurm_id"], []).append(match[0])
+        return natives
 
 
-def _ranges(tasks: str) -> Iterator[range]:
-    """Read ``[0-3,7,10-20:2%5]``."""
+def _parse_ranges(tasks: str) -> Iterator[range]:
+    """Yield the ranges of a list of tasks such as ``[0-3,7,10-20:2%5]``."""
     for part in tasks[1:-1].partition("%")[0].split(","):
         if match := _RANGE.fullmatch(part):
             low, high, step = match.groups()
             yield range(int(low), int(high or low) + 1, int(step or 1))
 
 
-def jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
-    """Read what squeue lists of these jobs, and what accounting knows of the rest.
+def parse_jobs(ids: Sequence[str], result: CommandResult) -> Jobs:
+    """Return the statuses of these jobs: as squeue lists them, and as accounting knows the others.
 
     Raises:
-        SchedulerError: squeue failed, or the answer has no end.
+        SchedulerError: squeue failed, or the end of the answer is missing.
     """
-    told, sections = Jobs(ids), _sections(result)
+    jobs, sections = Jobs(ids), _parse_sections(result)
     for section in sections:
         for job, row in section.rows:
-            told.add(section.cluster, job, row)
-    for section in (each for each in sections if each.is_missed):
-        told.add_unasked(_unlisted(sections, section.cluster), section.text or "it gave no answer")
-    return told
+            jobs.add(section.cluster, job, row)
+    for section in (each for each in sections if each.has_failed):
+        jobs.add_unanswered(_list_unlisted(sections, section.cluster), section.text or "it gave no answer")
+    return jobs
 
 
-def _unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
-    """Read what squeue does not list of a cluster."""
+def _list_unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
+    """Yield the native ids on one cluster that squeue does not list."""
     for line in (line for section in sections for line in section.lines if line.startswith(_UNLISTED)):
         match = _NATIVE.fullmatch(line.removeprefix(_UNLISTED))
         if match and (match["cluster"] or "") == cluster:
@@ -296,71 +313,74 @@ def _unlisted(sections: Iterable[_Section], cluster: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=4096)
-def _listed(row: str) -> _Row | None:
-    """Read squeue's row behind the id; None: of a job of somebody else. Many rows are alike but for their ids.
+def _parse_squeue_row(row: str) -> _Row | None:
+    """Parse a row of squeue without its id; return None for a job that is not ours. It is cached: many rows are equal.
 
-    What a job ended with is a wait status in 22.05, and CODE:SIGNAL in 24.11.
+    The end of a job is a wait status in Slurm 22.05, and CODE:SIGNAL in 24.11.
     """
-    match = _LISTED.fullmatch(row)
+    match = _SQUEUE_ROW.fullmatch(row)
     if match is None:
-        return _unreadable(row)
+        return _make_unreadable(row)
     word, ended, signal, name, reason = match.groups()
     code, number = divmod(int(ended), 256) if signal is None else (int(ended), int(signal))
-    status = status_of(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
-    return _named(name, status)
+    status = make_status(word, code=code, signal=number & _SIGNAL, reason=reason.strip())
+    return _make_row(name, status)
 
 
 @lru_cache(maxsize=4096)
-def _accounted(row: str) -> _Row | None:
-    """Read sacct's. Of what has no end there nothing is known, since Slurm itself does not list it any more."""
-    match = _ACCOUNTED.fullmatch(row)
+def _parse_sacct_row(row: str) -> _Row | None:
+    """Parse a row of sacct without its id; return None for a job that is not ours.
+
+    A job without an end becomes UNKNOWN: Slurm does not list it any more, so its state in accounting is out of date.
+    """
+    match = _SACCT_ROW.fullmatch(row)
     if match is None:
-        return _unreadable(row)
+        return _make_unreadable(row)
     word, code, signal, name = match.groups()
-    status = status_of(word, signal=int(signal))
+    status = make_status(word, signal=int(signal))
     if not status.state.final:
         status = JobStatus(state=JobState.UNKNOWN, native=word)
-    evidence = f"squeue does not list it; accounting says {word} {code}:{signal}"
-    return _named(name.strip(), status.model_copy(update={"evidence": evidence}))
+    evidence = f"squeue does not list it; accounting has {word} {code}:{signal}"
+    return _make_row(name.strip(), status.model_copy(update={"evidence": evidence}))
 
 
-def _named(name: str, status: JobStatus) -> _Row | None:
+def _make_row(name: str, status: JobStatus) -> _Row | None:
     match = _NAME.fullmatch(name)
     return _Row(status, match[1]) if match else None
 
 
-def _unreadable(row: str) -> _Row:
-    evidence = f"Slurm lists it, and what it says cannot be read: {row[:_SAID]}"
+def _make_unreadable(row: str) -> _Row:
+    evidence = f"Slurm lists it in a form that cannot be read: {row[:_SHOWN]}"
     return _Row(JobStatus(state=JobState.UNKNOWN, evidence=evidence), None)
 
 
-def job_of(native: str) -> str:
-    """Return the number of a job, or of its array; nothing of what is no id of ours."""
+def get_job(native: str) -> str:
+    """Return the number of a job, or of its array; an empty text for an invalid id."""
     match = _NATIVE.fullmatch(native)
     return match["job"] if match else ""
 
 
-def denied(result: CommandResult) -> Mapping[str, str]:
-    """Return the job ids that scancel may not end, with its words."""
-    return {match[1]: match[2] for match in _DENIED.finditer(_text(result.stderr))}
+def parse_denied(result: CommandResult) -> Mapping[str, str]:
+    """Return the ids of the jobs that scancel may not end -> its message for each."""
+    return {match[1]: match[2] for match in _DENIED.finditer(_decode(result.stderr))}
 
 
-def found(result: CommandResult) -> Mapping[int, str]:
-    """Tell every copy of the chunks that have an owner: an array is taken whole, or not at all.
+def parse_found(result: CommandResult) -> Mapping[int, str]:
+    """Return the id of every copy in the chunks that have an owner: Slurm accepts an array as a whole, or not at all.
 
     Raises:
-        SchedulerError: squeue failed; or a chunk could neither be given an owner nor be fenced.
+        SchedulerError: squeue failed, the answer is unreadable, or a chunk got neither an owner nor a fence.
     """
-    taken: dict[int, str] = {}
-    for line in (line for line in _sections(result)[0].lines if line.startswith(_OURS_CHUNK)):
+    copies: dict[int, str] = {}
+    for line in (line for line in _parse_sections(result)[0].lines if line.startswith(_OURS_CHUNK)):
         match = _CHUNK.fullmatch(line)
         if match is None:
-            raise SchedulerError(f"what became of some copies cannot be read: {line[:_SAID]}")
+            raise SchedulerError(f"the answer about some copies cannot be read: {line[:_SHOWN]}")
         if match["job"]:
             chunk = match["submission_id"], int(match["first"]), int(match["count"])
-            taken |= _copies(*chunk, match["job"], _behind(match["cluster"] or _HERE))
-    return taken
+            copies |= _list_copies(*chunk, match["job"], _format_cluster(match["cluster"] or _LOCAL))
+    return copies
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     return data.decode("utf-8", "replace")

@@ -1,22 +1,22 @@
-"""What a site may tell sbatch besides what we do: all but what makes of a copy anything else than one run that we know."""
+"""Checks what a site adds to the arguments of sbatch: each copy must still run once, and under the name we give it."""
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["objection"]
+__all__ = ["find_objection"]
 
-_NOTHING = "sbatch would submit nothing"
+_NOTHING = "sbatch would not submit a job"
 _REFUSED: Mapping[str, str] = {
-    "array": "a submission's copies are the array",
-    "job-name": "jobs are known by the names that they are given",
+    "array": "the copies of a submission are the array",
+    "job-name": "intercede finds its jobs by their names",
     "clusters": "use the option clusters",
-    "wrap": "sbatch is given a script",
+    "wrap": "sbatch already gets a script",
     "test-only": _NOTHING,
     "help": _NOTHING,
     "usage": _NOTHING,
     "version": _NOTHING,
-    "wait": "sbatch would not answer before all has run",
-    "quiet": "sbatch would not tell the jobs' ids",
-    "parsable": "it is given already",
+    "wait": "sbatch would not answer before all jobs have ended",
+    "quiet": "sbatch would not print the ids of the jobs",
+    "parsable": "it is already given",
     "uid": "jobs of another user are not listed",
 }
 _SHORT: Mapping[str, str] = {
@@ -29,7 +29,7 @@ _SHORT: Mapping[str, str] = {
     "V": "version",
 }
 _SWITCHES = frozenset("HOQVWhksv")
-"""Short options that need no value, so that another may be glued to them."""
+"""Short options without a value, so that another short option may follow in the same word."""
 _FLAGS = frozenset(
     [
         "contiguous",
@@ -52,35 +52,38 @@ _FLAGS = frozenset(
         "verbose",
     ]
 )
-"""Long ones that take none from the next word."""
+"""Long options that take no value from the next word."""
 
 
-def objection(words: Sequence[str]) -> str | None:
-    """Tell which of these words sbatch must not be given, and why. Options may be cut short, or glued together."""
-    takes = False
+def find_objection(words: Sequence[str]) -> str | None:
+    """Return why sbatch must not get these words; None if it may.
+
+    sbatch accepts abbreviated long options, and several short options in one word.
+    """
+    may_be_value = False
     for word in words:
         is_option = word.startswith("-") and word != "-"
-        if not is_option and not takes:
+        if not is_option and not may_be_value:
             return f"{word!r} is no option: sbatch would take it for the script"
-        meant, takes = _read(word) if is_option else ((), False)
-        if meant:
-            return f"{word!r} is --{meant[0]}, or may be: {_REFUSED[meant[0]]}"
+        refused, may_be_value = _parse_option(word) if is_option else ((), False)
+        if refused:
+            return f"{word!r} is --{refused[0]}, or may be: {_REFUSED[refused[0]]}"
     return None
 
 
-def _read(word: str) -> tuple[Sequence[str], bool]:
-    """Return what is refused of it, and whether the next word may be its value."""
-    return _long(word) if word.startswith("--") else _glued(word)
+def _parse_option(word: str) -> tuple[Sequence[str], bool]:
+    """Return the refused options that the word may stand for, and whether the next word may be its value."""
+    return _parse_long(word) if word.startswith("--") else _parse_short(word)
 
 
-def _long(word: str) -> tuple[Sequence[str], bool]:
+def _parse_long(word: str) -> tuple[Sequence[str], bool]:
     name, equals, _ = word[2:].partition("=")
-    meant = [option for option in _REFUSED if option.startswith(name)]
-    return meant, not equals and not any(flag.startswith(name) for flag in _FLAGS)
+    refused = [option for option in _REFUSED if option.startswith(name)]
+    return refused, not equals and not any(flag.startswith(name) for flag in _FLAGS)
 
 
-def _glued(word: str) -> tuple[Sequence[str], bool]:
+def _parse_short(word: str) -> tuple[Sequence[str], bool]:
     letters = word[1:]
     switches = next((at for at, letter in enumerate(letters) if letter not in _SWITCHES), len(letters))
-    meant = [_SHORT[letter] for letter in letters[: switches + 1] if letter in _SHORT]
-    return meant, switches == len(letters) - 1
+    refused = [_SHORT[letter] for letter in letters[: switches + 1] if letter in _SHORT]
+    return refused, switches == len(letters) - 1

@@ -1,8 +1,9 @@
-"""The scheduler ``direct``: jobs run where the transport leads, a few at a time, with no batch system. Linux.
+"""The scheduler ``direct``: runs jobs as processes of the remote machine, without a batch system. It needs Linux.
 
-Each submission has a detached runner of its own, which keeps at most ``slots`` copies running and survives whoever
-submitted. Each copy leads a session, known by host, boot id, pid namespace, pid and start time, so a number that was
-given to another process is never taken for it. Everything that a killed copy started ends with it: see direct.ending.sh.
+Each submission has a detached runner, which keeps at most ``slots`` copies running and survives the submitting client.
+Each copy leads a session. The copy is identified by host, boot id, pid namespace, pid and start time, so that no other
+process with the same pid is mistaken for it. If a copy is killed, everything that it started ends: see
+direct.ending.sh.
 """
 
 import re
@@ -17,43 +18,48 @@ from intercede.plugin_tools.scheduler import read_script, scheduler_error
 
 __all__ = ["DirectScheduler"]
 
-_WORDS: Mapping[str, JobStatus] = {
-    "queued": JobStatus(state=JobState.QUEUED, native="queued", evidence="its runner lives and has not begun it"),
-    "running": JobStatus(state=JobState.RUNNING, native="running", evidence="its process lives"),
+_STATUSES: Mapping[str, JobStatus] = {
+    "queued": JobStatus(state=JobState.QUEUED, native="queued", evidence="its runner is alive and has not started it"),
+    "running": JobStatus(state=JobState.RUNNING, native="running", evidence="its process is alive"),
     "ending": JobStatus(
-        state=JobState.RUNNING, native="ending", evidence="it was asked to end, and some of it may be left"
+        state=JobState.RUNNING, native="ending", evidence="it was asked to end, and some of its processes may be left"
     ),
     "suspended": JobStatus(state=JobState.RUNNING, native="suspended", evidence="its process is stopped"),
-    "timeout": JobStatus(state=JobState.FAILED, reason="timeout", native="timeout", evidence="it had its wall time"),
+    "timeout": JobStatus(
+        state=JobState.FAILED, reason="timeout", native="timeout", evidence="it reached its wall time"
+    ),
     "cancelled": JobStatus(
-        state=JobState.KILLED, reason="killed_by_user", native="cancelled", evidence="killed before it began"
+        state=JobState.KILLED, reason="killed_by_user", native="cancelled", evidence="it was killed before it began"
     ),
 }
 
 _ELSEWHERE: Mapping[str, tuple[str, str]] = {
-    "elsewhere": ("on {}", "it was started on host {}, and this is another one: ask there"),
-    "apart": ("apart on {}", "it was started in another pid namespace of host {}, such as a container's: ask there"),
+    "elsewhere": ("on {}", "it was started on host {}, and this is another host: ask on that one"),
+    "apart": (
+        "apart on {}",
+        "it was started in another pid namespace of host {}, such as a container: ask in that one",
+    ),
     "unseen": (
         "unseen on {}",
-        "there is no /proc here of host {}, by which processes are known: have it mounted, or ask there",
+        "there is no /proc here that shows the processes of host {}: have it mounted, or ask on that host",
     ),
 }
-"""Where its processes cannot be seen from here: the native word, and what that means and what to do."""
+"""Why the processes of a copy cannot be seen: the fragment's word -> the native state, and what to do about it."""
 
 
 class DirectScheduler:
-    """Runs copies as processes. ``memory_mb`` and ``gpus`` are ignored, ``wall_time_s`` is kept, ``queue`` refused.
+    """Runs copies as processes. It honours ``wall_time_s``, ignores ``memory_mb`` and ``gpus``, and refuses ``queue``.
 
-    A copy that is killed, or has had its time, is over when nothing is left of what it started: its process group, its
-    session, and its descendants. Until then it is RUNNING and keeps its slot.
+    A copy that was killed, or has reached its wall time, is over when no process is left of its process group, its
+    session and its descendants. Until then it is RUNNING and keeps its slot.
 
     Args:
-        slots: How many cores one submission may use: a copy takes ``cpus`` of them, and one copy always runs. None: as
-            many as the machine has.
-        grace_s: Seconds between asking what a copy started to end (TERM) and ending it (KILL).
+        slots: The number of cores that one submission may use. A copy takes ``cpus`` of them, and one copy always
+            runs. None: all cores of the machine.
+        grace_s: Seconds between TERM, which asks the processes of a copy to end, and KILL.
 
     Raises:
-        ConfigError: An option has no sense.
+        ConfigError: An option is invalid.
     """
 
     def __init__(self, slots: int | None = None, grace_s: int = 5) -> None:
@@ -61,22 +67,22 @@ class DirectScheduler:
         self._grace = check_number("grace_s", grace_s, int, least=0)
 
     def min_poll_interval(self) -> float:
-        """Looking costs nobody anything."""
+        """Return 0: a listing costs no batch system anything."""
         return 0.0
 
     def stages_own_files(self) -> bool:
-        """Everything is in one file system."""
+        """Return False: all copies run in one file system."""
         return False
 
     def submit_script(self, batch: Batch) -> str:
         """Write the fragment that starts the runner.
 
         Raises:
-            UnsupportedSpecError: A queue is asked for: there is none.
+            UnsupportedSpecError: The resources name a queue.
         """
         if batch.resources.queue is not None:
             raise UnsupportedSpecError(
-                f"queue {batch.resources.queue!r} was asked for, and 'direct' has no queues: leave it None",
+                f"queue {batch.resources.queue!r} was requested, and 'direct' has no queues: leave it None",
                 field="resources.queue",
                 value=batch.resources.queue,
             )
@@ -92,10 +98,11 @@ class DirectScheduler:
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Tell that every copy was taken.
+        """Return an id for every copy: ``SUBMISSION_ID.INDEX``.
 
         Raises:
-            SchedulerError: The runner could not be started. ``refused``: there is no /proc, so nothing was.
+            SchedulerError: The runner could not be started. ``refused`` is True if there is no /proc: no job was
+                started then.
         """
         if result.returncode != 0 and result.stdout.split()[-1:] == [b"refused"]:
             raise scheduler_error("'direct' could not start a runner", result, refused=True)
@@ -104,46 +111,46 @@ class DirectScheduler:
         return Queued(ids={index: f"{batch.submission_id}.{index}" for index in range(batch.copies)})
 
     def status_script(self) -> str:
-        """Write the fragment that tells where processes are. It forks nothing for a copy."""
+        """Write the fragment that prints the state of each copy. It starts no process per copy."""
         return _read("proc") + _read("locate") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Tell what was seen of each; what is not there is absent.
+        """Return the status of each copy that left a trace; any other copy is absent.
 
         Raises:
             SchedulerError: The fragment failed.
         """
         if result.returncode != 0:
-            raise scheduler_error("'direct' could not look at processes", result)
-        return {native: _status(word, rest) for native, word, rest in _lines(ids, result)}
+            raise scheduler_error("'direct' could not list processes", result)
+        return {native: _make_status(word, rest) for native, word, rest in _parse_lines(ids, result)}
 
     def kill_script(self) -> str:
-        """Write the fragment that ends process groups, and sees to it that what waits never starts."""
+        """Write the fragment that ends the processes of copies, and keeps waiting copies from starting."""
         return _read("proc") + _read("locate") + _read("kill", grace=self._grace, ending=_read("ending"))
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Tell what became of each.
+        """Return the outcome for each copy; a copy that left no trace is absent.
 
         Raises:
             SchedulerError: The fragment failed.
         """
         if result.returncode != 0:
             raise scheduler_error("'direct' could not end processes", result)
-        return {native: _outcome(word, rest) for native, word, rest in _lines(ids, result)}
+        return {native: _make_outcome(word, rest) for native, word, rest in _parse_lines(ids, result)}
 
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that tells whether a submission has a runner."""
+        """Write the fragment that prints whether a submission has a runner."""
         return _read("list", submission_id=submission_id)
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Tell every copy of the submission, if it was started at all.
+        """Return the id of every copy, or nothing if the submission has no runner.
 
         Raises:
             SchedulerError: The fragment failed.
         """
         match = re.fullmatch(rb"(?:([a-z0-9]+) ([0-9]{1,8})\n)?", result.stdout)
         if result.returncode != 0 or match is None:
-            raise scheduler_error("'direct' could not look for a runner", result)
+            raise scheduler_error("'direct' could not find out whether there is a runner", result)
         return {index: f"{match[1].decode()}.{index}" for index in range(int(match[2] or 0))}
 
 
@@ -151,28 +158,28 @@ def _read(name: str, **values: str | int | None) -> str:
     return read_script(__file__, f"direct.{name}.sh", **values)
 
 
-def _lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, str]]:
-    """The answer's lines about these ids: id, word, rest."""
+def _parse_lines(ids: Sequence[str], result: CommandResult) -> list[tuple[str, str, str]]:
+    """Return the lines of the answer that are about these ids, each as id, word and rest."""
     asked = frozenset(ids)
     split = [line.split(" ", 2) for line in result.stdout.decode("utf-8", "replace").splitlines()]
     return [(words[0], words[1], "".join(words[2:])) for words in split if len(words) > 1 and words[0] in asked]
 
 
-def _status(word: str, rest: str) -> JobStatus:
+def _make_status(word: str, rest: str) -> JobStatus:
     if word in _ELSEWHERE:
         native, evidence = _ELSEWHERE[word]
         return JobStatus(state=JobState.UNKNOWN, native=native.format(rest), evidence=evidence.format(rest))
     if word == "exited" and re.fullmatch("[0-9]{1,3}", rest):
-        return _exited(int(rest))
-    return _WORDS.get(word) or JobStatus(state=JobState.UNKNOWN, native=word)
+        return _make_exited_status(int(rest))
+    return _STATUSES.get(word) or JobStatus(state=JobState.UNKNOWN, native=word)
 
 
-def _exited(code: int) -> JobStatus:
+def _make_exited_status(code: int) -> JobStatus:
     state, reason = (JobState.FAILED, "exit_code") if code else (JobState.DONE, None)
     return JobStatus.model_validate({"state": state, "exit_code": code, "reason": reason, "native": "exited"})
 
 
-def _outcome(word: str, rest: str) -> OpOutcome:
+def _make_outcome(word: str, rest: str) -> OpOutcome:
     if word == "ok":
         return OpOutcome(ok=True)
     _, detail = _ELSEWHERE.get(word, ("", f"{word} {{}}"))

@@ -1,8 +1,8 @@
-"""The scheduler ``slurm``: jobs go through Slurm's own commands: sbatch, squeue, sacct, scancel and scontrol.
+"""The scheduler ``slurm``: queues jobs with Slurm's own commands: sbatch, squeue, sacct, scancel and scontrol.
 
-A submission is a job array, or several where it has more copies than an array may have. Each is known to Slurm by the
-name ``ic-SUBMISSION_ID-FIRST``, so that one whose answer was lost is found again. A job ends with its payload's exit code: what
-Slurm says of it is true by itself.
+A submission is a job array, or several arrays if it has more copies than an array may have. The name of each array is
+``ic-SUBMISSION_ID-FIRST``, so that it can be found if sbatch's answer is lost. A job ends with the exit code of its
+payload, so that Slurm's report is right without the record.
 """
 
 import re
@@ -14,8 +14,8 @@ from intercede.contract.scheduler import Batch, Queued, ToolEnvironment
 from intercede.contract.transport import CommandResult
 from intercede.plugin_tools.options import check_number, option_error
 from intercede.plugin_tools.scheduler import read_script
-from intercede.schedulers._slurm_answers import denied, found, job_of, jobs, queued
-from intercede.schedulers._slurm_arguments import objection
+from intercede.schedulers._slurm_answers import get_job, parse_denied, parse_found, parse_jobs, parse_queued
+from intercede.schedulers._slurm_arguments import find_objection
 
 __all__ = ["SlurmScheduler"]
 
@@ -35,21 +35,21 @@ _TOOLS = ToolEnvironment(
         "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
     ),
 )  # fmt: skip
-"""Kept: who pays, where a job runs, and how the controller is reached."""
+"""``keep`` has the variables that choose who pays, where a job runs, and how the controller is reached."""
 _ENDING = frozenset({"COMPLETING", "CG"})
 
 
 class SlurmScheduler:
-    """Queues copies with sbatch. Every request of ``resources`` is kept, or refused by Slurm.
+    """Queues copies with sbatch. Every request of ``resources`` is passed to Slurm, which honours or refuses it.
 
     Args:
-        submit_arguments: Words for sbatch behind those of ours: what a site needs, like ``--account=physics``. Not those
-            that would make anything else of a copy than one run that we know, like ``--array`` or ``--wait``.
-        clusters: Of several clusters, those that may be submitted to; Slurm chooses. Empty: the one that is there.
-        max_array_size: How many copies an array may have. None: what Slurm's configuration says.
+        submit_arguments: Further arguments for sbatch, such as ``--account=physics``. Arguments that would keep a copy
+            from running once under its name, such as ``--array`` or ``--wait``, are refused.
+        clusters: The clusters that may get jobs, of which Slurm chooses one. Empty: the local cluster.
+        max_array_size: The maximum number of copies in an array. None: the limit in Slurm's configuration.
 
     Raises:
-        ConfigError: An option has no sense.
+        ConfigError: An option is invalid.
     """
 
     def __init__(
@@ -58,24 +58,26 @@ class SlurmScheduler:
         clusters: Sequence[str] = (),
         max_array_size: int | None = None,
     ) -> None:
-        self._arguments = _words("submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "words for sbatch")
-        if why := objection(self._arguments):
-            raise option_error("submit_arguments", list(self._arguments), f"words that sbatch can be given; {why}")
-        self._clusters = _words("clusters", clusters, r"[A-Za-z0-9][A-Za-z0-9._-]*", "names of clusters")
+        self._arguments = _check_words(
+            "submit_arguments", submit_arguments, r"(?s)(?!--\Z)[^\0]+", "arguments of sbatch"
+        )
+        if why := find_objection(self._arguments):
+            raise option_error("submit_arguments", list(self._arguments), f"arguments that sbatch may get; {why}")
+        self._clusters = _check_words("clusters", clusters, r"[A-Za-z0-9][A-Za-z0-9._-]*", "names of clusters")
         self._size = None if max_array_size is None else check_number("max_array_size", max_array_size, int, least=1)
 
     def stages_own_files(self) -> bool:
-        """Slurm's nodes share a file system."""
+        """Return False: the nodes of a cluster share a file system."""
         return False
 
     def tool_environment(self) -> ToolEnvironment:
-        """What only chooses who pays and where a job runs is the site's word, and stays."""
+        """Return the variables that the tools must not see. Variables that choose who pays and where jobs run stay."""
         return _TOOLS
 
     def submit_script(self, batch: Batch) -> str:
-        """Write the fragment that calls sbatch, once for each array."""
+        """Write the fragment that calls sbatch once for each array."""
         clusters = [f"--clusters={','.join(self._clusters)}"] if self._clusters else []
-        sbatch = ["sbatch", *_request(batch.resources), *clusters, *self._arguments, "--parsable"]
+        sbatch = ["sbatch", *_write_request(batch.resources), *clusters, *self._arguments, "--parsable"]
         return f'slurm_sbatch() {{ ic_tool {shlex.join(sbatch)} "$@"; }}\n' + _read(
             "submit",
             slurm_submission_id=batch.submission_id,
@@ -86,62 +88,66 @@ class SlurmScheduler:
         )
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Tell from sbatch's answers which copy got which id: ``17_3``, or ``17_3;cluster``.
+        """Return the id of each copy from sbatch's answers: ``17_3@NAME``, or ``17_3;cluster@NAME``.
 
         Raises:
-            LimitError: A limit of Slurm's refused the first array.
-            SchedulerError: It was refused for another reason; or sbatch gave no answer, and Slurm may have taken it.
+            LimitError: One of Slurm's limits refused the first array.
+            SchedulerError: The first array was refused for another reason; or sbatch gave no answer for some copies, so
+                that Slurm may have accepted them.
         """
-        return queued(batch, result)
+        return parse_queued(batch, result)
 
     def status_script(self) -> str:
-        """Write the fragment that calls squeue, and sacct where squeue does not list all."""
+        """Write the fragment that calls squeue, and sacct if squeue does not list every job."""
         return _read("queue") + _read("status")
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Tell what Slurm says of each; where its accounting may know more and is not there, it is UNKNOWN.
+        """Return the status of each job that Slurm knows. It is UNKNOWN if accounting was needed and gave no answer.
 
         Raises:
             SchedulerError: squeue failed.
         """
-        told = jobs(ids, result)
-        return {native: status for native in ids if (status := told.get(native)) is not None}
+        jobs = parse_jobs(ids, result)
+        return {native: status for native in ids if (status := jobs.get(native)) is not None}
 
     def kill_script(self) -> str:
-        """Write the fragment that calls squeue, scancel for what bears a name of ours, then squeue again."""
+        """Write the fragment that calls squeue, then scancel for jobs with our names, then squeue again."""
         return _read("queue") + _read("kill")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        """Tell what became of each: what squeue calls over or COMPLETING afterwards will end.
+        """Return the outcome for each job. It is ok if squeue lists the job as ended or COMPLETING after scancel.
 
         Raises:
             SchedulerError: squeue failed.
         """
-        told, refused = jobs(ids, result), denied(result)
-        outcomes = {native: _outcome(told.get(native), refused.get(job_of(native))) for native in ids}
+        jobs, refusals = parse_jobs(ids, result), parse_denied(result)
+        outcomes = {native: _make_outcome(jobs.get(native), refusals.get(get_job(native))) for native in ids}
         return {native: outcome for native, outcome in outcomes.items() if outcome is not None}
 
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that asks squeue for the submission's jobs by their names, and fences what is not there, if asked."""
+        """Write the fragment that finds a submission's jobs by their names, and fences off missing ones if asked to."""
         return _read("list", submission_id=submission_id, clusters=" ".join(self._clusters))
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        """Tell every copy of every array that waits or began.
+        """Return the id of every copy of each array that waits or has begun.
 
         Raises:
-            SchedulerError: squeue failed; or an array could not be fenced.
+            SchedulerError: squeue failed, or an array could not be fenced off.
         """
-        return found(result)
+        return parse_found(result)
 
 
-def _words(field: str, given: Sequence[str], pattern: str, expected: str) -> tuple[str, ...]:
+def _check_words(field: str, given: Sequence[str], pattern: str, expected: str) -> tuple[str, ...]:
     if isinstance(given, str) or not all(re.fullmatch(pattern, each) for each in given):
         raise option_error(field, given, f"a list of {expected}")
     return tuple(given)
 
 
-def _request(resources: Resources) -> list[str]:
-    """Write what a copy asks for, and how it runs: its wrapper writes what it says, and runs once, unless a site says more."""
+def _write_request(resources: Resources) -> list[str]:
+    """Return the arguments of sbatch for one copy. It runs once, unless a site's own arguments allow requeueing.
+
+    Its stdout and stderr are not Slurm's business: the wrapper writes them to files.
+    """
     words = ["--ntasks=1", "--nodes=1", f"--cpus-per-task={resources.cpus}", "--no-requeue"]
     words += ["--output=/dev/null", "--error=/dev/null"]
     if resources.memory_mb is not None:
@@ -155,8 +161,8 @@ def _request(resources: Resources) -> list[str]:
     return words
 
 
-def _outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
-    """None: Slurm did not say that it will end."""
+def _make_outcome(status: JobStatus | None, refusal: str | None) -> OpOutcome | None:
+    """Return the outcome of a kill; None if Slurm reported neither an end nor a refusal."""
     if status is not None and (status.state.final or status.native in _ENDING):
         return OpOutcome(ok=True)
     return None if refusal is None else OpOutcome(ok=False, reason="denied", detail=refusal)

@@ -62,7 +62,7 @@ DOUBTS = [
 @pytest.mark.parametrize("text", LIMITS)
 def test_a_limit_is_one_and_orphans_nothing(tmp_path: Path, text: str) -> None:
     """LimitError where nothing was taken; else what was taken stands, and the rest may be tried later."""
-    with pytest.raises(LimitError, match="sbatch took none of 4 copies"):
+    with pytest.raises(LimitError, match="sbatch accepted none of 4 copies"):
         submit_arrays(Place(tmp_path / "first"), write_failure(text), "exit 9")
     place = Place(tmp_path / "second")
 
