@@ -57,14 +57,6 @@ def test_the_list_of_words_to_avoid_is_read() -> None:
     assert AVOIDED.findall("It was told so\nmany times, in a stronghold.") == ["told", "so\nmany"]
 
 
-def test_the_index_has_the_title_of_each_decision() -> None:
-    """A decision has one title, in its file and in the index."""
-    index = " ".join((ROOT / "docs/index.md").read_text().split())
-    titles = {path: path.read_text().partition("\n")[0].removeprefix("# ") for path in ROOT.glob("docs/decisions/*.md")}
-
-    assert [path.name for path, title in titles.items() if f"- [{title}](decisions/{path.name})" not in index] == []
-
-
 @pytest.mark.parametrize("document", ["Makefile", "CONTRIBUTING.md"])
 def test_each_command_is_described(document: str) -> None:
     """The list at the top of the Makefile, and the contributor's page, have a line for each command."""
