@@ -16,6 +16,7 @@ from intercede.contract import (
 )
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.run.context import Check, Context
+from intercede.testing.run.driver import open_backend
 
 JOBS: dict[JobHandle, JobState] = {}
 """What the resource of the subject below holds."""
@@ -91,23 +92,23 @@ def make_clauses(**checks: Check) -> dict[str, Clause]:
 
 async def check_green(context: Context) -> None:
     """Check that a job gets a status."""
-    async with context.open_backend() as backend:
-        submission = await context.submit(backend, context.sh("exit 0"))
-        statuses = await context.wait_until_final(backend, submission.handles.values())
+    async with open_backend(context) as backend:
+        submission = await backend.submit(context.sh("exit 0"))
+        statuses = await backend.wait_until_final(list(submission.handles.values()))
         context.expect(statuses, expected="a status", observed=statuses)
 
 
 async def check_red(context: Context) -> None:
     """Find a subject at fault while its job runs."""
-    async with context.open_backend() as backend:
-        submission = await context.submit(backend, context.sh("exit 0", "wait"))
+    async with open_backend(context) as backend:
+        submission = await backend.submit(context.sh("exit 0", "wait"))
         context.expect(condition=False, expected="the moon", observed=submission)
 
 
 async def check_lost_answer(context: Context) -> None:
     """Submit a job whose answer is lost."""
-    async with context.open_backend() as backend:
-        await context.submit(backend, context.sh("exit 0", "wait", "lost"))
+    async with open_backend(context) as backend:
+        await backend.submit(context.sh("exit 0", "wait", "lost"))
 
 
 async def check_broken(context: Context) -> None:
@@ -117,5 +118,5 @@ async def check_broken(context: Context) -> None:
 
 async def check_entering(context: Context) -> None:
     """Enter the subject and leave it."""
-    async with context.open_backend():
+    async with open_backend(context):
         pass

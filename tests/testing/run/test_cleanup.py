@@ -31,6 +31,7 @@ from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import State, SubjectInfo
 from intercede.testing.run.calibrate import calibrate
 from intercede.testing.run.context import Check, Context
+from intercede.testing.run.driver import open_backend
 from intercede.testing.subjects.subject import FactorySubject
 
 JOBS: dict[JobHandle, JobState] = {}
@@ -92,8 +93,8 @@ def interrupt() -> None:
 
 
 async def _leaves(context: Context) -> None:
-    async with context.open_backend() as backend:
-        await context.submit(backend, context.sh("sleep 600"))
+    async with open_backend(context) as backend:
+        await backend.submit(context.sh("sleep 600"))
 
 
 async def _red(context: Context) -> None:
@@ -108,10 +109,10 @@ async def _is_interrupted(context: Context) -> None:
 
 
 async def _is_interrupted_in_submit(context: Context) -> None:
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         tag = f"ic-{context.make_token()}"
-        await context.submit(backend, context.sh("sleep 600", tag=tag))
-        await context.submit(backend, context.sh("sleep 600", "late", tag=tag))
+        await backend.submit(context.sh("sleep 600", tag=tag))
+        await backend.submit(context.sh("sleep 600", "late", tag=tag))
 
 
 def clauses(*checks: Check, depends: bool = False) -> dict[str, Clause]:

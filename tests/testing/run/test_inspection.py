@@ -18,6 +18,7 @@ from intercede.testing.frontends.check import run_checks
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import State, Verdict
 from intercede.testing.run.context import Context
+from intercede.testing.run.driver import open_backend
 
 
 def test_states_and_what_depends_on_them() -> None:
@@ -119,14 +120,14 @@ def test_a_job_that_never_ends_is_a_finding() -> None:
     """finish() gives up within its bound and says which job it was."""
 
     async def waits(context: Context) -> None:
-        async with context.open_backend() as backend:
-            submission = await context.submit(backend, context.sh("exit 0", "wait"))
-            await context.wait_until_final(backend, submission.handles.values(), within=0.1)
+        async with open_backend(context) as backend:
+            submission = await backend.submit(context.sh("exit 0", "wait"))
+            await backend.wait_until_final(list(submission.handles.values()), within=0.1)
 
     (result,) = run_checks(Memory, clauses=make_clauses(waits=waits)).results.values()
 
     assert result.message.startswith("expected a final state within 0.1 s for job ic-")
-    assert "state=RUNNING" in result.message
+    assert "observed it is RUNNING" in result.message
 
 
 def test_a_verb_that_does_not_answer_is_a_finding() -> None:
@@ -145,9 +146,9 @@ def test_a_verb_that_does_not_answer_is_a_finding() -> None:
 
 async def _leaves_two(context: Context) -> None:
     """Leave a short job and one that runs for long, told of one another, and be red."""
-    async with context.open_backend() as backend:
-        await context.submit(backend, context.sh("exit 0"))
-        await context.submit(backend, context.sh("sleep 600"))
+    async with open_backend(context) as backend:
+        await backend.submit(context.sh("exit 0"))
+        await backend.submit(context.sh("sleep 600"))
     context.expect(False, expected="the moon", observed="none")  # noqa: FBT003 -- the kind of check that this is
 
 

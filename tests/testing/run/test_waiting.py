@@ -10,11 +10,11 @@ from intercede.contract import (
     JobState,
     JobStatus,
 )
-from intercede.testing.clauses.backend.answers import submit_jobs, wait_until_final
 from intercede.testing.frontends.check import run_checks
 from intercede.testing.gallery.fake import FakeBackend
 from intercede.testing.model.verdict import State
 from intercede.testing.run.context import Check, Context
+from intercede.testing.run.driver import open_backend
 from intercede.testing.run.waiting import QueueActivity, Wait
 
 
@@ -32,14 +32,14 @@ def _an_empty_queue() -> None:
 
 
 async def _waits(context: Context) -> None:
-    async with context.open_backend() as backend:
-        await wait_until_final(context, backend, await submit_jobs(context, backend, context.sh("exit 0"), copies=2))
+    async with open_backend(context) as backend:
+        await backend.run_jobs(context.sh("exit 0"), copies=2)
 
 
 async def _waits_otherwise(context: Context) -> None:
-    async with context.open_backend() as backend:
-        submission = await context.submit(backend, context.sh("exit 0"), copies=2)
-        await context.wait_until_final(backend, list(submission.handles.values()))
+    async with open_backend(context) as backend:
+        submission = await backend.submit(context.sh("exit 0"), copies=2)
+        await backend.wait_until_final(list(submission.handles.values()))
 
 
 def test_waiting_behind_other_jobs_of_the_run_is_never_red() -> None:

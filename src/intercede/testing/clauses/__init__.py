@@ -4,9 +4,9 @@
 
     @clause("IC-STATUS-02", title="None asked, none answered.", level=MUST, hint="an early return for no handles")
     async def check_nothing(context: Context) -> None:
-        async with context.open_backend() as backend:
-            answer = await context.status(backend, [])
-            context.expect(not answer, expected="an empty mapping", observed=answer)
+        async with open_backend(context) as backend:
+            statuses = await backend.get_statuses([])
+            context.expect(not statuses, expected="an empty mapping", observed=statuses)
 """
 
 import re

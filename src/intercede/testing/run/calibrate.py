@@ -16,6 +16,7 @@ from intercede.testing.model.verdict import SubjectInfo
 from intercede.testing.run.cleanup import SECONDS as _CLEAN_UP_SECONDS
 from intercede.testing.run.cleanup import clean_up, describe_leftovers, has_leftovers
 from intercede.testing.run.context import Context, format_value
+from intercede.testing.run.driver import open_backend
 from intercede.testing.run.finding import format_error
 from intercede.testing.subjects.child import run_child
 from intercede.testing.subjects.subject import Subject
@@ -137,6 +138,6 @@ def _describe_left(context: Context) -> str:
 
 
 async def _submit_and_wait(context: Context, tag: str) -> None:
-    async with context.open_backend() as backend:
-        submission = await context.submit(backend, context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
-        await context.wait_until_final(backend, list(submission.handles.values()), within=_ORDINARY)
+    async with open_backend(context) as backend:
+        submission = await backend.submit(context.sh(f"sleep {_NAP}", tag=tag), _COPIES)
+        await backend.wait_until_final(list(submission.handles.values()), within=_ORDINARY)

@@ -7,16 +7,18 @@ context once its job is gone.
 import asyncio
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from intercede.contract.backend import JobBackend
-from intercede.contract.job import JobHandle, JobOutput, OpOutcome
+from intercede.contract.job import JobHandle, JobOutput, JobStatus, OpOutcome
 from intercede.testing.isolation import timeouts
 from intercede.testing.isolation.files import open_regular
 from intercede.testing.run.context import CheckFailed, Context, collect, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 from intercede.testing.run.finding import format_error
+from intercede.testing.run.waiting import poll
 
 __all__ = [
     "SECONDS",
@@ -130,43 +132,60 @@ def _note_error(leftovers: Leftovers, raised: BaseException | None) -> None:
 
 
 async def _clean_up_jobs(check: Context, context: Context, leftovers: Leftovers, *, evidence: bool) -> None:
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for tag in tuple(check.tags) if "find" in check.capabilities else ():
-            check.remember(collect(await _find_jobs(context, backend, tag)))
+            check.remember(await _find_jobs(backend, tag))
             del check.tags[tag]
         if check.handles:
             if evidence and "output" in check.capabilities:
-                fetching = await timeouts.capture_outcome(_fetch_outputs(context, backend, check.handles))
+                fetching = await timeouts.capture_outcome(_fetch_outputs(backend, check.handles))
                 leftovers.outputs = fetching.value or ""
                 if fetching.raised is not None:  # the jobs must be ended all the same
                     leftovers.outputs = f"what it wrote could not be fetched: {format_error(fetching.raised)}"
-            await _end_jobs(check, context, backend)
+            await _end_jobs(check, backend)
 
 
-async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> Iterable[JobHandle]:
+async def _find_jobs(backend: BackendDriver, tag: str) -> Iterable[JobHandle]:
     """Find the jobs with a tag. If the backend also finds jobs by an unused tag, return none: they may be a user's."""
-    return () if await context.find(backend, context.make_token()) else await context.find(backend, tag)
+    unused = await backend.ask("find", backend.context.make_token())
+    return () if unused else collect(cast("Iterable[JobHandle]", await backend.ask("find", tag)))
 
 
-async def _end_jobs(check: Context, context: Context, backend: JobBackend) -> None:
+async def _end_jobs(check: Context, backend: BackendDriver) -> None:
     """Purge the jobs of a check. Kill those that are still running, which purge refuses, and then purge them."""
-    await _purge_jobs(check, context, backend)
-    if check.handles and "kill" in context.capabilities:
-        await context.kill(backend, tuple(check.handles))
-    if check.handles and {"kill", "purge"} & context.capabilities:
-        await context.wait_until_final(backend, tuple(check.handles), within=_END_SECONDS)
-    if refused := await _purge_jobs(check, context, backend):
+    await _purge_jobs(check, backend)
+    if check.handles and "kill" in check.capabilities:
+        await backend.ask("kill", tuple(check.handles))
+    if check.handles and {"kill", "purge"} & check.capabilities:
+        await _wait_for_jobs(backend, tuple(check.handles))
+    if refused := await _purge_jobs(check, backend):
         raise CheckFailed("purge to remove what has ended", format_value(refused))
     if check.handles:
-        statuses = await context.status(backend, tuple(check.handles))
+        statuses = cast("Mapping[JobHandle, JobStatus]", await backend.ask("status", tuple(check.handles)))
         _forget_jobs(check, (each for each in check.handles if statuses[each].state.final))
 
 
-async def _purge_jobs(check: Context, context: Context, backend: JobBackend) -> Mapping[JobHandle, OpOutcome]:
+async def _wait_for_jobs(backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
+    """Poll until every job is final. The types of the answers are not checked: a wrong backend has jobs to end, too."""
+
+    async def ask() -> Mapping[JobHandle, JobStatus]:
+        answer = cast("Mapping[JobHandle, JobStatus]", await backend.ask("status", handles))
+        return {each: answer[each] for each in handles}
+
+    def are_final(statuses: Mapping[JobHandle, JobStatus]) -> bool:
+        return all(each.state.final for each in statuses.values())
+
+    statuses = await poll(ask, are_final, backend.context.start_wait(_END_SECONDS))
+    if not are_final(statuses):
+        expected = f"a final state of each job within {_END_SECONDS * backend.context.scale:g} s"
+        raise CheckFailed(expected, format_value(statuses))
+
+
+async def _purge_jobs(check: Context, backend: BackendDriver) -> Mapping[JobHandle, OpOutcome]:
     """Purge the jobs of a check, forget those that are gone, and return the outcomes of the others."""
-    if "purge" not in context.capabilities or not check.handles:
+    if "purge" not in check.capabilities or not check.handles:
         return {}
-    outcomes = await context.purge(backend, tuple(check.handles))
+    outcomes = cast("Mapping[JobHandle, OpOutcome]", await backend.ask("purge", tuple(check.handles)))
     refused = {each: outcomes[each] for each in check.handles if not outcomes[each].ok}
     _forget_jobs(check, (each for each in check.handles if each not in refused))
     return refused
@@ -177,10 +196,10 @@ def _forget_jobs(check: Context, gone: Iterable[JobHandle]) -> None:
         check.handles.pop(each, None)
 
 
-async def _fetch_outputs(context: Context, backend: JobBackend, handles: Iterable[JobHandle]) -> str:
+async def _fetch_outputs(backend: BackendDriver, handles: Iterable[JobHandle]) -> str:
     """Return the output of the first payloads, as far as the subject can fetch it."""
     some = tuple(handles)[:_SHOWN_JOBS]
-    fetched = await context.fetch(backend, some)
+    fetched = cast("Mapping[JobHandle, JobOutput]", await backend.ask("fetch_output", some))
     return "\n".join(line for handle in some for line in _format_output(handle, fetched[handle]))
 
 

@@ -29,7 +29,7 @@ __all__ = ["MARGIN", "Finding", "classify", "escape_unprintable", "format_error"
 _KIT = str(Path(__file__).parents[1])
 _GALLERY = str(Path(_KIT, "gallery"))
 _BOUNDS = str(Path(_KIT, "isolation", "timeouts.py"))
-_FRAME = (_BOUNDS, str(Path(_KIT, "run", "context.py")))
+_FRAME = (_BOUNDS, *(str(Path(_KIT, "run", f"{name}.py")) for name in ("context", "driver", "waiting")))
 """Files whose code lies between a check and its subject. Their frames are left out of tracebacks."""
 _STANDARD, _PYDANTIC = sysconfig.get_path("stdlib"), str(Path(pydantic.__file__).parent)
 _CALLERS = frozenset(

@@ -1,12 +1,14 @@
 """Waiting for jobs, some of which wait in the queue behind jobs of other checks."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing.isolation import timeouts
 
-__all__ = ["ADVICE", "QueueActivity", "Wait", "is_in_queue"]
+__all__ = ["ADVICE", "QueueActivity", "Wait", "is_in_queue", "poll"]
 
 ADVICE = "it waits in the queue"
 """What an observation says of a job that did not leave the queue in time. It names no option: the symptom of a known
@@ -14,6 +16,9 @@ failure is the same for every front end."""
 _STANDS = 120.0
 """Seconds without a job of the run that begins or ends, after which a queue stands still, and time counts again: twice as
 long as the longest payload takes."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.3
+
+_S = TypeVar("_S", bound=Mapping[JobHandle, JobStatus])
 
 
 def is_in_queue(status: JobStatus) -> bool:
@@ -64,3 +69,14 @@ class Wait:
             self._waited += now - self._looked
         self._looked = now
         return self._waited > self._seconds * timeouts.get_load_factor()
+
+
+async def poll(ask: Callable[[], Awaitable[_S]], is_enough: Callable[[_S], bool], waiting: Wait) -> _S:
+    """Ask for statuses, with growing pauses, until they are enough or the time is up, and return the last ones."""
+    pause = _FIRST_PAUSE
+    while True:
+        statuses = await ask()
+        if is_enough(statuses) or waiting.is_over(statuses):
+            return statuses
+        await asyncio.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE)

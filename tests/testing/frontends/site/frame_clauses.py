@@ -3,15 +3,16 @@
 from intercede.contract.backend import Capability
 from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
 from intercede.testing.run.context import Check, Context
+from intercede.testing.run.driver import open_backend
 
 
 def _check(clause_id: str) -> Check:
     async def check(context: Context) -> None:
         """Submit a job and ask the subject whether it is red."""
-        async with context.open_backend() as backend:
-            submission = await context.submit(backend, context.sh("exit 0"))
-            await context.wait_until_final(backend, submission.handles.values())
-            if clause_id in getattr(backend, "red", ()):
+        async with open_backend(context) as backend:
+            submission = await backend.submit(context.sh("exit 0"))
+            await backend.wait_until_final(list(submission.handles.values()))
+            if clause_id in getattr(backend.own, "red", ()):
                 context.expect(condition=False, expected=f"{clause_id} to be green", observed="red as asked")
 
     return check

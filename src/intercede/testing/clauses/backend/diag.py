@@ -1,27 +1,18 @@
 """IC-DIAG: a job's output so far can be read, and reading it changes nothing."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from intercede.contract.backend import JobBackend
-from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState
+from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, JobStatus
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_answers,
-    fetch_outputs,
-    get_statuses,
-    list_keys,
-    make_foreign_handles,
-    make_unknown_handle,
-    purge_jobs,
-    read_output_file,
-    submit_jobs,
-    wait_until_final,
-)
-from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
+from intercede.testing.run.waiting import poll
 
 _LINES = 40
 _WRITING = f'i=0; while [ $i -lt {_LINES} ]; do echo "$IC_WORD $i"; i=$((i + 1)); done\n'
@@ -32,31 +23,28 @@ def _make_text(word: str) -> str:
     return "".join(f"{word} {number}\n" for number in range(_LINES))
 
 
-async def _get_texts(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[str]:
-    told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
-    return [one.text for one in told]
+async def _get_texts(backend: BackendDriver, handles: Sequence[JobHandle]) -> list[str]:
+    return [each.text for each in await backend.get_diagnostics(handles)]
 
 
 async def _wait_for_text(
-    context: Context,
-    backend: JobBackend,
-    handles: Sequence[JobHandle],
-    enough: Callable[[JobHandle, str], bool],
-    within: float,
+    backend: BackendDriver, handles: Sequence[JobHandle], is_enough: Callable[[JobHandle, str], bool], within: float
 ) -> tuple[JobHandle | None, list[str]]:
-    """Poll for a job whose text is enough before it has ended; also return the last texts."""
-    waiting, wait = context.start_wait(within), 0.02
-    while True:
-        texts = await _get_texts(context, backend, handles)
-        statuses = await get_statuses(context, backend, handles)
-        for handle, text, status in zip(handles, texts, statuses, strict=True):
-            if enough(handle, text) and not status.state.final:
-                return handle, texts
-        over = waiting.is_over(dict(zip(handles, statuses, strict=True)))
-        if all(status.state.final for status in statuses) or over:
-            return None, texts
-        await asyncio.sleep(wait)
-        wait = min(1.5 * wait, 0.3)
+    """Poll for a job whose text is enough before the job has ended. Return the job, if there is one, and all texts."""
+    texts: list[str] = []
+
+    async def ask() -> dict[JobHandle, JobStatus]:
+        texts[:] = await _get_texts(backend, handles)
+        return dict(zip(handles, await backend.get_statuses(handles), strict=True))
+
+    def find_job(statuses: Mapping[JobHandle, JobStatus]) -> JobHandle | None:
+        pairs = zip(handles, texts, strict=True)
+        return next((each for each, text in pairs if is_enough(each, text) and not statuses[each].state.final), None)
+
+    def is_over(statuses: Mapping[JobHandle, JobStatus]) -> bool:
+        return find_job(statuses) is not None or all(status.state.final for status in statuses.values())
+
+    return find_job(await poll(ask, is_over, backend.context.start_wait(within))), texts
 
 
 @clause(
@@ -75,21 +63,21 @@ async def _wait_for_text(
 async def check_so_far(context: Context) -> None:
     """Ask again and again for two copies that write forty lines and then wait, longer each time."""
     last: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
             found, last = await _watch_both(context, backend, seconds)
             if found is not None:
                 return
-    payloads = f"one of the payloads of {growing_durations(context)} seconds"
-    expected = f"the {_LINES} lines of {payloads} to be in the answer while it runs"
+    jobs = f"one of the payloads of {payloads.growing_durations(context)} seconds"
+    expected = f"the {_LINES} lines of {jobs} to be in the answer while it runs"
     raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 
-async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> tuple[JobHandle | None, list[str]]:
+async def _watch_both(context: Context, backend: BackendDriver, seconds: float) -> tuple[JobHandle | None, list[str]]:
     """Ask for two copies until all text of one has come, then of the other, or until both have ended."""
     words = [context.make_token(), context.make_token()]
     copies = [CopyVars(environment={"IC_WORD": word}) for word in words]
-    handles = await submit_jobs(context, backend, context.sh(f"{_WRITING}{sleep_script(seconds)}"), copies)
+    handles = await backend.submit_jobs(context.sh(f"{_WRITING}{payloads.sleep_script(seconds)}"), copies)
     found: JobHandle | None = None
 
     def whole(handle: JobHandle, text: str) -> bool:
@@ -98,8 +86,8 @@ async def _watch_both(context: Context, backend: JobBackend, seconds: float) -> 
         context.expect(words[1 - index] not in text, expected=expected, observed=text)
         return _make_text(words[index]) in text and handle != found
 
-    found, last = await _wait_for_text(context, backend, handles, whole, 2 * seconds + 30)
-    await _wait_for_text(context, backend, handles, whole, 2 * seconds + 30)
+    found, last = await _wait_for_text(backend, handles, whole, 2 * seconds + 30)
+    await _wait_for_text(backend, handles, whole, 2 * seconds + 30)
     return found, last
 
 
@@ -121,44 +109,40 @@ async def check_repeatable(context: Context) -> None:
     wanted, late = _make_text(word), f"{word} late\n"
     copies = [CopyVars(environment={"IC_WORD": word})]
     last: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            script = f'{_WRITING}{sleep_script(seconds)}; echo "$IC_WORD late"; {sleep_script(seconds)}; exit 3'
-            handles = await submit_jobs(context, backend, context.sh(script), copies)
-            early, _ = await _wait_for_text(context, backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            script = f'{_WRITING}{payloads.sleep_script(seconds)}; echo "$IC_WORD late"; {payloads.sleep_script(seconds)}; exit 3'
+            handles = await backend.submit_jobs(context.sh(script), copies)
+            early, _ = await _wait_for_text(backend, handles, lambda _, text: wanted in text, 2 * seconds + 30)
             looked = early is not None and await _look_again(context, backend, handles, wanted)
-            found, last = await _wait_for_text(
-                context, backend, handles, lambda _, text: late in text, 2 * seconds + 30
-            )
+            found, last = await _wait_for_text(backend, handles, lambda _, text: late in text, 2 * seconds + 30)
             await _expect_unharmed(context, backend, handles[0], wanted + late)
             if looked and found is not None:
                 return
-    expected = (
-        f"later output to be in later answers, while one of the payloads of {growing_durations(context)} seconds runs"
-    )
+    expected = f"later output to be in later answers, while one of the payloads of {payloads.growing_durations(context)} seconds runs"
     raise CheckFailed(expected, f"the last texts were {format_value(last)}")
 
 
-async def _look_again(context: Context, backend: JobBackend, handles: Sequence[JobHandle], wanted: str) -> bool:
+async def _look_again(context: Context, backend: BackendDriver, handles: Sequence[JobHandle], wanted: str) -> bool:
     """Ask four more times, three of them at once; return whether the job still runs, since else nothing follows."""
-    texts = await _get_texts(context, backend, handles)
-    for each_texts in await asyncio.gather(*(_get_texts(context, backend, handles) for _ in range(3))):
+    texts = await _get_texts(backend, handles)
+    for each_texts in await asyncio.gather(*(_get_texts(backend, handles) for _ in range(3))):
         texts += each_texts
-    (status,) = await get_statuses(context, backend, handles)
+    (status,) = await backend.get_statuses(handles)
     for number, text in enumerate(texts, start=2):
         expected = f"the text of the first answer to be in answer number {number}"
         context.expect(wanted in text or status.state.final, expected=expected, observed=text)
     return not status.state.final
 
 
-async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHandle, wrote: str) -> None:
-    status = (await wait_until_final(context, backend, [handle], within=90))[handle]
+async def _expect_unharmed(context: Context, backend: BackendDriver, handle: JobHandle, wrote: str) -> None:
+    status = await backend.get_final_status(handle, within=90)
     harmless = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
     context.expect(
         harmless, expected="the job to end with 3 after diagnostics were asked for", observed=describe_status(status)
     )
     if "output" in context.capabilities:
-        (output,) = await fetch_outputs(context, backend, [handle])
+        (output,) = await backend.fetch_outputs([handle])
         stdout = read_output_file(output.stdout, "stdout").decode(errors="replace")
         expected = "the whole stdout of the job to be fetched after diagnostics were asked for"
         context.expect(stdout == wrote, expected=expected, observed=stdout)
@@ -180,14 +164,15 @@ async def _expect_unharmed(context: Context, backend: JobBackend, handle: JobHan
 )
 async def check_diagnostics_keys(context: Context) -> None:
     """Ask for one of three jobs, given twice, with handles that name no job. Then ask for no handles."""
-    async with context.open_backend() as backend:
-        good, gone, _ = await submit_jobs(context, backend, context.sh("echo here"), copies=3)
+    async with open_backend(context) as backend:
+        good, gone, _ = await backend.submit_jobs(context.sh("echo here"), copies=3)
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
-            await wait_until_final(context, backend, [gone])
-            await purge_jobs(context, backend, [gone])
+            await backend.wait_until_final([gone])
+            await backend.purge([gone])
             strangers.append(gone)
-        answer = await _ask_without_error(context, backend, [*strangers, good, good])
+        with expect_no_error("an answer for every handle", "diagnostics"):
+            answer = await backend.ask("diagnostics", [*strangers, good, good])
         *bad, _ = expect_answers(Diagnostics, answer, [*strangers, good], "diagnostics")
         for handle, told in zip(strangers, bad, strict=True):
             context.expect(told.text == "", expected=f"an empty text for {handle!r}", observed=told.text)
@@ -196,19 +181,11 @@ async def check_diagnostics_keys(context: Context) -> None:
         context.expect(
             exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"
         )
-        nothing = list_keys(await _ask_without_error(context, backend, []), "diagnostics")
+        with expect_no_error("an answer for every handle", "diagnostics"):
+            nothing = list_keys(await backend.ask("diagnostics", []), "diagnostics")
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )
-
-
-async def _ask_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
-    try:
-        return await context.diagnostics(backend, handles)
-    except CheckFailed:
-        raise
-    except Exception as error:
-        raise CheckFailed("an answer for every handle", f"diagnostics raised {format_value(error)}") from error
 
 
 @clause(
@@ -227,13 +204,13 @@ async def check_stderr_so_far(context: Context) -> None:
     """Ask all the time for a payload that writes to stderr and then waits, longer each time."""
     word = context.make_token()
     last: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            handles = await submit_jobs(context, backend, context.sh(f'echo "$1" >&2; {sleep_script(seconds)}', word))
-            found, last = await _wait_for_text(context, backend, handles, lambda _, text: word in text, seconds + 30)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handles = await backend.submit_jobs(context.sh(f'echo "$1" >&2; {payloads.sleep_script(seconds)}', word))
+            found, last = await _wait_for_text(backend, handles, lambda _, text: word in text, seconds + 30)
             if found is not None:
                 return
-            await wait_until_final(context, backend, handles, within=seconds + 30)
+            await backend.wait_until_final(handles, within=seconds + 30)
     raise CheckFailed(
         f"{word!r}, written to stderr, to be in the answer while the job runs",
         f"the last texts were {format_value(last)}",

@@ -7,25 +7,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobState, Submission, SubmissionSpec
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_list,
-    expect_type,
-    purge_jobs,
-    read_handles,
-    submit,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
+from intercede.testing.clauses.support.handles import read_handles
 from intercede.testing.model.calls import shorten
 from intercede.testing.model.clause import MUST
-from intercede.testing.run.context import CheckFailed, Context, collect, format_value
+from intercede.testing.run.answers import describe_status
+from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _PARTS = (0.2, 0.5, 0.8, 0.95)
 """When a submit is cancelled, as parts of the time that one takes."""
@@ -47,26 +37,9 @@ asyncio.run(main())
 """
 
 
-async def _find_jobs(context: Context, backend: JobBackend, tag: str) -> list[JobHandle]:
-    """Ask for the jobs of a tag, and insist on a sequence of handles."""
-    return _expect_handles(await context.find(backend, tag))
-
-
-def _expect_handles(answer: object) -> list[JobHandle]:
-    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
-        expected = "the answer of find to be a sequence of handles"
-        raise CheckFailed(expected, f"{format_value(answer)} of type {type(answer).__name__}")
-    return [
-        expect_type(JobHandle, each, "an item of the answer of find")
-        for each in collect(cast("Sequence[object]", answer))
-    ]
-
-
-async def _expect_found(
-    context: Context, backend: JobBackend, tag: str, handles: Sequence[JobHandle], what: str
-) -> None:
+async def _expect_found(backend: BackendDriver, tag: str, handles: Sequence[JobHandle], what: str) -> None:
     """Expect exactly these jobs, each once."""
-    _expect_same(await _find_jobs(context, backend, tag), handles, what)
+    _expect_same(await backend.find(tag), handles, what)
 
 
 def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: str) -> None:
@@ -96,15 +69,15 @@ def _expect_same(found: Sequence[JobHandle], wanted: Sequence[JobHandle], what: 
 async def check_every_job(context: Context) -> None:
     """Submit twice with one tag and once with another. Find the jobs right after submit, and after their end."""
     tag, other = f"ic-{context.make_token()}", f"ic-{context.make_token()}"
-    async with context.open_backend() as backend:
-        mine = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
-        mine += await submit_jobs(context, backend, context.sh("exit 0", tag=tag))
-        theirs = await submit_jobs(context, backend, context.sh("exit 0", tag=other))
+    async with open_backend(context) as backend:
+        mine = await backend.submit_jobs(context.sh("exit 0", tag=tag), copies=2)
+        mine += await backend.submit_jobs(context.sh("exit 0", tag=tag))
+        theirs = await backend.submit_jobs(context.sh("exit 0", tag=other))
         for when in ("right after submit", "when they have ended"):
-            await _expect_found(context, backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
-            await _expect_found(context, backend, other, theirs, f"the one job with another tag, {when}")
-            await wait_until_final(context, backend, [*mine, *theirs])
-        await _expect_found(context, backend, f"ic-{context.make_token()}", [], "no job for a tag that no job has")
+            await _expect_found(backend, tag, mine, f"the three jobs of two submissions with a tag, {when}")
+            await _expect_found(backend, other, theirs, f"the one job with another tag, {when}")
+            await backend.wait_until_final([*mine, *theirs])
+        await _expect_found(backend, f"ic-{context.make_token()}", [], "no job for a tag that no job has")
 
 
 @clause(
@@ -121,11 +94,11 @@ async def check_every_job(context: Context) -> None:
 async def check_from_elsewhere(context: Context) -> None:
     """Submit here; find through another instance, and in a child process."""
     tag = f"ic-{context.make_token()}"
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), copies=2)
-    async with context.open_backend() as other:
-        await _expect_found(context, other, tag, handles, "the two jobs that another instance submitted")
-    found = read_handles(expect_list(await context.run_child(_FIND, tag, what="find")))
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0", tag=tag), copies=2)
+    async with open_backend(context) as other:
+        await _expect_found(other, tag, handles, "the two jobs that another instance submitted")
+    found = read_handles(await context.run_child(_FIND, tag, what="find"))
     _expect_same(found, handles, "in another process the two jobs that this one submitted")
 
 
@@ -174,13 +147,11 @@ _EVERYTHING = ("*", ".*", "%", "[a-z0-9 -]*", "' || true '", "\n")
 async def check_hostile_tags(context: Context) -> None:
     """Submit a job with each of several tags that are hard to carry or look alike, and find each one."""
     tags = _list_awkward_tags(context.make_token())
-    async with context.open_backend() as backend:
-        handles = {
-            what: await submit_jobs(context, backend, context.sh("exit 0", tag=tag)) for what, tag in tags.items()
-        }
+    async with open_backend(context) as backend:
+        handles = {what: await backend.submit_jobs(context.sh("exit 0", tag=tag)) for what, tag in tags.items()}
         ours = {handle: what for what, (handle,) in handles.items()}
         for what, tag in tags.items():
-            found = [ours.get(each, f"another job, {each.job}") for each in await _find_jobs(context, backend, tag)]
+            found = [ours.get(each, f"another job, {each.job}") for each in await backend.find(tag)]
             others = [
                 f"{each}{f': {shorten(repr(tags[each]), 60)}' if each in tags else ''}"
                 for each in found
@@ -192,10 +163,10 @@ async def check_hostile_tags(context: Context) -> None:
                 observed=_list_found(found.count(what), others),
             )
         for tag in _EVERYTHING:
-            taken = [ours[each] for each in await _find_jobs(context, backend, tag) if each in ours]
+            taken = [ours[each] for each in await backend.find(tag) if each in ours]
             expected = f"find({format_value(tag)}) to return none of the jobs with other tags"
             context.expect(not taken, expected=expected, observed=f"it returned those of {format_value(taken)}")
-        await wait_until_final(context, backend, list(ours))
+        await backend.wait_until_final(list(ours))
 
 
 def _list_found(times: int, others: Sequence[str]) -> str:
@@ -218,16 +189,16 @@ def _list_found(times: int, others: Sequence[str]) -> str:
 async def check_purged_jobs(context: Context) -> None:
     """Purge one of three copies, then all, and find the rest each time."""
     tag = f"ic-{context.make_token()}"
-    async with context.open_backend() as backend, context.open_backend() as other:
-        handles = await submit_jobs(context, backend, context.sh("exit 0", tag=tag), _COPIES)
-        await wait_until_final(context, backend, handles)
-        await _expect_found(context, backend, tag, handles, "the three copies of a submission")
-        await purge_jobs(context, backend, handles[:1])
+    async with open_backend(context) as backend, open_backend(context) as other:
+        handles = await backend.submit_jobs(context.sh("exit 0", tag=tag), _COPIES)
+        await backend.wait_until_final(handles)
+        await _expect_found(backend, tag, handles, "the three copies of a submission")
+        await backend.purge(handles[:1])
         for instance in (backend, other):
-            await _expect_found(context, instance, tag, handles[1:], "the two copies that were not purged")
-        await purge_jobs(context, backend, handles)
+            await _expect_found(instance, tag, handles[1:], "the two copies that were not purged")
+        await backend.purge(handles)
         for instance in (backend, other):
-            await _expect_found(context, instance, tag, [], "no copy, since all were purged")
+            await _expect_found(instance, tag, [], "no copy, since all were purged")
 
 
 @clause(
@@ -248,12 +219,12 @@ async def check_purged_jobs(context: Context) -> None:
 )
 async def check_cancelled_submits(context: Context) -> None:
     """Cancel submits early, late and in between. Find their jobs, wait for them, and find the same jobs afterwards."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         cancelled = await _cancel_until_in_between(context, backend)
         await asyncio.sleep(_LATER)
         for each in cancelled:
             again = "the same jobs of a cancelled submit, asked a second time"
-            await _expect_found(context, backend, each.tag, each.found, again)
+            await _expect_found(backend, each.tag, each.found, again)
             count = len(os.listdir(each.ran))  # noqa: PTH208 -- a count of names, no paths
             expected = f"each of the {count} payloads of a cancelled submit that ran to be found"
             observed = f"find returned {len(each.found)}: {format_value(each.found)}"
@@ -306,7 +277,7 @@ class _Moment:
             self.early = min(max(self.early, seconds), self.late)
 
 
-async def _cancel_until_in_between(context: Context, backend: JobBackend) -> list[_Cancelled]:
+async def _cancel_until_in_between(context: Context, backend: BackendDriver) -> list[_Cancelled]:
     """Cancel as many submits as there are parts, and more until one was cancelled in between; find their jobs."""
     moment, cancelled = _Moment(await _time_a_submit(context, backend)), list[_Cancelled]()
     for number in range(_TRIES):
@@ -319,36 +290,34 @@ async def _cancel_until_in_between(context: Context, backend: JobBackend) -> lis
     return cancelled
 
 
-async def _time_a_submit(context: Context, backend: JobBackend) -> float:
+async def _time_a_submit(context: Context, backend: BackendDriver) -> float:
     """Return the seconds that a submit takes."""
     began = time.monotonic()
-    handles = await submit_jobs(context, backend, context.sh("exit 0"), _SEVERAL)
+    handles = await backend.submit_jobs(context.sh("exit 0"), _SEVERAL)
     took = time.monotonic() - began
-    await wait_until_final(context, backend, handles)
+    await backend.wait_until_final(handles)
     return took
 
 
-async def _cancel(context: Context, backend: JobBackend, seconds: float, ran: Path) -> _Cancelled:
+async def _cancel(context: Context, backend: BackendDriver, seconds: float, ran: Path) -> _Cancelled:
     """Cancel a submit after so many seconds, find its jobs, as many as had started, and wait until they end."""
     ran.mkdir()  # noqa: ASYNC240 -- one directory of our own
     # If the payload sees our directory, it leaves a file. A redirection that fails ends a subshell only.
     spec = context.sh('(: > "$1/$IC_COPY") 2>/dev/null; exit 0', str(ran))
-    told = await _submit_for(context, backend, spec, seconds)
-    found = await _find_jobs(context, backend, str(spec.tag))
+    told = await _submit_for(backend, spec, seconds)
+    found = await backend.find(str(spec.tag))
     _expect_same(found, list(dict.fromkeys(found)) if told is None else told, "the jobs of a cancelled submit")
     for handle in found:
-        status = await wait_for_state(context, backend, handle, JobState.UNKNOWN)
+        status = await backend.wait_for_state(handle, JobState.UNKNOWN)
         expected = "the jobs that find returns for a cancelled submit to be jobs that were started, and end"
         context.expect(status.state.final, expected=expected, observed=f"job {handle.job} is {describe_status(status)}")
     return _Cancelled(str(spec.tag), told, found, ran)
 
 
-async def _submit_for(
-    context: Context, backend: JobBackend, spec: SubmissionSpec, seconds: float
-) -> list[JobHandle] | None:
+async def _submit_for(backend: BackendDriver, spec: SubmissionSpec, seconds: float) -> list[JobHandle] | None:
     """Cancel a submit after so many seconds; return the handles if it had ended before."""
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(_SEVERAL)]
-    task = asyncio.ensure_future(submit(context, backend, spec, copies))
+    task = asyncio.ensure_future(backend.submit(spec, copies))
     await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     (ending,) = await asyncio.gather(task, return_exceptions=True)

@@ -4,17 +4,12 @@ from typing import cast
 
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    dump_handle,
-    read_handles,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.shared.children import DRIVE, NAME
+from intercede.testing.clauses.support.children import DRIVE, NAME
+from intercede.testing.clauses.support.handles import dump_handle, read_handles
 from intercede.testing.model.clause import MUST
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import Context, format_value
+from intercede.testing.run.driver import open_backend
 
 _LONGEST = 512
 
@@ -31,12 +26,12 @@ _LONGEST = 512
 )
 async def check_round_trip(context: Context) -> None:
     """Write a handle as JSON, read it back, compare it, and use it."""
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh("exit 0"))
         read = JobHandle.model_validate_json(dump_handle(handle))
         same = read == handle and handle == read and hash(read) == hash(handle)
         context.expect(same, expected="the handle to equal what JSON gives back", observed=f"{handle!r} and {read!r}")
-        status = (await wait_until_final(context, backend, [read]))[read]
+        status = await backend.get_final_status(read)
         expected = "a job asked for by the handle that went through JSON to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
@@ -53,10 +48,10 @@ async def check_round_trip(context: Context) -> None:
 )
 async def check_another_instance(context: Context) -> None:
     """Submit through one instance and leave it. Then ask another one."""
-    async with context.open_backend() as first:
-        handles = await submit_jobs(context, first, context.sh("exit 3"))
-    async with context.open_backend() as second:
-        status = await wait_for_state(context, second, handles[0], JobState.UNKNOWN)
+    async with open_backend(context) as first:
+        handles = await first.submit_jobs(context.sh("exit 3"))
+    async with open_backend(context) as second:
+        status = await second.wait_for_state(handles[0], JobState.UNKNOWN)
         context.expect(
             status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
             expected="another instance to report FAILED with exit code 3",
@@ -76,8 +71,8 @@ async def check_another_instance(context: Context) -> None:
 )
 async def check_another_process(context: Context) -> None:
     """Submit here, and ask in a child process."""
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh("exit 3"))
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh("exit 3"))
         told = await context.run_child(DRIVE, dump_handle(handle), what="asking for its status")
         state, code, evidence = cast("tuple[str, int | None, str]", told)
         expected = "another process to get FAILED and 3"
@@ -98,10 +93,8 @@ async def check_another_process(context: Context) -> None:
 async def check_length(context: Context) -> None:
     """Measure the handles of a submission with long fields."""
     long = context.make_token() * 40
-    async with context.open_backend() as backend:
-        for handle in await submit_jobs(
-            context, backend, context.sh("exit 0", long, environment={"IC_LONG": long}), copies=2
-        ):
+    async with open_backend(context) as backend:
+        for handle in await backend.submit_jobs(context.sh("exit 0", long, environment={"IC_LONG": long}), copies=2):
             length = len(handle.resource) + len(handle.job)
             context.expect(length <= _LONGEST, expected=f"at most {_LONGEST} characters", observed=f"{length}")
 
@@ -121,8 +114,8 @@ async def check_resource_name(context: Context) -> None:
     tag, names = context.make_token(), list[str]()
     context.tags[tag] = None
     for _ in range(2):
-        async with context.open_backend() as backend:
-            (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
+        async with open_backend(context) as backend:
+            handle = await backend.submit_job(context.sh("exit 0"))
             names.append(handle.resource)
     (theirs,) = read_handles([await context.run_child(NAME, tag, what="submitting a job", jobs=True)])
     context.remember([theirs])

@@ -3,27 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 
-from intercede.contract.backend import JobBackend
-from intercede.contract.job import CopyVars, Diagnostics, JobHandle, JobState, OpOutcome
+from intercede.contract.job import CopyVars, JobHandle, JobState, OpOutcome
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_answers,
-    get_statuses,
-    kill_jobs,
-    list_keys,
-    make_foreign_handles,
-    make_unknown_handle,
-    purge_jobs,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.backend.leftovers import expect_none_left, wait_until_seen
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, READY, growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.job_processes import expect_none_left, wait_until_seen
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _LONG = "exec sleep 60"
 _PATIENCE = 60.0
@@ -44,12 +33,12 @@ _PATIENCE = 60.0
 )
 async def check_running_job(context: Context) -> None:
     """Kill a job that is RUNNING."""
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh(_LONG))
-        await wait_for_state(context, backend, handle, JobState.RUNNING)
-        (outcome,) = await kill_jobs(context, backend, [handle])
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh(_LONG))
+        await backend.wait_for_state(handle, JobState.RUNNING)
+        (outcome,) = await backend.kill([handle])
         context.expect(outcome.ok, expected="killing a running job to be ok", observed=outcome)
-        status = (await wait_until_final(context, backend, [handle]))[handle]
+        status = await backend.get_final_status(handle)
         context.expect(
             status.state is JobState.KILLED, expected="the job to end KILLED", observed=describe_status(status)
         )
@@ -70,16 +59,16 @@ async def check_running_job(context: Context) -> None:
 async def check_early_kill(context: Context) -> None:
     """Kill payloads at once, with more and more time before their last line."""
     told: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            (handle,) = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 77"))
-            (outcome,) = await kill_jobs(context, backend, [handle])
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handle = await backend.submit_job(context.sh(f"{payloads.sleep_script(seconds)}; exit 77"))
+            (outcome,) = await backend.kill([handle])
             context.expect(outcome.ok, expected="killing a job that was just submitted to be ok", observed=outcome)
-            status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
+            status = await backend.get_final_status(handle, within=seconds + 30)
             if status.state is JobState.KILLED:
                 return
             told.append(describe_status(status))
-    expected = f"one of the payloads of {growing_durations(context)} seconds, killed right after submit, to end KILLED"
+    expected = f"one of the payloads of {payloads.growing_durations(context)} seconds, killed right after submit, to end KILLED"
     raise CheckFailed(expected, f"they ended {told}")
 
 
@@ -96,13 +85,13 @@ async def check_early_kill(context: Context) -> None:
 )
 async def check_finished_job(context: Context) -> None:
     """Kill a job that ended by its exit code, and one that ended by a signal of its own."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 3"))
-        handles += await submit_jobs(context, backend, context.sh('kill -s SEGV "$$"; exit 3'))
-        before = await wait_until_final(context, backend, handles)
-        for outcome in await kill_jobs(context, backend, handles):
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 3"))
+        handles += await backend.submit_jobs(context.sh('kill -s SEGV "$$"; exit 3'))
+        before = await backend.wait_until_final(handles)
+        for outcome in await backend.kill(handles):
             context.expect(outcome.ok, expected="killing a finished job to be ok", observed=outcome)
-        for handle, new in zip(handles, await get_statuses(context, backend, handles), strict=True):
+        for handle, new in zip(handles, await backend.get_statuses(handles), strict=True):
             old = before[handle]
             unchanged = (old.state, old.exit_code, old.signal) == (new.state, new.exit_code, new.signal)
             context.expect(
@@ -125,25 +114,21 @@ async def check_finished_job(context: Context) -> None:
 )
 async def check_unknown_jobs(context: Context) -> None:
     """Kill a running job together with handles that name no job."""
-    async with context.open_backend() as backend:
-        good, gone = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
+    async with open_backend(context) as backend:
+        good, gone = await backend.submit_jobs(context.sh(_LONG), copies=2)
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
-            await kill_jobs(context, backend, [gone])
-            await wait_until_final(context, backend, [gone])
-            await purge_jobs(context, backend, [gone])
+            await backend.kill([gone])
+            await backend.wait_until_final([gone])
+            await backend.purge([gone])
             strangers.append(gone)
-        try:
-            answer: object = await context.kill(backend, [*strangers, good])
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed("an outcome for every handle", f"kill raised {format_value(error)}") from error
+        with expect_no_error("an outcome for every handle", "kill"):
+            answer = await backend.ask("kill", [*strangers, good])
         *bad, fine = expect_answers(OpOutcome, answer, [*strangers, good], "kill")
         for handle, outcome in zip(strangers, bad, strict=True):
             context.expect(not outcome.ok, expected=f"killing {handle!r} not to be ok", observed=outcome)
         context.expect(fine.ok, expected="the running job among them to be killed", observed=fine)
-        status = (await wait_until_final(context, backend, [good]))[good]
+        status = await backend.get_final_status(good)
         context.expect(
             status.state is JobState.KILLED, expected="that job to end KILLED", observed=describe_status(status)
         )
@@ -162,15 +147,15 @@ async def check_unknown_jobs(context: Context) -> None:
 )
 async def check_killing_twice(context: Context) -> None:
     """Kill a job twice in a row, twice at once, and again when it has ended."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh(_LONG))
-        rounds = [await kill_jobs(context, backend, handles)]
-        rounds += await asyncio.gather(kill_jobs(context, backend, handles), kill_jobs(context, backend, handles * 2))
-        await wait_until_final(context, backend, handles)
-        rounds.append(await kill_jobs(context, backend, handles))
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh(_LONG))
+        rounds = [await backend.kill(handles)]
+        rounds += await asyncio.gather(backend.kill(handles), backend.kill(handles * 2))
+        await backend.wait_until_final(handles)
+        rounds.append(await backend.kill(handles))
         for number, (outcome, *_) in enumerate(rounds, start=1):
             context.expect(outcome.ok, expected=f"kill number {number} of the same job to be ok", observed=outcome)
-        (status,) = await get_statuses(context, backend, handles)
+        (status,) = await backend.get_statuses(handles)
         context.expect(
             status.state is JobState.KILLED, expected="the job to be KILLED", observed=describe_status(status)
         )
@@ -191,12 +176,12 @@ async def check_killing_twice(context: Context) -> None:
 async def check_other_copies(context: Context) -> None:
     """Kill the middle one of three copies that run longer and longer, until the kill comes before its own end."""
     told: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=3)
-            (outcome,) = await kill_jobs(context, backend, [handles[1]])
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handles = await backend.submit_jobs(context.sh(f"{payloads.sleep_script(seconds)}; exit 3"), copies=3)
+            (outcome,) = await backend.kill([handles[1]])
             context.expect(outcome.ok, expected="killing one copy of three to be ok", observed=outcome)
-            statuses = await wait_until_final(context, backend, handles, within=3 * seconds + 30)
+            statuses = await backend.wait_until_final(handles, within=3 * seconds + 30)
             for copy in (0, 2):
                 status = statuses[handles[copy]]
                 lived = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
@@ -206,7 +191,8 @@ async def check_other_copies(context: Context) -> None:
                 return
             told.append(describe_status(statuses[handles[1]]))
     raise CheckFailed(
-        f"the killed copy of payloads of {growing_durations(context)} seconds to end KILLED", f"it ended {told}"
+        f"the killed copy of payloads of {payloads.growing_durations(context)} seconds to end KILLED",
+        f"it ended {told}",
     )
 
 
@@ -234,13 +220,13 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
     Another job looks for processes with that word, before and after.
     """
     word = context.make_token()
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh(script, word))
-        await wait_for_state(context, backend, handle, JobState.RUNNING)
-        await wait_until_seen(context, backend, word)
-        await kill_jobs(context, backend, [handle])
-        await wait_until_final(context, backend, [handle])
-        await expect_none_left(context, backend, word, expected)
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh(script, word))
+        await backend.wait_for_state(handle, JobState.RUNNING)
+        await wait_until_seen(backend, word)
+        await backend.kill([handle])
+        await backend.wait_until_final([handle])
+        await expect_none_left(backend, word, expected)
 
 
 @clause(
@@ -257,20 +243,20 @@ async def _expect_gone(context: Context, script: str, expected: str) -> None:
 )
 async def check_kill_keys(context: Context) -> None:
     """Kill no handles, then one of two jobs that is given twice. Check that the other one lives."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh(_LONG), copies=2)
-        nothing = list_keys(await context.kill(backend, []), "kill")
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh(_LONG), copies=2)
+        nothing = list_keys(await backend.ask("kill", []), "kill")
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )
-        keys = list_keys(await context.kill(backend, handles[:1] * 2), "kill")
+        keys = list_keys(await backend.ask("kill", handles[:1] * 2), "kill")
         context.expect(
             keys == handles[:1],
             expected="one key for one job that was given twice",
             observed=f"keys: {format_value(keys)}",
         )
-        await wait_until_final(context, backend, handles[:1])
-        (other,) = await get_statuses(context, backend, handles[1:])
+        await backend.wait_until_final(handles[:1])
+        (other,) = await backend.get_statuses(handles[1:])
         expected = "the job that was not to be killed to live"
         context.expect(not other.state.final, expected=expected, observed=describe_status(other))
 
@@ -291,40 +277,40 @@ async def check_kill_keys(context: Context) -> None:
 async def check_handled_kill(context: Context) -> None:
     """Kill jobs that wait for a signal and then exit: with 0, with 3, and with 0 after a second."""
     endings = ((0, ""), (3, ""), (0, "1"))
-    payload = context.sh(f"{HANDLER}count 60; exit 77")
+    payload = context.sh(f"{payloads.HANDLER}count 60; exit 77")
     copies = [CopyVars(environment={"IC_CODE": f"{code}", "IC_SECONDS": seconds}) for code, seconds in endings]
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, payload, copies)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(payload, copies)
         for handle, (code, seconds) in zip(handles, endings, strict=True):  # one by one: there may be one slot only
-            await wait_for_state(context, backend, handle, JobState.RUNNING)
+            await backend.wait_for_state(handle, JobState.RUNNING)
             await _give_time(context, backend, [handle])
-            await kill_jobs(context, backend, [handle])
-            status = (await wait_until_final(context, backend, [handle]))[handle]
+            await backend.kill([handle])
+            status = await backend.get_final_status(handle)
             kept = status.state is JobState.KILLED and status.exit_code in {None, code}
             handler = f"exits with {code}{' after a second' if seconds else ''}"
             expected = f"KILLED, with the exit code {code} or none, for a killed job whose handler {handler}"
             context.expect(kept, expected=expected, observed=describe_status(status))
 
 
-async def _give_time(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+async def _give_time(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
     """Wait until diagnostics show that jobs are ready; else wait as long as another job takes.
 
     It does not wait longer: with few slots, the other job runs only when they have ended.
     """
-    (control,) = await submit_jobs(context, backend, context.sh("exit 0"))
-    await wait_for_state(context, backend, control, within=5, patient=False)
+    control = await backend.submit_job(context.sh("exit 0"))
+    await backend.wait_for_state(control, within=5, patient=False)
     if "diagnostics" in context.capabilities:
         await _wait_until_ready(context, backend, handles)
 
 
-async def _wait_until_ready(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> None:
+async def _wait_until_ready(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> None:
     patience = Deadline(5 * context.scale)
     while patience.remaining:
         try:
-            told = expect_answers(Diagnostics, await context.diagnostics(backend, handles), handles, "diagnostics")
+            diagnostics = await backend.get_diagnostics(handles)
         except Exception:  # noqa: BLE001 -- IC-DIAG-01 says so; here it is no more than a help
             return
-        if all(READY in one.text for one in told):
+        if all(payloads.READY in each.text for each in diagnostics):
             return
         await asyncio.sleep(0.1)
 
@@ -344,7 +330,7 @@ async def _wait_until_ready(context: Context, backend: JobBackend, handles: Sequ
 )
 async def check_leavers(context: Context) -> None:
     """Kill a job whose children left its process group and its session. Let another job look for them."""
-    await _expect_gone(context, f"{LEAVERS}sleep 60", "everything that a killed job started to be gone")
+    await _expect_gone(context, f"{payloads.LEAVERS}sleep 60", "everything that a killed job started to be gone")
 
 
 @clause(
@@ -362,13 +348,13 @@ async def check_leavers(context: Context) -> None:
 )
 async def check_deaf_job(context: Context) -> None:
     """Kill a job that ignores every signal that can be ignored, and would run for two minutes."""
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120"))
-        await wait_for_state(context, backend, handle, JobState.RUNNING)
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh(f"{payloads.DEAF}count 120"))
+        await backend.wait_for_state(handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
-        (outcome,) = await kill_jobs(context, backend, [handle])
+        (outcome,) = await backend.kill([handle])
         context.expect(outcome.ok, expected="killing a job that ignores signals to be ok", observed=outcome)
-        status = (await wait_until_final(context, backend, [handle], within=_PATIENCE))[handle]
+        status = await backend.get_final_status(handle, within=_PATIENCE)
         expected = "a killed job that ignores signals to end KILLED"
         context.expect(status.state is JobState.KILLED, expected=expected, observed=describe_status(status))
 
@@ -389,10 +375,10 @@ async def check_deaf_job(context: Context) -> None:
 async def check_killed_is_over(context: Context) -> None:
     """Kill a job that ignores signals. When it is reported as KILLED, let another job look for its process."""
     word = context.make_token()
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh(f"{DEAF}count 120", word))
-        await wait_for_state(context, backend, handle, JobState.RUNNING)
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh(f"{payloads.DEAF}count 120", word))
+        await backend.wait_for_state(handle, JobState.RUNNING)
         await _give_time(context, backend, [handle])
-        await kill_jobs(context, backend, [handle])
-        await wait_until_final(context, backend, [handle], within=_PATIENCE)
-        await expect_none_left(context, backend, word, "the process of a job that is reported as KILLED to be gone")
+        await backend.kill([handle])
+        await backend.wait_until_final([handle], within=_PATIENCE)
+        await expect_none_left(backend, word, "the process of a job that is reported as KILLED to be gone")

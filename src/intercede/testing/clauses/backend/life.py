@@ -5,19 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from inspect import isawaitable
+from typing import cast
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_list,
-    get_statuses,
-    run_jobs,
-    submit_jobs,
-    wait_until_final,
-)
-from intercede.testing.clauses.backend.verbs import (
+from intercede.testing.clauses.support.children import COMPARE, WATCH
+from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
+from intercede.testing.clauses.support.verbs import (
     Verb,
     call_verb,
     expect_not_open,
@@ -25,11 +19,11 @@ from intercede.testing.clauses.backend.verbs import (
     list_verbs,
     make_arguments,
 )
-from intercede.testing.clauses.shared.children import COMPARE, WATCH
-from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status, expect_no_error, expect_type
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _CYCLES, _FIRST = 10, 3
 _LONG = 0.1
@@ -88,12 +82,10 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with context.open_backend() as backend:
-        await backend.__aexit__(None, None, None)
-        try:
-            await backend.__aexit__(None, None, None)
-        except Exception as error:
-            raise CheckFailed("leaving a second time to do nothing", f"it raised {format_value(error)}") from error
+    async with open_backend(context) as backend:
+        await backend.own.__aexit__(None, None, None)
+        with expect_no_error("leaving a second time to do nothing", "__aexit__"):
+            await backend.own.__aexit__(None, None, None)
 
 
 @clause(
@@ -123,9 +115,9 @@ async def check_before_entering(context: Context) -> None:
 )
 async def check_after_leaving(context: Context) -> None:
     """Await every verb of an object that was entered and left."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         pass
-    await expect_not_open(context, backend, "after leaving")
+    await expect_not_open(context, backend.own, "after leaving")
 
 
 @clause(
@@ -172,8 +164,8 @@ async def check_nothing_is_left(context: Context) -> None:
     """Enter, use and leave ten times. Compare the counts after the third time with those after the tenth."""
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
-        async with context.open_backend() as backend:
-            await get_statuses(context, backend, await submit_jobs(context, backend, context.sh("exit 0")))
+        async with open_backend(context) as backend:
+            await backend.get_statuses(await backend.submit_jobs(context.sh("exit 0")))
         before = count_belongings() if cycle == _FIRST else before
     grown = await measure_growth(before, 5 * context.scale)
     context.expect(
@@ -196,23 +188,16 @@ async def check_nothing_is_left(context: Context) -> None:
 )
 async def check_two_instances(context: Context) -> None:
     """Use one instance while another is entered and left."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        async with context.open_backend() as other:
-            await submit_jobs(context, other, context.sh("exit 0"))
-        try:
-            statuses = await wait_until_final(context, backend, handles)
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(
-                "an instance to work after another was left", f"status raised {format_value(error)}"
-            ) from error
-        state = statuses[handles[0]]
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh("exit 0"))
+        async with open_backend(context) as other:
+            await other.submit_job(context.sh("exit 0"))
+        with expect_no_error("an instance to work after another was left", "status"):
+            status = await backend.get_final_status(handle)
         context.expect(
-            state.state is JobState.DONE,
+            status.state is JobState.DONE,
             expected="a job to end DONE though another instance was left meanwhile",
-            observed=describe_status(state),
+            observed=describe_status(status),
         )
 
 
@@ -240,30 +225,30 @@ async def check_two_instances(context: Context) -> None:
 )
 async def check_cancelled_verbs(context: Context) -> None:
     """Cancel each verb at the beginning, in the middle and near the end of the time that it takes."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):
             began = time.monotonic()
-            await call_verb(context, backend, verb, handles)
+            await call_verb(context, backend.own, verb, handles)
             took = time.monotonic() - began
             for part in (0, 0.3, 0.7):
                 for share in _SHARES:  # until it has not ended before
                     seconds = part * took * share
                     early = await _cancel_verb(context, backend, verb, handles, seconds)
-                    await _expect_usable(context, backend, verb, seconds, handles)
+                    await _expect_usable(backend, verb, seconds, handles)
                     if early:
                         break
-        status, *_ = await run_jobs(context, backend, context.sh("exit 0"))
+        status, *_ = await backend.run_jobs(context.sh("exit 0"))
         expected = "a job submitted after cancelled calls to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
 
 async def _cancel_verb(
-    context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle], seconds: float
+    context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle], seconds: float
 ) -> bool:
     """Cancel a verb after some seconds; return whether it was still running."""
     # The bare verb: a bounded one would end in time whatever the subject does.
-    bare = _await_verb(get_method(backend, verb), make_arguments(context, verb, handles))
+    bare = _await_verb(get_method(backend.own, verb), make_arguments(context, verb, handles))
     task = asyncio.ensure_future(context.record(verb, f"..., cancelled after {seconds:.3f} s", bare))
     await asyncio.wait({task}, timeout=seconds)
     early = task.cancel()
@@ -284,11 +269,9 @@ async def _await_verb(verb: Verb, arguments: Mapping[str, object]) -> None:
         await answer
 
 
-async def _expect_usable(
-    context: Context, backend: JobBackend, verb: str, seconds: float, handles: Sequence[JobHandle]
-) -> None:
+async def _expect_usable(backend: BackendDriver, verb: str, seconds: float, handles: Sequence[JobHandle]) -> None:
     try:
-        await get_statuses(context, backend, handles)
+        await backend.get_statuses(handles)
     except Exception as error:
         usable = f"the instance to be usable after a cancelled {verb}, ended {seconds:.3f} s after it began"
         if isinstance(error, CheckFailed):
@@ -308,11 +291,11 @@ async def _expect_usable(
 )
 async def check_concurrent_verbs(context: Context) -> None:
     """Await every verb three times, all at once, on jobs that have ended."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await wait_until_final(context, backend, handles)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"), copies=2)
+        await backend.wait_until_final(handles)
         verbs = [verb for verb in list_verbs(context) if verb != "purge"] * 3
-        calls = (call_verb(context, backend, verb, handles) for verb in verbs)
+        calls = (call_verb(context, backend.own, verb, handles) for verb in verbs)
         answers: list[object] = await asyncio.gather(*calls, return_exceptions=True)
         for verb, answer in zip(verbs, answers, strict=True):
             context.expect(
@@ -320,7 +303,7 @@ async def check_concurrent_verbs(context: Context) -> None:
                 expected=f"{verb} to work while {len(verbs) - 1} other calls are under way",
                 observed=f"it raised {format_value(answer)}",
             )
-        for status in await get_statuses(context, backend, handles):
+        for status in await backend.get_statuses(handles):
             context.expect(
                 status.state is JobState.DONE, expected="the jobs still to be DONE", observed=describe_status(status)
             )
@@ -339,8 +322,8 @@ async def check_concurrent_verbs(context: Context) -> None:
 )
 async def check_blocking(context: Context) -> None:
     """Measure the longest pause of the loop during each verb. A pause counts only if it is seen three times."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):
             pauses = [await _measure_verb(context, backend, verb, handles)]
             while pauses[-1] > _LONG and len(pauses) < 3:  # noqa: PLR2004 -- the machine itself may pause once or twice
@@ -352,8 +335,8 @@ async def check_blocking(context: Context) -> None:
             )
 
 
-async def _measure_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle]) -> float:
-    return await measure_pause(call_verb(context, backend, verb, handles))
+async def _measure_verb(context: Context, backend: BackendDriver, verb: str, handles: Sequence[JobHandle]) -> float:
+    return await measure_pause(call_verb(context, backend.own, verb, handles))
 
 
 @clause(
@@ -370,7 +353,7 @@ async def check_process(context: Context) -> None:
     """Use every verb in a child process, and compare its state before entering with its state after leaving."""
     tag = context.make_token()
     context.tags[tag] = None
-    told = await context.run_child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
-    changed = expect_list(told)
+    reported = await context.run_child(COMPARE, tag, str(context.tmp), what="using every verb", jobs=True)
+    changed = cast("list[object]", expect_type(list, reported, "the report of the child process"))
     observed = f"changed: {', '.join(map(str, changed))}"
     context.expect(not changed, expected="the process to be as it was before entering", observed=observed)

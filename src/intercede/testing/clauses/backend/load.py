@@ -3,28 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.job import JobCounts, JobHandle, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_type,
-    get_statuses,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _COPIES = 3
 _WAITING = frozenset({JobState.QUEUED, JobState.HELD})
-
-
-async def _get_counts(context: Context, backend: JobBackend) -> JobCounts:
-    return expect_type(JobCounts, await context.counts(backend), "the answer of counts")
 
 
 def _sum_counts(counts: JobCounts) -> int:
@@ -46,17 +35,15 @@ def _sum_counts(counts: JobCounts) -> int:
 async def check_unfinished_jobs(context: Context) -> None:
     """Count payloads that run longer and longer, through the instance that submitted them and through another."""
     told: list[str] = []
-    async with context.open_backend() as backend, context.open_backend() as other:
-        for seconds in growing_durations(context):
-            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            here, there = await _get_counts(context, backend), await _get_counts(context, other)
+    async with open_backend(context) as backend, open_backend(context) as other:
+        for seconds in payloads.growing_durations(context):
+            handles = await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)), _COPIES)
+            here, there = await backend.get_counts(), await other.get_counts()
             if min(_sum_counts(here), _sum_counts(there)) >= _COPIES:
                 return
             told.append(f"{_describe_counts(here)}; {_describe_counts(there)} by another instance")
-            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
-    expected = (
-        f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {growing_durations(context)} seconds"
-    )
+            await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
+    expected = f"at least {_COPIES} jobs, right after submitting {_COPIES} payloads of {payloads.growing_durations(context)} seconds"
     raise CheckFailed(expected, f"the counts were {', then '.join(told)}")
 
 
@@ -82,12 +69,12 @@ async def check_states(context: Context) -> None:
     Ask for the states before and after.
     """
     told: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            first, _ = await _find_difference(context, backend, handles)
-            status = await wait_for_state(context, backend, handles[0], JobState.RUNNING)
-            second, ran = await _find_difference(context, backend, handles)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handles = await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)), _COPIES)
+            first, _ = await _find_difference(backend, handles)
+            status = await backend.wait_for_state(handles[0], JobState.RUNNING)
+            second, ran = await _find_difference(backend, handles)
             if ran and not (first or second):
                 return
             told.append(
@@ -95,20 +82,20 @@ async def check_states(context: Context) -> None:
                 or second
                 or f"no job was RUNNING all the time while counts answered, one is {describe_status(status)}"
             )
-            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
+            await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
     raise CheckFailed(
         "each job that stays in its state while counts answers to be counted in that state", "; ".join(told)
     )
 
 
-async def _find_difference(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> tuple[str, int]:
+async def _find_difference(backend: BackendDriver, handles: Sequence[JobHandle]) -> tuple[str, int]:
     """Compare counts with the states before and after; return the difference in words, and the running jobs.
 
     Only jobs that are in the same state both times are compared.
     """
-    before = await get_statuses(context, backend, handles)
-    counts = await _get_counts(context, backend)
-    after = await get_statuses(context, backend, handles)
+    before = await backend.get_statuses(handles)
+    counts = await backend.get_counts()
+    after = await backend.get_statuses(handles)
     both = list(zip(before, after, strict=True))
     waiting = sum(one.state in _WAITING and other.state in _WAITING for one, other in both)
     running = sum(one.state is other.state is JobState.RUNNING for one, other in both)
@@ -132,27 +119,25 @@ async def _find_difference(context: Context, backend: JobBackend, handles: Seque
 async def check_ended_jobs(context: Context) -> None:
     """Count payloads while they are unfinished, and again and again after their end, until the count falls."""
     readings: list[int] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            handles = await submit_jobs(context, backend, context.sh(sleep_script(seconds)), _COPIES)
-            readings.append(_sum_counts(await _get_counts(context, backend)))
-            await wait_until_final(context, backend, handles, within=_COPIES * seconds + 30)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handles = await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)), _COPIES)
+            readings.append(_sum_counts(await backend.get_counts()))
+            await backend.wait_until_final(handles, within=_COPIES * seconds + 30)
             if await _has_fallen(context, backend, readings):
                 return
-    expected = (
-        f"the count to fall at some time around the end of {len(growing_durations(context))} times {_COPIES} jobs"
-    )
+    expected = f"the count to fall at some time around the end of {len(payloads.growing_durations(context))} times {_COPIES} jobs"
     raise CheckFailed(expected, f"in {len(readings)} readings it only rose, from {readings[0]} to {readings[-1]}")
 
 
-async def _has_fallen(context: Context, backend: JobBackend, readings: list[int]) -> bool:
+async def _has_fallen(context: Context, backend: BackendDriver, readings: list[int]) -> bool:
     """Count until a count is lower than before; a count that never falls is wrong.
 
     Other users' jobs make it go up and down as well.
     """
     patience = Deadline(10 * context.scale)
     while True:
-        readings.append(_sum_counts(await _get_counts(context, backend)))
+        readings.append(_sum_counts(await backend.get_counts()))
         if readings[-1] < max(readings):
             return True
         if not patience.remaining:

@@ -7,26 +7,15 @@ from pathlib import Path
 
 from pydantic import SecretBytes
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.job import CopyVars, JobHandle, JobOutput, JobState
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_answers,
-    fetch_outputs,
-    get_statuses,
-    kill_jobs,
-    list_keys,
-    make_foreign_handles,
-    make_unknown_handle,
-    read_output_file,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _EVERYTHING = {"outputs": {"include_unlisted": True}}
 
@@ -37,22 +26,22 @@ def _ask_for_members(*patterns: str) -> dict[str, object]:
 
 async def _run_payload(
     context: Context,
-    backend: JobBackend,
+    backend: BackendDriver,
     script: str,
     fields: Mapping[str, object],
     copies: int | Sequence[CopyVars] = 1,
 ) -> list[JobHandle]:
     """Run a payload to its end, however it ends."""
-    handles = await submit_jobs(context, backend, context.sh(script, **fields), copies)
-    await wait_until_final(context, backend, handles)
+    handles = await backend.submit_jobs(context.sh(script, **fields), copies)
+    await backend.wait_until_final(handles)
     return handles
 
 
 async def _get_output(context: Context, script: str, fields: Mapping[str, object], *, ok: bool = True) -> JobOutput:
     """Run a payload and fetch what it wrote."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, script, fields)
-        (output,) = await fetch_outputs(context, backend, handles)
+        (output,) = await backend.fetch_outputs(handles)
     context.expect(output.ok or not ok, expected="the output of an ended job to be ok", observed=output)
     return output
 
@@ -173,11 +162,11 @@ async def check_unlisted(context: Context) -> None:
             "stderr": "my.err",
             "outputs": {"members": [{"pattern": "listed"}], "include_unlisted": unlisted},
         }
-        async with context.open_backend() as backend:
+        async with open_backend(context) as backend:
             handles = await _run_payload(
                 context, backend, "", fields, [CopyVars(secrets={"secret": SecretBytes(b"s")})]
             )
-            (output,) = await fetch_outputs(context, backend, handles)
+            (output,) = await backend.fetch_outputs(handles)
         context.expect(
             output.ok and set(output.files) == wanted,
             expected=f"exactly the files {sorted(wanted)} with include_unlisted={unlisted}",
@@ -204,11 +193,12 @@ async def check_unlisted(context: Context) -> None:
 )
 async def check_output_keys(context: Context) -> None:
     """Fetch one of two jobs, together with handles that name no job."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo here", {}, copies=2)
         strangers = [make_unknown_handle(handles[0]), *make_foreign_handles(context, handles[0])]
         asked = [*strangers, handles[0], handles[0]]
-        answer = await _fetch_without_error(context, backend, asked)
+        with expect_no_error("an answer for every handle", "fetch_output"):
+            answer = await backend.ask("fetch_output", asked)
         *bad, good = expect_answers(JobOutput, answer, [*strangers, handles[0]], "fetch_output")
         context.expect(good.ok, expected="the known job to be ok beside unknown ones", observed=good)
         for handle, output in zip(strangers, bad, strict=True):
@@ -216,18 +206,10 @@ async def check_output_keys(context: Context) -> None:
             context.expect(said, expected=f"{handle!r} not to be ok, with a reason", observed=output)
         more = set(list_keys(answer, "fetch_output")) - set(asked)
         context.expect(not more, expected="no other keys than the handles asked", observed=f"also {format_value(more)}")
-        nothing = await _fetch_without_error(context, backend, [])
+        with expect_no_error("an answer for every handle", "fetch_output"):
+            nothing = await backend.ask("fetch_output", [])
         keys = list_keys(nothing, "fetch_output")
         context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
-
-
-async def _fetch_without_error(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> object:
-    try:
-        return await context.fetch(backend, handles)
-    except CheckFailed:
-        raise
-    except Exception as error:
-        raise CheckFailed("an answer for every handle", f"fetch_output raised {format_value(error)}") from error
 
 
 def _list_paths(output: JobOutput) -> list[Path]:
@@ -249,9 +231,9 @@ def _list_paths(output: JobOutput) -> list[Path]:
 async def check_places(context: Context) -> None:
     """Fetch two copies that write files of the same names."""
     dest = context.tmp / "dest"
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; echo err >&2; echo x > x", _EVERYTHING, copies=2)
-        outputs = await fetch_outputs(context, backend, handles, dest)
+        outputs = await backend.fetch_outputs(handles, dest)
     homes: list[set[str]] = []
     for output in outputs:
         paths = [path.resolve() for path in _list_paths(output)]
@@ -291,11 +273,11 @@ def _read_tree(directory: Path) -> dict[str, bytes | None]:
 async def check_fetching_again(context: Context) -> None:
     """Fetch twice into one directory, and once into another."""
     dest, other = context.tmp / "dest", context.tmp / "other"
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo out; mkdir s; echo x > s/x", _EVERYTHING)
         trees: list[dict[str, bytes | None]] = []
         for where in (dest, dest, other):
-            (output,) = await fetch_outputs(context, backend, handles, where)
+            (output,) = await backend.fetch_outputs(handles, where)
             context.expect(output.ok, expected=f"fetch number {len(trees) + 1} to be ok", observed=output)
             _expect_files(context, output, {"s/x": b"x\n"})
             trees.append(_read_tree(where))
@@ -323,11 +305,11 @@ async def check_rest_of_dest(context: Context) -> None:
     dest.joinpath("ours").mkdir(parents=True)
     dest.joinpath("ours", "x").write_text("ours", "utf-8")
     dest.joinpath("x").write_text("ours too", "utf-8")
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo theirs > x", _EVERYTHING, copies=2)
         for count, handle in enumerate(handles, start=1):
             before = _read_tree(dest)
-            await fetch_outputs(context, backend, [handle], dest)
+            await backend.fetch_outputs([handle], dest)
             after = _read_tree(dest)
             changed = [name for name, content in before.items() if name not in after or after[name] != content]
             expected = "the other files in dest to be untouched"
@@ -357,10 +339,10 @@ async def check_hostile_names(context: Context) -> None:
     copies = [CopyVars(environment={"IC_NAMES": "hostile"}), CopyVars(environment={"IC_NAMES": "plain"})]
     script = '[ "$IC_NAMES" = hostile ] || set -- plain\nfor each; do printf %s "$each" > "./$each"; done\n'
     dest = context.tmp / "dest"
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
-        await wait_until_final(context, backend, handles)
-        hostile, plain = await fetch_outputs(context, backend, handles, dest)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh(script, *_HOSTILE, **_EVERYTHING), copies)
+        await backend.wait_until_final(handles)
+        hostile, plain = await backend.fetch_outputs(handles, dest)
     context.expect(plain.ok, expected="the other copy's output to be ok", observed=plain)
     _expect_files(context, plain, {"plain": b"plain"})
     for name, path in hostile.files.items():
@@ -397,9 +379,9 @@ async def check_links(context: Context) -> None:
     )
     dest = context.tmp / "dest"
     fields = {"outputs": {"members": [{"pattern": "passwd"}, {"pattern": "etc/host*"}], "include_unlisted": True}}
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, script, fields)
-        (output,) = await fetch_outputs(context, backend, handles, dest)
+        (output,) = await backend.fetch_outputs(handles, dest)
     names = sorted(set(output.files) - {"real", "sub/kept"})
     context.expect(not names, expected="no link among the files, nor what it leads to", observed=f"{names} came")
     links = [str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_symlink()]
@@ -423,9 +405,9 @@ async def check_special_files(context: Context) -> None:
     """Let the payload make a fifo, and a device if it is allowed to."""
     script = "echo real > real; mkfifo fifo; mknod null c 1 3 2>/dev/null || :\n"
     dest = context.tmp / "dest"
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, script, _EVERYTHING)
-        (output,) = await fetch_outputs(context, backend, handles, dest)
+        (output,) = await backend.fetch_outputs(handles, dest)
     special = [str(each.relative_to(dest)) for each in dest.rglob("*") if not each.is_file() and not each.is_dir()]
     context.expect(
         not special, expected="only files and directories under dest", observed=f"others: {format_value(special)}"
@@ -494,14 +476,14 @@ async def check_failed_output(context: Context) -> None:
 async def check_killed_output(context: Context) -> None:
     """Kill a job that has written some output, after giving it longer and longer, until that output is fetched."""
     came: list[object] = []
-    async with context.open_backend() as backend:
-        for seconds in (0.0, *growing_durations(context)):
-            (handle,) = await submit_jobs(context, backend, context.sh("echo before; exec sleep 60"))
-            await wait_for_state(context, backend, handle, JobState.RUNNING)
+    async with open_backend(context) as backend:
+        for seconds in (0.0, *payloads.growing_durations(context)):
+            handle = await backend.submit_job(context.sh("echo before; exec sleep 60"))
+            await backend.wait_for_state(handle, JobState.RUNNING)
             await asyncio.sleep(seconds)
-            await kill_jobs(context, backend, [handle])
-            await wait_until_final(context, backend, [handle])
-            (output,) = await fetch_outputs(context, backend, [handle])
+            await backend.kill([handle])
+            await backend.wait_until_final([handle])
+            (output,) = await backend.fetch_outputs([handle])
             came.append(output.stdout and read_output_file(output.stdout, "stdout"))
             if came[-1] == b"before\n":
                 return
@@ -522,19 +504,21 @@ async def check_killed_output(context: Context) -> None:
 )
 async def check_unfinished(context: Context) -> None:
     """Fetch from a payload that is still running, and again after it has ended."""
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            script = f"echo early > early; echo one; {sleep_script(seconds)}; echo late > late; echo two; exit 3"
-            (handle,) = await submit_jobs(context, backend, context.sh(script, **_EVERYTHING))
-            await wait_for_state(context, backend, handle, JobState.RUNNING)
-            (early,) = await fetch_outputs(context, backend, [handle])
-            (status,) = await get_statuses(context, backend, [handle])
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            script = (
+                f"echo early > early; echo one; {payloads.sleep_script(seconds)}; echo late > late; echo two; exit 3"
+            )
+            handle = await backend.submit_job(context.sh(script, **_EVERYTHING))
+            await backend.wait_for_state(handle, JobState.RUNNING)
+            (early,) = await backend.fetch_outputs([handle])
+            status = await backend.get_status(handle)
             if status.exit_code == 3:  # noqa: PLR2004 -- the payload's own
                 continue  # it ended by itself, too soon to tell
             observed = f"ok for a job that is {describe_status(status)} afterwards, with {sorted(early.files)}"
             context.expect(not early.ok, expected="an unfinished job's output not to be ok", observed=observed)
-            await wait_until_final(context, backend, [handle], within=seconds + 30)
-            (output,) = await fetch_outputs(context, backend, [handle])
+            await backend.wait_until_final([handle], within=seconds + 30)
+            (output,) = await backend.fetch_outputs([handle])
             context.expect(output.ok, expected="the output to be ok when the job has ended", observed=output)
             _expect_files(context, output, {"early": b"early\n", "late": b"late\n"})
             stdout = read_output_file(output.stdout, "stdout")
@@ -578,14 +562,14 @@ async def check_kinds_of_files(context: Context) -> None:
 async def check_replacing(context: Context) -> None:
     """Fetch, change one file and add another, and fetch again."""
     dest = context.tmp / "dest"
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _run_payload(context, backend, "echo x > x", _EVERYTHING)
-        (output,) = await fetch_outputs(context, backend, handles, dest)
+        (output,) = await backend.fetch_outputs(handles, dest)
         _expect_files(context, output, {"x": b"x\n"})
         before = _read_tree(dest)
         output.files["x"].write_bytes(b"another")
         output.files["x"].with_name("stale").write_bytes(b"of a former fetch")
-        (output,) = await fetch_outputs(context, backend, handles, dest)
+        (output,) = await backend.fetch_outputs(handles, dest)
     context.expect(output.ok, expected="the second fetch to be ok", observed=output)
     after = _read_tree(dest)
     others = {

@@ -4,22 +4,12 @@ import time
 
 from intercede.contract.job import JobState, OpOutcome
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_answers,
-    fetch_outputs,
-    get_statuses,
-    list_keys,
-    make_foreign_handles,
-    make_unknown_handle,
-    purge_jobs,
-    submit_jobs,
-    wait_in_queue,
-    wait_until_final,
-)
-from intercede.testing.clauses.shared.payloads import growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
 from intercede.testing.model.clause import MUST
+from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import open_backend
 
 
 @clause(
@@ -35,18 +25,18 @@ from intercede.testing.run.context import CheckFailed, Context, format_value
 )
 async def check_purged(context: Context) -> None:
     """Purge an ended job, and ask for it here and through another instance."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("echo here"))
-        await wait_until_final(context, backend, handles)
-        (outcome,) = await purge_jobs(context, backend, handles)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("echo here"))
+        await backend.wait_until_final(handles)
+        (outcome,) = await backend.purge(handles)
         context.expect(outcome.ok, expected="purging an ended job to be ok", observed=outcome)
-        async with context.open_backend() as other:
-            told = [*await get_statuses(context, backend, handles), *await get_statuses(context, other, handles)]
+        async with open_backend(context) as other:
+            told = [*await backend.get_statuses(handles), *await other.get_statuses(handles)]
         for status in told:
             unknown = status.state is JobState.UNKNOWN
             context.expect(unknown, expected="a purged job to be UNKNOWN", observed=describe_status(status))
         if "output" in context.capabilities:
-            (output,) = await fetch_outputs(context, backend, handles)
+            (output,) = await backend.fetch_outputs(handles)
             context.expect(not output.ok, expected="a purged job's output not to be ok", observed=output)
 
 
@@ -64,14 +54,14 @@ async def check_purged(context: Context) -> None:
 )
 async def check_unfinished_job(context: Context) -> None:
     """Purge payloads that run longer and longer, until one has certainly not ended before the answer."""
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            script, submitted = f": > mark; {sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
-            (handle,) = await submit_jobs(context, backend, context.sh(script))
-            waited = await wait_in_queue(context, backend, handle, submitted)
-            (outcome,) = await purge_jobs(context, backend, [handle])
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            script, submitted = f": > mark; {payloads.sleep_script(seconds)}; [ -e mark ] && exit 3", time.monotonic()
+            handle = await backend.submit_job(context.sh(script))
+            waited = await backend.wait_in_queue(handle, submitted)
+            (outcome,) = await backend.purge([handle])
             went_on = time.monotonic() - waited < seconds
-            (status,) = await get_statuses(context, backend, [handle])
+            status = await backend.get_status(handle)
             refused = not outcome.ok and outcome.reason == "running"
             if not (refused or went_on or status.state is JobState.RUNNING):
                 continue  # it may have ended by itself, too soon to tell
@@ -79,11 +69,11 @@ async def check_unfinished_job(context: Context) -> None:
             context.expect(
                 refused, expected=expected, observed=f"{outcome!r} for a job that is {describe_status(status)}"
             )
-            status = (await wait_until_final(context, backend, [handle], within=seconds + 30))[handle]
+            status = await backend.get_final_status(handle, within=seconds + 30)
             lives = status.state is JobState.FAILED and status.exit_code == 3  # noqa: PLR2004 -- the payload's own
             context.expect(lives, expected="the job to go on and end with 3", observed=describe_status(status))
             return
-    expected = f"purge to answer while one of the payloads of {growing_durations(context)} seconds runs"
+    expected = f"purge to answer while one of the payloads of {payloads.growing_durations(context)} seconds runs"
     raise CheckFailed(expected, "each one's time was over by then")
 
 
@@ -100,11 +90,11 @@ async def check_unfinished_job(context: Context) -> None:
 )
 async def check_purging_twice(context: Context) -> None:
     """Purge an ended job twice, the second time with its handle given twice."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"))
-        await wait_until_final(context, backend, handles)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"))
+        await backend.wait_until_final(handles)
         for number, asked in enumerate((handles, handles * 2), start=1):
-            outcome, *_ = await purge_jobs(context, backend, asked)
+            outcome, *_ = await backend.purge(asked)
             context.expect(outcome.ok, expected=f"purge number {number} of the same job to be ok", observed=outcome)
 
 
@@ -122,16 +112,16 @@ async def check_purging_twice(context: Context) -> None:
 )
 async def check_other_copies(context: Context) -> None:
     """Purge copy 1 of eleven, then ask for the others, and fetch them."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("echo here"), copies=11)
-        await wait_until_final(context, backend, handles)
-        await purge_jobs(context, backend, [handles[1]])
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("echo here"), copies=11)
+        await backend.wait_until_final(handles)
+        await backend.purge([handles[1]])
         others = [handles[0], *handles[2:]]
-        for handle, status in zip(others, await get_statuses(context, backend, others), strict=True):
+        for handle, status in zip(others, await backend.get_statuses(others), strict=True):
             kept = status.state is JobState.DONE
             context.expect(kept, expected=f"job {handle.job} to be DONE still", observed=describe_status(status))
         if "output" in context.capabilities:
-            for handle, output in zip(others, await fetch_outputs(context, backend, others), strict=True):
+            for handle, output in zip(others, await backend.fetch_outputs(others), strict=True):
                 context.expect(output.ok, expected=f"the output of {handle.job} to be ok still", observed=output)
 
 
@@ -151,21 +141,17 @@ async def check_other_copies(context: Context) -> None:
 )
 async def check_purge_keys(context: Context) -> None:
     """Purge no handles, then one of two ended jobs together with handles that name no job."""
-    async with context.open_backend() as backend:
-        gone, kept = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await wait_until_final(context, backend, [gone, kept])
-        nothing = list_keys(await context.purge(backend, []), "purge")
+    async with open_backend(context) as backend:
+        gone, kept = await backend.submit_jobs(context.sh("exit 0"), copies=2)
+        await backend.wait_until_final([gone, kept])
+        nothing = list_keys(await backend.ask("purge", []), "purge")
         context.expect(
             not nothing, expected="an empty mapping for no handles", observed=f"keys {format_value(nothing)}"
         )
         elsewhere, *malformed = make_foreign_handles(context, gone)
         asked = [elsewhere, *malformed, make_unknown_handle(gone), gone]
-        try:
-            answer: object = await context.purge(backend, [*asked, gone])
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed("an outcome for every handle", f"purge raised {format_value(error)}") from error
+        with expect_no_error("an outcome for every handle", "purge"):
+            answer = await backend.ask("purge", [*asked, gone])
         first, *_, last = expect_answers(OpOutcome, answer, asked, "purge")
         context.expect(not first.ok, expected="purging a job of another resource not to be ok", observed=first)
         context.expect(last.ok, expected="the ended job among them to be purged", observed=last)
@@ -174,6 +160,6 @@ async def check_purge_keys(context: Context) -> None:
         context.expect(
             exact, expected="exactly the handles asked as keys, each once", observed=f"keys: {format_value(keys)}"
         )
-        (status,) = await get_statuses(context, backend, [kept])
+        status = await backend.get_status(kept)
         expected = "the job that was not to be purged to be DONE still"
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))

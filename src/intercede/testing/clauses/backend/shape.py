@@ -6,11 +6,11 @@ from inspect import isawaitable
 
 from intercede.contract.backend import JobBackend, capabilities
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import submit_jobs
-from intercede.testing.clauses.backend.verbs import OPTIONAL, call_verb, get_method, list_verbs, make_arguments
+from intercede.testing.clauses.support.verbs import OPTIONAL, call_verb, get_method, list_verbs, make_arguments
 from intercede.testing.isolation.timeouts import limit_time
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import open_backend
 
 _SECONDS = 3.0
 """How long a verb is given to take offence at its parameters."""
@@ -48,10 +48,10 @@ async def check_verbs_are_async(context: Context) -> None:
 
     Errors raised by awaiting it belong to other clauses.
     """
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for verb in list_verbs(context):
             try:
-                await call_verb(context, backend, verb)
+                await call_verb(context, backend.own, verb)
             except CheckFailed:
                 raise
             except Exception:  # noqa: BLE001, S112 -- it was awaited, which is all that this clause says
@@ -72,9 +72,9 @@ async def check_verbs_are_async(context: Context) -> None:
 async def check_parameters(context: Context) -> None:
     """Call each verb by position and by keyword. Only TypeError counts here; other errors belong to other clauses."""
     seconds = _SECONDS * context.scale
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for verb in list_verbs(context):
-            function = get_method(backend, verb)
+            function = get_method(backend.own, verb)
             # Zero copies: refused for another reason, so that nothing starts.
             arguments = make_arguments(context, verb) | ({"copies": 0} if verb == "submit" else {})
             names = ", ".join(arguments)
@@ -107,8 +107,8 @@ async def check_claims(context: Context) -> None:
     """Compare the claimed capabilities with the verbs that can be reached."""
     backend = context.make_backend()
     _expect_whole(context, backend, "of a new object")
-    async with context.open_backend() as entered:
-        _expect_whole(context, entered, "after entering")
+    async with open_backend(context) as entered:
+        _expect_whole(context, entered.own, "after entering")
 
 
 def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
@@ -136,11 +136,11 @@ def _expect_whole(context: Context, backend: JobBackend, when: str) -> None:
 )
 async def check_no_stubs(context: Context) -> None:
     """Call each verb with a job, since a stub may answer an empty list."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"))
         for verb in list_verbs(context):
             try:
-                await call_verb(context, backend, verb, handles)
+                await call_verb(context, backend.own, verb, handles)
             except NotImplementedError as error:
                 raise CheckFailed(f"{verb} to be implemented", f"it raised {format_value(error)}") from error
             except CheckFailed:

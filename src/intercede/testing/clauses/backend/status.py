@@ -6,30 +6,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.errors import UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, JobStatus, SubmissionSpec
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    expect_answers,
-    fetch_outputs,
-    get_statuses,
-    list_keys,
-    make_foreign_handles,
-    make_unknown_handle,
-    purge_jobs,
-    read_output_file,
-    run_jobs,
-    submit,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.backend.leftovers import expect_none_left
-from intercede.testing.clauses.shared.payloads import DEAF, HANDLER, LEAVERS, growing_durations, sleep_script
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.handles import make_foreign_handles, make_unknown_handle
+from intercede.testing.clauses.support.job_processes import expect_none_left
+from intercede.testing.clauses.support.outputs import read_output_file
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status, expect_answers, expect_no_error, list_keys
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _CODES = (1, 2, 99, 100, 126, 127, 255)
 _AGAIN = 20
@@ -59,9 +46,9 @@ _ORDER = {JobState.QUEUED: 0, JobState.HELD: 0, JobState.RUNNING: 1}
 )
 async def check_keys(context: Context) -> None:
     """Ask for two of three copies."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=3)
-        answer: object = await context.status(backend, handles[:2])
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"), copies=3)
+        answer = await backend.ask("status", handles[:2])
         expect_answers(JobStatus, answer, handles[:2], "status")
         more = set(list_keys(answer, "status")) - set(handles[:2])
         context.expect(
@@ -81,10 +68,10 @@ async def check_keys(context: Context) -> None:
 )
 async def check_none_asked(context: Context) -> None:
     """Ask for no handles while a job exists."""
-    async with context.open_backend() as backend:
-        await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        await backend.submit_jobs(context.sh("exit 0"))
         for nothing in (tuple[JobHandle, ...](), list[JobHandle](), set[JobHandle]()):
-            keys = list_keys(await context.status(backend, nothing), "status")
+            keys = list_keys(await backend.ask("status", nothing), "status")
             context.expect(not keys, expected="an empty mapping for no handles", observed=f"keys {format_value(keys)}")
 
 
@@ -101,23 +88,17 @@ async def check_none_asked(context: Context) -> None:
 )
 async def check_unknown_handles(context: Context) -> None:
     """Ask for a job, for handles that name no job, and for a purged one."""
-    async with context.open_backend() as backend:
-        good, gone = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-        await wait_until_final(context, backend, [good, gone])
+    async with open_backend(context) as backend:
+        good, gone = await backend.submit_jobs(context.sh("exit 0"), copies=2)
+        await backend.wait_until_final([good, gone])
         strangers = [make_unknown_handle(good), *make_foreign_handles(context, good)]
         if "purge" in context.capabilities:
             with suppress(Exception):  # whether purging works, IC-PURGE-01 says
-                await purge_jobs(context, backend, [gone])
+                await backend.purge([gone])
             strangers.append(gone)
-        try:
-            told = await get_statuses(context, backend, [*strangers, good])
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(
-                "an answer for every handle, unknown ones too", f"status raised {format_value(error)}"
-            ) from error
-        pairs = zip([*strangers, good], told, strict=True)
+        with expect_no_error("an answer for every handle, unknown ones too", "status"):
+            statuses = await backend.get_statuses([*strangers, good])
+        pairs = zip([*strangers, good], statuses, strict=True)
         for handle, status in ((one, other) for one, other in pairs if one != gone):  # IC-PURGE-01 checks that one
             wanted = JobState.DONE if handle == good else JobState.UNKNOWN
             expected = f"{wanted} for {handle!r}" + (", beside unknown ones" if handle == good else "")
@@ -136,17 +117,11 @@ async def check_unknown_handles(context: Context) -> None:
 )
 async def check_duplicates(context: Context) -> None:
     """Ask for the same two jobs several times in one call."""
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(context.sh("exit 0"), copies=2)
         asked = [handles[0], handles[1], JobHandle(**handles[0].model_dump(include={"resource", "job"})), handles[0]]
-        try:
-            answer: object = await context.status(backend, asked)
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(
-                "a handle that is given twice to be answered once", f"status raised {format_value(error)}"
-            ) from error
+        with expect_no_error("a handle that is given twice to be answered once", "status"):
+            answer = await backend.ask("status", asked)
         expect_answers(JobStatus, answer, handles, "status")
         keys = list_keys(answer, "status")
         context.expect(
@@ -168,23 +143,23 @@ async def check_duplicates(context: Context) -> None:
 )
 async def check_success(context: Context) -> None:
     """Run a payload that succeeds."""
-    async with context.open_backend() as backend:
-        (status,) = await run_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        (status,) = await backend.run_jobs(context.sh("exit 0"))
         good = status.state is JobState.DONE and status.exit_code == 0
         context.expect(
             good, expected="DONE with exit_code 0 for a payload that exits 0", observed=describe_status(status)
         )
 
 
-async def _submit_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobHandle]:
+async def _submit_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobHandle]:
     """Submit each script separately: no variable of a copy decides how it ends."""
-    return [handle for each in scripts for handle in await submit_jobs(context, backend, context.sh(each))]
+    return [handle for each in scripts for handle in await backend.submit_jobs(context.sh(each))]
 
 
-async def _run_each(context: Context, backend: JobBackend, scripts: Sequence[str]) -> list[JobStatus]:
+async def _run_each(context: Context, backend: BackendDriver, scripts: Sequence[str]) -> list[JobStatus]:
     """Run each script separately, and ask for each one separately: no answer holds two jobs to mix up."""
     handles = await _submit_each(context, backend, scripts)
-    return [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
+    return [await backend.get_final_status(handle) for handle in handles]
 
 
 @clause(
@@ -202,7 +177,7 @@ async def _run_each(context: Context, backend: JobBackend, scripts: Sequence[str
 )
 async def check_failures(context: Context) -> None:
     """Run a job for each of the codes that often get lost, and ask for each job separately."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f"exit {code}" for code in _CODES])
     wrong = [
         f"exit {code} is reported as {describe_status(status)}"
@@ -224,7 +199,7 @@ async def check_failures(context: Context) -> None:
 )
 async def check_signals(context: Context) -> None:
     """Let jobs kill themselves, and ask for each job separately."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         statuses = await _run_each(context, backend, [f'kill -s {name} "$$"; sleep 5' for name in _SIGNALS])
     wrong = [
         f"SIG{name} is reported as {describe_status(status)}"
@@ -250,12 +225,12 @@ async def check_signals(context: Context) -> None:
 )
 async def check_final_states_stay(context: Context) -> None:
     """Ask again for ended jobs, through the same instance and another."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, ["exit 0", "exit 3"])
-        first = [(await wait_until_final(context, backend, [handle]))[handle] for handle in handles]
-        again = [await _get_one_by_one(context, backend, handles) for _ in range(_AGAIN)]
-    async with context.open_backend() as other:
-        again.append(await _get_one_by_one(context, other, handles))
+        first = [await backend.get_final_status(handle) for handle in handles]
+        again = [await _get_one_by_one(backend, handles) for _ in range(_AGAIN)]
+    async with open_backend(context) as other:
+        again.append(await _get_one_by_one(other, handles))
     for number, statuses in enumerate(again, start=2):
         for before, after in zip(first, statuses, strict=True):
             same = (before.state, before.exit_code, before.signal) == (after.state, after.exit_code, after.signal)
@@ -263,9 +238,9 @@ async def check_final_states_stay(context: Context) -> None:
             context.expect(same, expected=expected, observed=f"{describe_status(after)}, in answer number {number}")
 
 
-async def _get_one_by_one(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> list[JobStatus]:
+async def _get_one_by_one(backend: BackendDriver, handles: Sequence[JobHandle]) -> list[JobStatus]:
     """Ask for one job at a time. Another clause checks whether several are mixed up."""
-    return [status for handle in handles for status in await get_statuses(context, backend, [handle])]
+    return [status for handle in handles for status in await backend.get_statuses([handle])]
 
 
 async def _get_history(context: Context, code: int, behind: float = 0) -> list[JobStatus]:
@@ -279,11 +254,11 @@ async def _get_history(context: Context, code: int, behind: float = 0) -> list[J
         behind: Seconds for which it is watched after its end.
     """
     looks: list[JobStatus] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            script = f"{sleep_script(max(seconds, _SHORT))}; exit {code}"
-            (handle,) = await submit_jobs(context, backend, context.sh(script))
-            looks = await _watch_job(context, backend, handle, seconds + 30 * context.scale, behind)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            script = f"{payloads.sleep_script(max(seconds, _SHORT))}; exit {code}"
+            handle = await backend.submit_job(context.sh(script))
+            looks = await _watch_job(backend, handle, seconds + 30 * context.scale, behind)
             running = sum(status.state is JobState.RUNNING for status in looks)
             if running >= _LOOKS or not _has_only_gone_forward(looks):
                 break
@@ -296,13 +271,11 @@ def _has_only_gone_forward(looks: Sequence[JobStatus]) -> bool:
     return ranks == sorted(ranks) and looks[-1].state.final
 
 
-async def _watch_job(
-    context: Context, backend: JobBackend, handle: JobHandle, seconds: float, behind: float
-) -> list[JobStatus]:
+async def _watch_job(backend: BackendDriver, handle: JobHandle, seconds: float, behind: float) -> list[JobStatus]:
     """Return every status of a job, until it has ended for a while, or for a number of seconds at most."""
     begun, ended_at, looks = time.monotonic(), 0.0, list[JobStatus]()
     while True:
-        looks += await get_statuses(context, backend, [handle])
+        looks += await backend.get_statuses([handle])
         now = time.monotonic()
         ended_at = (ended_at or now) if looks[-1].state.final else 0.0
         if now - begun > seconds or (ended_at and now - ended_at >= behind):
@@ -344,15 +317,15 @@ async def check_nothing_follows(context: Context) -> None:
 async def check_running(context: Context) -> None:
     """Ask for payloads that run longer and longer, until one is seen RUNNING."""
     told: list[str] = []
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
-            (handle,) = await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
-            status = await wait_for_state(context, backend, handle, JobState.RUNNING, within=seconds + 30)
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
+            handle = await backend.submit_job(context.sh(payloads.sleep_script(seconds)))
+            status = await backend.wait_for_state(handle, JobState.RUNNING, within=seconds + 30)
             if status.state is JobState.RUNNING:
                 return
             told.append(describe_status(status))
     raise CheckFailed(
-        f"one of the payloads of {growing_durations(context)} seconds to be seen RUNNING",
+        f"one of the payloads of {payloads.growing_durations(context)} seconds to be seen RUNNING",
         f"none was seen; they ended {told}",
     )
 
@@ -374,12 +347,12 @@ async def check_mixed_batch(context: Context) -> None:
     Then ask for copies.
     """
     codes = [0, 4, 0, 5, 6]
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         handles = await _submit_each(context, backend, [f"exit {code}" for code in codes])
-        await wait_until_final(context, backend, handles)
+        await backend.wait_until_final(handles)
         for order in ([4, 3, 2, 1, 0], [1, 2, 3, 4, 0]):  # an answer in an order of its own may fit one, and never both
             wanted = [codes[index] for index in order]
-            statuses = await get_statuses(context, backend, [handles[index] for index in order])
+            statuses = await backend.get_statuses([handles[index] for index in order])
             observed = [status.exit_code for status in statuses]
             expected = f"the exit codes {', '.join(map(str, wanted))}, in this order"
             context.expect(observed == wanted, expected=expected, observed=observed)
@@ -388,13 +361,13 @@ async def check_mixed_batch(context: Context) -> None:
             await _expect_copies_apart(context, backend)
 
 
-async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
+async def _expect_copies_apart(context: Context, backend: BackendDriver) -> None:
     """Compare with the codes that copies wrote themselves. IC-SUBMIT-06 checks whether both are right."""
     copies = [CopyVars(environment={"IC_CODE": f"{code}"}) for code in _COPIES]
     payload = context.sh('printf %s "$IC_CODE"; exit "${IC_CODE:-0}"')
-    handles = await submit_jobs(context, backend, payload, copies)
-    await wait_until_final(context, backend, handles)
-    statuses, outputs = await get_statuses(context, backend, handles), await fetch_outputs(context, backend, handles)
+    handles = await backend.submit_jobs(payload, copies)
+    await backend.wait_until_final(handles)
+    statuses, outputs = await backend.get_statuses(handles), await backend.fetch_outputs(handles)
     wrote = [
         output.stdout is not None and read_output_file(output.stdout, "stdout") == f"{code}".encode()
         for code, output in zip(_COPIES, outputs, strict=True)
@@ -405,12 +378,12 @@ async def _expect_copies_apart(context: Context, backend: JobBackend) -> None:
     context.expect(not mixed, expected=expected, observed=told)
 
 
-async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence[JobHandle], codes: list[int]) -> None:
+async def _expect_apart(
+    context: Context, backend: BackendDriver, handles: Sequence[JobHandle], codes: list[int]
+) -> None:
     """Ask for one job in each of fifty calls at once: what is right alone may mix them up, or refuse so many."""
     calls = [(handle, code) for handle, code in zip(handles, codes, strict=True)] * 10
-    answers = await asyncio.gather(
-        *(get_statuses(context, backend, [handle]) for handle, _ in calls), return_exceptions=True
-    )
+    answers = await asyncio.gather(*(backend.get_statuses([handle]) for handle, _ in calls), return_exceptions=True)
     for (handle, code), answer in zip(calls, answers, strict=True):
         expected = f"job {handle.job}, asked for in one of {len(calls)} calls at once, to have ended with {code}"
         if isinstance(answer, BaseException):
@@ -431,7 +404,7 @@ async def _expect_apart(context: Context, backend: JobBackend, handles: Sequence
 )
 async def check_polling(context: Context) -> None:
     """Poll one of two copies often, also many times at once, and check that both end as they should."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for copy, status in enumerate(await _poll_often(context, backend)):
             context.expect(
                 status.state is JobState.FAILED and status.exit_code == 3,  # noqa: PLR2004 -- the payload's own
@@ -440,21 +413,21 @@ async def check_polling(context: Context) -> None:
             )
 
 
-async def _poll_often(context: Context, backend: JobBackend) -> list[JobStatus]:
+async def _poll_often(context: Context, backend: BackendDriver) -> list[JobStatus]:
     """Return how two copies ended, of which the first was polled often while it ran.
 
     They run longer and longer, until that succeeds.
     """
     told: list[JobStatus] = []
-    for seconds in growing_durations(context):
-        handles = await submit_jobs(context, backend, context.sh(f"{sleep_script(seconds)}; exit 3"), copies=2)
-        polled = [await get_statuses(context, backend, handles[:1])]
+    for seconds in payloads.growing_durations(context):
+        handles = await backend.submit_jobs(context.sh(f"{payloads.sleep_script(seconds)}; exit 3"), copies=2)
+        polled = [await backend.get_statuses(handles[:1])]
         patience = time.monotonic() + _POLLING  # a resource may let a caller wait between two looks
         for number in range(8):
             if number < 2 or time.monotonic() < patience:  # noqa: PLR2004 -- twice in any case
-                polled += await asyncio.gather(*(get_statuses(context, backend, handles[:1]) for _ in range(4)))
-        await wait_until_final(context, backend, handles, within=seconds + 30)
-        told = await get_statuses(context, backend, handles)
+                polled += await asyncio.gather(*(backend.get_statuses(handles[:1]) for _ in range(4)))
+        await backend.wait_until_final(handles, within=seconds + 30)
+        told = await backend.get_statuses(handles)
         if not polled[-1][0].state.final or any(status.exit_code != 3 for status in told):  # noqa: PLR2004 -- the payload's own
             break
     return told
@@ -474,14 +447,14 @@ async def check_cannot_start(context: Context) -> None:
     """Submit a program that is not on PATH, and a script whose interpreter does not exist."""
     script = context.tmp / "script"
     script.write_text("#!/intercede/no/such/interpreter\n", "utf-8")
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for executable in (f"intercede-no-such-{context.make_token()}", script):
             spec = SubmissionSpec(executable=executable, tag=f"ic-{context.make_token()}")
             try:
-                submission = await submit(context, backend, spec)
+                submission = await backend.submit(spec)
             except UnsupportedSpecError:
                 continue  # it looked beforehand
-            for status in (await wait_until_final(context, backend, list(submission.handles.values()))).values():
+            for status in (await backend.wait_until_final(list(submission.handles.values()))).values():
                 expected = "FAILED for a program that does not exist"
                 context.expect(status.state is JobState.FAILED, expected=expected, observed=describe_status(status))
 
@@ -503,14 +476,14 @@ async def check_wall_time(context: Context) -> None:
     A job that runs to its end was not limited.
     """
     endings = ((None, ""), (0, ""), (3, ""), (0, "1"))
-    spec = context.sh(f"{HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
+    spec = context.sh(f"{payloads.HANDLER}count 3; exit {_UNLIMITED}", resources={"wall_time_s": 1})
     copies = [
         CopyVars(environment={"IC_CODE": "" if code is None else f"{code}", "IC_SECONDS": seconds})
         for code, seconds in endings
     ]
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         try:
-            statuses = await run_jobs(context, backend, spec, copies)
+            statuses = await backend.run_jobs(spec, copies)
         except UnsupportedSpecError:
             return
         for (code, seconds), status in zip(endings, statuses, strict=True):
@@ -557,10 +530,10 @@ async def check_forward(context: Context) -> None:
 )
 async def check_foreign_is_told(context: Context) -> None:
     """Ask for a job's name at another resource."""
-    async with context.open_backend() as backend:
-        (handle,) = await submit_jobs(context, backend, context.sh("exit 0"))
+    async with open_backend(context) as backend:
+        handle = await backend.submit_job(context.sh("exit 0"))
         elsewhere, *_ = make_foreign_handles(context, handle)
-        (status,) = await get_statuses(context, backend, [elsewhere])
+        status = await backend.get_status(elsewhere)
         told = status.state is JobState.UNKNOWN and status.reason == "foreign"
         expected = "UNKNOWN (reason=foreign) for a handle of another resource"
         context.expect(told, expected=expected, observed=describe_status(status))
@@ -581,8 +554,8 @@ async def check_own_signal(context: Context) -> None:
     """Let jobs send TERM to their own group, survive it, and exit with 0 and with 3."""
     codes = (0, 3)
     payload = context.sh('trap : TERM; kill -s TERM 0; exit "$IC_CODE"')
-    async with context.open_backend() as backend:
-        told = await run_jobs(context, backend, payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
+    async with open_backend(context) as backend:
+        told = await backend.run_jobs(payload, [CopyVars(environment={"IC_CODE": f"{n}"}) for n in codes])
         for code, status in zip(codes, told, strict=True):
             state = JobState.FAILED if code else JobState.DONE
             right = status.state is state and status.exit_code == code
@@ -608,22 +581,20 @@ async def check_timeout_is_over(context: Context) -> None:
     When a timeout is reported, let another job look for the process.
     """
     expected = "the process of a job that is reported as timed out to be gone"
-    await _expect_over(context, f"{DEAF}count 8; exit {_UNLIMITED}", 1, expected)
+    await _expect_over(context, f"{payloads.DEAF}count 8; exit {_UNLIMITED}", 1, expected)
 
 
 async def _expect_over(context: Context, script: str, seconds: int, expected: str) -> None:
     """Run a script under a time limit; if it is reported as timed out, let another job look for its word."""
     word = context.make_token()
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         try:
-            (handle,) = await submit_jobs(
-                context, backend, context.sh(script, word, resources={"wall_time_s": seconds})
-            )
+            handle = await backend.submit_job(context.sh(script, word, resources={"wall_time_s": seconds}))
         except UnsupportedSpecError:
             return
-        status = (await wait_until_final(context, backend, [handle], within=60))[handle]
+        status = await backend.get_final_status(handle, within=60)
         if status.reason == "timeout":
-            await expect_none_left(context, backend, word, expected)
+            await expect_none_left(backend, word, expected)
 
 
 @clause(
@@ -644,4 +615,4 @@ async def check_leavers_had_their_time(context: Context) -> None:
     Let another job look for them.
     """
     expected = "everything that a job started to be gone when it is reported as timed out"
-    await _expect_over(context, f"{LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)
+    await _expect_over(context, f"{payloads.LEAVERS}sleep 8; exit {_UNLIMITED}", 2, expected)

@@ -8,38 +8,18 @@ from pathlib import Path
 
 from pydantic import SecretBytes
 
-from intercede.contract.backend import JobBackend
 from intercede.contract.errors import IntercedeError, InvalidSpecError, ResourceError, UnsupportedSpecError
 from intercede.contract.job import CopyVars, JobHandle, JobState, SubmissionSpec
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.backend.answers import (
-    describe_status,
-    dump_handle,
-    expect_payload_ok,
-    fetch_outputs,
-    group_by_text,
-    read_handles,
-    read_output_file,
-    run_jobs,
-    submit,
-    submit_jobs,
-    wait_for_state,
-    wait_until_final,
-)
-from intercede.testing.clauses.backend.secrecy import LOOK, SEEN, collect_logs, get_text, watch_processes
-from intercede.testing.clauses.shared.children import NEST
-from intercede.testing.clauses.shared.payloads import (
-    AWKWARD,
-    HEX,
-    check_arguments_script,
-    check_file_script,
-    check_variables_script,
-    growing_durations,
-    sleep_script,
-    to_hex,
-)
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.children import NEST
+from intercede.testing.clauses.support.handles import dump_handle, read_handles
+from intercede.testing.clauses.support.outputs import expect_payload_ok, group_by_text, read_output_file
+from intercede.testing.clauses.support.secrecy import LOOK, SEEN, collect_logs, get_text, watch_processes
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import describe_status
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import BackendDriver, open_backend
 
 _LOOKS, _SUBMISSIONS = 3, 4
 """How often processes have to have been looked at, and in how many submissions at most."""
@@ -59,9 +39,9 @@ _LOOKS, _SUBMISSIONS = 3, 4
 )
 async def check_indices(context: Context) -> None:
     """Submit three copies, and then one."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for copies in (3, 1):
-            submission = await submit(context, backend, context.sh("exit 0"), copies)
+            submission = await backend.submit(context.sh("exit 0"), copies)
             told = sorted([*submission.handles, *submission.failures])
             context.expect(
                 told == list(range(copies)),
@@ -85,9 +65,9 @@ async def check_unique(context: Context) -> None:
     """Submit two copies twice, the second time through another instance."""
     handles: list[JobHandle] = []
     for _ in range(2):
-        async with context.open_backend() as backend:
-            handles += await submit_jobs(context, backend, context.sh("exit 0"), copies=2)
-            handles += await submit_jobs(context, backend, context.sh("exit 0"))
+        async with open_backend(context) as backend:
+            handles += await backend.submit_jobs(context.sh("exit 0"), copies=2)
+            handles += await backend.submit_jobs(context.sh("exit 0"))
     context.expect(
         len(set(handles)) == len(handles),
         expected=f"{len(handles)} different handles for {len(handles)} jobs",
@@ -109,15 +89,15 @@ async def check_unique(context: Context) -> None:
 async def check_submit_does_not_wait(context: Context) -> None:
     """Submit payloads that run longer and longer, until submit takes less time than the payload."""
     took = 0.0
-    async with context.open_backend() as backend:
-        for seconds in growing_durations(context):
+    async with open_backend(context) as backend:
+        for seconds in payloads.growing_durations(context):
             began = time.monotonic()
-            await submit_jobs(context, backend, context.sh(sleep_script(seconds)))
+            await backend.submit_jobs(context.sh(payloads.sleep_script(seconds)))
             took = time.monotonic() - began
             if took < seconds:
                 return
     raise CheckFailed(
-        f"submit to return before payloads of {growing_durations(context)} seconds end",
+        f"submit to return before payloads of {payloads.growing_durations(context)} seconds end",
         f"it took {took:.1f} s for the last",
     )
 
@@ -135,12 +115,11 @@ async def check_submit_does_not_wait(context: Context) -> None:
 )
 async def check_arguments(context: Context) -> None:
     """Let the payload compare each argument, in hexadecimal, with the expected value."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
-            context.sh(check_arguments_script(AWKWARD), *AWKWARD),
-            expected=f"{len(AWKWARD)} awkward arguments to arrive byte for byte",
+            context.sh(payloads.check_arguments_script(payloads.AWKWARD), *payloads.AWKWARD),
+            expected=f"{len(payloads.AWKWARD)} awkward arguments to arrive byte for byte",
             codes=lambda code: _describe_awkward("argument", code),
         )
 
@@ -148,9 +127,9 @@ async def check_arguments(context: Context) -> None:
 def _describe_awkward(what: str, code: int) -> str:
     if code == 9:  # noqa: PLR2004 -- the script's own, as below
         return "there are more or fewer of them"
-    if not 0 <= code - 10 < len(AWKWARD):
+    if not 0 <= code - 10 < len(payloads.AWKWARD):
         return "none of its own codes, so the script itself did not arrive or could not run"
-    return f"{what} {code - 10}, {format_value(AWKWARD[code - 10])}, arrived changed or not at all"
+    return f"{what} {code - 10}, {format_value(payloads.AWKWARD[code - 10])}, arrived changed or not at all"
 
 
 @clause(
@@ -166,13 +145,15 @@ def _describe_awkward(what: str, code: int) -> str:
 )
 async def check_environment(context: Context) -> None:
     """Let the payload compare each variable, in hexadecimal, with the expected value."""
-    names = [f"IC_V{index}" for index in range(len(AWKWARD))]
-    async with context.open_backend() as backend:
+    names = [f"IC_V{index}" for index in range(len(payloads.AWKWARD))]
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
-            context.sh(check_variables_script(names, AWKWARD), environment=dict(zip(names, AWKWARD, strict=True))),
-            expected=f"{len(AWKWARD)} variables with awkward values to arrive byte for byte",
+            context.sh(
+                payloads.check_variables_script(names, payloads.AWKWARD),
+                environment=dict(zip(names, payloads.AWKWARD, strict=True)),
+            ),
+            expected=f"{len(payloads.AWKWARD)} variables with awkward values to arrive byte for byte",
             codes=lambda code: _describe_awkward("variable", code),
         )
 
@@ -198,8 +179,8 @@ async def check_variables_of_copies(context: Context) -> None:
     copies = [CopyVars(environment={"IC_END": str(ending)}) for ending in _ENDINGS]
     script = '[ "$IC_ALL" = all ] || exit 10; [ -n "$IC_END" ] || exit 11; exit "$IC_END"'
     spec = context.sh(script, environment={"IC_END": "12", "IC_ALL": "all"})
-    async with context.open_backend() as backend:
-        statuses = await run_jobs(context, backend, spec, copies)
+    async with open_backend(context) as backend:
+        statuses = await backend.run_jobs(spec, copies)
     wrong = [
         (index, f"told to exit {_ENDINGS[index]}, ended {describe_status(status)}{_describe_exit(status.exit_code)}")
         for index, status in enumerate(statuses)
@@ -235,13 +216,13 @@ async def check_secrets(context: Context) -> None:
     contents = [bytes(range(256)), b"", b"\xff\xfe\x00 two\r\n\n"]
     copies = [
         CopyVars(
-            environment={"IC_MINE": f"secret-{index}", "IC_HEX": to_hex(content)},
+            environment={"IC_MINE": f"secret-{index}", "IC_HEX": payloads.to_hex(content)},
             secrets={f"secret-{index}": SecretBytes(content)},
         )
         for index, content in enumerate(contents)
     ]
     script = (
-        f'{HEX}[ -f "$IC_MINE" ] || exit 10\n'
+        f'{payloads.HEX}[ -f "$IC_MINE" ] || exit 10\n'
         '[ "$(hex < "$IC_MINE")" = "$IC_HEX" ] || exit 11\n'
         'ls -ld "$IC_MINE"; case $(ls -ld "$IC_MINE") in -rw-------*) ;; *) exit 12 ;; esac\n'
         'for each in secret-*; do [ "$each" = "$IC_MINE" ] || exit 13; done\n'
@@ -252,9 +233,8 @@ async def check_secrets(context: Context) -> None:
         12: "its secret's mode is not 0600 (see what `ls` wrote)",
         13: "another copy's secret is in its working directory, too",
     }
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
             context.sh(script),
             copies,
@@ -279,13 +259,13 @@ async def check_secrecy(context: Context) -> None:
     """Submit with a secret, make a submission with a secret fail, and look for the secret locally and in the job."""
     secret = f"{context.make_token()}{context.make_token()}"
     copies = [CopyVars(secrets={"secret": SecretBytes(secret.encode())})]
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         with collect_logs() as records:
             async with watch_processes(secret.encode()) as watch:
-                handles = await submit_jobs(context, backend, context.sh(LOOK), copies)
+                handles = await backend.submit_jobs(context.sh(LOOK), copies)
                 while watch.looks < _LOOKS and len(handles) < _SUBMISSIONS:  # a busy machine looks seldom
-                    handles += await submit_jobs(context, backend, context.sh(LOOK), copies)
-                last = await wait_until_final(context, backend, handles)
+                    handles += await backend.submit_jobs(context.sh(LOOK), copies)
+                last = await backend.wait_until_final(handles)
             refused = _make_refused(context).items()
             errors = {what: await _get_error_text(context, backend, fields, copies) for what, fields in refused}
     told = {
@@ -312,10 +292,10 @@ def _make_refused(context: Context) -> dict[str, dict[str, object]]:
 
 
 async def _get_error_text(
-    context: Context, backend: JobBackend, fields: dict[str, object], copies: Sequence[CopyVars]
+    context: Context, backend: BackendDriver, fields: dict[str, object], copies: Sequence[CopyVars]
 ) -> str:
     try:
-        await submit(context, backend, context.sh("exit 0", **fields), copies)
+        await backend.submit(context.sh("exit 0", **fields), copies)
     except IntercedeError as error:
         return get_text(error)
     return ""
@@ -342,18 +322,17 @@ async def check_inputs(context: Context) -> None:
     }
     # od writes a `*` for lines that are the same, so the large file's content is as short as its size is long.
     script = (
-        HEX
-        + check_file_script("bytes", contents["bytes"], 10)
-        + check_file_script("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
+        payloads.HEX
+        + payloads.check_file_script("bytes", contents["bytes"], 10)
+        + payloads.check_file_script("data/deep/with blank.txt", contents["data/deep/with blank.txt"], 11)
         + "[ -f empty ] && [ ! -s empty ] || exit 12\n"
         + f'[ "$(wc -c < large)" -eq {size} ] || exit 13\n'
-        + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{to_hex(unit)}*' ] || exit 14\n"
+        + f"[ \"$(od -An -tx1 < large | tr -d ' \\n')\" = '{payloads.to_hex(unit)}*' ] || exit 14\n"
     )
     meaning = dict(zip(range(10, 15), (*contents, "large"), strict=True))
     inputs = [{"name": name, "source": _write_file(context, content)} for name, content in contents.items()]
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
             context.sh(script, inputs=inputs),
             expected="every input to arrive under its name, byte for byte",
@@ -383,10 +362,10 @@ async def check_executables(context: Context) -> None:
     """Run two scripts that exit with 7 only if they are run as they should be."""
     with_shebang = _write_file(context, b'#!/bin/sh -e\n[ "$1" = "a b" ] || exit 8\n(exit 7)\nexit 9\n')
     without = _write_file(context, b'[ "$1" = "a b" ] || exit 8\nexit 7\n')
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for what, executable in (("with the shebang /bin/sh -e", with_shebang), ("without a shebang", str(without))):
             spec = SubmissionSpec(executable=executable, arguments=("a b",), tag=f"ic-{context.make_token()}")
-            status, *_ = await run_jobs(context, backend, spec)
+            status, *_ = await backend.run_jobs(spec)
             context.expect(
                 status.exit_code == 7,  # noqa: PLR2004 -- the scripts' own
                 expected=f"a file of mode 0644 {what} to run and end with 7",
@@ -412,11 +391,11 @@ async def check_files_may_go(context: Context) -> None:
     script = _write_file(context, f'{waiting}[ "$(cat input)" = here ] || exit 10\n'.encode())
     fields = {"executable": script, "arguments": (str(source),), "inputs": [{"name": "input", "source": source}]}
     spec = context.sh("", **fields)
-    async with context.open_backend() as backend:
-        handles = await submit_jobs(context, backend, spec)
+    async with open_backend(context) as backend:
+        handles = await backend.submit_jobs(spec)
         script.unlink()
         source.unlink()
-        status = (await wait_until_final(context, backend, handles))[handles[0]]
+        status = (await backend.wait_until_final(handles))[handles[0]]
         expected = "a job whose local files were deleted after submit to end DONE"
         context.expect(status.state is JobState.DONE, expected=expected, observed=describe_status(status))
 
@@ -436,9 +415,8 @@ async def check_working_directories(context: Context) -> None:
     copies = [CopyVars(environment={"IC_COPY": str(index)}) for index in range(3)]
     # Whether they run in a row or side by side, the last to write sees them all.
     script = ': > "was-here-$IC_COPY"; set -- was-here-*; [ $# -eq 1 ] || exit 10'
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
             context.sh(script),
             copies,
@@ -470,15 +448,15 @@ async def check_unsupported(context: Context) -> None:
         "an input from an unknown scheme": {"inputs": [{"name": "x", "source": nowhere}]},
         "a queue that does not exist": {"resources": {"queue": f"intercede-{context.make_token()}"}},
     }
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for what, fields in impossible.items():
             await _expect_refused(context, backend, context.sh(": > x", **fields), what)
 
 
-async def _expect_refused(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
+async def _expect_refused(context: Context, backend: BackendDriver, spec: SubmissionSpec, what: str) -> None:
     expected = f"{what} to be refused with UnsupportedSpecError, or not to end DONE"
     try:
-        submission = await submit(context, backend, spec)
+        submission = await backend.submit(spec)
     except UnsupportedSpecError:
         await _expect_nothing_started(context, backend, spec, what)
     except ResourceError:
@@ -486,14 +464,14 @@ async def _expect_refused(context: Context, backend: JobBackend, spec: Submissio
     else:
         for handle in submission.handles.values():
             # It may wait for ever for what will never be there, which is no success either.
-            status = await wait_for_state(context, backend, handle, JobState.HELD, within=5, patient=False)
+            status = await backend.wait_for_state(handle, JobState.HELD, within=5, patient=False)
             context.expect(status.state is not JobState.DONE, expected=expected, observed=describe_status(status))
 
 
-async def _expect_nothing_started(context: Context, backend: JobBackend, spec: SubmissionSpec, what: str) -> None:
+async def _expect_nothing_started(context: Context, backend: BackendDriver, spec: SubmissionSpec, what: str) -> None:
     """Expect no job with the tag, if jobs can be found by tag."""
     if "find" in context.capabilities and spec.tag is not None:
-        found = await context.find(backend, spec.tag)
+        found = await backend.find(spec.tag)
         context.expect(not found, expected=f"no job to be started, since {what} was refused", observed=found)
 
 
@@ -517,10 +495,10 @@ async def check_invalid(context: Context) -> None:
         ("a missing input", context.sh("exit 0", inputs=[{"name": "x", "source": missing}]), 1),
         ("a missing executable", SubmissionSpec(executable=missing, tag=f"ic-{context.make_token()}"), 1),
     )
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         for what, spec, copies in wrong:
             try:
-                answer: object = await submit(context, backend, spec, copies)
+                answer: object = await backend.submit(spec, copies)
             except InvalidSpecError:
                 await _expect_nothing_started(context, backend, spec, what)
                 continue
@@ -545,10 +523,10 @@ async def check_invalid(context: Context) -> None:
 async def check_concurrent_submissions(context: Context) -> None:
     """Submit five payloads with different exit codes at once."""
     codes = range(3, 8)
-    async with context.open_backend() as backend:
-        submitted = (submit_jobs(context, backend, context.sh(f"exit {code}"), copies=2) for code in codes)
+    async with open_backend(context) as backend:
+        submitted = (backend.submit_jobs(context.sh(f"exit {code}"), copies=2) for code in codes)
         handles = await asyncio.gather(*submitted)
-        statuses = await wait_until_final(context, backend, [handle for each in handles for handle in each])
+        statuses = await backend.wait_until_final([handle for each in handles for handle in each])
         for code, each in zip(codes, handles, strict=True):
             told = [statuses[handle].exit_code for handle in each]
             context.expect(
@@ -571,9 +549,8 @@ async def check_concurrent_submissions(context: Context) -> None:
 )
 async def check_stdin(context: Context) -> None:
     """Let a payload read its stdin to the end."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         await expect_payload_ok(
-            context,
             backend,
             context.sh('[ -z "$(cat)" ] || exit 10'),
             expected="a payload that reads its stdin to the end to get no bytes",
@@ -598,18 +575,16 @@ async def check_stdin(context: Context) -> None:
 )
 async def check_nested(context: Context) -> None:
     """Submit a job with the variables that only one of two jobs has, and look for them in it."""
-    async with context.open_backend() as backend:
+    async with open_backend(context) as backend:
         outer = await _read_variables(context, backend, await _start_outer(context, backend))
-        other = await _read_variables(context, backend, await submit_jobs(context, backend, _show_variables(context)))
+        other = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
         own = {name: value for name, value in outer.items() if other.get(name) != value}
         if not own:
             return
         inner = await _read_variables(context, backend, await _start_inside(context, own))
         same = {name for name in own if inner.get(name) == own[name]}
         if same:  # the number of a slot, say, may be the same by chance, and then is so here, too
-            again = await _read_variables(
-                context, backend, await submit_jobs(context, backend, _show_variables(context))
-            )
+            again = await _read_variables(context, backend, await backend.submit_jobs(_show_variables(context)))
             same -= {name for name in same if again.get(name) == own[name]}
     expected = "a job that is submitted from inside another to have none of the variables that only that one has"
     context.expect(not same, expected=expected, observed=f"it has, with that one's values, {', '.join(sorted(same))}")
@@ -623,14 +598,14 @@ def _show_variables(context: Context, **fields: object) -> SubmissionSpec:
     return context.sh("{ uname -n; env; } >told", outputs={"members": [{"pattern": "told"}]}, **fields)
 
 
-async def _read_variables(context: Context, backend: JobBackend, handles: Sequence[JobHandle]) -> Mapping[str, str]:
+async def _read_variables(context: Context, backend: BackendDriver, handles: Sequence[JobHandle]) -> Mapping[str, str]:
     """Return a job's variables, except those of pytest, and those that name a place or a machine.
 
     A place may be gone with the job; two jobs may be on one machine; and pytest has a variable for the current
     test.
     """
-    await wait_until_final(context, backend, handles)
-    (output,) = await fetch_outputs(context, backend, handles)
+    await backend.wait_until_final(handles)
+    (output,) = await backend.fetch_outputs(handles)
     lines = read_output_file(output.files.get("told"), "told").decode(errors="replace").splitlines()
     context.expect(lines, expected="the output of `uname -n` and `env` to be in a file", observed="nothing")
     pairs = [line.partition("=") for line in lines[1:]]
@@ -642,14 +617,12 @@ async def _read_variables(context: Context, backend: JobBackend, handles: Sequen
     }
 
 
-async def _start_outer(context: Context, backend: JobBackend) -> list[JobHandle]:
+async def _start_outer(context: Context, backend: BackendDriver) -> list[JobHandle]:
     """Start a job that asks for more than others, unless that cannot be had."""
     try:
-        return await submit_jobs(
-            context, backend, _show_variables(context, resources={"memory_mb": 256, "wall_time_s": 600})
-        )
+        return await backend.submit_jobs(_show_variables(context, resources={"memory_mb": 256, "wall_time_s": 600}))
     except (UnsupportedSpecError, ResourceError):
-        return await submit_jobs(context, backend, _show_variables(context))
+        return await backend.submit_jobs(_show_variables(context))
 
 
 async def _start_inside(context: Context, variables: Mapping[str, str]) -> list[JobHandle]:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 
-from intercede.contract.transport import CommandResult, Transport
+from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.shared.payloads import AWKWARD, to_hex
-from intercede.testing.clauses.transport.runs import begin_run, describe_result, run_command, sh_argv, yield_pieces
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.transport.runs import begin_run, describe_result, sh_argv, yield_pieces
 from intercede.testing.isolation.timeouts import Outcome
 from intercede.testing.model.clause import MUST, SHOULD
-from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.answers import expect_no_error
+from intercede.testing.run.context import Context, format_value
+from intercede.testing.run.driver import TransportDriver, open_transport
 
 _IN_HEX = """for each; do printf %s "$each" | od -An -v -tx1 | tr -d ' \\n'; echo; done"""
 _TELLING = ("two  words ", "$HOME", "it's", "")
@@ -34,15 +36,15 @@ _AT_ONCE = 50
 )
 async def check_argv(context: Context) -> None:
     """Pass awkward arguments to sh, and let it write each one in hexadecimal."""
-    async with context.open_transport() as transport:
-        result = await run_command(context, transport, sh_argv(_IN_HEX, *AWKWARD))
-        sent = "".join(f"{to_hex(each)}\n" for each in AWKWARD)
+    async with open_transport(context) as transport:
+        result = await transport.run(sh_argv(_IN_HEX, *payloads.AWKWARD))
+        sent = "".join(f"{payloads.to_hex(each)}\n" for each in payloads.AWKWARD)
         if result.stdout.decode(errors="replace") == sent:
             return
-        changed = await _list_changed(context, transport)
+        changed = await _list_changed(transport)
         context.expect(
             False,  # noqa: FBT003 -- it is known by now
-            expected=f"all of {len(AWKWARD)} arguments to arrive as they were sent",
+            expected=f"all of {len(payloads.AWKWARD)} arguments to arrive as they were sent",
             observed=f"{len(changed)} did not when sent one by one: {'; '.join(changed[:_SHOWN])}"
             if changed
             else f"they do one by one, but sent together to `sh -c`: {describe_result(result)}, "
@@ -50,12 +52,12 @@ async def check_argv(context: Context) -> None:
         )
 
 
-async def _list_changed(context: Context, transport: Transport) -> list[str]:
+async def _list_changed(transport: TransportDriver) -> list[str]:
     """Send the arguments one by one, so that a message can say how each one changes."""
     told: list[str] = []
-    for each in (*_TELLING, *(each for each in AWKWARD if each not in _TELLING)):
+    for each in (*_TELLING, *(each for each in payloads.AWKWARD if each not in _TELLING)):
         argv = ["printf", "[%s]", each, "end"]
-        result = await run_command(context, transport, argv)
+        result = await transport.run(argv)
         if result.stdout != f"[{each}][end]".encode():
             wrote = format_value(result.stdout.decode(errors="backslashreplace")) if result.stdout else "nothing"
             why = f" ({describe_result(result)})" if result.returncode else ""
@@ -82,13 +84,13 @@ async def check_codes(context: Context) -> None:
     """Run commands that end with exit codes and by signals."""
     ends = {f"exit {code}": code for code in _CODES}
     ends |= {f"kill -{name} $$": 128 + number for name, number in _SIGNALS.items()}
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for script, code in ends.items():
             await _expect_code(context, transport, script, code)
 
 
-async def _expect_code(context: Context, transport: Transport, script: str, code: int) -> None:
-    result = await run_command(context, transport, sh_argv(script))
+async def _expect_code(context: Context, transport: TransportDriver, script: str, code: int) -> None:
+    result = await transport.run(sh_argv(script))
     context.expect(
         result.returncode == code, expected=f"{code} from `sh -c '{script}'`", observed=describe_result(result)
     )
@@ -107,7 +109,7 @@ async def _expect_code(context: Context, transport: Transport, script: str, code
 )
 async def check_255(context: Context) -> None:
     """Run a command that exits with it."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         await _expect_code(context, transport, "exit 255", 255)
 
 
@@ -126,8 +128,8 @@ async def check_255(context: Context) -> None:
 async def check_fifty(context: Context) -> None:
     """Await fifty runs at once, each with a word as argument and another as input."""
     words = [(context.make_token(), context.make_token()) for _ in range(_AT_ONCE)]
-    async with context.open_transport() as transport:
-        runs = (begin_run(_run_one(context, transport, code, *pair)) for code, pair in enumerate(words))
+    async with open_transport(context) as transport:
+        runs = (begin_run(_run_one(transport, code, *pair)) for code, pair in enumerate(words))
         results = await asyncio.gather(*runs)
     wrong = [
         told
@@ -141,11 +143,11 @@ async def check_fifty(context: Context) -> None:
     )
 
 
-async def _run_one(context: Context, transport: Transport, code: int, argument: str, text: str) -> CommandResult:
+async def _run_one(transport: TransportDriver, code: int, argument: str, text: str) -> CommandResult:
     script = 'printf %s "$1"; cat; echo "$1" >&2; exit "$2"'
     # One after the other, a second each, is slow, but right.
-    return await run_command(
-        context, transport, sh_argv(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
+    return await transport.run(
+        sh_argv(script, argument, str(code)), stdin=yield_pieces(text.encode()), within=2 * _AT_ONCE
     )
 
 
@@ -172,15 +174,9 @@ def _describe_wrong(ending: Outcome[CommandResult], code: int, written: bytes) -
 async def check_missing(context: Context) -> None:
     """Run commands that do not exist: by name, by path, and by a name with shell syntax in it."""
     word = context.make_token()
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for name in (f"ic-{word}", f"/ic-{word}/{word}", f"ic-{word} || true"):
-            try:
-                result = await run_command(context, transport, [name, "argument"])
-            except CheckFailed:
-                raise
-            except Exception as error:
-                raise CheckFailed(
-                    f"a result for {name!r}, which does not exist", f"run raised {format_value(error)}"
-                ) from error
+            with expect_no_error(f"a result for {name!r}, which does not exist", "run"):
+                result = await transport.run([name, "argument"])
             expected = f"a code other than 0 for {name!r}, which does not exist"
             context.expect(result.returncode != 0, expected=expected, observed=describe_result(result))

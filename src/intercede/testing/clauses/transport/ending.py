@@ -1,10 +1,10 @@
 """IC-TRANSPORT: how a run ends that is cancelled, or whose sink or iterator fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import suppress
 
-from intercede.contract.transport import CommandResult, Transport
+from intercede.contract.transport import CommandResult
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.transport.runs import (
     Failing,
@@ -13,13 +13,13 @@ from intercede.testing.clauses.transport.runs import (
     begin_run,
     describe_result,
     make_directory,
-    run_command,
     sh_argv,
     wait_unless_over,
 )
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import TransportDriver, open_transport
 
 _ENDS_WITHIN = 10.0
 """Seconds in which a run must end."""
@@ -44,8 +44,6 @@ i=0
 while [ "$i" -lt 8 ]; do i=$((i + 1)); sleep 0.1 || sleep 1; done 2>/dev/null
 """
 """Takes the time of eight beats, however slow the machine is there: what has not grown meanwhile does not beat."""
-
-Ending = Callable[[Context, Transport, str], Awaitable[None]]
 
 
 def _long_command(context: Context) -> list[str]:
@@ -82,9 +80,9 @@ async def _cancel_run(context: Context, run: Run, when: str) -> None:
     )
 
 
-async def _expect_usable(context: Context, transport: Transport, when: str) -> None:
+async def _expect_usable(context: Context, transport: TransportDriver, when: str) -> None:
     try:
-        result = await run_command(context, transport, sh_argv("echo usable"), within=_ENDS_WITHIN)
+        result = await transport.run(sh_argv("echo usable"), within=_ENDS_WITHIN)
         observed = format_value(result.stdout)
     except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
         observed = error.observed if isinstance(error, CheckFailed) else f"it raised {format_value(error)}"
@@ -110,10 +108,10 @@ async def _expect_usable(context: Context, transport: Transport, when: str) -> N
 )
 async def check_cancelling(context: Context) -> None:
     """Cancel runs of a long command as they start, a little later, and after the command has begun."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for moment in _MOMENTS:
             sink = Taken()
-            run = begin_run(context.run_unbounded(transport, _long_command(context), stdout=sink))
+            run = begin_run(transport.run_unbounded(_long_command(context), stdout=sink))
             await wait_unless_over(context, run, sink.begun.wait() if moment is None else asyncio.sleep(moment))
             when = "cancelled once its command has begun" if moment is None else f"cancelled after {moment:g} s"
             await _cancel_run(context, run, when)
@@ -143,17 +141,17 @@ async def _fail_after_a_piece(error: Exception, after: Taken | None = None) -> A
 )
 async def check_failures(context: Context) -> None:
     """Let a sink and iterators fail, with errors of several types."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for error in (
             _OfTheKit("raised by the conformance kit"),
             BrokenPipeError("the kit's own, of no pipe of yours"),
         ):
             kind = type(error).__name__.lstrip("_")
-            failing = context.run_unbounded(transport, _long_command(context), stdout=Failing(error))
+            failing = transport.run_unbounded(_long_command(context), stdout=Failing(error))
             await _expect_passes(context, failing, error, f"whose sink raises {kind}")
-            failing = context.run_unbounded(transport, _long_command(context), stdin=_fail_after_a_piece(error))
+            failing = transport.run_unbounded(_long_command(context), stdin=_fail_after_a_piece(error))
             await _expect_passes(context, failing, error, f"whose iterator raises {kind}")
-            failing = context.run_unbounded(transport, ["cat"], stdin=_fail_after_a_piece(error), stdout=Taken())
+            failing = transport.run_unbounded(["cat"], stdin=_fail_after_a_piece(error), stdout=Taken())
             await _expect_passes(context, failing, error, f"of `cat`, whose iterator raises {kind}")
         await _expect_usable(context, transport, "after a sink and an iterator failed")
 
@@ -187,14 +185,14 @@ async def _expect_passes(context: Context, running: Awaitable[CommandResult], er
 )
 async def check_end_there(context: Context) -> None:
     """Cancel a run, and let its sink and its iterator fail. Check whether the command's files still grow."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for how, end in {
             "cancelling": _end_by_cancelling,
             "a sink": _end_by_sink,
             "an iterator": _end_by_iterator,
         }.items():
-            async with make_directory(context, transport) as place:
-                await end(context, transport, place)
+            async with make_directory(transport) as place:
+                await end(transport, place)
                 growing = await _find_growing(context, transport, place, {"itself": "it", "child": "its child"})
                 context.expect(
                     not growing,
@@ -203,26 +201,28 @@ async def check_end_there(context: Context) -> None:
                 )
 
 
-async def _end_by_cancelling(context: Context, transport: Transport, place: str) -> None:
-    sink = Taken()
-    run = begin_run(context.run_unbounded(transport, sh_argv(_BEATS, place), stdout=sink))
+async def _end_by_cancelling(transport: TransportDriver, place: str) -> None:
+    context, sink = transport.context, Taken()
+    run = begin_run(transport.run_unbounded(sh_argv(_BEATS, place), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     await _cancel_run(context, run, "cancelled once its command has begun")
 
 
-async def _end_by_sink(context: Context, transport: Transport, place: str) -> None:
+async def _end_by_sink(transport: TransportDriver, place: str) -> None:
     with suppress(_OfTheKit):
-        await run_command(context, transport, sh_argv(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
+        await transport.run(sh_argv(_BEATS, place), stdout=Failing(_OfTheKit()), within=_ENDS_WITHIN)
 
 
-async def _end_by_iterator(context: Context, transport: Transport, place: str) -> None:
+async def _end_by_iterator(transport: TransportDriver, place: str) -> None:
     sink = Taken()
     with suppress(_OfTheKit):
         source = _fail_after_a_piece(_OfTheKit(), after=sink)
-        await run_command(context, transport, sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
+        await transport.run(sh_argv(_BEATS, place), stdin=source, stdout=sink, within=_ENDS_WITHIN)
 
 
-async def _find_growing(context: Context, transport: Transport, place: str, names: Mapping[str, str]) -> list[str]:
+async def _find_growing(
+    context: Context, transport: TransportDriver, place: str, names: Mapping[str, str]
+) -> list[str]:
     """Return what still beats, once time to end has passed: of these files, what each is called."""
     patience = Deadline(_ENDS_WITHIN * context.scale)
     before = await _get_sizes(context, transport, place, names)
@@ -235,10 +235,10 @@ async def _find_growing(context: Context, transport: Transport, place: str, name
 
 
 async def _get_sizes(
-    context: Context, transport: Transport, place: str, names: Collection[str], behind: str = ""
+    context: Context, transport: TransportDriver, place: str, names: Collection[str], behind: str = ""
 ) -> list[bytes]:
     script = behind + 'cd "$1" && shift && for each; do echo $(($(wc -c < "$each"))); done 2>/dev/null'
-    result = await run_command(context, transport, sh_argv(script, place, *names))
+    result = await transport.run(sh_argv(script, place, *names))
     told = result.stdout.split()
     context.expect(
         len(told) == len(names),
@@ -277,9 +277,9 @@ exec sleep 60
 )
 async def check_leavers(context: Context) -> None:
     """Cancel a run whose command has children that left its process group and its session."""
-    async with context.open_transport() as transport, make_directory(context, transport) as place:
+    async with open_transport(context) as transport, make_directory(transport) as place:
         sink = Taken()
-        run = begin_run(context.run_unbounded(transport, sh_argv(_LEAVERS, place), stdout=sink))
+        run = begin_run(transport.run_unbounded(sh_argv(_LEAVERS, place), stdout=sink))
         await wait_unless_over(context, run, sink.begun.wait())
         await _cancel_run(context, run, "cancelled once its command has begun")
         names = {"group": "a child in a process group of its own", "session": "one in a session of its own"}

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, suppress
 
 from intercede.contract.errors import NotOpenError
-from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.shared.children import WATCH
-from intercede.testing.clauses.shared.payloads import sleep_script
-from intercede.testing.clauses.shared.processes import count_belongings, measure_growth, measure_pause
+from intercede.testing.clauses.support import payloads
+from intercede.testing.clauses.support.children import WATCH
+from intercede.testing.clauses.support.processes import count_belongings, measure_growth, measure_pause
 from intercede.testing.clauses.transport.runs import (
     FILLER,
     Failing,
@@ -17,14 +16,15 @@ from intercede.testing.clauses.transport.runs import (
     begin_run,
     expect_bytes,
     numbers_script,
-    run_command,
     sh_argv,
     wait_unless_over,
     yield_pieces,
 )
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST, SHOULD
+from intercede.testing.run.answers import expect_no_error
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import TransportDriver, open_transport
 
 _CYCLES, _FIRST = 10, 3
 _MANY = 100_000
@@ -79,17 +79,15 @@ async def check_entering(context: Context) -> None:
 )
 async def check_leaving_twice(context: Context) -> None:
     """Enter once, and leave twice."""
-    async with context.open_transport() as transport:
-        await transport.__aexit__(None, None, None)
-        try:
-            await transport.__aexit__(None, None, None)
-        except Exception as error:
-            raise CheckFailed("leaving a second time to do nothing", f"it raised {format_value(error)}") from error
+    async with open_transport(context) as transport:
+        await transport.own.__aexit__(None, None, None)
+        with expect_no_error("leaving a second time to do nothing", "__aexit__"):
+            await transport.own.__aexit__(None, None, None)
 
 
-async def _expect_not_open(context: Context, transport: Transport, when: str) -> None:
+async def _expect_not_open(transport: TransportDriver, when: str) -> None:
     try:
-        answer = f"it answered {format_value(await context.run(transport, ['true']))}"
+        answer = f"it answered {format_value(await transport.run(['true']))}"
     except NotOpenError:
         return
     except CheckFailed as late:
@@ -111,7 +109,7 @@ async def _expect_not_open(context: Context, transport: Transport, when: str) ->
 )
 async def check_before_entering(context: Context) -> None:
     """Run `true` over a transport that was never entered."""
-    await _expect_not_open(context, context.make_transport(), "before entering")
+    await _expect_not_open(TransportDriver(context, context.make_transport()), "before entering")
 
 
 @clause(
@@ -126,9 +124,9 @@ async def check_before_entering(context: Context) -> None:
 )
 async def check_after_leaving(context: Context) -> None:
     """Run `true` over a transport that was entered and left."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         pass
-    await _expect_not_open(context, transport, "after leaving")
+    await _expect_not_open(transport, "after leaving")
 
 
 @clause(
@@ -153,7 +151,7 @@ async def check_exception_in_the_body(context: Context) -> None:
     except Exception as error:  # noqa: BLE001 -- which one it is is the finding
         passed = error
     context.expect(passed is raised, expected="the body's own exception to pass through", observed=format_value(passed))
-    await _expect_not_open(context, transport, "after an exception in the body")
+    await _expect_not_open(TransportDriver(context, transport), "after an exception in the body")
 
 
 @clause(
@@ -175,7 +173,7 @@ async def check_nothing_is_left(context: Context) -> None:
     """
     before: Mapping[str, int] = {}
     for cycle in range(1, _CYCLES + 1):
-        async with context.open_transport() as transport:
+        async with open_transport(context) as transport:
             await _use_transport(context, transport)
         before = count_belongings() if cycle == _FIRST else before
     grown = await measure_growth(before, 5 * context.scale)
@@ -190,14 +188,14 @@ class _Full(Exception):  # noqa: N818 -- no error of anybody's
     """Raised by a sink of the kit's."""
 
 
-async def _use_transport(context: Context, transport: Transport) -> None:
+async def _use_transport(context: Context, transport: TransportDriver) -> None:
     """Let a run end well, one for want of a command, one by its sink, and one by cancelling."""
-    await run_command(context, transport, ["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
-    await run_command(context, transport, [f"ic-{context.make_token()}"])
+    await transport.run(["cat"], stdin=yield_pieces(FILLER), stdout=Taken())
+    await transport.run([f"ic-{context.make_token()}"])
     with suppress(_Full):
-        await run_command(context, transport, sh_argv("echo begun; exec sleep 5"), stdout=Failing(_Full()))
+        await transport.run(sh_argv("echo begun; exec sleep 5"), stdout=Failing(_Full()))
     sink = Taken()
-    run = begin_run(context.run_unbounded(transport, sh_argv("echo begun; exec sleep 5"), stdout=sink))
+    run = begin_run(transport.run_unbounded(sh_argv("echo begun; exec sleep 5"), stdout=sink))
     await wait_unless_over(context, run, sink.begun.wait())
     run.cancel()
     await Deadline(10 * context.scale).wait_for_tasks({run})
@@ -223,24 +221,18 @@ async def check_two_instances(context: Context) -> None:
         yield b"after\n"
 
     sink = Taken()
-    async with context.open_transport() as transport:
-        run = begin_run(run_command(context, transport, ["cat"], stdin=source(), stdout=sink))
+    async with open_transport(context) as transport:
+        run = begin_run(transport.run(["cat"], stdin=source(), stdout=sink))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            async with context.open_transport() as other:
-                result = await run_command(context, other, sh_argv("echo other"))
+            async with open_transport(context) as other:
+                result = await other.run(sh_argv("echo other"))
                 expect_bytes(context, "from the other instance", b"other\n", result.stdout)
         finally:
             left.set()
-        try:
+        with expect_no_error("an instance to work after another was left", "run"):
             (await run).get()
-            again = await run_command(context, transport, sh_argv("echo still"))
-        except CheckFailed:
-            raise
-        except Exception as error:
-            raise CheckFailed(
-                "an instance to work after another was left", f"run raised {format_value(error)}"
-            ) from error
+            again = await transport.run(sh_argv("echo still"))
         expect_bytes(context, "over an instance while another is used and left", b"before\nafter\n", sink.data)
         expect_bytes(context, "over it after the other was left", b"still\n", again.stdout)
 
@@ -272,6 +264,6 @@ async def check_blocking(context: Context) -> None:
 
 
 async def _run_cycle(context: Context) -> None:
-    async with context.open_transport() as transport:
-        script = f"cat > /dev/null; {sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
-        await run_command(context, transport, sh_argv(script), stdin=yield_pieces(FILLER))
+    async with open_transport(context) as transport:
+        script = f"cat > /dev/null; {payloads.sleep_script(0.3)}; {numbers_script(_MANY)}; {numbers_script(_MANY)} >&2"
+        await transport.run(sh_argv(script), stdin=yield_pieces(FILLER))

@@ -1,13 +1,14 @@
 """Running commands over a transport, and what they are given and leave: shared by the checks here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
-from intercede.contract.transport import ByteSink, CommandResult, Transport
+from intercede.contract.transport import CommandResult
 from intercede.testing.isolation.timeouts import Deadline, Outcome, capture_outcome
-from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.context import CheckFailed, Context
+from intercede.testing.run.driver import TransportDriver
 
 __all__ = [
     "FILLER",
@@ -19,7 +20,6 @@ __all__ = [
     "make_directory",
     "make_numbers",
     "numbers_script",
-    "run_command",
     "sh_argv",
     "wait_unless_over",
     "yield_pieces",
@@ -29,53 +29,12 @@ FILLER = bytes(range(256)) * 1024
 """A piece of 256 KiB."""
 _TRIES = 10
 _SHOWN = 40
-_FIELDS = ("returncode", "stdout", "stderr")
 _BEGINS_WITHIN = 20.0
 
 
 def sh_argv(script: str, *arguments: str) -> list[str]:
     """Return the argv of a script of POSIX sh."""
     return ["sh", "-c", script, "sh", *arguments]
-
-
-async def run_command(
-    context: Context,
-    transport: Transport,
-    argv: Sequence[str],
-    *,
-    stdin: AsyncIterable[bytes] | None = None,
-    stdout: ByteSink | None = None,
-    within: float = 20.0,
-) -> CommandResult:
-    """Run a command, and look at the answer's types.
-
-    Raises:
-        CheckFailed: It did not answer in time, or not with a CommandResult as the contract has it.
-    """
-    answer: object = await context.run(transport, argv, stdin=stdin, stdout=stdout, within=within)
-    wrong = _describe_misfit(answer)
-    context.expect(
-        not wrong,
-        expected="run to answer a CommandResult: returncode from 0 to 255, stdout and stderr of bytes",
-        observed=f"{wrong}, for {format_value(list(argv))}",
-    )
-    return _copy_result(answer)  # type: ignore[arg-type]  # the line above checks it
-
-
-def _copy_result(told: CommandResult) -> CommandResult:
-    """Copy it into plain bytes, without the methods of a subclass."""
-    stdout, stderr = (bytes(memoryview(each)) for each in (told.stdout, told.stderr))
-    return CommandResult(returncode=told.returncode, stdout=stdout, stderr=stderr)
-
-
-def _describe_misfit(answer: object) -> str:
-    if not isinstance(answer, CommandResult):
-        return f"it answered {format_value(answer)}"
-    code, *streams = (getattr(answer, name, None) for name in _FIELDS)
-    if type(code) is not int or not 0 <= code <= 255:  # noqa: PLR2004 -- exit codes are of a byte
-        return f"returncode is {format_value(code)}"
-    named = zip(_FIELDS[1:], streams, strict=True)
-    return next((f"{name} is {format_value(each)}" for name, each in named if not isinstance(each, bytes)), "")
 
 
 def describe_result(result: CommandResult) -> str:
@@ -195,9 +154,9 @@ class Failing:
 
 
 @asynccontextmanager
-async def make_directory(context: Context, transport: Transport) -> AsyncGenerator[str]:
+async def make_directory(transport: TransportDriver) -> AsyncGenerator[str]:
     """Make a directory on the machine of the transport, and remove it afterwards."""
-    made = await run_command(context, transport, ["mktemp", "-d"])
+    made = await transport.run(["mktemp", "-d"])
     name = made.stdout.decode(errors="replace").removesuffix("\n")
     if not name.startswith("/"):
         raise CheckFailed("`mktemp -d` to make a directory and name it", f"{name!r}, {describe_result(made)}")
@@ -205,18 +164,18 @@ async def make_directory(context: Context, transport: Transport) -> AsyncGenerat
         yield name
     except BaseException:
         with suppress(Exception):  # it must not hide what the check found
-            await _remove(context, transport, name)
+            await _remove(transport, name)
         raise
-    await _remove(context, transport, name)
+    await _remove(transport, name)
 
 
-async def _remove(context: Context, transport: Transport, name: str) -> None:
+async def _remove(transport: TransportDriver, name: str) -> None:
     """Remove a directory without a shell, since a transport may garble scripts.
 
     A process that still writes into it may make one attempt fail, and stops when the directory is gone.
     """
     for _ in range(_TRIES):
-        removed = await context.run(transport, ["rm", "-rf", name])
-        if getattr(removed, "returncode", 1) == 0:
+        removed = await transport.run(["rm", "-rf", name])
+        if removed.returncode == 0:
             return
         await asyncio.sleep(0.1)

@@ -2,9 +2,9 @@
 
 from intercede.registry.gate import find_violations
 from intercede.testing.clauses import clause
-from intercede.testing.clauses.transport.runs import run_command
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.driver import open_transport
 
 
 @clause(
@@ -42,5 +42,5 @@ async def check_shape(context: Context) -> None:
 )
 async def check_answer(context: Context) -> None:
     """Run `true`, and check the types of the result."""
-    async with context.open_transport() as transport:
-        await run_command(context, transport, ["true"])
+    async with open_transport(context) as transport:
+        await transport.run(["true"])

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import suppress
 from typing import cast
 
-from intercede.contract.transport import Transport
 from intercede.testing.clauses import clause
 from intercede.testing.clauses.transport.children import INHERIT, PUMP
 from intercede.testing.clauses.transport.runs import (
@@ -17,7 +16,6 @@ from intercede.testing.clauses.transport.runs import (
     make_directory,
     make_numbers,
     numbers_script,
-    run_command,
     sh_argv,
     wait_unless_over,
     yield_pieces,
@@ -25,6 +23,7 @@ from intercede.testing.clauses.transport.runs import (
 from intercede.testing.isolation.timeouts import Deadline
 from intercede.testing.model.clause import MUST
 from intercede.testing.run.context import Context, format_value
+from intercede.testing.run.driver import TransportDriver, open_transport
 
 _BYTES = bytes(range(256))
 _OCTAL = "".join(f"\\{byte:03o}" for byte in _BYTES)
@@ -71,13 +70,11 @@ done
 async def check_bytes(context: Context) -> None:
     """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
-    async with context.open_transport() as transport:
-        result = await run_command(
-            context, transport, sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2")
-        )
+    async with open_transport(context) as transport:
+        result = await transport.run(sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
         expect_bytes(context, "on stdout", b"\n" + _BYTES + b"\r\n", result.stdout)
         expect_bytes(context, "on stderr", _BYTES[::-1] + b"\n\n", result.stderr)
-        result = await run_command(context, transport, sh_argv(numbers_script(_MANY)))
+        result = await transport.run(sh_argv(numbers_script(_MANY)))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
 
 
@@ -94,8 +91,8 @@ async def check_bytes(context: Context) -> None:
 )
 async def check_last_of_stderr(context: Context) -> None:
     """Write megabytes to both streams, to stderr first."""
-    async with context.open_transport() as transport:
-        result = await run_command(context, transport, sh_argv(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
+    async with open_transport(context) as transport:
+        result = await transport.run(sh_argv(f"{numbers_script(_MANY)} >&2; {numbers_script(_MANY)}"))
         expect_bytes(context, "on stdout", make_numbers(_MANY), result.stdout)
         expect_bytes(context, "on stderr, the last of it", make_numbers(_MANY)[-_LAST:], result.stderr)
 
@@ -156,13 +153,13 @@ async def check_stdin(context: Context) -> None:
 
     Then send a stdin of no pieces.
     """
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         given = [b"", _BYTES, b"", b"\r\n\x04\x1a", make_numbers(_MANY), b"", b"\n"]
         whole = b"".join(given)
-        result = await run_command(context, transport, ["cat"], stdin=_Bare(given))
+        result = await transport.run(["cat"], stdin=_Bare(given))
         sizes = ", ".join(f"{len(each)}" for each in given)
         expect_bytes(context, f"to come back from `cat`, whose stdin came in pieces of {sizes}", whole, result.stdout)
-        result = await run_command(context, transport, ["cat"], stdin=yield_pieces())
+        result = await transport.run(["cat"], stdin=yield_pieces())
         expect_bytes(context, "to come back from `cat` for no pieces", b"", result.stdout)
 
 
@@ -193,18 +190,16 @@ async def check_stdin_streams(context: Context) -> None:
 
     sink = Taken()
     async with (
-        context.open_transport() as transport,
-        context.open_transport() as other,
-        make_directory(context, other) as place,
+        open_transport(context) as transport,
+        open_transport(context) as other,
+        make_directory(other) as place,
     ):
-        run = begin_run(
-            run_command(context, transport, sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120)
-        )
+        run = begin_run(transport.run(sh_argv(_WAIT_AND_COUNT, place), stdin=source(), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(count_taken, lambda: _send_and_receive(context, other))
+            most = await _wait_until_settled(count_taken, lambda: _send_and_receive(other))
         finally:
-            await run_command(context, other, ["touch", f"{place}/go"])
+            await other.run(["touch", f"{place}/go"])
         result = (await run).get()
     observed = f"{format_value(sink.data)}, {describe_result(result)}"
     told = sink.data.decode(errors="replace").split()
@@ -237,10 +232,10 @@ class _Bin:
         """Take a piece."""
 
 
-async def _send_and_receive(context: Context, transport: Transport) -> None:
+async def _send_and_receive(transport: TransportDriver) -> None:
     """Send 32 MiB to a command and back."""
     source = yield_pieces(*[FILLER] * (_HELD_BACK // len(FILLER)))
-    await run_command(context, transport, ["cat"], stdin=source, stdout=_Bin(), within=120)
+    await transport.run(["cat"], stdin=source, stdout=_Bin(), within=120)
 
 
 class _Dialogue:
@@ -289,8 +284,8 @@ class _Dialogue:
 async def check_dialogue(context: Context) -> None:
     """Send words through `cat`, each after the one before has come back."""
     talk = _Dialogue([b"one\n", b"two", b"\x00three", FILLER[:5000], b"five\n"], _REPLY * context.scale)
-    async with context.open_transport() as transport:
-        await run_command(context, transport, ["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
+    async with open_transport(context) as transport:
+        await transport.run(["cat"], stdin=talk, stdout=talk, within=6 * _REPLY)
     context.expect(
         talk.answered == len(talk.words),
         expected="`cat` to give back each piece of its input before the next is sent",
@@ -315,10 +310,10 @@ async def check_dialogue(context: Context) -> None:
 )
 async def check_sink(context: Context) -> None:
     """Write 2.7 MB into a sink that takes a second for its first piece, and no bytes into another."""
-    async with context.open_transport() as transport:
+    async with open_transport(context) as transport:
         for count in (_MANY, 0):
             sink = Taken(holds=1)
-            result = await run_command(context, transport, sh_argv(numbers_script(count)), stdout=sink)
+            result = await transport.run(sh_argv(numbers_script(count)), stdout=sink)
             odd = [each for each in sink.pieces if not isinstance(each, bytes) or not each]
             context.expect(not odd, expected="every piece to be bytes, and not empty", observed=odd[:1])
             expect_bytes(context, "in the sink when run returns", make_numbers(count), sink.data)
@@ -357,19 +352,19 @@ async def check_slow_sink(context: Context) -> None:
 
     sink = Held()
     async with (
-        context.open_transport() as transport,
-        context.open_transport() as other,
-        make_directory(context, other) as place,
+        open_transport(context) as transport,
+        open_transport(context) as other,
+        make_directory(other) as place,
     ):
 
         async def count_written() -> int:
-            result = await run_command(context, other, sh_argv('cat "$1/written"', place))
+            result = await other.run(sh_argv('cat "$1/written"', place))
             return len(result.stdout.split()) << 20
 
-        run = begin_run(run_command(context, transport, sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
+        run = begin_run(transport.run(sh_argv(_WRITE_AND_TELL, place), stdout=sink, within=120))
         try:
             await wait_unless_over(context, run, sink.begun.wait())
-            most = await _wait_until_settled(count_written, lambda: _send_and_receive(context, other))
+            most = await _wait_until_settled(count_written, lambda: _send_and_receive(other))
         finally:
             release.set()
         (await run).get()
@@ -434,8 +429,8 @@ async def check_early_exit(context: Context) -> None:
 
         source = endless()
         how = "an iterator that is silent after its first piece" if silent else "an endless iterator"
-        async with context.open_transport() as transport:
-            result = await run_command(context, transport, sh_argv("head -c 10; exit 3"), stdin=source, within=10)
+        async with open_transport(context) as transport:
+            result = await transport.run(sh_argv("head -c 10; exit 3"), stdin=source, within=10)
             context.expect(
                 (result.returncode, result.stdout) == (3, FILLER[:10]),
                 expected=f"exit code 3 and 10 bytes from a command that reads 10 bytes of {how}",

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from traceback import format_exception
 
-from intercede.testing.clauses.shared.processes import read_descendants
+from intercede.testing.clauses.support.processes import read_descendants
 
 __all__ = ["LOOK", "SEEN", "Watch", "collect_logs", "get_text", "watch_processes"]
 

@@ -1,4 +1,4 @@
-"""The contract's verbs, each with arguments that do no harm: what the clauses about every verb call."""
+"""The contract's verbs, each with arguments that do no harm, for checks of every verb."""
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
@@ -8,7 +8,7 @@ from intercede.contract.backend import Capability, JobBackend
 from intercede.contract.errors import NotOpenError
 from intercede.contract.job import JobHandle, Submission
 from intercede.testing.isolation.timeouts import TimeLimitExceeded, limit_time
-from intercede.testing.run.context import CheckFailed, Context, format_value
+from intercede.testing.run.context import SECONDS, CheckFailed, Context, format_value
 
 __all__ = ["OPTIONAL", "Verb", "call_verb", "expect_not_open", "get_method", "list_verbs", "make_arguments"]
 
@@ -24,8 +24,7 @@ OPTIONAL: Mapping[str, Capability] = MappingProxyType(
         "diagnostics": "diagnostics",
     }
 )
-"""The verb of each capability, in an order in which each still finds something to do."""
-_SECONDS = 20.0
+"""Each optional verb and its capability. Called in this order, each verb still finds jobs."""
 
 
 def list_verbs(context: Context) -> list[str]:
@@ -38,7 +37,7 @@ def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = (
     """Make arguments for a verb, by name and in order. A submitted payload ends at once."""
     if verb == "submit":
         spec = context.sh("exit 0")
-        context.tags[str(spec.tag)] = None  # so that what a cancelled one started is found and purged
+        context.tags[str(spec.tag)] = None  # if the call is cancelled, its jobs are found and purged
         return {"spec": spec, "copies": 1}
     if verb == "find":
         return {"tag": context.make_token()}
@@ -49,10 +48,10 @@ def make_arguments(context: Context, verb: str, handles: Sequence[JobHandle] = (
 
 
 def get_method(backend: JobBackend, verb: str) -> Verb:
-    """Return a verb of a backend.
+    """Return a method of a backend by its name.
 
     Raises:
-        CheckFailed: There is nothing by that name that could be called.
+        CheckFailed: The backend has no method of that name.
     """
     found: object = getattr(backend, verb, None)
     if not callable(found):
@@ -61,21 +60,21 @@ def get_method(backend: JobBackend, verb: str) -> Verb:
 
 
 async def call_verb(context: Context, backend: JobBackend, verb: str, handles: Sequence[JobHandle] = ()) -> object:
-    """Await a verb with harmless arguments, in bounded time. Its jobs are remembered.
+    """Await a verb with harmless arguments and a time limit, and return its answer. Its jobs are remembered.
 
     Raises:
-        CheckFailed: It cannot be awaited, or does not end.
+        CheckFailed: The verb cannot be awaited, or does not end in time.
     """
-    answer = get_method(backend, verb)(*make_arguments(context, verb, handles).values())
-    if not isawaitable(answer):
-        raise CheckFailed(f"{verb} to be awaitable", f"{format_value(answer)} from the call itself")
+    pending = get_method(backend, verb)(*make_arguments(context, verb, handles).values())
+    if not isawaitable(pending):
+        raise CheckFailed(f"{verb} to be awaitable", f"{format_value(pending)} from the call itself")
     try:
-        told = await limit_time(_SECONDS * context.scale, answer)
+        answer = await limit_time(SECONDS * context.scale, pending)
     except TimeLimitExceeded as late:
-        raise CheckFailed(f"{verb} to answer within {_SECONDS * context.scale:g} s", f"{verb} {late}") from late
-    if isinstance(told, Submission):
-        context.remember(told.handles.values())
-    return told
+        raise CheckFailed(f"{verb} to answer within {SECONDS * context.scale:g} s", f"{verb} {late}") from late
+    if isinstance(answer, Submission):
+        context.remember(answer.handles.values())
+    return answer
 
 
 async def expect_not_open(context: Context, backend: JobBackend, when: str) -> None:
@@ -85,7 +84,7 @@ async def expect_not_open(context: Context, backend: JobBackend, when: str) -> N
             answer = await call_verb(context, backend, verb)
         except NotOpenError:
             continue
-        except Exception as error:  # noqa: BLE001 -- the subject's; which it is is the finding
+        except Exception as error:  # noqa: BLE001 -- any exception of the subject is reported
             answer = error
         raise CheckFailed(f"{verb} {when} to raise NotOpenError", f"{_describe_outcome(answer)}")
 

@@ -1,0 +1,1 @@
+"""Helpers for checks: payloads, programs for child processes, and what several areas ask for."""
