@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("findings/*.md"), *ROOT.glob("docs/**/*.md")])
 HEADING = "## Words that these pages avoid"
 OPENERS = "What|Where|Who|Whoever|Whatever|Nobody|Nothing"
 ALLOWED = {
