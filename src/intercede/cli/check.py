@@ -86,13 +86,13 @@ def check(name: str, given: Mapping[str, object]) -> int:
     reports = session.judge()
     for report in reports:
         print(escape_unprintable("".join(_format_failures(report))), end="")
-    if not all(report.verdict.good for report in reports):
+    if not all(report.verdict.is_good for report in reports):
         _print_captured(captured, plan)
     if note := session.write(reports):
         print_message(note)
     for report in reports:
         print_answer(report.line)
-    return 0 if all(report.verdict.good for report in reports) else 1
+    return 0 if all(report.verdict.is_good for report in reports) else 1
 
 
 def _format_failures(report: Report) -> Generator[str]:

@@ -141,8 +141,8 @@ def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> Non
         facts = SubjectInfo(id=name, config=name, name=name, role=role, capabilities=frozenset(CAPABILITIES))
         report = judge(facts, mine, results)
         blocked = [clause for clause in caught if report.results[clause].state is State.BLOCKED]
-        if report.first not in {None, *caught} or blocked:
-            unexpected.append(f"{name}: fix {report.first} first, not {caught}; blocked: {blocked}")
+        if report.first_to_fix not in {None, *caught} or blocked:
+            unexpected.append(f"{name}: fix {report.first_to_fix} first, not {caught}; blocked: {blocked}")
 
     assert unexpected == []
 

@@ -45,10 +45,10 @@ def _judged(
     claims: frozenset[Capability] = frozenset(),
     *,
     profile: Profile = "full",
-    selected: bool = False,
+    is_partial: bool = False,
     required: frozenset[Capability] = frozenset(),
-    lost_to: str = "",
-    unchosen: bool = False,
+    lost_because_of: str = "",
+    none_selected: bool = False,
 ) -> Report:
     facts = SubjectInfo(id="x", config="x", name="x", origins=(("dist", "1"),), capabilities=claims)
     results = {each: Result(each, state) for each, state in states.items() if state is not State.NOT_RUN}
@@ -57,10 +57,10 @@ def _judged(
         clauses,
         results,
         profile=profile,
-        selected=selected,
+        is_partial=is_partial,
         required=required,
-        lost_to=lost_to,
-        unchosen=unchosen,
+        lost_because_of=lost_because_of,
+        none_selected=none_selected,
     )
 
 
@@ -72,7 +72,7 @@ def test_any_red_must_is_not_conformant(
 ) -> None:
     """However much was selected or did not run: one red MUST decides, and so does what is red in no way of a SHOULD."""
     clauses, states = run
-    report = _judged(clauses, states, claims, selected=selected)
+    report = _judged(clauses, states, claims, is_partial=selected)
 
     red = [each for each in report.red if clauses[each].level is MUST or states[each] is not State.FAILED]
 
@@ -130,7 +130,7 @@ def test_selection_never_makes_a_run_conformant(
     """What the command line chose from is PARTIAL at best."""
     clauses, states = run
 
-    report = _judged(clauses, states, claims, profile=profile, selected=True)
+    report = _judged(clauses, states, claims, profile=profile, is_partial=True)
 
     assert report.verdict in {Verdict.PARTIAL, Verdict.NOT_CONFORMANT}
 
@@ -166,10 +166,13 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
             _judged(FOUR, {**GOOD, "IC-KILL-01": State.ERROR}, KILL),
         ),
         ("x 1 (dist) is NOT CONFORMANT: it must claim kill, and does not", _judged(FOUR, GOOD, required=KILL)),
-        ("x: PARTIAL, 1 of 3 MUST ran, all passed", _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, selected=True)),
+        (
+            "x: PARTIAL, 1 of 3 MUST ran, all passed",
+            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, is_partial=True),
+        ),
         (
             "x: PARTIAL, 1 of 3 MUST ran, all passed or are known to fail: IC-SHAPE-01",
-            _judged(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, selected=True),
+            _judged(FOUR, {"IC-SHAPE-01": State.KNOWN}, KILL, is_partial=True),
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01",
@@ -183,14 +186,14 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
                 KILL,
             ),
         ),
-        ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, selected=True)),
+        ("x: PARTIAL, 0 of 3 MUST ran", _judged(FOUR, {}, KILL, is_partial=True)),
         (
             "x: PARTIAL, none of its 3 MUST was selected",
-            _judged(FOUR, {}, KILL, selected=True, unchosen=True),
+            _judged(FOUR, {}, KILL, is_partial=True, none_selected=True),
         ),
         (
             "x: INCOMPLETE, 2 MUST did not run: IC-SUBMIT-01, IC-KILL-01 (lost to conftest.py)",
-            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_to="conftest.py"),
+            _judged(FOUR, {"IC-SHAPE-01": State.PASSED}, KILL, lost_because_of="conftest.py"),
         ),
     ],
     ids=lambda value: value.verdict if isinstance(value, Report) else "",
@@ -264,7 +267,7 @@ def test_a_refused_subject_is_not_conformant_whatever_ran(*, selected: bool) -> 
     """The gate's words are what to fix; what it would claim is not known, and what is required says nothing."""
     facts = SubjectInfo(id="x", config="x", name="x", refusal="it does not load")
 
-    report = judge(facts, FOUR, {}, required=KILL, selected=selected)
+    report = judge(facts, FOUR, {}, required=KILL, is_partial=selected)
 
     assert report.line == "intercede: x is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 3 more"
     assert report.results["IC-SHAPE-01"].message == "it does not load"

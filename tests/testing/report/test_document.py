@@ -54,8 +54,8 @@ def test_the_document_alone_says_what_was_left_out() -> None:
     results = {each.id: Result(each.id, State.PASSED) for each in musts[1:]}
 
     whole = read_document(judge(FACTS, CLAUSES, {**results, musts[0].id: Result(musts[0].id, State.PASSED)}))
-    lost = read_document(judge(FACTS, CLAUSES, results, lost_to="conftest.py"))
-    chosen = read_document(judge(FACTS, CLAUSES, results, selected=True))
+    lost = read_document(judge(FACTS, CLAUSES, results, lost_because_of="conftest.py"))
+    chosen = read_document(judge(FACTS, CLAUSES, results, is_partial=True))
 
     assert (whole["whole"], whole["left_out"], whole["verdict"]) == (True, [], "CONFORMANT")
     assert (lost["whole"], lost["lost_because_of"], lost["verdict"]) == (False, "conftest.py", "INCOMPLETE")

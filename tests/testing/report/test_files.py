@@ -39,7 +39,7 @@ def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
     reports = [
         judge(FACTS, CLAUSES, passed),
         make_report(),
-        judge(FACTS, CLAUSES, passed, selected=True),
+        judge(FACTS, CLAUSES, passed, is_partial=True),
         judge(FACTS, CLAUSES, {}),
     ]
 

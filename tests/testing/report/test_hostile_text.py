@@ -28,7 +28,7 @@ def _shown_texts(text: str) -> Report:
     )
     config: dict[str, object] = {"host": text, "number": float("inf"), "large": 10**5000}
     facts = SubjectInfo(id=text, config=config, name=text, origins=((text, text),), warnings=(text,))
-    return judge(facts, {clause.id: clause}, {clause.id: result}, lost_to=text, stale=(text,))
+    return judge(facts, {clause.id: clause}, {clause.id: result}, lost_because_of=text, unmatched_known=(text,))
 
 
 def test_much_text_is_cut_and_says_so(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Suite:
         self._selected = selects(arguments) or (plan.narrowed and not ours.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
         self._left: list[str] = []
-        self._lost_to = ""
+        self._lost_because_of = ""
         self._complaints: dict[str, int] = {}
         """What failed behind a check, which it says nothing of, and how often."""
         self._collected: set[str] = set()
@@ -114,7 +114,7 @@ class Suite:
         elif report.passed and isinstance(collector, Area) and not report.result:
             report.result.extend(collector.collect())
         if isinstance(collector, Area) and collector.multiplied:
-            self._lost_to = _MULTIPLIED
+            self._lost_because_of = _MULTIPLIED
         return report
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -147,7 +147,7 @@ class Suite:
         if caller.startswith("_pytest."):
             self._deselected |= ids
         elif not self._plan.wanted.isdisjoint(ids):
-            self._lost_to = f"{caller.partition('.')[0]}, which deselected tests"
+            self._lost_because_of = f"{caller.partition('.')[0]}, which deselected tests"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -160,17 +160,17 @@ class Suite:
         told = getattr(node, "workeroutput", {}).get(_SEEN)
         if told is not None:
             self._deselected.update(told["deselected"])
-            self._lost_to = told["lost_because_of"] or self._lost_to
+            self._lost_because_of = told["lost_because_of"] or self._lost_because_of
             self._left += told["left"]
             for subject, results in told["results"].items():
                 for each in results:
-                    self._session.add_result(subject, Result.of(each))
+                    self._session.add_result(subject, Result.from_dict(each))
 
     def _notice_lost(self, ids: Collection[str]) -> None:
         """Notice what is to run and was not collected, and guess who is to blame for it."""
         self._collected.update(ids)
         if self._plan.wanted.difference(ids):
-            self._lost_to = self._lost_to or _guess_filter(self._config, selected=self._selected)
+            self._lost_because_of = self._lost_because_of or _guess_filter(self._config, selected=self._selected)
 
     # One check
 
@@ -243,13 +243,13 @@ class Suite:
         """Gather what became of each check, from this process or a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
-            self._session.add_result(outcome["subject"], Result.of(outcome["result"]))
+            self._session.add_result(outcome["subject"], Result.from_dict(outcome["result"]))
         elif not report.passed and report.nodeid in self._plan.wanted:
             if report.when == "teardown":
                 said = _reason_of(report)
                 self._complaints[said] = self._complaints.get(said, 0) + 1
             else:
-                self._lost_to = _loss_of(report)
+                self._lost_because_of = _loss_of(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
@@ -269,20 +269,20 @@ class Suite:
         told[_SEEN] = {
             "results": {each: list(map(_basic, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
-            "lost_because_of": self._lost_to,
+            "lost_because_of": self._lost_because_of,
             "left": self._left,
         }
         yield
         status, config = session.exitstatus, self._config
         if hasattr(config, "workerinput") or status == pytest.ExitCode.USAGE_ERROR:
             return
-        self._lost_to = (
-            _find_early_end(session) or self._lost_to or "a plugin or conftest.py, which ran other tests only"
+        self._lost_because_of = (
+            _find_early_end(session) or self._lost_because_of or "a plugin or conftest.py, which ran other tests only"
         )
         reports = self._judge()
         # A look at what there is says nothing that should replace what an earlier run wrote.
         written = bool(_look(config)) or self._write_all(reports)
-        good = written and all(each.verdict.good for each in reports)
+        good = written and all(each.verdict.is_good for each in reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
@@ -291,7 +291,7 @@ class Suite:
         for said, often in self._complaints.items():
             self._write_line(f"intercede: {_complaint(said, often)}", yellow=True)
         for each in reports:
-            self._write_line(each.line, green=each.verdict.good, red=not each.verdict.good)
+            self._write_line(each.line, green=each.verdict.is_good, red=not each.verdict.is_good)
 
     def _close(self, session: pytest.Session) -> None:
         """End what is left of each inspection, unless somebody gives up."""
@@ -334,7 +334,7 @@ class Suite:
             selection = Selection(self._selected, (), self._plan.wanted)
         else:
             selection = Selection(self._selected, self._plan.wanted - self._deselected, self._collected)
-        return self._session.judge(selection, self._lost_to)
+        return self._session.judge(selection, self._lost_because_of)
 
 
 def _take_our_arguments(config: pytest.Config) -> dict[str, str]:

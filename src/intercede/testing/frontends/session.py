@@ -198,12 +198,12 @@ class Session:
                 self._clauses,
                 self._results[facts.id],
                 profile=self.plan.profile,
-                selected=chosen.is_partial,
+                is_partial=chosen.is_partial,
                 required=self.plan.required,
-                lost_to=self.scrub(lost_because_of),
-                unchosen=not any(each.level is Level.MUST for each in self._list_clauses(facts, chosen.runnable)),
-                stale=() if chosen.is_partial else self.plan.stale,
-                chosen=frozenset(each.id for each in self._list_clauses(facts, chosen.wanted)),
+                lost_because_of=self.scrub(lost_because_of),
+                none_selected=not any(each.level is Level.MUST for each in self._list_clauses(facts, chosen.runnable)),
+                unmatched_known=() if chosen.is_partial else self.plan.stale,
+                selection=frozenset(each.id for each in self._list_clauses(facts, chosen.wanted)),
             )
             for facts in self.plan.facts
         )

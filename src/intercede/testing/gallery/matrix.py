@@ -113,7 +113,7 @@ def _row(name: str, *, quick: bool) -> Row:
     else:
         clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
         report = run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False)
-        pairs, first = dict(report.results), report.first
+        pairs, first = dict(report.results), report.first_to_fix
     red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.is_red}
     return Row(name, red, first=first)
 

@@ -1,7 +1,7 @@
-"""From what became of each check to one word. Pure: no I/O, no clock, no pytest.
+"""The verdict on a subject, made from the results of all checks. There is no I/O here, no clock and no pytest.
 
-Any red MUST: NOT CONFORMANT. Else, if a MUST of the profile did not run, of those that the command line chose if it did
-so: INCOMPLETE. Else, where the command line itself selected: PARTIAL. Else CONFORMANT.
+A red MUST makes the subject NOT CONFORMANT. Otherwise the verdict is INCOMPLETE if a MUST that was to run did not run,
+PARTIAL if the user selected some of the checks, and else CONFORMANT.
 """
 
 from collections import Counter
@@ -36,53 +36,53 @@ GATES: Mapping[Role, str] = {
     "transport": "IC-TRANSPORT-10",
     "scheduler": "IC-SCHEDULER-08",
 }
-"""The clause that is red where a subject of that role does not load or the registry's gate refuses it."""
+"""For each role, the clause that is red if the subject does not load or the registry's gate refuses it."""
 Profile = Literal["core", "full"]
-"""core: the clauses of the essential verbs. full: those of every claimed capability as well."""
+"""The scope of a verdict. ``core`` has the clauses of the essential verbs, ``full`` also those of all capabilities."""
 
 
 class State(StrEnum):
-    """The outcome of a check."""
+    """The state of a result, which says how a check ended."""
 
     PASSED = "PASSED"
     FAILED = "FAILED"
     """The subject does not do what the clause says."""
     UNEXPECTED_PASS = "UNEXPECTED_PASS"  # noqa: S105 -- no password
-    """A known failure that is none any more."""
+    """The file of known failures says that the check fails, but it passes."""
     ERROR = "ERROR"
-    """The check itself broke: the kit's own fault."""
+    """The check itself broke, which is a fault of the kit."""
     KNOWN = "KNOWN"
-    """Failed as it was known to."""
+    """The check failed as the file of known failures says."""
     NOT_APPLICABLE = "NOT_APPLICABLE"
-    """The subject does not claim the clause's capability."""
+    """The subject does not claim the capability of the clause, or the clause is about another role."""
     BLOCKED = "BLOCKED"
-    """Says nothing while a clause that it depends on is red."""
+    """The result says nothing about the clause, because a clause that it depends on is red."""
     NOT_RUN = "NOT_RUN"
 
     @property
     def is_red(self) -> bool:
-        """Whether it speaks against the subject."""
+        """Whether the state speaks against the subject."""
         return self in _RED
 
     @property
-    def good(self) -> bool:
-        """Whether what the clause asks for was seen, or its absence was known."""
+    def is_good(self) -> bool:
+        """Whether the check passed, or failed as a known failure."""
         return self in _GOOD
 
     @property
-    def blocks(self) -> bool:
-        """Whether a red clause that depends on it says nothing of its own. What passes unexpectedly does pass."""
-        return self in _BLOCKS
+    def is_blocking(self) -> bool:
+        """Whether clauses that depend on this one are BLOCKED. An unexpected pass blocks nothing, since it is a pass."""
+        return self in _BLOCKING
 
 
-_BLOCKS = frozenset({State.FAILED, State.ERROR})
-_RED = _BLOCKS | {State.UNEXPECTED_PASS}
+_BLOCKING = frozenset({State.FAILED, State.ERROR})
+_RED = _BLOCKING | {State.UNEXPECTED_PASS}
 _GOOD = frozenset({State.PASSED, State.KNOWN})
 _RAN = _GOOD | _RED
 
 
 class Verdict(StrEnum):
-    """Whether a run counts as conformant."""
+    """The verdict on a subject."""
 
     CONFORMANT = "CONFORMANT"
     NOT_CONFORMANT = "NOT CONFORMANT"
@@ -90,53 +90,54 @@ class Verdict(StrEnum):
     INCOMPLETE = "INCOMPLETE"
 
     @property
-    def good(self) -> bool:
-        """Whether nothing speaks against the subject: exit code 0."""
+    def is_good(self) -> bool:
+        """Whether nothing speaks against the subject, so that the exit code is 0."""
         return self in {Verdict.CONFORMANT, Verdict.PARTIAL}
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check of one subject, in basic types only."""
+    """The result of one check of one subject, in basic types only."""
 
     clause: str
     state: State = State.NOT_RUN
     seconds: float = 0.0
-    """The check's own time."""
+    """The duration of the check."""
     message: str = ""
-    """One line: expected and observed, or the reason."""
+    """One line with what was expected and observed, or with the reason."""
     detail: str = ""
-    """Everything there is to say about a red one, but for the command that checks it again."""
-    again: str = ""
-    """That command; where something in it is hidden, it is to be put in."""
+    """The whole text about a red check, without the command that runs it again."""
+    rerun_command: str = ""
+    """The command that runs the check again. Secrets in it are hidden, and the reader has to fill them in."""
     blocker: str | None = None
-    """The red clause that blocks this one."""
+    """The red clause that blocks this one, if one does."""
     expected: str = ""
     """The requirement of the clause, if it is red."""
     observed: str = ""
-    """The observation that contradicts it."""
+    """The observation that contradicts the requirement."""
     calls: tuple[Call, ...] = ()
     """The calls that the check made."""
     runs: int = 1
-    """How often it was checked."""
+    """The number of times that the check ran."""
     reds: int = 0
-    """How often it was red, where it was checked more than once."""
+    """The number of times that the check was red, if it ran more than once."""
 
     @property
     def symptom(self) -> str:
-        """What a failure is known by: ``observed UNKNOWN``, the first line of what was seen. Empty: it says nothing."""
+        """The text that identifies a failure: ``observed`` and the first line of the observation, or an empty text."""
         seen = " ".join(self.observed.strip().partition("\n")[0].split())
         return f"observed {seen}" if seen else ""
 
     @property
     def text(self) -> str:
-        """Everything there is to say, as it is printed."""
-        hidden = f" (put in what {HIDDEN} stands for)" if HIDDEN in self.again else ""
-        return "\n".join(filter(None, [self.detail, f"again: {self.again}{hidden}" if self.again else ""]))
+        """The whole text about a red check, as it is printed."""
+        command = self.rerun_command
+        hidden = f" (put in what {HIDDEN} stands for)" if HIDDEN in command else ""
+        return "\n".join(filter(None, [self.detail, f"again: {command}{hidden}" if command else ""]))
 
     @classmethod
-    def of(cls, data: Mapping[str, object]) -> Self:
-        """Make it anew from what ``dataclasses.asdict`` made of one, also after a journey as JSON."""
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
+        """Make a result from the dictionary that ``dataclasses.asdict`` made of one, also after it was JSON."""
         given = dict(data)
         calls = cast("Iterable[dict[str, Any]]", given.pop("calls"))
         state = State(str(given.pop("state")))
@@ -145,37 +146,37 @@ class Result:
 
 @dataclass(frozen=True)
 class SubjectInfo:
-    """The facts about a subject, in basic types only."""
+    """The facts about a subject that are known before any check runs, in basic types only."""
 
     id: str
     config: Mapping[str, object] | str
     name: str
     role: Role = "backend"
     origins: tuple[tuple[str, str], ...] = ()
-    """The distributions and versions that it is made of: the transport's before the scheduler's."""
+    """Each distribution that the subject comes from, with its version. The transport's is before the scheduler's."""
     capabilities: frozenset[Capability] = frozenset()
     refusal: str | None = None
-    """Why it did not load, or what the gate said."""
+    """The reason why the subject did not load or why the gate refused it, or None."""
     warnings: tuple[str, ...] = ()
-    """The registry's warnings."""
+    """The warnings of the registry about the subject."""
 
     @property
     def group(self) -> str:
-        """The entry point group: ``backends``."""
+        """The entry point group of the subject, such as ``backends``."""
         return f"{self.role}s"
 
     @property
     def gate(self) -> str:
-        """The clause that is red where it was refused."""
+        """The clause that is red if the subject was refused."""
         return GATES[self.role]
 
     @property
     def roles(self) -> frozenset[Role]:
-        """What the clauses that apply to it are about: over a transport, those of a backend are checked as well."""
+        """The roles whose clauses apply to the subject. For a transport, the clauses of a backend apply as well."""
         return frozenset({"transport", "backend"}) if self.role == "transport" else frozenset({self.role})
 
     def explain_not_applicable(self, clause: Clause) -> str:
-        """Tell why a clause does not apply to it; empty: it does."""
+        """Return why a clause does not apply to the subject, or an empty text if the clause applies."""
         if clause.role not in self.roles:
             return f"{clause.role} clause, and {self.id} is a {self.role}"
         absent = clause.needs - self.capabilities
@@ -185,7 +186,7 @@ class SubjectInfo:
 
     @property
     def title(self) -> str:
-        """``fake 0.1 (intercede-fake)``, or ``ssh+lsf (intercede 1.0, acme-lsf 0.1)``, as far as it is known."""
+        """The subject with its distributions: ``fake 0.1 (intercede-fake)``, ``ssh+lsf (intercede 1.0, acme-lsf 0.1)``."""
         if len(self.origins) == 1:
             return f"{self.id} {self.version} ({self.distribution})"
         pairs = ", ".join(f"{distribution} {version}" for distribution, version in self.origins)
@@ -193,18 +194,18 @@ class SubjectInfo:
 
     @property
     def distribution(self) -> str | None:
-        """``intercede-fake``; those of a composed backend as ``intercede+acme-lsf``."""
+        """The distributions that the subject comes from: ``intercede-fake``, ``intercede+acme-lsf``."""
         return "+".join(distribution for distribution, _ in self.origins) or None
 
     @property
     def version(self) -> str | None:
-        """Their versions, in the same order."""
+        """The versions of the distributions, in the same order: ``0.1``, ``1.0+0.1``."""
         return "+".join(version for _, version in self.origins) or None
 
 
 @dataclass(frozen=True)
 class Report:
-    """The verdict on one subject, and what it stands on."""
+    """The verdict on one subject, with the results that it is made from."""
 
     facts: SubjectInfo
     clauses: Mapping[str, Clause]
@@ -212,25 +213,26 @@ class Report:
     results: Mapping[str, Result]
     """The result of each clause, in the contract's order."""
     profile: Profile = "full"
-    selected: bool = False
-    """Whether the command line chose among the checks."""
+    is_partial: bool = False
+    """Whether the user selected some of the checks, so that the verdict is PARTIAL at best."""
     required: frozenset[Capability] = frozenset()
+    """The capabilities that the subject has to claim."""
     lost_because_of: str = ""
-    """The reason why the missing checks did not run, if it is known."""
+    """The reason why checks that were to run did not, if it is known."""
     none_selected: bool = False
-    """Whether the selection left none of its MUST."""
+    """Whether no MUST was selected."""
     unmatched_known: tuple[str, ...] = ()
-    """Known failures that match nothing, a sentence each."""
-    chosen: frozenset[str] = frozenset()
-    """The clauses that the command line selected, if it selected any."""
+    """A sentence for each known failure that matches no clause or subject of the run."""
+    selection: frozenset[str] = frozenset()
+    """The ids of the clauses that the user selected. It is used only if the run is partial."""
     verdict: Verdict = field(init=False)
     line: str = field(init=False)
-    """The verdict in a sentence."""
+    """The verdict in one sentence, as it is printed."""
 
     def __post_init__(self) -> None:
         verdict = self._decide_verdict()
         object.__setattr__(self, "verdict", verdict)
-        object.__setattr__(self, "line", f"intercede: {self._sentence(verdict)}")
+        object.__setattr__(self, "line", f"intercede: {self._format_line(verdict)}")
 
     @property
     def red(self) -> tuple[str, ...]:
@@ -238,16 +240,17 @@ class Report:
         return tuple(each.clause for each in self.results.values() if each.state.is_red)
 
     @property
-    def first(self) -> str | None:
-        """The clause to mend first, of those that decide: the one that blocks most, then in the contract's order."""
+    def first_to_fix(self) -> str | None:
+        """The id of the decisive red clause that blocks the most others, or None. It is the first one to fix."""
         return next(iter(self._reds_by_priority), None)
 
     @property
     def _reds_by_priority(self) -> tuple[str, ...]:
-        return tuple(sorted(self._decisive, key=lambda each: -self.blocks[each]))  # as many: in the contract's order
+        # The sort is stable, so clauses that block as many others stay in the contract's order.
+        return tuple(sorted(self._decisive, key=lambda each: -self.blocked_counts[each]))
 
     def list_counted(self, level: Level) -> tuple[str, ...]:
-        """Return the clauses of that level which the verdict is about."""
+        """Return the clauses of a level that count for the verdict."""
         claimed = self.facts.capabilities
         return tuple(
             each.id
@@ -258,20 +261,20 @@ class Report:
             and each.needs <= claimed
         )
 
-    def good(self, level: Level) -> tuple[str, ...]:
-        """Return those of them that passed, or failed as known."""
-        return tuple(each for each in self.list_counted(level) if self.results[each].state.good)
+    def list_good(self, level: Level) -> tuple[str, ...]:
+        """Return the clauses of a level that count for the verdict and passed, or failed as known failures."""
+        return tuple(each for each in self.list_counted(level) if self.results[each].state.is_good)
 
     def _decide_verdict(self) -> Verdict:
-        if self._missing_capabilities or (self.unmatched_known and not self.selected) or self._decisive:
+        if self._missing_capabilities or (self.unmatched_known and not self.is_partial) or self._decisive:
             return Verdict.NOT_CONFORMANT
-        if self.lost:
+        if self.lost_clauses:
             return Verdict.INCOMPLETE
-        return Verdict.PARTIAL if self.selected else Verdict.CONFORMANT
+        return Verdict.PARTIAL if self.is_partial else Verdict.CONFORMANT
 
     @property
     def _decisive(self) -> tuple[str, ...]:
-        """The red ones that decide: a SHOULD does not by failing, but a known failure that passes must go."""
+        """The red clauses that decide the verdict. A SHOULD that fails does not, but one that passes unexpectedly does."""
         return tuple(
             each
             for each in self.red
@@ -283,46 +286,48 @@ class Report:
         return () if self.facts.refusal else tuple(sorted(self.required - self.facts.capabilities))
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """The MUST that the verdict is about and that did not run."""
+    def missing_clauses(self) -> tuple[str, ...]:
+        """The MUST clauses that count for the verdict and did not run."""
         return tuple(each for each in self.list_counted(Level.MUST) if self.results[each].state not in _RAN)
 
     @property
-    def lost(self) -> tuple[str, ...]:
-        """Those of them that were to run."""
-        return tuple(each for each in self.missing if each in self.chosen or not self.selected)
+    def lost_clauses(self) -> tuple[str, ...]:
+        """The MUST clauses that count for the verdict and did not run, although they were to run."""
+        return tuple(each for each in self.missing_clauses if each in self.selection or not self.is_partial)
 
     @property
     def _known(self) -> tuple[str, ...]:
         return tuple(each.clause for each in self.results.values() if each.state is State.KNOWN)
 
-    def _sentence(self, verdict: Verdict) -> str:
+    def _format_line(self, verdict: Verdict) -> str:
         musts = len(self.list_counted(Level.MUST))
         match verdict:
             case Verdict.CONFORMANT:
-                return f"{self.facts.title} is CONFORMANT to contract {VERSION}, {self.profile}: {self._tally()}"
+                return (
+                    f"{self.facts.title} is CONFORMANT to contract {VERSION}, {self.profile}: {self._format_counts()}"
+                )
             case Verdict.NOT_CONFORMANT:
-                return f"{self.facts.title} is NOT CONFORMANT: {self._what_to_fix()}"
+                return f"{self.facts.title} is NOT CONFORMANT: {self._format_advice()}"
             case Verdict.PARTIAL:
                 if self.none_selected:
                     return f"{self.facts.id}: PARTIAL, none of its {musts} MUST was selected"
-                ran = musts - len(self.missing)
+                ran = musts - len(self.missing_clauses)
                 known = f" or are known to fail: {', '.join(self._known)}" if self._known else ""
-                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}{self._weak}"
+                return f"{self.facts.id}: PARTIAL, {ran} of {musts} MUST ran{f', all passed{known}' if ran else ''}{self._red_shoulds}"
             case Verdict.INCOMPLETE:
                 lost = f" (lost to {self.lost_because_of})" if self.lost_because_of else ""
-                missing = self.lost
+                missing = self.lost_clauses
                 return f"{self.facts.id}: INCOMPLETE, {len(missing)} MUST did not run: {_join_ids(missing)}{lost}"
 
     @property
-    def _weak(self) -> str:
-        """The red SHOULD, in parentheses: they decide nothing, and are to be seen."""
-        weak = [each for each in self.red if self.clauses[each].level is Level.SHOULD]
-        return f" (red SHOULD: {', '.join(weak)})" if weak else ""
+    def _red_shoulds(self) -> str:
+        """The red SHOULD clauses in parentheses, or an empty text. They do not change the verdict."""
+        ids = [each for each in self.red if self.clauses[each].level is Level.SHOULD]
+        return f" (red SHOULD: {', '.join(ids)})" if ids else ""
 
-    def _tally(self) -> str:
-        parts = [f"{len(self.good(each))}/{len(self.list_counted(each))} {each}" for each in Level]
-        parts[-1] += self._weak
+    def _format_counts(self) -> str:
+        parts = [f"{len(self.list_good(each))}/{len(self.list_counted(each))} {each}" for each in Level]
+        parts[-1] += self._red_shoulds
         if self._known:
             parts.append(f"known to fail: {', '.join(self._known)}")
         absent = [each for each in CAPABILITIES if each not in self.facts.capabilities]
@@ -330,20 +335,20 @@ class Report:
             parts.append(f"not applicable: {', '.join(absent)}")
         return ", ".join(parts)
 
-    def _what_to_fix(self) -> str:
-        if self.unmatched_known and not self.selected:
+    def _format_advice(self) -> str:
+        if self.unmatched_known and not self.is_partial:
             return self.unmatched_known[0]
         if self._missing_capabilities:
             return f"it must claim {', '.join(self._missing_capabilities)}, and does not"
         first, *others = self._reds_by_priority
-        blocked = self.blocks[first]
-        told = f"fix {first}{' first' if others or blocked else ''}"
-        told += f", it blocks {blocked} more" if blocked else ""
-        return told + (f"; red as well: {_join_ids(tuple(others), 3)}" if others else "")
+        blocked = self.blocked_counts[first]
+        text = f"fix {first}{' first' if others or blocked else ''}"
+        text += f", it blocks {blocked} more" if blocked else ""
+        return text + (f"; red as well: {_join_ids(tuple(others), 3)}" if others else "")
 
     @cached_property
-    def blocks(self) -> Counter[str]:
-        """How many of the others could not be checked because of a clause. What ran before it was seen red did run."""
+    def blocked_counts(self) -> Counter[str]:
+        """The number of clauses that each red clause blocks."""
         return Counter(each.blocker for each in self.results.values() if each.blocker is not None)
 
 
@@ -353,47 +358,58 @@ def judge(
     results: Mapping[str, Result],
     *,
     profile: Profile = "full",
-    selected: bool = False,
+    is_partial: bool = False,
     required: frozenset[Capability] = frozenset(),
-    lost_to: str = "",
-    unchosen: bool = False,
-    stale: tuple[str, ...] = (),
-    chosen: frozenset[str] = frozenset(),
+    lost_because_of: str = "",
+    none_selected: bool = False,
+    unmatched_known: tuple[str, ...] = (),
+    selection: frozenset[str] = frozenset(),
 ) -> Report:
     """Give the verdict on a subject.
 
     Args:
-        facts: The facts about it.
+        facts: The facts about the subject.
         clauses: Every clause of the contract, in its order.
-        results: The results of the checks that reported.
+        results: The results that there are, by the ids of the clauses.
         profile: The scope of the verdict.
-        selected: Whether the command line chose among the checks.
-        required: Capabilities that it must claim.
-        lost_to: The reason why missing checks did not run.
-        unchosen: Whether the selection left none of its MUST.
-        stale: Known failures that match nothing.
-        chosen: The clauses that the command line selected, if it selected any.
+        is_partial: Whether the user selected some of the checks.
+        required: The capabilities that the subject has to claim.
+        lost_because_of: The reason why checks that were to run did not, if it is known.
+        none_selected: Whether no MUST was selected.
+        unmatched_known: A sentence for each known failure that matches no clause or subject of the run.
+        selection: The ids of the clauses that the user selected.
     """
     needed = {each.id: list_dependencies(each, clauses) for each in clauses.values()}
     settled: dict[str, Result] = {}
-    for each in _dependencies_first(clauses, needed):
-        ran = not selected or each.id in results
+    for each in _sort_by_dependency(clauses, needed):
+        ran = not is_partial or each.id in results
         dependencies = [settled[it] for it in needed[each.id] if it in settled] if ran else []
         decided = decide_without_check(each, facts, dependencies)
         settled[each.id] = _replace_unsaid(results.get(each.id, Result(each.id)), decided)
     ordered = {each: settled[each] for each in clauses}
-    return Report(facts, clauses, ordered, profile, selected, required, lost_to, unchosen, stale, chosen)
+    return Report(
+        facts,
+        clauses,
+        ordered,
+        profile,
+        is_partial,
+        required,
+        lost_because_of,
+        none_selected,
+        unmatched_known,
+        selection,
+    )
 
 
 def is_in_profile(clause: Clause, profile: Profile) -> bool:
-    """Tell whether a verdict of that profile is about the clause."""
+    """Return whether the clause counts for verdicts of a profile."""
     return profile == "full" or not clause.needs
 
 
 def list_dependencies(clause: Clause, clauses: Mapping[str, Clause]) -> tuple[str, ...]:
-    """Return what a clause depends on, and what that depends on, which comes before it.
+    """Return the ids of all clauses that a clause depends on, directly or not, each after its own dependencies.
 
-    What a backend does says nothing of its own over a transport that is red.
+    A clause of a backend also depends on every MUST of a transport: over a red transport, its result says nothing.
     """
     found: dict[str, None] = {}
     if clause.role == "backend":
@@ -435,25 +451,25 @@ def decide_without_check(clause: Clause, facts: SubjectInfo, dependencies: Itera
 
 
 def _find_blocker(dependencies: Iterable[Result]) -> str | None:
-    blockers = (each.clause if each.state.blocks else each.blocker for each in dependencies)
+    blockers = (each.clause if each.state.is_blocking else each.blocker for each in dependencies)
     return next((each for each in blockers if each is not None), None)
 
 
 def _replace_unsaid(result: Result, decided: Result | None) -> Result:
-    """Return the result with the state that was decided without the check, if the check says nothing of its own.
+    """Return the result, with the state that was decided without the check if the result itself says nothing.
 
-    A check that did not run says nothing, and neither does a red one that is blocked.
+    A result says nothing if the check did not run, or if it is red and the clause is blocked.
     """
     if decided is None or decided.state is result.state:
         return result
-    if decided.state is State.NOT_APPLICABLE or result.state is State.NOT_RUN or result.state.blocks:
+    if decided.state is State.NOT_APPLICABLE or result.state is State.NOT_RUN or result.state.is_blocking:
         seen = decided.observed or result.observed
         return replace(result, state=decided.state, message=decided.message, blocker=decided.blocker, observed=seen)
     return result
 
 
-def _dependencies_first(clauses: Mapping[str, Clause], needed: Mapping[str, Iterable[str]]) -> tuple[Clause, ...]:
-    """Order the clauses so that each comes after those it depends on, which may lie anywhere in the contract."""
+def _sort_by_dependency(clauses: Mapping[str, Clause], needed: Mapping[str, Iterable[str]]) -> tuple[Clause, ...]:
+    """Return the clauses in an order in which each comes after the clauses that it depends on."""
     ids = (each for clause, before in needed.items() for each in (*before, clause))
     return tuple(clauses[each] for each in dict.fromkeys(ids) if each in clauses)
 

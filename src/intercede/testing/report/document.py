@@ -89,17 +89,18 @@ def describe_run(document: Data) -> str:
 def _describe_completeness(report: Report) -> dict[str, object]:
     """Return the part of the document that says whether all checks for the verdict ran, and which did not."""
     return {
-        "whole": not report.missing,
-        "selected": report.selected,
+        "whole": not report.missing_clauses,
+        "selected": report.is_partial,
         "none_selected": report.none_selected,
         "lost_because_of": escape_text(report.lost_because_of),
         "left_out": [
-            {"id": each, "why": escape_text(_explain_missing(report, report.results[each]))} for each in report.missing
+            {"id": each, "why": escape_text(_explain_missing(report, report.results[each]))}
+            for each in report.missing_clauses
         ],
         "required": sorted(report.required),
         "unmatched_known": [escape_text(each) for each in report.unmatched_known],
         "counted": {
-            level.value: {"clauses": len(report.list_counted(level)), "good": len(report.good(level))}
+            level.value: {"clauses": len(report.list_counted(level)), "good": len(report.list_good(level))}
             for level in Level
         },
     }
@@ -108,7 +109,7 @@ def _describe_completeness(report: Report) -> dict[str, object]:
 def _explain_missing(report: Report, result: Result) -> str:
     if result.message:
         return result.message
-    if result.clause not in report.lost:
+    if result.clause not in report.lost_clauses:
         return "it was not selected"
     return f"lost to {report.lost_because_of}" if report.lost_because_of else "its result is missing"
 
@@ -149,12 +150,12 @@ def _describe_clause(report: Report, clause: Clause, result: Result, *, counted:
         "expected": escape_text(result.expected),
         "observed": escape_text(result.observed),
         "blocker": result.blocker,
-        "blocks": report.blocks[clause.id],
+        "blocks": report.blocked_counts[clause.id],
         "known": escape_text(result.message) if result.state is State.KNOWN else None,
         "calls": [_describe_call(each) for each in result.calls[-_CALLS:]],
         "earlier_calls": max(0, len(result.calls) - _CALLS),
         "detail": escape_text(result.detail, _WHOLE),
-        "again": escape_text(result.again),
+        "again": escape_text(result.rerun_command),
     }
 
 

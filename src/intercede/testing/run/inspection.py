@@ -134,7 +134,7 @@ class Inspection:
             self._ahead.pop(clause.id, None) or self._decide_without_check(clause) or self._check_repeatedly(clause)
         )
         result = self._judged(clause, result)
-        if result.state.blocks and self.facts.refusal is None:
+        if result.state.is_blocking and self.facts.refusal is None:
             dependencies = map(self._get_result, list_dependencies(clause, self._planned))
             result = decide_without_check(clause, self.facts, dependencies) or result
         self.results[clause.id] = result
@@ -386,7 +386,7 @@ class Inspection:
                 left=found.left,
                 advice=self._queue_advice if ADVICE in shown.observed else "",
             ),
-            again=self._again(clause),
+            rerun_command=self._again(clause),
             expected=shown.expected,
             observed=shown.observed,
             calls=calls,
