@@ -57,6 +57,19 @@ def test_the_list_of_words_to_avoid_is_read() -> None:
     assert AVOIDED.findall("It was told so\nmany times, in a stronghold.") == ["told", "so\nmany"]
 
 
+@pytest.mark.parametrize("decision", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda path: path.stem)
+def test_decisions_have_one_form(decision: Path) -> None:
+    """A decision has its number and a title, then the context, the choice, and the events that would change it."""
+    title, _, text = decision.read_text().partition("\n")
+
+    assert re.fullmatch(rf"# {decision.name[:4]}: [A-Z`a-z].*[^.]", title)
+    assert re.findall(r"^\*\*(Context\.|Choice\.|Revisit if)", text, re.MULTILINE) == [
+        "Context.",
+        "Choice.",
+        "Revisit if",
+    ]
+
+
 @pytest.mark.parametrize("document", ["Makefile", "CONTRIBUTING.md"])
 def test_each_command_is_described(document: str) -> None:
     """The list at the top of the Makefile, and the contributor's page, have a line for each command."""
