@@ -1,4 +1,4 @@
-"""The gallery: wrong implementations, which a clause must catch, and right ones, which every clause must pass.
+"""The gallery: wrong plugins, each of which a clause must catch, and right plugins, which must pass every clause.
 
 ::
 
@@ -6,10 +6,18 @@
 
     print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
 
-Each class is as short as its mistake, and its docstring says what it does wrong. ``caught_by`` names the clauses that
-must be red because of it, and ``message_contains`` words of their messages: several, if the mistake shows in one of
-several ways. If it shows in other clauses as well, ``also_red`` names those. A class is made without arguments, any
-number of times.
+Each class is as short as its mistake, and its docstring describes the mistake. An object is made without arguments.
+These class attributes say what to expect:
+
+- ``caught_by``: the ids of the clauses that must be red because of the mistake.
+- ``message_contains``: a text that is in the message of the red clause; several texts, if any one of them is enough.
+- ``also_red``: the ids of other clauses that may be red because of the same mistake.
+- ``scale``: the factor for the time limits of the clauses that must be red. With 0.1, a check that must time out takes
+a
+  tenth of its time.
+- ``areas``: the areas of clauses that a right or a hostile plugin is checked with. Without it, a right plugin is
+checked
+  with all areas of its role.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,54 +32,54 @@ __all__ = ["also_red", "caught_by", "has_expected_message", "hostile", "right", 
 
 _HOSTILE = frozenset({"hostile", "attacks"})
 _OTHERS = _HOSTILE | {"right"}
-"""The files that hold no implementations which one clause catches."""
+"""The files whose classes are not meant for one clause."""
 
 
 def wrong() -> Mapping[str, type]:
-    """Return the wrong implementations by name; if two roles share a name, the second is ``transport:NAME``."""
+    """Return the wrong plugins by name. If two roles have the same name, the second is called ``transport:NAME``."""
     return _of({name for name in _modules() if name.rpartition(".")[2] not in _OTHERS})
 
 
 def right() -> Mapping[str, type]:
-    """Return right implementations that differ: slow, jittery, threaded, with other mappings, with more parameters."""
+    """Return plugins that keep the contract in unusual ways: slow, with threads, with other mappings and so on."""
     return _of({name for name in _modules() if name.endswith(".right")})
 
 
 def hostile() -> Mapping[str, type]:
-    """Return those that answer with types unknown to the contract, or attack the process that checks them."""
+    """Return plugins that answer with types that the contract does not have, or that attack the process."""
     return _of({name for name in _modules() if name.rpartition(".")[2] in _HOSTILE})
 
 
 def caught_by(implementation: type) -> tuple[str, ...]:
-    """Return the clauses that must be red because of a wrong implementation."""
+    """Return the ids of the clauses that must be red because of a wrong plugin."""
     return _words(implementation, "caught_by")
 
 
 def also_red(implementation: type) -> tuple[str, ...]:
-    """Return the clauses that may be red as well, because the same mistake shows there."""
+    """Return the ids of the other clauses that may be red because of a wrong plugin."""
     return _words(implementation, "also_red")
 
 
 def has_expected_message(implementation: type, message: str) -> bool:
-    """Return whether the message of a red clause shows the mistake of a wrong implementation."""
+    """Return whether the message of a red clause contains a text that the wrong plugin expects."""
     return any(each in message for each in _words(implementation, "message_contains"))
 
 
 def role_of(implementation: type) -> Role:
-    """Return the role of an implementation."""
+    """Return the role of a plugin in the gallery."""
     roles: dict[str, Role] = {"backends": "backend", "transports": "transport", "schedulers": "scheduler"}
     return roles[implementation.__module__.split(".")[-2]]
 
 
 def _words(implementation: type, name: str) -> tuple[str, ...]:
-    told: str | tuple[str, ...] = getattr(implementation, name, ())
-    return (told,) if isinstance(told, str) else told
+    words: str | tuple[str, ...] = getattr(implementation, name, ())
+    return (words,) if isinstance(words, str) else words
 
 
 @cache
 def _modules() -> tuple[str, ...]:
-    rooms = [import_module(f"{__name__}.{each}") for each in ("backends", "transports", "schedulers")]
-    return tuple(f"{room.__name__}.{each.name}" for room in rooms for each in iter_modules(room.__path__))
+    packages = [import_module(f"{__name__}.{each}") for each in ("backends", "transports", "schedulers")]
+    return tuple(f"{package.__name__}.{each.name}" for package in packages for each in iter_modules(package.__path__))
 
 
 def _of(modules: set[str]) -> Mapping[str, type]:
@@ -83,7 +91,7 @@ def _of(modules: set[str]) -> Mapping[str, type]:
 
 
 def _classes(module: str) -> Iterator[type]:
-    """Yield the public classes that a file defines, in its order."""
+    """Yield the public classes that a module defines, in order."""
     for name, value in vars(import_module(module)).items():
         if isinstance(value, type) and value.__module__ == module and not name.startswith("_"):
             yield value

@@ -1,6 +1,6 @@
-"""How a right implementation ends everything that a process of this machine started, as far as Linux tells.
+"""Kill a process with everything that it started, as far as Linux shows it.
 
-``python family.py PID`` does so, for who can start that only; it may be one of those.
+``python family.py PID`` does the same from a shell script. It may itself be one of the processes that PID started.
 """
 
 import os
@@ -13,10 +13,10 @@ __all__ = ["end_family"]
 
 
 def end_family(leader: int) -> None:
-    """End a process with its group, its session, and its descendants with theirs, until none of them is left."""
+    """Kill a process, its descendants, and the process groups and sessions of all of them, until none is left."""
     family = {leader}
     living = _living(family)
-    with suppress(ProcessLookupError):  # all of it at once, and where there is no /proc, too
+    with suppress(ProcessLookupError):  # the whole group at once, even without /proc
         os.killpg(leader, signal.SIGKILL)
     while living:
         for pid in living:
@@ -26,7 +26,7 @@ def end_family(leader: int) -> None:
 
 
 def _living(family: set[int]) -> set[int]:
-    """Return those that live, and add to the family whoever belongs to it: by a parent, a group or a session."""
+    """Return the members of a family that are alive, after adding processes whose parent, group or session is in it."""
     numbers: dict[int, set[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
@@ -40,5 +40,5 @@ def _living(family: set[int]) -> set[int]:
 
 
 if __name__ == "__main__":
-    os.setsid()  # out of the group
+    os.setsid()  # leave the process group that is to be killed
     end_family(int(sys.argv[1]))

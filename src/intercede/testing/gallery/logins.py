@@ -1,4 +1,4 @@
-"""A server that drops logins, as a default sshd does from ten at once on (MaxStartups, OpenSSH 9.2)."""
+"""A simulated server that drops logins if many come at once, as sshd does (MaxStartups is 10 in OpenSSH 9.2)."""
 
 import asyncio
 
@@ -7,13 +7,13 @@ from intercede.contract import TransportError
 __all__ = ["BusyServer"]
 
 _MOST = 3
-"""So many may be about to log in."""
+"""How many logins may be going on at once."""
 _SECONDS = 0.02
-"""How long one takes."""
+"""The seconds that a login takes."""
 
 
 class BusyServer:
-    """Drops the first login of each process, and those that come while others are about to log in."""
+    """Drops the first login in each process, and any login while three others are going on."""
 
     def __init__(self) -> None:
         self._coming = 0
@@ -23,7 +23,7 @@ class BusyServer:
         """Log in.
 
         Raises:
-            TransportError: It was dropped, and may be tried again.
+            TransportError: The login was dropped, and may be tried again.
         """
         if not self._has_dropped or self._coming == _MOST:
             self._has_dropped = True

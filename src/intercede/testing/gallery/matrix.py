@@ -1,8 +1,8 @@
-"""Measure which clauses are red for which wrong implementation: ``python -m intercede.testing matrix [NAME ...]``.
+"""Measure which clauses are red for which wrong plugin: ``python -m intercede.testing matrix [NAME ...]``.
 
-Each is checked against every clause of its role, in a process with a home of its own. A clause that is red and not
-declared is unexpected; one that is declared and not red is missing. If the verdict says to fix another clause first
-than the intended one, its author is misled. The exit code is 1 for each of these.
+Each plugin is checked against every clause of its role, in a process with a home directory of its own. A clause that is
+red and not declared is unexpected. A clause that is declared and not red is missing. If the verdict says to fix another
+clause first than a declared one, an author would be misled. The exit code is 1 in each of these cases.
 """
 
 import argparse
@@ -31,42 +31,42 @@ from intercede.testing.run.context import Context, get_check
 __all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
 
 _SECONDS = 900
-"""How long one implementation may take."""
+"""The time limit for one plugin, in seconds."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The measured result of a wrong implementation."""
+    """The measured result of one wrong plugin."""
 
     name: str
     red: Mapping[str, str]
-    """Each red clause, and its message."""
+    """The messages of the red clauses, by clause id."""
     failure: str = ""
-    """Why it could not be measured."""
+    """Why the plugin could not be checked, or an empty text."""
     first: str | None = None
-    """The clause that the verdict says is to be mended first, if all were checked and one decides."""
+    """The clause that the verdict says to fix first, or None if the verdict names none."""
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The clauses that should be red, and are not."""
+        """The clauses that should be red but are not."""
         return tuple(each for each in caught_by(wrong().get(self.name, object)) if each not in self.red)
 
     @property
     def unexpected(self) -> tuple[str, ...]:
-        """The clauses that are red, and should not be."""
+        """The clauses that are red but should not be."""
         implementation = wrong().get(self.name, object)
         declared = {*caught_by(implementation), *also_red(implementation)}
         return tuple(each for each in self.red if each not in declared and self.name in wrong())
 
     @property
     def misled(self) -> bool:
-        """Whether the verdict names another clause first than those MUST that the implementation is meant for."""
+        """Whether the verdict says to fix another clause first than one that must be red because of the mistake."""
         caught = caught_by(wrong().get(self.name, object))
         return self.first not in {None, *caught} and any(CLAUSES[each].level is MUST for each in caught)
 
     @property
     def good(self) -> bool:
-        """Whether it is red as declared, and nowhere else, and the verdict names an intended clause first."""
+        """Whether exactly the declared clauses are red, and the verdict says to fix one that must be red first."""
         return not (self.missing or self.unexpected or self.misled or self.failure)
 
     def __str__(self) -> str:
@@ -79,15 +79,15 @@ class Row:
 
 
 def inspect(implementation: type, clause: str) -> Report:
-    """Check one clause, with the short bounds that the implementation declares. Its dependencies are not checked."""
+    """Check one clause, with the time limits that the wrong plugin declares, and without the clause's dependencies."""
     alone = {clause: _hastened(implementation, {clause})[clause]}
     return run_checks(implementation, role=role_of(implementation), clauses=alone)
 
 
 def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
-    """Return all clauses, some with the bounds of an implementation for which they must be red.
+    """Return all clauses, and give those of ``ids`` the time limits that a wrong plugin declares.
 
-    Those of a transport come first: if one is red, nothing follows for a backend over it.
+    The clauses of transports come first: if one of them is red, a backend over that transport is not checked.
     """
     scale = getattr(implementation, "scale", 1.0)
     below_first = sorted(CLAUSES.items(), key=lambda pair: pair[1].role == "backend")
@@ -104,7 +104,7 @@ def _hasty(clause: Clause, scale: float) -> Clause:
 
 
 def _row(name: str, *, quick: bool) -> Row:
-    """Check an implementation, in this process."""
+    """Check one plugin in this process, and return its row."""
     implementation, first = {**wrong(), **hostile()}[name], None
     if name in hostile():
         pairs = dict(_unblocked(implementation).results)
@@ -119,7 +119,7 @@ def _row(name: str, *, quick: bool) -> Row:
 
 
 def _unblocked(implementation: type) -> Report:
-    """Check the areas that a hostile implementation names, whatever is red before, with little time for each."""
+    """Check the areas that a hostile plugin declares, without dependencies and with short time limits."""
     role = role_of(implementation)
     areas = getattr(implementation, "areas", ("handle", "purge") if role == "backend" else (role,))
     clauses = {each: replace(of, depends=()) for each, of in CLAUSES.items() if of.area in areas}
@@ -127,7 +127,7 @@ def _unblocked(implementation: type) -> Report:
 
 
 def measure(name: str, *, quick: bool = False) -> Row:
-    """Check an implementation in a child process, which is ended with everything that it started."""
+    """Check one plugin in a child process, and afterwards kill the child with everything that it started."""
     with tempfile.TemporaryDirectory(prefix="intercede-", ignore_cleanup_errors=True) as home:
         answer = Path(home, "answer.json")
         command = [sys.executable, "-m", "intercede.testing", "matrix", "--into", str(answer), name]
@@ -153,7 +153,7 @@ def measure(name: str, *, quick: bool = False) -> Row:
 
 
 def _end_all(home: str) -> None:
-    """End every process that was started with this home."""
+    """Kill every process whose environment has this home directory."""
     wanted = f"\0HOME={home}\0".encode()
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -162,26 +162,26 @@ def _end_all(home: str) -> None:
 
 
 def sweep(state: Path) -> None:
-    """End the jobs that implementations which cannot kill left behind in a state directory."""
+    """Kill the jobs in a state directory that wrong plugins, which may not be able to kill, left behind."""
     for path in state.glob("intercede-fake/[!.]*.*"):
         Job(path).kill()
 
 
 def page() -> str:
-    """Write the page of the documentation: each implementation, its mistake, and the clauses that are red."""
+    """Write the page of the documentation that lists each wrong plugin, its mistake and the clauses that are red."""
     rows = wrong()
     columns = {each for of in rows.values() for each in caught_by(of)}
     lines = [
-        "# The gallery of wrong implementations",
+        "# The gallery of wrong plugins",
         "",
         "<!-- Made by `make docs`. -->",
         "",
-        "`intercede.testing.gallery` holds implementations that are wrong on purpose, each as short as its mistake.",
-        "*Caught by*: the clauses that must be red because of it. *Also red*: clauses in which the same mistake may",
-        "show as well. `make matrix` checks each of them against every clause of its role. It fails if another clause",
-        "is red, or if one that must be red is not.",
+        "`intercede.testing.gallery` contains plugins that are wrong on purpose, each as short as its mistake.",
+        "*Caught by* lists the clauses that must be red because of the mistake. *Also red* lists other clauses that",
+        "may be red because of it. `make matrix` checks each plugin against every clause of its role. It fails if a",
+        "clause that is not listed is red, or if a clause that must be red is not.",
         "",
-        f"{len(rows)} wrong implementations, {len(CLAUSES)} clauses, {len(columns)} of which catch at least one.",
+        f"There are {len(rows)} wrong plugins and {len(CLAUSES)} clauses, {len(columns)} of which catch at least one.",
         "",
         "```python",
         "from intercede.testing import gallery, run_checks",
@@ -191,7 +191,7 @@ def page() -> str:
     ]
     for role in ("backend", "transport", "scheduler"):
         mine = {name: each for name, each in rows.items() if role_of(each) == role}
-        lines += ["", f"## {role.capitalize()}s", "", "| wrong implementation | what it does | caught by | also red |"]
+        lines += ["", f"## {role.capitalize()}s", "", "| wrong plugin | its mistake | caught by | also red |"]
         lines += ["|---|---|---|---|", *(_line(name, each) for name, each in mine.items())] if mine else []
     return "\n".join(lines) + "\n"
 
@@ -202,12 +202,12 @@ def _line(name: str, implementation: type) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a row for each wrong implementation; return 1 if one is not caught, or a clause is unexpected."""
+    """Print a row for each wrong plugin. Return 1 if one of them is not red as declared, else 0."""
     parser = argparse.ArgumentParser(prog="python -m intercede.testing matrix", description=__doc__)
-    parser.add_argument("names", metavar="NAME", nargs="*", help="wrong implementations; none: all of them")
-    parser.add_argument("--quick", action="store_true", help="check the declared clauses only")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
-    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # what the child process is told
+    parser.add_argument("names", metavar="NAME", nargs="*", help="the wrong plugins to check; the default is all")
+    parser.add_argument("--quick", action="store_true", help="check only the declared clauses")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many plugins to check at once")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # for child processes
     asked = parser.parse_args(arguments)
     if strangers := set(asked.names) - {*wrong(), *hostile()}:
         parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
@@ -218,9 +218,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
-    """Print the rows and the totals; return how many rows are not as declared.
+    """Print the rows and the totals, and return how many rows are not as declared.
 
-    One that is not is measured once more, with nothing beside it: bounds in time are shared by all that is measured.
+    Such a row is measured once more, alone: plugins that are checked at the same time slow each other down.
     """
     rows: dict[str, Row] = {}
     with ThreadPoolExecutor(jobs) as pool:
@@ -229,9 +229,9 @@ def _measure_all(names: list[str], *, quick: bool, jobs: int) -> int:
             rows[row.name] = row
     for name in [each.name for each in rows.values() if not each.good]:
         rows[name] = measure(name, quick=quick)
-        print(f"once more, by itself: {rows[name]}", flush=True)  # noqa: T201 -- a command prints
+        print(f"once more, alone: {rows[name]}", flush=True)  # noqa: T201 -- a command prints
     bad = sum(not each.good for each in rows.values())
-    told = f"{len(rows)} rows x {len(CLAUSES)} columns: {len(rows) - bad} as declared, {bad} not"
+    totals = f"{len(rows)} rows x {len(CLAUSES)} columns: {len(rows) - bad} as declared, {bad} not"
     unexpected = sum(len(each.unexpected) for each in rows.values())
-    print(f"{told}; {unexpected} unexpected")  # noqa: T201 -- a command prints
+    print(f"{totals}; {unexpected} unexpected")  # noqa: T201 -- a command prints
     return bad

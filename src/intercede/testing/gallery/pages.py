@@ -1,4 +1,4 @@
-"""The generated pages of the documentation, and the generated parts of others.
+"""Generate pages and parts of pages of the documentation.
 
 They are the clauses, the gallery, the options, the keys of ``conformance.json``, and the list of decisions.
 """
@@ -20,7 +20,7 @@ _COLUMNS = 120
 
 
 def render_pages(docs: Path) -> Mapping[Path, str]:
-    """Return each page and its text. Some pages are written by hand, and only a part of them is generated.
+    """Return the path and the text of each page. Of some pages only a part is generated.
 
     Args:
         docs: The folder of the documentation.
@@ -53,7 +53,7 @@ def _replace_part(page: str, part: str) -> str:
 
 
 def main(_arguments: Sequence[str]) -> int:
-    """Write the pages below ``docs`` of the working directory, and name those that changed."""
+    """Write the pages to ``docs`` in the working directory, and print the names of those that changed."""
     for path, text in render_pages(Path("docs")).items():
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")

@@ -1,1 +1,1 @@
-"""Wrong, hostile and right backends: a file for each area of the contract."""
+"""Wrong, hostile and right backends, in one file for each area of the contract."""

@@ -1,9 +1,9 @@
-"""Attacks on the process that checks: the verdict comes in bounded time, and red clauses have a message.
+"""Backends that attack the process that checks them. The kit must still give a verdict in time and explain red clauses.
 
-Each needs a process of its own.
+The tests check each of them in a process of its own.
 """
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import atexit
@@ -32,7 +32,7 @@ _R = TypeVar("_R")
 
 
 class _Attacks(FakeBackend):
-    """Runs an attack before every verb."""
+    """Runs an attack before the work of every verb. A subclass defines the attack."""
 
     def attack(self) -> None:
         raise NotImplementedError
@@ -43,35 +43,35 @@ class _Attacks(FakeBackend):
 
 
 class Exits(_Attacks):
-    """Every verb raises SystemExit."""
+    """Raises SystemExit in every verb."""
 
     def attack(self) -> None:
         raise SystemExit(0)
 
 
 class Interrupts(_Attacks):
-    """Every verb raises KeyboardInterrupt."""
+    """Raises KeyboardInterrupt in every verb."""
 
     def attack(self) -> None:
         raise KeyboardInterrupt
 
 
 class EndsGenerators(_Attacks):
-    """Every verb raises GeneratorExit."""
+    """Raises GeneratorExit in every verb."""
 
     def attack(self) -> None:
         raise GeneratorExit
 
 
 class IsCancelled(_Attacks):
-    """Every verb raises CancelledError, although it was not cancelled."""
+    """Raises CancelledError in every verb, although no caller cancelled it."""
 
     def attack(self) -> None:
         raise asyncio.CancelledError
 
 
 class CancelsEverything(_Attacks):
-    """Every verb cancels all tasks of the loop."""
+    """Cancels all tasks of the event loop in every verb."""
 
     def attack(self) -> None:
         for task in asyncio.all_tasks():
@@ -79,14 +79,14 @@ class CancelsEverything(_Attacks):
 
 
 class StopsTheLoop(_Attacks):
-    """Every verb stops the event loop."""
+    """Stops the event loop in every verb."""
 
     def attack(self) -> None:
         asyncio.get_running_loop().stop()
 
 
 class TakesTheLoopsErrors(_Attacks):
-    """Every verb sets a handler for the loop's errors, which raises one."""
+    """Sets an exception handler of the event loop in every verb, which itself raises."""
 
     def attack(self) -> None:
         def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
@@ -98,7 +98,7 @@ class TakesTheLoopsErrors(_Attacks):
 
 
 class BlocksForEver(_Attacks):
-    """Every verb waits without await, and without end."""
+    """Blocks the event loop for ever in every verb."""
 
     areas = ("purge",)
 
@@ -107,43 +107,43 @@ class BlocksForEver(_Attacks):
 
 
 class EndsTheProcess(_Attacks):
-    """Every verb ends the process, as if all were well."""
+    """Ends the process with exit code 0 in every verb."""
 
     def attack(self) -> None:
         os._exit(0)
 
 
 class Forks(_Attacks):
-    """A verb forks the process once, and both processes go on."""
+    """Forks the process once, in a verb, and both processes continue."""
 
     forked: ClassVar[list[int]] = []
 
     def attack(self) -> None:
         if not self.forked:
-            self.forked.append(0)  # so that neither of them does it again
+            self.forked.append(0)  # so that neither process forks again
             os.fork()
         raise RuntimeError("and fails")
 
 
 class RemovesTheWorkingDirectory(_Attacks):
-    """Every verb removes the directory that the process works in."""
+    """Removes the working directory of the process in every verb."""
 
     def attack(self) -> None:
-        os.makedirs("here", exist_ok=True)  # noqa: PTH103 -- as it stands, wherever that is
+        os.makedirs("here", exist_ok=True)  # noqa: PTH103 -- any working directory will do
         os.chdir("here")
         os.rmdir(os.getcwd())  # noqa: PTH106, PTH109 -- as above
         raise RuntimeError("and fails")
 
 
 class ClosesStdout(_Attacks):
-    """Every verb closes descriptor 1."""
+    """Closes file descriptor 1 in every verb."""
 
     def attack(self) -> None:
         os.close(1)
 
 
 class ReplacesStdout(_Attacks):
-    """Every verb takes stdout away."""
+    """Sets sys.stdout to None in every verb."""
 
     def attack(self) -> None:
         sys.stdout = None  # the attack
@@ -151,7 +151,7 @@ class ReplacesStdout(_Attacks):
 
 
 class StopsTheClock(_Attacks):
-    """Every verb replaces the clock by one that has stopped."""
+    """Replaces time.monotonic in every verb, by a clock that stands still."""
 
     def attack(self) -> None:
         time.monotonic = lambda: 0.0  # the attack
@@ -161,7 +161,7 @@ class StopsTheClock(_Attacks):
 
 
 class NeverSleeps(_Attacks):
-    """Every verb replaces asyncio.sleep by a function that does not end."""
+    """Replaces asyncio.sleep in every verb, by a function that never ends."""
 
     def attack(self) -> None:
         async def sleep(_: float) -> None:
@@ -172,7 +172,7 @@ class NeverSleeps(_Attacks):
 
 
 class NeverWaits(_Attacks):
-    """Every verb replaces asyncio.wait by a function that does not end."""
+    """Replaces asyncio.wait in every verb, by a function that never ends."""
 
     def attack(self) -> None:
         async def wait(*_: object, **__: object) -> None:
@@ -183,7 +183,7 @@ class NeverWaits(_Attacks):
 
 
 class NeverJoins(_Attacks):
-    """Every verb makes threads look unfinished to code that waits for one."""
+    """Replaces methods of Thread in every verb, so that waiting for a thread never ends."""
 
     def attack(self) -> None:
         threading.Thread.join = lambda *_: threading.Event().wait()  # type: ignore[assignment,method-assign]  # the attack
@@ -192,7 +192,7 @@ class NeverJoins(_Attacks):
 
 
 class IsSomebodyElse(_Attacks):
-    """Every verb gives the process another number."""
+    """Replaces os.getpid in every verb, so that the process has another number."""
 
     def attack(self) -> None:
         os.getpid = lambda: 1  # the attack
@@ -200,7 +200,7 @@ class IsSomebodyElse(_Attacks):
 
 
 class TakesTheTemporaryDirectory(_Attacks):
-    """Every verb sets the directory of temporary files to one that cannot hold any."""
+    """Sets the directory of temporary files in every verb, to one where no file can be made."""
 
     def attack(self) -> None:
         tempfile.tempdir = "/dev/null/nowhere"
@@ -208,7 +208,7 @@ class TakesTheTemporaryDirectory(_Attacks):
 
 
 class LeavesNoDescriptors(_Attacks):
-    """Every verb lowers the limit on open descriptors."""
+    """Lowers the limit of open file descriptors to 3 in every verb."""
 
     def attack(self) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -216,7 +216,7 @@ class LeavesNoDescriptors(_Attacks):
 
 
 class BuriesDirectories(_Attacks):
-    """A verb makes directories within directories, deeper than Python removes them."""
+    """Makes directories in directories, so deep that Python cannot remove them."""
 
     areas = ("handle",)
 
@@ -236,7 +236,7 @@ class BuriesDirectories(_Attacks):
 
 
 class ClosesItsStreams(_Attacks):
-    """Every verb closes sys.stdout and sys.stderr."""
+    """Closes sys.stdout and sys.stderr in every verb."""
 
     def attack(self) -> None:
         sys.stdout.close()
@@ -245,7 +245,7 @@ class ClosesItsStreams(_Attacks):
 
 
 class StartsNoThreads(_Attacks):
-    """Every verb keeps threads from starting."""
+    """Replaces the functions that start threads in every verb, so that no thread starts."""
 
     areas = ("purge",)
 
@@ -256,11 +256,11 @@ class StartsNoThreads(_Attacks):
 
 
 def _ignored(*_: object, **__: object) -> None:
-    """Do nothing of what was asked."""
+    """Do nothing."""
 
 
 class RecursesNoMore(_Attacks):
-    """Every verb lowers the recursion limit to a few more calls."""
+    """Lowers the recursion limit in every verb, so that few more calls are possible."""
 
     def attack(self) -> None:
         sys.setrecursionlimit(len(inspect.stack(0)) + 20)
@@ -268,7 +268,7 @@ class RecursesNoMore(_Attacks):
 
 
 class PrintsAtExit(FakeBackend):
-    """Its process prints on stdout at the very end."""
+    """Prints on stdout when the process exits."""
 
     areas = "handle", "life", "find"
 
@@ -285,7 +285,7 @@ _printing: list[object] = []
 
 
 class StartsAHelper(FakeBackend):
-    """Constructing starts a process that inherits the streams, and does not end."""
+    """Starts a process in the constructor that inherits stdout and stderr and does not end."""
 
     areas = ("life",)
 
@@ -295,7 +295,7 @@ class StartsAHelper(FakeBackend):
 
 
 class PrintsMuch(_Attacks):
-    """Every verb prints ten million characters."""
+    """Prints ten million characters in every verb."""
 
     areas = ("handle",)
 
@@ -305,7 +305,7 @@ class PrintsMuch(_Attacks):
 
 
 class MakesWarningsErrors(_Attacks):
-    """Every verb sets a filter that turns warnings into errors, and warns."""
+    """Turns warnings into errors in every verb, and then warns."""
 
     def attack(self) -> None:
         warnings.simplefilter("error")
@@ -313,7 +313,7 @@ class MakesWarningsErrors(_Attacks):
 
 
 class LeavesAThreadForEver(_Attacks):
-    """Every verb starts a thread that does not end, and that an interpreter waits for."""
+    """Starts a thread in every verb that never ends and that is no daemon, so Python waits for it at exit."""
 
     def attack(self) -> None:
         threading.Thread(target=threading.Event().wait, daemon=False).start()
@@ -321,7 +321,7 @@ class LeavesAThreadForEver(_Attacks):
 
 
 class LeavesAPoolForEver(_Attacks):
-    """Every verb leaves a pool of threads with work that does not end."""
+    """Leaves an executor in every verb, with work that never ends."""
 
     pools: ClassVar[list[ThreadPoolExecutor]] = []
 
@@ -332,7 +332,7 @@ class LeavesAPoolForEver(_Attacks):
 
 
 class ExitsInAThread(_Attacks):
-    """Every verb starts a thread that exits."""
+    """Starts a thread in every verb that calls sys.exit."""
 
     def attack(self) -> None:
         threading.Thread(target=sys.exit).start()
@@ -340,7 +340,7 @@ class ExitsInAThread(_Attacks):
 
 
 class FailsAtExit(_Attacks):
-    """Every verb leaves something to do when the interpreter exits, which fails."""
+    """Registers a function in every verb that fails when the process exits."""
 
     def attack(self) -> None:
         atexit.register(os.stat, "/no/such/file")
@@ -359,14 +359,14 @@ class _NeverTold(_Untold):
 
 
 class RaisesWhatCannotBeTold(_Attacks):
-    """Every verb raises an exception whose text raises another."""
+    """Raises an exception in every verb whose __str__ raises another exception."""
 
     def attack(self) -> None:
         raise _Untold
 
 
 class RaisesWhatIsNeverTold(_Attacks):
-    """Every verb raises an exception whose text does not end."""
+    """Raises an exception in every verb whose __str__ never ends."""
 
     areas = ("purge",)
 
@@ -381,7 +381,7 @@ class _Nowhere(Exception):  # noqa: N818 -- the attack
 
 
 class RaisesNowhere(_Attacks):
-    """Every verb raises an exception whose traceback takes for ever to get."""
+    """Raises an exception in every verb whose __traceback__ is a property that never ends."""
 
     areas = ("purge",)
 
@@ -390,7 +390,7 @@ class RaisesNowhere(_Attacks):
 
 
 class _WithinAPipe(_Attacks):
-    """Runs code whose file is a fifo without a writer."""
+    """Runs code whose source file is a named pipe without a writer."""
 
     areas = ("purge",)
     source = ""
@@ -403,19 +403,19 @@ class _WithinAPipe(_Attacks):
 
 
 class RaisesWithinAPipe(_WithinAPipe):
-    """Every verb raises an exception in a file that is a fifo without a writer."""
+    """Raises an exception in every verb, from code whose source file is a pipe without a writer."""
 
     source = "raise RuntimeError()"
 
 
 class BlocksWithinAPipe(_WithinAPipe):
-    """Every verb waits without await, in a file that is a fifo without a writer."""
+    """Blocks the event loop in every verb, in code whose source file is a pipe without a writer."""
 
     source = "import threading; threading.Event().wait()"
 
 
 class RaisesWithOddNotes(FakeBackend):
-    """A verb raises an exception whose notes are no list, and leaving raises as well."""
+    """Raises an exception in status whose __notes__ is not a list, and another one when it is left."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         error = RuntimeError("noted")
@@ -430,14 +430,14 @@ class RaisesWithOddNotes(FakeBackend):
 
 
 class RaisesMuch(_Attacks):
-    """Every verb raises an exception of ten million characters."""
+    """Raises an exception in every verb whose message has ten million characters."""
 
     def attack(self) -> None:
         raise RuntimeError("x" * 10_000_000)
 
 
 class SpoilsWhatAChildTells(FakeBackend):
-    """In a child process, it changes the result that is reported."""
+    """Replaces json.dump and json.dumps in the constructor, so that a child process reports a wrong result."""
 
     areas = "life", "handle"
 

@@ -1,6 +1,6 @@
-"""Wrong in showing output. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in diagnostics. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Collection, Mapping
 
@@ -11,7 +11,7 @@ Texts = Mapping[JobHandle, Diagnostics]
 
 
 class ShowsTheEndedOnly(FakeBackend):
-    """Output is spooled on the node until the job has ended."""
+    """Returns no output of a job in diagnostics until the job has ended."""
 
     caught_by = "IC-DIAG-01"
     message_contains = "to be in the answer while it runs; observed the last texts were ['"
@@ -23,7 +23,7 @@ class ShowsTheEndedOnly(FakeBackend):
 
 
 class ShowsTheLastLine(FakeBackend):
-    """The tail is one line long."""
+    """Returns only the last line of the output in diagnostics."""
 
     caught_by = "IC-DIAG-01"
     message_contains = "observed the last texts were ['"
@@ -35,7 +35,7 @@ class ShowsTheLastLine(FakeBackend):
 
 
 class ShowsTheWholeSubmission(FakeBackend):
-    """Diagnostics of a copy hold the output of all copies."""
+    """Returns the output of all copies in the diagnostics of each copy."""
 
     caught_by = "IC-DIAG-01"
     message_contains = "to hold nothing of the other copy's; observed"
@@ -47,7 +47,7 @@ class ShowsTheWholeSubmission(FakeBackend):
 
 
 class ShowsTheFirstLook(FakeBackend):
-    """If there is much output, only its beginning is returned."""
+    """Returns only the beginning of the output in diagnostics, if the output is long."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "later output to be in later answers"
@@ -60,7 +60,7 @@ class ShowsTheFirstLook(FakeBackend):
 
 
 class Consumes(FakeBackend):
-    """Output that was returned once is gone."""
+    """Deletes long output after diagnostics has returned it once."""
 
     caught_by = "IC-DIAG-02"
     message_contains = ("to be in answer number 2", "expected the whole stdout of the job")
@@ -69,13 +69,13 @@ class Consumes(FakeBackend):
         told = await super().diagnostics(handles)
         for handle in filter(self._ours, handles):
             path = self._state / handle.job / "stdout"
-            if path.exists() and path.stat().st_size > 600:  # a beginning is left where it is
+            if path.exists() and path.stat().st_size > 600:  # a short text is left alone
                 path.write_bytes(b"")
         return told
 
 
 class RemembersWhereItWas(FakeBackend):
-    """If there is much output, only the new part since the last call is returned."""
+    """Returns only the output that is new since the last call of diagnostics."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "expected the text of the first answer to be in answer number 2"
@@ -94,7 +94,7 @@ class RemembersWhereItWas(FakeBackend):
 
 
 class EndsWhatItLooksAt(FakeBackend):
-    """Asking makes the job flush its output, by a signal that ends it."""
+    """Kills a job that is asked for in diagnostics, by a signal that should flush its output."""
 
     caught_by = "IC-DIAG-02"
     message_contains = "expected the job to end with 3 after diagnostics were asked for; observed KILLED"
@@ -113,7 +113,7 @@ class EndsWhatItLooksAt(FakeBackend):
 
 
 class DropsTheUnknown(FakeBackend):
-    """Unknown jobs are left out of the answer."""
+    """Leaves unknown jobs out of the answer of diagnostics."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an answer of diagnostics for job"
@@ -124,7 +124,7 @@ class DropsTheUnknown(FakeBackend):
 
 
 class RaisesForUnknownDiagnostics(FakeBackend):
-    """One unknown job spoils the whole call."""
+    """Raises in diagnostics if one of the jobs is unknown, so that the other jobs get no answer."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "diagnostics raised ResourceError"
@@ -136,7 +136,7 @@ class RaisesForUnknownDiagnostics(FakeBackend):
 
 
 class ShowsAllForNone(FakeBackend):
-    """Asked for no handles, it answers for all jobs."""
+    """Returns diagnostics of all jobs if it is given no handles."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an empty mapping for no handles"
@@ -146,7 +146,7 @@ class ShowsAllForNone(FakeBackend):
 
 
 class ComplainsInTheText(FakeBackend):
-    """The text of an unknown job is an error message."""
+    """Returns an error message as the diagnostics text of an unknown job."""
 
     caught_by = "IC-DIAG-03"
     message_contains = "expected an empty text for JobHandle("
@@ -157,7 +157,7 @@ class ComplainsInTheText(FakeBackend):
 
 
 class ShowsStdoutOnly(FakeBackend):
-    """stderr is returned only after the end."""
+    """Returns only stdout in the diagnostics of a running job, not stderr."""
 
     caught_by = "IC-DIAG-04"
     message_contains = "written to stderr, to be in the answer while the job runs; observed the last texts were ['']"

@@ -1,6 +1,6 @@
-"""Wrong in finding. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in find. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import re
@@ -16,14 +16,14 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class FindsEverything(FakeBackend):
-    """find also returns everything else that this instance has submitted."""
+    """Finds all jobs that this object submitted, whatever their tag."""
 
     caught_by = "IC-FIND-01"
     message_contains = "found besides: ["
 
     def __init__(self) -> None:
         super().__init__()
-        self.mine: set[JobHandle] = set()  # not all jobs that there are: whoever cleans up by a tag would end them
+        self.mine: set[JobHandle] = set()  # other jobs would be ended by a clean-up that finds them
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -35,7 +35,7 @@ class FindsEverything(FakeBackend):
 
 
 class FindsOneSubmission(FakeBackend):
-    """A tag leads to one submission, the first."""
+    """Finds only the jobs of the first submission with the tag."""
 
     caught_by = "IC-FIND-01"
     message_contains = (
@@ -49,7 +49,7 @@ class FindsOneSubmission(FakeBackend):
 
 
 class FindsTwice(FakeBackend):
-    """Jobs are listed with their array, and again one by one."""
+    """Finds each job twice, as if a queue listed a job array and then each of its jobs."""
 
     caught_by = "IC-FIND-01"
     message_contains = "observed found more than once: ["
@@ -60,7 +60,7 @@ class FindsTwice(FakeBackend):
 
 
 class FindsTheUnfinished(FakeBackend):
-    """Only jobs that the queue still lists are found."""
+    """Finds only jobs that have not ended."""
 
     caught_by = "IC-FIND-01"
     message_contains = "the three jobs of two submissions with a tag, "
@@ -70,7 +70,7 @@ class FindsTheUnfinished(FakeBackend):
 
 
 class _Remembers(FakeBackend):
-    """Finds what it remembers."""
+    """Finds jobs only in a dictionary of tags that it keeps in memory."""
 
     tags: dict[JobHandle, str | None]
 
@@ -85,7 +85,7 @@ class _Remembers(FakeBackend):
 
 
 class TagsOnTheInstance(_Remembers):
-    """Tags are remembered on the instance."""
+    """Keeps the tags in the object, so that another object does not find the jobs."""
 
     caught_by = "IC-FIND-02"
     also_red = ("IC-FIND-04", "IC-FIND-05")
@@ -99,7 +99,7 @@ class TagsOnTheInstance(_Remembers):
 
 
 class TagsInTheProcess(_Remembers):
-    """Tags are remembered on the class, and gone with the process."""
+    """Keeps the tags in the class, so that another process does not find the jobs."""
 
     caught_by = ("IC-FIND-02", "IC-FIND-04")
     also_red = ("IC-FIND-05",)
@@ -108,7 +108,7 @@ class TagsInTheProcess(_Remembers):
 
 
 class _Compares(FakeBackend):
-    """Finds the jobs whose tag is like the one that is asked for."""
+    """Finds the jobs whose tag is similar to the wanted one. A subclass defines what is similar."""
 
     def alike(self, asked: str, its: str) -> bool:
         raise NotImplementedError
@@ -124,7 +124,7 @@ class _Compares(FakeBackend):
 
 
 class FindsByPrefix(_Compares):
-    """Tags that begin with the tag are found as well."""
+    """Finds jobs whose tag begins with the wanted tag."""
 
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
@@ -134,7 +134,7 @@ class FindsByPrefix(_Compares):
 
 
 class FindsByContent(_Compares):
-    """Tags that contain the tag are found as well, as by grep -F."""
+    """Finds jobs whose tag contains the wanted tag, as grep -F does."""
 
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
@@ -144,7 +144,7 @@ class FindsByContent(_Compares):
 
 
 class TakesTagsForPatterns(_Compares):
-    """A tag is a pattern of file names."""
+    """Uses the wanted tag as a shell pattern, so that * matches other tags."""
 
     caught_by = "IC-FIND-03"
     message_contains = "a glob that matches other tags, to return the one job"
@@ -154,7 +154,7 @@ class TakesTagsForPatterns(_Compares):
 
 
 class TakesTagsForExpressions(_Compares):
-    """A tag is used as a regular expression, if it is a valid one."""
+    """Uses the wanted tag as a regular expression, if it is a valid one."""
 
     caught_by = "IC-FIND-03"
     message_contains = "an expression that matches other tags, to return the one job"
@@ -167,7 +167,7 @@ class TakesTagsForExpressions(_Compares):
 
 
 class _Writes(_Compares):
-    """Writes tags down in a way that loses something."""
+    """Compares tags after a conversion that loses something. A subclass defines the conversion."""
 
     def written(self, tag: str) -> str:
         raise NotImplementedError
@@ -177,7 +177,7 @@ class _Writes(_Compares):
 
 
 class FoldsCase(_Writes):
-    """Tags are kept in small letters."""
+    """Stores tags in lower case."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag in capitals: '"
@@ -187,7 +187,7 @@ class FoldsCase(_Writes):
 
 
 class StripsTags(_Writes):
-    """A tag loses the blanks around it."""
+    """Removes the blanks around a tag."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag with blanks around it: '"
@@ -197,7 +197,7 @@ class StripsTags(_Writes):
 
 
 class ReadsTagsThroughAShell(_Writes):
-    """A tag is read by $(...), which takes newlines from its end."""
+    """Reads tags with $(...) in a shell, which removes newlines from the end."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag and a newline: '"
@@ -207,7 +207,7 @@ class ReadsTagsThroughAShell(_Writes):
 
 
 class KeepsOneLine(_Writes):
-    """Only the first line of a tag is kept."""
+    """Stores only the first line of a tag."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag, a newline and a letter: '"
@@ -217,7 +217,7 @@ class KeepsOneLine(_Writes):
 
 
 class NamesFilesByTags(_Writes):
-    """A tag is the name of a file on a disk that keeps one spelling of each letter."""
+    """Stores a tag as a file name, on a file system that normalizes Unicode."""
 
     caught_by = "IC-FIND-03"
     message_contains = "another tag in another encoding of Unicode: '"
@@ -227,7 +227,7 @@ class NamesFilesByTags(_Writes):
 
 
 class CutsTags(_Writes):
-    """A tag is a job's name, of which the resource keeps 128 characters."""
+    """Stores only the first 128 characters of a tag."""
 
     caught_by = "IC-FIND-03"
     message_contains = "256 characters, to return the one job"
@@ -237,7 +237,7 @@ class CutsTags(_Writes):
 
 
 class CannotQuoteTags(FakeBackend):
-    """A tag with a quote in it is never found."""
+    """Finds no job if the tag has a single quote in it."""
 
     caught_by = "IC-FIND-03"
     message_contains = (
@@ -249,7 +249,7 @@ class CannotQuoteTags(FakeBackend):
 
 
 class FindsTheRestOfASubmission(FakeBackend):
-    """The tag is kept with copy 0, and purged with it."""
+    """Stores the tag with copy 0, so that the other copies are not found once copy 0 is purged."""
 
     caught_by = "IC-FIND-04"
     message_contains = "the two copies that were not purged, each once; observed not found: ["
@@ -261,7 +261,7 @@ class FindsTheRestOfASubmission(FakeBackend):
 
 
 class TagsAtTheEnd(FakeBackend):
-    """Tags are written down when submit ends: a cancelled one leaves none."""
+    """Stores the tags when submit ends, so that the jobs of a cancelled submit are not found."""
 
     caught_by = "IC-FIND-05"
     message_contains = "payloads of a cancelled submit that ran to be found; observed find returned 0"
@@ -277,7 +277,7 @@ class TagsAtTheEnd(FakeBackend):
 
 
 class GoesOnWhenCancelled(FakeBackend):
-    """A cancelled submit goes on in the background."""
+    """Continues a cancelled submit in the background."""
 
     caught_by = "IC-FIND-05"
     message_contains = "the same jobs of a cancelled submit, asked a second time, each once; observed found besides: ["
@@ -294,7 +294,7 @@ class GoesOnWhenCancelled(FakeBackend):
 
 
 class FindsWhatNeverStarted(FakeBackend):
-    """After a cancelled submit, all copies are found, even those that never started."""
+    """Finds all copies of a cancelled submit, even those that never started."""
 
     caught_by = "IC-FIND-05"
     message_contains = "jobs that were started, and end; observed job"
@@ -317,7 +317,7 @@ class FindsWhatNeverStarted(FakeBackend):
 
 
 class SubmitsAgainWhenCancelled(FakeBackend):
-    """A cancelled submit is treated as a lost answer: each job is listed once for each try."""
+    """Repeats a cancelled submit as if its answer had been lost, so that each job is found twice."""
 
     caught_by = "IC-FIND-05"
     message_contains = "the jobs of a cancelled submit, each once; observed found more than once: ["

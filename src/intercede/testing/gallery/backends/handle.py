@@ -1,6 +1,6 @@
-"""Wrong in naming jobs. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in handles. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -12,13 +12,13 @@ from intercede.testing.gallery.fake.job import Job
 
 
 class _NativeHandle(JobHandle):
-    """A handle that knows more than its two strings."""
+    """A handle with a third field, which the contract does not have."""
 
     native: str = "17_2"
 
 
 class HandlesKnowMore(FakeBackend):
-    """Handles are of a type of its own, which JSON does not give back."""
+    """Returns handles of a subclass with one more field, which is lost in JSON."""
 
     caught_by = "IC-HANDLE-01"
     message_contains = "expected the handle to equal what JSON gives back"
@@ -30,7 +30,7 @@ class HandlesKnowMore(FakeBackend):
 
 
 class _Remembers(FakeBackend):
-    """Knows only the jobs that it remembers."""
+    """Knows only jobs whose handles it keeps in memory."""
 
     mine: set[JobHandle]
 
@@ -47,7 +47,7 @@ class _Remembers(FakeBackend):
 
 
 class RemembersOnTheInstance(_Remembers):
-    """The results of submit are kept on the instance."""
+    """Keeps the results of submit in the object, so that another object does not know the jobs."""
 
     caught_by = "IC-HANDLE-02"
     also_red = ("IC-FIND-05",)
@@ -60,7 +60,7 @@ class RemembersOnTheInstance(_Remembers):
 
 
 class RemembersInTheProcess(_Remembers):
-    """The results of submit are kept on the class, and gone with the process."""
+    """Keeps the results of submit in the class, so that another process does not know the jobs."""
 
     caught_by = "IC-HANDLE-03"
     also_red = ("IC-FIND-05",)
@@ -69,7 +69,7 @@ class RemembersInTheProcess(_Remembers):
 
 
 class PacksMuchIntoHandles(FakeBackend):
-    """The specification travels in the handle."""
+    """Puts the whole specification into each handle, which is then too long."""
 
     caught_by = "IC-HANDLE-04"
     message_contains = "expected at most 512 characters"
@@ -90,7 +90,7 @@ class PacksMuchIntoHandles(FakeBackend):
 
 
 class NamesItselfAnew(FakeBackend):
-    """Each instance has a name of its own for the resource, and knows those of the others."""
+    """Gives the resource another name in each object, but accepts handles with the other names."""
 
     caught_by = "IC-HANDLE-05"
     message_contains = "expected one name of the resource, in two instances and another process"

@@ -1,6 +1,6 @@
-"""Answers of unknown types, or without an end: they are red, with a message, and no error of the kit."""
+"""Backends that answer with wrong types or without an end. Each must turn a check red and not break the kit."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class AnswersNothing(FakeBackend):
-    """Every verb answers None."""
+    """Returns None from submit and from status."""
 
     async def submit(self, spec: object, copies: object = 1) -> None:  # type: ignore[override]  # the mistake
         return None
@@ -26,7 +26,7 @@ class AnswersNothing(FakeBackend):
 
 
 class StatusIsNone(FakeBackend):
-    """status answers None."""
+    """Returns None from status."""
 
     areas = "life", "handle", "status"
 
@@ -35,7 +35,7 @@ class StatusIsNone(FakeBackend):
 
 
 class StatusIsText(FakeBackend):
-    """Statuses are plain words."""
+    """Returns strings instead of statuses."""
 
     areas = "handle", "status"
 
@@ -44,7 +44,7 @@ class StatusIsText(FakeBackend):
 
 
 class StatusesAreAList(FakeBackend):
-    """Statuses come as a list."""
+    """Returns a list from status instead of a mapping."""
 
     areas = "submit", "status"
 
@@ -53,21 +53,21 @@ class StatusesAreAList(FakeBackend):
 
 
 class SubmissionIsADictionary(FakeBackend):
-    """submit answers a dictionary."""
+    """Returns a dictionary from submit instead of a Submission."""
 
     async def submit(self, spec: object, copies: object = 1) -> dict[int, str]:  # type: ignore[override]  # the mistake
         return {0: "17"}
 
 
 class HandlesAreText(FakeBackend):
-    """The handles of a submission are plain words."""
+    """Returns a submission whose handles are strings."""
 
     async def submit(self, spec: object, copies: object = 1) -> Submission:
         return Submission.model_construct(handles={0: "17", 1: None}, failures=None)
 
 
 class EveryOutcomeIsNone(FakeBackend):
-    """The optional verbs answer None for each job."""
+    """Returns None for each job from kill, purge and fetch_output."""
 
     areas = "output", "kill", "purge"
 
@@ -82,7 +82,7 @@ class EveryOutcomeIsNone(FakeBackend):
 
 
 class EveryMappingIsEmpty(FakeBackend):
-    """The optional verbs answer for no job."""
+    """Returns an empty mapping or None from kill, purge and fetch_output."""
 
     areas = "output", "kill", "purge"
 
@@ -97,7 +97,7 @@ class EveryMappingIsEmpty(FakeBackend):
 
 
 class NeverEnters(FakeBackend):
-    """Entering does not end."""
+    """Never ends entering."""
 
     async def __aenter__(self) -> Self:
         await asyncio.Event().wait()
@@ -105,7 +105,7 @@ class NeverEnters(FakeBackend):
 
 
 class NeverLeaves(FakeBackend):
-    """Leaving does not end."""
+    """Never ends leaving."""
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
@@ -115,7 +115,7 @@ class NeverLeaves(FakeBackend):
 
 
 class _Handles(FakeBackend):
-    """Puts an attack into the handles."""
+    """Replaces the handles of a submission by hostile objects."""
 
     kind: type[JobHandle]
 
@@ -137,7 +137,7 @@ class _Unhashable(JobHandle):
 
 
 class HandlesCannotBeHashed(_Handles):
-    """Handles raise where they are hashed or compared."""
+    """Returns handles that raise if they are hashed or compared."""
 
     kind = _Unhashable
 
@@ -150,21 +150,21 @@ class _Unshown(JobHandle):
 
 
 class HandlesCannotBeShown(_Handles):
-    """The text of a handle is made of itself."""
+    """Returns handles whose repr() calls itself without an end."""
 
     areas = "handle", "kill", "purge"
     kind = _Unshown
 
 
 class HandlesAreNoText(_Handles):
-    """Handles hold halves of surrogate pairs and orders to a terminal."""
+    """Returns handles that contain lone surrogates and terminal control characters."""
 
     def change(self, handle: JobHandle) -> JobHandle:
         return JobHandle.model_construct(resource=handle.resource, job="\ud800\x1b[2J\n" + handle.job)
 
 
 class _Outputs(FakeBackend):
-    """Puts something else in place of outputs."""
+    """Replaces the outputs of jobs by hostile objects."""
 
     areas = ("output",)
 
@@ -177,14 +177,14 @@ class _Outputs(FakeBackend):
 
 
 class OutputsAreEndless(_Outputs):
-    """stdout is a device without an end."""
+    """Returns a path of stdout that is an endless device."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return output.model_copy(update={"stdout": Path("/dev/zero"), "files": {"x": Path("/dev/zero")}})
 
 
 class OutputsAreAPipe(_Outputs):
-    """stdout is a pipe without a writer."""
+    """Returns a path of stdout that is a named pipe without a writer."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         pipe = dest / "pipe"
@@ -194,14 +194,14 @@ class OutputsAreAPipe(_Outputs):
 
 
 class OutputsHaveNoPath(_Outputs):
-    """stdout has a path that no file can have."""
+    """Returns a path of stdout with a NUL in it, which no file can have."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput(ok=True, stdout=Path("a\0b"), stderr=Path("a\0b"), files={"x": Path("a\0b")})
 
 
 class OutputsAreHuge(_Outputs):
-    """stdout has a size that no disk holds."""
+    """Returns a path of stdout that is a sparse file of one TiB."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         with (dest / "huge").open("wb") as file:
@@ -210,14 +210,14 @@ class OutputsAreHuge(_Outputs):
 
 
 class OutputsAreNotLookedAt(_Outputs):
-    """Outputs are made without validation."""
+    """Returns outputs that were made without validation, with fields of wrong types."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput.model_construct(ok=True, stdout=b"text", files=None)
 
 
 class StatusesAreNotLookedAt(FakeBackend):
-    """Statuses are made without validation."""
+    """Returns statuses that were made without validation, without a state."""
 
     areas = "handle", "status", "submit"
 
@@ -226,7 +226,7 @@ class StatusesAreNotLookedAt(FakeBackend):
 
 
 class _Million(Mapping[JobHandle, JobStatus]):
-    """A mapping that claims to hold a million jobs."""
+    """A mapping that claims to have a million jobs."""
 
     def __getitem__(self, key: JobHandle) -> JobStatus:
         return JobStatus(state=JobState.DONE, exit_code=0)
@@ -239,7 +239,7 @@ class _Million(Mapping[JobHandle, JobStatus]):
 
 
 class TellsOfAMillion(FakeBackend):
-    """The answer of status is for a million jobs."""
+    """Returns a mapping from status that claims to have a million jobs."""
 
     areas = ("handle",)
 
@@ -248,7 +248,7 @@ class TellsOfAMillion(FakeBackend):
 
 
 class _Turncoat(JobStatus):
-    """Is of another class each time that it is asked."""
+    """A status whose __class__ changes each time that it is read."""
 
     @property  # type: ignore[misc]  # the attack
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
@@ -256,7 +256,7 @@ class _Turncoat(JobStatus):
 
 
 class _Endless(Mapping[int, JobHandle]):
-    """A sequence without an end."""
+    """A mapping whose iteration never ends."""
 
     def __getitem__(self, key: int) -> JobHandle:
         return JobHandle(resource="endless", job="job")
@@ -269,14 +269,14 @@ class _Endless(Mapping[int, JobHandle]):
 
 
 class SubmissionsHaveNoEnd(FakeBackend):
-    """The handles of a submission have no end."""
+    """Returns a submission whose mapping of handles never ends."""
 
     async def submit(self, spec: object, copies: object = 1) -> Submission:
         return Submission.model_construct(handles=_Endless(), failures={})
 
 
 class FindsWithoutEnd(FakeBackend):
-    """The answer of find has no end, after a submission that raised."""
+    """Raises in submit, and then returns an endless iterator from find."""
 
     areas = "handle", "find"
 
@@ -295,14 +295,14 @@ class _Holds(dict[JobHandle, JobStatus]):
 
 
 class HoldsWhatItHasNot(FakeBackend):
-    """The answer of status claims to hold every key, and has no value."""
+    """Returns an empty mapping from status that claims to contain every key."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         return _Holds()
 
 
 class EndsWithManyDigits(FakeBackend):
-    """An exit code is too large for Python to write as text."""
+    """Returns an exit code that is too large for Python to convert to text."""
 
     areas = "handle", "status"
 
@@ -316,13 +316,13 @@ class _Silent(JobHandle):
 
 
 class HandlesAreNotWritten(_Handles):
-    """The JSON of a handle is None."""
+    """Returns handles whose model_dump_json returns None."""
 
     kind = _Silent
 
 
 class IndicesAreOfEveryKind(FakeBackend):
-    """Handles stand under numbers and words."""
+    """Returns a submission whose indices are numbers and strings."""
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         told = await super().submit(spec, copies)
@@ -335,14 +335,14 @@ class _Unsound(type(Path())):  # type: ignore[misc]  # the attack
 
 
 class OutputsLieNowhere(_Outputs):
-    """stdout is a path of a class of its own, which does not say so."""
+    """Returns a path of stdout whose stat() returns None."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput.model_construct(ok=True, stdout=_Unsound("/dev/zero"), stderr=_Unsound("/nowhere"), files={})
 
 
 class StatusesChangeClass(FakeBackend):
-    """A status is of another class each time that it is asked."""
+    """Returns statuses whose __class__ changes each time that it is read."""
 
     areas = "handle", "status"
 

@@ -1,6 +1,6 @@
-"""Wrong in killing. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in kill. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import math
 import os
@@ -27,7 +27,7 @@ Outcomes = Mapping[JobHandle, OpOutcome]
 
 
 class KilledIsFailed(FakeBackend):
-    """A killed job is reported as one that a signal ended."""
+    """Reports a killed job as FAILED by a signal."""
 
     caught_by = "IC-KILL-01"
     message_contains = "expected the job to end KILLED; observed FAILED"
@@ -39,7 +39,7 @@ class KilledIsFailed(FakeBackend):
 
 
 class OnlySaysItKills(FakeBackend):
-    """A kill is accepted, and not carried out."""
+    """Answers that the kill is ok, but does not kill the job."""
 
     caught_by = "IC-KILL-01"
     message_contains = "is RUNNING"
@@ -50,7 +50,7 @@ class OnlySaysItKills(FakeBackend):
 
 
 class MissesEarlyKills(FakeBackend):
-    """A job that was not asked for since submit is not found, and the kill is ok all the same."""
+    """Does not kill a job before its first status call, but answers that the kill is ok."""
 
     caught_by = "IC-KILL-02"
     message_contains = "killed right after submit, to end KILLED; observed they ended ['FAILED"
@@ -70,7 +70,7 @@ class MissesEarlyKills(FakeBackend):
 
 
 class ComplainsOfFinishedJobs(FakeBackend):
-    """Killing a job that has ended is an error."""
+    """Answers that a kill of a job that has ended is not ok."""
 
     caught_by = "IC-KILL-03"
     message_contains = "expected killing a finished job to be ok"
@@ -82,7 +82,7 @@ class ComplainsOfFinishedJobs(FakeBackend):
 
 
 class KillsTheDead(FakeBackend):
-    """A job that had ended is reported as KILLED after a kill was requested."""
+    """Reports a job as KILLED if it had ended before the kill."""
 
     caught_by = "IC-KILL-03"
     also_red = ("IC-LIFE-10",)
@@ -103,7 +103,7 @@ class KillsTheDead(FakeBackend):
 
 
 class KillsWhatIsNotThere(FakeBackend):
-    """Every kill is ok."""
+    """Answers that every kill is ok, even of unknown jobs."""
 
     caught_by = "IC-KILL-04"
     message_contains = "not to be ok"
@@ -113,7 +113,7 @@ class KillsWhatIsNotThere(FakeBackend):
 
 
 class RaisesForUnknownKills(FakeBackend):
-    """One unknown job spoils the whole call."""
+    """Raises in kill if one of the jobs is unknown, so that the other jobs get no answer."""
 
     caught_by = "IC-KILL-04"
     message_contains = "kill raised ResourceError"
@@ -125,7 +125,7 @@ class RaisesForUnknownKills(FakeBackend):
 
 
 class ComplainsOfASecondKill(FakeBackend):
-    """A job that is being killed already cannot be killed."""
+    """Answers that a second kill of the same job is not ok."""
 
     caught_by = "IC-KILL-05"
     message_contains = "expected kill number 2 of the same job to be ok"
@@ -142,7 +142,7 @@ class ComplainsOfASecondKill(FakeBackend):
 
 
 class KillsTheWholeSubmission(FakeBackend):
-    """The kill uses the id of the array."""
+    """Kills all copies of a submission if one copy is to be killed."""
 
     caught_by = "IC-KILL-06"
     message_contains = "which was not killed, to end by itself with 3; observed KILLED"
@@ -154,7 +154,7 @@ class KillsTheWholeSubmission(FakeBackend):
 
 
 class KillsFirstCopiesOnly(FakeBackend):
-    """The kill of a later copy is accepted, and not carried out."""
+    """Kills only copy 0 of a submission, but answers that the kill of other copies is ok."""
 
     caught_by = "IC-KILL-06"
     also_red = ("IC-KILL-04",)
@@ -167,7 +167,7 @@ class KillsFirstCopiesOnly(FakeBackend):
 
 
 class KillsTheParentOnly(FakeBackend):
-    """The first process of a job is killed, its children are not."""
+    """Kills the first process of a job, but not its children."""
 
     caught_by = "IC-KILL-07", "IC-KILL-12"
     message_contains = (
@@ -191,14 +191,14 @@ class KillsTheParentOnly(FakeBackend):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        for group in self.spared:  # so that the gallery itself leaves nothing behind
+        for group in self.spared:  # so that the gallery leaves no process behind
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         await super().__aexit__(exc_type, exc, traceback)
 
 
 class KillsTheGroupOnly(FakeBackend):
-    """The process group of a job is killed, but not children that made a group of their own, or a session."""
+    """Kills the process group of a job, but not children that left it for a group or session of their own."""
 
     caught_by = "IC-KILL-10"
     message_contains = "expected everything that a killed job started to be gone"
@@ -213,7 +213,7 @@ class KillsTheGroupOnly(FakeBackend):
 
 
 class KillsAllForNone(FakeBackend):
-    """Asked for no handles, it kills all jobs that this instance has submitted."""
+    """Kills all jobs that this object submitted if kill is given no handles."""
 
     caught_by = "IC-KILL-08"
     message_contains = "expected an empty mapping for no handles"
@@ -232,7 +232,7 @@ class KillsAllForNone(FakeBackend):
 
 
 class DropsUnknownKills(FakeBackend):
-    """Unknown jobs are left out of the answer."""
+    """Leaves unknown jobs out of the answer of kill."""
 
     caught_by = "IC-KILL-04"
     message_contains = "expected an answer of kill for job"
@@ -242,11 +242,11 @@ class DropsUnknownKills(FakeBackend):
 
 
 class _AsksToEnd(FakeBackend):
-    """Ends a job by TERM, again at each look, at last by KILL; a mistake decides its state."""
+    """Ends a job by TERM, repeated at each status call, and later by KILL. A subclass decides the state."""
 
-    also_red: tuple[str, ...] = ("IC-KILL-10",)  # what has left the group gets no signal
+    also_red: tuple[str, ...] = ("IC-KILL-10",)  # processes that left the group get no signal
     patience = 4.0
-    """Seconds between asking a job to end and ending it."""
+    """Seconds between TERM and KILL."""
 
     def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         raise NotImplementedError
@@ -283,7 +283,7 @@ _BY_US = JobStatus(state=JobState.KILLED, reason="killed_by_user")
 
 
 class HandledKillsAreEnds(_AsksToEnd):
-    """A job is killed by TERM; a job that handles it has the state of its exit code."""
+    """Kills by TERM, and reports a job that handles TERM by its exit code."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
@@ -293,7 +293,7 @@ class HandledKillsAreEnds(_AsksToEnd):
 
 
 class HandledKillsAreFailures(_AsksToEnd):
-    """A killed job that handles TERM, and exits with a code of its own, is FAILED."""
+    """Kills by TERM, and reports a job that handles TERM and exits with another code than 0 as FAILED."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed FAILED (exit_code=3"
@@ -303,7 +303,7 @@ class HandledKillsAreFailures(_AsksToEnd):
 
 
 class MakesUpTheCodeOfAKill(_AsksToEnd):
-    """KILLED comes with a shell's code for death by TERM, whatever the job exited with."""
+    """Reports exit code 143 for each killed job, as a shell does after TERM."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed KILLED (exit_code=143"
@@ -313,7 +313,7 @@ class MakesUpTheCodeOfAKill(_AsksToEnd):
 
 
 class SlowKillsAreEnds(_AsksToEnd):
-    """A job that needs some time to end after TERM is reported by its exit code."""
+    """Kills by TERM, and reports a job that takes some time to end by its exit code."""
 
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
@@ -325,7 +325,7 @@ class SlowKillsAreEnds(_AsksToEnd):
 
 
 class AsksToEndAndWaits(_AsksToEnd):
-    """A job is killed by TERM only: a job that ignores it runs on."""
+    """Kills by TERM only, so that a job that ignores TERM continues."""
 
     caught_by = "IC-KILL-11"
     message_contains = "is RUNNING"
@@ -337,7 +337,7 @@ class AsksToEndAndWaits(_AsksToEnd):
 
 
 class TellsKilledAtOnce(_AsksToEnd):
-    """A job is reported as KILLED as soon as the kill was requested."""
+    """Reports a job as KILLED as soon as kill is called, while it still runs."""
 
     caught_by = "IC-KILL-12"
     message_contains = "expected the process of a job that is reported as KILLED to be gone"
@@ -348,5 +348,5 @@ class TellsKilledAtOnce(_AsksToEnd):
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
         for handle in (each for each in handles if self._ours(each) and self._note(each).exists()):
-            self._job(handle).kill()  # a purge that is refused is another mistake
+            self._job(handle).kill()  # so that the purge is not refused, which would be another mistake
         return await super().purge(handles)

@@ -1,6 +1,6 @@
-"""Wrong in entering and leaving. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in entering or leaving. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class _LeavesOtherwise(FakeBackend):
-    """Lets a mistake override leaving without repeating its parameters."""
+    """Calls a method without parameters when it is left. A subclass overrides that method."""
 
-    async def __aexit__(  # type: ignore[override]  # as wide as Python's own, so that an exception can be swallowed
+    async def __aexit__(  # type: ignore[override]  # it may return True, which swallows an exception
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> bool | None:
         return await self.leave()
@@ -30,7 +30,7 @@ class _LeavesOtherwise(FakeBackend):
 
 
 class ProbesWhenConstructed(FakeBackend):
-    """The constructor starts a process."""
+    """Starts a process in the constructor."""
 
     caught_by = "IC-LIFE-01"
     message_contains = "subprocess.Popen"
@@ -41,7 +41,7 @@ class ProbesWhenConstructed(FakeBackend):
 
 
 class StartsAThreadWhenConstructed(FakeBackend):
-    """The constructor starts a thread."""
+    """Starts a thread in the constructor."""
 
     caught_by = "IC-LIFE-01"
     message_contains = "start of the thread"
@@ -52,7 +52,7 @@ class StartsAThreadWhenConstructed(FakeBackend):
 
 
 class MakesItsDirectoryWhenConstructed(FakeBackend):
-    """The constructor makes a directory."""
+    """Makes a directory in the constructor."""
 
     caught_by = "IC-LIFE-01"
     message_contains = "os.mkdir"
@@ -63,7 +63,7 @@ class MakesItsDirectoryWhenConstructed(FakeBackend):
 
 
 class EntersSomethingElse(FakeBackend):
-    """Entering returns a session in place of the object."""
+    """Returns another object than itself when it is entered."""
 
     caught_by = "IC-LIFE-02"
     message_contains = "expected the object itself"
@@ -74,7 +74,7 @@ class EntersSomethingElse(FakeBackend):
 
 
 class CannotBeEntered(FakeBackend):
-    """Entering raises."""
+    """Raises when it is entered."""
 
     caught_by = "IC-LIFE-02"
     message_contains = "raised intercede.contract.errors.ResourceError: the far side does not answer"
@@ -84,7 +84,7 @@ class CannotBeEntered(FakeBackend):
 
 
 class LeavesOnlyOnce(_LeavesOtherwise):
-    """Leaving a second time fails."""
+    """Raises when it is left a second time."""
 
     caught_by = "IC-LIFE-03"
     message_contains = "expected leaving a second time to do nothing"
@@ -96,7 +96,7 @@ class LeavesOnlyOnce(_LeavesOtherwise):
 
 
 class AnswersEmptyListsAlways(FakeBackend):
-    """An early return for no handles comes before the check that it is open."""
+    """Answers status for no handles even if it is not open."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
     message_contains = "status"
@@ -106,7 +106,7 @@ class AnswersEmptyListsAlways(FakeBackend):
 
 
 class OpensByItself(FakeBackend):
-    """A verb opens what it needs, and no caller closes it."""
+    """Opens another object in status if it is not open, instead of raising NotOpenError."""
 
     caught_by = "IC-LIFE-04", "IC-LIFE-05"
     message_contains = "before entering to raise NotOpenError", "after leaving to raise NotOpenError"
@@ -119,7 +119,7 @@ class OpensByItself(FakeBackend):
 
 
 class SwallowsTheBodysException(_LeavesOtherwise):
-    """Leaving returns a true value."""
+    """Swallows the exception of the body of `async with` when it is left."""
 
     caught_by = "IC-LIFE-06"
     message_contains = "expected the body's own exception to pass through; observed None"
@@ -130,7 +130,7 @@ class SwallowsTheBodysException(_LeavesOtherwise):
 
 
 class LeavesATask(FakeBackend):
-    """Entering starts a task that is never ended."""
+    """Starts a task when it is entered, and never ends the task."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more tasks"
@@ -143,7 +143,7 @@ class LeavesATask(FakeBackend):
 
 
 class LeavesADescriptor(FakeBackend):
-    """Entering opens a descriptor that is never closed."""
+    """Opens a file descriptor when it is entered, and never closes it."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more open descriptors"
@@ -155,7 +155,7 @@ class LeavesADescriptor(FakeBackend):
 
 
 class LeavesAThread(FakeBackend):
-    """Entering starts a thread that does not end."""
+    """Starts a thread when it is entered, and never ends the thread."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more threads"
@@ -169,7 +169,7 @@ class LeavesAThread(FakeBackend):
 
 
 class ClosesTheOthersToo(_LeavesOtherwise):
-    """State of the instance is on the class: the first to leave closes all."""
+    """Keeps the open objects in the class, so that leaving one object closes all of them."""
 
     caught_by = "IC-LIFE-08"
     message_contains = "expected an instance to work after another was left"
@@ -185,7 +185,7 @@ class ClosesTheOthersToo(_LeavesOtherwise):
 
 
 class SwallowsItsCancellation(FakeBackend):
-    """A cancelled verb tries again, and again."""
+    """Swallows the cancellation of status and tries again."""
 
     caught_by = "IC-LIFE-09"
     message_contains = "observed it has not ended"
@@ -202,7 +202,7 @@ class SwallowsItsCancellation(FakeBackend):
 
 
 class KeepsItsLockWhenCancelled(FakeBackend):
-    """A cancelled verb leaves its lock locked for the next."""
+    """Leaves its lock locked if status is cancelled, so that the next call never ends."""
 
     caught_by = "IC-LIFE-09"
     message_contains = "the instance to be usable after a cancelled"
@@ -220,7 +220,7 @@ class KeepsItsLockWhenCancelled(FakeBackend):
 
 
 class RefusesASecondCall(FakeBackend):
-    """One call at a time: a second one is refused."""
+    """Raises in status if another status call is running."""
 
     caught_by = "IC-LIFE-10"
     message_contains = "other calls are under way"
@@ -237,7 +237,7 @@ class RefusesASecondCall(FakeBackend):
 
 
 class BlocksTheLoop(FakeBackend):
-    """A verb waits without await."""
+    """Blocks the event loop in status, by time.sleep."""
 
     caught_by = "IC-LIFE-11"
     message_contains = "it blocked the loop for"
@@ -248,7 +248,7 @@ class BlocksTheLoop(FakeBackend):
 
 
 class ChangesTheWorkingDirectory(FakeBackend):
-    """Entering changes the working directory of the whole process."""
+    """Changes the working directory of the process when it is entered."""
 
     caught_by = "IC-LIFE-12"
     message_contains = "changed: the working directory"
@@ -259,7 +259,7 @@ class ChangesTheWorkingDirectory(FakeBackend):
 
 
 class HandlesASignal(FakeBackend):
-    """Entering takes a signal for itself, where Python lets it."""
+    """Sets a signal handler of the process when it is entered."""
 
     caught_by = "IC-LIFE-12"
     message_contains = "changed: the handler of SIGUSR2"
@@ -271,7 +271,7 @@ class HandlesASignal(FakeBackend):
 
 
 class SetsAVariable(FakeBackend):
-    """A verb hands something to its children through the environment of the whole process."""
+    """Sets an environment variable of the process in status."""
 
     caught_by = "IC-LIFE-12"
     message_contains = "changed: the environment variable INTERCEDE_GALLERY"
@@ -282,7 +282,7 @@ class SetsAVariable(FakeBackend):
 
 
 class LeavesAChild(FakeBackend):
-    """Entering starts a process that is never ended."""
+    """Starts a child process when it is entered, and never ends the process."""
 
     caught_by = "IC-LIFE-07"
     message_contains = "more child processes"
@@ -295,7 +295,7 @@ class LeavesAChild(FakeBackend):
 
 
 class ChangesTheUmask(FakeBackend):
-    """Entering narrows the umask, so that no file of its own can be read by others."""
+    """Changes the umask of the process when it is entered."""
 
     caught_by = "IC-LIFE-12"
     message_contains = "changed: the umask"

@@ -1,6 +1,6 @@
-"""Wrong in counting. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in counts. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class CountsItsOwnOnly(FakeBackend):
-    """An instance counts what it submitted itself."""
+    """Counts only the jobs that this object submitted."""
 
     caught_by = "IC-LOAD-01"
     message_contains = "0 queued and 0 running by another instance"
@@ -32,7 +32,7 @@ class CountsItsOwnOnly(FakeBackend):
 
 
 class CountsSubmissions(FakeBackend):
-    """An array of copies is listed, and counted, as one."""
+    """Counts all copies of a submission as one job."""
 
     caught_by = "IC-LOAD-01"
     message_contains = "the counts were 0 queued and 1 running; 0 queued and 1 running by another instance"
@@ -46,7 +46,7 @@ class CountsSubmissions(FakeBackend):
 
 
 class SwapsTheCounts(FakeBackend):
-    """Queued jobs are reported as running, and running ones as queued."""
+    """Counts queued jobs as running, and running jobs as queued."""
 
     caught_by = "IC-LOAD-02"
     message_contains = "running, counts "
@@ -58,7 +58,7 @@ class SwapsTheCounts(FakeBackend):
 
 
 class CountsTheWaitingAsRunning(FakeBackend):
-    """Jobs wait a little, and every listed job is counted as running."""
+    """Counts queued jobs as running."""
 
     caught_by = "IC-LOAD-02"
     message_contains = "queued and 0 running, counts 0 queued and "
@@ -77,7 +77,7 @@ class CountsTheWaitingAsRunning(FakeBackend):
 
 
 class CountsTheEnded(FakeBackend):
-    """A number that grows with each job that has a record, and never falls."""
+    """Counts jobs that have ended as running, so that the count never falls."""
 
     caught_by = "IC-LOAD-03"
     message_contains = "it only rose, from "
@@ -94,7 +94,7 @@ class CountsTheEnded(FakeBackend):
 
 
 class TellsALimit(FakeBackend):
-    """The numbers are the capacity of the resource, whatever jobs it has."""
+    """Returns the capacity of the resource from counts, whatever jobs it has."""
 
     caught_by = "IC-LOAD-03"
     message_contains = "it only rose, from 2000 to 2000"

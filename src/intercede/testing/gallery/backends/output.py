@@ -1,6 +1,6 @@
-"""Wrong in fetching output. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in fetch_output. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import os
 import shutil
@@ -27,7 +27,7 @@ Outputs = Mapping[JobHandle, JobOutput]
 
 
 class _Spoils(FakeBackend):
-    """Lets a mistake change each output that was fetched."""
+    """Fetches outputs as the fake does. A subclass changes each fetched output."""
 
     def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return output
@@ -53,7 +53,7 @@ def _rewrite(path: Path | None, content: bytes) -> None:
 
 
 class StdoutIsText(_Spoils):
-    """stdout is read and written as text."""
+    r"""Converts stdout as text, so that \r\n becomes \n."""
 
     caught_by = "IC-OUTPUT-01"
     message_contains = "the same up to byte 7"
@@ -65,7 +65,7 @@ class StdoutIsText(_Spoils):
 
 
 class StdoutIsATail(_Spoils):
-    """Only the end of stdout is fetched."""
+    """Fetches only the last 64 KiB of stdout."""
 
     caught_by = "IC-OUTPUT-01"
     message_contains = "65536 bytes, the same up to byte 1"
@@ -77,7 +77,7 @@ class StdoutIsATail(_Spoils):
 
 
 class JoinsTheStreams(_Spoils):
-    """stderr holds stdout as well."""
+    """Appends stdout to stderr."""
 
     caught_by = "IC-OUTPUT-02"
     message_contains = "bytes of stderr as they were written"
@@ -90,7 +90,7 @@ class JoinsTheStreams(_Spoils):
 
 
 class HasNoStderr(_Spoils):
-    """stderr is not fetched at all."""
+    """Does not fetch stderr."""
 
     caught_by = "IC-OUTPUT-02"
     message_contains = "expected a path to stderr; observed None"
@@ -100,7 +100,7 @@ class HasNoStderr(_Spoils):
 
 
 class _Asks(FakeBackend):
-    """Lets a mistake change which files are asked for."""
+    """Submits jobs as the fake does. A subclass changes which files are to be fetched."""
 
     def asks(self, outputs: OutputSpec) -> OutputSpec:
         return outputs
@@ -110,7 +110,7 @@ class _Asks(FakeBackend):
 
 
 class PatternsAreNames(_Asks):
-    """A pattern is used as a name."""
+    """Uses a pattern as the name of a file, so that it matches nothing."""
 
     caught_by = "IC-OUTPUT-03"
     also_red = ("IC-OUTPUT-12",)
@@ -122,7 +122,7 @@ class PatternsAreNames(_Asks):
 
 
 class StarsCrossSlashes(_Asks):
-    """`*` matches files in sub-directories, too."""
+    """Lets `*` in a pattern match files in subdirectories."""
 
     caught_by = "IC-OUTPUT-03"
     message_contains = "'sub/b.txt'"
@@ -133,7 +133,7 @@ class StarsCrossSlashes(_Asks):
 
 
 class BringsEverything(_Asks):
-    """Unlisted files are fetched although they were not asked for."""
+    """Fetches files that match no pattern, although include_unlisted is false."""
 
     caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
     message_contains = (
@@ -146,7 +146,7 @@ class BringsEverything(_Asks):
 
 
 class BringsWhatItPutThere(_Spoils):
-    """Everything in the working directory is fetched, also the backend's own files."""
+    """Fetches input files as if they were outputs."""
 
     caught_by = "IC-OUTPUT-04"
     message_contains = "data/input"
@@ -160,7 +160,7 @@ class BringsWhatItPutThere(_Spoils):
 
 
 class RaisesForUnknownOutputs(FakeBackend):
-    """One unknown job spoils the whole call."""
+    """Raises in fetch_output if one of the jobs is unknown, so that the other jobs get no answer."""
 
     caught_by = "IC-OUTPUT-05"
     message_contains = "fetch_output raised ResourceError"
@@ -172,7 +172,7 @@ class RaisesForUnknownOutputs(FakeBackend):
 
 
 class UnknownOutputsAreFine(FakeBackend):
-    """The output of an unknown job is ok, without files."""
+    """Answers that fetching from an unknown job is ok, and returns no files."""
 
     caught_by = "IC-OUTPUT-05"
     message_contains = "not to be ok, with a reason"
@@ -183,7 +183,7 @@ class UnknownOutputsAreFine(FakeBackend):
 
 
 class PointsIntoItsState(_Spoils):
-    """The paths are those of the resource itself."""
+    """Returns a path of stdout that is not under dest."""
 
     caught_by = "IC-OUTPUT-06"
     message_contains = "expected every path to lie under dest"
@@ -193,7 +193,7 @@ class PointsIntoItsState(_Spoils):
 
 
 class OneDirectoryForAll(_Spoils):
-    """The outputs of all jobs lie in one directory."""
+    """Puts the files of all jobs into one directory under dest."""
 
     caught_by = "IC-OUTPUT-06"
     message_contains = "expected one directory under dest for each job"
@@ -205,7 +205,7 @@ class OneDirectoryForAll(_Spoils):
 
 
 class MovesInsteadOfCopying(_Spoils):
-    """Fetching moves the files away."""
+    """Moves the files when it fetches them, so that a second fetch finds none."""
 
     caught_by = "IC-OUTPUT-07"
     message_contains = "observed []"
@@ -217,7 +217,7 @@ class MovesInsteadOfCopying(_Spoils):
 
 
 class AddsToWhatIsThere(_Spoils):
-    """Fetching again puts new directories beside the old."""
+    """Adds another file under dest at each fetch."""
 
     caught_by = "IC-OUTPUT-07"
     message_contains = "expected the same files again"
@@ -228,7 +228,7 @@ class AddsToWhatIsThere(_Spoils):
 
 
 class EmptiesDest(FakeBackend):
-    """dest itself is replaced."""
+    """Deletes dest and everything in it before it fetches."""
 
     caught_by = "IC-OUTPUT-08"
     message_contains = "changed or gone: ['ours'"
@@ -239,7 +239,7 @@ class EmptiesDest(FakeBackend):
 
 
 class LeavesTemporaryFiles(_Spoils):
-    """The temporary directory stays."""
+    """Leaves a temporary file in dest."""
 
     caught_by = "IC-OUTPUT-08"
     message_contains = "expected dest to hold our two entries and 1 directories of jobs"
@@ -250,7 +250,7 @@ class LeavesTemporaryFiles(_Spoils):
 
 
 class SkipsNamesWithNewlines(_Spoils):
-    """A name with a newline is left out without a report."""
+    """Leaves out files with a newline in their names, and does not report them."""
 
     caught_by = "IC-OUTPUT-09"
     message_contains = "expected exactly the files"
@@ -260,7 +260,7 @@ class SkipsNamesWithNewlines(_Spoils):
 
 
 class TrimsNames(_Spoils):
-    """Blanks in names are cut, so that files take each other's place."""
+    """Strips blanks from the names of files, so that two files get the same name."""
 
     caught_by = "IC-OUTPUT-09"
     message_contains = "to hold its own name"
@@ -270,7 +270,7 @@ class TrimsNames(_Spoils):
 
 
 class FollowsLinks(_Spoils):
-    """A link is fetched as what it leads to."""
+    """Fetches the target of a symbolic link as a file."""
 
     caught_by = "IC-OUTPUT-10"
     message_contains = "expected no link among the files, nor what it leads to; observed ['alias', 'passwd'] came"
@@ -281,7 +281,7 @@ class FollowsLinks(_Spoils):
 
 
 class MakesLinks(_Spoils):
-    """A link is fetched as a link."""
+    """Fetches a symbolic link as a link."""
 
     caught_by = "IC-OUTPUT-10"
     message_contains = "expected no link under dest"
@@ -298,7 +298,7 @@ def _copied(path: Path, to: Path) -> Path:
 
 
 class MakesFifos(_Spoils):
-    """A fifo is fetched as a fifo."""
+    """Makes a named pipe under dest for a named pipe of the job."""
 
     caught_by = "IC-OUTPUT-11"
     message_contains = "expected only files and directories under dest"
@@ -311,7 +311,7 @@ class MakesFifos(_Spoils):
 
 
 class FailsWithoutAMember(_Spoils):
-    """A missing member spoils the output."""
+    """Answers that fetching is not ok if a pattern matches no file."""
 
     caught_by = "IC-OUTPUT-12"
     message_contains = "expected an output without some of its members to be ok"
@@ -321,7 +321,7 @@ class FailsWithoutAMember(_Spoils):
 
 
 class DoesNotTellWhatIsMissing(_Spoils):
-    """A missing member is not reported."""
+    """Does not report a pattern that matches no file as missing."""
 
     caught_by = "IC-OUTPUT-12"
     message_contains = "in missing; observed []"
@@ -331,7 +331,7 @@ class DoesNotTellWhatIsMissing(_Spoils):
 
 
 class BringsOnlySuccess(FakeBackend):
-    """The output of a failed job is not fetched."""
+    """Does not fetch the output of a job that FAILED."""
 
     caught_by = "IC-OUTPUT-13"
     also_red = ("IC-DIAG-02",)
@@ -347,7 +347,7 @@ class BringsOnlySuccess(FakeBackend):
 
 
 class LosesWhatTheKilledWrote(FakeBackend):
-    """The output of a killed job is not fetched."""
+    """Does not fetch stdout of a job that was KILLED."""
 
     caught_by = "IC-OUTPUT-14"
     message_contains = "expected stdout of a killed job to be b'before\\n'"
@@ -362,7 +362,7 @@ class LosesWhatTheKilledWrote(FakeBackend):
 
 
 class BringsWhatThereIs(FakeBackend):
-    """The output of an unfinished job is ok, with the files that it has written so far."""
+    """Answers that fetching from a running job is ok, with the files that exist so far."""
 
     caught_by = "IC-OUTPUT-15"
     message_contains = "observed ok for a job that is RUNNING afterwards"
@@ -374,7 +374,7 @@ class BringsWhatThereIs(FakeBackend):
 
 
 class EndsWhatItFetches(FakeBackend):
-    """Fetching from a running job answers that it runs, and ends it."""
+    """Kills a running job whose output is to be fetched."""
 
     caught_by = "IC-OUTPUT-15"
     message_contains = "expected exactly the files ['early', 'late']"
@@ -386,7 +386,7 @@ class EndsWhatItFetches(FakeBackend):
 
 
 class LosesEmptyFiles(_Spoils):
-    """An empty file is treated as missing."""
+    """Does not fetch empty files."""
 
     caught_by = "IC-OUTPUT-16"
     message_contains = "expected exactly the files"
@@ -396,7 +396,7 @@ class LosesEmptyFiles(_Spoils):
 
 
 class FlattensOutputs(_Spoils):
-    """Files lose the directories of their names."""
+    """Removes the directories from the names of fetched files."""
 
     caught_by = "IC-OUTPUT-16"
     message_contains = "expected exactly the files"
@@ -406,7 +406,7 @@ class FlattensOutputs(_Spoils):
 
 
 class CopiesOverTheFormer(FakeBackend):
-    """A second fetch is copied over the first one."""
+    """Leaves files of an earlier fetch in the directory of a job."""
 
     caught_by = "IC-OUTPUT-17"
     message_contains = "files/stale': b'of a former fetch'"
@@ -424,7 +424,7 @@ def _files(directory: Path) -> dict[Path, bytes]:
 
 
 class DropsUnknownOutputs(FakeBackend):
-    """Unknown jobs are left out of the answer."""
+    """Leaves unknown jobs out of the answer of fetch_output."""
 
     caught_by = "IC-OUTPUT-05"
     message_contains = "expected an answer of fetch_output for job"

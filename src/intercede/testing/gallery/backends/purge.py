@@ -1,6 +1,6 @@
-"""Wrong in purging. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in purge. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ Outcomes = Mapping[JobHandle, OpOutcome]
 
 
 class OnlySaysItPurges(FakeBackend):
-    """A purge is ok, and removes no file."""
+    """Answers that the purge is ok, but removes no file."""
 
     caught_by = "IC-PURGE-01"
     also_red = "IC-KILL-04"
@@ -25,7 +25,7 @@ class OnlySaysItPurges(FakeBackend):
 
 
 class RemembersThePurged(FakeBackend):
-    """Statuses are kept on the instance, and reported again when the job is gone."""
+    """Keeps statuses in the object, and reports them even after the job was purged."""
 
     caught_by = "IC-PURGE-01"
     message_contains = "expected a purged job to be UNKNOWN; observed DONE"
@@ -41,7 +41,7 @@ class RemembersThePurged(FakeBackend):
 
 
 class FetchesThePurged(FakeBackend):
-    """An output that is gone is reported as an empty one, and ok."""
+    """Answers that fetching from a purged job is ok, and returns no files."""
 
     caught_by = "IC-PURGE-01"
     message_contains = "expected a purged job's output not to be ok"
@@ -61,7 +61,7 @@ class FetchesThePurged(FakeBackend):
 
 
 class PurgesTheLiving(FakeBackend):
-    """The directory of a running job is removed."""
+    """Answers that the purge of a running job is ok."""
 
     caught_by = "IC-PURGE-02"
     message_contains = "expected purging an unfinished job not to be ok"
@@ -72,7 +72,7 @@ class PurgesTheLiving(FakeBackend):
 
 
 class KillsToPurge(FakeBackend):
-    """A running job is refused, but killed all the same."""
+    """Refuses to purge a running job, but kills the job."""
 
     caught_by = "IC-PURGE-02"
     message_contains = "expected the job to go on and end with 3; observed KILLED"
@@ -84,7 +84,7 @@ class KillsToPurge(FakeBackend):
 
 
 class ComplainsOfASecondPurge(FakeBackend):
-    """A job that is gone cannot be purged."""
+    """Answers that a second purge of the same job is not ok."""
 
     caught_by = "IC-PURGE-03"
     message_contains = "expected purge number 2 of the same job to be ok"
@@ -96,7 +96,7 @@ class ComplainsOfASecondPurge(FakeBackend):
 
 
 class PurgesByPrefix(FakeBackend):
-    """Copy 1 takes copy 10 along."""
+    """Purges every job whose id begins with the id, so that copy 10 goes with copy 1."""
 
     caught_by = "IC-PURGE-04"
     message_contains = ".10 to be DONE still; observed UNKNOWN"
@@ -107,7 +107,7 @@ class PurgesByPrefix(FakeBackend):
 
 
 class PurgesTheForeign(FakeBackend):
-    """Purging a job of another resource is ok."""
+    """Answers that the purge of a job of another resource is ok."""
 
     caught_by = "IC-PURGE-05"
     message_contains = "expected purging a job of another resource not to be ok"
@@ -118,7 +118,7 @@ class PurgesTheForeign(FakeBackend):
 
 
 class TellsOfAllForNone(FakeBackend):
-    """Asked for no handles, it answers for all jobs."""
+    """Answers purge for all jobs if it is given no handles."""
 
     caught_by = "IC-PURGE-05"
     message_contains = "expected an empty mapping for no handles"

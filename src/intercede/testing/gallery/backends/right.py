@@ -1,6 +1,6 @@
-"""Right, and different from what one might expect. Every class in this file keeps the contract."""
+"""Unusual backends that keep the contract, to find checks that are too strict."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import os
@@ -32,19 +32,19 @@ _T = TypeVar("_T")
 
 
 class _Backwards(UserDict[JobHandle, _T]):
-    """A mapping that is not a dict, and in another order."""
+    """A mapping that is not a dict and iterates in reverse order."""
 
     def __iter__(self) -> Iterator[JobHandle]:
         return reversed(list(self.data))
 
 
 async def _jitter() -> None:
-    """Take a little while, now and then, partly in a thread."""
+    """Sleep for a random short time, in a thread."""
     await asyncio.to_thread(time.sleep, random.choice((0, 0, 0.002, 0.01)))  # noqa: S311 -- no cryptography
 
 
 class _Status(JobStatus):
-    """A status with a field and a property that the contract does not have."""
+    """A status with a field and a property that are not in the contract."""
 
     site: str = "here"
 
@@ -54,7 +54,7 @@ class _Status(JobStatus):
 
 
 class TellsMore(FakeBackend):
-    """Statuses are of a class of its own, with a field and a property that the contract does not know."""
+    """Returns statuses of a subclass, with a field and a property that are not in the contract."""
 
     areas = "status", "kill", "handle"
 
@@ -66,7 +66,7 @@ class TellsMore(FakeBackend):
 
 
 class LooksSeldom(FakeBackend):
-    """A status query takes as long as a short job."""
+    """Takes as long for a status call as a short job runs."""
 
     areas = "status", "load"
 
@@ -76,7 +76,7 @@ class LooksSeldom(FakeBackend):
 
 
 class Different(FakeBackend):
-    """Slow now and then, with threads inside, other mappings, lazy imports and more parameters."""
+    """Answers with random delays and with other mappings, uses threads and lazy imports, and has more parameters."""
 
     areas = "shape", "life", "submit", "handle", "output", "kill", "purge"
 
@@ -115,7 +115,7 @@ class Different(FakeBackend):
 
 
 class TellsJobsWhatTheyAre(FakeBackend):
-    """A job's variables hold its number and its memory; a submit from inside it does not pass them on."""
+    """Sets variables with a job's number and memory, which jobs submitted from inside do not inherit."""
 
     areas = "submit", "handle"
 
@@ -126,17 +126,17 @@ class TellsJobsWhatTheyAre(FakeBackend):
 
 
 class LocalDirect:
-    """The backend that intercede makes of the transport ``local`` and the scheduler ``direct``."""
+    """Makes the backend of the built-in transport ``local`` and the built-in scheduler ``direct``."""
 
-    areas = "shape", "life", "kill"  # in the others it waits long for little that its own tests do not see
+    areas = "shape", "life", "kill"  # other areas would take long, and its own tests cover them
 
-    def __new__(cls) -> JobBackend:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
+    def __new__(cls) -> JobBackend:  # type: ignore[misc]  # a class, as everything in the gallery is
         root = Path(os.environ["XDG_STATE_HOME"], "local-direct")
         return registry.backend({"transport": "local", "scheduler": "direct", "batch": {"root": str(root)}})
 
 
 class LogsInToABusyServer(FakeBackend):
-    """Entering is a login, which the server drops now and then; it raises the error, and does not retry."""
+    """Logs in to a server that sometimes drops a login when it is entered, and raises a retryable error."""
 
     areas = "shape", "life", "handle", "find"
     server = BusyServer()
@@ -147,7 +147,7 @@ class LogsInToABusyServer(FakeBackend):
 
 
 class OnlyTheCore(FakeBackend):
-    """Claims no capability, and starts jobs late: for a while each is QUEUED."""
+    """Claims no capability, and reports each job as QUEUED for a while."""
 
     areas = "shape", "submit", "handle", "status"
 

@@ -1,6 +1,6 @@
-"""Wrong in shape. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends whose verbs have a wrong shape. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ from intercede.testing.gallery.fake import FakeBackend
 
 
 class KillIsAFlag(FakeBackend):
-    """A capability is claimed by a flag; it has no method."""
+    """Claims the capability kill by an attribute that is True, and has no such method."""
 
     caught_by = "IC-SHAPE-01"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
@@ -20,7 +20,7 @@ class KillIsAFlag(FakeBackend):
 
 
 class StatusAnswersAtOnce(FakeBackend):
-    """A verb is a plain function."""
+    """Has a status that is not async."""
 
     caught_by = "IC-SHAPE-02"
     message_contains = "expected status to be awaitable"
@@ -30,7 +30,7 @@ class StatusAnswersAtOnce(FakeBackend):
 
 
 class KillTakesJobs(FakeBackend):
-    """A parameter has another name than the contract's."""
+    """Has a kill whose parameter has another name than in the contract."""
 
     caught_by = "IC-SHAPE-03"
     message_contains = "kill(handles), by keyword"
@@ -40,7 +40,7 @@ class KillTakesJobs(FakeBackend):
 
 
 class CountsForOneUser(FakeBackend):
-    """A verb needs a parameter that the contract does not know."""
+    """Has a counts with a required parameter that is not in the contract."""
 
     caught_by = "IC-SHAPE-03"
     also_red = ("IC-LIFE-04", "IC-LIFE-05", "IC-LIFE-09", "IC-LIFE-10", "IC-LIFE-11", "IC-LIFE-12", "IC-LOAD-01")
@@ -51,7 +51,7 @@ class CountsForOneUser(FakeBackend):
 
 
 class ForgetsFindWhenEntered(FakeBackend):
-    """A capability that is claimed at first is gone after entering."""
+    """Claims the capability find at first, but no longer after it is entered."""
 
     caught_by = "IC-SHAPE-04"
     also_red = "IC-LIFE-09", "IC-LIFE-10"
@@ -63,7 +63,7 @@ class ForgetsFindWhenEntered(FakeBackend):
 
 
 class HidesDiagnosticsBehindGetattr(FakeBackend):
-    """A verb can be called, but is not claimed."""
+    """Has a diagnostics that can be called, but does not claim the capability."""
 
     caught_by = "IC-SHAPE-04"
     message_contains = "not claimed, diagnostics can be called"
@@ -75,7 +75,7 @@ class HidesDiagnosticsBehindGetattr(FakeBackend):
 
 
 class PurgeIsAStub(FakeBackend):
-    """A verb raises NotImplementedError."""
+    """Raises NotImplementedError in purge."""
 
     caught_by = "IC-SHAPE-05"
     also_red = "IC-LIFE-09", "IC-LIFE-11", "IC-LIFE-12"
@@ -88,7 +88,7 @@ class PurgeIsAStub(FakeBackend):
 
 
 class StatusNeverEnds(FakeBackend):
-    """A verb does not end."""
+    """Never ends a status call."""
 
     caught_by = "IC-SHAPE-02"
     message_contains = "expected status to answer within"

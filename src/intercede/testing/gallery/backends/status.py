@@ -1,6 +1,6 @@
-"""Wrong in reporting states. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in status. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ Statuses = Mapping[JobHandle, JobStatus]
 
 
 class _Retells(FakeBackend):
-    """Lets a mistake change the status of each job."""
+    """Reports statuses as the fake does. A subclass changes each status."""
 
     def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status
@@ -35,7 +35,7 @@ class _Retells(FakeBackend):
 
 
 class TellsOfAll(FakeBackend):
-    """Every listed job is in the answer, asked for or not."""
+    """Answers status for all jobs, also for those that are not asked for."""
 
     caught_by = "IC-STATUS-01"
     message_contains = "observed also"
@@ -45,7 +45,7 @@ class TellsOfAll(FakeBackend):
 
 
 class TellsOfJobsByTheirIds(FakeBackend):
-    """The keys are native ids."""
+    """Returns a mapping from status whose keys are native ids, not handles."""
 
     caught_by = "IC-STATUS-01"
     also_red = ("IC-LIFE-07",)
@@ -56,7 +56,7 @@ class TellsOfJobsByTheirIds(FakeBackend):
 
 
 class TellsOfAllWhereNoneIsAsked(FakeBackend):
-    """A listing without ids lists everything."""
+    """Answers status for all jobs if it is given no handles."""
 
     caught_by = "IC-STATUS-02"
     message_contains = "expected an empty mapping for no handles"
@@ -66,7 +66,7 @@ class TellsOfAllWhereNoneIsAsked(FakeBackend):
 
 
 class RaisesForForeignHandles(FakeBackend):
-    """One handle that is not its own spoils the whole call."""
+    """Raises in status if one handle is of another resource, so that the other jobs get no answer."""
 
     caught_by = "IC-STATUS-03"
     message_contains = "status raised ValueError"
@@ -78,7 +78,7 @@ class RaisesForForeignHandles(FakeBackend):
 
 
 class DropsUnknownHandles(FakeBackend):
-    """Unknown jobs are left out of the answer."""
+    """Leaves unknown jobs out of the answer of status."""
 
     caught_by = "IC-STATUS-03"
     also_red = "IC-LIFE-09", "IC-PURGE-01"
@@ -90,7 +90,7 @@ class DropsUnknownHandles(FakeBackend):
 
 
 class AbsenceIsSuccess(_Retells):
-    """A job that is not listed any more is reported as done."""
+    """Reports a job that the queue does not list as DONE."""
 
     caught_by = "IC-STATUS-03"
     also_red = ("IC-PURGE-01",)
@@ -101,7 +101,7 @@ class AbsenceIsSuccess(_Retells):
 
 
 class RefusesDuplicates(FakeBackend):
-    """Handles and answers are matched one to one."""
+    """Matches handles and statuses one to one, so that a handle given twice fails."""
 
     caught_by = "IC-STATUS-04"
     message_contains = "expected a handle that is given twice to be answered once"
@@ -112,7 +112,7 @@ class RefusesDuplicates(FakeBackend):
 
 
 class SuccessHasNoCode(_Retells):
-    """DONE is reported without its exit code."""
+    """Reports DONE without an exit code."""
 
     caught_by = "IC-STATUS-05"
     message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
@@ -122,7 +122,7 @@ class SuccessHasNoCode(_Retells):
 
 
 class LosesExitCodes(_Retells):
-    """FAILED is reported without its exit code."""
+    """Reports FAILED without an exit code."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as FAILED (reason=exit_code)"
@@ -132,7 +132,7 @@ class LosesExitCodes(_Retells):
 
 
 class FailureIsSuccess(_Retells):
-    """Every ended job is reported as done."""
+    """Reports every job that has ended as DONE."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE"
@@ -142,7 +142,7 @@ class FailureIsSuccess(_Retells):
 
 
 class AnyCodeIsSuccess(_Retells):
-    """Every job with an exit code is reported as done."""
+    """Reports every job that has an exit code as DONE."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE (exit_code=1"
@@ -153,7 +153,7 @@ class AnyCodeIsSuccess(_Retells):
 
 
 class SpecialCodesAreRequeues(_Retells):
-    """Exit codes 99 and 100 have a meaning of their own."""
+    """Reports exit codes 99 and 100 as DONE, because the queue gives them a meaning."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 99 is reported as DONE"
@@ -164,7 +164,7 @@ class SpecialCodesAreRequeues(_Retells):
 
 
 class DeathIsAKill(_Retells):
-    """A job that a signal ended is reported as killed, although no kill was requested."""
+    """Reports a job that ended by a signal as KILLED, although kill was not called."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as KILLED"
@@ -174,7 +174,7 @@ class DeathIsAKill(_Retells):
 
 
 class DeathIsSuccess(_Retells):
-    """A wrapper that exits with 0 hides that its payload failed."""
+    """Reports a payload that ended by a signal as DONE, because its wrapper exits with 0."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as DONE"
@@ -184,7 +184,7 @@ class DeathIsSuccess(_Retells):
 
 
 class TellsTheEndOnce(FakeBackend):
-    """An end is forgotten after it was reported."""
+    """Reports the end of a job once, and then that the job is lost."""
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-LIFE-10", "IC-OUTPUT-15", "IC-LOAD-02", "IC-FIND-01")
@@ -204,7 +204,7 @@ class TellsTheEndOnce(FakeBackend):
 
 
 class EndsForAMoment(_Retells):
-    """A running job that is not listed for a moment is reported as done."""
+    """Reports a running job as DONE for a moment."""
 
     caught_by = "IC-STATUS-09"
     also_red = ("IC-DIAG-02",)
@@ -225,7 +225,7 @@ class EndsForAMoment(_Retells):
 
 
 class NeverTellsRunning(_Retells):
-    """A job is queued until it has ended."""
+    """Reports a job as QUEUED until it has ended."""
 
     caught_by = "IC-STATUS-10"
     message_contains = "to be seen RUNNING; observed none was"
@@ -236,7 +236,7 @@ class NeverTellsRunning(_Retells):
 
 
 class MatchesByPosition(FakeBackend):
-    """The lines of a sorted answer are matched with the handles in the caller's order."""
+    """Matches a sorted answer to the handles in the caller's order."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "in this order; observed ["
@@ -248,7 +248,7 @@ class MatchesByPosition(FakeBackend):
 
 
 class LooksAtTheNextCopy(FakeBackend):
-    """The resource counts from 1: the answer is that of the next copy, if there is one."""
+    """Reports the status of the next copy, as if indices began at 1."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "expected copies 0, 1, 2 to have ended with"
@@ -268,7 +268,7 @@ class LooksAtTheNextCopy(FakeBackend):
 
 
 class PollingKills(FakeBackend):
-    """A job that is asked for too often is ended."""
+    """Kills a job at its twentieth status call."""
 
     caught_by = "IC-STATUS-12"
     message_contains = "copy 0 was polled and ended KILLED"
@@ -284,7 +284,7 @@ class PollingKills(FakeBackend):
 
 
 class WaitsForWhatCannotStart(_Retells):
-    """A job that could not be launched is queued for ever."""
+    """Reports a job that could not be launched as QUEUED for ever."""
 
     caught_by = "IC-STATUS-13"
     message_contains = "is QUEUED"
@@ -295,7 +295,7 @@ class WaitsForWhatCannotStart(_Retells):
 
 
 class TimeoutsAreSignals(_Retells):
-    """A limit ends a job, and the status does not say so."""
+    """Reports a job that ended at its wall-time limit as ended by a signal."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "expected FAILED (timeout)"
@@ -305,9 +305,9 @@ class TimeoutsAreSignals(_Retells):
 
 
 class _LimitsTheGroup(_Retells):
-    """Ends a job at its wall-time limit by a signal to its process group, at each look."""
+    """Ends a job at its wall-time limit by signals to its process group. A subclass decides the status."""
 
-    also_red: tuple[str, ...] = ("IC-STATUS-19",)  # what has left the group gets no signal
+    also_red: tuple[str, ...] = ("IC-STATUS-19",)  # processes that left the group get no signal
     ending = signal.SIGTERM
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
@@ -337,7 +337,7 @@ _HAD_ITS_TIME = JobStatus(state=JobState.FAILED, reason="timeout")
 
 
 class HandledLimitsAreEnds(_LimitsTheGroup):
-    """A job is ended at its limit by TERM; a job that handles it has the state of its exit code."""
+    """Ends a job at its limit by TERM, and reports a job that handles TERM by its exit code."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "observed DONE (exit_code=0"
@@ -347,7 +347,7 @@ class HandledLimitsAreEnds(_LimitsTheGroup):
 
 
 class HandledLimitsAreFailures(_LimitsTheGroup):
-    """A job that handles TERM at its limit, and exits with a code of its own, is FAILED without timeout."""
+    """Does not report the timeout of a job that handles TERM and exits with another code than 0."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "observed FAILED (exit_code=3"
@@ -357,7 +357,7 @@ class HandledLimitsAreFailures(_LimitsTheGroup):
 
 
 class TellsTimeoutsAtOnce(_LimitsTheGroup):
-    """A job is reported as timed out as soon as TERM was sent."""
+    """Reports a job as timed out as soon as TERM is sent, while the job still runs."""
 
     caught_by = "IC-STATUS-18"
     message_contains = "expected the process of a job that is reported as timed out to be gone"
@@ -367,7 +367,7 @@ class TellsTimeoutsAtOnce(_LimitsTheGroup):
 
 
 class LimitsTheGroupOnly(_LimitsTheGroup):
-    """A job is ended at its limit with its process group; children in another group or session live on."""
+    """Ends the process group of a job at its limit, but not children that left the group."""
 
     caught_by = "IC-STATUS-19"
     also_red = ()
@@ -379,7 +379,7 @@ class LimitsTheGroupOnly(_LimitsTheGroup):
 
 
 class GoesBack(_Retells):
-    """A job that was running is queued again for a moment."""
+    """Reports a running job as QUEUED for a moment."""
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)
@@ -393,7 +393,7 @@ class GoesBack(_Retells):
 
 
 class GoesBackAtTheSecondLook(FakeBackend):
-    """A status query takes as long as a short job, and the second one at a running job says QUEUED."""
+    """Reports a running job as QUEUED at the second status call, after a slow first one."""
 
     caught_by = "IC-STATUS-15"
     also_red = ("IC-LOAD-02",)
@@ -415,7 +415,7 @@ class GoesBackAtTheSecondLook(FakeBackend):
 
 
 class ForeignIsLost(_Retells):
-    """A job of another resource is reported as lost."""
+    """Reports a job of another resource as lost, not as foreign."""
 
     caught_by = "IC-STATUS-16"
     message_contains = (
@@ -428,7 +428,7 @@ class ForeignIsLost(_Retells):
 
 
 class LosesThemOnceInTen(FakeBackend):
-    """One answer in ten comes from a server that knows no jobs yet."""
+    """Reports jobs that have ended as lost in one answer of ten."""
 
     caught_by = "IC-STATUS-08"
     also_red = ("IC-FIND-05",)
@@ -443,7 +443,7 @@ class LosesThemOnceInTen(FakeBackend):
 
 
 class IsRightTheSecondTime(_Retells):
-    """A job that has just ended is reported without its exit code, which comes a moment later."""
+    """Reports a job that has just ended without its exit code, and with it at the next call."""
 
     caught_by = "IC-STATUS-05"
     message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
@@ -460,7 +460,7 @@ class IsRightTheSecondTime(_Retells):
 
 
 class AnswersForYesterdaysJobs(_Retells):
-    """The exit code of a job is kept under a number that the next submission uses again."""
+    """Keeps statuses under a number that later submissions use again."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 2 is reported as FAILED (exit_code=1"
@@ -475,7 +475,7 @@ class AnswersForYesterdaysJobs(_Retells):
 
 
 class AsksThroughTheInstance(FakeBackend):
-    """The handles are kept where the next call writes: right alone, and wrong with fifty at once."""
+    """Keeps the handles of a status call in the object, where a concurrent call overwrites them."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "in one of 50 calls at once"
@@ -490,7 +490,7 @@ class AsksThroughTheInstance(FakeBackend):
 
 
 class RefusesManyCalls(FakeBackend):
-    """Sixteen calls may be under way, and no more."""
+    """Raises in status if more than 16 calls run at once."""
 
     caught_by = "IC-STATUS-11"
     message_contains = "status raised ResourceError('too many connections')"
@@ -507,7 +507,7 @@ class RefusesManyCalls(FakeBackend):
 
 
 class DiesOfGroupSignals(FakeBackend):
-    """A wrapper in the payload's process group reports the signal that it got, not the payload's exit code."""
+    """Reports the signal that its wrapper got as the end of the payload."""
 
     caught_by = "IC-STATUS-17"
     message_contains = "observed FAILED (signal=15, reason=signal)"

@@ -1,6 +1,6 @@
-"""Wrong in submitting. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Backends with a mistake in submit. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ Copies = int | Sequence[CopyVars]
 
 
 class _Changes(FakeBackend):
-    """Lets a mistake change a submission before it is carried out."""
+    """Submits jobs as the fake does. A subclass changes the specification or the copies."""
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         return spec
@@ -43,7 +43,7 @@ class _Changes(FakeBackend):
 
 
 def _prefixed(spec: SubmissionSpec, line: str) -> SubmissionSpec:
-    """Put a line of sh before the kit's scripts, which are the second argument."""
+    """Put a line of sh before the script of a kit's payload, which is its second argument."""
     if spec.arguments[:1] != ("-c",):
         return spec
     option, script, *rest = spec.arguments
@@ -55,7 +55,7 @@ def _environments(copies: Sequence[CopyVars], values: Sequence[Mapping[str, str]
 
 
 class LosesTheLastCopy(FakeBackend):
-    """An answer that stops one copy early."""
+    """Returns no handle for the last copy."""
 
     caught_by = "IC-SUBMIT-01"
     message_contains = "expected handles and failures for [0, 1, 2] of 3 copies; observed handles for [0, 1]"
@@ -67,7 +67,7 @@ class LosesTheLastCopy(FakeBackend):
 
 
 class OneHandleForAll(FakeBackend):
-    """Every copy gets the handle of the first."""
+    """Returns the handle of the first copy for every copy."""
 
     caught_by = "IC-SUBMIT-02"
     also_red = ("IC-FIND-01",)
@@ -79,18 +79,18 @@ class OneHandleForAll(FakeBackend):
 
 
 class CannotSubmit(FakeBackend):
-    """Every submit raises, although it can be awaited."""
+    """Raises in every submit."""
 
     caught_by = "IC-SUBMIT-01"
     message_contains = "raised intercede.contract.errors.ResourceError: the far side does not answer"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        await super().status([])  # whether it is open comes first
+        await super().status([])  # raises NotOpenError if it is not open
         raise ResourceError("the far side does not answer")
 
 
 class WaitsForTheJob(FakeBackend):
-    """Submit returns when the jobs have ended."""
+    """Returns from submit only after the jobs have ended."""
 
     caught_by = "IC-SUBMIT-03"
     message_contains = "expected submit to"
@@ -98,7 +98,7 @@ class WaitsForTheJob(FakeBackend):
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
         told = await super().submit(spec, copies)
-        while not all(  # noqa: ASYNC110 -- polling is all there is
+        while not all(  # noqa: ASYNC110 -- there is no event to wait for
             each.state.final for each in (await self.status(list(told.handles.values()))).values()
         ):
             await asyncio.sleep(0.01)
@@ -106,7 +106,7 @@ class WaitsForTheJob(FakeBackend):
 
 
 class TrimsArguments(_Changes):
-    """Arguments lose their trailing newlines, as they do in `$(...)`."""
+    """Removes trailing newlines from arguments, as `$(...)` does in a shell."""
 
     caught_by = "IC-SUBMIT-04"
     message_contains = "'trailing newline\\n', arrived changed"
@@ -116,7 +116,7 @@ class TrimsArguments(_Changes):
 
 
 class DropsEmptyArguments(_Changes):
-    """Empty arguments vanish, as they do in an unquoted list."""
+    """Drops empty arguments, as an unquoted list does in a shell."""
 
     caught_by = "IC-SUBMIT-04"
     message_contains = "there are more or fewer of them"
@@ -126,7 +126,7 @@ class DropsEmptyArguments(_Changes):
 
 
 class WritesArgumentsInAscii(_Changes):
-    """A letter beyond ASCII becomes a question mark."""
+    """Replaces non-ASCII characters in arguments by question marks."""
 
     caught_by = "IC-SUBMIT-04"
     message_contains = "arrived changed"
@@ -137,7 +137,7 @@ class WritesArgumentsInAscii(_Changes):
 
 
 class ReadsVariablesByLine(_Changes):
-    """A value ends at its first newline."""
+    """Cuts the value of an environment variable at its first newline."""
 
     caught_by = "IC-SUBMIT-05"
     message_contains = "'line\\nline', arrived changed"
@@ -148,7 +148,7 @@ class ReadsVariablesByLine(_Changes):
 
 
 class SortsCopiesAsText(_Changes):
-    """Copy 10 comes before copy 2."""
+    """Sorts copies as text, so that copy 10 comes before copy 2."""
 
     caught_by = "IC-SUBMIT-06"
     message_contains = "copy 2 told to exit 0, ended FAILED (exit_code=30, reason=exit_code): copy 10 was told to"
@@ -158,7 +158,7 @@ class SortsCopiesAsText(_Changes):
 
 
 class TheSpecificationWins(_Changes):
-    """The environment of the specification is applied last."""
+    """Lets the environment of the specification override that of a copy."""
 
     caught_by = "IC-SUBMIT-06"
     message_contains = "the specification's IC_END won over the copy's"
@@ -168,7 +168,7 @@ class TheSpecificationWins(_Changes):
 
 
 class SecretsAreText(_Changes):
-    """Secrets are decoded and encoded again on the way."""
+    """Decodes secrets as text and encodes them again, which changes their bytes."""
 
     caught_by = "IC-SUBMIT-07"
     message_contains = "its secret's bytes differ"
@@ -188,7 +188,7 @@ def _text(secret: SecretBytes) -> str:
 
 
 class SecretsAreReadable(_Changes):
-    """Secrets have mode 0644."""
+    """Gives the files of secrets the mode 0644."""
 
     caught_by = "IC-SUBMIT-07"
     message_contains = "its secret's mode is not 0600"
@@ -198,7 +198,7 @@ class SecretsAreReadable(_Changes):
 
 
 class SecretsForAll(_Changes):
-    """Every copy gets the secrets of all."""
+    """Gives every copy the secrets of all copies."""
 
     caught_by = "IC-SUBMIT-07"
     message_contains = "another copy's secret is in its working directory, too"
@@ -209,7 +209,7 @@ class SecretsForAll(_Changes):
 
 
 class SecretsInTheEnvironment(_Changes):
-    """A secret is passed to its payload in a variable as well."""
+    """Passes a secret to the payload in an environment variable as well."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "environment"
@@ -220,7 +220,7 @@ class SecretsInTheEnvironment(_Changes):
 
 
 class SecretsAmongTheArguments(_Changes):
-    """A secret is in the argument list of a process."""
+    """Passes a secret in the arguments of a process, which other users can read."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "the secret is among its arguments"
@@ -231,7 +231,7 @@ class SecretsAmongTheArguments(_Changes):
 
 
 class SecretsInTheLog(FakeBackend):
-    """A secret is written to the log, at a level that is off by default."""
+    """Writes secrets to the log at level DEBUG."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "it is in a log record"
@@ -243,7 +243,7 @@ class SecretsInTheLog(FakeBackend):
 
 
 class SecretsInTheError(FakeBackend):
-    """An error shows the whole submission, secrets too."""
+    """Puts secrets into an error."""
 
     caught_by = "IC-SUBMIT-08"
     message_contains = "it is in an error"
@@ -257,7 +257,7 @@ class SecretsInTheError(FakeBackend):
 
 
 class FlattensInputs(_Changes):
-    """Inputs lose the directories of their names."""
+    """Removes the directories from the names of inputs."""
 
     caught_by = "IC-SUBMIT-09"
     message_contains = "'data/deep/with blank.txt' is missing or differs"
@@ -273,7 +273,7 @@ def _size(file: FileRef) -> int | None:
 
 
 class DropsEmptyInputs(_Changes):
-    """An empty file is treated as missing."""
+    """Does not stage empty input files."""
 
     caught_by = "IC-SUBMIT-09"
     message_contains = "'empty' is missing or differs"
@@ -283,7 +283,7 @@ class DropsEmptyInputs(_Changes):
 
 
 class CutsLargeInputs(_Changes):
-    """A file ends at the size of a buffer."""
+    """Stages only the first 64 KiB of an input file."""
 
     caught_by = "IC-SUBMIT-09"
     message_contains = "'large' is missing or differs"
@@ -295,7 +295,7 @@ class CutsLargeInputs(_Changes):
 
 
 class NeedsTheModeBit(_Changes):
-    """A local file without the x bit does not run."""
+    """Does not run a staged executable without the x bit."""
 
     caught_by = "IC-SUBMIT-10"
     message_contains = "expected a file of mode 0644 with the shebang"
@@ -307,7 +307,7 @@ class NeedsTheModeBit(_Changes):
 
 
 class BypassesTheShebang(_Changes):
-    """Every script is run by sh, whatever its first line says."""
+    """Runs a staged script with sh, whatever its shebang says."""
 
     caught_by = "IC-SUBMIT-10"
     message_contains = "exit_code=9"
@@ -322,7 +322,7 @@ class BypassesTheShebang(_Changes):
 
 
 class LinksInputs(_Changes):
-    """Inputs are links to the caller's files."""
+    """Links inputs to the caller's files instead of copying them."""
 
     caught_by = "IC-SUBMIT-11"
     message_contains = "exit_code=10"
@@ -337,7 +337,7 @@ class LinksInputs(_Changes):
 
 
 class SharesOneDirectory(_Changes):
-    """All copies that bring and keep no files run in one directory."""
+    """Runs all copies in one directory, if they have no inputs and no outputs."""
 
     caught_by = "IC-SUBMIT-12"
     message_contains = "files of other copies lie in its directory"
@@ -349,7 +349,7 @@ class SharesOneDirectory(_Changes):
 
 
 class DropsTheContainer(_Changes):
-    """The image is never read."""
+    """Ignores the container of a specification."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected an image that does not exist to be refused"
@@ -359,7 +359,7 @@ class DropsTheContainer(_Changes):
 
 
 class DropsDestinations(_Changes):
-    """The destinations of outputs are never read."""
+    """Ignores the destinations of outputs."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected an output to an unknown scheme to be refused"
@@ -370,7 +370,7 @@ class DropsDestinations(_Changes):
 
 
 class RefusesTooLate(_Changes):
-    """An impossible request is refused after the jobs have been started."""
+    """Refuses a specification with a container only after the jobs have started."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected no job to be started"
@@ -383,7 +383,7 @@ class RefusesTooLate(_Changes):
 
 
 class TakesNoCopies(FakeBackend):
-    """A submission of no copies succeeds, and starts no job."""
+    """Accepts a submission of 0 copies, and starts no job."""
 
     caught_by = "IC-SUBMIT-14"
     message_contains = "expected InvalidSpecError for 0 copies"
@@ -393,7 +393,7 @@ class TakesNoCopies(FakeBackend):
 
 
 class RaisesOSErrors(FakeBackend):
-    """A missing file raises Python's own error."""
+    """Raises FileNotFoundError for a missing input, not InvalidSpecError."""
 
     caught_by = "IC-SUBMIT-14"
     message_contains = "expected InvalidSpecError for a missing input; observed FileNotFoundError"
@@ -405,7 +405,7 @@ class RaisesOSErrors(FakeBackend):
 
 
 class KeepsTheSpecOnTheInstance(FakeBackend):
-    """A submit keeps its state where the next submit writes, and reads it after an await."""
+    """Keeps the specification in the object, where a concurrent submit overwrites it."""
 
     caught_by = "IC-SUBMIT-15"
     message_contains = "expected both copies of the submission whose payload exits 3 to have that exit code"
@@ -418,7 +418,7 @@ class KeepsTheSpecOnTheInstance(FakeBackend):
 
 
 class DropsTheQueue(_Changes):
-    """The queue is never read."""
+    """Ignores the queue of a specification."""
 
     caught_by = "IC-SUBMIT-13"
     message_contains = "expected a queue that does not exist to be refused"
@@ -428,7 +428,7 @@ class DropsTheQueue(_Changes):
 
 
 class FeedsThePayload(_Changes):
-    """The payload's stdin is the rest of the script that starts it."""
+    """Gives the payload the rest of a script as its stdin."""
 
     caught_by = "IC-SUBMIT-16"
     message_contains = "which means: there is something to read"
@@ -443,7 +443,7 @@ class FeedsThePayload(_Changes):
 
 
 class SwapsTheSecrets(_Changes):
-    """Two copies get each other's secrets."""
+    """Gives two copies each other's secrets."""
 
     caught_by = "IC-SUBMIT-07"
     message_contains = "its secret is not in its working directory"
@@ -456,7 +456,7 @@ class SwapsTheSecrets(_Changes):
 
 
 class LosesEveryTenthCopysVariables(_Changes):
-    """Every tenth copy gets no variables of its own."""
+    """Gives every tenth copy no environment variables of its own."""
 
     caught_by = "IC-SUBMIT-06"
     message_contains = "copy 9 told to exit 0, ended FAILED"
@@ -466,7 +466,7 @@ class LosesEveryTenthCopysVariables(_Changes):
 
 
 class HandsOnWhatItIsIn(_Changes):
-    """A job that asked for memory has a variable with it, and a job submitted from inside inherits that."""
+    """Sets a variable with a job's memory, which a job that is submitted from inside the job inherits."""
 
     caught_by = "IC-SUBMIT-17"
     message_contains = "observed it has, with that one's values, GALLERY_MEMORY_MB"
@@ -478,7 +478,7 @@ class HandsOnWhatItIsIn(_Changes):
 
 
 class BelongsToWhatItIsIn(_Changes):
-    """A job that is submitted from inside another has the number of that one."""
+    """Gives a job that is submitted from inside another job the number of that job."""
 
     caught_by = "IC-SUBMIT-17"
     message_contains = "observed it has, with that one's values, GALLERY_JOB"

@@ -1,7 +1,7 @@
-"""A backend of its own, as small as one with every capability can be: the sample to read before writing another.
+"""A small backend with every capability, which runs jobs as processes of this Linux machine.
 
-Jobs are processes of this machine (Linux). All that is known of a job lies in its directory, see ``job.py``, so any
-instance in any process can go on where another stopped.
+Read it before you write a backend. All that is known about a job is in the job's directory, see ``job.py``, so any
+other object or process can continue the work with the same handles.
 """
 
 import asyncio
@@ -51,8 +51,8 @@ class FakeBackend:
     """Runs jobs as processes of this machine.
 
     Args:
-        state: The directory that holds the jobs. None: ``intercede-fake`` in the user's state directory.
-        queue_seconds: How long each job is queued before it starts.
+        state: The directory with the jobs. The default is ``intercede-fake`` in the user's state directory.
+        queue_seconds: The seconds that each job is queued before it starts.
     """
 
     def __init__(self, state: Path | None = None, queue_seconds: float = 0) -> None:
@@ -62,12 +62,14 @@ class FakeBackend:
         self._thread: ThreadPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
-        """Make the state directory, unless it is there.
+        """Make the state directory if it does not exist.
 
         Raises:
-            ResourceError: It cannot be made, or others may write it.
+            ResourceError: The directory cannot be made, or other users may write to it.
         """
-        thread = ThreadPoolExecutor(1, "intercede-fake")  # one: a file being written is never inherited by a new job
+        thread = ThreadPoolExecutor(
+            1, "intercede-fake"
+        )  # one thread: no job inherits a file that is being written
         try:
             await asyncio.get_running_loop().run_in_executor(thread, self._prepare)
         except BaseException:
@@ -79,13 +81,13 @@ class FakeBackend:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """End the thread; jobs go on."""
+        """End the thread. Jobs continue."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown()
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start every copy, one after the other. If it is cancelled, the tag finds the jobs that were started."""
+        """Start the copies one after another. If this is cancelled, the tag still finds the jobs that were started."""
         each = each_copy(copies)
         await self._do(check, spec, each)
         submission = secrets.token_hex(6)
@@ -104,11 +106,11 @@ class FakeBackend:
         return Submission(handles=handles, failures=failures)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Read each job's state from its files."""
+        """Read the state of each job from its files."""
         return await self._each(handles, self._status)
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Copy the files of finished jobs into ``dest/<job>/``."""
+        """Copy the output files of jobs that have ended to ``dest/<job>/``."""
 
         def fetch(handle: JobHandle) -> JobOutput:
             state = self._status(handle).state
@@ -123,7 +125,7 @@ class FakeBackend:
         return await self._each(handles, fetch)
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """End each job with all its processes."""
+        """Kill all processes of each job."""
 
         def kill(handle: JobHandle) -> OpOutcome:
             state = self._status(handle).state
@@ -136,7 +138,7 @@ class FakeBackend:
         return await self._each(handles, kill)
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Remove each finished job's directory."""
+        """Remove the directory of each job that has ended."""
 
         def purge(handle: JobHandle) -> OpOutcome:
             status = self._status(handle)
@@ -153,24 +155,24 @@ class FakeBackend:
         return await self._each(handles, purge)
 
     async def counts(self) -> JobCounts:
-        """Count the unfinished jobs of the state directory."""
+        """Count the jobs in the state directory that have not ended."""
         states = [status.state for status in (await self._each(await self._do(self._all), self._status)).values()]
         return JobCounts(queued=states.count(JobState.QUEUED), running=states.count(JobState.RUNNING))
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
-        """Compare the tag with every job's."""
+        """Return the jobs in the state directory that have this tag."""
 
         def tagged(handle: JobHandle) -> bool:
             try:
                 return self._job(handle).spec().tag == tag
-            except FileNotFoundError:  # purged meanwhile
+            except FileNotFoundError:  # the job was purged meanwhile
                 return False
 
         found = await self._each(await self._do(self._all), tagged)
         return [handle for handle, yes in found.items() if yes]
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, Diagnostics]:
-        """Show the end of what each job has written so far."""
+        """Return the end of the output that each job has written so far."""
 
         def so_far(handle: JobHandle) -> Diagnostics:
             known = self._status(handle).state is not JobState.UNKNOWN
@@ -179,7 +181,7 @@ class FakeBackend:
         return await self._each(handles, so_far)
 
     async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do file work in the thread. Cancelling waits until the work that has begun is done."""
+        """Call a function in the thread. A cancellation waits until a call that has begun returns."""
         if self._thread is None:
             raise NotOpenError("use the backend inside `async with backend:`")
         begun = self._thread.submit(work, *args, **kwargs)
@@ -202,7 +204,7 @@ class FakeBackend:
         except OSError as error:
             raise ResourceError(f"the state directory cannot be made: {error}") from error
         if found.st_uid != os.getuid() or found.st_mode & 0o022:
-            raise ResourceError(f"{self._state} is not ours alone to write: give another `state`, or chmod go-w")
+            raise ResourceError(f"other users may write to {self._state}: give another `state`, or chmod go-w")
         where = f"{node()}:{self._state.resolve()}"
         self._resource = f"fake-{sha256(os.fsencode(where)).hexdigest()[:16]}"
 
@@ -216,7 +218,7 @@ class FakeBackend:
         return handle.resource == self._resource and _JOB.fullmatch(handle.job) is not None
 
     def _job(self, handle: JobHandle) -> Job:
-        """Find a job's directory. It is called only with handles of this backend: no other text becomes a path."""
+        """Return the job of a handle. Callers pass only handles of this backend, so no other text becomes a path."""
         return Job(self._state / handle.job, self._queue_seconds)
 
     def _status(self, handle: JobHandle) -> JobStatus:
@@ -234,7 +236,7 @@ def _state_home() -> Path:
 
 
 def _writable(dest: Path) -> None:
-    """Make the directory, and raise OSError unless files can be made in it."""
+    """Make a directory, and raise OSError if no files can be made in it."""
     dest.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=dest):
         pass

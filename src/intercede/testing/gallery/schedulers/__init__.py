@@ -1,1 +1,1 @@
-"""Wrong, hostile and right schedulers: a file for each area of the contract."""
+"""Wrong, hostile and right schedulers, in one file for each kind of mistake."""

@@ -1,6 +1,6 @@
-"""Schedulers that conclude too much from an answer, or too little."""
+"""Schedulers that read a queue's answer wrongly. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class FailureIsSilence(PlainQueue):
-    """Does not check the exit code: if the scheduler is down, no job exists."""
+    """Ignores the exit code of the queue's command, so that no job is listed if the queue is down."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "parse_status to raise SchedulerError"
@@ -20,7 +20,7 @@ class FailureIsSilence(PlainQueue):
 
 
 class OneIsHarmless(PlainQueue):
-    """Exit code 1 means that no job was found, whatever else it may mean."""
+    """Reads exit code 1 of the queue's command as an empty listing."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "exited with code 1"
@@ -30,7 +30,7 @@ class OneIsHarmless(PlainQueue):
 
 
 class TrustsWhatWasSaid(PlainQueue):
-    """If a listing breaks off after some lines, the other jobs do not exist."""
+    """Ignores the exit code if there is some output, so that a listing that breaks off counts as complete."""
 
     caught_by = "IC-SCHEDULER-04"
     message_contains = "17.0 a0123456789ab running"
@@ -41,7 +41,7 @@ class TrustsWhatWasSaid(PlainQueue):
 
 
 class TakesOutagesForSilence(PlainQueue):
-    """An outage that is reported with exit code 0 is an empty answer."""
+    """Reads an outage that is reported with exit code 0 as an empty listing."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "an outage with exit code 0"
@@ -51,7 +51,7 @@ class TakesOutagesForSilence(PlainQueue):
 
 
 class ForgetsHeld(PlainQueue):
-    """Held jobs are queued ones."""
+    """Reports held jobs as QUEUED."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "HELD"
@@ -62,7 +62,7 @@ class ForgetsHeld(PlainQueue):
 
 
 class UnknownIsDone(PlainQueue):
-    """An unknown word means that the job is over."""
+    """Reports a native state that it does not know as DONE."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "DONE"
@@ -73,7 +73,7 @@ class UnknownIsDone(PlainQueue):
 
 
 class UnknownIsRunning(PlainQueue):
-    """An unknown word is reported as running."""
+    """Reports a native state that it does not know as RUNNING."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "RUNNING"
@@ -84,7 +84,7 @@ class UnknownIsRunning(PlainQueue):
 
 
 class UnknownHasNoWord(PlainQueue):
-    """The unknown word is not reported."""
+    """Does not report the native state of a job if it does not know that state."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "with the native word 'xyzzy'"
@@ -95,7 +95,7 @@ class UnknownHasNoWord(PlainQueue):
 
 
 class UnknownIsAnError(PlainQueue):
-    """One unknown word hides all jobs."""
+    """Raises if one native state is unknown, so that no job has a status."""
 
     caught_by = "IC-SCHEDULER-05"
     message_contains = "SchedulerError"
@@ -108,7 +108,7 @@ class UnknownIsAnError(PlainQueue):
 
 
 class AbsentIsDone(PlainQueue):
-    """A job that is not listed any more is done."""
+    """Reports a job that is not listed as DONE."""
 
     caught_by = "IC-SCHEDULER-06"
     also_red = ("IC-SCHEDULER-10",)
@@ -120,7 +120,7 @@ class AbsentIsDone(PlainQueue):
 
 
 class SilenceIsDone(PlainQueue):
-    """An empty listing means that all are done."""
+    """Reports all jobs as DONE if the listing is empty."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "if no job is listed"
@@ -131,7 +131,7 @@ class SilenceIsDone(PlainQueue):
 
 
 class FindsIdsByPrefix(PlainQueue):
-    """Job 17.0@a0 is confused with job 17.0@a01, and job 1 with both."""
+    """Matches ids by prefix, so that the status of job 17 is given to job 1."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "of jobs that are not listed"
@@ -147,7 +147,7 @@ class FindsIdsByPrefix(PlainQueue):
 
 
 class TellsOfEverybody(PlainQueue):
-    """Answers for every job in the listing."""
+    """Answers parse_status for every job in the listing, also for those that are not asked for."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "if no job is asked for"
@@ -158,7 +158,7 @@ class TellsOfEverybody(PlainQueue):
 
 
 class KillsEverybody(PlainQueue):
-    """If the command succeeded, every kill succeeded."""
+    """Answers that every kill is ok if the queue's command succeeded."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "parse_kill"
@@ -170,7 +170,7 @@ class KillsEverybody(PlainQueue):
 
 
 class CrashesOnShortLines(PlainQueue):
-    """Every line is expected to have two words."""
+    """Raises IndexError if a line of the answer has less than two words."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "IndexError"
@@ -182,7 +182,7 @@ class CrashesOnShortLines(PlainQueue):
 
 
 class CrashesOnOddBytes(PlainQueue):
-    """Every answer is expected to be UTF-8."""
+    """Raises UnicodeDecodeError if the answer is not UTF-8."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "UnicodeDecodeError"
@@ -193,7 +193,7 @@ class CrashesOnOddBytes(PlainQueue):
 
 
 class TakesAnythingForAnId(PlainQueue):
-    """The text after a number is used as the id."""
+    """Uses any text as a job id, without checking its form."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValidationError"
@@ -203,7 +203,7 @@ class TakesAnythingForAnId(PlainQueue):
 
 
 class TakesAnyCodeForANumber(PlainQueue):
-    """Reads the exit code with int(), which raises if it is not a number, as pydantic does if it is negative."""
+    """Raises ValueError if an exit code in the answer is not a number."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValueError"
@@ -215,7 +215,7 @@ class TakesAnyCodeForANumber(PlainQueue):
 
 
 class FindsOneOnly(PlainQueue):
-    """If the answer of a submission was lost, only its first copy is found."""
+    """Returns only the first copy from parse_list."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "for the recorded list"
@@ -225,7 +225,7 @@ class FindsOneOnly(PlainQueue):
 
 
 class TakesALimitForAnError(PlainQueue):
-    """A full queue is reported as a failure that does not go away."""
+    """Raises SchedulerError if the queue is full, not LimitError."""
 
     caught_by = "IC-SCHEDULER-07"
     message_contains = "LimitError"
@@ -237,7 +237,7 @@ class TakesALimitForAnError(PlainQueue):
 
 
 class OkForSilence(PlainQueue):
-    """A kill that the answer does not mention is ok."""
+    """Answers that a kill is ok if the answer does not name the job."""
 
     caught_by = "IC-SCHEDULER-06"
     message_contains = "if the answer does not mention the job"

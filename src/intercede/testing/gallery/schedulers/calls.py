@@ -1,13 +1,13 @@
-"""Schedulers whose fragments use private parts of intercede, or whose tool_environment is wrong."""
+"""Schedulers whose fragments use what the contract does not offer. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from intercede.contract import Batch, ToolEnvironment
 from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class CallsAMissingFunction(PlainQueue):
-    """Calls a function that intercede does not have: the listing is empty, and its exit code is lost."""
+    """Calls a shell function that intercede does not have, and hides the failure."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it names ic_run, which intercede does not have"
@@ -17,7 +17,7 @@ class CallsAMissingFunction(PlainQueue):
 
 
 class CallsAPrivateFunction(PlainQueue):
-    """Calls a function that is private, and may mean something else tomorrow."""
+    """Calls a private shell function of intercede."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it names _ic_frame, which is private"
@@ -27,7 +27,7 @@ class CallsAPrivateFunction(PlainQueue):
 
 
 class DefinesAFunctionOfOurs(PlainQueue):
-    """Defines a function with the name of a documented one."""
+    """Defines a shell function with the name of one of intercede's."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it defines ic_tool, which is intercede's"
@@ -37,7 +37,7 @@ class DefinesAFunctionOfOurs(PlainQueue):
 
 
 class ReadsPrivateFiles(PlainQueue):
-    """Reads how a copy ended out of a file that is private."""
+    """Reads a private file of intercede on the resource."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it reads or writes copies/*/exit"
@@ -47,7 +47,7 @@ class ReadsPrivateFiles(PlainQueue):
 
 
 class WritesPrivateFiles(PlainQueue):
-    """Writes ids into a private file, instead of reporting them."""
+    """Writes a private file of intercede on the resource."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it reads or writes natives"
@@ -57,7 +57,7 @@ class WritesPrivateFiles(PlainQueue):
 
 
 class ReportsIdsWhenAsked(PlainQueue):
-    """Reports ids in a listing, which does not take them."""
+    """Calls ic_report_ids in a listing, although it is only for the fragment that submits."""
 
     caught_by = "IC-SCHEDULER-13"
     message_contains = "it calls ic_report_ids, which is for the fragment that submits"
@@ -67,7 +67,7 @@ class ReportsIdsWhenAsked(PlainQueue):
 
 
 class NamesVariablesInATuple(PlainQueue):
-    """Returns the variables of its tools as a tuple, which does not say when to unset them."""
+    """Returns a tuple from tool_environment, not a ToolEnvironment."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "must return a ToolEnvironment"
@@ -77,7 +77,7 @@ class NamesVariablesInATuple(PlainQueue):
 
 
 class UnsetsThePath(PlainQueue):
-    """Names variables by a pattern that matches PATH, too."""
+    """Names a pattern of variables to unset that matches PATH."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "'P*' would unset PATH"

@@ -1,6 +1,6 @@
-"""A scheduler whose ids are the numbers of the queue. Its recordings have ids of that form."""
+"""A scheduler whose ids are only numbers, with recordings of that form."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class KnowsJobsByNumber(PlainQueue):
-    """An id is a number, which other jobs get after the queue restarts."""
+    """Uses the queue's number as the job id, which another job gets after the queue restarts."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = "'17.0', which another job gets when the queue counts from the start again"

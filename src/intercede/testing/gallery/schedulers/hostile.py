@@ -1,6 +1,6 @@
-"""Schedulers whose answers are of unknown types, or that attack the process that asks."""
+"""Schedulers that answer with wrong types or attack their process. Each must turn a check red and not break the kit."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import os
 import sys
@@ -12,7 +12,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class FragmentsAreNone(PlainQueue):
-    """It has no fragments."""
+    """Returns None and bytes as fragments."""
 
     def submit_script(self, batch: Batch) -> None:  # type: ignore[override]  # the mistake
         return None
@@ -25,7 +25,7 @@ class FragmentsAreNone(PlainQueue):
 
 
 class AnswersAreNone(PlainQueue):
-    """Every parser answers None."""
+    """Returns None from every parser."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> None:  # type: ignore[override]  # the mistake
         return None
@@ -41,7 +41,7 @@ class AnswersAreNone(PlainQueue):
 
 
 class AnswersArePlain(PlainQueue):
-    """Every parser answers words, numbers and lists."""
+    """Returns plain strings, numbers and lists from every parser."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> list[str]:  # type: ignore[override]  # the mistake
         return ["17"]
@@ -57,14 +57,14 @@ class AnswersArePlain(PlainQueue):
 
 
 class QueuedIsUnchecked(PlainQueue):
-    """A Queued whose fields are of the wrong types."""
+    """Returns a Queued that was made without validation, with fields of wrong types."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         return Queued.model_construct(ids={"0": 17, None: []}, refused=CopyFailure(reason="no"))
 
 
 class _Trap(Mapping[str, JobStatus]):
-    """Every method raises."""
+    """A mapping whose methods all raise."""
 
     def __getitem__(self, key: str) -> JobStatus:
         raise RuntimeError("a trap")
@@ -80,28 +80,28 @@ class _Trap(Mapping[str, JobStatus]):
 
 
 class AnswersAreTraps(PlainQueue):
-    """A mapping that raises when it is read."""
+    """Returns a mapping from parse_status whose methods all raise."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         return _Trap()
 
 
 class ParserEndsTheProcess(PlainQueue):
-    """A parser ends its process without a message."""
+    """Ends the process with exit code 0 in parse_status."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         os._exit(0)
 
 
 class ParserExits(PlainQueue):
-    """A parser exits, as a script would."""
+    """Calls sys.exit in parse_kill."""
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
         sys.exit("no such job")
 
 
 class NeverAnswers(PlainQueue):
-    """A parser that does not come to an end."""
+    """Never ends parse_list."""
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         while True:
@@ -109,7 +109,7 @@ class NeverAnswers(PlainQueue):
 
 
 class TalksAlways(PlainQueue):
-    """Prints what looks like an answer of the kit's own, and closes stdout."""
+    """Prints a fake answer of the kit in parse_status, and closes stdout."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         os.write(1, b'\n{"told": null}\n[]\n')
@@ -118,7 +118,7 @@ class TalksAlways(PlainQueue):
 
 
 class WritesHalves(PlainQueue):
-    """A fragment holds half of a surrogate pair, another a NUL: no shell can be given either."""
+    """Returns fragments that contain a lone surrogate or a NUL, which no shell can be given."""
 
     def status_script(self) -> str:
         return "echo \ud800"
@@ -134,18 +134,18 @@ class _Unnamed(type):
 
 
 class _UnnamedError(Exception, metaclass=_Unnamed):
-    """Its class has no readable name."""
+    """An exception whose class raises if its name is read."""
 
 
 class RaisesTheUnnamed(PlainQueue):
-    """A parser raises an exception whose class has no name."""
+    """Raises an exception in parse_status whose class has no readable name."""
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
         raise _UnnamedError
 
 
 class PrintsWithoutEnd(PlainQueue):
-    """A parser prints on stderr, and does not stop."""
+    """Prints on stderr without an end in parse_list."""
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
         while True:

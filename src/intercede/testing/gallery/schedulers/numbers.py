@@ -1,6 +1,6 @@
-"""Schedulers that mistake a number that was used again for the job that had it before."""
+"""Schedulers that confuse jobs if the queue uses a number again. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _ID = re.compile(r"[0-9]+\.[0-9]+@[a-z][a-z0-9]{12}", re.ASCII)
 
 
 class MatchesByNumber(PlainQueue):
-    """The id holds the name, but the listing is matched by the number alone."""
+    """Matches jobs in the listing by the number alone, not by the name."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = (
@@ -26,7 +26,7 @@ class MatchesByNumber(PlainQueue):
 
 
 class TellsKillsByNumber(PlainQueue):
-    """Any job that ended under a number is the job that had it."""
+    """Matches killed jobs in the answer by the number alone, not by the name."""
 
     caught_by = "IC-SCHEDULER-10"
     message_contains = "parse_kill to say nothing of job 17.0@a0123456789ab"
@@ -37,7 +37,7 @@ class TellsKillsByNumber(PlainQueue):
 
 
 class KillsByNumber(PlainQueue):
-    """Kills whichever job has the number now, and looks afterwards."""
+    """Kills the job that has the number, without checking its name before."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
@@ -48,7 +48,7 @@ class KillsByNumber(PlainQueue):
 
 
 class KillsWhatIsThere(PlainQueue):
-    """Looks before it kills, but only whether the number exists."""
+    """Kills the job that has the number, after checking only that the number exists."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "it runs 'plainq kill 17.0', though its queue lists this number under another name"
@@ -59,7 +59,7 @@ class KillsWhatIsThere(PlainQueue):
 
 
 class FindsJobsOfAnyName(PlainQueue):
-    """Every job in the queue belongs to the submission."""
+    """Returns every job in the queue from parse_list, whatever its name."""
 
     caught_by = "IC-SCHEDULER-11"
     message_contains = "list_script to find no job of b0123456789ab"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# plainq: a small queue that begins all at once. When it restarts it has lost its jobs, and counts from 17 again.
-# Its state lies in $PLAINQ, or in ~/.plainq.
+# plainq: a small queue that starts every job at once. A restart ends all jobs, and the numbers begin at 17 again.
+# The state is in the directory $PLAINQ, or in ~/.plainq.
 #
 #   plainq submit --name=NAME --copies=3 [--OPTION=...] COMMAND    a line for each copy: 0 17.0 (runs COMMAND 0, COMMAND 1, ...)
 #   plainq list [--name=NAME]                                      a line for each job: 17.0 NAME running
@@ -10,7 +10,7 @@
 set -u
 place=${PLAINQ-$HOME/.plainq}
 
-# begin NUMBER COPY COMMAND...: in a session of its own, which another one waits for.
+# begin NUMBER COPY COMMAND...: start a process that runs a job and waits for it.
 begin() {
     job=$place/$1/$2
     copy=$2
@@ -19,7 +19,7 @@ begin() {
     setsid sh "$0" run "$job" "$@" "$copy" </dev/null >/dev/null 2>&1 &
 }
 
-# said JOB: in which state it is.
+# said JOB: print the state of a job.
 said() {
     if [ -s "$1/code" ] && [ -e "$1/killed" ]; then
         echo killed
@@ -33,7 +33,7 @@ said() {
     fi
 }
 
-# end JOB: all that is in its session's group.
+# end JOB: kill the process group of a job.
 end() {
     until [ -s "$1/pid" ] || [ ! -d "$1" ]; do sleep 0.05; done
     : >"$1/killed"
@@ -46,13 +46,13 @@ end() {
 verb=$1
 shift
 case $verb in
-run) # JOB COMMAND...: begin it, and note how it ended
+run) # JOB COMMAND...: run a job in a session of its own, and write down its exit code
     setsid sh "$0" become "$@" &
     wait "$!"
     echo "$?" >"$1/code"
     exit
     ;;
-become) # JOB COMMAND...: as its process
+become) # JOB COMMAND...: write down the process id, and become the job
     echo "$$" >"$1/pid"
     shift
     exec "$@"

@@ -1,6 +1,6 @@
-"""Schedulers that use more than the arguments of their methods."""
+"""Schedulers whose methods depend on more than their arguments. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class ReadsItsSettings(PlainQueue):
-    """Looks for a file of the site's at every submission."""
+    """Reads a file of this machine at each submission."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "open /etc/hosts"
@@ -24,7 +24,7 @@ class ReadsItsSettings(PlainQueue):
 
 
 class AsksTheEnvironment(PlainQueue):
-    """The account is that of the user who runs this process."""
+    """Uses an environment variable of this process in a fragment."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "a look at os.environ"
@@ -34,7 +34,7 @@ class AsksTheEnvironment(PlainQueue):
 
 
 class AsksTheClock(PlainQueue):
-    """Asks for jobs since yesterday, by this machine's clock."""
+    """Uses this machine's clock in a fragment."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "a call of time.time"
@@ -44,7 +44,7 @@ class AsksTheClock(PlainQueue):
 
 
 class NamesJobsByDate(PlainQueue):
-    """The date is in the fragment, so that a submission of last night is not found."""
+    """Puts today's date into a fragment, so that a submission of yesterday is not found."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "datetime.now"
@@ -54,7 +54,7 @@ class NamesJobsByDate(PlainQueue):
 
 
 class RunsACommand(PlainQueue):
-    """Runs a command on this machine for a question that a fragment should ask on the remote one."""
+    """Runs a command on this machine instead of in a fragment."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "subprocess.Popen"
@@ -65,7 +65,7 @@ class RunsACommand(PlainQueue):
 
 
 class OrdersByHash(PlainQueue):
-    """Options are in a set: in every process in another order."""
+    """Keeps options in a set, so that their order differs between processes."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "the same answer from submit_script"
@@ -75,7 +75,7 @@ class OrdersByHash(PlainQueue):
 
 
 class RemembersAnswers(PlainQueue):
-    """Repeats the first status that it read of a job."""
+    """Keeps the first status of a job and repeats it."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "asked again"
@@ -90,7 +90,7 @@ class RemembersAnswers(PlainQueue):
 
 
 class NumbersSubmissions(PlainQueue):
-    """Every submission gets the next number of this object."""
+    """Counts its submissions and puts the number into the fragment."""
 
     caught_by = "IC-SCHEDULER-01"
     message_contains = "the same answer from submit_script"
@@ -104,7 +104,7 @@ class NumbersSubmissions(PlainQueue):
 
 
 class DropsACopy(PlainQueue):
-    """A copy without a line in the answer is forgotten."""
+    """Drops a copy if the answer to a submission has no line for it."""
 
     caught_by = "IC-SCHEDULER-02"
     message_contains = "for each of 2 copies once"
@@ -115,7 +115,7 @@ class DropsACopy(PlainQueue):
 
 
 class AnswersForTooMany(PlainQueue):
-    """Answers for every line, even if there are more lines than copies."""
+    """Returns more ids than there are copies if the answer has more lines."""
 
     caught_by = "IC-SCHEDULER-02"
     message_contains = "for each of 2 copies once"
@@ -126,7 +126,7 @@ class AnswersForTooMany(PlainQueue):
 
 
 class OneIdForAll(PlainQueue):
-    """An array has one number, so every copy gets that."""
+    """Gives all copies the same id."""
 
     caught_by = "IC-SCHEDULER-02"
     message_contains = "an id of its own"

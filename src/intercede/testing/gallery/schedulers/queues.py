@@ -1,6 +1,6 @@
-"""Schedulers that lose the queue that a submission asks for."""
+"""Schedulers that lose the queue of a submission. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class SubmitsToTheDefaultQueue(PlainQueue):
-    """Submits to the default queue, whatever is asked for."""
+    """Ignores the queue of a submission."""
 
     caught_by = "IC-SCHEDULER-12"
     message_contains = "(copies: 1); observed the same fragment for queue 'long' as for none"
@@ -19,7 +19,7 @@ class SubmitsToTheDefaultQueue(PlainQueue):
 
 
 class DropsTheQueueOfManyCopies(PlainQueue):
-    """Several copies are submitted by another command, which lacks the queue."""
+    """Ignores the queue of a submission with several copies."""
 
     caught_by = "IC-SCHEDULER-12"
     message_contains = "(copies: 3); observed the same fragment for queue 'long' as for none"
@@ -29,7 +29,7 @@ class DropsTheQueueOfManyCopies(PlainQueue):
 
 
 class MapsEachQueueToOne(PlainQueue):
-    """Every queue is replaced by the site's own."""
+    """Replaces every queue by one and the same."""
 
     caught_by = "IC-SCHEDULER-12"
     message_contains = "observed the same fragment for the queues 'long' and 'short'"

@@ -1,11 +1,11 @@
-"""Right schedulers. ``PlainQueue`` is the base of the wrong ones; the others differ from what one might expect.
+"""A small scheduler that keeps the contract, and unusual ones, to find checks that are too strict.
 
-The queue is ``plainq.sh``: it numbers jobs, counts from the start again when it restarts, and lists one line a job,
-with its name and ``waiting``, ``held``, ``running``, ``killed`` or ``done N``. So an id is a number and the name:
-``17.0@a0123456789ab``.
+The queue is ``plainq.sh``. It numbers jobs, and begins to count again when it restarts. It lists one line for each job:
+its number, its name, and ``waiting``, ``held``, ``running``, ``killed`` or ``done N``. An id is the number and the
+name, as ``17.0@a0123456789ab``, because the number alone may be used again.
 """
 
-# ruff: noqa: D102 -- the contract says what the methods do
+# ruff: noqa: D102 -- the contract describes the methods
 
 import re
 import shlex
@@ -39,11 +39,11 @@ printf '%s\\n' "$listed" | while read -r number name _; do
     fi
 done
 """
-"""Ends what is listed under its own name: a number that was given again is another job's."""
+"""The fragment that kills. It compares the name as well, because another job may have got the number."""
 
 
 class PlainQueue:
-    """A small right scheduler."""
+    """A small scheduler for the queue plainq.sh. It keeps the contract."""
 
     def stages_own_files(self) -> bool:
         return False
@@ -106,34 +106,34 @@ class PlainQueue:
         return {int(each[1]): f"{each[2]}@{each[3]}" for each in lines if self.valid(each[2])}
 
     def numbered(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the copies and the text after each."""
+        """Yield the index of each copy in an answer, with the text that follows it."""
         yield from (
             (int(each[1]), each[2]) for each in re.finditer(r"^([0-9]{1,7}) (\S+)$", text, re.ASCII | re.MULTILINE)
         )
 
     def said(self, result: CommandResult) -> str:
-        """Return the output of the command."""
+        """Return the output of the queue's command."""
         if result.returncode or b"plainq is down" in result.stderr:
             raise SchedulerError("plainq failed", returncode=result.returncode, retryable=True)
         return result.stdout.decode("utf-8", "replace")
 
 
 class Direct:
-    """The scheduler that intercede has: it makes ids up, and takes no queue."""
+    """Makes the built-in scheduler ``direct``, which chooses ids itself and accepts no queue."""
 
-    def __new__(cls) -> Scheduler:  # type: ignore[misc]  # a class, so that it stands in the gallery as the others do
+    def __new__(cls) -> Scheduler:  # type: ignore[misc]  # a class, as everything in the gallery is
         return registry.scheduler("intercede:direct")
 
 
 class _Backwards(UserDict[str, JobStatus]):
-    """A mapping that is not a dict, and in another order."""
+    """A mapping that is not a dict and iterates in reverse order."""
 
     def __iter__(self) -> Iterator[str]:
         return reversed(list(self.data))
 
 
 class DifferentFragments(PlainQueue):
-    """Right, with other mappings, a lazy import, more parameters, a here-document, and a formatted duration."""
+    """Keeps the contract with other mappings, lazy imports, more parameters, and a here-document."""
 
     def __init__(self, submit_arguments: Sequence[str] = ()) -> None:
         self.submit_arguments = submit_arguments
@@ -158,7 +158,7 @@ class DifferentFragments(PlainQueue):
 
 
 class Strict(PlainQueue):
-    """Refuses queues of an unusual name, and takes an answer with a line that it does not understand for none."""
+    """Refuses unusual names of queues, and raises if it does not understand a line of an answer."""
 
     def submit_script(self, batch: Batch) -> str:
         queue = batch.resources.queue

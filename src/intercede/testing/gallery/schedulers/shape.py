@@ -1,6 +1,6 @@
-"""Schedulers without the contract's shape, or without recordings."""
+"""Schedulers whose methods have a wrong shape, or without recordings. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ class CannotFindSubmissions(PlainQueue):
 
 
 class AnswersLater(PlainQueue):
-    """Its parsers are coroutine functions."""
+    """Has a parse_status that is async."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "parse_status is async"
@@ -28,7 +28,7 @@ class AnswersLater(PlainQueue):
 
 
 class WantsToKnowMore(PlainQueue):
-    """A parser requires an argument that no caller gives."""
+    """Has a parse_submit with a required parameter that is not in the contract."""
 
     caught_by = "IC-SCHEDULER-08"
     message_contains = "parse_submit"
@@ -38,7 +38,7 @@ class WantsToKnowMore(PlainQueue):
 
 
 class ShipsNoRecordings:
-    """May well be right, but has no recordings that could show it."""
+    """Comes without recordings, so that no check can show that it is right."""
 
     caught_by = "IC-SCHEDULER-09"
     message_contains = "there are none"

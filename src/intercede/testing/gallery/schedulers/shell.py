@@ -1,6 +1,6 @@
-"""Schedulers whose fragments let the shell interpret data."""
+"""Schedulers whose fragments let a shell interpret data. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.schedulers.right import PlainQueue
 
 
 class DoesNotQuote(PlainQueue):
-    """The queue is in the fragment, unquoted."""
+    """Puts the queue into a fragment without quotes."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -19,7 +19,7 @@ class DoesNotQuote(PlainQueue):
 
 
 class QuotesTwofold(PlainQueue):
-    """The queue is in double quotes, in which a dollar still has a meaning."""
+    """Puts the queue into double quotes, in which a shell expands $."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -29,7 +29,7 @@ class QuotesTwofold(PlainQueue):
 
 
 class QuotesByHand(PlainQueue):
-    """The queue is in single quotes, and may hold one itself."""
+    """Puts the queue into single quotes, but the queue may contain a single quote."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -39,7 +39,7 @@ class QuotesByHand(PlainQueue):
 
 
 class SplitsTheQueue(PlainQueue):
-    """A variable without quotes around it: a queue of two words becomes two arguments."""
+    """Uses a shell variable without quotes, so that a queue with a blank becomes two arguments."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "as many arguments"
@@ -49,7 +49,7 @@ class SplitsTheQueue(PlainQueue):
 
 
 class WritesHereDocuments(PlainQueue):
-    """The queue is in a here-document in which the shell expands."""
+    """Puts the queue into a here-document in which a shell expands $."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -59,7 +59,7 @@ class WritesHereDocuments(PlainQueue):
 
 
 class EndsHereDocuments(PlainQueue):
-    """The here-document does not expand, but a queue can hold its last line."""
+    """Puts the queue into a here-document, but the queue may contain the line that ends it."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -69,7 +69,7 @@ class EndsHereDocuments(PlainQueue):
 
 
 class EvaluatesIds(PlainQueue):
-    """Puts the ids into a command line that is evaluated."""
+    """Puts ids into a command line for eval."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
@@ -79,7 +79,7 @@ class EvaluatesIds(PlainQueue):
 
 
 class ExpandsIds(PlainQueue):
-    """A loop without quotes: the id of an array's element is a pattern for files."""
+    """Loops over ids without quotes, so that a shell expands an id as a pattern."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it expanded a pattern to the file"
@@ -89,7 +89,7 @@ class ExpandsIds(PlainQueue):
 
 
 class TrustsSubmissionIds(PlainQueue):
-    """The submission id is in the fragment, unquoted."""
+    """Puts the submission id into a fragment without quotes."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "the submission id"
@@ -99,7 +99,7 @@ class TrustsSubmissionIds(PlainQueue):
 
 
 class TrustsCarriedNames(PlainQueue):
-    """Stages files itself, and does not quote their names."""
+    """Puts the names of the files that it stages into a fragment without quotes."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "the carried name"
@@ -115,7 +115,7 @@ class TrustsCarriedNames(PlainQueue):
 
 
 class LeavesAQuoteOpen(PlainQueue):
-    """A shell cannot parse its fragment to the end."""
+    """Has a fragment with an open quote, which no shell can parse."""
 
     caught_by = "IC-SCHEDULER-03"
     message_contains = "text that sh can parse"

@@ -1,1 +1,1 @@
-"""Wrong, hostile and right transports: a file for each area of the contract."""
+"""Wrong, hostile and right transports, in one file for each area of the contract."""

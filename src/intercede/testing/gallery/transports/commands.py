@@ -1,6 +1,6 @@
-"""Wrong in running commands and reporting their ends. Every class in this file is wrong, on purpose."""
+"""Transports with a mistake in arguments or exit codes. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import shlex
@@ -11,7 +11,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _EndsOtherwise(Plain):
-    """Lets a mistake override the reported end without repeating run's parameters."""
+    """Runs commands as Plain does. A subclass changes the exit code."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -24,7 +24,7 @@ class _EndsOtherwise(Plain):
 
 
 class JoinsWithSpaces(Plain):
-    """Joins argv with spaces into a line for `sh -c`."""
+    """Joins the arguments with spaces into a command line for `sh -c`."""
 
     caught_by = "IC-TRANSPORT-01"
     message_contains = "wrote '[two][words][end]'"
@@ -34,7 +34,7 @@ class JoinsWithSpaces(Plain):
 
 
 class LosesEmptyArguments(Plain):
-    """Quotes each argument for `sh -c`, and leaves out the empty ones."""
+    """Quotes the arguments for `sh -c`, but drops empty ones."""
 
     caught_by = "IC-TRANSPORT-01"
     message_contains = "['printf', '[%s]', '', 'end'] wrote '[end]'"
@@ -44,7 +44,7 @@ class LosesEmptyArguments(Plain):
 
 
 class QuotesWithDoubleQuotes(Plain):
-    """Puts double quotes around each argument."""
+    """Puts each argument into double quotes for `sh -c`, so that $HOME is expanded."""
 
     caught_by = "IC-TRANSPORT-01"
     message_contains = "'$HOME', 'end'] wrote"
@@ -64,7 +64,7 @@ class StripsArguments(Plain):
 
 
 class QuotesAllButTheName(Plain):
-    """Quotes the arguments for `sh -c`, and not the command's name."""
+    """Quotes the arguments for `sh -c`, but not the name of the command."""
 
     caught_by = "IC-TRANSPORT-09"
     message_contains = "|| true"
@@ -74,7 +74,7 @@ class QuotesAllButTheName(Plain):
 
 
 class RaisesForAMissingCommand(Plain):
-    """A command that does not exist raises."""
+    """Raises if the command does not exist."""
 
     caught_by = "IC-TRANSPORT-09"
     message_contains = "run raised TransportError"
@@ -89,7 +89,7 @@ class RaisesForAMissingCommand(Plain):
 
 
 class FindsEveryCommand(_EndsOtherwise):
-    """A command that does not exist ends with 0."""
+    """Reports exit code 0 if the command does not exist."""
 
     caught_by = "IC-TRANSPORT-09"
     message_contains = "which does not exist; observed exit code 0"
@@ -102,7 +102,7 @@ class FindsEveryCommand(_EndsOtherwise):
 
 
 class KnowsGoodAndBad(_EndsOtherwise):
-    """Reports 0 or 1."""
+    """Reports exit code 1 for every exit code but 0."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 2 from `sh -c 'exit 2'`; observed exit code 1"
@@ -112,7 +112,7 @@ class KnowsGoodAndBad(_EndsOtherwise):
 
 
 class AnswersAlways255(_EndsOtherwise):
-    """Reports 255, as a client does if its connection fails, whatever the code."""
+    """Reports exit code 255 for every command."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "observed exit code 255"
@@ -122,7 +122,7 @@ class AnswersAlways255(_EndsOtherwise):
 
 
 class CutsTheHighestBit(_EndsOtherwise):
-    """Cuts the highest bit of codes from 128 on."""
+    """Subtracts 128 from exit codes of 128 and more."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 128 from `sh -c 'exit 128'`; observed exit code 0"
@@ -132,7 +132,7 @@ class CutsTheHighestBit(_EndsOtherwise):
 
 
 class TellsSignalsAsAClientDoes(_EndsOtherwise):
-    """Reports a death by signal as 255, as ssh does."""
+    """Reports exit code 255 for a command that ended by a signal, as ssh does."""
 
     caught_by = "IC-TRANSPORT-02"
     message_contains = "kill -KILL $$'`; observed exit code 255"
@@ -150,7 +150,7 @@ class TellsSignalsAsAClientDoes(_EndsOtherwise):
 
 
 class Takes255ForItsOwn(_EndsOtherwise):
-    """Treats code 255 as a lost connection."""
+    """Raises for exit code 255, as if the connection were lost."""
 
     caught_by = "IC-TRANSPORT-21"
     message_contains = "the connection is lost"
@@ -162,7 +162,7 @@ class Takes255ForItsOwn(_EndsOtherwise):
 
 
 class SharesTheLastResult(Plain):
-    """Keeps the result on the instance for a turn of the loop, so that it is right alone, and wrong among fifty."""
+    """Keeps a result in the object for a moment, where a concurrent run overwrites it."""
 
     caught_by = "IC-TRANSPORT-06"
     message_contains = "should have ended with"
@@ -176,7 +176,7 @@ class SharesTheLastResult(Plain):
 
 
 class ForgetsOnceInTen(Plain):
-    """Every tenth result has lost its stdout."""
+    """Drops stdout of every tenth result."""
 
     caught_by = "IC-TRANSPORT-06"
     also_red = ("IC-TRANSPORT-22", "IC-TRANSPORT-30")
@@ -195,7 +195,7 @@ class ForgetsOnceInTen(Plain):
 
 
 class RefusesTheEleventh(Plain):
-    """Has ten channels, and raises if all are taken."""
+    """Raises in run if ten commands are running."""
 
     caught_by = "IC-TRANSPORT-06"
     message_contains = "all channels are taken"

@@ -1,6 +1,6 @@
-"""Wrong when a run ends early. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Transports with a mistake if a run ends early. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class AnswersWhenCancelled(Plain):
-    """Swallows its cancellation, and answers as if the command had been killed."""
+    """Swallows the cancellation of run, and returns a result."""
 
     caught_by = "IC-TRANSPORT-07"
     message_contains = "it answered CommandResult(returncode=137"
@@ -30,7 +30,7 @@ class AnswersWhenCancelled(Plain):
 
 
 class WaitsWhenCancelled(Plain):
-    """Waits for the command's own end when it is cancelled."""
+    """Waits for the end of the command if run is cancelled."""
 
     caught_by = "IC-TRANSPORT-07"
     message_contains = "it has not ended"
@@ -48,7 +48,7 @@ class WaitsWhenCancelled(Plain):
 
 
 class FailsWhenCancelled(Plain):
-    """Reports its cancellation as a failure of the connection."""
+    """Raises TransportError if run is cancelled, not CancelledError."""
 
     caught_by = "IC-TRANSPORT-07"
     message_contains = "it raised TransportError('the connection broke"
@@ -63,7 +63,7 @@ class FailsWhenCancelled(Plain):
 
 
 class KeepsItsLockOnceCancelled(Plain):
-    """A run that is cancelled never gives back the lock that the next one waits for."""
+    """Leaves its lock locked if run is cancelled, so that the next run never ends."""
 
     caught_by = "IC-TRANSPORT-07"
     message_contains = "expected the next run to work"
@@ -83,7 +83,7 @@ class KeepsItsLockOnceCancelled(Plain):
 
 
 class IgnoresTheSinksFailure(Plain):
-    """A sink that fails gets no more data, and its error is not raised."""
+    """Does not raise the error of a sink."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "whose sink raises"
@@ -98,7 +98,7 @@ class IgnoresTheSinksFailure(Plain):
 
 
 class TakesAFailingIteratorForDone(Plain):
-    """An iterator that fails ends the input, as if it were complete."""
+    """Ends stdin normally if the iterator of stdin raises."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "whose iterator raises"
@@ -113,7 +113,7 @@ class TakesAFailingIteratorForDone(Plain):
 
 
 class TakesTheIteratorsErrorForThePipes(Plain):
-    """Ignores every broken pipe, the iterator's own as well."""
+    """Ignores every BrokenPipeError, also one that the iterator of stdin raises."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "BrokenPipeError"
@@ -128,7 +128,7 @@ class TakesTheIteratorsErrorForThePipes(Plain):
 
 
 class RaisesGroups(Plain):
-    """Raises the exceptions of sink and iterator in a group."""
+    """Raises the error of a sink or iterator inside an ExceptionGroup."""
 
     caught_by = "IC-TRANSPORT-08"
     message_contains = "ExceptionGroup"
@@ -145,7 +145,7 @@ class RaisesGroups(Plain):
 
 
 class EndsTheCommandAlone(Plain):
-    """Ends the command's own process, but not its children."""
+    """Kills the process of the command if run ends early, but not its children."""
 
     caught_by = "IC-TRANSPORT-22"
     also_red = ("IC-LIFE-09",)
@@ -171,7 +171,7 @@ class EndsTheCommandAlone(Plain):
 
 
 class EndsTheGroupAlone(EndsTheCommandAlone):
-    """Ends the command's process group, but not children that made a group of their own, or a session."""
+    """Kills the process group of the command if run ends early, but not children that left the group."""
 
     caught_by = "IC-TRANSPORT-30"
     message_contains = "in a process group of its own"

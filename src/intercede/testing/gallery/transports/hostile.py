@@ -1,6 +1,6 @@
-"""Answers of unknown types: they are red, with a message, and never an error of the kit."""
+"""Transports that answer with wrong types. Each must turn a check red and not break the kit."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 from collections.abc import AsyncIterable, Sequence
@@ -10,7 +10,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _Answers(Plain):
-    """Answers a value that a subclass sets."""
+    """Returns from run a value that a subclass sets."""
 
     answer: object = None
 
@@ -21,29 +21,29 @@ class _Answers(Plain):
 
 
 class RunAnswersNone(_Answers):
-    """run answers None."""
+    """Returns None from run."""
 
 
 class RunAnswersATuple(_Answers):
-    """run answers a tuple."""
+    """Returns a tuple from run."""
 
     answer = (0, b"", b"")
 
 
 class RunAnswersText(_Answers):
-    """stdout and stderr are text."""
+    """Returns a result whose stdout and stderr are strings."""
 
     answer = CommandResult.model_construct(returncode=0, stdout="text", stderr="text")
 
 
 class RunAnswers300(_Answers):
-    """A code that is not a number."""
+    """Returns a result with the exit code 300, which no process can have."""
 
     answer = CommandResult.model_construct(returncode=300, stdout=b"", stderr=b"")
 
 
 class RunAnswersAnEmptyResult(_Answers):
-    """A result without any of its fields."""
+    """Returns a result without any field."""
 
     answer = CommandResult.model_construct()
 
@@ -54,13 +54,13 @@ class _Dumb(bytes):
 
 
 class StreamsAreNotDecoded(_Answers):
-    """stdout and stderr are bytes of a class of its own, whose text is None."""
+    """Returns a result whose stdout and stderr are of a subclass of bytes that decodes to None."""
 
     answer = CommandResult.model_construct(returncode=1, stdout=_Dumb(b"out"), stderr=_Dumb(b"err"))
 
 
 class SinksGetNone(Plain):
-    """Gives a sink None, and text."""
+    """Writes None and a string to a sink."""
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         await super().read(pipe, sink)
@@ -69,7 +69,7 @@ class SinksGetNone(Plain):
 
 
 class RaisesSystemExit(Plain):
-    """run raises SystemExit."""
+    """Raises SystemExit in run."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -78,7 +78,7 @@ class RaisesSystemExit(Plain):
 
 
 class CancelsItself(Plain):
-    """run raises CancelledError, although it was not cancelled."""
+    """Raises CancelledError in run, although no caller cancelled it."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None

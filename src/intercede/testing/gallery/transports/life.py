@@ -1,6 +1,6 @@
-"""Wrong in entering and leaving. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Transports with a mistake in entering or leaving. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _LeavesOtherwise(Plain):
-    """Lets a mistake override leaving without repeating its parameters."""
+    """Calls a method without parameters when it is left. A subclass overrides that method."""
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
@@ -29,7 +29,7 @@ class _LeavesOtherwise(Plain):
 
 
 class ConnectsWhenConstructed(Plain):
-    """The constructor runs a command."""
+    """Starts a process in the constructor."""
 
     caught_by = "IC-TRANSPORT-11"
     message_contains = "subprocess.Popen"
@@ -40,7 +40,7 @@ class ConnectsWhenConstructed(Plain):
 
 
 class CannotConnect(Plain):
-    """Entering raises."""
+    """Raises when it is entered."""
 
     caught_by = "IC-TRANSPORT-12"
     message_contains = "no route to host"
@@ -50,7 +50,7 @@ class CannotConnect(Plain):
 
 
 class EntersAsNothing(Plain):
-    """Entering returns None."""
+    """Returns None when it is entered."""
 
     caught_by = "IC-TRANSPORT-12"
     message_contains = "observed None"
@@ -60,7 +60,7 @@ class EntersAsNothing(Plain):
 
 
 class HangsUpTwice(_LeavesOtherwise):
-    """Leaving a second time raises."""
+    """Raises when it is left a second time."""
 
     caught_by = "IC-TRANSPORT-13"
     message_contains = "no connection"
@@ -72,7 +72,7 @@ class HangsUpTwice(_LeavesOtherwise):
 
 
 class RunsUnopened(Plain):
-    """Runs before it was entered."""
+    """Runs commands before it is entered."""
 
     caught_by = "IC-TRANSPORT-14"
     message_contains = "before entering to raise NotOpenError; observed it answered"
@@ -83,7 +83,7 @@ class RunsUnopened(Plain):
 
 
 class FailsUnopened(Plain):
-    """Before entering, run raises AttributeError."""
+    """Raises AttributeError in run before it is entered, not NotOpenError."""
 
     caught_by = "IC-TRANSPORT-14"
     message_contains = "AttributeError"
@@ -93,7 +93,7 @@ class FailsUnopened(Plain):
 
 
 class RunsAfterLeaving(_LeavesOtherwise):
-    """Runs after it was left."""
+    """Runs commands after it was left."""
 
     caught_by = "IC-TRANSPORT-15"
     message_contains = "after leaving to raise NotOpenError; observed it answered"
@@ -103,7 +103,7 @@ class RunsAfterLeaving(_LeavesOtherwise):
 
 
 class SwallowsWhatTheBodyRaises(_LeavesOtherwise):
-    """Leaving swallows the body's exception."""
+    """Swallows the exception of the body of `async with` when it is left."""
 
     caught_by = "IC-TRANSPORT-16"
     message_contains = "observed None"
@@ -114,7 +114,7 @@ class SwallowsWhatTheBodyRaises(_LeavesOtherwise):
 
 
 class StaysOpenAfterAnException(Plain):
-    """Closes only if there was no exception."""
+    """Stays open if the body of `async with` raises."""
 
     caught_by = "IC-TRANSPORT-16"
     message_contains = "after an exception in the body to raise NotOpenError"
@@ -126,7 +126,7 @@ class StaysOpenAfterAnException(Plain):
 
 
 class LeavesAPipe(Plain):
-    """Each entering opens a pipe that is never closed."""
+    """Opens a pipe when it is entered, and never closes it."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more open descriptors"
@@ -138,7 +138,7 @@ class LeavesAPipe(Plain):
 
 
 class LeavesAWatcher(Plain):
-    """Each entering starts a task that is never ended."""
+    """Starts a task when it is entered, and never ends the task."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more tasks"
@@ -151,7 +151,7 @@ class LeavesAWatcher(Plain):
 
 
 class LeavesAPump(Plain):
-    """Each entering starts a thread that is never ended."""
+    """Starts a thread when it is entered, and never ends the thread."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more threads"
@@ -163,7 +163,7 @@ class LeavesAPump(Plain):
 
 
 class LeavesAClient(Plain):
-    """Each entering starts a process that is never waited for."""
+    """Starts a process when it is entered, and never waits for it."""
 
     caught_by = "IC-TRANSPORT-17"
     message_contains = "more child processes"
@@ -175,11 +175,11 @@ class LeavesAClient(Plain):
 
 
 class HangsUpForTheOthers(_LeavesOtherwise):
-    """Leaving closes what other instances opened, too."""
+    """Closes all open objects of the class when one object is left."""
 
     caught_by = "IC-TRANSPORT-18"
     message_contains = "run raised NotOpenError"
-    opened: ContextVar[list[Plain]] = ContextVar("opened")  # of each check its own: they share a process
+    opened: ContextVar[list[Plain]] = ContextVar("opened")  # one list for each check, because checks share a process
 
     async def __aenter__(self) -> Self:
         self.opened.set([*self.opened.get([]), self])
@@ -191,7 +191,7 @@ class HangsUpForTheOthers(_LeavesOtherwise):
 
 
 class ConnectsWithoutTurning(Plain):
-    """Connects in a call that blocks the loop."""
+    """Blocks the event loop when it is entered, by time.sleep."""
 
     caught_by = "IC-TRANSPORT-19"
     message_contains = "blocked the loop for"

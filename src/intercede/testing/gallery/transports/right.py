@@ -1,6 +1,6 @@
-"""Right, and different from what one might expect. Every class in this file keeps the contract."""
+"""A small transport that keeps the contract, and unusual ones, to find checks that are too strict."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from intercede.testing.gallery.logins import BusyServer
 
 
 class Plain:
-    """Runs commands on this machine by asyncio's own subprocesses: the base of the wrong transports."""
+    """Runs commands on this machine by asyncio's subprocesses. The wrong transports are subclasses."""
 
     most_of_stderr = 2**20
 
@@ -63,7 +63,7 @@ class Plain:
         return argv
 
     async def start(self, argv: Sequence[str], stdin: int) -> Process:
-        """Start it; a start is never cancelled halfway, as Python 3.11 would wait for ever then."""
+        """Start a process. A start is not cancelled halfway, because Python 3.11 would then wait for ever."""
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(*argv, stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True)
         )
@@ -89,7 +89,7 @@ class Plain:
         process.stdin.close()
 
     async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
-        """Write a piece; return False if the command wants no more."""
+        """Write a chunk of data. Return False if the command reads no more."""
         pipe.write(data)
         try:
             await pipe.drain()
@@ -98,7 +98,7 @@ class Plain:
         return True
 
     async def close(self, iterator: AsyncIterator[bytes]) -> None:
-        """Close an iterator that can be closed."""
+        """Close an async generator. Other iterators cannot be closed."""
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
 
@@ -113,14 +113,14 @@ class Plain:
 
 
 class ThroughAShell(Plain):
-    """Runs everything through `sh -c`, with right quoting."""
+    """Runs every command through `sh -c`, with correct quoting."""
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", f"exec {shlex.join(argv)}"]
 
 
 class StartsLate(Plain):
-    """Each command starts a little later than it was asked for, and now and then much later."""
+    """Waits a random short time before it starts a command."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -131,7 +131,7 @@ class StartsLate(Plain):
 
 
 class InPiecesOfAnySize(Plain):
-    """Cuts data into pieces of one byte to one MiB, with a pause now and then."""
+    """Passes stdout to the sink in chunks of random sizes, with random pauses."""
 
     async def read(self, pipe: asyncio.StreamReader | None, sink: ByteSink) -> None:
         while pipe and (data := await pipe.read(random.choice((1, 7, 4096, 2**20)))):  # noqa: S311 -- no cryptography
@@ -140,7 +140,7 @@ class InPiecesOfAnySize(Plain):
 
 
 class FourAtATime(Plain):
-    """Lets four commands run at once, and the others wait; reports that limit."""
+    """Runs at most four commands at once and lets others wait, and reports that limit."""
 
     def __init__(self, host: str = "localhost") -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class FourAtATime(Plain):
 
 
 class ComesThroughABusyServer(Plain):
-    """Entering is a login, which the server drops now and then; it raises the error, and does not retry."""
+    """Logs in to a server that sometimes drops a login when it is entered, and raises a retryable error."""
 
     server = BusyServer()
 

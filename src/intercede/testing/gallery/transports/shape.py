@@ -1,6 +1,6 @@
-"""Wrong in their shape. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Transports whose methods have a wrong shape. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 from collections.abc import AsyncIterable, Sequence
 
@@ -9,7 +9,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class RunIsNotAsync(Plain):
-    """run answers at once instead of being awaited."""
+    """Has a run that is not async."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "run is not async"
@@ -21,7 +21,7 @@ class RunIsNotAsync(Plain):
 
 
 class RunTakesNoSink(Plain):
-    """run has no parameter for a sink."""
+    """Has a run without the parameter stdout."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "lacks the keyword stdout"
@@ -31,7 +31,7 @@ class RunTakesNoSink(Plain):
 
 
 class RunTakesAnEnvironmentToo(Plain):
-    """run requires a parameter that the contract does not have."""
+    """Has a run with a required parameter that is not in the contract."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "env"
@@ -48,7 +48,7 @@ class RunTakesAnEnvironmentToo(Plain):
 
 
 class CannotRun(Plain):
-    """Every run raises."""
+    """Raises in every run."""
 
     caught_by = "IC-TRANSPORT-20"
     message_contains = "no route to host"
@@ -61,7 +61,7 @@ class CannotRun(Plain):
 
 
 class AnswersACode(Plain):
-    """run answers the exit code alone."""
+    """Returns only the exit code from run."""
 
     caught_by = "IC-TRANSPORT-20"
     message_contains = "it answered 0"
@@ -73,7 +73,7 @@ class AnswersACode(Plain):
 
 
 class LetsNoneInFlight(Plain):
-    """Reports that a caller may have no command running."""
+    """Returns 0 from commands_in_flight, so that a caller may run no command."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "commands_in_flight of LetsNoneInFlight must return a whole number from 1"
@@ -83,7 +83,7 @@ class LetsNoneInFlight(Plain):
 
 
 class InFlightIsANumber(Plain):
-    """commands_in_flight is a number instead of a method."""
+    """Has a commands_in_flight that is a number and not a method."""
 
     caught_by = "IC-TRANSPORT-10"
     message_contains = "must be a method that returns the number"

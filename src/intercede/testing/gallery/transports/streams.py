@@ -1,6 +1,6 @@
-"""Wrong in their streams. Every class in this file is wrong, on purpose: its docstring says how."""
+"""Transports with a mistake in stdin, stdout or stderr. Each class docstring names the mistake."""
 
-# ruff: noqa: D102 -- the class says what its methods do otherwise
+# ruff: noqa: D102 -- the docstring of the class describes its methods
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -12,7 +12,7 @@ from intercede.testing.gallery.transports.right import Plain
 
 
 class _AnswersOtherwise(Plain):
-    """Lets a mistake change a result without repeating run's parameters."""
+    """Runs commands as Plain does. A subclass changes fields of the result."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -25,7 +25,7 @@ class _AnswersOtherwise(Plain):
 
 
 class _ReadsOtherwise(Plain):
-    """Lets a mistake change how a caller's sink is written."""
+    """Runs commands as Plain does. A subclass wraps the caller's sink."""
 
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
@@ -37,7 +37,7 @@ class _ReadsOtherwise(Plain):
 
 
 class DecodesAsText(_AnswersOtherwise):
-    """Decodes stdout as UTF-8."""
+    """Decodes stdout as UTF-8, which changes other bytes."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "from 129 on"
@@ -57,7 +57,7 @@ class StripsStderr(_AnswersOtherwise):
 
 
 class MergesStderr(_AnswersOtherwise):
-    """stdout and stderr are joined, as by a terminal."""
+    """Appends stderr to stdout, as a terminal does."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "517 bytes"
@@ -67,7 +67,7 @@ class MergesStderr(_AnswersOtherwise):
 
 
 class CutsOutput(Plain):
-    """Keeps 64 KiB of stdout, and drops the rest."""
+    """Passes on only the first 64 KiB of stdout."""
 
     caught_by = "IC-TRANSPORT-03"
     message_contains = "expected 2688895 bytes on stdout"
@@ -81,7 +81,7 @@ class CutsOutput(Plain):
 
 
 class ReadsOneStreamAfterTheOther(Plain):
-    """Reads stdout to its end before it begins with stderr: the command waits for it, and it for the command."""
+    """Reads stderr only after stdout has ended, so that a full pipe of stderr blocks the command."""
 
     caught_by = "IC-TRANSPORT-29"
     message_contains = "run to answer within"
@@ -106,7 +106,7 @@ class _OneAtATime(Plain):
 
 
 class KeepsAllOfStderr(Plain):
-    """Keeps stderr without bound."""
+    """Keeps all of stderr in memory."""
 
     caught_by = "IC-TRANSPORT-29"
     message_contains = "2688895 bytes"
@@ -125,7 +125,7 @@ class KeepsTheFirstOfStderr(_AnswersOtherwise):
 
 
 class InheritsStdin(Plain):
-    """A command without stdin reads that of this process."""
+    """Lets a command without stdin read the stdin of this process."""
 
     caught_by = "IC-TRANSPORT-23"
     message_contains = "did not end"
@@ -147,7 +147,7 @@ class LeavesStdinOpen(Plain):
 
 
 class EndsAtAnEmptyPiece(Plain):
-    """Treats an empty piece as the end of stdin."""
+    """Ends stdin at the first empty chunk."""
 
     caught_by = "IC-TRANSPORT-24"
     message_contains = "observed no byte"
@@ -160,7 +160,7 @@ class EndsAtAnEmptyPiece(Plain):
 
 
 class WritesTheBeginningOfAPiece(Plain):
-    """Does not check how much of a piece was written."""
+    """Writes only the first 64 KiB of a chunk of stdin."""
 
     caught_by = "IC-TRANSPORT-24"
     also_red = ("IC-TRANSPORT-04",)
@@ -171,7 +171,7 @@ class WritesTheBeginningOfAPiece(Plain):
 
 
 class WantsAGenerator(Plain):
-    """Uses the iterable as its own iterator."""
+    """Calls __anext__ of an iterable of stdin that is not an iterator."""
 
     caught_by = "IC-TRANSPORT-24"
     message_contains = "AttributeError"
@@ -183,7 +183,7 @@ class WantsAGenerator(Plain):
 
 
 class WritesAllBeforeItReads(Plain):
-    """Feeds all of stdin, and then begins to read."""
+    """Reads stdout only after all of stdin is written, so that a full pipe blocks the command."""
 
     caught_by = "IC-TRANSPORT-24"
     message_contains = "run to answer within"
@@ -208,7 +208,7 @@ class WritesAllBeforeItReads(Plain):
 
 
 class CollectsStdin(Plain):
-    """Takes all of stdin from the iterator before it writes any."""
+    """Reads all of stdin from the iterator before it writes any."""
 
     caught_by = "IC-TRANSPORT-05"
     message_contains = r"after b'one\n'"
@@ -225,7 +225,7 @@ async def _each(data: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 class NeverDrains(Plain):
-    """Writes as fast as the iterator gives: what the command has not read lies in a buffer."""
+    """Reads from the iterator of stdin without waiting for the command, so that a buffer grows."""
 
     caught_by = "IC-TRANSPORT-04"
     message_contains = "MiB of 100 were taken before it began to read"
@@ -237,7 +237,7 @@ class NeverDrains(Plain):
 
 
 class ReadsFullBuffers(Plain):
-    """Passes stdout on only in pieces of 64 KiB."""
+    """Passes on stdout only in chunks of 64 KiB."""
 
     caught_by = "IC-TRANSPORT-05"
     message_contains = r"after b'one\n'"
@@ -254,7 +254,7 @@ class ReadsFullBuffers(Plain):
 
 
 class KeepsWhatTheSinkTook(Plain):
-    """The result has stdout a second time, beside the sink."""
+    """Returns stdout in the result as well, although the caller gave a sink."""
 
     caught_by = "IC-TRANSPORT-28"
     message_contains = "in the result"
@@ -274,7 +274,7 @@ class _Around:
 
 
 class TellsTheSinkOfTheEnd(Plain):
-    """Writes an empty piece at the end."""
+    """Writes an empty chunk to the sink at the end."""
 
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed [b'']"
@@ -289,7 +289,7 @@ class TellsTheSinkOfTheEnd(Plain):
 
 
 class GivesTheSinkItsBuffer(_ReadsOtherwise):
-    """Gives the sink a bytearray instead of bytes."""
+    """Writes a bytearray to the sink instead of bytes."""
 
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed [bytearray("
@@ -303,7 +303,7 @@ class GivesTheSinkItsBuffer(_ReadsOtherwise):
 
 
 class DoesNotAwaitTheSink(_ReadsOtherwise):
-    """Starts a task for each piece, and does not wait for it."""
+    """Does not wait for the sink to take a chunk."""
 
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed"
@@ -318,7 +318,7 @@ class DoesNotAwaitTheSink(_ReadsOtherwise):
 
 
 class QueuesForTheSink(Plain):
-    """Reads on while the sink is slow, into a queue without bound."""
+    """Reads on while the sink is slow, so that a queue grows."""
 
     caught_by = "IC-TRANSPORT-27"
     message_contains = "observed it could write"
@@ -340,7 +340,7 @@ class QueuesForTheSink(Plain):
 
 
 class KeepsWhatItSent(Plain):
-    """Keeps all of stdin, to send it again should the connection break."""
+    """Keeps all of stdin in memory."""
 
     caught_by = "IC-TRANSPORT-26"
     message_contains = "MiB more"
@@ -355,7 +355,7 @@ class KeepsWhatItSent(Plain):
 
 
 class MindsABrokenPipe(Plain):
-    """A command that does not read its input is an error."""
+    """Raises if the command does not read its stdin."""
 
     caught_by = "IC-TRANSPORT-25"
     message_contains = "Error"
@@ -367,7 +367,7 @@ class MindsABrokenPipe(Plain):
 
 
 class WaitsForTheIterator(Plain):
-    """Waits for the iterator's end after the command's."""
+    """Waits for the end of the iterator of stdin after the command has ended."""
 
     caught_by = "IC-TRANSPORT-25"
     message_contains = "run to answer within"
@@ -394,7 +394,7 @@ class WaitsForTheIterator(Plain):
 
 
 class LeavesTheIteratorOpen(Plain):
-    """Does not close the iterator if the command wants no more of it."""
+    """Does not close the iterator of stdin after the command has ended."""
 
     caught_by = "IC-TRANSPORT-25"
     message_contains = "it is still open"
