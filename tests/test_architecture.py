@@ -11,6 +11,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tests.built_in import ENTRY_POINTS
+
+from intercede.batch.remote.layout import PRIVATE_FILES
 
 SRC = Path(__file__).parents[1] / "src"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -244,10 +247,9 @@ def test_a_loop_of_its_own_has_a_reason() -> None:
 SCRIPTS = {path.relative_to(SRC / "intercede"): path.read_text() for path in sorted(SRC.rglob("*.sh"))}
 #: What a fragment may use of intercede: the functions, and what they set.
 API = {"ic_tool", "ic_read_record", "ic_forget_secrets", "ic_report_ids", "ic_end", "ic_number", "ic_api"}
-#: Words of the files that batch keeps in a submission's directory; of those only the wrapper is for schedulers.
-PRIVATE_FILES = (
-    r"copies/|finals?\b|natives\b|secrets\b|/exit\b|/work\b|\bsubmitt(?:ing|ed)\b|\bqueuer\b|\bpayload\b|/killed\b"
-)
+#: Of the files in a submission's directory only the wrapper is for schedulers. A built-in has no such word at all, not even
+#: where IC-SCHEDULER-13 would let it pass.
+PRIVATE_WORDS = rf"copies/|\b(?:final|{'|'.join({*PRIVATE_FILES} - {'copies'})})\b|/(?:exit|work|killed)\b"
 
 
 def code_of(text: str) -> str:
@@ -306,7 +308,7 @@ def test_a_scheduler_s_script_uses_the_api_and_no_file_of_batch_s(name: str) -> 
 
     assert ours <= API
     assert [each for each in functions_of(text) if each in API] == []
-    assert re.findall(PRIVATE_FILES, re.sub(r"\bic_\w+", "", text)) == []
+    assert re.findall(PRIVATE_WORDS, re.sub(r"\bic_\w+", "", text)) == []
 
 
 def test_the_reference_describes_the_whole_api() -> None:
@@ -361,3 +363,14 @@ def test_no_file_of_tests_is_long() -> None:
     lines = {path: len(path.read_text().splitlines()) for path in TESTS_DIR.rglob("*.py")}
 
     assert {str(path.relative_to(TESTS_DIR)): number for path, number in lines.items() if number > 500} == {}
+
+
+def test_each_scheduler_is_an_entry_point_with_recordings() -> None:
+    """Each public module of schedulers/ is listed in pyproject.toml, from which the tests of built-ins take their list."""
+    folder = SRC / "intercede" / "schedulers"
+    modules = {path.stem for path in folder.glob("[!_]*.py")}
+    scripts = {path.name.partition(".")[0] for path in folder.glob("*.sh")}
+
+    assert modules == {target.partition(":")[0].rpartition(".")[2] for target in ENTRY_POINTS.values()}
+    assert scripts <= modules
+    assert {path.name for path in (folder / "recordings").iterdir()} == modules

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.built_in import ENTRY_POINTS, make_scheduler, write_fragments
 
 import intercede.batch
 from intercede.batch.archive import Member
@@ -12,28 +13,17 @@ from intercede.batch.remote.api import write_api
 from intercede.batch.submit import SubmissionArchive
 from intercede.contract.job import CopyVars, FileRef, Resources, SubmissionSpec
 from intercede.contract.scheduler import Batch, Scheduler
-from intercede.schedulers.direct import DirectScheduler
-from intercede.schedulers.slurm import SlurmScheduler
 from intercede.testing.gallery.schedulers.right import PlainQueue
 
 HERE = Path(intercede.batch.__file__).parent
 #: What a part gets from the parts before it, and what names files that only exist over there.
 ACROSS = "SC2154,SC2034,SC1090,SC1091,SC2317,SC2329"
 BATCH = Batch(submission_id="a" * 13, copies=3, resources=Resources(wall_time_s=5))
-SCHEDULERS: dict[str, Scheduler] = {
-    "direct": DirectScheduler(2),
-    "slurm": SlurmScheduler(["--x=it's"], ["a", "b"]),
-    "plainq": PlainQueue(),
-}
+SCHEDULERS: dict[str, Scheduler] = {**{name: make_scheduler(name) for name in ENTRY_POINTS}, "plainq": PlainQueue()}
 FRAGMENTS = {
     f"{name}.{verb}": fragment
     for name, scheduler in SCHEDULERS.items()
-    for verb, fragment in {
-        "submit": scheduler.submit_script(BATCH),
-        "status": scheduler.status_script(),
-        "kill": scheduler.kill_script(),
-        "list": scheduler.list_script(BATCH.submission_id),
-    }.items()
+    for verb, fragment in write_fragments(scheduler).items()
 }
 
 

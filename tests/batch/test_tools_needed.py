@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.built_in import ENTRY_POINTS, make_scheduler, write_fragments
 from tests.prefixed import Prefixed
 
 import intercede
@@ -19,13 +20,23 @@ SOURCE = Path(intercede.__file__).parent
 ROOT = SOURCE.parents[1]
 SCRIPTS = {
     "everything": sorted(SOURCE.glob("batch/**/*.sh")),
-    "direct": sorted(SOURCE.glob("schedulers/direct.*.sh")),
-    "slurm": sorted(SOURCE.glob("schedulers/slurm.*.sh")),
+    **{name: sorted(SOURCE.glob(f"schedulers/{name}.*.sh")) for name in ENTRY_POINTS},
     "ssh": sorted(SOURCE.glob("transports/*.sh")),
 }
-#: What Python writes into scripts: for a program whose name begins with a dash, and for what Slurm is asked.
-BY_HAND = {"everything": {"env"}, "slurm": {"sbatch"}}
-SLURMS_OWN = {"sacct", "sbatch", "scancel", "scontrol", "squeue"}
+#: What Python writes into scripts: for a program whose name begins with a dash.
+BY_HAND = {"everything": {"env"}}
+#: The commands of each queue, which need not be installed where the tests run: a fragment calls each of them by ic_tool.
+QUEUE_COMMANDS = {
+    name: {
+        word
+        for fragment in write_fragments(make_scheduler(name)).values()
+        for match in re.finditer(r"\bic_tool (?:env \w+=\S* )?([a-z][\w-]*)|\bset -- ([a-z][\w-]*) --", fragment)
+        for word in filter(None, match.groups())
+    }
+    for name in ENTRY_POINTS
+}
+
+
 #: What every sh has within, and printf, which mksh and posh lack: that is said where the tools are listed.
 WITHIN = set(
     """alias break case cd command continue do done echo elif else esac eval exec exit export false fi for getopts if in
@@ -45,9 +56,13 @@ ALONE = re.compile(r"\$\(([a-z]+)\)")
 def called(paths: Iterable[Path]) -> set[str]:
     """Return the programs that these scripts call."""
     texts = [path.read_text() for path in paths]
-    functions = {name for text in texts for name in re.findall(r"^([a-z_]+)\(\) \{", text, re.MULTILINE)}
+    functions = {name for text in texts for name in re.findall(r"^([a-z_][a-z0-9_]*)\(\) \{", text, re.MULTILINE)}
     words = {word for text in texts for word in [*COMMAND.findall(_plain(text)), *ALONE.findall(text)]}
-    return {word for word in words - functions - WITHIN if shutil.which(word) or word in SLURMS_OWN}  # others are none
+    return {
+        word
+        for word in words - functions - WITHIN
+        if shutil.which(word) or word in set().union(*QUEUE_COMMANDS.values())
+    }  # others are none
 
 
 def _plain(text: str) -> str:
@@ -58,12 +73,12 @@ def _plain(text: str) -> str:
 
 def needed(part: str) -> set[str]:
     """Return what a part calls."""
-    return called(SCRIPTS[part]) | BY_HAND.get(part, set())
+    return called(SCRIPTS[part]) | BY_HAND.get(part, set()) | QUEUE_COMMANDS.get(part, set())
 
 
 def listed(text: str) -> set[str]:
     """Return what stands in backquotes and is no name of ours."""
-    return set(re.findall(r"`([a-z]+)`", text)) - {"direct", "slurm", "ssh"}
+    return set(re.findall(r"`([a-z][a-z0-9_-]*)`", text)) - {*ENTRY_POINTS, "ssh"}
 
 
 def test_the_reference_lists_what_each_part_calls() -> None:
@@ -77,8 +92,8 @@ def test_the_reference_lists_what_each_part_calls() -> None:
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE))
     every = needed("everything")
     assert listed(section.split("Everything needs ")[1].split("\n\n")[0]) == every
-    assert listed(rows["`direct`, in addition"]) == needed("direct") - every
-    assert listed(rows["`slurm`, in addition"]) == needed("slurm") - every
+    for name in ENTRY_POINTS:
+        assert listed(rows[f"`{name}`, in addition"]) == needed(name) - every, name
     assert listed(rows["`ssh`, for every command"]) == needed("ssh") | {"sh"}
 
 
@@ -90,10 +105,12 @@ def test_the_reference_lists_what_each_part_calls() -> None:
     ],
 )
 def test_the_readme_and_the_decision_list_the_same(document: str, begins: str) -> None:
-    """Apart from Slurm's own commands."""
+    """Both name every program but the commands of queues."""
     (paragraph,) = [text for text in (ROOT / document).read_text().split("\n\n") if begins in text]
     words = listed(paragraph.split(begins)[1].split(". A test")[0])
-    assert words == (needed("everything") | needed("direct") | needed("slurm")) - SLURMS_OWN
+    assert words == set().union(needed("everything"), *map(needed, ENTRY_POINTS)) - set().union(
+        *QUEUE_COMMANDS.values()
+    )
 
 
 @pytest.mark.asyncio

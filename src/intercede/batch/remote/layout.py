@@ -34,6 +34,7 @@ from intercede.contract.job import JobHandle
 from intercede.contract.scheduler import Batch
 
 __all__ = [
+    "PRIVATE_FILES",
     "Job",
     "group_by_submission",
     "make_handle",
@@ -45,6 +46,18 @@ __all__ = [
 
 _JOB = re.compile(r"([a-z][a-z0-9]{12})\.(0|[1-9][0-9]{0,6})", re.ASCII)
 MOST_COPIES = 10**7
+PRIVATE_FILES = (
+    "copies",
+    "finals",
+    "natives",
+    "payload",
+    "queuer",
+    "secrets",
+    "spared",
+    "submitted",
+    "submitting",
+)
+"""Files of a submission that no scheduler may touch. Those with the name of a command, such as ``find``, are left out."""
 
 
 class Job(NamedTuple):

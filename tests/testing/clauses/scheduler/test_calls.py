@@ -3,17 +3,16 @@
 from pathlib import Path
 
 import pytest
+from tests.built_in import ENTRY_POINTS, load_scheduler
 
 from intercede.batch.remote import api
 from intercede.contract.scheduler import Scheduler
-from intercede.schedulers.direct import DirectScheduler
-from intercede.schedulers.slurm import SlurmScheduler
 from intercede.testing.clauses.scheduler.probes import calls, sandbox
 from intercede.testing.gallery.schedulers.right import PlainQueue
 from intercede.testing.run.context import CheckFailed
 
 
-@pytest.mark.parametrize("made", [DirectScheduler, SlurmScheduler, PlainQueue])
+@pytest.mark.parametrize("made", [*map(load_scheduler, ENTRY_POINTS), PlainQueue])
 def test_a_built_in_calls_what_is_documented(made: type[Scheduler], tmp_path: Path) -> None:
     """As every stranger must."""
     calls.probe_calls(made, tmp_path)
@@ -47,3 +46,57 @@ class Commented(PlainQueue):
 def test_comments_and_other_words_are_nobody_s_business(tmp_path: Path) -> None:
     """What only resembles a name of ours is the author's."""
     calls.probe_calls(Commented, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat ./submitted",
+        'read -r code <"./$id/submitted"',
+        "echo 0 >submitted",
+        "[ ! -e payload ] || exit",
+        "test -s queuer",
+        "rm -f ./*/spared",
+        "sh payload",
+        ". ./secrets",
+        'cat "$dir"/copies/0/exit',
+        "plainq list | tee natives",
+    ],
+)
+def test_a_private_file_is_seen_where_a_script_names_a_file(tmp_path: Path, line: str) -> None:
+    """Every file that batch keeps for itself is found, however a fragment reads or writes it."""
+
+    class Reads(PlainQueue):
+        """Touches the file."""
+
+        def status_script(self) -> str:
+            """List."""
+            return f"plainq list\n{line}"
+
+    with pytest.raises(CheckFailed, match="which is private"):
+        calls.probe_calls(Reads, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo submitted",
+        "plainq list | grep -q submitted",
+        "cat plainq/submitted >plainq/payload",
+        'printf "%s\\n" "the payload was submitted"',
+        "plainq list --secrets=none --state submitting",
+        "plainq kill </dev/null >&2",
+        "copies=3 finals=0",
+    ],
+)
+def test_words_that_name_no_private_file_are_the_author_s(tmp_path: Path, line: str) -> None:
+    """A word of a script, an option, or a file in a directory of the scheduler's own is no private file."""
+
+    class Says(PlainQueue):
+        """Has the word."""
+
+        def status_script(self) -> str:
+            """List."""
+            return f"plainq list\n{line}"
+
+    calls.probe_calls(Says, tmp_path)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intercede.batch.remote.api import Verb
+from intercede.batch.remote.layout import PRIVATE_FILES
 from intercede.testing.clauses.scheduler.probes.ask import (
     SUBMISSION_ID,
     expect,
@@ -26,7 +27,20 @@ _FRAGMENTS: tuple[tuple[Verb, tuple[object, ...]], ...] = (
     ("kill", ()),
     ("list", (SUBMISSION_ID,)),
 )
-_PRIVATE_FILE = re.compile(r"""\b(?:copies|finals)/["'{$*0-9]\S*|(?<![\w-])natives\b""")
+_PRIVATE_FILE = re.compile(
+    rf"""
+    \b(?:copies|finals)/["'{{$*0-9]\S*     # copies/3/exit, "$dir"/copies/*/exit
+    | (?<![\w-])natives\b                 # no other word of a script
+    | (?: (?<![\w/.])\./(?:[*$][^/\s]*/)?  # ./submitted, ./$id/submitted, but not plainq/submitted
+      | [<>]\s*["']?
+      | (?:\[|\btest)\s+(?:!\s+)?-\w\s+["']?
+      | (?:^|[\s;&|(])(?:\.|cat|mv|rm|sh|tee|touch)\s+(?:-\w+\s+)*["']?
+      )
+      (?:{"|".join(PRIVATE_FILES)})(?![\w./-])
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""A private file in a place where a script names a file. Elsewhere these are words like any other."""
 _COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
 _PROBE = """\
 mkdir -p "$submission/copies/0/work" || exit
@@ -72,7 +86,7 @@ def _list_problems(verb: Verb, text: str) -> Iterator[str]:
         elif name == "ic_report_ids" and verb != "submit":
             yield f"it calls {name}, which is for the fragment that submits"
     for found in _PRIVATE_FILE.finditer(code):
-        yield f"it reads or writes {found[0]}, which is private"
+        yield f"it reads or writes {found[0].strip()}, which is private"
 
 
 def _expect_functions(sandbox: Sandbox, verb: Verb) -> None:
