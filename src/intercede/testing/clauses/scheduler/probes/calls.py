@@ -36,7 +36,7 @@ _PRIVATE_FILE = re.compile(
       | (?:\[|\btest)\s+(?:!\s+)?-\w\s+["']?
       | (?:^|[\s;&|(])(?:\.|cat|mv|rm|sh|tee|touch)\s+(?:-\w+\s+)*["']?
       )
-      (?:{"|".join(PRIVATE_FILES)})(?![\w./-])
+      ({"|".join(PRIVATE_FILES)})(?![\w./-])
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -86,7 +86,7 @@ def _list_problems(verb: Verb, text: str) -> Iterator[str]:
         elif name == "ic_report_ids" and verb != "submit":
             yield f"it calls {name}, which is for the fragment that submits"
     for found in _PRIVATE_FILE.finditer(code):
-        yield f"it reads or writes {found[0].strip()}, which is private"
+        yield f"it reads or writes {found[1] or found[0]}, which is private"
 
 
 def _expect_functions(sandbox: Sandbox, verb: Verb) -> None:
