@@ -305,7 +305,7 @@ async def test_the_kit_loads_what_a_backend_loads(root: Path) -> None:
             sent = [
                 script
                 for script in transport.scripts
-                if f"_ic_{'look' if verb == 'status' else 'end_copies'} '" in script
+                if f"_ic_{'print_status' if verb == 'status' else 'end_copies'} '" in script
             ]
             assert sent, verb
             _expect_loaded(cast("Verb", verb), api, sent[-1])

@@ -136,7 +136,7 @@ async def test_a_root_without_links_is_refused(tmp_path: Path, links: Path, used
             pass
     put(links, NONE)
 
-    with pytest.raises(ConfigError, match=r"without hard links.*set root to a directory on another one"):
+    with pytest.raises(ConfigError, match=r"without hard links.*set root on another one"):
         await opened(tmp_path, Cancelled()).__aenter__()
     names = {path.name for path in (tmp_path / "root").iterdir()}
     assert names == ({".trash", "resource-id"} if used else {".trash"})

@@ -32,9 +32,9 @@ async def test_roots_that_are_not_ours_alone_are_refused(tmp_path: Path) -> None
     (tmp_path / "loose").chmod(0o777)
     cases = {
         "link": "link",
-        "file": "no directory",
-        "wide": "others may write",
-        "open/root": "everybody",
+        "file": "not a directory",
+        "wide": "other users may write",
+        "open/root": "every user",
         "loose/ours/root": "can be replaced",
     }
     for name, why in cases.items():
@@ -55,7 +55,7 @@ async def test_a_root_that_was_replaced_is_not_used(tmp_path: Path) -> None:
         os.chown(tmp_path / "root", 23456, 23456)
         with pytest.raises(ResourceError):
             await backend.submit(sh("true"))
-        with pytest.raises(ResourceError, match="not ours any more"):
+        with pytest.raises(ResourceError, match="does not belong to the user any more"):
             await backend.counts()
     assert list((tmp_path / "root").iterdir()) == []
 

@@ -39,7 +39,7 @@ def test_each_whole_script_is_clean(verb: list[str]) -> None:
     """Put together as it is sent, every variable is assigned somewhere."""
     parts = ["remote/prelude", "remote/api", "remote/tidy", "records", *verb]
     given = (
-        'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 anyway=\n_ic_patterns=\n_ic_each() { "$1" a 0; }'
+        'mark=m root=/r max_bytes=1 max_files=1 max_seconds=1 most=1 force=\n_ic_patterns=\n_ic_each() { "$1" a 0; }'
     )
     text = "\n".join([given, *((HERE / f"{part}.sh").read_text() for part in parts)])
     # Sourced: the payload's file, which the next test checks, sets _ic_stdout and _ic_stderr.

@@ -58,7 +58,7 @@ async def test_variables_of_our_own_names_are_the_users(tmp_path: Path, monkeypa
     """What the user's environment has under a name that a script uses changes no answer, and no directory is removed."""
     precious = tmp_path / "precious"
     precious.mkdir()
-    for name in ("open_only", "every_id", "lists", "anyway", "indices", "over", "submission_id"):
+    for name in ("open_only", "every_id", "scratch", "force", "indices", "is_final", "submission_id"):
         monkeypatch.setenv(name, str(precious))
     async with BatchBackend(LocalTransport(), DirectScheduler(1), root=str(tmp_path / "root")) as backend:
         handle = (await backend.submit(SubmissionSpec(executable="true", tag="t"))).handles[0]

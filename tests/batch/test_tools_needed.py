@@ -45,7 +45,7 @@ WITHIN = set(
 )
 #: Where a command can stand, as far as our scripts go; the assignments before it are passed over.
 COMMAND = re.compile(
-    r"(?=(?:^|[;&|(]|\{ |! |\b(?:if|then|else|elif|do|while|until|exec|_ic_run_bounded|ic_tool)\b|-exec|-v|set --|\btimeout [^\s;]+)[ \t]*"
+    r"(?=(?:^|[;&|(]|\{ |! |\b(?:if|then|else|elif|do|while|until|exec|_ic_run_in_time|ic_tool)\b|-exec|-v|set --|\btimeout [^\s;]+)[ \t]*"
     r"(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s;&|()]*)[ \t]+)*"
     r"([a-z][a-z0-9_-]*)(?![\w-]*(?:[=()]|\s*\|\s*[*\w\\]+\))))",
     re.MULTILINE,

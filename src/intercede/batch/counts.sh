@@ -1,4 +1,4 @@
-# Every submission and every copy of ours. shellcheck shell=sh
+# Defines _ic_each for counts: it iterates over every copy of every submission in the root. shellcheck shell=sh
 open_only=yes
 _ic_each() {
     for _ic_place in ./*/copies; do

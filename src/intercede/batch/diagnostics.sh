@@ -1,10 +1,11 @@
 # shellcheck shell=sh
-# _ic_show_output SUBMISSION_ID INDEX...: the end of what each copy wrote, between marks of its own.
+# _ic_show_output SUBMISSION_ID INDEX...: print the end of each copy's output, in a frame for each copy.
 _ic_show_output() {
     submission_id=$1
     shift
     for index; do
-        [ ! -d "./$submission_id/copies/$index/work" ] || _ic_frame "$submission_id.$index" _ic_print_output "./$submission_id/copies/$index/work"
+        work=./$submission_id/copies/$index/work
+        [ ! -d "$work" ] || _ic_frame "$submission_id.$index" _ic_print_output "$work"
     done
 }
 

@@ -16,7 +16,7 @@ async def find_jobs(remote: RemoteJobs, tag: str) -> list[Job]:
     """
     doubtful = sorted(remote.doubtful)
     fences = [write_call("_ic_fence", submission_id) for submission_id in doubtful]
-    search = write_call("_ic_frame", "records", "_ic_call_with_tagged", quote_tag(tag), "_ic_tell_copies")
+    search = write_call("_ic_frame", "records", "_ic_call_with_tagged", quote_tag(tag), "_ic_print_copies")
     parts = [load_script("find"), "every_id=yes", *fences, search]
     snapshot = await remote.read_snapshot(await remote.ask((), *parts, calls=""))
     remote.doubtful.difference_update(doubtful)

@@ -1,25 +1,25 @@
 # shellcheck shell=sh
-# _ic_condemn SUBMISSION_ID INDEX...: note that we asked for the end of each copy that may have another one, and print its native id.
-# The first note counts: it tells which ends cannot have come of it.
-_ic_condemn() {
+# _ic_record_kill SUBMISSION_ID INDEX...: record the kill request for each copy that may still run, and print its native
+# id. Only the first request is recorded: an end before it cannot be a result of a kill.
+_ic_record_kill() {
     submission_id=$1
     shift
     for index; do
         _ic_read_copy "$submission_id" "$index"
-        [ -z "$over" ] || continue
-        [ -n "$noted" ] || echo "$ended" >>"./$submission_id/copies/$index/killed"
+        [ -z "$is_final" ] || continue
+        [ -n "$ends_at_kill" ] || echo "$ends" >>"./$submission_id/copies/$index/killed"
         _ic_find_id "$submission_id" "$index"
         [ -z "$id" ] || echo "$id"
     done
 }
 
-# _ic_end_copies KILL_FRAGMENT STATUS_FRAGMENT: end them, then read back what came of it.
+# _ic_end_copies KILL_FRAGMENT STATUS_FRAGMENT: end the copies, then print their records and the queue's listing.
 _ic_end_copies() {
     _ic_find_room
-    IC_IDS=$lists/.ids.$mark
+    IC_IDS=$scratch/.ids.$mark
     export IC_IDS
-    _ic_each _ic_condemn >"$IC_IDS"
-    [ ! -s "$IC_IDS" ] || _ic_frame kill _ic_run_plainly "$1"
+    _ic_each _ic_record_kill >"$IC_IDS"
+    [ ! -s "$IC_IDS" ] || _ic_frame kill _ic_run_clean "$1"
     rm -f "$IC_IDS"
-    _ic_look "$2"
+    _ic_print_status "$2"
 }

@@ -10,19 +10,19 @@ from intercede.contract.job import JobStatus, OpOutcome
 
 __all__ = ["discard_submission", "purge_jobs"]
 
-_PURGE = "_ic_frame purged _ic_purge\n_ic_sweep"
+_PURGE = "_ic_frame purged _ic_purge\n_ic_empty_trash"
 _SAID = 500
 
 
 async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpOutcome]:
     """Remove all files of jobs that have ended. This costs one command if each has its final record, else two."""
-    answer = await remote.ask(jobs, remote.status_part, load_script("purge"), "anyway=", _PURGE)
+    answer = await remote.ask(jobs, remote.status_part, load_script("purge"), "force=", _PURGE)
     snapshot, purged = await remote.read_snapshot(answer), _read_purged(answer)
     if snapshot.unnamed_submissions:
         snapshot = await remote.take_snapshot([job for job in jobs if job not in purged])
     rest = [job for job in snapshot.open_jobs if job not in purged and _is_purgeable(snapshot.get_status(job))]
     if rest:
-        answer = await remote.ask(rest, load_script("purge"), "anyway=yes", _PURGE)
+        answer = await remote.ask(rest, load_script("purge"), "force=yes", _PURGE)
         purged |= _read_purged(answer)
     why = answer.get_frame("purged").stderr.decode("utf-8", "replace").strip()[-_SAID:]
     return {job: OpOutcome(ok=True) if job in purged else _make_refusal(snapshot.get_status(job), why) for job in jobs}
@@ -31,7 +31,7 @@ async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpO
 async def discard_submission(remote: RemoteJobs, submission_id: str, copies: int) -> None:
     """Remove the files of a submission that the scheduler refused. It has no handle by which the caller could purge it."""
     jobs = [Job(submission_id, index) for index in range(copies)]
-    await remote.ask(jobs, load_script("purge"), "anyway=yes", _PURGE)
+    await remote.ask(jobs, load_script("purge"), "force=yes", _PURGE)
 
 
 def _read_purged(answer: Answer) -> set[Job]:

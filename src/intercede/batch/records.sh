@@ -1,56 +1,61 @@
-# What stands written of each copy. No process is forked for a copy: a thousand are read in some milliseconds.
-# The function `each COMMAND`, written by the caller, calls COMMAND SUBMISSION_ID INDEX... once a submission.
+# Read the records of copies, without a process per copy: a thousand are read in a few milliseconds.
+# The caller defines the function `_ic_each COMMAND`, which calls COMMAND SUBMISSION_ID INDEX... once per submission.
 # shellcheck shell=sh
 
-# What parts behind this one may set; whatever the environment has under these names.
-open_only='' every_id='' lists=''
+# Options that later parts may set. They are reset here, because the environment may have variables of these names.
+open_only='' every_id='' scratch=''
 
-# _ic_read_copy SUBMISSION_ID INDEX: sets said, the copy's record; over, where nothing can change it any more; else ended, how many
-# attempts ended by a signal, noted, how many had when its end was asked for, and killed: asked, where it was, and killed,
-# where another end followed. Only a code to which no signal came is over by itself. What lacks its line's end is being
-# written, and does not count yet.
+# _ic_read_copy SUBMISSION_ID INDEX: read the record of a copy. It sets:
+#   directory     the copy's directory
+#   record        the record: final STATUS, code N, signal N, caught N, none, or gone if the directory does not exist
+#   is_final      yes if the scheduler cannot change the status any more; otherwise empty
+#   ends          the number of attempts that ended by a signal or after one
+#   ends_at_kill  the value of ends when the kill was requested; empty if it was not
+#   killed        - if no kill was requested; asked if no attempt has ended since the request; otherwise killed, also
+#                 if no end is recorded
+# A line without its newline is being written, and does not count yet.
 _ic_read_copy() {
-    here=./$1/copies/$2
-    over=yes killed=- ended=0 noted=
-    if [ ! -d "$here" ]; then
-        said=gone
+    directory=./$1/copies/$2
+    is_final=yes killed=- ends=0 ends_at_kill=
+    if [ ! -d "$directory" ]; then
+        record=gone
         return
     fi
-    if [ -f "./$1/finals/$2" ] && read -r said <"./$1/finals/$2"; then
-        said="final $said"
+    if [ -f "./$1/finals/$2" ] && read -r record <"./$1/finals/$2"; then
+        record="final $record"
         return
     fi
-    if [ -f "$here/exit" ] && read -r said <"$here/exit"; then
-        case $said in code\ *) return ;; esac
-        ended=${said##* }
+    if [ -f "$directory/exit" ] && read -r record <"$directory/exit"; then
+        case $record in code\ *) return ;; esac
+        ends=${record##* }
     else
-        said=none
+        record=none
     fi
-    over=
-    # After the exit: a kill notes that it asks before it ends anything.
-    [ ! -f "$here/killed" ] || read -r noted <"$here/killed" || noted=
-    [ -n "$noted" ] || return 0
+    is_final=
+    # This is read after the exit record, because a kill records its request before it ends anything.
+    [ ! -f "$directory/killed" ] || read -r ends_at_kill <"$directory/killed" || ends_at_kill=
+    [ -n "$ends_at_kill" ] || return 0
     killed=asked
-    { [ "$said" != none ] && [ "$noted" -ge "$ended" ]; } 2>/dev/null || killed=killed
+    { [ "$record" != none ] && [ "$ends_at_kill" -ge "$ends" ]; } 2>/dev/null || killed=killed
 }
 
-# _ic_find_id SUBMISSION_ID INDEX: sets id, the copy's native id, empty where nothing is known, and refused, where the scheduler did
-# not take it. A submission's are read once.
+# _ic_find_id SUBMISSION_ID INDEX: set id to the copy's native id, or to nothing if it is not known; set is_refused to
+# yes if the scheduler refused the copy. The ids of a submission are read once.
 _ic_find_id() {
     eval "named=\${named_$1-}"
     [ -n "$named" ] || _ic_read_ids "$1"
     eval "id=\${id_$1_$2-}"
-    refused=
-    [ "$id" != ! ] || id='' refused=yes
+    is_refused=
+    [ "$id" != ! ] || id='' is_refused=yes
 }
 
-# _ic_read_ids SUBMISSION_ID: read them.
+# _ic_read_ids SUBMISSION_ID: read the recorded native ids of a submission.
 _ic_read_ids() {
     eval "named_$1=yes"
     [ ! -f "./$1/natives" ] || _ic_remember_ids "$1" <"./$1/natives"
 }
 
-# _ic_remember_ids SUBMISSION_ID: read native ids, for as long as this script runs.
+# _ic_remember_ids SUBMISSION_ID: read lines "INDEX ID" from stdin into variables of this script.
 _ic_remember_ids() {
     while read -r _ic_index _ic_id; do
         case $_ic_index in '' | *[!0-9]*) continue ;; esac
@@ -58,8 +63,9 @@ _ic_remember_ids() {
     done
 }
 
-# _ic_note_ids SUBMISSION_ID LINES: keep the native ids that were understood elsewhere. One line is whole, or does not count: that takes no
-# process. Where there is no room for them this script knows them all the same: a job without an id would be lost.
+# _ic_note_ids SUBMISSION_ID LINES: record native ids that the client has parsed. A single line is written without a
+# temporary file, which saves a process: an incomplete line does not count. If the disk is full, this script still knows
+# the ids, because a job without an id would be reported as lost.
 _ic_note_ids() {
     [ -d "./$1" ] || return 0
     case $2 in
@@ -75,9 +81,9 @@ $2
 EOF
 } 2>/dev/null
 
-# _ic_say LINE: print it, together with some others: each printf is a write, and over ssh a packet, which should be none of the
-# small ones. flush: the last of them.
-_ic_say() {
+# _ic_print LINE: print a line, buffered with others: each printf is one write, and over ssh one packet. _ic_flush
+# prints the rest of the buffer.
+_ic_print() {
     _ic_lines=$_ic_lines$1'
 '
     _ic_count=$((_ic_count + 1))
@@ -91,73 +97,75 @@ _ic_flush() {
 _ic_lines=
 _ic_count=0
 
-# _ic_sort_out SUBMISSION_ID INDEX...: say the records that stand, unless open_only is set. Those that may still change go to 4, by
-# name, and the scheduler's ids for them to 3.
-_ic_sort_out() {
+# _ic_sort_copies SUBMISSION_ID INDEX...: print the records that are final, unless open_only is set. The names of the
+# other copies go to descriptor 4, and their native ids to descriptor 3.
+_ic_sort_copies() {
     submission_id=$1
     shift
     for index; do
         _ic_read_copy "$submission_id" "$index"
-        if [ -z "$over" ]; then
+        if [ -z "$is_final" ]; then
             _ic_find_id "$submission_id" "$index"
             echo "$submission_id $index" >&4 || exit 28 # ENOSPC: a list that lacks some would be a lie
             [ -z "$id" ] || echo "$id" >&3 || exit 28
         elif [ -z "$open_only" ]; then
-            _ic_say "$submission_id $index $killed ? $said"
+            _ic_print "$submission_id $index $killed ? $record"
         fi
     done
 }
 
-# _ic_tell_copies SUBMISSION_ID INDEX...: say a line for each copy, with its native id where that still matters or every_id is set.
-_ic_tell_copies() {
+# _ic_print_copies SUBMISSION_ID INDEX...: print a line for each copy. It has the native id if the copy may still run,
+# or if every_id is set.
+_ic_print_copies() {
     submission_id=$1
     shift
     for index; do
-        _ic_tell_copy "$submission_id" "$index"
+        _ic_print_copy "$submission_id" "$index"
     done
     _ic_flush
 }
 
-_ic_tell_copy() {
+_ic_print_copy() {
     id=
     _ic_read_copy "$1" "$2"
-    if [ -z "$over" ] || [ -n "$every_id" ]; then
+    if [ -z "$is_final" ] || [ -n "$every_id" ]; then
         _ic_find_id "$1" "$2"
-        [ -z "$refused" ] || said=gone # it never was
+        [ -z "$is_refused" ] || record=gone # the scheduler never had the copy
     fi
-    _ic_say "$1 $2 $killed ${id:-?} $said"
+    _ic_print "$1 $2 $killed ${id:-?} $record"
 }
 
-# _ic_find_room: sets lists, a directory for what a script notes while it runs: the root, and where that is full another one.
+# _ic_find_room: set scratch to a directory for the temporary files of this script: the root, or another one if that is
+# full.
 _ic_find_room() {
-    [ -z "$lists" ] || return 0
-    lists=$root
-    trap 'rm -f "$lists/.ids.$mark" "$lists/.open.$mark"; [ "$lists" = "$root" ] || rm -rf "$lists"' EXIT
+    [ -z "$scratch" ] || return 0
+    scratch=$root
+    trap 'rm -f "$scratch/.ids.$mark" "$scratch/.open.$mark"; [ "$scratch" = "$root" ] || rm -rf "$scratch"' EXIT
     trap 'exit 143' HUP INT TERM
-    printf '%65536s' '' >"$lists/.ids.$mark" && return # no process more, and room for thousands of ids
-    rm -f "$lists/.ids.$mark"
-    lists=$(mktemp -d) || lists=$root
+    printf '%65536s' '' >"$scratch/.ids.$mark" && return # this needs no process, and proves room for thousands of ids
+    rm -f "$scratch/.ids.$mark"
+    scratch=$(mktemp -d) || scratch=$root
 } 2>/dev/null
 
-# _ic_look FRAGMENT: the records that stand; what the scheduler lists of the others; then their records again: a copy that
-# ends in between is seen by its record, never taken for lost.
-_ic_look() {
+# _ic_print_status FRAGMENT: print the final records; then the scheduler's listing of the other copies; then the records
+# of these again. So a copy that ends in the meantime has a record, and is not taken for lost.
+_ic_print_status() {
     _ic_find_room
-    IC_IDS=$lists/.ids.$mark
+    IC_IDS=$scratch/.ids.$mark
     export IC_IDS
-    _ic_frame records _ic_sort_all 3>"$IC_IDS" 4>"$lists/.open.$mark"
-    [ ! -s "$IC_IDS" ] || _ic_frame listing _ic_run_plainly "$1"
-    [ ! -s "$lists/.open.$mark" ] || _ic_frame open _ic_tell_open
+    _ic_frame records _ic_sort_all 3>"$IC_IDS" 4>"$scratch/.open.$mark"
+    [ ! -s "$IC_IDS" ] || _ic_frame listing _ic_run_clean "$1"
+    [ ! -s "$scratch/.open.$mark" ] || _ic_frame open _ic_print_open
 }
 
 _ic_sort_all() {
-    _ic_each _ic_sort_out
+    _ic_each _ic_sort_copies
     _ic_flush
 }
 
-_ic_tell_open() {
+_ic_print_open() {
     while read -r its_submission_id its_index; do
-        _ic_tell_copy "$its_submission_id" "$its_index"
-    done <"$lists/.open.$mark"
+        _ic_print_copy "$its_submission_id" "$its_index"
+    done <"$scratch/.open.$mark"
     _ic_flush
 }

@@ -47,7 +47,7 @@ class RemoteJobs:
         self._pending_ids: dict[str, Mapping[int, str]] = {}
         self.doubtful: set[str] = set()
         """Ids of submissions whose answer was lost: ``find`` waits for them, or keeps them from starting."""
-        self.status_part = f"_ic_look {shlex.quote(scheduler.status_script())}"
+        self.status_part = f"_ic_print_status {shlex.quote(scheduler.status_script())}"
         """The shell command that reads the records and the queue's listing."""
 
     def remember_ids(self, submission_id: str, queued: Queued) -> None:
@@ -153,7 +153,7 @@ class RemoteJobs:
         if not submission_ids:
             return {}
         calls = [
-            write_call("_ic_frame", submission_id, "_ic_run_plainly", self.scheduler.list_script(submission_id))
+            write_call("_ic_frame", submission_id, "_ic_run_clean", self.scheduler.list_script(submission_id))
             for submission_id in submission_ids
         ]
         answer = await self.shell.run([load_script("records"), f"IC_FENCE={fence}", *calls])

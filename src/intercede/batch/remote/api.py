@@ -55,7 +55,7 @@ def write_api(scheduler: Scheduler) -> str:
         [
             load_script("remote/api"),
             f"_ic_patterns={'yes' if always or inside else ''}",
-            "_ic_is_strange() {",
+            "_ic_is_tool_variable() {",
             "    case $1 in",
             *filter(None, lines),
             "    esac",
@@ -80,9 +80,9 @@ def write_fragment_call(verb: Verb, fragment: str, copies: int = 1) -> str:
         copies: The number of copies, for a fragment that submits.
     """
     return (
-        write_call("_ic_run_as_found", str(copies), fragment)
+        write_call("_ic_run_unchanged", str(copies), fragment)
         if verb == "submit"
-        else write_call("_ic_run_plainly", fragment)
+        else write_call("_ic_run_clean", fragment)
     )
 
 

@@ -1,18 +1,21 @@
-# What a scheduler's fragment may call of intercede, the same in every verb. docs/reference/types.md describes it. SUBMISSION is
-# the submission's directory: . for the fragment that submits, ./SUBMISSION_ID for the others. All other names that begin with ic_,
-# _ic_ or IC_ are private. The text of this is in ic_api, for what another sh runs. shellcheck shell=sh
+# The functions that a scheduler's fragment may call, the same in every verb. docs/reference/types.md describes them.
+# DIRECTORY is the directory of the submission: . for the fragment that submits, ./SUBMISSION_ID for the others. All
+# other names that begin with ic_, _ic_ or IC_ are private. The variable ic_api holds this text, for programs of another
+# sh.
+# shellcheck shell=sh
 unset -f cd command echo env mv read rm 2>/dev/null
 unalias -a 2>/dev/null
 
-# ic_tool COMMAND...: run one of the scheduler's own tools in the C locale, and without the variables that the scheduler's
-# tool_environment names.
+# ic_tool COMMAND...: run one of the scheduler's own commands in the C locale, and without the variables that
+# tool_environment of the scheduler names.
 ic_tool() {
-    (_ic_be_plain && "$@")
+    (_ic_clean_environment && "$@")
 }
 
-# ic_read_record SUBMISSION INDEX: succeed if the copy ended, as far as its wrapper recorded it. Sets ic_end: code, signal; or caught,
-# if it exited after a signal had come; and ic_number, the code or the signal. Else ic_end is begun, new, or gone if nothing
-# of the copy is there. What lacks its line's end is being written, and does not count yet.
+# ic_read_record DIRECTORY INDEX: succeed if the wrapper recorded the end of the copy. Then ic_end is code, signal, or
+# caught if the payload exited after a signal, and ic_number is the exit code or the number of the signal. Otherwise
+# ic_end is begun, new, or gone if the copy has no directory. A line without its newline is being written, and does not
+# count yet.
 ic_read_record() {
     if { read -r ic_end ic_number _ <"$1/copies/$2/exit"; } 2>/dev/null; then
         case $ic_end-$ic_number in
@@ -26,13 +29,13 @@ ic_read_record() {
     return 1
 }
 
-# ic_forget_secrets SUBMISSION INDEX: remove the secrets of a copy whose wrapper cannot do so any more.
+# ic_forget_secrets DIRECTORY INDEX: remove the secrets of a copy whose wrapper cannot do so any more.
 ic_forget_secrets() {
     [ ! -e "$1/copies/$2/secrets" ] || (cd "$1/copies/$2/work" && . ../secrets)
 }
 
-# ic_report_ids: in the fragment that submits, read a line "INDEX ID" for each copy, in order, and write them down: then no
-# later command has to bring them. Fails, and changes nothing, if there are fewer or more of them.
+# ic_report_ids: for the fragment that submits: read a line "INDEX ID" for each copy from stdin, in order, and record
+# the native ids, so that no later script has to. It fails, and records nothing, if there are fewer or more lines.
 ic_report_ids() {
     _ic_next=0
     while read -r _ic_index _ic_id && [ "$_ic_index" = "$_ic_next" ] && [ -n "$_ic_id" ]; do
@@ -44,34 +47,35 @@ ic_report_ids() {
     return 1
 }
 
-_ic_is_plain='' _ic_strange=''
+_ic_is_clean='' _ic_tool_variables=''
 
-# _ic_be_plain: take away what would change the answers of any tool, and of the scheduler's. What starts payloads hands on
-# what it has, so the wrapper is given the locale that there was.
-_ic_be_plain() {
-    [ -z "$_ic_is_plain" ] || return 0
-    _ic_is_plain=yes
-    _ic_find_strange
-    eval "unset CDPATH POSIXLY_CORRECT $_ic_strange"
+# _ic_clean_environment: unset the variables that would change the answers of tools. Fragments that start payloads pass
+# on their environment, so IC_LOCALE keeps the original locale for the wrapper.
+_ic_clean_environment() {
+    [ -z "$_ic_is_clean" ] || return 0
+    _ic_is_clean=yes
+    _ic_find_tool_variables
+    eval "unset CDPATH POSIXLY_CORRECT $_ic_tool_variables"
     IC_LOCALE=${LC_ALL-}
     LC_ALL=C
     export IC_LOCALE LC_ALL
 }
 
-# _ic_find_strange: set _ic_strange, the names of the scheduler's variables that are there. One env, once for a script.
-_ic_find_strange() {
-    [ -z "$_ic_strange" ] || return 0
-    _ic_strange=_ic_none
-    [ -z "$_ic_patterns" ] || _ic_strange=$(env | _ic_sort_out_strange)
+# _ic_find_tool_variables: set _ic_tool_variables to the variables in the environment that tool_environment names. It
+# runs env once.
+_ic_find_tool_variables() {
+    [ -z "$_ic_tool_variables" ] || return 0
+    _ic_tool_variables=_ic_none
+    [ -z "$_ic_patterns" ] || _ic_tool_variables=$(env | _ic_select_tool_variables)
 }
 
-_ic_sort_out_strange() {
-    LC_ALL=C # in which a letter is one of A to Z
+_ic_select_tool_variables() {
+    LC_ALL=C # in other locales, a range of letters may have more than A to Z
     while IFS='=' read -r _ic_name _; do
         case $_ic_name in
         '' | *[!A-Za-z0-9_]*) ;;
-        *) ! _ic_is_strange "$_ic_name" || _ic_strange="$_ic_strange $_ic_name" ;;
+        *) ! _ic_is_tool_variable "$_ic_name" || _ic_tool_variables="$_ic_tool_variables $_ic_name" ;;
         esac
     done
-    echo "$_ic_strange"
+    echo "$_ic_tool_variables"
 }

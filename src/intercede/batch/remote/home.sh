@@ -1,7 +1,7 @@
-# Go to the root, and see that nobody put another one in its place since it was entered. shellcheck shell=sh
-# shellcheck disable=SC2154,SC3067 # root is given; nearly every sh has -O, and posh has find
+# Enter the root, and check that no other user has replaced it. The caller sets root. shellcheck shell=sh
+# shellcheck disable=SC2154,SC3067 # root is set by the caller; nearly every sh has test -O; posh has not, and uses find
 cd "$root" || exit
 if ! { [ -O . ] || [ -n "$(find . -prune -user "$(id -u)")" ]; } 2>/dev/null; then
-    echo "$root is not ours any more" >&2
+    echo "$root does not belong to the user any more" >&2
     exit 1
 fi

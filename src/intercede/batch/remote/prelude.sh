@@ -1,35 +1,36 @@
-# Every script of ours begins with this. It puts back what the caller's environment can change in a shell or its
-# tools, and frames answers. Numbers, ids and words of ours are written by echo: in mksh and posh printf is a program, which
-# for every copy would be slow. shellcheck shell=sh
-unset -f command awk cat cd echo find id kill ln ls mkdir mv printf pwd read readlink rm setsid sh sleep tar test timeout true \
-    umask uname wait 2>/dev/null
+# The beginning of every script. It undoes the changes that an environment can make to a shell, and defines how answers
+# are framed. The scripts write numbers and ids with echo, because in mksh and posh printf is a program, which is too
+# slow to run for every copy. shellcheck shell=sh
+unset -f command awk cat cd echo find id kill ln ls mkdir mv printf pwd read readlink rm setsid sh sleep tar test \
+    timeout true umask uname wait 2>/dev/null
 unalias -a 2>/dev/null
-unset IC_COPY # what a copy submits is no part of it, and goes on without it
+unset IC_COPY # jobs that a copy submits do not belong to the copy, and do not end with it
 set +aefuvxC
 case $- in *m*) set +m ;; esac # job control gives every child a process group of its own
 IFS=' 	
 '
 umask 077
 
-# _ic_run_as_found COPIES FRAGMENT: run a fragment that submits so many copies, in the environment as it was found, which
-# payloads inherit.
-_ic_run_as_found() {
+# _ic_run_unchanged COPIES FRAGMENT: run a fragment that submits COPIES copies. The environment is unchanged, because
+# payloads inherit it.
+_ic_run_unchanged() {
     _ic_copies=$1 _ic_fragment=$2
-    set -- # a fragment has no arguments
-    _ic_find_strange
+    set -- # the fragment gets no arguments
+    _ic_find_tool_variables
     (eval "$_ic_fragment")
 }
 
-# _ic_run_plainly FRAGMENT: run any other fragment, with what would change its tools' answers out of the way.
-_ic_run_plainly() {
+# _ic_run_clean FRAGMENT: run any other fragment, without the variables that would change the answers of its tools.
+_ic_run_clean() {
     _ic_fragment=$1
     shift
-    _ic_be_plain
+    _ic_clean_environment
     eval "$_ic_fragment"
 }
 
-# _ic_frame NAME COMMAND...: run it between random marks, with its exit code behind them, on both channels. What a login
-# shell, a banner or a wrapper says outside of them is no answer, and an answer without its end was cut.
+# _ic_frame NAME COMMAND...: run a command, and print a line with the random mark before and after its output, on stdout
+# and stderr. The last line has the exit code. Output outside of frames, of login shells, banners or wrappers, is
+# ignored.
 _ic_frame() {
     _ic_name=$1
     shift
@@ -41,8 +42,8 @@ _ic_frame() {
     printf '\n%s end %s %s\n' "$mark" "$_ic_name" "$_ic_code" >&2
 }
 
-# _ic_find_machine: sets machine: this host and this pid namespace. Only here does the number of a process mean what it does: containers
-# may share a home and a host's name.
+# _ic_find_machine: set machine to the host and the pid namespace. A process id has a meaning only within these:
+# containers may share a home directory and a host name.
 machine=
 _ic_find_machine() {
     [ -z "$machine" ] || return 0
@@ -50,15 +51,15 @@ _ic_find_machine() {
     machine=$machine/$(readlink /proc/self/ns/pid 2>/dev/null)
 }
 
-# _ic_identify_process PID: sets process, what tells it from every other process there ever was on this machine; empty where it is over.
-# self is the shell that asks, also where /proc tells of another pid namespace.
+# _ic_identify_process PID: set process to an identity that no other process of this machine ever has; empty if the
+# process has ended. The PID self is this shell, even if /proc shows another pid namespace.
 _ic_identify_process() {
     process=
     if [ -r /proc/sys/kernel/random/boot_id ]; then
         { read -r _ic_stat <"/proc/$1/stat"; } 2>/dev/null || return 0
         read -r _ic_boot </proc/sys/kernel/random/boot_id
         process=${_ic_stat%% *}
-        # shellcheck disable=SC2086 # numbers, to be split
+        # shellcheck disable=SC2086 # numbers: the words must be split
         set -- ${_ic_stat##*\) }
         [ "$1" = Z ] && process='' || process="$process $_ic_boot ${20}"
     else

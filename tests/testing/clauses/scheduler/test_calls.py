@@ -40,7 +40,7 @@ class Commented(PlainQueue):
 
     def status_script(self) -> str:
         """List."""
-        return "# not _ic_frame, nor copies/0/exit\nplainq list --name=basic_tool --copies=3 # _ic_say\nmy_ic_tool=1"
+        return "# not _ic_frame, nor copies/0/exit\nplainq list --name=basic_tool --copies=3 # _ic_print\nmy_ic_tool=1"
 
 
 def test_comments_and_other_words_are_nobody_s_business(tmp_path: Path) -> None:
