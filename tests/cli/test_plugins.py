@@ -6,6 +6,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from tests.built_in import ENTRY_POINTS
 
 Install = Callable[..., Path]
 Command = Callable[..., CompletedProcess[str]]
@@ -37,7 +38,7 @@ def test_json_is_a_list_of_objects_with_the_documented_keys(intercede: Command) 
     listed = json.loads(intercede("plugins", "schedulers", "--json").stdout)
 
     assert all(sorted(each) == KEYS for each in listed)
-    assert [each["name"] for each in listed] == ["direct", "slurm"]
+    assert [each["name"] for each in listed] == sorted(ENTRY_POINTS)
     assert listed[0]["builtin"] is True
 
 
