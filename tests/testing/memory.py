@@ -1,4 +1,4 @@
-"""A backend that keeps its jobs in this process, and clauses that check it."""
+"""A backend that keeps its jobs in this process, and clauses to check it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,21 +19,21 @@ from intercede.testing.run.context import Check, Context
 from intercede.testing.run.driver import open_backend
 
 JOBS: dict[JobHandle, JobState] = {}
-"""What the resource of the subject below holds."""
+"""The jobs of the backend below."""
 
 
 class Memory:
-    """Keeps its jobs in this process. A payload that says `wait` runs until it is killed."""
+    """A backend that keeps its jobs in this process. A payload with the argument `wait` runs until it is killed."""
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Return the backend; nothing is opened."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Leave the backend; nothing is open."""
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start one job, or raise with the job started where the payload says so."""
+        """Start one job. With the argument `lost`, raise after it was started."""
         handle = JobHandle(resource="memory", job=str(spec.tag))
         JOBS[handle] = JobState.RUNNING if "wait" in spec.arguments else JobState.DONE
         if "lost" in spec.arguments:
@@ -41,16 +41,16 @@ class Memory:
         return Submission(handles={0: handle})
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell the state."""
+        """Return the state of each job."""
         return {each: JobStatus(state=JOBS.get(each, JobState.UNKNOWN)) for each in handles}
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """End jobs."""
+        """End the jobs."""
         JOBS.update(dict.fromkeys(handles, JobState.KILLED))
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Forget jobs that have ended."""
+        """Forget the jobs that have ended."""
         return {each: self._purged(each) for each in handles}
 
     def _purged(self, handle: JobHandle) -> OpOutcome:
@@ -60,11 +60,11 @@ class Memory:
         return OpOutcome(ok=True)
 
     async def find(self, tag: str) -> list[JobHandle]:
-        """Find a job by its tag."""
+        """Return the job with a tag."""
         return [each for each in JOBS if each.job == tag]
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Bring what the job wrote."""
+        """Write the output of the job."""
         return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
 
 

@@ -1,4 +1,4 @@
-"""Backends whose queue runs one job at a time, and clauses that check them."""
+"""Backends whose queue runs one job at a time, and clauses to check them."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -16,21 +16,21 @@ from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.run.context import Check
 
 _SECONDS = 0.1
-"""How long one job of the queue below takes."""
+"""Seconds that one job of the queue takes."""
 
 
 class OneSlot:
-    """A queue that runs one job at a time, in the order in which they came. It is right."""
+    """A right backend whose queue runs one job at a time, in the order of submission."""
 
     queue: list[JobHandle] = []  # noqa: RUF012 -- the resource's, not an instance's
     began = 0.0
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Return the backend; nothing is opened."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Leave the backend; nothing is open."""
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
         """Put copies at the end of the queue."""
@@ -40,7 +40,7 @@ class OneSlot:
         return Submission(handles=handles)
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell by the time since the first was submitted where each is."""
+        """Return the states, by the time since the first submission."""
         return {each: JobStatus(state=self._state(each)) for each in handles}
 
     def _state(self, handle: JobHandle) -> JobState:
@@ -51,7 +51,7 @@ class OneSlot:
 
 
 def make_clauses(*checks: Check) -> dict[str, Clause]:
-    """Make a clause of each."""
+    """Return a clause for each check."""
     ids = [f"IC-SUBMIT-{number:02}" for number in range(1, len(checks) + 1)]
     return {
         each: Clause(id=each, title="It is.", level=MUST, check=check) for each, check in zip(ids, checks, strict=True)

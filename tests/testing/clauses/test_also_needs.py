@@ -1,4 +1,4 @@
-"""Clauses over two capabilities: they apply to subjects that claim both."""
+"""A clause over two capabilities applies to subjects that claim both."""
 
 import ast
 from pathlib import Path
@@ -34,7 +34,7 @@ TWO = Clause(id="IC-FIND-04", title="", level=MUST, check=_check, capability="fi
     ],
 )
 def test_a_clause_over_two_capabilities_applies_if_both_are_claimed(claimed: set[Capability], reason: str) -> None:
-    """The reason names the capabilities that the subject does not claim."""
+    """A clause over two capabilities does not apply if one is not claimed, and the reason names it."""
     facts = SubjectInfo(id="x", config="x", name="x", capabilities=frozenset(claimed))
 
     assert facts.explain_not_applicable(TWO) == reason
@@ -52,14 +52,14 @@ def test_a_verdict_does_not_count_a_clause_that_does_not_apply() -> None:
 
 
 def test_the_explanation_of_a_clause_names_both_capabilities() -> None:
-    """People who ask for a clause read when it applies."""
+    """The explanation of a clause names each capability that it needs."""
     assert "applies if find and purge are claimed" in explain_clause(CLAUSES, "IC-FIND-04")
     assert "applies if find is claimed" in explain_clause(CLAUSES, "IC-FIND-01")
 
 
 @pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)
 def test_no_check_returns_because_a_capability_is_not_claimed(path: Path) -> None:
-    """A check that has nothing to do would count as PASSED: its clause says what it needs."""
+    """No check returns early if a capability is not claimed, since that would count as PASSED."""
     early = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))

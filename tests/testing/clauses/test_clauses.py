@@ -1,4 +1,4 @@
-"""The registry of clauses: ids, order and dependencies."""
+"""Clauses are registered with their ids, order and dependencies."""
 
 import inspect
 
@@ -26,8 +26,8 @@ AREAS = [
 ]
 
 
-def test_they_stand_in_the_contract_s_order() -> None:
-    """By area, then by number, without a gap."""
+def test_clauses_are_in_the_order_of_the_contract() -> None:
+    """Clauses are ordered by area and number, without a gap."""
     numbers: dict[str, list[int]] = {}
     for clause_id in CLAUSES:
         _, area, number = clause_id.split("-")
@@ -39,8 +39,8 @@ def test_they_stand_in_the_contract_s_order() -> None:
 
 
 @pytest.mark.parametrize("each", CLAUSES.values(), ids=CLAUSES)
-def test_each_says_what_an_author_needs(each: Clause) -> None:
-    """A sentence, what is done, what to look at, and a check that is a coroutine function of one argument."""
+def test_each_clause_has_a_title_a_hint_and_a_check(each: Clause) -> None:
+    """A clause has a sentence, a hint, and a check with a docstring that takes one argument."""
     assert each.title.endswith(".")
     assert each.hint
     assert inspect.getdoc(each.check)
@@ -50,7 +50,7 @@ def test_each_says_what_an_author_needs(each: Clause) -> None:
 
 
 def test_dependencies_exist_and_have_no_cycle() -> None:
-    """A dependency is in the registry, and does not depend on its clause in turn."""
+    """Each dependency of a clause is registered, and no clause depends on itself through others."""
 
     def reachable(clause_id: str, path: tuple[str, ...] = ()) -> None:
         assert clause_id not in path, f"a cycle: {path}"
@@ -63,20 +63,20 @@ def test_dependencies_exist_and_have_no_cycle() -> None:
 
 
 def test_a_must_depends_on_no_should() -> None:
-    """Else a SHOULD that is red would leave a MUST undecided."""
+    """A MUST depends on no SHOULD, since a red SHOULD would leave it undecided."""
     for each in CLAUSES.values():
         if each.level is MUST:
             assert all(CLAUSES[dependency].level is MUST for dependency in each.depends)
 
 
 @pytest.mark.parametrize("clause_id", ["IC-SHAPE-1", "IC-NONE-01", "SHAPE-01", "IC-SHAPE-01"])
-def test_an_id_of_another_form_or_one_that_is_taken_is_refused(clause_id: str) -> None:
-    """Two checks of one clause would hide each other."""
+def test_an_invalid_or_taken_id_is_refused(clause_id: str) -> None:
+    """A clause with an invalid id, or the id of another clause, is refused."""
     with pytest.raises(ValueError, match=clause_id):
         clause(clause_id, title="", level=MUST)
 
 
-def test_the_module_has_no_other_hidden_names() -> None:
-    """Only the clauses are loaded at use."""
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """An unknown attribute of the module is an AttributeError."""
     with pytest.raises(AttributeError, match="CLAUSEZ"):
         _ = clauses.CLAUSEZ  # pyright: ignore[reportAttributeAccessIssue] -- that is the test

@@ -1,4 +1,4 @@
-"""How many jobs a check has out at once is declared, so that a run keeps within what a resource allows."""
+"""Each clause declares how many jobs its check runs at once, so that a run stays within the limit of a resource."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,13 +15,13 @@ from intercede.testing.model.clause import Clause
 from intercede.testing.model.verdict import State
 
 CHECKS = [each for each in CLAUSES.values() if each.role == "backend" and each.area != "life"]
-"""IC-LIFE counts on a process to itself; what it has out is small."""
+"""The clauses of backends, without those of IC-LIFE, whose checks need a process of their own."""
 
 
 class _Counting(FakeBackend):
-    """Counts what is submitted and not yet seen final, over all instances."""
+    """A fake that counts the jobs which are submitted and not yet seen final, over all instances."""
 
-    out: set[JobHandle] = set()  # noqa: RUF012 -- of all instances, and emptied by each test
+    out: set[JobHandle] = set()  # noqa: RUF012 -- all instances share it, and each test empties it
     most = 0
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
@@ -43,7 +43,7 @@ class _Counting(FakeBackend):
 
 @pytest.fixture(autouse=True)
 def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the fake its own state, and end what is left running."""
+    """Keep the jobs of the fake in a directory of the test, and end those that are left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     _Counting.out.clear()
     _Counting.most = 0
@@ -52,8 +52,8 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=[each.id for each in CHECKS])
-def test_no_check_has_more_jobs_out_than_its_clause_declares(clause: Clause) -> None:
-    """And each is green for the fake, which keeps every clause."""
+def test_no_check_runs_more_jobs_than_its_clause_declares(clause: Clause) -> None:
+    """The check of each clause passes for the fake, and runs at most as many jobs at once as the clause declares."""
     alone = replace(clause, depends=())
 
     report = run_checks(_Counting, clauses={clause.id: alone})

@@ -1,4 +1,4 @@
-"""Right counts, finds and diagnostics never fail IC-LOAD, IC-FIND and IC-DIAG, however few jobs run at once."""
+"""A backend with right counts, finds and diagnostics is never red, however few jobs it runs at once."""
 
 import os
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from intercede.testing.frontends.check import run_checks
 from intercede.testing.model.verdict import State
 
 
-def wide() -> JobBackend:
-    """Make local x direct, with a place for each job."""
+def make_wide() -> JobBackend:
+    """Return a backend of local and direct with sixteen slots."""
     return _direct(16)
 
 
-def narrow() -> JobBackend:
-    """Make local x direct with one place: a job waits until all before it have ended."""
+def make_narrow() -> JobBackend:
+    """Return a backend of local and direct with one slot, in which jobs wait for each other."""
     return _direct(1)
 
 
@@ -34,10 +34,10 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-@pytest.mark.parametrize("factory", [wide, narrow])
+@pytest.mark.parametrize("factory", [make_wide, make_narrow])
 @pytest.mark.parametrize("area", ["load", "find", "diag"])
-def test_it_is_never_failed(factory: Callable[[], JobBackend], area: str) -> None:
-    """Everything in the area is green."""
+def test_a_right_backend_is_green(factory: Callable[[], JobBackend], area: str) -> None:
+    """The clauses of an area are green for a right backend, with many slots and with one."""
     report = run_checks(factory, {area})
 
     assert [report.results[each].detail for each in report.red] == []

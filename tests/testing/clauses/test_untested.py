@@ -1,4 +1,4 @@
-"""The sentences that no check can see are listed, and rendered with the clauses."""
+"""Sentences of the contract that no check can observe are listed with their reasons."""
 
 import re
 
@@ -10,8 +10,8 @@ from intercede.testing.frontends.reference import render
 
 
 @pytest.mark.parametrize("sentence", UNTESTED)
-def test_each_is_a_sentence_with_a_reason_and_stands_in_the_reference(sentence: str) -> None:
-    """A reader of the clauses finds there what none of them is about, and why."""
+def test_each_untested_sentence_is_in_the_reference(sentence: str) -> None:
+    """The reference lists each sentence that has no check, with its reason."""
     why = UNTESTED[sentence]
 
     assert sentence.endswith(".")
@@ -20,13 +20,13 @@ def test_each_is_a_sentence_with_a_reason_and_stands_in_the_reference(sentence: 
     assert f"- {sentence} {why}" in shown
 
 
-def test_the_clauses_that_they_speak_of_exist() -> None:
-    """A reason that names a clause says how far it goes; a clause that is gone would say nothing."""
+def test_clauses_that_a_reason_names_exist() -> None:
+    """Each clause that is named by the reason of an untested sentence exists."""
     named = set(re.findall(r"IC-[A-Z]+-\d\d", " ".join(UNTESTED.values())))
 
     assert named <= CLAUSES.keys()
 
 
-def test_no_clause_claims_what_is_said_to_be_untested() -> None:
-    """A sentence that has got a check leaves the list."""
+def test_no_clause_has_the_words_of_an_untested_sentence() -> None:
+    """A sentence is not listed as untested if it is the title of a clause."""
     assert not {clause.title for clause in CLAUSES.values()} & UNTESTED.keys()

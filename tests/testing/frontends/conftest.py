@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of installed subjects."""
+    """Return a directory of installed subjects."""
     metadata = tmp_path_factory.mktemp("site") / "frame-1.5.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: frame\nVersion: 1.5\n")
@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, site: Path, run_module: "RunModule") -> Pytest:
-    """Run pytest in a directory that holds the conftest and nothing else, with no plugins but ours."""
+    """Return a function that runs pytest in a directory with the conftest alone, and with no plugin but the kit's."""
 
     def pytest_run(
         *arguments: str, conftest: str = "", plugin: str = "", where: str = ".", path: Path = tmp_path

@@ -1,4 +1,4 @@
-"""Runs of pytest with the kit, in an empty directory, and what they are about."""
+"""Runs of pytest with the kit in an empty directory."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent / "site"
 SOURCES = Path(intercede.__file__).parents[1]
 CONFTEST = """
 import frame_clauses, intercede.testing.clauses
-intercede.testing.clauses.CLAUSES = frame_clauses.CLAUSES  # a handful, so that a run takes no time
+intercede.testing.clauses.CLAUSES = frame_clauses.CLAUSES  # few clauses, so that a run is fast
 """
 ENTRIES = """\
 [intercede.backends]
@@ -47,6 +47,6 @@ GREEN = (
 )
 
 
-def red(*clauses: str, kind: str = "tiny", **options: str) -> str:
+def make_red_option(*clauses: str, kind: str = "tiny", **options: str) -> str:
     """Return the option for a subject that is red in these clauses."""
     return "--intercede-backend=" + json.dumps({"type": kind, "red": ",".join(clauses), **options})

@@ -1,4 +1,4 @@
-"""The suite without pytest: the same checks and the same verdict, awaited by a program."""
+"""A program checks a subject without pytest, and gets the same verdict."""
 
 import asyncio
 import os
@@ -28,20 +28,20 @@ from intercede.testing.subjects.subject import FactorySubject
 SUBMIT = "intercede/submit::IC-SUBMIT-01"
 
 
-def nobody(facts: SubjectInfo, clause: Clause, result: Result) -> None:
-    """Tell nobody."""
+def ignore_result(facts: SubjectInfo, clause: Clause, result: Result) -> None:
+    """Do nothing with a result."""
 
 
 @pytest.fixture(autouse=True)
 def _a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give jobs a place of their own."""
+    """Keep jobs in a directory of the test."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.mark.asyncio
 async def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
-    """Selected ids make it PARTIAL; each result was told of, in the run's order."""
+    """A run of selected ids is PARTIAL, and the function `told` gets each result in the order of the run."""
     told: list[tuple[str, str, State]] = []
 
     def tell(facts: SubjectInfo, clause: Clause, result: Result) -> None:
@@ -55,8 +55,8 @@ async def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_configuration_may_be_data() -> None:
-    """A mapping is one; its id is the type."""
+async def test_a_configuration_may_be_a_mapping() -> None:
+    """A subject may be given as a mapping, and its id is the type in it."""
     report = await check_backend({"type": "fake", "queue_seconds": 0.01}, ids=[SUBMIT])
 
     assert report.facts.id == "fake"
@@ -65,7 +65,7 @@ async def test_a_configuration_may_be_data() -> None:
 
 @pytest.mark.asyncio
 async def test_transports_and_schedulers_are_subjects() -> None:
-    """Over a transport the backend's clauses apply as well; to a scheduler none of them does."""
+    """A transport is checked by the clauses of backends as well, and a scheduler is not."""
     transport = await check_transport("local", ids=[SUBMIT])
     scheduler = await check_scheduler("direct", ids=["intercede/scheduler::IC-SCHEDULER-08"])
 
@@ -88,28 +88,28 @@ async def test_transports_and_schedulers_are_subjects() -> None:
         ({"require": ["flight"]}, "'flight' is no capability"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_before_anything_starts(options: Options, words: str) -> None:
-    """With what would do."""
+async def test_invalid_options_are_refused_before_anything_starts(options: Options, words: str) -> None:
+    """An invalid option is a ConfigError that says what is valid."""
     with pytest.raises(ConfigError, match=words):
         await check_backend("fake", **options)
 
 
 @pytest.mark.asyncio
-async def test_a_name_that_is_not_there_is_an_error() -> None:
-    """No verdict is given on nothing."""
+async def test_an_unknown_subject_is_an_error() -> None:
+    """An unknown name of a subject is a PluginNotFoundError, and no verdict."""
     with pytest.raises(PluginNotFoundError):
         await check_backend("nope")
 
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-async def test_cancelling_ends_what_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It returns in bounded time, and no job is left."""
+async def test_a_cancelled_run_leaves_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is cancelled ends in time and leaves no job."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     began = time.monotonic()
     checking = asyncio.create_task(check_backend({"type": "fake", "queue_seconds": 60}, ids=["intercede/status"]))
     async with FakeBackend() as backend:
-        while not (await backend.counts()).queued:  # noqa: ASYNC110 -- another process tells no event
+        while not (await backend.counts()).queued:  # noqa: ASYNC110 -- another process sets no event
             await asyncio.sleep(0.01)
         checking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -119,8 +119,11 @@ async def test_cancelling_ends_what_was_begun(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.asyncio
-async def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Path) -> None:
-    """The file decides as it does under pytest; what matches nothing is red in a whole run only."""
+async def test_a_known_failure_that_passes_is_red(tmp_path: Path) -> None:
+    """A check that passes and is known to fail is red, as under pytest.
+
+    An entry without a result is not red in a run of selected checks.
+    """
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
     known = tmp_path / "known.toml"
     known.write_text(f'[[known]]\nclause = "IC-SUBMIT-01"\nreason = "r"\nsymptom = "stays"\nuntil = {tomorrow}\n')
@@ -132,20 +135,20 @@ async def test_a_known_failure_is_known_and_one_that_passes_is_red(tmp_path: Pat
 
 
 class Flaky(FakeBackend):
-    """Refuses every third submission."""
+    """A backend that refuses every third submission."""
 
     asked = 0
 
-    async def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- as wide as it gets
-        """Fail now and then."""
+    async def submit(self, *arguments: object, **options: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- any arguments
+        """Submit, or raise every third time."""
         Flaky.asked += 1
         if Flaky.asked % 3 == 0:
             raise ConnectionError("busy")
-        return await super().submit(*arguments, **options)  # type: ignore[arg-type]  # handed on
+        return await super().submit(*arguments, **options)  # type: ignore[arg-type]  # passed on
 
 
-def test_a_check_is_red_if_it_ever_was() -> None:
-    """Repeating measures how often, and never makes it green."""
+def test_a_repeated_check_is_red_if_it_failed_once() -> None:
+    """A repeated check is red if it failed once, and its message says how often it failed."""
     subject = FactorySubject(Flaky)
     inspection = Inspection(subject, SubjectInfo(id="flaky", config="flaky", name="flaky"), repeat=3)
 
@@ -157,8 +160,8 @@ def test_a_check_is_red_if_it_ever_was() -> None:
 
 
 @pytest.mark.parametrize("first", ["gateway forgot", "data loss"])
-def test_repeating_lets_a_known_failure_hide_no_other(first: str) -> None:
-    """Whichever comes first, what is told is the one that nobody knows."""
+def test_a_known_failure_of_a_repeated_check_hides_no_other(first: str) -> None:
+    """The message of a repeated check holds the failure that is not known, whichever comes first."""
     words = iter([first, *({"gateway forgot", "data loss"} - {first}), "gateway forgot"])
 
     async def check(context: Context) -> None:
@@ -180,14 +183,14 @@ def test_repeating_lets_a_known_failure_hide_no_other(first: str) -> None:
 
 
 class Slow(FakeBackend):
-    """Lets each job wait."""
+    """A backend in which each job waits in the queue."""
 
     def __init__(self) -> None:
         super().__init__(queue_seconds=6)
 
 
 class Refuses(FakeBackend):
-    """Takes no job, nor leaves this process as it was."""
+    """A backend that takes no job, and replaces a part of the kit."""
 
     async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
         """Replace the kit's judgement, print, and raise."""
@@ -197,16 +200,16 @@ class Refuses(FakeBackend):
 
 
 class BlocksAtOnce(FakeBackend):
-    """Blocks the event loop in the first verb."""
+    """A backend that blocks the event loop in its first verb."""
 
     async def submit(self, *_: object, **__: object):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
-        """Block."""
+        """Block the event loop."""
         time.sleep(1000)  # noqa: ASYNC251 -- the mistake
 
 
 @pytest.mark.slow
-def test_a_slow_resource_scales_the_bounds() -> None:
-    """By what a few small jobs at once take, and never below 1."""
+def test_a_slow_resource_has_a_larger_scale() -> None:
+    """The measured scale grows with the time that a few small jobs take at once, and is at least 1."""
     facts = SubjectInfo(id="slow", config="slow", name="slow", capabilities=frozenset({"purge"}))
     scale, note = calibrate(FactorySubject(Slow), facts)
     quick, _ = calibrate(FactorySubject(FakeBackend), facts)
@@ -216,8 +219,8 @@ def test_a_slow_resource_scales_the_bounds() -> None:
     assert quick == 1
 
 
-def _one_slot() -> JobBackend:
-    """Run one job at a time."""
+def _make_one_slot() -> JobBackend:
+    """Return a backend that runs one job at a time."""
     root = str(Path(os.environ["XDG_STATE_HOME"], "direct"))
     return registry.backend(
         {"transport": "local", "scheduler": {"type": "direct", "slots": 1}, "batch": {"root": root}}
@@ -225,18 +228,21 @@ def _one_slot() -> JobBackend:
 
 
 @pytest.mark.slow
-def test_a_queue_with_one_slot_scales_the_bounds() -> None:
-    """Each job is as quick as elsewhere, and has to wait for those before it."""
+def test_a_queue_with_one_slot_has_a_larger_scale() -> None:
+    """The measured scale grows if jobs wait for each other, though each is fast."""
     facts = SubjectInfo(id="one", config="one", name="one", capabilities=frozenset({"purge", "kill", "find"}))
-    scale, note = calibrate(FactorySubject(_one_slot), facts)
+    scale, note = calibrate(FactorySubject(_make_one_slot), facts)
 
     assert scale > 1.2
     assert "8 jobs of 1 s at once took" in note
     assert "left" not in note
 
 
-def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) -> None:
-    """The checks will tell what is wrong. It is done in another process: this one is judged in, later."""
+def test_a_measurement_that_fails_leaves_the_scale(capfd: pytest.CaptureFixture[str]) -> None:
+    """A measurement that fails leaves the scale at 1 and says why.
+
+    It runs in a child process, so that a subject cannot change this one.
+    """
     own = finding.classify
 
     scale, note = calibrate(FactorySubject(Refuses), SubjectInfo(id="r", config="r", name="r"))
@@ -248,8 +254,8 @@ def test_a_probe_that_fails_changes_no_bound(capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
-def test_a_probe_that_blocks_is_given_up() -> None:
-    """As a check would be, and long before a slow queue would be given up."""
+def test_a_measurement_that_blocks_is_given_up() -> None:
+    """A measurement whose subject blocks the event loop ends in time, and the scale stays 1."""
     began = time.monotonic()
 
     scale, note = calibrate(FactorySubject(BlocksAtOnce), SubjectInfo(id="b", config="b", name="b"))
@@ -261,8 +267,11 @@ def test_a_probe_that_blocks_is_given_up() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-async def test_two_inspections_do_not_disturb_each_other() -> None:
-    """Both measure the process that they run in, so the second waits for the first; cancelled, it does not wait."""
+async def test_runs_in_one_process_wait_for_each_other() -> None:
+    """Runs in one process run one after the other, since they measure the process.
+
+    A run that is cancelled does not wait.
+    """
     waiting = [asyncio.ensure_future(check_backend("fake", ids=["intercede/life"])) for _ in range(3)]
     await asyncio.sleep(0.5)
     waiting[2].cancel()
@@ -275,16 +284,16 @@ async def test_two_inspections_do_not_disturb_each_other() -> None:
 
 
 class BlocksTheLoop(FakeBackend):
-    """Blocks the event loop in one verb for longer than anybody waits."""
+    """A backend that blocks the event loop in find."""
 
     async def find(self, tag: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 -- never returns
-        """Block."""
+        """Block the event loop."""
         time.sleep(8)  # noqa: ASYNC251 -- the mistake
 
 
 @pytest.mark.slow
-def test_one_that_blocks_the_loop_is_red_and_not_those_beside_it() -> None:
-    """What shared its loop is checked once more, alone."""
+def test_only_the_check_that_blocks_the_loop_is_red() -> None:
+    """Checks that shared the event loop with one that blocked it are run again alone, and are green."""
     report = run_checks(BlocksTheLoop, {"find", "handle"}, scale=0.3)
 
     assert report.red

@@ -1,4 +1,4 @@
-"""What a run is to do, from the words of a command line."""
+"""A plan of a run is made of the options of a command line."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from intercede.testing.subjects.resolve import resolve
 LOCAL = json.dumps({"transport": "local", "scheduler": "direct"})
 
 
-def backends(*words: str) -> list[tuple[Role, str]]:
-    """Ask for backends, as the command line does."""
+def ask_for_backends(*words: str) -> list[tuple[Role, str]]:
+    """Return names of backends as the command line passes them."""
     return [("backend", each) for each in words]
 
 
@@ -42,8 +42,8 @@ def backends(*words: str) -> list[tuple[Role, str]]:
         "tests --lf",
     ],
 )
-def test_options_that_choose(words: str) -> None:
-    """Whatever leaves tests out makes a run PARTIAL, in every spelling."""
+def test_options_that_select_are_recognized(words: str) -> None:
+    """An option that leaves tests out is recognized in each spelling."""
     assert selects(words.split())
 
 
@@ -51,14 +51,14 @@ def test_options_that_choose(words: str) -> None:
     "words",
     ["", "-q", "-x", "-rk", "-n 4", "-p no:mark", "-W error", "--nf", "--ff", "--maxfail=1", "tests/k", "--lfx"],
 )
-def test_options_that_do_not(words: str) -> None:
-    """Order, verbosity and stopping are no choice."""
+def test_other_options_select_nothing(words: str) -> None:
+    """Options about order, output and stopping are no selection."""
     assert not selects(words.split())
 
 
 def test_a_composed_backend_is_named_by_its_parts() -> None:
-    """The id is transport+scheduler, and the distribution is theirs."""
-    plan = make_plan(backends(LOCAL))
+    """The id of a composed backend is transport+scheduler, and it names their distributions."""
+    plan = make_plan(ask_for_backends(LOCAL))
 
     (facts,) = plan.facts
     assert facts.id == "local+direct"
@@ -69,28 +69,28 @@ def test_a_composed_backend_is_named_by_its_parts() -> None:
     assert not plan.narrowed
 
 
-def test_equal_subjects_fold_and_others_are_numbered() -> None:
-    """The order of keys is no difference, an option is."""
+def test_equal_subjects_are_one_and_others_are_numbered() -> None:
+    """Configurations that differ only in the order of keys are one subject. Others with the same id are numbered."""
     other = json.dumps({"scheduler": "direct", "transport": "local", "batch": {"max_files": 7}})
     swapped = json.dumps({"scheduler": "direct", "transport": "local"})
 
-    assert [each.id for each in resolve(backends(LOCAL, swapped, other))] == ["local+direct", "local+direct#2"]
+    assert [each.id for each in resolve(ask_for_backends(LOCAL, swapped, other))] == ["local+direct", "local+direct#2"]
 
 
-def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
-    """Also the tables of transports and schedulers count, and what is in neither is told with both."""
+def test_a_table_is_preferred_to_a_plugin_name(tmp_path: Path) -> None:
+    """A name of a backend is looked up in the tables of the file first, and a missing name lists the tables."""
     file = tmp_path / "sites.toml"
     file.write_text(
         '[backends.here]\ntransport = "near"\nscheduler = {type = "direct", slots = 3}\n'
         '[transports.near]\ntype = "local"\n'
     )
-    (subject,) = resolve(backends("here"), str(file))
+    (subject,) = resolve(ask_for_backends("here"), str(file))
 
     assert subject.id == "here"
     assert subject.config == {"transport": "near", "scheduler": {"type": "direct", "slots": 3}}
     assert [each.name for each in subject.resolve_plugins()] == ["local", "direct"]
     with pytest.raises(PluginNotFoundError, match=r"tables of .*sites\.toml are: here"):
-        resolve(backends("there"), str(file))
+        resolve(ask_for_backends("there"), str(file))
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,12 @@ def test_a_table_comes_before_a_registered_name(tmp_path: Path) -> None:
         ([LOCAL], {"ids": ["intercede/submt"]}, "no check of intercede matches intercede/submt"),
     ],
 )
-def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object], words: str) -> None:
-    """Each mistake is an error of the contract's own tree that says what there is."""
+def test_mistakes_in_a_plan_are_errors_of_the_contract(
+    arguments: list[str], options: dict[str, object], words: str
+) -> None:
+    """A mistake in the options is an IntercedeError that says what is valid."""
     with pytest.raises(IntercedeError, match=words.replace("+", r"\+")):
-        make_plan(backends(*arguments), **options)  # type: ignore[arg-type]  # each case has the type of its option
+        make_plan(ask_for_backends(*arguments), **options)  # type: ignore[arg-type]  # each case has the type of its option
 
 
 @pytest.mark.parametrize(
@@ -119,17 +121,17 @@ def test_what_is_wrong_is_told(arguments: list[str], options: dict[str, object],
         (["intercede/shape/"], {"shape": sum(each.area == "shape" for each in CLAUSES.values())}),
     ],
 )
-def test_node_ids_choose(words: list[str], areas: dict[str, int]) -> None:
-    """By their whole, by a clause, or by an area."""
-    plan = make_plan(backends(LOCAL), ids=words)
+def test_node_ids_select_checks(words: list[str], areas: dict[str, int]) -> None:
+    """A node id selects a check, the checks of a clause, or the checks of an area."""
+    plan = make_plan(ask_for_backends(LOCAL), ids=words)
 
     assert Counter(each.partition("/")[2].partition("::")[0] for each in plan.wanted) == areas
     assert plan.narrowed
 
 
-def test_the_core_is_what_needs_no_capability() -> None:
-    """And an id that takes all in chooses nothing."""
-    plan = make_plan(backends(LOCAL), profile="core", ids=["intercede"])
+def test_the_core_profile_has_the_clauses_without_a_capability() -> None:
+    """The core profile has each clause that needs no capability, and the id `intercede` selects all of them."""
+    plan = make_plan(ask_for_backends(LOCAL), profile="core", ids=["intercede"])
 
     core = {
         node_id(each, "local+direct") for each in CLAUSES.values() if each.capability is None and each.role == "backend"
@@ -139,11 +141,11 @@ def test_the_core_is_what_needs_no_capability() -> None:
 
 
 @given(st.text(max_size=40))
-def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
-    """Whatever stands for a backend: it is one that is installed, or an error of ours tells."""
+def test_any_text_is_a_subject_or_a_clean_error(word: str) -> None:
+    """Any text in the place of a backend is an installed backend or an IntercedeError."""
     outcome: object
     try:
-        outcome = resolve(backends(word))[0].resolve_plugins()
+        outcome = resolve(ask_for_backends(word))[0].resolve_plugins()
     except IntercedeError as error:
         outcome = str(error)
 
@@ -164,10 +166,10 @@ def test_no_word_is_worse_than_a_clean_error(word: str) -> None:
     ],
 )
 @pytest.mark.parametrize("frontend", ["check_backend", "check", "pytest"])
-def test_an_error_names_the_option_as_the_asker_spells_it(options: dict[str, object], frontend: Frontend) -> None:
-    """Each usage error names its option as the front end spells it, and no option of another front end."""
+def test_an_error_spells_the_option_as_its_front_end(options: dict[str, object], frontend: Frontend) -> None:
+    """A usage error spells its option as the front end does, and names no option of another front end."""
     with pytest.raises(IntercedeError) as caught:
-        make_plan(backends(LOCAL), frontend=frontend, **options)  # type: ignore[arg-type]  # each case has the type of its option
+        make_plan(ask_for_backends(LOCAL), frontend=frontend, **options)  # type: ignore[arg-type]  # each case has the type of its option
 
     text = str(caught.value)
     assert any(make_spell(frontend)(each) in text for each in options)
@@ -176,7 +178,7 @@ def test_an_error_names_the_option_as_the_asker_spells_it(options: dict[str, obj
 
 
 @pytest.mark.parametrize("frontend", ["check_backend", "check", "pytest"])
-def test_an_error_about_a_subject_names_its_place(frontend: Frontend) -> None:
-    """A configuration that is not JSON is reported under the name that the asker gave it."""
+def test_an_error_about_a_subject_spells_its_option(frontend: Frontend) -> None:
+    """The error about a configuration that is not JSON spells the option as the front end does."""
     with pytest.raises(IntercedeError, match=re.escape(make_spell(frontend)("backend"))):
-        make_plan(backends("{"), frontend=frontend)
+        make_plan(ask_for_backends("{"), frontend=frontend)

@@ -1,4 +1,4 @@
-"""The kit in pytest as a user meets it: in an empty directory, by one option."""
+"""Users of pytest check a backend in an empty directory with one option."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest, Run, red
+from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest, Run, make_red_option
 
 import intercede
 
@@ -25,16 +25,16 @@ import intercede
     ids=" ".join,
 )
 def test_a_right_backend_is_conformant(run: Pytest, options: tuple[str, ...]) -> None:
-    """One option in an empty directory, whatever else is given: exit code 0, and the verdict is the very last line."""
+    """A right backend is CONFORMANT with exit code 0, and the verdict is the last line, with any other options."""
     outcome = run(TINY, *options)
 
     assert outcome.code == 0, outcome
     assert outcome.last == GREEN
 
 
-def test_a_red_must_says_everything(run: Pytest) -> None:
-    """The sentence, expected and observed, the calls, the payload's output, where to look, and how to do it again."""
-    outcome = run(red("IC-SUBMIT-01", kind="rich"), "-q")
+def test_a_red_must_is_explained(run: Pytest) -> None:
+    """A red MUST shows its sentence, its finding, the calls, the output, the hint, and the command to run it again."""
+    outcome = run(make_red_option("IC-SUBMIT-01", kind="rich"), "-q")
 
     assert outcome.code == 1, outcome
     assert outcome.last == "intercede: rich 1.5 (frame) is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more"
@@ -52,8 +52,8 @@ def test_a_red_must_says_everything(run: Pytest) -> None:
 
 
 def test_a_red_should_is_shown_and_decides_nothing(run: Pytest) -> None:
-    """Even -x goes on over it, and its text is printed although pytest hides what is xfailed."""
-    outcome = run(red("IC-LIFE-11"), "-x")
+    """A red SHOULD is printed and leaves the run green, and -x does not stop at it."""
+    outcome = run(make_red_option("IC-LIFE-11"), "-x")
 
     assert outcome.code == 0, outcome
     assert "4/4 MUST, 0/1 SHOULD" in outcome.last
@@ -61,15 +61,17 @@ def test_a_red_should_is_shown_and_decides_nothing(run: Pytest) -> None:
 
 
 @pytest.mark.slow
-def test_whatever_a_plugin_does_is_a_finding(run: Pytest) -> None:
-    """Hanging, swallowing its cancellation, blocking, raising and skipping are red, in bounded time."""
+def test_a_misbehaving_subject_is_red_in_time(run: Pytest) -> None:
+    """A subject that hangs, ignores its cancellation, blocks the event loop, raises or skips is red in time."""
     findings = {
         "hang": "swallowed its cancellation",
         "block": "blocked the event loop",
         "raise": "raised LookupError: the site is gone",
         "skip": "raised Skipped: not today",
     }
-    outcome = run(*(red(enter=each) for each in findings), "-q", "--intercede-timeout-scale=0.05", "intercede/shape")
+    outcome = run(
+        *(make_red_option(enter=each) for each in findings), "-q", "--intercede-timeout-scale=0.05", "intercede/shape"
+    )
 
     assert outcome.code == 1, outcome
     for observed in findings.values():
@@ -78,9 +80,9 @@ def test_whatever_a_plugin_does_is_a_finding(run: Pytest) -> None:
         assert line.endswith("is NOT CONFORMANT: fix IC-SHAPE-01")
 
 
-def test_a_limit_of_recursion_is_not_lowered(run: Pytest) -> None:
-    """It counts for pytest's own thread, which stands deeper than the subject's, and could not even finish the run."""
-    outcome = run(red("IC-SUBMIT-01", enter="recursion"), "-q")
+def test_a_subject_cannot_lower_the_recursion_limit(run: Pytest) -> None:
+    """A subject cannot lower the recursion limit, which pytest needs to finish the run."""
+    outcome = run(make_red_option("IC-SUBMIT-01", enter="recursion"), "-q")
 
     assert outcome.code == 1, outcome
     assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more")
@@ -89,8 +91,11 @@ def test_a_limit_of_recursion_is_not_lowered(run: Pytest) -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("broken", "no licence for this module"), ("empty", "frame_subjects:HERE of frame 1.5")]
 )
-def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -> None:
-    """The first clause is red with the words of the registry; the rest is blocked."""
+def test_a_subject_that_does_not_load_is_not_conformant(run: Pytest, name: str, words: str) -> None:
+    """A subject that does not load is NOT CONFORMANT.
+
+    The first clause is red with the registry's message, and the others are blocked.
+    """
     outcome = run(f"--intercede-backend={name}", "-q")
 
     assert outcome.code == 1, outcome
@@ -100,18 +105,18 @@ def test_what_does_not_load_gets_a_verdict(run: Pytest, name: str, words: str) -
     assert outcome.last == f"intercede: {name} 1.5 (frame) is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more"
 
 
-def test_choosing_other_checks_hides_no_refusal(run: Pytest) -> None:
-    """What did not load is NOT CONFORMANT, whichever checks were asked for."""
+def test_a_selection_hides_no_refusal(run: Pytest) -> None:
+    """A subject that does not load is NOT CONFORMANT, whichever checks are selected."""
     outcome = run("--intercede-backend=broken", "-q", "-k", "SUBMIT")
 
     assert outcome.code == 1, outcome
     assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SHAPE-01 first, it blocks 5 more")
 
 
-def test_named_subjects_their_ids_and_reports(run: Pytest, tmp_path: Path) -> None:
+def test_several_subjects_have_ids_and_reports(run: Pytest, tmp_path: Path) -> None:
     """Tables come before registered names, equal subjects fold, and each has its report, without its secrets."""
     (tmp_path / "sites.toml").write_text('[backends.cern]\ntype = "tiny"\nred = "IC-OUTPUT-01"\n')
-    options = [TINY, "--intercede-backend=cern", '--intercede-backend={"type": "tiny"}', red("IC-NONE-01")]
+    options = [TINY, "--intercede-backend=cern", '--intercede-backend={"type": "tiny"}', make_red_option("IC-NONE-01")]
     outcome = run(*options, "--intercede-config=sites.toml", "--intercede-report=r", "-q")
 
     assert outcome.code == 0, outcome
@@ -123,8 +128,8 @@ def test_named_subjects_their_ids_and_reports(run: Pytest, tmp_path: Path) -> No
     assert report["subject"]["config"] == {"type": "tiny", "red": "IC-OUTPUT-01"}
 
 
-def test_a_shadow_is_told_in_the_header(run: Pytest, tmp_path: Path) -> None:
-    """What shadows a built-in is named with its pin, and -W error makes no error of it."""
+def test_a_shadow_is_named_in_the_header(run: Pytest, tmp_path: Path) -> None:
+    """A plugin that shadows a built-in is named with its pin in the header, and is no error under -W error."""
     shadow = tmp_path / "installed" / "shadow-2.dist-info"
     shadow.mkdir(parents=True)
     (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: shadow\nVersion: 2\n")
@@ -147,26 +152,26 @@ def test_a_shadow_is_told_in_the_header(run: Pytest, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["here", "-n 2"])
-def test_what_a_red_one_depends_on_is_known_before_it_is_told(run: Pytest, workers: tuple[str, ...]) -> None:
-    """Whatever the order and wherever the others run: one clause is red, the rest is blocked and printed as skipped."""
+def test_a_blocked_check_is_skipped_in_any_order(run: Pytest, workers: tuple[str, ...]) -> None:
+    """A check that depends on a red one is skipped, whatever the order of the checks and the worker that runs them."""
     backwards = "def pytest_collection_modifyitems(items): items.reverse()\n"
-    outcome = run(red("IC-SUBMIT-01", "IC-SUBMIT-02", "IC-STATUS-01"), "-q", *workers, conftest=backwards)
+    outcome = run(make_red_option("IC-SUBMIT-01", "IC-SUBMIT-02", "IC-STATUS-01"), "-q", *workers, conftest=backwards)
 
     assert outcome.code == 1, outcome
     assert "1 failed, 2 passed, 3 skipped" in outcome.text, outcome
     assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-01 first, it blocks 2 more")
 
 
-def test_a_red_one_is_told_where_what_it_depends_on_was_not_chosen(run: Pytest) -> None:
-    """A check that is not run blocks nothing, or a chosen red one would vanish without a word."""
-    outcome = run(red("IC-SUBMIT-01", "IC-SUBMIT-02"), "-q", "-k", "IC-SUBMIT-02")
+def test_a_check_that_was_not_selected_blocks_nothing(run: Pytest) -> None:
+    """A red check is reported if the check that it depends on was not selected, even if that is red as well."""
+    outcome = run(make_red_option("IC-SUBMIT-01", "IC-SUBMIT-02"), "-q", "-k", "IC-SUBMIT-02")
 
     assert outcome.code == 1, outcome
     assert outcome.last.endswith("is NOT CONFORMANT: fix IC-SUBMIT-02")
 
 
-def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) -> None:
-    """A fresh registry, and a factory of the subject on the user's own loop, which the suite leaves alone."""
+def test_the_fixtures_serve_the_users_own_tests(run: Pytest, tmp_path: Path) -> None:
+    """A user's own tests get a fresh registry, and a factory of the subject that works on their own event loop."""
     (tmp_path / "test_own.py").write_text(
         "import asyncio\n"
         "def test_registry(intercede_registry):\n"
@@ -190,22 +195,22 @@ def test_the_fixtures_serve_the_user_s_own_tests(run: Pytest, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_checks_share_the_waiting_unless_each_must_be_alone(run: Pytest) -> None:
-    """A subject whose jobs take a second each ends in about that, and takes them one by one with -x."""
+def test_checks_wait_together_unless_each_must_be_alone(run: Pytest) -> None:
+    """Checks of jobs that take a second wait at the same time, and one after the other with -x."""
     slow = '--intercede-backend={"type": "tiny", "seconds": 1}'
 
     together, alone = run(slow, "-q", "--durations=0", "-vv"), run(slow, "-q", "-x")
 
     assert together.code == alone.code == 0, together
-    assert _seconds(together) + 1 < _seconds(alone)
+    assert _get_seconds(together) + 1 < _get_seconds(alone)
 
 
-def _seconds(outcome: Run) -> float:
+def _get_seconds(outcome: Run) -> float:
     return float(re.findall(r"passed.* in ([0-9.]+)s", outcome.text)[-1])
 
 
-def test_a_test_of_the_users_own_runs_beside_no_check(run: Pytest, tmp_path: Path) -> None:
-    """What it does to the process is no part of an inspection, whatever the order."""
+def test_a_users_own_test_runs_beside_no_check(run: Pytest, tmp_path: Path) -> None:
+    """No check makes progress while a user's own test runs, whatever the order."""
     (tmp_path / "test_own.py").write_text(
         "import frame_subjects, time\n"
         "def test_own():\n"
@@ -222,8 +227,8 @@ def test_a_test_of_the_users_own_runs_beside_no_check(run: Pytest, tmp_path: Pat
     assert outcome.last == GREEN
 
 
-def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
-    """Once is enough, and the message says how often it was."""
+def test_a_repeated_check_reports_how_often_it_was_red(run: Pytest) -> None:
+    """A repeated check is red if it was red once, and its message says how often it was red."""
     outcome = run('--intercede-backend={"type": "tiny", "flaky": 3}', "--intercede-repeat=4", "-q")
 
     assert outcome.code == 1, outcome
@@ -233,7 +238,7 @@ def test_repeating_tells_how_often_a_check_is_red(run: Pytest) -> None:
 
 @pytest.mark.slow
 def test_the_scale_is_measured(run: Pytest) -> None:
-    """With a few jobs, once; told in the header."""
+    """The timeout scale `auto` is measured once with a few jobs, and the header shows it."""
     outcome = run('--intercede-backend={"type": "tiny", "seconds": 7}', "--intercede-timeout-scale=auto", "-k", "SHAPE")
 
     assert outcome.code == 0, outcome
@@ -242,14 +247,14 @@ def test_the_scale_is_measured(run: Pytest) -> None:
     ), outcome
 
 
-def test_a_red_check_failed_and_is_not_broken(run: Pytest) -> None:
-    """By the class of the exception, as Allure and others tell one from the other."""
+def test_a_red_check_is_a_failure_and_no_error(run: Pytest) -> None:
+    """A red check raises an AssertionError, so that Allure and others count it as failed and not as broken."""
     plugin = """
 def pytest_runtest_makereport(call):
     if call.excinfo:
         print("\\nfailed" if call.excinfo.errisinstance(AssertionError) else "\\nbroken")
 """
-    outcome = run(red("IC-STATUS-01"), "-q", "-s", "IC-STATUS-01", plugin=plugin)
+    outcome = run(make_red_option("IC-STATUS-01"), "-q", "-s", "IC-STATUS-01", plugin=plugin)
 
     assert outcome.code == 1, outcome
     assert "failed" in outcome.lines
@@ -257,8 +262,11 @@ def pytest_runtest_makereport(call):
 
 @pytest.mark.slow
 @pytest.mark.needs("mount", "unshare")
-def test_the_first_process_of_a_container_fails_no_right_backend(tmp_path: Path) -> None:
-    """It is the parent of every job that detaches itself, and leaves none of them behind itself; it says what it cannot see."""
+def test_the_first_process_of_a_container_is_no_finding(tmp_path: Path) -> None:
+    """A right backend passes if the run is the first process of a container, which inherits each detached job.
+
+    The output suggests docker run --init.
+    """
     command = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "pytest", "-q")
     subject = json.dumps({"transport": "local", "scheduler": "direct"})
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""Secrets and hostile text of a subject in a run of pytest."""
+"""Secrets and hostile texts of a subject do no harm in a run of pytest."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ SECRETS = {
 
 @pytest.mark.parametrize("options", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_no_secret_of_a_subject_is_told(run: Pytest, tmp_path: Path, secret: str, options: tuple[str, ...]) -> None:
-    """Not on the terminal, not to junit, in no report: not by its errors, what it prints and logs, nor by the command."""
+def test_no_secret_of_a_subject_is_printed(run: Pytest, tmp_path: Path, secret: str, options: tuple[str, ...]) -> None:
+    """A secret of a subject is in no report, terminal or junit file, though the subject prints, logs and raises it."""
     subject = "--intercede-backend=" + json.dumps({"type": "talkative", "password": secret})
 
     junit = "--junitxml=report/junit.xml", "-o", "junit_logging=all"
@@ -36,8 +36,8 @@ def test_no_secret_of_a_subject_is_told(run: Pytest, tmp_path: Path, secret: str
         assert "open-sesame" not in text, name
 
 
-def test_a_secret_in_a_table_that_is_referred_to_is_not_told(run: Pytest, tmp_path: Path) -> None:
-    """A backend names its transport's table: what stands there is as secret as if it stood in its own."""
+def test_no_secret_of_a_named_transport_is_printed(run: Pytest, tmp_path: Path) -> None:
+    """A secret in the table of a transport that a backend names is in no report."""
     file = tmp_path / "sites.toml"
     file.write_text(
         '[transports.login]\ntype = "chatty"\npassword = "hunter2-Sesame"\n'
@@ -55,8 +55,8 @@ def test_a_secret_in_a_table_that_is_referred_to_is_not_told(run: Pytest, tmp_pa
     assert json.loads(told)["subject"]["config"]["transport"] == {"type": "chatty", "password": "***"}
 
 
-def test_what_a_subject_says_gives_no_orders(run: Pytest) -> None:
-    """Not to a terminal, nor to a forge, which obeys lines that begin with colons."""
+def test_text_of_a_subject_gives_no_commands(run: Pytest) -> None:
+    """A subject's text reaches neither the terminal as an escape sequence nor a forge as a workflow command."""
     outcome = run('--intercede-backend={"type": "tiny", "enter": "orders"}', "-q")
 
     assert outcome.code == 1, outcome
@@ -65,8 +65,8 @@ def test_what_a_subject_says_gives_no_orders(run: Pytest) -> None:
     assert "\x1b" not in outcome.text
 
 
-def test_the_version_of_a_distribution_gives_no_orders(run: Pytest, tmp_path: Path) -> None:
-    """Metadata is a stranger's text, too."""
+def test_the_version_of_a_distribution_gives_no_commands(run: Pytest, tmp_path: Path) -> None:
+    """An escape sequence in the version of a distribution does not reach the terminal."""
     loud = tmp_path / "installed" / "loud-1.dist-info"
     loud.mkdir(parents=True)
     (loud / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1\x1b[31m\n")

@@ -1,4 +1,4 @@
-"""The options of the kit in pytest, and mistakes in them."""
+"""The options of the kit in pytest are checked before anything runs."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest
     ids=["name", "option", "node id", "no backend", "clause"],
 )
 def test_usage_errors_are_clean(run: Pytest, arguments: list[str], words: str) -> None:
-    """Exit code 4, one line that says what there is, and no traceback."""
+    """A usage error ends pytest with exit code 4 and one line that names what is valid, without a traceback."""
     outcome = run(*arguments)
 
     assert outcome.code == 4, outcome
@@ -27,8 +27,11 @@ def test_usage_errors_are_clean(run: Pytest, arguments: list[str], words: str) -
     assert "Traceback" not in outcome.text
 
 
-def test_a_mistake_in_a_table_is_told_with_its_place(run: Pytest, tmp_path: Path) -> None:
-    """The file and the table; and where there is none of that name, those there are, once."""
+def test_a_mistake_in_a_table_is_located(run: Pytest, tmp_path: Path) -> None:
+    """The error about an option in a configuration file names the file and the table.
+
+    An unknown table lists those in the file.
+    """
     (tmp_path / "sites.toml").write_text('[backends.cern]\ntype = "tiny"\nblue = 1\n')
 
     mistaken = run("--intercede-backend=cern", "--intercede-config=sites.toml")
@@ -39,24 +42,24 @@ def test_a_mistake_in_a_table_is_told_with_its_place(run: Pytest, tmp_path: Path
     assert missing.text.count(f"tables of {tmp_path}/sites.toml") == 1
 
 
-def test_a_capability_that_is_required_must_be_claimed(run: Pytest) -> None:
-    """A gate is not passed by not claiming."""
+def test_a_required_capability_must_be_claimed(run: Pytest) -> None:
+    """A subject that does not claim a required capability is NOT CONFORMANT."""
     outcome = run(TINY, "-q", "--intercede-require=output")
 
     assert outcome.code == 1, outcome
     assert outcome.last == "intercede: tiny 1.5 (frame) is NOT CONFORMANT: it must claim output, and does not"
 
 
-def test_the_core_profile_is_about_the_essential_verbs(run: Pytest) -> None:
-    """Clauses of a capability are not run for it."""
+def test_the_core_profile_leaves_out_capabilities(run: Pytest) -> None:
+    """The core profile runs no clause of a capability."""
     outcome = run("--intercede-backend=rich", "-q", "--intercede-profile=core")
 
     assert outcome.code == 0, outcome
     assert outcome.last == "intercede: rich 1.5 (frame) is CONFORMANT to contract 1.0, core: 4/4 MUST, 1/1 SHOULD"
 
 
-def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
-    """The clauses are printed without a backend; --collect-only prints ids, and says that nothing ran."""
+def test_clauses_are_listed_without_a_run(run: Pytest) -> None:
+    """Clauses are listed and explained without a backend, and --collect-only prints their node ids and runs none."""
     listed, explained = run("--intercede-list"), run("--intercede-explain=IC-SUBMIT-02")
     collected = run(TINY, "--co", "-q")
 
@@ -67,8 +70,8 @@ def test_listing_explaining_and_collecting_need_no_run(run: Pytest) -> None:
     assert collected.last == "intercede: tiny: PARTIAL, 0 of 4 MUST ran"
 
 
-def test_a_look_at_what_there_is_writes_no_report(run: Pytest, tmp_path: Path) -> None:
-    """--collect-only leaves what an earlier run wrote; a clause is explained where addopts names a subject."""
+def test_collecting_writes_no_report(run: Pytest, tmp_path: Path) -> None:
+    """The options --collect-only and --intercede-explain leave the report of an earlier run as it is."""
     run(TINY, "--intercede-report=report")
     before = (tmp_path / "report" / "conformance.json").read_text()
     made = json.loads(before)["run"]
@@ -81,8 +84,11 @@ def test_a_look_at_what_there_is_writes_no_report(run: Pytest, tmp_path: Path) -
     assert explained.code == 0, explained
 
 
-def test_a_gate_that_only_collects_is_none(run: Pytest) -> None:
-    """--collect-only in addopts makes the run INCOMPLETE; to list the clauses of a subject is a usage error."""
+def test_collecting_in_addopts_is_incomplete(run: Pytest) -> None:
+    """The option --collect-only in addopts makes a run INCOMPLETE.
+
+    To list the clauses of a subject is a usage error.
+    """
     collected = run(TINY, "-q", "-o", "addopts=--collect-only")
     listed = run(TINY, "-o", "addopts=--intercede-list")
 
@@ -92,8 +98,8 @@ def test_a_gate_that_only_collects_is_none(run: Pytest) -> None:
     assert "check nothing" in listed.text
 
 
-def test_a_gate_without_the_suite_is_a_usage_error(run: Pytest, tmp_path: Path) -> None:
-    """What keeps the checks out must not leave a green run behind, whatever else ran."""
+def test_disabling_the_suite_is_a_usage_error(run: Pytest, tmp_path: Path) -> None:
+    """The options that name a subject are a usage error if -p no: keeps the suite out."""
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
 
     outcome = run(TINY, "-p", "no:intercede-suite", "test_own.py")
@@ -119,10 +125,8 @@ def test_a_gate_without_the_suite_is_a_usage_error(run: Pytest, tmp_path: Path) 
     ],
     ids=str,
 )
-def test_numbers_and_files_that_make_no_sense_are_usage_errors(
-    run: Pytest, options: tuple[str, ...], words: str
-) -> None:
-    """Exit code 4, before anything starts, with the option's name."""
+def test_invalid_numbers_and_files_are_usage_errors(run: Pytest, options: tuple[str, ...], words: str) -> None:
+    """An invalid option ends pytest with exit code 4 before anything starts, and the error names the option."""
     outcome = run(TINY, *options)
 
     assert outcome.code == 4, outcome
@@ -132,8 +136,8 @@ def test_numbers_and_files_that_make_no_sense_are_usage_errors(
 @pytest.mark.parametrize(
     "look", ["--co", "--setup-only", "--setup-plan", "--fixtures", "--fixtures-per-test", "--cache-show"]
 )
-def test_no_look_at_what_there_is_replaces_a_report(run: Pytest, tmp_path: Path, look: str) -> None:
-    """Nothing runs, so there is nothing to write, and nothing passes: in addopts it is no gate."""
+def test_options_that_only_list_replace_no_report(run: Pytest, tmp_path: Path, look: str) -> None:
+    """An option that only lists, such as --setup-plan, writes no report, and is no green run in addopts."""
     report = tmp_path / "report" / "conformance.json"
     report.parent.mkdir()
     report.write_text("of an earlier run")
@@ -149,7 +153,7 @@ def test_no_look_at_what_there_is_replaces_a_report(run: Pytest, tmp_path: Path,
 
 
 def test_a_report_that_cannot_be_written_is_a_usage_error(run: Pytest, tmp_path: Path) -> None:
-    """Before anything starts: a directory lies where a report is to be, or the directory itself is none."""
+    """A directory or file in the place of a report is a usage error before anything starts."""
     (tmp_path / "report" / "conformance.json").mkdir(parents=True)
     (tmp_path / "file").touch()
 
@@ -160,8 +164,8 @@ def test_a_report_that_cannot_be_written_is_a_usage_error(run: Pytest, tmp_path:
         assert "--intercede-report: " in outcome.text
 
 
-def test_a_report_that_cannot_be_written_any_more_swallows_no_verdict(run: Pytest) -> None:
-    """The run says so, is red, and gives its verdict."""
+def test_a_report_that_cannot_be_written_at_the_end_is_red(run: Pytest) -> None:
+    """A run whose report cannot be written at its end is red, says so, and still prints its verdict."""
     removing = "import shutil\ndef pytest_sessionfinish(): shutil.rmtree('report')\n"
     outcome = run(TINY, "-q", "--intercede-report=report", conftest=removing)
 

@@ -1,12 +1,12 @@
-"""The kit beside other plugins of pytest, and beside what a user's conftest does."""
+"""The kit keeps its verdicts beside other plugins of pytest and a user's conftest."""
 
 import pytest
-from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest, red
+from tests.testing.frontends.pytest_runs import GREEN, TINY, Pytest, make_red_option
 
 
 @pytest.mark.parametrize("options", [(), ("-x",)], ids=["together", "one at a time"])
-def test_nobody_reruns_until_it_is_green(run: Pytest, options: tuple[str, ...]) -> None:
-    """A plugin that runs red checks again, as pytest-rerunfailures does, excuses nothing: red stays red."""
+def test_rerunning_a_red_check_leaves_it_red(run: Pytest, options: tuple[str, ...]) -> None:
+    """A check that was red once is red, even if a plugin like pytest-rerunfailures runs it again until it passes."""
     rerunning = (
         "from _pytest.runner import runtestprotocol\n"
         "def pytest_runtest_protocol(item, nextitem):\n"
@@ -35,7 +35,7 @@ def test_nobody_reruns_until_it_is_green(run: Pytest, options: tuple[str, ...]) 
         ("@pytest.fixture(autouse=True)\ndef broken(): raise OSError('no')", "a failing fixture: OSError: no"),
     ],
 )
-def test_what_surrounds_a_check_cannot_pass_it(run: Pytest, conftest: str, why: str) -> None:
+def test_a_check_that_is_kept_from_running_is_incomplete(run: Pytest, conftest: str, why: str) -> None:
     """A mark or a fixture of the user's that keeps checks from running makes the run INCOMPLETE."""
     outcome = run(TINY, "-q", conftest=f"import pytest\n{conftest}\n")
 
@@ -44,14 +44,14 @@ def test_what_surrounds_a_check_cannot_pass_it(run: Pytest, conftest: str, why: 
 
 
 def test_marks_and_fixtures_of_the_user_change_no_outcome(run: Pytest) -> None:
-    """An xfail mark hides no red check, and a fixture of our parameter's name is not asked."""
+    """An xfail mark hides no red check, and a user's fixture with the kit's parameter name is not used."""
     conftest = (
         "import pytest\n"
         "def pytest_collection_modifyitems(items): [i.add_marker(pytest.mark.xfail) for i in items]\n"
         "@pytest.fixture\ndef _intercede_subject(): raise OSError\n"
         "@pytest.fixture(autouse=True)\ndef around(): yield\n"
     )
-    outcome = run(red("IC-STATUS-01"), "-q", conftest=conftest)
+    outcome = run(make_red_option("IC-STATUS-01"), "-q", conftest=conftest)
 
     assert outcome.code == 1, outcome
     assert "1 failed, 4 passed, 1 skipped" in outcome.text
@@ -67,7 +67,9 @@ def pytest_runtest_protocol(item, nextitem):
             break
 """
 _SWALLOWED = {
-    "keeps the first report": "    for each in reports: item.ihook.pytest_runtest_logreport(report=each)\n    return True\n",
+    "keeps the first report": (
+        "    for each in reports: item.ihook.pytest_runtest_logreport(report=each)\n    return True\n"
+    ),
     "shows none": "    return True\n",
 }
 _RERUNS = {name: _RUN_AGAIN + rest for name, rest in _SWALLOWED.items()} | {
@@ -96,18 +98,16 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.mark.parametrize("options", [(), ("-x",)], ids=["together", "one at a time"])
 @pytest.mark.parametrize("conftest", _RERUNS.values(), ids=_RERUNS)
-def test_what_was_seen_red_is_red_whatever_report_is_shown(
-    run: Pytest, conftest: str, options: tuple[str, ...]
-) -> None:
-    """The verdict is about what the kit saw: flaky keeps the first report, pytest-retry shows the last one's outcome."""
+def test_a_red_check_stays_red_under_another_report(run: Pytest, conftest: str, options: tuple[str, ...]) -> None:
+    """A red check is red, whichever report flaky, pytest-retry or another plugin shows for it."""
     outcome = run('--intercede-backend={"type": "tiny", "flaky": 2}', *options, "-q", conftest=conftest)
 
     assert outcome.code == 1, outcome
     assert "NOT CONFORMANT" in outcome.last
 
 
-def test_a_check_is_run_once_though_two_threads_enter_it(run: Pytest) -> None:
-    """As pytest-run-parallel does with what is not marked thread_unsafe: both are told what came of it."""
+def test_a_check_runs_once_in_two_threads(run: Pytest) -> None:
+    """A check runs once if a plugin like pytest-run-parallel calls it in two threads, and both get its outcome."""
     conftest = """
 import threading
 def in_two(function):
@@ -139,8 +139,8 @@ _DISTURBANCES = {
 
 
 @pytest.mark.parametrize(("patch", "why"), _DISTURBANCES.values(), ids=_DISTURBANCES)
-def test_what_disturbs_the_process_is_named_and_speaks_against_nobody(run: Pytest, patch: str, why: str) -> None:
-    """A fixture around each test that stops the clock, or takes the sockets away, as freezegun and pytest-socket do."""
+def test_a_disturbed_process_is_named_and_no_finding(run: Pytest, patch: str, why: str) -> None:
+    """A fixture that stops the clock or blocks sockets makes the run INCOMPLETE, and the last line names it."""
     conftest = f"import pytest, socket, time\n@pytest.fixture(autouse=True)\ndef around(monkeypatch): {patch}\n"
     outcome = run(TINY, "-q", conftest=conftest)
 
@@ -149,9 +149,12 @@ def test_what_disturbs_the_process_is_named_and_speaks_against_nobody(run: Pytes
     assert f"(lost to {why}" in outcome.last
 
 
-def test_a_fixture_that_watches_for_leaks_is_named_and_speaks_against_nobody(run: Pytest) -> None:
-    """It fails behind the checks: the run is red, the subject is CONFORMANT, and a line says what it is about."""
-    watching = "import pytest\n@pytest.fixture(autouse=True)\ndef around():\n    yield\n    raise OSError('2 threads leaked')\n"
+def test_a_failing_fixture_after_a_check_is_no_finding(run: Pytest) -> None:
+    """A fixture that fails after the checks makes the run red, is named, and leaves the subject CONFORMANT."""
+    watching = (
+        "import pytest\n@pytest.fixture(autouse=True)\ndef around():\n"
+        "    yield\n    raise OSError('2 threads leaked')\n"
+    )
     outcome = run(TINY, "-q", conftest=watching)
 
     assert outcome.code == 1, outcome

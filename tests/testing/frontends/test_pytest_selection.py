@@ -1,21 +1,21 @@
-"""Checks that pytest is told to leave out, and checks that it loses."""
+"""Checks that the user leaves out make a run PARTIAL, and checks that pytest loses make it INCOMPLETE."""
 
 from pathlib import Path
 
 import pytest
-from tests.testing.frontends.pytest_runs import TINY, Pytest, red
+from tests.testing.frontends.pytest_runs import TINY, Pytest, make_red_option
 
 
-def test_a_copied_node_id_runs_that_check(run: Pytest) -> None:
-    """Also relative to a directory below, as pytest shows it there; the verdict is PARTIAL."""
+def test_a_node_id_runs_one_check(run: Pytest) -> None:
+    """A node id that the kit printed runs that check, and the verdict is PARTIAL."""
     outcome = run(TINY, "-q", "intercede/submit::IC-SUBMIT-02[tiny]")
 
     assert outcome.code == 0, outcome
     assert outcome.last == "intercede: tiny: PARTIAL, 1 of 4 MUST ran, all passed"
 
 
-def test_a_node_id_of_a_directory_below(run: Pytest, tmp_path: Path) -> None:
-    """Pytest shows node ids relative to where it was started."""
+def test_a_node_id_works_in_a_directory_below(run: Pytest, tmp_path: Path) -> None:
+    """A node id works relative to the directory in which pytest was started."""
     (tmp_path / "pytest.ini").touch()
     (tmp_path / "below").mkdir()
 
@@ -25,9 +25,9 @@ def test_a_node_id_of_a_directory_below(run: Pytest, tmp_path: Path) -> None:
     assert outcome.last == "intercede: tiny: PARTIAL, 2 of 4 MUST ran, all passed"
 
 
-def test_last_failed_runs_the_red_ones(run: Pytest) -> None:
-    """--lf drops what lies in no file; our areas are collected again, or red checks would vanish without a word."""
-    subject = red("IC-STATUS-01", "IC-SHAPE-01")
+def test_last_failed_runs_the_red_checks(run: Pytest) -> None:
+    """The option --lf runs the red checks of the last run again."""
+    subject = make_red_option("IC-STATUS-01", "IC-SHAPE-01")
 
     assert run(subject, "-q").code == 1
     again = run(subject, "-q", "--lf")
@@ -42,8 +42,8 @@ def test_last_failed_runs_the_red_ones(run: Pytest) -> None:
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=["here", "-n 2"]
 )
-def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) -> None:
-    """A filter in a conftest makes the run INCOMPLETE, never green."""
+def test_checks_that_a_conftest_drops_make_a_run_incomplete(run: Pytest, workers: tuple[str, ...]) -> None:
+    """A conftest that removes checks makes the run INCOMPLETE."""
     filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT' not in i.name]\n"
     outcome = run(TINY, "-q", *workers, conftest=filtering)
 
@@ -56,10 +56,10 @@ def test_what_a_conftest_drops_is_missed(run: Pytest, workers: tuple[str, ...]) 
     "workers", [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.slow)], ids=["here", "-n 2"]
 )
 def test_a_selection_excuses_no_conftest(run: Pytest, workers: tuple[str, ...]) -> None:
-    """What -k deselects was chosen; what a conftest drops beside it was not, and the run is INCOMPLETE."""
+    """A run is INCOMPLETE if a conftest removes a check that -k selects, and PARTIAL if only -k leaves checks out."""
     filtering = "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'SUBMIT-02' not in i.name]\n"
     chosen = run(TINY, "-q", "-k", "SUBMIT", *workers)
-    dropped = run(red("IC-SUBMIT-02"), "-q", "-k", "SUBMIT", *workers, conftest=filtering)
+    dropped = run(make_red_option("IC-SUBMIT-02"), "-q", "-k", "SUBMIT", *workers, conftest=filtering)
 
     assert (chosen.code, chosen.last) == (0, "intercede: tiny: PARTIAL, 2 of 4 MUST ran, all passed"), chosen
     assert dropped.code == 1, dropped
@@ -67,16 +67,16 @@ def test_a_selection_excuses_no_conftest(run: Pytest, workers: tuple[str, ...]) 
     assert "IC-SUBMIT-02" in dropped.last
 
 
-def test_what_addopts_selects_is_incomplete(run: Pytest) -> None:
-    """Only the command line itself may choose: a selection in a file would pass a gate in silence."""
+def test_a_selection_in_addopts_is_incomplete(run: Pytest) -> None:
+    """A selection in addopts makes the run INCOMPLETE, since only the command line may select checks."""
     outcome = run(TINY, "-q", "-o", "addopts=-k SHAPE")
 
     assert outcome.code == 1, outcome
     assert outcome.last.endswith("IC-SUBMIT-01, IC-SUBMIT-02, IC-STATUS-01 (lost to addopts)")
 
 
-def test_stopping_at_the_first_failure_of_another_test_is_incomplete(run: Pytest, tmp_path: Path) -> None:
-    """With paths both run; -x in the user's own tests leaves the suite unfinished."""
+def test_stopping_at_another_failed_test_is_incomplete(run: Pytest, tmp_path: Path) -> None:
+    """A run is INCOMPLETE if -x stops it at a failed test of the user's own."""
     (tmp_path / "test_own.py").write_text("def test_own(): raise OSError\n")
 
     outcome = run(TINY, "-q", "-x", "test_own.py")
@@ -86,15 +86,15 @@ def test_stopping_at_the_first_failure_of_another_test_is_incomplete(run: Pytest
 
 
 def test_a_crash_of_the_worker_is_incomplete(run: Pytest) -> None:
-    """What took its process along did not pass."""
-    outcome = run(red(enter="crash"), "-q", "-p", "xdist", "-n", "1", "--max-worker-restart=0")
+    """A run whose worker process crashes is INCOMPLETE."""
+    outcome = run(make_red_option(enter="crash"), "-q", "-p", "xdist", "-n", "1", "--max-worker-restart=0")
 
     assert outcome.code == 1, outcome
     assert outcome.last.endswith("(lost to a crashed worker)")
 
 
-def test_a_selection_of_other_tests_says_so(run: Pytest, tmp_path: Path) -> None:
-    """A green test of one's own, chosen with -k, is no failure of the suite."""
+def test_a_selection_without_checks_is_partial(run: Pytest, tmp_path: Path) -> None:
+    """A run in which -k selects only the user's own tests is green and PARTIAL, and says that no check was selected."""
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
 
     outcome = run(TINY, "-q", "test_own.py", "-k", "test_own")
@@ -126,9 +126,9 @@ _KEPT_FROM_RUNNING = {
 
 
 @pytest.mark.parametrize(("plugin", "why"), _KEPT_FROM_RUNNING.values(), ids=_KEPT_FROM_RUNNING)
-def test_what_was_chosen_and_kept_from_running_is_incomplete(run: Pytest, plugin: str, why: str) -> None:
-    """PARTIAL is what the user left out. What somebody else kept from running passes no gate, and the line says why."""
-    outcome = run(red("IC-STATUS-01"), "-q", "IC-STATUS-01", plugin=f"import pytest\n{plugin}\n")
+def test_a_selected_check_that_does_not_run_is_incomplete(run: Pytest, plugin: str, why: str) -> None:
+    """A run is INCOMPLETE if a plugin keeps a selected check from running, and the last line says why."""
+    outcome = run(make_red_option("IC-STATUS-01"), "-q", "IC-STATUS-01", plugin=f"import pytest\n{plugin}\n")
 
     assert outcome.code == 1, outcome
     assert outcome.last.startswith("intercede: tiny: INCOMPLETE, 1 MUST did not run: IC-STATUS-01 (lost to "), outcome
@@ -136,7 +136,7 @@ def test_what_was_chosen_and_kept_from_running_is_incomplete(run: Pytest, plugin
 
 
 def test_an_interruption_beside_a_selection_is_incomplete(run: Pytest) -> None:
-    """What was chosen is named, and nothing else."""
+    """An interrupted run of selected checks is INCOMPLETE, and names only selected checks."""
     plugin = "def pytest_runtest_setup(item):\n    if 'SUBMIT-02' in item.name: raise KeyboardInterrupt\n"
     outcome = run(TINY, "-q", "-k", "SUBMIT", plugin=plugin)
 

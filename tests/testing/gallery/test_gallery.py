@@ -1,4 +1,4 @@
-"""The kit is held against wrong implementations, which it must catch, and right ones, which it must not."""
+"""The kit catches each wrong plugin of the gallery, and fails no right one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +15,12 @@ from intercede.testing.gallery.pages import render_pages
 from intercede.testing.model.clause import MUST
 from intercede.testing.model.verdict import Result, State, SubjectInfo, judge, list_dependencies
 
-# Wrong ones leak, on purpose: what the garbage collector then says is no finding of the test that happens to run.
+# Wrong plugins leak on purpose, so warnings of the garbage collector are no finding of the test that runs then.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-def areas_of(implementation: type) -> list[str]:
-    """Return the areas of the contract that it is checked in: those of its role, unless it names some."""
+def list_areas(implementation: type) -> list[str]:
+    """Return the areas of clauses that a plugin is checked in: those of its role, unless it names some."""
     role = gallery.role_of(implementation)
     every = sorted({clause.area for clause in CLAUSES.values() if clause.role == role})
     return list(getattr(implementation, "areas", every))
@@ -29,13 +29,13 @@ def areas_of(implementation: type) -> list[str]:
 WRONG = gallery.wrong()
 HOSTILE = gallery.hostile()
 RIGHT = gallery.right()
-KEPT = [(name, area) for name, each in RIGHT.items() for area in areas_of(each)]
+KEPT = [(name, area) for name, each in RIGHT.items() for area in list_areas(each)]
 CAUGHT = [(name, clause) for name, each in WRONG.items() for clause in gallery.caught_by(each)]
 
 
 @pytest.fixture(autouse=True)
 def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the fake its own state, put back what wrong ones change of the process, and end what they leave running."""
+    """Keep the jobs of plugins in a directory of the test, and end those that are left."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("INTERCEDE_GALLERY", "")
@@ -45,10 +45,10 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "clause"), CAUGHT, ids=str)
-def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(name: str, clause: str) -> None:
-    """The clause is red, and its message shows the mistake; `make matrix` shows that no other clause is red.
+def test_a_wrong_plugin_is_caught_by_its_clause(name: str, clause: str) -> None:
+    """The clause that shall catch a wrong plugin is red, and its message shows the mistake.
 
-    Some mistakes show only if the machine leaves them the time: a miss is tried once more, as there.
+    A plugin that is missed is checked once more, since some mistakes show only if the machine leaves them the time.
     """
     result = matrix.inspect(WRONG[name], clause).results[clause]
     if result.state is not State.FAILED:
@@ -65,8 +65,8 @@ def test_a_wrong_implementation_is_caught_by_the_clause_that_it_is_meant_for(nam
         ("CannotSubmit", "IC-SUBMIT-01", {"IC-SHAPE-02"}),
     ],
 )
-def test_what_everything_needs_is_red_alone(name: str, first: str, green: set[str]) -> None:
-    """If entering or submitting does not work, one clause says so, and it blocks the others."""
+def test_a_plugin_that_cannot_be_used_is_one_finding(name: str, first: str, green: set[str]) -> None:
+    """One clause is red if a backend cannot be entered or cannot submit, and it blocks all that need it."""
     report = run_checks(WRONG[name])
 
     assert report.red == (first,)
@@ -78,15 +78,15 @@ def test_what_everything_needs_is_red_alone(name: str, first: str, green: set[st
     assert "without a shell" in report.results[first].detail
 
 
-def test_every_clause_catches_something() -> None:
-    """A clause that has never been seen red proves nothing."""
+def test_each_clause_catches_a_wrong_plugin() -> None:
+    """Each clause catches at least one wrong plugin of the gallery."""
     assert sorted(set(CLAUSES) - {clause for _, clause in CAUGHT}) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> None:
-    """In a process of its own: it ends, with its report, and what is red is FAILED, never ERROR."""
+def test_a_hostile_plugin_gets_a_verdict_in_time(name: str) -> None:
+    """A hostile plugin gets a verdict in time, and its red clauses are FAILED and not ERROR."""
     row = matrix.measure(name)
 
     assert row.failure == ""
@@ -95,14 +95,14 @@ def test_a_hostile_implementation_gets_a_verdict_in_bounded_time(name: str) -> N
 
 
 def test_the_generated_pages_are_current() -> None:
-    """`make docs` would change no page: each is what the code makes of it."""
+    """The generated pages of the reference are those that `make docs` would write."""
     pages = render_pages(Path(__file__).parents[3] / "docs")
 
     assert [path.name for path, text in pages.items() if path.read_text() != text] == []
 
 
-def test_what_is_not_as_declared_is_told() -> None:
-    """A clause that should be red and is not is missing; a red one that should not be is unexpected."""
+def test_a_row_shows_missing_and_unexpected_clauses() -> None:
+    """A row of the matrix shows each declared clause that is not red, and each red clause that is not declared."""
     row = matrix.Row("TellsOfAll", {"IC-STATUS-02": "FAILED: expected nothing"})
 
     assert (row.missing, row.unexpected, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
@@ -111,15 +111,15 @@ def test_what_is_not_as_declared_is_told() -> None:
     assert matrix.Row("TellsOfAll", {"IC-STATUS-01": ""}).good
 
 
-def test_the_matrix_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints a row for each name and the totals, and exits with 0 if all is as declared."""
+def test_the_matrix_prints_a_row_for_each_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    """The matrix prints its rows and totals, and exits with 0 if all is as declared."""
     assert matrix.main(["--quick", "TellsOfAll"]) == 0
     assert "1 rows x" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "area"), KEPT)
-def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
+def test_a_right_plugin_is_never_red(name: str, area: str) -> None:
     """Slow starts, jitter, threads, other mappings, more parameters and unclaimed capabilities are no mistakes."""
     report = run_checks(RIGHT[name], {area}, role=gallery.role_of(RIGHT[name]))
 
@@ -127,13 +127,13 @@ def test_a_right_implementation_is_never_failed(name: str, area: str) -> None:
     assert any(result.state is State.PASSED for result in report.results.values())
 
 
-def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> None:
-    """If all declared clauses are red, the verdict names one of `caught_by`; `make matrix` measures the same."""
+def test_the_verdict_names_the_clause_of_the_mistake() -> None:
+    """The verdict on a wrong plugin names a clause that shall catch it as the first to fix."""
     unexpected: list[str] = []
     for name, each in WRONG.items():
         caught, also = gallery.caught_by(each), gallery.also_red(each)
         if (not also and len(caught) == 1) or not any(CLAUSES[clause].level is MUST for clause in caught):
-            continue  # there is nothing else to name; or what decides is not what it is meant for
+            continue  # no other clause could be named, or only a SHOULD catches it
         role = gallery.role_of(each)
         mine = {clause.id: clause for clause in CLAUSES.values() if clause.role == role}
         red = {clause: Result(clause, State.FAILED) for clause in (*caught, *also)}
@@ -147,8 +147,8 @@ def test_the_first_thing_to_fix_is_what_the_implementation_is_meant_for() -> Non
     assert unexpected == []
 
 
-def test_an_author_who_is_sent_astray_is_told_of() -> None:
-    """The verdict names a clause that the implementation is not meant for."""
+def test_a_misleading_verdict_is_reported() -> None:
+    """A row of the matrix says so if the verdict names a clause that shall not catch the plugin."""
     row = matrix.Row("FailureIsSuccess", {"IC-STATUS-06": ""}, first="IC-SUBMIT-06")
 
     assert (row.misled, row.good) == (True, False)
@@ -165,14 +165,14 @@ RESTS_ON = {
     "find": "IC-FIND-01",
     "diagnostics": "IC-DIAG-01",
 }
-"""The clause that says that a verb works at all."""
+"""The clause that is red if the verb does not work at all."""
 UNSAID = {("IC-STATUS-03", "purge"), *((f"IC-KILL-{number}", "diagnostics") for number in ("09", "11", "12"))}
-"""Clauses that use a verb, and conclude nothing from its answer."""
+"""Clauses and verbs whose answer the check of the clause ignores."""
 
 
 @pytest.mark.slow
-def test_a_check_depends_on_what_it_observes_with() -> None:
-    """If a verb is broken, a clause of its own says so, on which each check that uses the verb depends."""
+def test_a_clause_depends_on_the_verbs_that_it_observes_with() -> None:
+    """A clause depends on the clause of each verb that its check observes with."""
     report = run_checks(FakeBackend)
 
     for clause in (each for each in CLAUSES.values() if each.role == "backend"):

@@ -1,4 +1,4 @@
-"""A real queue that starts counting again: whose job the gallery's schedulers believe has the number."""
+"""A real queue counts from the start again, and gives a job's number to a foreign job."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ LISTED = "17.0 stranger running\n"
 
 @pytest.fixture
 def plainq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Install the gallery's queue; return a function that asks it."""
+    """Install the gallery's queue, and return a function that runs its command."""
     command = tmp_path / "bin" / "plainq"
     command.parent.mkdir()
     shutil.copy(Path(right.__file__).with_name("plainq.sh"), command)
@@ -32,14 +32,14 @@ def plainq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     return lambda *words: subprocess.run(["plainq", *words], capture_output=True, check=True, text=True).stdout
 
 
-def over(scheduler: type, tmp_path: Path) -> BatchBackend:
-    """Make a backend of a scheduler of the gallery."""
+def make_backend(scheduler: type, tmp_path: Path) -> BatchBackend:
+    """Return a backend of a scheduler."""
     made: Scheduler = scheduler()
     return BatchBackend(registry.transport("intercede:local"), made, root=str(tmp_path / "root"), min_poll_interval=0)
 
 
-async def seen_after_a_restart(backend: BatchBackend, plainq: Ask) -> tuple[JobState, str]:
-    """Give a job's number to a stranger; return the job's status, and the queue's listing after the kill."""
+async def reuse_number(backend: BatchBackend, plainq: Ask) -> tuple[JobState, str]:
+    """Give a job's number to a foreign job. Return the job's state, and the queue's listing after a kill of the job."""
     submission = await backend.submit(SLEEP)
     plainq("restart")
     plainq("submit", "--name=stranger", "sleep", "60")
@@ -57,36 +57,36 @@ async def seen_after_a_restart(backend: BatchBackend, plainq: Ask) -> tuple[JobS
 
 
 @pytest.mark.asyncio
-async def test_a_stranger_s_job_is_neither_told_nor_killed(plainq: Ask, tmp_path: Path) -> None:
-    """The name is not the submission's, whatever the number."""
-    async with over(gallery.right()["PlainQueue"], tmp_path) as backend:
-        assert await seen_after_a_restart(backend, plainq) == (JobState.UNKNOWN, LISTED)
+async def test_a_foreign_job_is_neither_reported_nor_killed(plainq: Ask, tmp_path: Path) -> None:
+    """A scheduler that compares names reports the job as UNKNOWN, and does not kill the foreign job with its number."""
+    async with make_backend(gallery.right()["PlainQueue"], tmp_path) as backend:
+        assert await reuse_number(backend, plainq) == (JobState.UNKNOWN, LISTED)
 
 
 @pytest.mark.parametrize("name", ["KnowsJobsByNumber", "KillsByNumber", "KillsWhatIsThere"])
 @pytest.mark.asyncio
-async def test_what_kills_by_number_kills_a_stranger_s_job(name: str, plainq: Ask, tmp_path: Path) -> None:
-    """So the clause that catches it is about something real."""
-    async with over(gallery.wrong()[name], tmp_path) as backend:
-        _, listed = await seen_after_a_restart(backend, plainq)
+async def test_killing_by_number_kills_a_foreign_job(name: str, plainq: Ask, tmp_path: Path) -> None:
+    """A wrong scheduler that kills by number kills the foreign job."""
+    async with make_backend(gallery.wrong()[name], tmp_path) as backend:
+        _, listed = await reuse_number(backend, plainq)
         assert listed != LISTED
 
 
 @pytest.mark.parametrize("name", ["KnowsJobsByNumber", "MatchesByNumber"])
 @pytest.mark.asyncio
-async def test_what_matches_by_number_tells_of_a_stranger_s_job(name: str, plainq: Ask, tmp_path: Path) -> None:
-    """A job that is lost is reported as running."""
-    async with over(gallery.wrong()[name], tmp_path) as backend:
-        state, _ = await seen_after_a_restart(backend, plainq)
+async def test_matching_by_number_reports_a_foreign_job(name: str, plainq: Ask, tmp_path: Path) -> None:
+    """A wrong scheduler that matches by number reports a lost job as RUNNING."""
+    async with make_backend(gallery.wrong()[name], tmp_path) as backend:
+        state, _ = await reuse_number(backend, plainq)
         assert state is JobState.RUNNING
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("plainq")
 @pytest.mark.parametrize("area", ["status", "kill"])
-def test_what_compares_names_keeps_the_contract_on_the_real_queue(area: str, tmp_path: Path) -> None:
-    """It ends only a session's group, which a SHOULD clause reports."""
-    report = run_checks(partial(over, gallery.right()["PlainQueue"], tmp_path), {area})
+def test_comparing_names_keeps_the_contract_on_a_real_queue(area: str, tmp_path: Path) -> None:
+    """A scheduler that compares names is green on the real queue, but for a SHOULD about process groups."""
+    report = run_checks(partial(make_backend, gallery.right()["PlainQueue"], tmp_path), {area})
 
     assert [report.results[each].detail for each in report.red if each != "IC-KILL-10"] == []
     assert any(result.state is State.PASSED for result in report.results.values())

@@ -1,4 +1,4 @@
-"""A subject that replaces parts of the kit is not believed."""
+"""A subject that replaces parts of the kit makes its results errors."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,8 +22,8 @@ from intercede.testing.run import finding, inspection
 from intercede.testing.run.context import Context
 
 
-def test_of_checks_that_run_beside_one_that_is_not_believed_none_is() -> None:
-    """Whichever of them ends first and finds that something was replaced."""
+def test_a_replaced_part_makes_all_running_checks_errors() -> None:
+    """Each check that runs while a subject replaces a part of the kit is an ERROR, and later checks are not."""
     replaced = asyncio.Event()
 
     async def lies(context: Context) -> None:
@@ -94,8 +94,8 @@ ATTACKS: Mapping[str, Callable[[], None]] = {
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_subject_that_replaces_what_judges_it_is_not_believed(attack: str, *, together: bool) -> None:
-    """What it replaced is put back, and the check is an ERROR, which decides whatever the level of the clause."""
+def test_a_subject_that_replaces_a_part_of_the_kit_is_an_error(attack: str, *, together: bool) -> None:
+    """A check whose subject replaces a part of the kit is an ERROR at any level, and the part is put back."""
 
     class Replaces(Memory):
         async def __aenter__(self) -> Self:

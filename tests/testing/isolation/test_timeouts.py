@@ -1,4 +1,4 @@
-"""A stranger's code is awaited for a bounded time, whatever it does."""
+"""Code of a subject runs within a time limit, whatever it does."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from intercede.testing.isolation.process import ProcessEnded
 from intercede.testing.isolation.timeouts import TimeLimitExceeded
 
 RELEASED = threading.Event()
-"""Set at the end, so that no thread outlives the tests."""
+"""An event that is set at the end, so that no thread outlives the tests."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def release() -> object:
-    """Let the threads that were given up end."""
+    """End the threads that were given up."""
     yield
     RELEASED.set()
 
@@ -39,7 +39,7 @@ async def _swallows() -> None:
 
 
 async def _blocks() -> None:
-    RELEASED.wait()  # it is the event loop that waits
+    RELEASED.wait()  # blocks the event loop
 
 
 async def _waits_in_a_thread() -> None:
@@ -55,8 +55,8 @@ async def _waits_in_a_thread() -> None:
         (_waits_in_a_thread, "did not end in"),
     ],
 )
-def test_it_is_given_up_and_told_where_it_stood(function: Callable[[], Awaitable[None]], how: str) -> None:
-    """The finding names the function that does not end, within the bound and the grace."""
+def test_a_function_that_does_not_end_is_given_up(function: Callable[[], Awaitable[None]], how: str) -> None:
+    """A function that does not end is given up in time, and the error names it and says how it hangs."""
     began = time.monotonic()
 
     ending = timeouts.run_in_thread(function, 0.2, stall=0.5)
@@ -68,8 +68,8 @@ def test_it_is_given_up_and_told_where_it_stood(function: Callable[[], Awaitable
 
 
 @pytest.mark.parametrize("error", [ValueError("v"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_whatever_it_raises_is_in_the_ending(error: BaseException) -> None:
-    """Also what would end the process or the loop."""
+def test_an_exception_is_part_of_the_outcome(error: BaseException) -> None:
+    """An exception of any kind is part of the outcome, also SystemExit and KeyboardInterrupt."""
 
     async def raises() -> None:
         raise error
@@ -77,8 +77,8 @@ def test_whatever_it_raises_is_in_the_ending(error: BaseException) -> None:
     assert timeouts.run_in_thread(raises, 5).raised is error
 
 
-def test_a_task_of_its_own_that_exits_is_in_the_ending() -> None:
-    """Asyncio lets SystemExit of any task tear the loop down."""
+def test_an_exit_in_a_task_is_part_of_the_outcome() -> None:
+    """A SystemExit in a task that the function started is part of the outcome."""
 
     async def exits() -> None:
         raise SystemExit(4)
@@ -93,8 +93,8 @@ def test_a_task_of_its_own_that_exits_is_in_the_ending() -> None:
     assert isinstance(ending.raised, SystemExit)
 
 
-def test_its_value_comes_back_and_its_tasks_are_ended() -> None:
-    """What it leaves running is cancelled with its loop."""
+def test_a_value_is_returned_and_tasks_are_cancelled() -> None:
+    """The value of the function is returned, and tasks that it leaves are cancelled."""
     left: list[asyncio.Task[None]] = []
 
     async def leaves_one() -> int:
@@ -106,8 +106,8 @@ def test_its_value_comes_back_and_its_tasks_are_ended() -> None:
     assert left[0].cancelled()
 
 
-def test_cancelling_reaches_what_is_awaited() -> None:
-    """A check that cancels a verb cancels the subject's own coroutine."""
+def test_a_cancellation_reaches_the_awaited_coroutine() -> None:
+    """A task that is cancelled within its time limit cancels the coroutine that it awaits."""
     seen: list[str] = []
 
     async def notes() -> None:
@@ -129,16 +129,16 @@ def test_cancelling_reaches_what_is_awaited() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_loop_of_this_thread_is_left_alone() -> None:
-    """What a user runs around it goes on on the same loop."""
+async def test_the_callers_event_loop_is_not_changed() -> None:
+    """The event loop of the calling thread runs on."""
     before = asyncio.get_running_loop()
     assert timeouts.run_in_thread(lambda: asyncio.sleep(0), 5).raised is None
     assert asyncio.get_running_loop() is before
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("_exit", (0,)), ("abort", ()), ("execv", ("/bin/true", ["true"]))])
-def test_what_would_end_this_process_raises(name: str, arguments: tuple[object, ...]) -> None:
-    """The process goes on, and what it is called by is as it was."""
+def test_calls_that_end_the_process_raise(name: str, arguments: tuple[object, ...]) -> None:
+    """A call of os._exit, os.abort or os.execv raises ProcessEnded, and the functions are put back afterwards."""
     before = os._exit, os.abort, os.execv
 
     async def ends() -> None:
@@ -148,7 +148,7 @@ def test_what_would_end_this_process_raises(name: str, arguments: tuple[object, 
     assert (os._exit, os.abort, os.execv) == before
 
 
-# From Python 3.12 on a fork beside a thread warns, and xdist has a thread in each worker. The child only ends.
+# A fork beside a thread warns from Python 3.12 on, and xdist has a thread in each worker. The child only exits.
 forks_beside_threads = pytest.mark.filterwarnings("ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning")
 
 
@@ -157,8 +157,8 @@ def _waited(child: int) -> int:
 
 
 @forks_beside_threads
-def test_a_fork_of_its_own_may_end() -> None:
-    """Only this very process is kept from it."""
+def test_a_forked_child_may_exit() -> None:
+    """A child that the function forked can call os._exit."""
 
     async def forks() -> int:
         child = os.fork()
@@ -170,8 +170,8 @@ def test_a_fork_of_its_own_may_end() -> None:
 
 
 @forks_beside_threads
-def test_a_fork_that_goes_on_ends_at_the_first_turn_of_its_loop(tmp_path: Path) -> None:
-    """Else everything that follows would be done twice."""
+def test_a_forked_child_does_not_run_on(tmp_path: Path) -> None:
+    """A forked child ends when it awaits something, so that nothing runs twice."""
 
     async def forks() -> int:
         child = os.fork()
@@ -183,8 +183,8 @@ def test_a_fork_that_goes_on_ends_at_the_first_turn_of_its_loop(tmp_path: Path) 
     assert [each.name for each in tmp_path.iterdir()] == [str(os.getpid())]
 
 
-def test_the_process_is_put_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its working directory, umask, environment, streams, and what others measure time by."""
+def test_the_state_of_the_process_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory, umask, environment, streams and clock functions are restored after the function."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -211,8 +211,8 @@ def test_the_process_is_put_back_as_it_was(tmp_path: Path, monkeypatch: pytest.M
     assert state() == before
 
 
-def test_a_clock_that_stands_stops_no_bound() -> None:
-    """What a subject replaces is not what bounds it."""
+def test_a_stopped_clock_stops_no_time_limit() -> None:
+    """A function that replaces time.monotonic is given up in time."""
 
     async def stops_the_clock() -> None:
         time.monotonic = lambda: 0.0
@@ -221,8 +221,8 @@ def test_a_clock_that_stands_stops_no_bound() -> None:
     assert isinstance(timeouts.run_in_thread(stops_the_clock, 0.2).raised, TimeLimitExceeded)
 
 
-def test_no_interpreter_waits_for_threads_that_it_started() -> None:
-    """Neither for those of its own, nor for those of a pool."""
+def test_the_interpreter_does_not_wait_for_its_threads() -> None:
+    """Threads that the function started, also in a pool, do not keep the interpreter from exiting."""
     threads: list[threading.Thread] = []
     began = threading.Event()
 
@@ -281,8 +281,8 @@ async def _shields() -> None:
     [_between, _gathers, _nests, _groups, _waits_for_a_set, _waits_for_one, _shields],
     ids=lambda of: of.__name__,
 )
-async def test_it_is_told_where_the_tasks_stand_that_it_waits_for(function: Callable[[], Awaitable[None]]) -> None:
-    """The last line of the subject's that is at fault may stand in a task that it started, not in the one that hangs."""
+async def test_the_error_names_the_innermost_task(function: Callable[[], Awaitable[None]]) -> None:
+    """The error shows where the innermost awaited task waits, as well as the function that waits for it."""
     with pytest.raises(TimeLimitExceeded) as late:
         await timeouts.limit_time(0.05, function())
 
@@ -293,8 +293,8 @@ async def test_it_is_told_where_the_tasks_stand_that_it_waits_for(function: Call
 
 
 @pytest.mark.asyncio
-async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
-    """Two that wait for each other are no endless chain."""
+async def test_tasks_that_wait_for_each_other_are_shown_once() -> None:
+    """Two tasks that wait for each other are shown once."""
     tasks: list[asyncio.Task[None]] = []
 
     async def waits(other: int) -> None:
@@ -313,8 +313,8 @@ async def test_tasks_that_wait_for_one_another_are_told_once() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
-    """A check's clean-up that was begun in the loop's last turn runs, and is cancelled as anything else."""
+def test_a_new_task_is_cancelled_with_its_loop() -> None:
+    """A task that was created just before its event loop is closed runs, and is cancelled."""
     told: list[str] = []
 
     async def cleans() -> None:
@@ -332,8 +332,11 @@ def test_what_had_no_turn_yet_learns_that_its_loop_ends() -> None:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio asks no policy for it any more")
-def test_children_are_waited_for_whatever_the_policy_of_the_process_is() -> None:
-    """The policy of uvloop cannot say how; it is the process's own again afterwards."""
+def test_child_processes_work_under_any_policy() -> None:
+    """A child process is awaited even if the event loop policy has no child watcher.
+
+    The policy stays the process's own.
+    """
 
     class Policy(asyncio.DefaultEventLoopPolicy):
         def get_child_watcher(self) -> asyncio.AbstractChildWatcher:
@@ -353,8 +356,8 @@ def test_children_are_waited_for_whatever_the_policy_of_the_process_is() -> None
 
 @pytest.mark.parametrize(("load", "times"), [(0.5, 1), (2, 1), (10, 5), (1000, 10)])
 def test_a_crowded_machine_gives_more_time(monkeypatch: pytest.MonkeyPatch, load: float, times: float) -> None:
-    """Where more than two programs want each processor, and within reason."""
-    monkeypatch.undo()  # the quiet machine of the other tests
+    """A time limit grows if more than two programs want each processor, by at most the factor 10."""
+    monkeypatch.undo()  # other tests pretend a quiet machine
     monkeypatch.setattr(timeouts, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(timeouts, "cpu_count", lambda: 1)
 
@@ -362,8 +365,8 @@ def test_a_crowded_machine_gives_more_time(monkeypatch: pytest.MonkeyPatch, load
 
 
 @pytest.mark.asyncio
-async def test_time_is_up_when_no_more_is_given() -> None:
-    """What is awaited may earn more while it is awaited."""
+async def test_a_time_limit_can_be_extended() -> None:
+    """A time limit is extended while its function returns more time."""
     more = iter((0.05, 0.1))
 
     async def takes() -> str:
@@ -377,8 +380,10 @@ async def test_time_is_up_when_no_more_is_given() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("times", "ends"), [(1.0, False), (100.0, True)])
-async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, times: float, ends: bool) -> None:
-    """What has not ended when its time is up has more of it on a crowded machine."""
+async def test_waiting_for_tasks_is_longer_on_a_crowded_machine(
+    monkeypatch: pytest.MonkeyPatch, times: float, ends: bool
+) -> None:
+    """A task that is late is awaited for longer on a crowded machine."""
     monkeypatch.setattr(timeouts, "get_load_factor", lambda: times)
     task = asyncio.ensure_future(asyncio.sleep(0.1))
 
@@ -387,8 +392,8 @@ async def test_patience_grows_with_the_crowd(monkeypatch: pytest.MonkeyPatch, ti
 
 
 @pytest.mark.asyncio
-async def test_patience_settles_for_the_first() -> None:
-    """If that is enough, the others are not waited for."""
+async def test_waiting_ends_with_the_first_task() -> None:
+    """Waiting for the first of several tasks does not wait for the others."""
     soon, late = asyncio.ensure_future(asyncio.sleep(0)), asyncio.ensure_future(asyncio.sleep(600))
 
     assert await timeouts.Deadline(20).wait_for_tasks({soon, late}, asyncio.FIRST_COMPLETED) == {soon}

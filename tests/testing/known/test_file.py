@@ -1,4 +1,4 @@
-"""The file of known failures: what it may say."""
+"""The file of known failures is read, and refused if it is invalid."""
 
 from datetime import date
 from pathlib import Path
@@ -10,8 +10,8 @@ from intercede.contract.errors import ConfigError
 from intercede.testing.known import load
 
 
-def test_a_file_says_what_is_known(tmp_path: Path) -> None:
-    """Every key is read; a link and a subject may be left out."""
+def test_a_file_lists_known_failures(tmp_path: Path) -> None:
+    """Each key of an entry is read, and the keys link and subject are optional."""
     more = 'clause = "IC-KILL-01"\nreason = "r"\nsymptom = "stays"\nuntil = 2026-01-02\nlink = "l"\nsubject = "site"\n'
     known = load(write_file(tmp_path, f"{ENTRY}[[known]]\n{more}"))
 
@@ -29,7 +29,7 @@ def test_a_file_says_what_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing is known any more\n", "known = []\n"])
 def test_a_file_may_be_empty(tmp_path: Path, text: str) -> None:
-    """A file whose last entry went is still a file of known failures."""
+    """A file without entries is a valid file of known failures."""
     assert load(write_file(tmp_path, text)).entries == ()
 
 
@@ -58,8 +58,8 @@ def test_a_file_may_be_empty(tmp_path: Path, text: str) -> None:
         (("[[known]]\n", "known = [1]\n[other]\n"), "other", "does not belong there"),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path: Path, change: tuple[str, str], field: str, words: str) -> None:
-    """What is missing, strange or of a wrong type is told with file, entry and key."""
+def test_an_invalid_file_is_refused(tmp_path: Path, change: tuple[str, str], field: str, words: str) -> None:
+    """A key that is missing, unknown or of a wrong type is an error that names the file, the entry and the key."""
     path = write_file(tmp_path, ENTRY.replace(*change, 1))
 
     with pytest.raises(ConfigError) as caught:
@@ -72,20 +72,20 @@ def test_a_wrong_file_is_refused(tmp_path: Path, change: tuple[str, str], field:
 
 
 def test_an_entry_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    """Neither is a number an entry."""
+    """An entry that is a number is refused."""
     with pytest.raises(ConfigError, match="entry 1: must be a table"):
         load(write_file(tmp_path, "known = [1]"))
 
 
 def test_two_entries_for_one_clause_and_subject_are_refused(tmp_path: Path) -> None:
-    """Which of them counts could not be told."""
+    """Two entries for one clause and one subject are refused, since either could count."""
     with pytest.raises(ConfigError, match=r"entry 2: clause is that of entry 1 \(IC-KILL-01\) already"):
         load(write_file(tmp_path, ENTRY + ENTRY))
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"known = [", "is not TOML"), (b"# \xff", "is not UTF-8")])
-def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
-    """A file that cannot be read as TOML is told as such."""
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """A file that is not TOML or not UTF-8 is an error that says so."""
     path = tmp_path / "known.toml"
     path.write_bytes(content)
 
@@ -93,7 +93,7 @@ def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) 
         load(path)
 
 
-def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """A gate that has lost its file does not pass for one without known failures."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """A run with a missing file of known failures is an error, and not a run without known failures."""
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "known.toml")

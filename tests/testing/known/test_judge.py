@@ -1,4 +1,4 @@
-"""A known failure and the results of a run: what it makes of a result, and entries that match none."""
+"""Results are judged by the known failures, and entries that match no result are reported."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,8 +13,11 @@ from intercede.testing.known import Known
 from intercede.testing.model.verdict import Result, State
 
 
-def test_a_failure_as_known_is_known() -> None:
-    """Up to the last day, and with its symptom; the message keeps reason, link, date and what was seen."""
+def test_a_failure_that_matches_an_entry_is_known() -> None:
+    """A failure with the symptom of its entry is KNOWN up to the entry's last day.
+
+    The message holds the reason, the link, the date and what was observed.
+    """
     result = make_known(link="https://forge.example.org/7").judge("site", "IC-KILL-01", make_failure(), TODAY)
 
     assert result.state is State.KNOWN
@@ -22,8 +25,8 @@ def test_a_failure_as_known_is_known() -> None:
         assert part in result.message
 
 
-def test_passing_is_red() -> None:
-    """A known failure that is none any more must leave the file, also after its date."""
+def test_a_known_failure_that_passes_is_red() -> None:
+    """A check that is known to fail and passes is red, also after the date of its entry."""
     for today in (TODAY, TODAY + timedelta(days=1)):
         result = make_known().judge("site", "IC-KILL-01", Result("IC-KILL-01", State.PASSED), today)
 
@@ -33,7 +36,7 @@ def test_passing_is_red() -> None:
 
 
 def test_another_symptom_is_red() -> None:
-    """A failure that looks otherwise is a failure; the message tells what was known and what was seen."""
+    """A known failure with another symptom is FAILED, and the message names the known and the observed symptom."""
     result = make_known().judge("site", "IC-KILL-01", make_failure("expected KILLED; observed RUNNING"), TODAY)
 
     assert result.state is State.FAILED
@@ -43,14 +46,14 @@ def test_another_symptom_is_red() -> None:
     assert "failed otherwise" in result.detail
 
 
-def test_what_is_expected_is_no_symptom() -> None:
-    """It stands in every failure of the clause, whatever was seen; so does the word before that."""
+def test_the_expected_part_of_a_message_is_no_symptom() -> None:
+    """A symptom is compared with what was observed, and not with what was expected."""
     for symptom in ("expected KILLED", "KILLED; observed", "KILLED"):
         assert make_known(symptom=symptom).judge("site", "IC-KILL-01", make_failure(), TODAY).state is State.FAILED
 
 
-def test_expired_is_red() -> None:
-    """From the day after its date on, an entry excuses nothing."""
+def test_an_expired_entry_excuses_nothing() -> None:
+    """A known failure is FAILED from the day after the date of its entry."""
     result = make_known().judge("site", "IC-KILL-01", make_failure(), TODAY + timedelta(days=1))
 
     assert result.state is State.FAILED
@@ -58,15 +61,15 @@ def test_expired_is_red() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PASSED, State.FAILED}))
-def test_what_says_nothing_of_the_subject_is_left_alone(state: State) -> None:
-    """An error of the kit is never known; what was blocked, did not run or does not apply stays so."""
+def test_only_passes_and_failures_are_judged(state: State) -> None:
+    """A result that is an ERROR, BLOCKED, NOT_RUN or NOT_APPLICABLE is not changed by an entry."""
     result = Result("IC-KILL-01", state, message=SEEN)
 
     assert make_known().judge("site", "IC-KILL-01", result, TODAY) == result
 
 
 def test_an_entry_for_one_subject_is_for_no_other() -> None:
-    """Neither is one for a clause for another."""
+    """An entry that names a subject and a clause excuses no other subject and no other clause."""
     known = make_known(subject="site")
 
     assert known.judge("site", "IC-KILL-01", make_failure(), TODAY).state is State.KNOWN
@@ -74,8 +77,8 @@ def test_an_entry_for_one_subject_is_for_no_other() -> None:
     assert known.judge("site", "IC-OUTPUT-01", make_failure(clause="IC-OUTPUT-01"), TODAY).state is State.FAILED
 
 
-def test_one_failure_of_several_runs_is_known() -> None:
-    """Where a check was repeated, it has passed only if it never failed."""
+def test_one_failure_of_repeated_checks_is_known() -> None:
+    """A repeated check that failed once and matches its entry is KNOWN."""
     flaky = replace(make_failure(), runs=10, reds=1)
 
     assert make_known().judge("site", "IC-KILL-01", flaky, TODAY).state is State.KNOWN
@@ -85,8 +88,8 @@ MESSAGES = st.text(st.characters(exclude_categories=[])) | st.sampled_from([SEEN
 
 
 @given(MESSAGES, st.sampled_from(sorted(State)), st.integers(-1, 1))
-def test_to_judge_twice_is_to_judge_once(message: str, state: State, days: int) -> None:
-    """A worker and the controller may both judge: a note about a symptom is no symptom."""
+def test_judging_twice_is_judging_once(message: str, state: State, days: int) -> None:
+    """A result that was judged stays the same if it is judged again, as a worker and the controller may do."""
     known, today = make_known(), TODAY + timedelta(days=days)
 
     once = known.judge("site", "IC-KILL-01", Result("IC-KILL-01", state, message=message, observed=message), today)
@@ -103,8 +106,8 @@ def test_to_judge_twice_is_to_judge_once(message: str, state: State, days: int) 
         ({"clause": "IC-OUTPUT-01", "subject": "site"}, "site does not claim output"),
     ],
 )
-def test_an_entry_that_matches_nothing_is_told(fields: dict[str, str], why: str) -> None:
-    """No such clause, no such subject, not claimed: each is told with file and entry."""
+def test_an_entry_that_matches_nothing_is_reported(fields: dict[str, str], why: str) -> None:
+    """An entry with an unknown clause, an unknown subject or an unclaimed capability is reported with its number."""
     known = make_known(**fields)
 
     assert known.find_unmatched(CLAUSES, [make_facts()]) == (
@@ -112,13 +115,13 @@ def test_an_entry_that_matches_nothing_is_told(fields: dict[str, str], why: str)
     )
 
 
-def test_an_entry_that_matches_is_not_told() -> None:
-    """One subject that it applies to is enough."""
+def test_an_entry_that_matches_one_subject_is_not_reported() -> None:
+    """An entry that applies to one of several subjects is not reported."""
     assert make_known().find_unmatched(CLAUSES, [make_facts(), make_facts("poor", frozenset())]) == ()
 
 
 def test_an_entry_that_others_cover_matches_nothing() -> None:
-    """Where each subject has an entry of its own, that for all of them is one too many."""
+    """A general entry is reported if each subject has an entry of its own for the clause."""
     (general,) = make_known().entries
     known = Known(Path("known.toml"), (general, replace(general, subject="site", number=2)))
 

@@ -41,15 +41,15 @@ def _updated(path: Path, results: Mapping[str, Mapping[str, Result]]) -> str:
     return update_text(load_for_update(path), results, CLAUSES, TODAY)
 
 
-def test_what_still_fails_stays_as_people_wrote_it(tmp_path: Path) -> None:
-    """Comments, order, reasons and dates stay; an expired date is not extended."""
+def test_an_entry_that_still_fails_is_not_changed(tmp_path: Path) -> None:
+    """An entry that still matches keeps its comments, order, reason and date, even if the date has passed."""
     results = make_results(make_failure(), make_failure("observed nothing", "IC-OUTPUT-01"))
 
     assert _updated(write_file(tmp_path, TWO), {"site": results}) == TWO
 
 
-def test_what_passes_goes_with_its_comment(tmp_path: Path) -> None:
-    """The comment directly above an entry is part of it; those of the others stay."""
+def test_an_entry_that_passes_is_removed_with_its_comment(tmp_path: Path) -> None:
+    """An entry is removed together with the comment directly above it; other comments stay."""
     first = _updated(write_file(tmp_path, TWO), {"site": make_results(make_failure())})
     second = _updated(
         write_file(tmp_path, TWO), {"site": make_results(make_failure("observed nothing", "IC-OUTPUT-01"))}
@@ -59,8 +59,8 @@ def test_what_passes_goes_with_its_comment(tmp_path: Path) -> None:
     assert second == "# what we live with\n\n" + TWO[TWO.index("# the second") :]
 
 
-def test_what_does_not_apply_or_is_of_nobody_goes(tmp_path: Path) -> None:
-    """An entry that matches nothing is removed."""
+def test_an_entry_that_matches_nothing_is_removed(tmp_path: Path) -> None:
+    """An entry is removed if its clause does not apply or its subject is unknown."""
     absent = Result("IC-KILL-01", State.NOT_APPLICABLE)
 
     assert _updated(write_file(tmp_path, ENTRY), {"site": make_results(absent)}) == ""
@@ -68,15 +68,15 @@ def test_what_does_not_apply_or_is_of_nobody_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [State.NOT_RUN, State.BLOCKED, State.ERROR])
-def test_what_was_not_seen_stays(tmp_path: Path, state: State) -> None:
-    """A selection, a blocked check or a fault of the kit removes no entry."""
+def test_an_entry_without_a_finding_stays(tmp_path: Path, state: State) -> None:
+    """An entry stays if its check did not run, was blocked or had an error."""
     path = write_file(tmp_path, ENTRY)
 
     assert _updated(path, {"site": make_results(Result("IC-KILL-01", state))}) == ENTRY
 
 
 def test_a_selection_removes_nothing(tmp_path: Path) -> None:
-    """What has no result did not run, and subjects that are not there may have been left out on purpose."""
+    """An entry stays if its clause or its subject has no result in a run of selected checks."""
     text = ENTRY + "\n" + ENTRY.replace("IC-KILL-01", "IC-OUTPUT-01") + 'subject = "other"\n'
 
     assert _updated(write_file(tmp_path, text), {"site": {}}) == text
@@ -84,7 +84,7 @@ def test_a_selection_removes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_another_symptom_is_written_down(tmp_path: Path, newline: str) -> None:
-    """Its place, the comment beside it and everything else stay; also where the result was judged already."""
+    """A new symptom replaces the old one in its place, and everything else in the file stays."""
     path = write_file(tmp_path, TWO.replace("\n", newline))
     raw = make_failure("expected KILLED; observed RUNNING")
     judged = load(path).judge("site", "IC-KILL-01", raw, TODAY)
@@ -95,8 +95,11 @@ def test_another_symptom_is_written_down(tmp_path: Path, newline: str) -> None:
         assert text.replace("\r", "") == TWO.replace("observed UNKNOWN", "observed RUNNING")
 
 
-def test_a_new_failure_needs_a_person(tmp_path: Path) -> None:
-    """It is added with a reason that says that nobody has looked, and with thirty days; a SHOULD is not added."""
+def test_a_new_failure_is_added_for_thirty_days(tmp_path: Path) -> None:
+    """A new failure of a MUST is added for thirty days, with the reason that it was not looked into.
+
+    A SHOULD is not added.
+    """
     path = tmp_path / "known.toml"
     should = make_failure("expected order; observed none", "IC-SUBMIT-02")
 
@@ -115,7 +118,10 @@ def test_a_new_failure_needs_a_person(tmp_path: Path) -> None:
 
 
 def test_several_subjects_get_entries_of_their_own(tmp_path: Path) -> None:
-    """An entry for all becomes one for each that still fails, with its reason; a new one names its subject."""
+    """An entry for all subjects becomes one for each subject that still fails, with the same reason.
+
+    A new entry names its subject.
+    """
     path = write_file(tmp_path, ENTRY)
     other = make_results(
         make_failure("expected KILLED; observed RUNNING"), make_failure("expected output", "IC-OUTPUT-01")
@@ -132,7 +138,7 @@ def test_several_subjects_get_entries_of_their_own(tmp_path: Path) -> None:
 
 
 def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
-    """Nothing is split that need not be."""
+    """An entry for all subjects is not split if all of them still fail with its symptom."""
     path = write_file(tmp_path, ENTRY)
 
     assert _updated(path, {"site": make_results(make_failure()), "other": make_results(make_failure())}) == ENTRY
@@ -152,14 +158,14 @@ def test_an_entry_for_all_stays_while_all_fail_alike(tmp_path: Path) -> None:
     ],
 )
 def test_a_symptom_is_what_another_run_will_repeat(tmp_path: Path, message: str, symptom: str) -> None:
-    """Times, paths and random words are left out, unless there is nothing else."""
+    """A new symptom leaves out times, paths and random words, unless nothing else is left."""
     text = _updated(tmp_path / "known.toml", {"site": make_results(make_failure(message))})
 
     assert tomllib.loads(text)["known"][0]["symptom"] == symptom
 
 
 def test_entries_in_an_array_are_not_rewritten(tmp_path: Path) -> None:
-    """That is told before the run, not after it."""
+    """A file whose entries are written as an inline array is refused before the run if it is to be rewritten."""
     path = write_file(tmp_path, 'known = [{clause = "c", reason = "r", symptom = "stays", until = 2026-01-01}]\n')
     assert len(load(path).entries) == 1
 
@@ -168,7 +174,7 @@ def test_entries_in_an_array_are_not_rewritten(tmp_path: Path) -> None:
 
 
 def test_a_file_in_no_directory_is_refused_before_the_run(tmp_path: Path) -> None:
-    """The new file could not be written."""
+    """A file in a directory that does not exist is refused before the run if it is to be rewritten."""
     with pytest.raises(ConfigError, match="cannot be read"):
         load_for_update(tmp_path / "nowhere" / "known.toml")
 
@@ -179,8 +185,8 @@ HOSTILE = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
 
 
 @given(before=HOSTILE.filter(str.strip), after=HOSTILE.filter(str.strip), both=st.booleans())
-def test_whatever_a_subject_says_can_be_written_and_read(before: str, after: str, *, both: bool) -> None:
-    """What was written is known in the next run, a new entry as well as one whose symptom is adapted."""
+def test_any_symptom_can_be_written_and_read(before: str, after: str, *, both: bool) -> None:
+    """A failure with any text is KNOWN after the file was rewritten, for a new entry and for a changed symptom."""
     known = Known(Path("known.toml"))
     for message in (before, after):
         results = {"site": make_results(make_failure(f"observed {message}"))} | (
@@ -192,8 +198,8 @@ def test_whatever_a_subject_says_can_be_written_and_read(before: str, after: str
         assert known.judge("site", "IC-KILL-01", results["site"]["IC-KILL-01"], TODAY).state is State.KNOWN
 
 
-def test_an_id_of_a_subject_may_be_anything(tmp_path: Path) -> None:
-    """What a command line gave need not be text: it is escaped, and the file can be written."""
+def test_a_subject_id_that_is_not_text_is_escaped(tmp_path: Path) -> None:
+    """A subject's id with undecodable bytes is escaped in the file."""
     path = write_file(tmp_path, ENTRY)
     odd = make_results(make_failure(), make_failure("seen", "IC-OUTPUT-01"))
 
@@ -208,8 +214,8 @@ def _read(text: str) -> Known:
 
 
 @given(st.lists(HOSTILE.map(plain).filter(bool), min_size=1, max_size=3), st.data())
-def test_what_surrounds_an_entry_never_changes(comments: list[str], data: st.DataObject) -> None:
-    """Whatever the comments and reasons say, an entry goes or stays whole, and the others stay to the letter."""
+def test_removing_an_entry_changes_no_other(comments: list[str], data: st.DataObject) -> None:
+    """Each entry is removed or kept as a whole, whatever the comments and reasons in the file say."""
     clauses = ["IC-SUBMIT-01", "IC-KILL-01", "IC-OUTPUT-01"][: len(comments)]
     blocks = [_block(clause, comment) for clause, comment in zip(clauses, comments, strict=True)]
     fails = data.draw(st.lists(st.booleans(), min_size=len(clauses), max_size=len(clauses)))
@@ -237,7 +243,7 @@ def _block(clause: str, words: str) -> str:
 
 
 def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Its mode stays, a link stays a link, and nothing is left beside it."""
+    """The rewritten file keeps its mode, a symbolic link stays a link, and no other file appears."""
     path, link = write_file(tmp_path, ENTRY), tmp_path / "link.toml"
     path.chmod(0o640)
     link.symlink_to(path)
@@ -250,8 +256,8 @@ def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["known.toml", "link.toml"]
 
 
-def test_a_file_that_cannot_be_written_stays(tmp_path: Path) -> None:
-    """Nothing of the attempt is left."""
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
+    """A write that fails leaves no temporary file."""
     known = Known(tmp_path / "known.toml")
     known.path.mkdir()
 
@@ -262,7 +268,7 @@ def test_a_file_that_cannot_be_written_stays(tmp_path: Path) -> None:
 
 
 def test_thirty_days_are_from_the_day_that_is_given(tmp_path: Path) -> None:
-    """There is no clock in it: what the caller calls today is today."""
+    """The date of a new entry is counted from the day that the caller passes, and not from the clock."""
     known = load_for_update(tmp_path / "known.toml")
     long_ago = datetime(1999, 12, 31, tzinfo=UTC).date()
 

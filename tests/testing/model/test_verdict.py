@@ -1,4 +1,4 @@
-"""From what became of each check to one word."""
+"""The verdict of a run is made of the results of its checks."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def _clause(clause_id: str, level: Level, capability: Capability | None, depends
 
 @st.composite
 def contracts(draw: st.DrawFn) -> dict[str, Clause]:
-    """Draw clauses, each of which may depend on any before it."""
+    """Draw a contract whose clauses may depend on clauses that were drawn before them."""
     ids = [f"IC-SUBMIT-{number:02}" for number in range(1, draw(st.integers(1, 7)) + 1)]
     clauses: list[Clause] = []
     for index, clause_id in enumerate(ids):
@@ -70,7 +70,10 @@ def test_any_red_must_is_not_conformant(
     claims: frozenset[Capability],
     selected: bool,
 ) -> None:
-    """However much was selected or did not run: one red MUST decides, and so does what is red in no way of a SHOULD."""
+    """A run with a red MUST is NOT CONFORMANT, however many checks were left out.
+
+    A SHOULD with an ERROR or an UNEXPECTED_PASS counts as well.
+    """
     clauses, states = run
     report = _judged(clauses, states, claims, is_partial=selected)
 
@@ -85,7 +88,7 @@ def test_any_red_must_is_not_conformant(
 def test_conformant_means_that_every_must_ran(
     run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
 ) -> None:
-    """A clause that applies and is MUST passed or failed as known; nothing is missing."""
+    """A run is CONFORMANT only if each MUST that applies passed or failed as known."""
     clauses, states = run
     report = _judged(clauses, states, claims)
 
@@ -96,10 +99,10 @@ def test_conformant_means_that_every_must_ran(
 
 
 @given(RUNS, CLAIMS)
-def test_what_never_arrived_is_never_green(
+def test_a_must_without_a_result_is_never_conformant(
     run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
 ) -> None:
-    """Take away one report of a MUST that applies, and no run is CONFORMANT."""
+    """A run is not CONFORMANT if the result of one MUST that applies is missing."""
     clauses, states = run
     for each in clauses.values():
         if each.level is MUST and each.capability in {None, *claims}:
@@ -108,10 +111,10 @@ def test_what_never_arrived_is_never_green(
 
 
 @given(RUNS, CLAIMS)
-def test_what_is_blocked_names_a_red_clause(
+def test_a_blocked_clause_names_a_red_one(
     run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability]
 ) -> None:
-    """A blocker is red itself, and a check that passed is never blocked."""
+    """A BLOCKED result names a clause that is red, and a check that passed is never BLOCKED."""
     clauses, states = run
     report = _judged(clauses, states, claims)
 
@@ -127,7 +130,7 @@ def test_what_is_blocked_names_a_red_clause(
 def test_selection_never_makes_a_run_conformant(
     run: tuple[dict[str, Clause], dict[str, State]], claims: frozenset[Capability], profile: Profile
 ) -> None:
-    """What the command line chose from is PARTIAL at best."""
+    """A run of selected checks is PARTIAL or NOT CONFORMANT."""
     clauses, states = run
 
     report = _judged(clauses, states, claims, profile=profile, is_partial=True)
@@ -176,7 +179,7 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SUBMIT-01",
-            _judged(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # those ran before it was known to be red
+            _judged(FOUR, {**GOOD, "IC-SUBMIT-01": State.FAILED}, KILL),  # its dependents ran before it was red
         ),
         (
             "x 1 (dist) is NOT CONFORMANT: fix IC-SHAPE-01 first; red as well: IC-KILL-02",
@@ -198,8 +201,8 @@ UNCLAIMED = "output, purge, load, find, diagnostics"
     ],
     ids=lambda value: value.verdict if isinstance(value, Report) else "",
 )
-def test_the_sentences(line: str, report: Report) -> None:
-    """Each verdict is told in its own words."""
+def test_each_verdict_has_its_line(line: str, report: Report) -> None:
+    """The line of a report states the verdict and the clauses that decided it."""
     assert report.line == f"intercede: {line}"
 
 
@@ -216,17 +219,17 @@ def test_the_sentences(line: str, report: Report) -> None:
         ),
     ],
 )
-def test_what_a_composed_subject_is_made_of(
+def test_a_composed_subject_names_its_distributions(
     origins: tuple[tuple[str, str], ...], title: str, distribution: str | None, version: str | None
 ) -> None:
-    """Each distribution stands beside its own version, the transport's first."""
+    """The title of a composed subject names each distribution beside its version, the transport's first."""
     facts = SubjectInfo(id="ssh+lsf", config="x", name="x", origins=origins)
 
     assert (facts.title, facts.distribution, facts.version) == (title, distribution, version)
 
 
 def test_a_red_should_is_counted_and_decides_nothing() -> None:
-    """The verdict stands, and the tally tells."""
+    """A red SHOULD is counted in the line of the report and leaves the verdict CONFORMANT."""
     report = _judged(FOUR, {**GOOD, "IC-STATUS-01": State.FAILED}, KILL)
 
     assert report.verdict is Verdict.CONFORMANT
@@ -235,7 +238,7 @@ def test_a_red_should_is_counted_and_decides_nothing() -> None:
 
 
 def test_a_blocked_must_is_no_pass() -> None:
-    """Where only a SHOULD is red, a MUST that it blocks leaves the run INCOMPLETE."""
+    """A run is INCOMPLETE if a red SHOULD blocks a MUST and nothing else is red."""
     clauses = {
         "IC-STATUS-01": _clause("IC-STATUS-01", SHOULD, None, ()),
         "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
@@ -247,8 +250,8 @@ def test_a_blocked_must_is_no_pass() -> None:
     assert report.verdict is Verdict.INCOMPLETE
 
 
-def test_being_blocked_passes_through_what_passed() -> None:
-    """What passed over a red one says little, and what stands on it nothing."""
+def test_a_clause_is_blocked_through_one_that_passed() -> None:
+    """A red clause is BLOCKED if it depends on a passed clause that depends on a red one."""
     clauses = {
         "IC-STATUS-01": _clause("IC-STATUS-01", MUST, None, ()),
         "IC-STATUS-02": _clause("IC-STATUS-02", MUST, None, ("IC-STATUS-01",)),
@@ -263,8 +266,11 @@ def test_being_blocked_passes_through_what_passed() -> None:
 
 
 @pytest.mark.parametrize("selected", [False, True])
-def test_a_refused_subject_is_not_conformant_whatever_ran(*, selected: bool) -> None:
-    """The gate's words are what to fix; what it would claim is not known, and what is required says nothing."""
+def test_a_refused_subject_is_not_conformant(*, selected: bool) -> None:
+    """A subject that the gate refused is NOT CONFORMANT, whichever checks ran.
+
+    The gate's message is the finding, and a required capability that is not claimed is no second one.
+    """
     facts = SubjectInfo(id="x", config="x", name="x", refusal="it does not load")
 
     report = judge(facts, FOUR, {}, required=KILL, is_partial=selected)

@@ -1,4 +1,4 @@
-"""Reports to render, and what reads the files that are made of them."""
+"""Reports to render, and readers of the files that are made of them."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def make_report(facts: SubjectInfo = FACTS, clauses: Mapping[str, Clause] = CLAU
 
 
 def read_document(report: Report) -> dict[str, Any]:
-    """Return the document as a program reads it: it keeps the schema."""
+    """Return the document of a report as a program reads it, after checking it against the schema."""
     data: dict[str, Any] = json.loads(json.dumps(make_document(report, RUN), allow_nan=False))
     assert find_errors(data) == []
     return data
@@ -68,7 +68,7 @@ TEXTS = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=()), m
 
 
 class Page(HTMLParser):
-    """Reads a page as a browser does, as far as it matters here."""
+    """A parser that keeps the tags, attributes and texts of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Page(HTMLParser):
 
 
 def make_red_report() -> Report:
-    """Return a report with red, blocked and other clauses; SHOULD, known and unexpected ones among them."""
+    """Return a report with red, blocked, known and other clauses, of both levels."""
     states = [State.FAILED, State.PASSED, State.KNOWN, State.ERROR, State.UNEXPECTED_PASS, State.NOT_RUN]
     called = (Call("submit", "spec", 0.0, 0.5, "a handle"), Call("status", "[h]", 0.5))
     results = {

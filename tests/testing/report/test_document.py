@@ -34,7 +34,7 @@ DOC = Path(__file__).parents[3] / "docs" / "reference" / "report.md"
 
 
 def test_every_clause_is_in_the_document() -> None:
-    """Every clause is listed, also what did not run, and the numbers agree with them."""
+    """The document lists each clause, also those that did not run, and its totals agree with the list."""
     data = read_document(make_report())
 
     assert [each["id"] for each in data["clauses"]] == list(CLAUSES)
@@ -47,8 +47,8 @@ def test_every_clause_is_in_the_document() -> None:
     assert sum(data["totals"].values()) == len(CLAUSES)
 
 
-def test_the_document_alone_says_what_was_left_out() -> None:
-    """Of a run that lost checks, each MUST of the profile that did not run is named, with the reason."""
+def test_the_document_lists_each_must_that_did_not_run() -> None:
+    """The document names each MUST of the profile that did not run, and why."""
     musts = [each for each in CLAUSES.values() if each.level is MUST and each.role == "backend"]
     musts = [each for each in musts if each.capability in {None, "kill"}]
     results = {each.id: Result(each.id, State.PASSED) for each in musts[1:]}
@@ -64,8 +64,8 @@ def test_the_document_alone_says_what_was_left_out() -> None:
     assert lost["counted"]["MUST"] == {"clauses": len(musts), "good": len(musts) - 1}
 
 
-def test_what_a_check_did_is_in_the_document() -> None:
-    """The calls with their times, the last of many; and the command, apart from all that was printed besides."""
+def test_the_document_holds_the_calls_of_a_check() -> None:
+    """The document holds the last 200 calls of a check with their times, and the command that runs the check again."""
     calls = (*(Call("status", "[1]", n / 10, 0.05, "{}") for n in range(203)), Call("kill", "[1]", 21.0))
     again = "pytest --intercede-backend=fake intercede/kill::IC-KILL-01[fake]"
     result = Result("IC-KILL-01", State.FAILED, 21.5, "m", "all\nof it", again, calls=calls)
@@ -80,8 +80,8 @@ def test_what_a_check_did_is_in_the_document() -> None:
 
 
 @pytest.mark.parametrize("subject", ["StatusIsText", "CannotSubmit"])
-def test_real_reports_keep_the_schema(subject: str, tmp_path: Path) -> None:
-    """What checks of a wrong backend leave is valid, and so is what is left where none ran."""
+def test_reports_of_real_runs_match_the_schema(subject: str, tmp_path: Path) -> None:
+    """The document of a real run, of a run without results and of a refused subject matches the schema."""
     factory = {**gallery.wrong(), **gallery.hostile()}[subject]
     report = run_checks(factory, ["shape", "IC-SUBMIT-01", "IC-STATUS-01"])
 
@@ -93,8 +93,8 @@ def test_real_reports_keep_the_schema(subject: str, tmp_path: Path) -> None:
     assert find_errors(make_document(judge(replace(FACTS, refusal="no"), CLAUSES, {}), RUN)) == []
 
 
-def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
-    """It is valid itself; a key more, a key less, or an unknown word is an error."""
+def test_the_schema_is_valid_and_refuses_other_documents() -> None:
+    """The schema is valid JSON Schema, and refuses a document with an extra key, a missing key or an unknown word."""
     Draft202012Validator.check_schema(load_schema())
     data = read_document(make_report(clauses=FEW))
 
@@ -103,16 +103,19 @@ def test_the_schema_is_a_schema_and_refuses_what_is_none_of_ours() -> None:
     assert all(find_errors({name: value for name, value in data.items() if name != each}) for each in data)
 
 
-def test_the_documented_keys_are_those_of_the_schema() -> None:
-    """docs/reference/report.md links the schema; `make docs` makes its table, and another test holds that it is current."""
+def test_the_linked_schema_is_the_schema() -> None:
+    """The schema that docs/reference/report.md links is the one that the kit writes.
+
+    Another test compares the table of that page.
+    """
     page = DOC.read_text()
 
     assert (DOC.parent / re.findall(r"\]\((\S+conformance\.schema\.json)\)", page)[0]).read_text() == read_schema()
 
 
 @given(TEXTS)
-def test_properties_are_what_xml_can_hold(text: str) -> None:
-    """Reports like junit's hold names and texts of what was checked; properties without a value are left out."""
+def test_properties_are_valid_xml(text: str) -> None:
+    """The properties of a test report hold any text as valid XML, and leave out those without a value."""
     clause = CLAUSES["IC-KILL-01"]
     pairs = list_properties(SubjectInfo(id=text, config="x", name="x"), clause, Result(clause.id, State.FAILED))
 
@@ -129,8 +132,11 @@ def test_properties_are_what_xml_can_hold(text: str) -> None:
     assert [each.get("value") for each in ET.fromstring(ET.tostring(document))] == [value for _, value in pairs]  # noqa: S314 -- our own
 
 
-def test_a_report_says_how_its_run_was_made() -> None:
-    """Scale, jobs, repetition, time, platform and versions: in the document, on the page and in the summary; no host, no user."""
+def test_a_document_describes_its_run() -> None:
+    """The document describes its run: scale, jobs, repetitions, time, platform and versions.
+
+    It names no host and no user.
+    """
     data = read_document(make_report())
 
     assert {**data["run"], "platform": ""} == {
@@ -152,8 +158,8 @@ def test_a_report_says_how_its_run_was_made() -> None:
     )
 
 
-def test_the_page_and_the_summary_say_how_the_run_was_made(tmp_path: Path) -> None:
-    """In a sentence, beside what was inspected."""
+def test_the_page_and_the_summary_describe_the_run(tmp_path: Path) -> None:
+    """The page and the summary describe the run in one sentence."""
     for path in write_reports([make_report()], tmp_path, RUN):
         if path.suffix in {".html", ".md"}:
             assert "time limits multiplied by 2.5, at most 64 jobs at once: 12.3 s in all." in path.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The files of a report: summary, badge, their names, and how they are written."""
+"""The files of a report are the summary, the badge, the page and the document. They are written as a whole."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from intercede.testing.model.verdict import Result, State, judge
 from intercede.testing.report import write_reports
 
 
-def test_the_summary_tells_the_red_ones(tmp_path: Path) -> None:
-    """Verdict, a row for each area whose numbers add up, and of each red clause what was seen and how to run it."""
+def test_the_summary_shows_the_red_clauses(tmp_path: Path) -> None:
+    """The summary holds the verdict, a row for each area, and the finding and the command of each red clause."""
     result = Result("IC-STATUS-01", State.FAILED, 1, "m", "d", "pytest x", expected="a | b", observed="c ``` d")
     report = judge(FACTS, CLAUSES, {"IC-STATUS-01": result})
     text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".md").read_text()
@@ -34,7 +34,7 @@ def test_the_summary_tells_the_red_ones(tmp_path: Path) -> None:
 
 
 def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
-    """It is what the endpoint of shields.io reads: these keys, and a colour that is green for one verdict only."""
+    """The badge has the keys that shields.io reads, and is green only for CONFORMANT."""
     passed = {each: Result(each, State.PASSED) for each in CLAUSES}
     reports = [
         judge(FACTS, CLAUSES, passed),
@@ -50,8 +50,8 @@ def test_a_badge_says_the_verdict(tmp_path: Path) -> None:
     assert {(each["schemaVersion"], each["label"]) for each in badges} == {(1, "intercede")}
 
 
-def test_each_of_several_has_files(tmp_path: Path) -> None:
-    """One is conformance.json; several are told apart by their ids; the summary is one for all."""
+def test_each_of_several_subjects_has_files(tmp_path: Path) -> None:
+    """Each of several subjects has files named by its id, and all subjects share one summary."""
     one, several = tmp_path / "one", tmp_path / "several"
     one.mkdir()
     several.mkdir()
@@ -77,7 +77,7 @@ def test_each_of_several_has_files(tmp_path: Path) -> None:
 )
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_makes_file_names(tmp_path: Path, ids: list[str]) -> None:
-    """Every subject has files of its own, in that directory, whatever it is called."""
+    """Each subject has files of its own in the directory, whatever its id is."""
     written = write_reports(make_reports(*ids), tmp_path, RUN)
 
     assert {path.parent for path in written} == {tmp_path}
@@ -86,7 +86,7 @@ def test_any_id_makes_file_names(tmp_path: Path, ids: list[str]) -> None:
 
 
 def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was there stays as it is when writing fails, and nothing lies beside it; a link is replaced, not followed."""
+    """A write that fails leaves the old files as they were, and a symbolic link is replaced and not followed."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("mine")
     directory = tmp_path / "reports"
@@ -107,8 +107,8 @@ def test_a_file_is_written_whole_or_not(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
-def test_without_the_template_engine_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to install, and a run of an hour has left what programs read."""
+def test_without_jinja_the_other_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document, the badge and the summary are written if jinja2 is missing, and the error says what to install."""
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
     with pytest.raises(ImportError, match=r'pip install "intercede\[testing\] @ '):

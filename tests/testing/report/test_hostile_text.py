@@ -1,4 +1,4 @@
-"""Text of a subject that is hostile, or too long, in the files of a report."""
+"""Hostile or very long texts of a subject do no harm in the files of a report."""
 
 import json
 import unicodedata
@@ -31,8 +31,8 @@ def _shown_texts(text: str) -> Report:
     return judge(facts, {clause.id: clause}, {clause.id: result}, lost_because_of=text, unmatched_known=(text,))
 
 
-def test_much_text_is_cut_and_says_so(tmp_path: Path) -> None:
-    """A subject that talks without end fills neither the files nor the page of a forge."""
+def test_long_text_is_cut(tmp_path: Path) -> None:
+    """A text of half a million characters is cut in each file, and the cut is marked."""
     sizes = {
         path.suffix: path.stat().st_size for path in write_reports([_shown_texts("\x1b" * 500_000)], tmp_path, RUN)
     }
@@ -49,7 +49,7 @@ def _is_harmless(text: str) -> bool:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
-    """Whatever a subject says breaks no file, is no element, link or mention, and reaches no terminal as a command."""
+    """A hostile text of a subject adds no element, link, mention or control character to a file of a report."""
     written = {path.name: path.read_bytes().decode() for path in write_reports([_shown_texts(text)], tmp_path, RUN)}
 
     assert all(map(_is_harmless, written.values()))

@@ -16,8 +16,8 @@ from intercede.testing.report import write_reports
 
 
 @pytest.mark.parametrize("report", [make_report(), make_red_report()], ids=["lost", "broken"])
-def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
-    """Landmarks, headings in order, header cells with scope, names that exist once, links that lead somewhere."""
+def test_a_screen_reader_can_read_the_page(report: Report, tmp_path: Path) -> None:
+    """The page has landmarks, headings in order, header cells with a scope, unique ids, and links with targets."""
     text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     page = Page(text)
 
@@ -36,8 +36,8 @@ def test_the_page_reads_without_eyes(report: Report, tmp_path: Path) -> None:
     assert page.attributes[page.attributes.index(("class", "skip")) + 1] == ("href", "#content")
 
 
-def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
-    """No address stands in it, and its own policy forbids to load or to run anything but what is in it."""
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    """The page names no address, and its content security policy forbids to load or run anything else."""
     text = next(
         path for path in write_reports([make_red_report()], tmp_path, RUN) if path.suffix == ".html"
     ).read_text()
@@ -47,8 +47,8 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_a_state_is_not_told_by_its_colour_alone(tmp_path: Path) -> None:
-    """Each cell of the matrix names its clause and says in words what became of it."""
+def test_a_state_is_written_in_words(tmp_path: Path) -> None:
+    """Each cell of the matrix names its clause and its state in words, and not by colour alone."""
     report = make_red_report()
     text = next(path for path in write_reports([report], tmp_path, RUN) if path.suffix == ".html").read_text()
     spoken = dict(re.findall(r'class="spoken">(IC-\S+) ([^<]+)</span></a>', text))
@@ -82,8 +82,8 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("palette", list(_palettes()), ids=["light", "dark", "print"])
-def test_the_page_can_be_read(palette: Mapping[str, str]) -> None:
-    """Text has a contrast of 4.5 to 1 on what it stands on, and what is no text but says something has 3 to 1."""
+def test_the_colours_of_the_page_have_enough_contrast(palette: Mapping[str, str]) -> None:
+    """Text on the page has a contrast of at least 4.5 to 1, and other marks have at least 3 to 1."""
     tones = [(each, f"{each}-paper") for each in ("good", "bad", "warn", "dim")]
     texts = [(ink, paper) for ink in ("ink", "soft", "link") for paper in ("paper", "panel")] + tones
     marks = [("bar", "panel"), ("bad", "panel"), ("focus", "paper"), ("focus", "panel"), ("control", "paper")]

@@ -1,4 +1,4 @@
-"""However a run ends, the jobs of its checks are ended and purged; what is left all the same is named."""
+"""The jobs of a run's checks are killed and purged however the run ends, and jobs that are left are named."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ from intercede.testing.run.driver import open_backend
 from intercede.testing.subjects.subject import FactorySubject
 
 JOBS: dict[JobHandle, JobState] = {}
-"""What the resource below holds."""
+"""The jobs of the backend below."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,17 +44,17 @@ def _an_empty_resource() -> None:
 
 
 class Slow:
-    """Keeps its jobs in this process. They run until they are killed, and purging them takes a while."""
+    """A backend that keeps its jobs in this process. They run until they are killed, and a purge takes a moment."""
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Return the backend; nothing is opened."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Leave the backend; nothing is open."""
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        """Start one job, and take so long to say so where the payload tells."""
+        """Start one job. With the argument `late`, interrupt the run and do not answer."""
         handle = JobHandle(resource="slow", job=f"{spec.tag}.{len(JOBS)}")
         JOBS[handle] = JobState.RUNNING
         if "late" in spec.arguments:
@@ -63,16 +63,16 @@ class Slow:
         return Submission(handles={0: handle})
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell the state."""
+        """Return the state of each job."""
         return {each: JobStatus(state=JOBS.get(each, JobState.UNKNOWN)) for each in handles}
 
     async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """End jobs."""
+        """End the jobs."""
         JOBS.update(dict.fromkeys(handles, JobState.KILLED))
         return dict.fromkeys(handles, OpOutcome(ok=True))
 
     async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
-        """Forget jobs that have ended."""
+        """Forget the jobs that have ended."""
         await asyncio.sleep(0.1)
         return {each: self._purged(each) for each in handles}
 
@@ -83,12 +83,12 @@ class Slow:
         return OpOutcome(ok=True)
 
     async def find(self, tag: str) -> list[JobHandle]:
-        """Find jobs by their tag."""
+        """Return the jobs with a tag."""
         return [each for each in JOBS if each.job.rpartition(".")[0] == tag]
 
 
 def interrupt() -> None:
-    """Do what Ctrl-C does, from wherever this is called."""
+    """Interrupt the main thread, as Ctrl-C does."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
@@ -115,8 +115,8 @@ async def _is_interrupted_in_submit(context: Context) -> None:
         await backend.submit(context.sh("sleep 600", "late", tag=tag))
 
 
-def clauses(*checks: Check, depends: bool = False) -> dict[str, Clause]:
-    """Make a clause of each check; all but the first may depend on that."""
+def make_clauses(*checks: Check, depends: bool = False) -> dict[str, Clause]:
+    """Return a clause for each check. With `depends`, all depend on the first."""
     ids = [f"IC-SUBMIT-{number:02}" for number in range(1, len(checks) + 1)]
     first = (ids[0],) if depends else ()
     return {
@@ -125,9 +125,9 @@ def clauses(*checks: Check, depends: bool = False) -> dict[str, Clause]:
     }
 
 
-def test_a_check_that_a_red_one_blocks_cleans_up_to_the_end() -> None:
-    """Its result is not waited for, and its jobs are."""
-    report = run_checks(Slow, clauses=clauses(_red, *[_leaves] * 8, depends=True))
+def test_a_blocked_check_cleans_up() -> None:
+    """The jobs of a check that is blocked while it runs are purged."""
+    report = run_checks(Slow, clauses=make_clauses(_red, *[_leaves] * 8, depends=True))
 
     assert report.results["IC-SUBMIT-02"].state is State.BLOCKED
     assert JOBS == {}
@@ -136,17 +136,17 @@ def test_a_check_that_a_red_one_blocks_cleans_up_to_the_end() -> None:
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("check", [_is_interrupted, _is_interrupted_in_submit])
 def test_an_interruption_leaves_no_job(check: Check, *, together: bool) -> None:
-    """Of the check that ran, of those beside it, and of a submit that has not answered."""
+    """An interrupted run purges the jobs of all running checks, also of a submit that has not answered."""
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Slow, clauses=clauses(check, _leaves, _leaves), together=together)
+        run_checks(Slow, clauses=make_clauses(check, _leaves, _leaves), together=together)
 
     assert JOBS == {}
     assert getattr(caught.value, "__notes__", []) == []
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_an_interruption_while_a_check_cleans_up_leaves_no_job(*, together: bool) -> None:
-    """It has to wait: a clean-up is brought to its end."""
+def test_an_interrupted_cleanup_is_finished(*, together: bool) -> None:
+    """A clean-up is finished before an interruption ends the run."""
 
     class Interrupted(Slow):
         async def kill(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -155,14 +155,14 @@ def test_an_interruption_while_a_check_cleans_up_leaves_no_job(*, together: bool
             return await super().kill(handles)
 
     with pytest.raises(KeyboardInterrupt):
-        run_checks(Interrupted, clauses=clauses(_leaves), together=together)
+        run_checks(Interrupted, clauses=make_clauses(_leaves), together=together)
 
     assert JOBS == {}
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_second_interruption_gives_up_and_names_what_is_left(*, together: bool) -> None:
-    """By its handle, as one can be made again from it."""
+def test_a_second_interruption_names_the_jobs_that_are_left(*, together: bool) -> None:
+    """A second interruption ends the clean-up, and a note holds the handle of each job that may be left."""
 
     class Hangs(Slow):
         async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -171,28 +171,28 @@ def test_a_second_interruption_gives_up_and_names_what_is_left(*, together: bool
             raise AssertionError("nobody sets it")
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Hangs, clauses=clauses(_is_interrupted), together=together)
+        run_checks(Hangs, clauses=make_clauses(_is_interrupted), together=together)
 
     (left,) = JOBS
     assert caught.value.__notes__ == [f"left behind: IC-SUBMIT-01: jobs may be left: {left.model_dump_json()}"]
 
 
-def test_what_cannot_be_found_again_is_named_by_its_tag() -> None:
-    """A submit that was cut short may have started a job, and nothing claims to find it."""
+def test_a_job_that_cannot_be_found_is_named_by_its_tag() -> None:
+    """A note names the tag of a job whose submit was interrupted if the subject cannot find jobs."""
 
     class Forgetful(Slow):
         find = None  # type: ignore[assignment]  # not claimed
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Forgetful, clauses=clauses(_is_interrupted_in_submit))
+        run_checks(Forgetful, clauses=make_clauses(_is_interrupted_in_submit))
 
     (left,) = JOBS
     (note,) = caught.value.__notes__
     assert note.endswith(f"any job with the tag {left.job.rpartition('.')[0]}")
 
 
-def test_what_a_purge_refuses_is_named() -> None:
-    """Also in a run that nobody interrupts; what is purged in the end is not."""
+def test_a_job_that_a_purge_refuses_is_named() -> None:
+    """The result of a check names a job whose purge was refused, and a later purge removes it."""
     refuses = [True]
 
     class Refuses(Slow):
@@ -205,7 +205,7 @@ def test_what_a_purge_refuses_is_named() -> None:
         await asyncio.sleep(0.3)
         refuses[0] = False
 
-    report = run_checks(Refuses, clauses=clauses(_leaves, relents), together=False)
+    report = run_checks(Refuses, clauses=make_clauses(_leaves, relents), together=False)
 
     assert "cleaning up failed, jobs may be left" in report.results["IC-SUBMIT-01"].detail
     assert "not today" in report.results["IC-SUBMIT-01"].detail
@@ -238,7 +238,10 @@ class Slow(FakeBackend):
 def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(
     tmp_path: Path, number: signal.Signals, group: bool, options: tuple[str, ...]
 ) -> None:
-    """Five runs of the whole suite each, of a subject whose purge takes a second: Ctrl-C, what a CI sends, a lost terminal."""
+    """A run that is interrupted at any moment leaves no job: by Ctrl-C, by a CI's SIGTERM, or by a lost terminal.
+
+    Each case runs the whole suite five times, with a purge that takes a second.
+    """
     (tmp_path / "slow_fake.py").write_text(SLOW)
     metadata = tmp_path / "slow_fake-1.dist-info"
     metadata.mkdir()
@@ -258,7 +261,7 @@ def test_a_run_that_is_interrupted_at_any_moment_leaves_no_job(
             except subprocess.TimeoutExpired:
                 (os.killpg if group else os.kill)(run.pid, number)
             code = run.wait(120)  # -15 if the signal came while Python started
-        left = list(tmp_path.glob("intercede-fake/[!.]*"))  # behind a dot is one that a killed process was making
+        left = list(tmp_path.glob("intercede-fake/[!.]*"))  # a name with a dot belongs to a process that was killed
         assert left == [], f"run {attempt}, exit code {code}\n{(tmp_path / 'said').read_text()}"
 
 
@@ -282,10 +285,11 @@ print(signal.getsignal(signal.SIGTERM).name)
 
 
 @pytest.mark.parametrize("ignoring", [(), ("INT",)], ids=str)
-def test_what_timeout_sends_twice_interrupts_once(ignoring: tuple[str, ...]) -> None:
-    """timeout(1) sends TERM to its child, and then to the child's group. What was ignored stays so, and a default comes back.
+def test_two_signals_interrupt_once(ignoring: tuple[str, ...]) -> None:
+    """Two SIGTERM in a row, as timeout(1) sends them, interrupt once.
 
-    What a shell starts with & ignores INT, and is interrupted by TERM all the same.
+    Ignored signals stay ignored, and the default handler comes back. A process that ignores SIGINT, as a shell's
+    background job does, is interrupted by SIGTERM.
     """
     command = [sys.executable, "-c", LISTENER, *ignoring]
     listening = subprocess.Popen(
@@ -300,8 +304,8 @@ def test_what_timeout_sends_twice_interrupts_once(ignoring: tuple[str, ...]) -> 
 
 
 @pytest.mark.slow
-def test_jobs_to_measure_with_end_with_the_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child process runs them, which an interruption kills: another one finds and ends them."""
+def test_jobs_of_a_measurement_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs that measure the timeout scale are purged if the measurement is interrupted."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     state = tmp_path / "intercede-fake"
 
@@ -318,5 +322,5 @@ def test_jobs_to_measure_with_end_with_the_measuring(tmp_path: Path, monkeypatch
         calibrate(FactorySubject(FakeBackend), facts)
     interrupting.join()
 
-    assert list(state.glob("[!.]*")) == []  # behind a dot is one that was being made
+    assert list(state.glob("[!.]*")) == []  # a name with a dot is unfinished
     assert [each for each in caught.value.__notes__ if "left" in each] == []

@@ -1,4 +1,4 @@
-"""Checks that share the waiting: all on one loop, which turns only while one of them is waited for."""
+"""Checks that run together share one event loop, which runs only while one of them is awaited."""
 
 import asyncio
 import time
@@ -11,14 +11,16 @@ from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 
 
-def together(checks: Checks, stall: float = 20, patience: float = 60, cleaning: float = 15) -> "ConcurrentChecks[str]":
-    """Return them, not begun."""
+def make_checks(
+    checks: Checks, stall: float = 20, patience: float = 60, cleaning: float = 15
+) -> "ConcurrentChecks[str]":
+    """Return checks that have not begun."""
     return ConcurrentChecks(checks, stall, patience, cleaning)
 
 
 @pytest.mark.asyncio
-async def test_they_wait_at_the_same_time() -> None:
-    """A check that waits for another one's event would never end alone."""
+async def test_checks_wait_at_the_same_time() -> None:
+    """A check that waits for another check's event ends."""
     gate = asyncio.Event()
 
     async def waits() -> str:
@@ -29,15 +31,15 @@ async def test_they_wait_at_the_same_time() -> None:
         gate.set()
         return "opened"
 
-    shared = together({"first": waits, "second": opens})
+    shared = make_checks({"first": waits, "second": opens})
     try:
         assert [await asyncio.to_thread(shared.result, each) for each in ("first", "second")] == ["waited", "opened"]
     finally:
         shared.close()
 
 
-def test_nothing_goes_on_while_nobody_waits() -> None:
-    """Between two results the loop stands still."""
+def test_the_loop_stops_between_results() -> None:
+    """The event loop of the checks makes no progress between two results."""
     ticks: list[float] = []
 
     async def ticking() -> str:
@@ -49,10 +51,10 @@ def test_nothing_goes_on_while_nobody_waits() -> None:
         await asyncio.sleep(0.02)
         return "short"
 
-    shared = together({"ticking": ticking, "short": short})
+    shared = make_checks({"ticking": ticking, "short": short})
     assert shared.result("short") == "short"
     seen = len(ticks)
-    time.sleep(0.1)  # nothing is waited for: it is shown that nothing comes
+    time.sleep(0.1)  # shows that nothing comes
 
     assert seen > 1
     assert len(ticks) <= seen + 1
@@ -60,7 +62,7 @@ def test_nothing_goes_on_while_nobody_waits() -> None:
 
 
 def test_a_blocked_loop_is_given_up() -> None:
-    """Whoever waits gets None within the bound, for every check that was not done."""
+    """A check that blocks the event loop ends all unfinished checks without a result, within the time limit."""
 
     async def blocks() -> str:
         time.sleep(2)  # noqa: ASYNC251 -- the point
@@ -69,7 +71,7 @@ def test_a_blocked_loop_is_given_up() -> None:
     async def done() -> str:
         return "done"
 
-    shared = together({"done": done, "blocks": blocks}, stall=0.3)
+    shared = make_checks({"done": done, "blocks": blocks}, stall=0.3)
     began = time.monotonic()
 
     assert [shared.result(each) for each in ("blocks", "done")] == [None, "done"]
@@ -77,8 +79,8 @@ def test_a_blocked_loop_is_given_up() -> None:
     shared.close()
 
 
-def test_a_loop_that_turns_and_brings_nothing_to_an_end_is_given_up() -> None:
-    """Each check is bounded by itself; where that does not hold any more, the run goes on all the same."""
+def test_a_loop_without_progress_is_given_up() -> None:
+    """Unfinished checks end without a result if the event loop runs and no check ends in time."""
 
     async def hangs() -> str:
         await asyncio.Event().wait()
@@ -87,15 +89,15 @@ def test_a_loop_that_turns_and_brings_nothing_to_an_end_is_given_up() -> None:
     async def done() -> str:
         return "done"
 
-    shared = together({"done": done, "hangs": hangs}, patience=1)
+    shared = make_checks({"done": done, "hangs": hangs}, patience=1)
 
     assert [shared.result(each) for each in ("done", "hangs")] == ["done", None]
     shared.close()
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_what_leaves_a_task_of_the_subjects_own_ends_the_sharing_only(error: BaseException) -> None:
-    """SystemExit in a stranger's task tears a loop down: what was not done is told as not done."""
+def test_an_exit_in_a_subjects_task_ends_only_the_checks(error: BaseException) -> None:
+    """A SystemExit in a subject's task ends the unfinished checks, and not the run."""
 
     async def leave() -> None:
         raise error
@@ -105,14 +107,14 @@ def test_what_leaves_a_task_of_the_subjects_own_ends_the_sharing_only(error: Bas
         await asyncio.wait({task}, timeout=20)
         return "went on"
 
-    shared = together({"leaves": leaves})
+    shared = make_checks({"leaves": leaves})
 
     assert shared.result("leaves") is None
     shared.close()
 
 
 def test_closing_lets_a_check_clean_up() -> None:
-    """What is cancelled ends in its own way, before close returns."""
+    """A check that is cancelled at the end cleans up before close returns."""
     cleaned: list[str] = []
 
     async def hangs() -> str:
@@ -126,21 +128,21 @@ def test_closing_lets_a_check_clean_up() -> None:
     async def done() -> str:
         return "done"
 
-    shared = together({"hangs": hangs, "done": done})
+    shared = make_checks({"hangs": hangs, "done": done})
     assert shared.result("done") == "done"
     shared.close()
 
     assert cleaned == ["cleaned"]
 
 
-def test_what_was_never_asked_for_is_closed_too() -> None:
-    """No check ran, and no thread was started."""
-    together({}).close()
+def test_checks_that_never_began_can_be_closed() -> None:
+    """Closing checks that never began starts no thread."""
+    make_checks({}).close()
 
 
 @pytest.mark.asyncio
-async def test_slots_are_never_exceeded_and_nobody_starves() -> None:
-    """Who wants many gets them in turn, although few are asked for all the time."""
+async def test_the_job_budget_is_kept_and_fair() -> None:
+    """The number of jobs stays within the budget, and a check that wants many jobs gets its turn."""
     slots, out, most, order = JobBudget(4), 0, 0, list[int]()
 
     async def job(count: int) -> None:
@@ -157,8 +159,8 @@ async def test_slots_are_never_exceeded_and_nobody_starves() -> None:
     assert order == [1, 1, 4, 1, 1, 1]
 
 
-def test_no_bound_runs_out_while_the_loop_stands_still() -> None:
-    """What is bounded to a fifth of a second outlives a pause of twice that."""
+def test_no_time_limit_passes_while_the_loop_is_stopped() -> None:
+    """A time limit inside a check does not pass while the event loop is stopped."""
     release = asyncio.Event()
 
     async def bounded() -> str:
@@ -169,7 +171,7 @@ def test_no_bound_runs_out_while_the_loop_stands_still() -> None:
     async def short() -> str:
         return "short"
 
-    shared = together({"bounded": bounded, "short": short})
+    shared = make_checks({"bounded": bounded, "short": short})
     try:
         assert shared.result("short") == "short"
         time.sleep(0.4)  # a test of the user's own

@@ -1,4 +1,4 @@
-"""What a red check says: the calls that an author has to see are there, and no crowd of polls hides them."""
+"""A red check shows the calls that matter, and not each of its polls."""
 
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.model.calls import Call
@@ -14,7 +14,7 @@ def _lines(calls: list[Call]) -> list[str]:
 
 
 def test_polls_in_a_row_take_one_line() -> None:
-    """The first of them, and how many there were; what differs stands by itself."""
+    """Equal polls in a row are one line with their number, and a different answer has its own line."""
     polls = [Call("status", "[1]", start=1 + n, seconds=0.5, outcome="RUNNING") for n in range(50)]
     lines = _lines(
         [Call("submit", "payload", start=0.0, outcome="[1]"), *polls, Call("status", "[1]", 60.0, outcome="DONE")]
@@ -27,8 +27,8 @@ def test_polls_in_a_row_take_one_line() -> None:
     ]
 
 
-def test_of_many_calls_the_first_and_the_last_stand_there() -> None:
-    """What was submitted at first is what a finding at the end is about."""
+def test_the_first_and_last_of_many_calls_are_shown() -> None:
+    """A long list of calls shows the first and the last ones, and says how many are left out."""
     lines = _lines([Call("submit", f"{number}", start=0.0, outcome="ok") for number in range(100)])
 
     assert lines[0] == "0.000 s  submit(0): ok"

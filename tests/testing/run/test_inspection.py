@@ -1,4 +1,4 @@
-"""Checks run without pytest: their results, and the jobs that they leave."""
+"""Checks run without pytest, and leave no jobs."""
 
 import asyncio
 import re
@@ -21,8 +21,8 @@ from intercede.testing.run.context import Context
 from intercede.testing.run.driver import open_backend
 
 
-def test_states_and_what_depends_on_them() -> None:
-    """Green is PASSED, red FAILED, the kit's own mistake ERROR, and what depends on a red one BLOCKED."""
+def test_each_check_gets_a_state() -> None:
+    """A green check is PASSED, a red one FAILED, a broken one ERROR, and one that depends on a red check BLOCKED."""
     report = run_checks(
         Memory, clauses=make_clauses(fine=check_green, red=check_red, after_red=check_green, broken=check_broken)
     )
@@ -37,8 +37,8 @@ def test_states_and_what_depends_on_them() -> None:
     )
 
 
-def test_what_a_red_one_depends_on_is_checked_first() -> None:
-    """Whatever the order: the one that is red by itself is red, and checked once."""
+def test_dependencies_are_checked_first() -> None:
+    """A clause is checked after those that it depends on, whatever their order, and each check runs once."""
     checked: list[str] = []
 
     async def red(context: Context) -> None:
@@ -55,8 +55,8 @@ def test_what_a_red_one_depends_on_is_checked_first() -> None:
     assert checked == ["red"]
 
 
-def test_a_red_one_says_everything() -> None:
-    """Expected, observed, the calls, the payload's output, and where it was raised."""
+def test_a_red_result_is_explained() -> None:
+    """A red result holds expected, observed, the calls, the payload's output, and the line that raised."""
     report = run_checks(Memory, clauses=make_clauses(red=check_red, lost=check_lost_answer))
     red, lost = report.results.values()
 
@@ -68,8 +68,8 @@ def test_a_red_one_says_everything() -> None:
     assert "memory.py" in lost.detail
 
 
-def test_nothing_is_left_of_what_a_check_started() -> None:
-    """Running jobs are killed and purged, also one that only its tag can find."""
+def test_jobs_of_a_check_are_killed_and_purged() -> None:
+    """Jobs that a check leaves are killed and purged, also one that only its tag can find."""
     JOBS.clear()
 
     run_checks(Memory, clauses=make_clauses(red=check_red, lost=check_lost_answer, fine=check_green))
@@ -77,8 +77,8 @@ def test_nothing_is_left_of_what_a_check_started() -> None:
     assert not JOBS
 
 
-def test_what_cannot_be_cleaned_up_is_told() -> None:
-    """A check stays green, with a note."""
+def test_a_failed_cleanup_is_a_note() -> None:
+    """A check whose clean-up fails stays green, and its result has a note."""
 
     class Sticky(Memory):
         async def purge(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, OpOutcome]:
@@ -91,7 +91,7 @@ def test_what_cannot_be_cleaned_up_is_told() -> None:
 
 
 def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
-    """There is one finding, not one a clause."""
+    """A factory that raises is one finding, and the other clauses are blocked."""
 
     def factory() -> Memory:
         raise OSError("no such site")
@@ -106,8 +106,8 @@ def test_a_subject_that_cannot_be_constructed_is_refused() -> None:
     assert report.results["IC-SUBMIT-01"].state is State.BLOCKED
 
 
-def test_chosen_clauses_are_partial() -> None:
-    """By id or by area; another word is refused."""
+def test_selected_clauses_are_partial() -> None:
+    """Clauses are selected by id or by area, and the verdict is PARTIAL. Another word is an error."""
     clauses = make_clauses(fine=check_green, red=check_red)
 
     assert run_checks(Memory, ["IC-SUBMIT-01"], clauses=clauses).verdict is Verdict.PARTIAL
@@ -117,7 +117,7 @@ def test_chosen_clauses_are_partial() -> None:
 
 
 def test_a_job_that_never_ends_is_a_finding() -> None:
-    """finish() gives up within its bound and says which job it was."""
+    """A check waits for a job until its time limit, and the finding names the job."""
 
     async def waits(context: Context) -> None:
         async with open_backend(context) as backend:
@@ -131,7 +131,7 @@ def test_a_job_that_never_ends_is_a_finding() -> None:
 
 
 def test_a_verb_that_does_not_answer_is_a_finding() -> None:
-    """The verb is bounded by itself, whatever else the check has time for."""
+    """A verb that does not answer within its own time limit is a finding that shows where it waits."""
 
     class Silent(Memory):
         async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
@@ -145,15 +145,15 @@ def test_a_verb_that_does_not_answer_is_a_finding() -> None:
 
 
 async def _leaves_two(context: Context) -> None:
-    """Leave a short job and one that runs for long, told of one another, and be red."""
+    """Leave a short and a long job, and be red."""
     async with open_backend(context) as backend:
         await backend.submit(context.sh("exit 0"))
         await backend.submit(context.sh("sleep 600"))
     context.expect(False, expected="the moon", observed="none")  # noqa: FBT003 -- the kind of check that this is
 
 
-def test_jobs_are_cleaned_up_of_a_subject_that_tells_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked for counts: each check's jobs are ended and purged, and nobody waits for those of another."""
+def test_jobs_are_cleaned_up_if_the_subject_reports_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of each check are purged if the subject reports jobs that were not asked about."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     clauses = make_clauses(first=_leaves_two, second=_leaves_two, third=_leaves_two)
 

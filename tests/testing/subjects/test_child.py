@@ -1,4 +1,4 @@
-"""A check asks its subject in another process."""
+"""A check asks its subject in a child process."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from intercede.testing.run.context import Context
 
 
 def test_a_child_process_builds_the_same_subject() -> None:
-    """From the file of the factory, with arguments, and killed when it takes too long."""
+    """A child process makes the same subject, gets the arguments, and is killed if it takes too long."""
 
     async def asks(context: Context) -> None:
         source = "import os; tell([type(make_backend()).__name__, arguments, os.getpid()]); print('not told')"
@@ -42,8 +42,8 @@ def test_a_child_process_builds_the_same_subject() -> None:
         ("open(request['told'], 'w').write('[')", "exit code 0: nothing on stderr"),
     ],
 )
-def test_a_child_process_that_does_not_work_is_a_finding(source: str, words: str) -> None:
-    """With its exit code and what it printed last, also where it tells nothing, or what is no JSON."""
+def test_a_child_process_that_fails_is_a_finding(source: str, words: str) -> None:
+    """A child process that fails or gives no valid answer is a finding with its exit code and its last output."""
 
     async def asks(context: Context) -> None:
         await context.run_child(source, what="telling")
@@ -54,8 +54,8 @@ def test_a_child_process_that_does_not_work_is_a_finding(source: str, words: str
     assert result.message == f"expected telling to work in a child process; observed it ended with {words}"
 
 
-def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
-    """A helper that inherits its streams is waited for by nobody, and killed; where jobs are started, they go on."""
+def test_a_helper_of_a_child_process_ends_with_it() -> None:
+    """A process that a child process started is killed with it, unless the child was asked to start jobs."""
     pids: list[int] = []
     helper = "import subprocess, sys; tell([subprocess.Popen(['sleep', '1000']).pid])"
 
@@ -67,25 +67,25 @@ def test_what_a_child_process_leaves_behind_ends_with_it() -> None:
 
     assert result.state is State.PASSED, result.detail
     helping, job = pids
-    goes_on = _runs(job)
+    goes_on = _is_running(job)
     os.kill(job, signal.SIGKILL)
     assert goes_on
     end = time.monotonic() + 10
-    while _runs(helping):
+    while _is_running(helping):
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is there that has not ended: whoever inherited it may take its time to ask how."""
+def _is_running(pid: int) -> bool:
+    """Say whether a process exists and has not ended. A zombie has ended."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
         return False
 
 
-def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(tmp_path: Path) -> None:
-    """The child that loads the script to make the subject refuses to inspect, and says what to do."""
+def test_a_script_without_a_main_guard_starts_no_endless_children(tmp_path: Path) -> None:
+    """A child process refuses to run the checks of a script that has no `if __name__ == "__main__"`."""
     script = tmp_path / "script.py"
     script.write_text(
         "from intercede.testing import run_checks\n"
@@ -101,8 +101,8 @@ def test_a_script_that_inspects_without_a_guard_starts_no_children_without_end(t
 
 
 @pytest.mark.slow
-def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
-    """Where the loop that would kill it stands still for good."""
+def test_a_child_process_ends_without_its_parents_help() -> None:
+    """A child process ends in time even if the event loop that would kill it is blocked."""
     pids: list[int] = []
 
     async def asks(context: Context) -> None:
@@ -113,7 +113,7 @@ def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
             await asyncio.sleep(0.01)
         pids.append(int(file.read_text()))
         time.sleep(2.5)  # noqa: ASYNC251 -- the loop stands still
-        assert _runs(pids[0]) is False
+        assert _is_running(pids[0]) is False
         await asking
 
     (result,) = run_checks(Memory, clauses=make_clauses(asks=asks)).results.values()
@@ -122,8 +122,8 @@ def test_a_child_process_that_nobody_waits_for_ends_by_itself() -> None:
     assert "child process to answer within 1 s" in result.message
 
 
-def test_of_what_is_printed_at_length_the_last_words_are_told() -> None:
-    """The reason stands at the end, whatever went before it."""
+def test_the_end_of_a_long_output_is_reported() -> None:
+    """The finding holds the end of what a child process printed, even after 40 MB of other output."""
 
     async def asks(context: Context) -> None:
         source = "import sys; sys.stderr.write('x' * 40_000_000); sys.exit('\\nthe reason')"

@@ -1,4 +1,4 @@
-"""Logins of checks that run at the same time: a refused one is tried again, and not for ever."""
+"""Checks that run at the same time log in a few at a time, and a refused login is tried again."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ def _no_logins() -> None:
 
 
 class Crowded(OneSlot):
-    """Drops logins when more than three come at once. It is right."""
+    """A right backend that drops logins if more than three come at once."""
 
     inside = entered = 0
 
     async def __aenter__(self) -> Self:
-        """Log in, which takes a moment."""
+        """Log in within a moment, or raise if too many do."""
         cls = type(self)
         cls.inside += 1
         cls.entered += 1
@@ -40,8 +40,8 @@ class Crowded(OneSlot):
         return self
 
 
-def test_logins_that_are_dropped_are_tried_again() -> None:
-    """A few at a time."""
+def test_dropped_logins_are_tried_again() -> None:
+    """Twenty checks pass although the subject drops logins that come at once."""
     report = run_checks(Crowded, clauses=make_clauses(*[check_entering] * 20), scale=0.05)
 
     assert [each.detail for each in report.results.values() if each.state is not State.PASSED] == []
@@ -49,7 +49,7 @@ def test_logins_that_are_dropped_are_tried_again() -> None:
 
 
 class Closed(Crowded):
-    """Lets nobody in."""
+    """A backend that refuses each login."""
 
     retryable = True
 
@@ -59,15 +59,15 @@ class Closed(Crowded):
         raise TransportError("no route", retryable=self.retryable)
 
 
-class Shut(Closed):
-    """Says that it makes no sense to come again."""
+class Final(Closed):
+    """A backend that refuses each login for good."""
 
     retryable = False
 
 
-@pytest.mark.parametrize(("subject", "times"), [(Closed, 5), (Shut, 1)])
-def test_what_lets_nobody_in_is_red(subject: type[Closed], times: int) -> None:
-    """After a few times, or at once where another makes no sense."""
+@pytest.mark.parametrize(("subject", "times"), [(Closed, 5), (Final, 1)])
+def test_a_subject_that_refuses_each_login_is_red(subject: type[Closed], times: int) -> None:
+    """A subject that refuses each login is red after five tries, or after one if the error is not retryable."""
     subject.entered = 0
     (result,) = run_checks(subject, clauses=make_clauses(check_entering), scale=0.02).results.values()
 
@@ -82,8 +82,8 @@ async def _enters_twice(context: Context) -> None:
     await check_entering(context)
 
 
-def test_who_comes_after_all_tries_failed_tries_once() -> None:
-    """Nobody waits again for what has let nobody in."""
+def test_a_login_after_all_tries_failed_is_tried_once() -> None:
+    """A check logs in only once if all tries before it failed."""
     Closed.entered = 0
     (result,) = run_checks(Closed, clauses=make_clauses(_enters_twice), scale=0.02).results.values()
 
@@ -91,8 +91,8 @@ def test_who_comes_after_all_tries_failed_tries_once() -> None:
     assert Closed.entered == 5 + 1
 
 
-def test_a_door_that_several_loops_use_lets_all_in() -> None:
-    """Checks that share the waiting have a loop, and one that runs alone has another: on each, a few at a time."""
+def test_logins_of_several_loops_all_succeed() -> None:
+    """Checks on two event loops after each other can log in through one limit of logins."""
     door, inside, most = Door(), 0, 0
 
     async def attempt() -> None:

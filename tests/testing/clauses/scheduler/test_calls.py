@@ -1,4 +1,4 @@
-"""IC-SCHEDULER-13: that fragments call what is documented, and that it works in each verb."""
+"""Clause IC-SCHEDULER-13: fragments call documented functions, which work in each verb."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from intercede.testing.run.context import CheckFailed
 
 
 @pytest.mark.parametrize("made", [*map(load_scheduler, ENTRY_POINTS), PlainQueue])
-def test_a_built_in_calls_what_is_documented(made: type[Scheduler], tmp_path: Path) -> None:
-    """As every stranger must."""
+def test_built_in_schedulers_call_documented_functions(made: type[Scheduler], tmp_path: Path) -> None:
+    """The fragments of the built-in schedulers call only documented functions."""
     calls.probe_calls(made, tmp_path)
 
 
 @pytest.mark.parametrize("verb", ["submit", "status", "kill", "list"])
-def test_a_function_that_is_hidden_in_one_verb_is_seen(
+def test_a_function_that_fails_in_one_verb_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: api.Verb
 ) -> None:
-    """Once a listing had another function under the name that the contract gave, and was empty with exit code 0."""
+    """The probe finds a documented function that another one hides in the fragments of one verb."""
 
     def write_program(asked: api.Verb, text: str, fragment: str, copies: int = 1) -> str:
         hidden = "ic_tool() { :; }\n" if asked == verb else ""
@@ -36,15 +36,15 @@ def test_a_function_that_is_hidden_in_one_verb_is_seen(
 
 
 class Commented(PlainQueue):
-    """Names private things in comments, and has words of its own that look like ours."""
+    """A scheduler that names private functions in comments, and has functions with similar names."""
 
     def status_script(self) -> str:
-        """List."""
+        """Return a fragment with such comments and names."""
         return "# not _ic_frame, nor copies/0/exit\nplainq list --name=basic_tool --copies=3 # _ic_print\nmy_ic_tool=1"
 
 
-def test_comments_and_other_words_are_nobody_s_business(tmp_path: Path) -> None:
-    """What only resembles a name of ours is the author's."""
+def test_comments_and_similar_names_are_allowed(tmp_path: Path) -> None:
+    """Comments and names that only resemble private functions are no finding."""
     calls.probe_calls(Commented, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The recordings of schedulers: their places, their form, and how new ones are made."""
+"""Recordings of schedulers are found, read, replayed and recorded."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ API = write_api(PlainQueue())
 Make = Callable[..., object]
 
 
-def written(path: Path, data: object) -> Path:
+def write_recordings(path: Path, data: object) -> Path:
     """Write a file of recordings."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
@@ -38,8 +38,8 @@ def written(path: Path, data: object) -> Path:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Return a function that makes an object of a class that lies in a module there; with a base, of a class of it."""
+def make_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Return a function that makes an object of a class in a new module, with a base class if given."""
 
     def make(module: str, base: type = object) -> object:
         path = tmp_path / f"{module}.py"
@@ -49,24 +49,24 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         assert spec.loader is not None
         loaded = module_from_spec(spec)
         vars(loaded)["Base"] = base
-        monkeypatch.setitem(sys.modules, module, loaded)  # by which a class knows its file
+        monkeypatch.setitem(sys.modules, module, loaded)  # the class knows its file by this
         spec.loader.exec_module(loaded)
         return vars(loaded)["Mine"]()
 
     return make
 
 
-def test_the_example_is_of_the_form_that_it_shows(tmp_path: Path) -> None:
-    """The message for a scheduler without recordings holds it."""
-    assert [each.verb for each in read_recordings(written(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
+def test_the_example_is_a_valid_recording(tmp_path: Path) -> None:
+    """The example that the kit shows to authors is a valid recording."""
+    assert [each.verb for each in read_recordings(write_recordings(tmp_path / "a.json", json.loads(EXAMPLE)))] == [
         "submit", "status", "status", "kill", "list"
     ]  # fmt: skip
 
 
-def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
-    """Both are read the same."""
-    one = list(read_recordings(written(tmp_path / "one.json", GOOD)))
-    assert one * 2 == list(read_recordings(written(tmp_path / "two.json", [GOOD, GOOD])))
+def test_a_file_holds_a_recording_or_a_list(tmp_path: Path) -> None:
+    """A file with one recording and a file with a list are read alike."""
+    one = list(read_recordings(write_recordings(tmp_path / "one.json", GOOD)))
+    assert one * 2 == list(read_recordings(write_recordings(tmp_path / "two.json", [GOOD, GOOD])))
     assert one[0].result.stdout == b"17.0 R\n"
 
 
@@ -85,62 +85,62 @@ def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_recording_of_another_form_is_refused_by_its_place(
-    tmp_path: Path, change: dict[str, object], seen: str
-) -> None:
-    """The message names the file, the number and the field."""
-    path = written(tmp_path / "a.json", [GOOD, {**GOOD, **change}])
+def test_an_invalid_recording_is_located(tmp_path: Path, change: dict[str, object], seen: str) -> None:
+    """The error about an invalid recording names the file, its number and the field."""
+    path = write_recordings(tmp_path / "a.json", [GOOD, {**GOOD, **change}])
     with pytest.raises(CheckFailed, match="recording 1 of") as caught:
         list(read_recordings(path))
     assert "a.json" in caught.value.expected
     assert seen in caught.value.observed
 
 
-def test_what_is_no_json_is_told(tmp_path: Path) -> None:
-    """By its file."""
+def test_a_file_that_is_not_json_is_an_error(tmp_path: Path) -> None:
+    """A file of recordings that is not JSON is an error that says so."""
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(CheckFailed, match="not valid JSON"):
         list(read_recordings(tmp_path / "a.json"))
 
 
-def test_they_lie_beside_the_class_s_module_and_its_own_directory_comes_first(tmp_path: Path, made: Make) -> None:
-    """Places are not mixed: only the first one that has recordings counts."""
+def test_recordings_are_read_from_the_first_place_that_has_some(tmp_path: Path, made: Make) -> None:
+    """Recordings lie beside the module of the class, and its own directory comes first. Places are not mixed."""
     subject = made("lonely")
     assert list_places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
     assert load_recordings(subject) == ()
-    written(tmp_path / "recordings/all.json", [GOOD, GOOD])
+    write_recordings(tmp_path / "recordings/all.json", [GOOD, GOOD])
     assert len(load_recordings(subject)) == 2
-    written(tmp_path / "recordings/lonely/own.json", GOOD)
+    write_recordings(tmp_path / "recordings/lonely/own.json", GOOD)
     assert len(load_recordings(subject)) == 1
 
 
-def test_a_class_that_inherits_has_those_of_its_base_unless_it_brings_its_own(tmp_path: Path, made: Make) -> None:
-    """A plugin that wraps a built-in answers as that does."""
+def test_a_class_inherits_the_recordings_of_its_base(tmp_path: Path, made: Make) -> None:
+    """A class without recordings of its own uses those of its base class."""
     subject = made("wrapping", DirectScheduler)
     assert load_recordings(subject) == load_recordings(DirectScheduler())
-    written(tmp_path / "recordings/own.json", GOOD)
+    write_recordings(tmp_path / "recordings/own.json", GOOD)
     assert len(load_recordings(subject)) == 1
 
 
-def test_of_a_status_the_given_fields_count(tmp_path: Path, made: Make) -> None:
-    """A field that is not given may have any value; a given one must be equal."""
+def test_only_recorded_fields_of_a_status_are_compared(tmp_path: Path, made: Make) -> None:
+    """A field of a status that the recording leaves out may have any value."""
     subject = made("wrapping", DirectScheduler)
     line = {**GOOD, "stdout": "17.0 running\n"}
-    written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
+    write_recordings(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
     replay.probe_replay(lambda: subject, tmp_path)
-    written(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING", "native": "R"}}})
+    write_recordings(
+        tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING", "native": "R"}}}
+    )
     with pytest.raises(CheckFailed, match="native='R'"):
         replay.probe_replay(lambda: subject, tmp_path)
 
 
-def test_words_are_replaced_where_they_stand_alone() -> None:
-    """Each word of a job that has not ended is tried once, and none that is part of another."""
+def test_only_whole_words_are_replaced() -> None:
+    """Each word of a job that has not ended is tried once, and no part of a longer word."""
     tried = [(job, word) for _, job, word in words.list_live_words(DirectScheduler())]
     assert sorted(word for _, word in tried) == ["queued", "running", "suspended"]
 
 
-def test_a_recording_names_what_it_differs_in() -> None:
-    """The clause's message holds what was recorded and what came."""
+def test_a_difference_from_a_recording_is_shown() -> None:
+    """The finding of a replay holds the recorded and the observed state."""
     report = run_checks(gallery.wrong()["ForgetsHeld"], ["IC-SCHEDULER-07"], role="scheduler")
     result = report.results["IC-SCHEDULER-07"]
     assert result.state is State.FAILED
@@ -148,55 +148,55 @@ def test_a_recording_names_what_it_differs_in() -> None:
     assert "QUEUED" in result.observed
 
 
-def test_what_is_recorded_anew_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recorder runs real jobs, and what it writes can be read, and is kept."""
+def test_the_recorder_writes_valid_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder runs real jobs, and the recordings that it writes can be read and replayed."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(record, "_PAYLOAD_SECONDS", 1)
     direct: Scheduler = DirectScheduler(slots=2)
-    path = written(tmp_path / "recorded.json", list(record.record(direct)))
+    path = write_recordings(tmp_path / "recorded.json", list(record.record(direct)))
     found = list(read_recordings(path))
     assert {each.verb for each in found} == {"submit", "status", "kill", "list"}
 
 
 class TestSandbox:
-    """A fragment in the sandbox does nothing, and its calls are recorded."""
+    """The sandbox runs fragments with stubs for the commands, and records their calls."""
 
-    def test_commands_are_stubs_that_note_their_arguments(self, tmp_path: Path) -> None:
-        """Byte for byte, also by their absolute path."""
+    def test_commands_are_stubs_that_record_their_arguments(self, tmp_path: Path) -> None:
+        """A command of a fragment, also by its absolute path, is a stub that records its arguments byte for byte."""
         text = "sbatch -p 'two words' ''\n/usr/bin/touch made\nshutdown -h \"$(cat \"$IC_IDS\")\""
         run = sandbox.Sandbox(tmp_path, [text], API).run("status", text, ["17;x"])
         assert run == [["sbatch", "-p", "two words", ""], ["shutdown", "-h", "17;x"]]
         assert (tmp_path / "root/made").exists()
 
-    def test_a_syntax_error_is_told(self, tmp_path: Path) -> None:
-        """In the shell's words."""
+    def test_a_syntax_error_is_reported(self, tmp_path: Path) -> None:
+        """A fragment with a syntax error is reported in the shell's words."""
         place = sandbox.Sandbox(tmp_path, [], API)
         assert place.read("plainq list") == ""
         assert place.read("for") != ""
 
-    def test_what_runs_or_writes_the_canary_is_seen(self, tmp_path: Path) -> None:
-        """A pattern that is expanded is seen as well."""
+    def test_an_injection_is_found(self, tmp_path: Path) -> None:
+        """A fragment that evaluates, writes or expands a hostile text is found."""
         place = sandbox.Sandbox(tmp_path, ["plainq"], API)
         for text in (f"eval '{sandbox.CANARY}'", f"true >{sandbox.CANARY}", "plainq [x]globbed"):
             assert place.find_injection(place.run("submit", text))
         assert not place.find_injection(place.run("submit", "plainq '[x]globbed'"))
 
-    def test_a_fragment_that_waits_for_ever_is_ended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Stubs answer nothing, so that it may."""
+    def test_a_fragment_that_does_not_end_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fragment that does not end is killed, and its calls so far are recorded."""
         monkeypatch.setattr(sandbox, "_SECONDS", 1.0)
         place = sandbox.Sandbox(tmp_path, ["plainq"], API)
         assert place.run("status", "plainq once\nwhile :; do :; done") == [["plainq", "once"]]
 
 
 class Counted(DirectScheduler):
-    """Calls a job by a word that is in no other one's id, as the recordings say."""
+    """A scheduler that knows a job by the word that its recordings give."""
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Tell what was said."""
+        """Return the words of the answer as native ids."""
         return Queued(ids=dict(enumerate(result.stdout.decode().split())))
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        """Call running what is listed."""
+        """Return RUNNING for each listed job."""
         return {job: JobStatus(state=JobState.RUNNING) for job in ids if job in result.stdout.decode().split()}
 
 
@@ -212,20 +212,23 @@ class Counted(DirectScheduler):
     ],
     ids=str,
 )
-def test_an_id_that_the_queue_never_gives_again_needs_no_name(
+def test_a_unique_native_id_needs_no_submission_id(
     tmp_path: Path, made: Make, ids: tuple[str, str], right: bool
 ) -> None:
-    """A UUID or a time beside the number is as good as a submission id; a server's name is the same for all, and a number counts."""
+    """A native id with a UUID, a time or a submission id is unique.
+
+    A number is not, and neither is a number with a server's name.
+    """
     subject = made("counting", Counted)
     submitted: list[dict[str, object]] = [
         {
-            "verb": "submit", "batch": {"submission_id": f"{letter}0123456789ab", "copies": 1, "resources": {}}, "returncode": 0,
-            "stdout": f"{job}\n", "stderr": "", "expected": {"ids": {"0": job}},
+            "verb": "submit", "batch": {"submission_id": f"{letter}0123456789ab", "copies": 1, "resources": {}},
+            "returncode": 0, "stdout": f"{job}\n", "stderr": "", "expected": {"ids": {"0": job}},
         }
         for letter, job in zip("ab", ids, strict=True)
     ]  # fmt: skip
     listed = {**GOOD, "ids": ids, "stdout": "\n".join(ids), "expected": {job: {"state": "RUNNING"} for job in ids}}
-    written(tmp_path / "recordings/own.json", [*submitted, listed])
+    write_recordings(tmp_path / "recordings/own.json", [*submitted, listed])
     if right:
         names.probe_names(lambda: subject, tmp_path)
     else:
@@ -233,8 +236,8 @@ def test_an_id_that_the_queue_never_gives_again_needs_no_name(
             names.probe_names(lambda: subject, tmp_path)
 
 
-def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, made: Make) -> None:
-    """A listing without names cannot be compared with any."""
+def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, made: Make) -> None:
+    """A listing that shows only the number of a job is a finding that names the job."""
 
     class Bare(Counted):
         def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
@@ -243,7 +246,7 @@ def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, m
 
     job = "17@a0123456789ab"
     subject = made("bare", Bare)
-    written(
+    write_recordings(
         tmp_path / "recordings/own.json",
         {**GOOD, "ids": [job], "stdout": "17", "expected": {job: {"state": "RUNNING"}}},
     )
@@ -251,40 +254,40 @@ def test_what_is_listed_by_its_number_alone_is_told_by_the_job(tmp_path: Path, m
         names.probe_names(lambda: subject, tmp_path)
 
 
-class NamesWhatItKills(PlainQueue):
-    """Leaves it to the queue to compare the name."""
+class KillsByName(PlainQueue):
+    """A scheduler that passes the name to the kill command of the queue."""
 
     def kill_script(self) -> str:
-        """End by both."""
+        """Kill by number and name."""
         return 'while IFS=@ read -r number name; do plainq kill --name="$name" "$number" </dev/null; done <"$IC_IDS"'
 
 
-class LooksElsewhere(PlainQueue):
-    """Looks by a command whose answer no recording shows."""
+class ComparesByAnotherCommand(PlainQueue):
+    """A scheduler that compares the name by a command that no recording holds."""
 
     def kill_script(self) -> str:
-        """Ask what the number's name is, in the queue's own words."""
+        """Kill if that command shows the name."""
         look = '[ "$(plainq show "$number")" = "Job-Name = $name" ] && plainq kill "$number"'
         return f'while IFS=@ read -r number name; do {look}; done <"$IC_IDS"'
 
 
-class TakesWhatIsListed(PlainQueue):
-    """Lists all jobs, and picks those of a name itself."""
+class FiltersTheList(PlainQueue):
+    """A scheduler that lists all jobs, and filters them by name."""
 
     def list_script(self, submission_id: str) -> str:
-        """Compare here."""
+        """List all jobs and filter them."""
         return f"plainq list --numbered | grep ' {submission_id}$' || :"
 
 
-@pytest.mark.parametrize("right", [NamesWhatItKills, TakesWhatIsListed])
-def test_who_hands_the_name_on_or_compares_it_later_is_right(right: type, tmp_path: Path) -> None:
-    """The queue may look, and the fragment may look behind it."""
+@pytest.mark.parametrize("right", [KillsByName, FiltersTheList])
+def test_comparing_the_name_in_the_queue_or_later_is_right(right: type, tmp_path: Path) -> None:
+    """A scheduler is right if the queue or its own fragment compares the name of a job."""
     looks.probe_looks(right, tmp_path)
 
 
-def test_a_look_that_no_recording_shows_is_named(tmp_path: Path) -> None:
-    """It looks like a kill, so the message names the command, and the hint says what to record."""
+def test_a_query_that_no_recording_holds_is_named(tmp_path: Path) -> None:
+    """A query that no recording holds looks like a kill, so that the finding names its command."""
     with pytest.raises(
         CheckFailed, match=r"it runs 'plainq show 17\.0', though its queue lists this number under another name"
     ):
-        looks.probe_looks(LooksElsewhere, tmp_path)
+        looks.probe_looks(ComparesByAnotherCommand, tmp_path)

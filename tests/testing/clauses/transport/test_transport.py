@@ -1,4 +1,4 @@
-"""The checks of transports besides finding mistakes: their messages, and what they leave alone."""
+"""Checks of transports report mistakes clearly, and leave no files."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,27 +24,30 @@ OURS: Mapping[str, Clause] = {each: clause for each, clause in CLAUSES.items() i
 
 @pytest.fixture(autouse=True)
 def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give what is composed its own state."""
+    """Keep the jobs of composed backends in a directory of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="module")
 def garbled(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Check a transport that garbles arguments, with all that stands on it."""
+    """Return the report of a transport that garbles arguments, with the backend on top of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         return run_checks(gallery.wrong()["JoinsWithSpaces"], role="transport")
 
 
-def test_a_quoting_mistake_is_told_by_what_became_of_an_argument(garbled: Report) -> None:
-    """One clause is red, says what was sent and what arrived, and names the function that quotes."""
+def test_a_quoting_mistake_shows_the_argument(garbled: Report) -> None:
+    """A transport that garbles arguments is red in one clause, which shows the argument that was sent and received."""
     assert garbled.red == ("IC-TRANSPORT-01",)
     assert "'two  words ', 'end'] wrote '[two][words][end]'" in garbled.results["IC-TRANSPORT-01"].observed
     assert "shlex.join" in garbled.results["IC-TRANSPORT-01"].detail
 
 
-def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report) -> None:
-    """Its scripts, garbled, could do anything to their author's machine: they are blocked, and not one call was made."""
+def test_no_backend_check_runs_over_a_red_transport(garbled: Report) -> None:
+    """The clauses of backends are blocked without a single call if the transport is red.
+
+    Garbled scripts could do harm.
+    """
     above = [garbled.results[each.id] for each in CLAUSES.values() if each.role == "backend"]
     assert garbled.red == ("IC-TRANSPORT-01",)
     assert {each.blocker for each in above} == {"IC-TRANSPORT-01"}
@@ -53,15 +56,15 @@ def test_nothing_of_a_backend_runs_over_a_transport_that_is_red(garbled: Report)
 
 
 class RefusesToConnect(Plain):
-    """Entering raises, and trying again makes no sense."""
+    """A transport that cannot be entered, and whose error is not retryable."""
 
     async def __aenter__(self) -> Self:
-        """Refuse."""
+        """Raise that there is no route."""
         raise TransportError("no route to host", retryable=False)
 
 
-def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
-    """If no command can be run, one clause says so."""
+def test_a_transport_that_cannot_be_entered_is_one_finding() -> None:
+    """A transport that cannot be entered is red in one clause, which blocks those that run commands."""
     report = run_checks(RefusesToConnect, role="transport", clauses=OURS)
 
     assert report.red == ("IC-TRANSPORT-12",)
@@ -70,8 +73,8 @@ def test_what_cannot_be_entered_blocks_what_needs_it() -> None:
     assert "IC-TRANSPORT-29" in blocked
 
 
-def test_nothing_is_left_on_the_far_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files of payloads lie below `mktemp -d`, and are gone afterwards."""
+def test_checks_leave_no_remote_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks of a transport remove the remote directories that they made."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "far"))
     (tmp_path / "far").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -93,10 +96,8 @@ def test_nothing_is_left_on_the_far_side(tmp_path: Path, monkeypatch: pytest.Mon
         (b"", b"a" * 100, f"expected 0 bytes on stdout, ending at 0; observed 100 bytes, from 0 on {b'a' * 40!r}"),
     ],
 )
-def test_bytes_that_differ_are_shown_where_they_begin_to(
-    expected: bytes, observed: bytes, said: str, tmp_path: Path
-) -> None:
-    """A megabyte that lacks its last byte is described in a line."""
+def test_the_first_different_byte_is_shown(expected: bytes, observed: bytes, said: str, tmp_path: Path) -> None:
+    """A finding about bytes shows the length and the place of the first difference in one line."""
     context = Context(FactorySubject(Plain, "transport"), tmp_path)
 
     with pytest.raises(CheckFailed) as told:
@@ -105,15 +106,15 @@ def test_bytes_that_differ_are_shown_where_they_begin_to(
     assert str(told.value) == said
 
 
-def test_a_transport_that_ends_as_it_should_is_heard_with_its_stderr() -> None:
-    """The stderr of a command stands beside its code: mostly it is the reason."""
+def test_a_result_is_described_with_its_stderr() -> None:
+    """The description of a command's result holds its exit code and its stderr."""
     result = CommandResult(returncode=2, stderr=b"sh: no such file\n")
 
     assert runs.describe_result(result) == "exit code 2, and on stderr 'sh: no such file'"
 
 
-def test_the_numbers_that_sh_counts_are_those_that_are_expected() -> None:
-    """Both sides write the same megabytes."""
+def test_the_kit_and_the_shell_count_alike() -> None:
+    """The numbers that the kit expects are those that the remote script writes."""
 
     def written(last: int) -> Sequence[bytes]:
         return runs.make_numbers(last).splitlines()

@@ -1,4 +1,4 @@
-"""A handful of clauses for the tests of the kit's frame: each is red where the subject says so."""
+"""A few clauses for the tests of the front ends. Each is red if the subject says so."""
 
 from intercede.contract.backend import Capability
 from intercede.testing.model.clause import MUST, SHOULD, Clause, Level
@@ -8,7 +8,7 @@ from intercede.testing.run.driver import open_backend
 
 def _check(clause_id: str) -> Check:
     async def check(context: Context) -> None:
-        """Submit a job and ask the subject whether it is red."""
+        """Submit a job, and expect that the subject does not call the clause red."""
         async with open_backend(context) as backend:
             submission = await backend.submit(context.sh("exit 0"))
             await backend.wait_until_final(list(submission.handles.values()))

@@ -1,4 +1,4 @@
-"""Backends for the tests of the kit's frame: right, and wrong in whatever their options say."""
+"""Backends for the tests of the front ends. Their options say what they do wrong."""
 
 import asyncio
 import inspect
@@ -16,19 +16,19 @@ from typing import Self
 from intercede.contract import CommandResult, JobHandle, JobOutput, JobState, JobStatus, Submission, SubmissionSpec
 
 BEGAN: list[float] = []
-"""When jobs were submitted."""
+"""Seconds by the monotonic clock when jobs were submitted."""
 ASKED: list[float] = []
-"""When somebody asked for their status."""
+"""Seconds by the monotonic clock when a status was queried."""
 
 
 class Tiny:
-    """Runs nothing: every job is DONE at once.
+    """A backend that runs nothing. Each job is DONE at once.
 
     Args:
-        red: The clauses that are to be red.
+        red: The clauses that shall be red, with commas.
         enter: What entering does: ``hang``, ``block``, ``raise``, ``skip``, ``orders``, ``recursion`` or ``crash``.
-        seconds: How long each job runs.
-        flaky: Every so many-th submission is refused.
+        seconds: The seconds that each job runs.
+        flaky: Of this many submissions the last is refused.
     """
 
     def __init__(self, red: str = "", enter: str = "", seconds: float = 0, flaky: int = 0) -> None:
@@ -36,16 +36,16 @@ class Tiny:
         self._enter, self._seconds, self._flaky = enter, seconds, flaky
 
     async def __aenter__(self) -> Self:
-        """Misbehave, or be there."""
+        """Misbehave as the option says, or return the backend."""
         match self._enter:
             case "hang":
                 await _hang()
             case "block":
-                time.sleep(1000)  # noqa: ASYNC251 -- that is what it is for
+                time.sleep(1000)  # noqa: ASYNC251 -- the mistake
             case "raise":
                 raise LookupError("the site is gone")
             case "skip":
-                import pytest  # noqa: PLC0415 -- as a plugin would that wants to hide
+                import pytest  # noqa: PLC0415 -- as a plugin does that hides its import
 
                 pytest.skip("not today")
             case "orders":
@@ -62,14 +62,14 @@ class Tiny:
         """Nothing is open."""
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
-        """Accept."""
+        """Accept a job."""
         BEGAN.append(time.monotonic())
         if self._flaky and len(BEGAN) % self._flaky == 0:
             raise ConnectionError("busy")
         return Submission(handles={0: JobHandle(resource="tiny", job=spec.tag or "job")})
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
-        """Tell that all is done, once it is; the clock starts with the object's first question."""
+        """Return RUNNING until the time of the jobs has passed since the first query, then DONE."""
         ASKED.append(time.monotonic())
         self._began = min(getattr(self, "_began", ASKED[-1]), ASKED[-1])
         if ASKED[-1] - self._began < self._seconds:
@@ -78,22 +78,22 @@ class Tiny:
 
 
 class TinyOutput(Tiny):
-    """Claims output as well."""
+    """A backend that claims output as well."""
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Mapping[JobHandle, JobOutput]:
-        """Bring what the job wrote."""
+        """Write the output of the jobs."""
         return dict.fromkeys(handles, JobOutput(ok=True, stdout=_written(dest)))
 
 
 class Talkative(Tiny):
-    """Cites its configuration in every error, as errors do: at length, and in several spellings."""
+    """A backend whose errors cite its configuration, at length and in several spellings."""
 
     def __init__(self, password: str) -> None:
         super().__init__()
         self._password = password
 
     async def submit(self, spec: SubmissionSpec, copies: object = 1) -> Submission:
-        """Refuse, and say with what."""
+        """Print, log and raise the password."""
         print("printed and", self._password)  # noqa: T201 -- the point
         logging.getLogger(__name__).warning("logged %s", self._password)
         warnings.warn(f"warned of {self._password}", stacklevel=1)
@@ -102,20 +102,20 @@ class Talkative(Tiny):
 
 
 class Chatty:
-    """A transport that says too much where it cannot log in."""
+    """A transport whose error at login holds the password."""
 
     def __init__(self, password: str) -> None:
         self._password = password
 
     async def __aenter__(self) -> Self:
-        """Fail, and say with what."""
+        """Raise an error with the password."""
         raise ConnectionError(f"login failed with {self._password}")
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is open."""
 
     async def run(self, argv: object, *, stdin: object = None, stdout: object = None) -> CommandResult:
-        """Never."""
+        """Raise, since no command is run."""
         raise NotImplementedError
 
 

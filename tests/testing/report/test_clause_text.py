@@ -1,4 +1,4 @@
-"""The clauses at a terminal."""
+"""Clauses are listed and explained at a terminal."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from intercede.testing.report import explain_clause, list_clauses
 
 
 def test_every_clause_is_listed_and_explained() -> None:
-    """A line each; and for one: text, level, what is done, what to look at."""
+    """Each clause has a line in the list, and its explanation holds its title, level and hint."""
     assert [line.split()[0] for line in list_clauses(CLAUSES).splitlines()] == list(CLAUSES)
     for clause in CLAUSES.values():
         text = explain_clause(CLAUSES, clause.id.lower())
@@ -29,8 +29,8 @@ def test_every_clause_is_listed_and_explained() -> None:
         ("-", "; all of them"),
     ],
 )
-def test_a_clause_that_is_not_there_brings_those_that_may_be_meant(word: str, meant: str) -> None:
-    """Numbers are compared as numbers, a family is listed whole, and where all of them stand is always said."""
+def test_an_unknown_clause_suggests_similar_ones(word: str, meant: str) -> None:
+    """The error about an unknown clause suggests similar ids or the whole area, and names the option that lists all."""
     with pytest.raises(LookupError) as caught:
         explain_clause(CLAUSES, word, "pytest --intercede-list")
 
