@@ -1,4 +1,4 @@
-"""Fixtures of Slurm's tests."""
+"""Fixtures for the tests of Slurm."""
 
 from pathlib import Path
 
@@ -17,5 +17,5 @@ from tests.tools import each_tool
     ]
 )
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A root with one submission, in each shell that is here."""
+    """Return a root with one submission, once for each installed shell."""
     return Place(tmp_path, request.param)

@@ -1,4 +1,4 @@
-"""Slurm: how submissions whose answer was lost are found by their names, or fenced."""
+"""Submissions to Slurm whose answer was lost are found by their names, or fenced."""
 
 import shlex
 import shutil
@@ -24,12 +24,12 @@ from intercede.schedulers.slurm import SlurmScheduler
 
 
 def note_start(place: Place, first: int, text: str) -> None:
-    """Note that a chunk's job began, as the batch script does."""
+    """Write the note of a chunk's start, as the batch script does."""
     (place.root / SUBMISSION_ID / "slurm" / f"owner-{first}").write_text(f"{text}\n")
 
 
 def test_a_lost_answer_is_found_by_name(place: Place) -> None:
-    """Arrays are taken whole: by squeue's word, the oldest of one name; by their own, where squeue forgot them; else never."""
+    """An array is found as a whole: by its name in squeue, the oldest of one name, or by the note of its start."""
     scheduler = SlurmScheduler(max_array_size=2)
     submit_unanswered(place, scheduler, 7)
     note_start(place, 4, "22 east")
@@ -48,8 +48,8 @@ def test_a_lost_answer_is_found_by_name(place: Place) -> None:
     assert f"--name=ic-{SUBMISSION_ID}-0,ic-{SUBMISSION_ID}-2,ic-{SUBMISSION_ID}-4,ic-{SUBMISSION_ID}-6" in words
 
 
-def test_every_cluster_is_searched(place: Place) -> None:
-    """Those that it may have been submitted to; what began says in which."""
+def test_each_cluster_is_searched(place: Place) -> None:
+    """A find searches each cluster of the options, and the note of a start names the cluster of its job."""
     scheduler = SlurmScheduler(clusters=["east", "west"], max_array_size=2)
     submit_unanswered(place, scheduler, 3)
     note_start(place, 2, "22 east")
@@ -58,8 +58,8 @@ def test_every_cluster_is_searched(place: Place) -> None:
     assert find_jobs(place, scheduler) == index_ids("20_0;west", "20_1;west") | index_ids("22;east", first=2)
 
 
-def test_who_is_found_stays_it(place: Place) -> None:
-    """Of two jobs with one name, the one that was told runs, also where the other begins first, and is told again."""
+def test_the_found_job_owns_the_chunk(place: Place) -> None:
+    """The job that a find returned runs the copies, even if another job of the same name begins first."""
     scheduler = SlurmScheduler(max_array_size=10)
     job = Job(place, "echo begun")
     place.answer("squeue", f"printf '%s\\n' '18|ic-{SUBMISSION_ID}-0' '17|ic-{SUBMISSION_ID}-0'")
@@ -71,8 +71,8 @@ def test_who_is_found_stays_it(place: Place) -> None:
     assert find_jobs(place, scheduler)[3] == f"17_3@{SUBMISSION_ID}-0"
 
 
-def test_nothing_follows_what_was_looked_for(place: Place) -> None:
-    """Who queues may be slow: of its later arrays nobody knew, so none is queued."""
+def test_a_find_stops_a_slow_submission(place: Place) -> None:
+    """A submission that a find saw queues no further array."""
     scheduler = SlurmScheduler(max_array_size=2)
     listing = place.stubs / "list"
     fragment = f"IC_FENCE=yes\n{scheduler.list_script(SUBMISSION_ID)}"
@@ -88,8 +88,8 @@ def test_nothing_follows_what_was_looked_for(place: Place) -> None:
     assert find_jobs(place, scheduler) == index_ids("17_0", "17_1")
 
 
-def test_who_look_at_once_are_told_the_same(place: Place) -> None:
-    """Each fence and each note is somebody's, and good for all."""
+def test_finds_at_the_same_time_agree(place: Place) -> None:
+    """Four finds at the same time return the same jobs."""
     scheduler = SlurmScheduler(max_array_size=2)
     for _ in range(2):
         submit_unanswered(place, scheduler, 9)
@@ -102,8 +102,8 @@ def test_who_look_at_once_are_told_the_same(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), [("owner-0", ""), ("chunk-0", ""), ("chunk-0", "0\n"), ("chunk-0", "x\n")])
-def test_what_a_crash_left_is_an_error_that_says_what_to_do(place: Place, name: str, text: str) -> None:
-    """It says neither that something is there nor that nothing is."""
+def test_files_of_a_crash_are_an_error(place: Place, name: str, text: str) -> None:
+    """A damaged note of a chunk is an error that says which directory to remove."""
     submit_unanswered(place, SlurmScheduler())
     (place.root / SUBMISSION_ID / "slurm" / name).write_text(text)
 
@@ -111,8 +111,8 @@ def test_what_a_crash_left_is_an_error_that_says_what_to_do(place: Place, name: 
         find_jobs(place, SlurmScheduler())
 
 
-def test_what_was_not_found_is_never_found(place: Place) -> None:
-    """It may have been submitted again since, so it never begins, also where squeue comes to know it afterwards."""
+def test_a_chunk_that_was_not_found_never_runs(place: Place) -> None:
+    """A chunk that a find did not see never runs its copies, even if squeue lists it later."""
     scheduler = SlurmScheduler(max_array_size=10)
     job = Job(place, "echo begun")
 
@@ -122,8 +122,8 @@ def test_what_was_not_found_is_never_found(place: Place) -> None:
     assert job.run(first=0, task=3) == (-53, "")
 
 
-def test_who_only_looks_stops_nothing(place: Place) -> None:
-    """Counting what there is takes nothing away from whoever submits meanwhile."""
+def test_a_find_without_a_fence_stops_nothing(place: Place) -> None:
+    """A find without a fence leaves the submission as it is."""
     scheduler = SlurmScheduler(max_array_size=10)
     job = Job(place, "echo begun")
 
@@ -132,8 +132,8 @@ def test_who_only_looks_stops_nothing(place: Place) -> None:
     assert find_jobs(place, scheduler, fence=False)[3] == f"17_3@{SUBMISSION_ID}-0"
 
 
-def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
-    """On a full disk, say: it might begin after all."""
+def test_a_failed_fence_is_an_error(place: Place) -> None:
+    """A find whose fence cannot be written, as on a full disk, is an error, since the chunk could still begin."""
     submit_unanswered(place, SlurmScheduler())
     full = 'case $* in *owner*) echo "No space left" >&2; exit 1 ;; esac; exec /bin/mkdir "$@"'
     place.put("mkdir", f"#!/bin/sh\n{full}\n")
@@ -142,16 +142,16 @@ def test_what_cannot_be_fenced_is_not_called_absent(place: Place) -> None:
         find_jobs(place, SlurmScheduler())
 
 
-def test_what_began_meanwhile_is_found(place: Place) -> None:
-    """After squeue was asked."""
+def test_a_job_that_begins_during_a_find_is_found(place: Place) -> None:
+    """A job that begins after squeue was called is found by its note."""
     submit_unanswered(place, SlurmScheduler())
     place.answer("squeue", f"echo '22 east' >./{SUBMISSION_ID}/slurm/owner-0")
 
     assert find_jobs(place, SlurmScheduler()) == index_ids(*(f"22_{index}" for index in range(5)))
 
 
-def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) -> None:
-    """It is there, under an id that nobody knows."""
+def test_a_listed_job_without_a_valid_id_is_an_error(place: Place) -> None:
+    """A row with the name of the chunk and an invalid id is an error."""
     submit_unanswered(place, SlurmScheduler())
     place.answer("squeue", f"echo 'twenty|ic-{SUBMISSION_ID}-0'")
     with pytest.raises(SchedulerError, match="cannot be read"):
@@ -159,7 +159,7 @@ def test_a_line_that_says_it_waits_and_cannot_be_read_is_an_error(place: Place) 
 
 
 @pytest.mark.parametrize("word", ["owned", "owned 22x east", "owned 22 my cluster", "begun 22 ", ""])
-def test_what_became_of_a_chunk_is_understood_or_an_error(word: str) -> None:
-    """What is not understood may have begun."""
+def test_an_unknown_answer_about_a_chunk_is_an_error(word: str) -> None:
+    """An answer about a chunk that cannot be read is an error, since its job may have begun."""
     with pytest.raises(SchedulerError, match="cannot be read"):
         SlurmScheduler().parse_list(make_result(f"intercede: chunk {SUBMISSION_ID} 0 5 {word}\nintercede: end\n"))

@@ -1,4 +1,4 @@
-"""Slurm: the batch script, as slurmd runs it."""
+"""The batch script of Slurm runs one copy and ends as its payload did."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from intercede.schedulers.slurm import SlurmScheduler
     [("code 0", 0), ("code 3", 3), ("code 255", 255), ("signal 9", 137), ("caught 0", 0), ("caught 3", 3)],
 )
 def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> None:
-    """So that Slurm's own word for it is true."""
+    """The batch script exits with the code of the payload, so that Slurm's state is right."""
     job = Job(place, f'echo "{record} 0 host $IC_NATIVE 1" >"copies/$1/exit"')
 
     assert job.run() == (code, "")
@@ -27,7 +27,7 @@ def test_a_job_ends_as_its_payload_did(place: Place, record: str, code: int) -> 
 
 
 def test_a_job_without_a_record_ends_as_its_wrapper_did(place: Place) -> None:
-    """Which tells so what it could not write."""
+    """The batch script exits with the wrapper's code if there is no record, which could not be written then."""
     assert Job(place, "exit 7").run() == (7, "")
     shutil.rmtree(place.root / SUBMISSION_ID)
     (place.root / SUBMISSION_ID).mkdir()
@@ -44,7 +44,7 @@ NOT_STARTED: Mapping[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", NOT_STARTED)
 def test_a_copy_that_was_not_started_has_no_exit_code(place: Place, what: str) -> None:
-    """The job ends as Slurm shows what it could not launch itself: by a signal, as no payload's end is told."""
+    """The batch script kills itself with signal 53 if the copy was not started, as Slurm shows a launch failure."""
     job = Job(place, "exit 0")
     NOT_STARTED[what](job.here)
 
@@ -56,8 +56,8 @@ def test_a_copy_that_was_not_started_has_no_exit_code(place: Place, what: str) -
         assert (status.state, status.reason, status.exit_code) == (JobState.FAILED, "launch_failure", None)
 
 
-def test_every_task_of_one_array_begins_and_none_of_another(place: Place) -> None:
-    """However many begin at once: the first notes whose the copies are. A job that Slurm has twice runs once."""
+def test_the_tasks_of_one_array_begin(place: Place) -> None:
+    """All tasks of the array that begins first run, and those of another array with the same name do not."""
     job = Job(place, 'echo "$1"')
     for task in range(8):
         (job.here / "copies" / f"{10 + task}").mkdir(exist_ok=True)
@@ -69,8 +69,8 @@ def test_every_task_of_one_array_begins_and_none_of_another(place: Place) -> Non
     assert not [*(job.here / "slurm").glob("owner-10.*")]
 
 
-def test_a_job_begins_or_is_not_there(place: Place) -> None:
-    """Never neither, never both, when it begins while it is looked for and squeue does not know it yet."""
+def test_a_job_begins_or_is_fenced(place: Place) -> None:
+    """A job that begins during a find either runs and is found, or does not run and is not found."""
     for task in range(6):
         job = Job(place, "echo begun")
         place.answer("squeue", f"sleep 0.0{task}")
@@ -82,8 +82,8 @@ def test_a_job_begins_or_is_not_there(place: Place) -> None:
         job.here.mkdir()
 
 
-def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None:
-    """A site may queue jobs anew by their exit code; one that a signal came to runs once more."""
+def test_a_requeued_copy_runs_only_after_a_signal(place: Place) -> None:
+    """A copy that Slurm queues again exits with 0 if it had ended. It runs again if a signal had ended it."""
     job = Job(place, 'echo again; echo "code 0 0 host x 2" >"copies/$1/exit"')
     job.record("code 3")
     assert job.run() == (0, "")
@@ -92,8 +92,8 @@ def test_what_has_run_is_not_run_again_nor_queued_for_ever(place: Place) -> None
         assert job.run() == (0, "again\n")
 
 
-def test_one_copy_is_known_by_its_own_number(place: Place) -> None:
-    """Also where whoever submitted was itself in an array, whose variables are here."""
+def test_a_single_copy_has_its_own_number(place: Place) -> None:
+    """A single copy uses its own job id, even if variables of an outer array are set."""
     job = Job(place, 'echo "$1 $IC_NATIVE"')
     alone = job.start(first=13, count=1)
 
@@ -101,8 +101,9 @@ def test_one_copy_is_known_by_its_own_number(place: Place) -> None:
 
 
 def test_the_batch_script_outlives_its_wrapper(place: Place) -> None:
-    """Slurm's TERM goes to every process of the job, and the wrapper still has its record to write."""
-    slow = 'trap "sleep 0.2; echo code 7 >copies/$1/exit.tmp; mv copies/$1/exit.tmp copies/$1/exit; exit" TERM; : >up; while :; do sleep 0.05; done'
+    """The batch script survives the SIGTERM that Slurm sends to all processes of a job, and the wrapper ends first."""
+    record = "sleep 0.2; echo code 7 >copies/$1/exit.tmp; mv copies/$1/exit.tmp copies/$1/exit; exit"
+    slow = f'trap "{record}" TERM; : >up; while :; do sleep 0.05; done'
     job = Job(place, slow)
     started = job.start()
     end = time.monotonic() + 30
@@ -117,8 +118,8 @@ def test_the_batch_script_outlives_its_wrapper(place: Place) -> None:
     assert started.returncode == 7
 
 
-def test_the_payload_sees_nothing_of_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that it is given keeps its value, and none is added but its native id, which the wrapper takes."""
+def test_the_payload_sees_no_variable_of_the_script(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The payload gets its variables unchanged, and none of the batch script."""
     for name in ("index", "what", "number", "native"):
         monkeypatch.setenv(name, "theirs")
     job = Job(place, "env")

@@ -1,4 +1,4 @@
-"""Slurm: which jobs scancel is given, and what a kill answers."""
+"""A kill of Slurm passes the right jobs to scancel, and reports what squeue lists afterwards."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ from intercede.schedulers.slurm import SlurmScheduler
 
 
 def expand_words(words: Sequence[str]) -> list[str]:
-    """Return the ids that scancel would take."""
+    """Return the ids that these arguments of scancel mean."""
     found: list[str] = []
     for word in words:
         match = re.fullmatch(r"([0-9]+)(?:_\[([0-9,-]+)\])?", word)
@@ -40,17 +40,17 @@ IDS = st.tuples(st.integers(1, 4), st.none() | st.integers(0, 30), st.sampled_fr
 
 
 def write_branch(names: Sequence[str], cluster: str) -> str:
-    """Write a branch of a squeue that lists all of a cluster."""
+    """Return a branch of a squeue script that lists all jobs of a cluster."""
     there = [job for job, _, behind in (name.partition(";") for name in names) if behind == cluster]
     return f"*{cluster}*)\n{write_squeue(*there)};;\n"
 
 
 @given(st.lists(IDS, max_size=40))
 @settings(max_examples=25)
-def test_exactly_the_copies_asked_are_ended(
+def test_exactly_the_given_jobs_are_killed(
     tmp_path_factory: pytest.TempPathFactory, ids: list[tuple[int, int | None, str]]
 ) -> None:
-    """However they are mixed; each in the cluster that it is in."""
+    """Scancel gets exactly the given jobs, each in its cluster."""
     names = [f"{job}{'' if task is None else f'_{task}'}{cluster}" for job, task, cluster in ids]
     place = Place(tmp_path_factory.mktemp("kill"))
     place.answer(
@@ -66,8 +66,8 @@ def test_exactly_the_copies_asked_are_ended(
     assert set(ended) == set(names)
 
 
-def test_many_copies_are_few_words(place: Place) -> None:
-    """A thousand of one array are one; the brackets are no patterns for files."""
+def test_many_copies_are_few_arguments(place: Place) -> None:
+    """A thousand tasks of one array are one argument of scancel, which the shell does not expand as a pattern."""
     (place.root / "17_0").touch()
     place.answer("squeue", write_squeue("17_5"))
 
@@ -79,8 +79,11 @@ def test_many_copies_are_few_words(place: Place) -> None:
     assert max(map(len, bounded)) < 1100
 
 
-def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
-    """What ends or has ended is ok, what scancel was denied is denied, and of what lives on nothing is said."""
+def test_the_outcome_of_a_kill_follows_squeue(place: Place) -> None:
+    """A kill is ok if squeue lists a job as ending or ended, and denied if scancel was denied.
+
+    A job that runs on has no outcome.
+    """
     place.answer(
         "scancel", "echo 'scancel: error: Kill job error on job id 18_[0-1]: Access/permission denied' >&2; exit 210"
     )
@@ -101,12 +104,12 @@ def test_a_kill_is_what_squeue_says_afterwards(place: Place) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "train", "", "ic-train", f"ic-{SUBMISSION_ID}", f"my-{OURS}", f"{OURS}x", f"{OURS}0", f"ic-a{SUBMISSION_ID}-0", "a|b",
-        f"ic-{SUBMISSION_ID}-1", f"ic-{'b' * 13}-0",
+        "train", "", "ic-train", f"ic-{SUBMISSION_ID}", f"my-{OURS}", f"{OURS}x", f"{OURS}0", f"ic-a{SUBMISSION_ID}-0",
+        "a|b", f"ic-{SUBMISSION_ID}-1", f"ic-{'b' * 13}-0",
     ],
 )  # fmt: skip
-def test_a_number_that_another_job_has_is_not_ours(place: Place, name: str) -> None:
-    """Slurm gives numbers again, also to another of our submissions: nothing is told of that job, and nothing is done to it."""
+def test_a_foreign_job_with_the_same_number_is_left_alone(place: Place, name: str) -> None:
+    """A job with the number and another name is neither reported nor killed, since Slurm reuses numbers."""
     place.answer("squeue", write_squeue("17_0", "18", name=name) + write_squeue("19"))
     place.answer("sacct", f"printf '%s\\n' {shlex.join([f'17_0|COMPLETED|0:0|{name}', f'18|FAILED|1:0|{name}'])}")
     scheduler, ids = SlurmScheduler(), format_ids("17_0", "18", "19")
@@ -120,8 +123,11 @@ def test_a_number_that_another_job_has_is_not_ours(place: Place, name: str) -> N
     )
 
 
-def test_a_number_that_two_submissions_of_ours_had_is_the_later_ones(place: Place) -> None:
-    """After the controller lost its state: blackfish #484. The old ones are not there, and the new ones live on."""
+def test_a_reused_number_belongs_to_the_later_submission(place: Place) -> None:
+    """A number that two submissions had belongs to the later one, as after a loss of the controller's state.
+
+    See blackfish #484.
+    """
     old, new = format_ids("17_0", "17_1", submission_id="b" * 13), format_ids("17_0", "17_1")
     place.answer("squeue", write_squeue("17_0", "17_1"))
     place.answer("sacct", f"echo '17_1|CANCELLED by 0|0:0|ic-{'b' * 13}-0'")
@@ -140,8 +146,8 @@ def test_a_number_that_two_submissions_of_ours_had_is_the_later_ones(place: Plac
     assert f"--name=ic-{'b' * 13}-0" in place.calls("sacct")[-1]
 
 
-def test_a_number_that_another_submission_s_array_has_is_not_ours(place: Place) -> None:
-    """A task is none of the job that had its number alone."""
+def test_an_array_is_not_a_job_with_the_same_number(place: Place) -> None:
+    """A task of an array is not the single job with its number, and a single job is no task."""
     place.answer("squeue", write_squeue("17_0", "17_1") + write_squeue("18"))
     ids = ["17", "18_0"]
 

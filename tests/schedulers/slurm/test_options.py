@@ -1,4 +1,4 @@
-"""The options of the scheduler slurm."""
+"""The options of the scheduler slurm are checked."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from intercede.contract.scheduler import Scheduler
 from intercede.schedulers.slurm import SlurmScheduler
 
 
-def test_it_is_a_scheduler_that_must_not_be_asked_too_often() -> None:
+def test_slurm_is_a_scheduler_with_the_default_poll_interval() -> None:
     """The scheduler satisfies the gate's protocol, uses one file system, and has the default poll interval."""
     scheduler = SlurmScheduler()
 
@@ -30,8 +30,8 @@ def test_it_is_a_scheduler_that_must_not_be_asked_too_often() -> None:
         ("clusters", ["--all"]),
     ],
 )
-def test_options_without_sense_are_refused(field: str, value: object) -> None:
-    """With the option's name."""
+def test_invalid_options_are_refused(field: str, value: object) -> None:
+    """An invalid option is a ConfigError that names the option."""
     with pytest.raises(ConfigError) as caught:
         SlurmScheduler(**{field: value})  # type: ignore[arg-type]  # that is the point
 
@@ -68,8 +68,8 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("why", "words"), [(why, words) for why, each in BAD.items() for words in each])
-def test_words_that_would_not_run_each_copy_once_are_refused(why: str, words: str) -> None:
-    """However they are cut short or glued together, with what is wrong."""
+def test_arguments_that_break_a_submission_are_refused(why: str, words: str) -> None:
+    """An sbatch argument that intercede relies on is refused, also if it is abbreviated or combined with others."""
     with pytest.raises(ConfigError, match=why) as caught:
         SlurmScheduler(words.split())
 
@@ -77,6 +77,6 @@ def test_words_that_would_not_run_each_copy_once_are_refused(why: str, words: st
 
 
 @pytest.mark.parametrize("words", GOOD)
-def test_words_that_a_site_needs_are_not(words: str) -> None:
-    """Nor what only looks like one of those."""
+def test_arguments_of_a_site_are_accepted(words: str) -> None:
+    """An sbatch argument that a site needs is accepted, also if it looks like a refused one."""
     SlurmScheduler(words.split())

@@ -1,4 +1,4 @@
-"""Slurm: recorded answers of real versions, whole and damaged."""
+"""Recorded answers of real Slurm versions are parsed, whole and damaged."""
 
 import json
 import shlex
@@ -25,17 +25,17 @@ VERSIONS = sorted(path.parent.name for path in ANSWERS.glob("*/answers.json"))
 
 
 def load_recordings(version: str) -> list[dict[str, Any]]:
-    """Return what is shipped of a version."""
+    """Return the recordings of a version that intercede ships."""
     return json.loads((RECORDED / f"{version}.json").read_text())  # type: ignore[no-any-return]  # test_it_ships holds it
 
 
 def load_answers(version: str) -> list[dict[str, Any]]:
-    """Return what Slurm's commands answered, in the same order."""
+    """Return the answers of Slurm's commands from which the recordings were made, in the same order."""
     return json.loads((ANSWERS / version / "answers.json").read_text())  # type: ignore[no-any-return]  # as above
 
 
 class Replay:
-    """A version's recorded life once more: fragments run where Slurm's commands are stubs that say what it said."""
+    """Runs recorded fragments with stubs that give the answers of a Slurm version."""
 
     def __init__(self, tmp: Path) -> None:
         self.tmp = tmp
@@ -44,7 +44,7 @@ class Replay:
         self.schedulers: dict[str, SlurmScheduler] = {}
 
     def again(self, recording: Mapping[str, Any], answer: Mapping[str, Any], shell: str) -> CommandResult:
-        """Run a recording's fragment."""
+        """Run the fragment of a recording in a shell."""
         place = self.places[shell]
         place.forget()
         for tool in TOOLS:
@@ -71,8 +71,8 @@ class Replay:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_fragments_make_of_real_answers_what_is_shipped(tmp_path: Path, version: str) -> None:
-    """In each shell in turn; of the number of calls, too, none is more or less than on the real thing."""
+def test_fragments_turn_real_answers_into_the_recordings(tmp_path: Path, version: str) -> None:
+    """Each fragment prints what was recorded, and calls Slurm's commands as often as on the real system."""
     replay = Replay(tmp_path)
     shipped, answered = load_recordings(version), load_answers(version)
     assert [each["what"] for each in shipped] == [each["what"] for each in answered]
@@ -91,7 +91,7 @@ STATUSES = [each for version in VERSIONS for each in load_recordings(version) if
 
 @given(st.sampled_from([each for each in STATUSES if each["returncode"] == 0]), st.data())
 def test_a_damaged_answer_never_ends_a_job(recording: Mapping[str, Any], data: st.DataObject) -> None:
-    """Lines that are lost, doubled, cut off or between others: part of the truth, or UNKNOWN, or an error."""
+    """A damaged status answer gives the recorded state, UNKNOWN or an error for each job."""
     lines = recording["stdout"].splitlines()
     kept = data.draw(st.lists(st.integers(0, len(lines) - 1), max_size=2 * len(lines)).map(sorted))
     chatter = data.draw(
@@ -116,7 +116,7 @@ def test_a_damaged_answer_never_ends_a_job(recording: Mapping[str, Any], data: s
 def test_bytes_of_any_kind_are_an_answer_or_an_error(
     recording: Mapping[str, Any], inserted: bytes, start: int, gone: int
 ) -> None:
-    """No other exception, and nothing about a job that nobody asked about."""
+    """Any bytes in an answer give statuses of the given jobs or a SchedulerError."""
     text = recording["stdout"].encode()
     result = CommandResult(returncode=0, stdout=text[:start] + inserted + text[start + gone :])
     scheduler = SlurmScheduler()
@@ -131,8 +131,8 @@ SUBMITS = [each for version in VERSIONS for each in load_recordings(version) if 
 
 
 @given(st.sampled_from(SUBMITS), st.data())
-def test_a_damaged_answer_to_a_submission_loses_nothing(recording: Mapping[str, Any], data: st.DataObject) -> None:
-    """With lines lost or the rest cut off, each copy has its true id or there is an error; what was taken is never called refused."""
+def test_a_damaged_answer_to_a_submission_loses_no_job(recording: Mapping[str, Any], data: st.DataObject) -> None:
+    """A damaged submit answer gives each copy its id, or an error that does not call queued copies refused."""
     submission = Batch.model_validate(recording["batch"])
     lines = recording["stdout"].splitlines()
     kept = data.draw(st.lists(st.sampled_from(range(len(lines))), unique=True).map(sorted))

@@ -1,4 +1,4 @@
-"""Slurm: submissions that sbatch refuses, and those of which nobody can say."""
+"""Slurm's refusals are told from failures after which jobs may be queued."""
 
 import shlex
 from pathlib import Path
@@ -12,20 +12,21 @@ from intercede.schedulers.slurm import SlurmScheduler
 
 
 def submit_arrays(place: Place, *answers: str, copies: int = 4) -> Queued:
-    """Submit arrays of two where sbatch answers like this."""
+    """Submit arrays of two copies, with these answers of sbatch."""
     place.answer("sbatch", *answers, "exit 0")
     return submit(place, SlurmScheduler(max_array_size=2), make_batch(copies))
 
 
 def write_failure(text: str, code: int = 1) -> str:
-    """Write a script of an sbatch that fails."""
+    """Return a script of an sbatch that fails."""
     return f"echo {shlex.quote(f'sbatch: error: {text}')} >&2; exit {code}"
 
 
 LIMITS = [
     "QOSMaxSubmitJobPerUserLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
     "AssocMaxSubmitJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
-    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+    "Batch job submission failed: Job violates accounting/QOS policy "
+    "(job submit limit, user's size and/or time limits)",
     "Batch job submission failed: Resource temporarily unavailable",
     "Batch job submission failed: MaxJobCount limit reached",
 ]
@@ -38,8 +39,9 @@ REFUSALS = {
     "QOSMaxCpuPerJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)": False,
     "Batch job submission failed: Unable to contact slurm controller (connect failure)": True,
     "Batch job submission failed: Slurm backup controller in standby mode": True,
-    # job_submit/lua with slurm.log_user and slurm.ERROR, as sbatch 22.05.8 prints it; without a message it is among DOUBTS
-    "give --account, please: see https://hpc.example.org\nsbatch: error: Batch job submission failed: Unspecified error": False,
+    # job_submit/lua with slurm.log_user and slurm.ERROR, as sbatch 22.05.8 prints it; DOUBTS has one without a message
+    "give --account, please: see https://hpc.example.org\n"
+    "sbatch: error: Batch job submission failed: Unspecified error": False,
     "job_submit: not authorized\nsbatch: error: Batch job submission failed: Unspecified error": False,
     "cli_filter plugin terminated with error": False,
 }
@@ -60,8 +62,11 @@ DOUBTS = [
 
 
 @pytest.mark.parametrize("text", LIMITS)
-def test_a_limit_is_one_and_orphans_nothing(tmp_path: Path, text: str) -> None:
-    """LimitError where nothing was taken; else what was taken stands, and the rest may be tried later."""
+def test_a_limit_keeps_the_jobs_that_were_taken(tmp_path: Path, text: str) -> None:
+    """A limit is a LimitError if nothing was queued.
+
+    Otherwise queued arrays keep their ids, and the rest may be retried.
+    """
     with pytest.raises(LimitError, match="sbatch accepted none of 4 copies"):
         submit_arrays(Place(tmp_path / "first"), write_failure(text), "exit 9")
     place = Place(tmp_path / "second")
@@ -74,8 +79,8 @@ def test_a_limit_is_one_and_orphans_nothing(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", REFUSALS)
-def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> None:
-    """An outage passes, a partition that is not there does not appear."""
+def test_a_refusal_says_whether_it_is_retryable(tmp_path: Path, text: str) -> None:
+    """A refusal is retryable if the controller is away, and not if the request is invalid."""
     with pytest.raises(SchedulerError) as caught:
         submit_arrays(Place(tmp_path / "first"), write_failure(text), "exit 9")
     queued = submit_arrays(Place(tmp_path / "second"), "echo 17", write_failure(text))
@@ -86,16 +91,16 @@ def test_a_refusal_says_whether_later_is_better(tmp_path: Path, text: str) -> No
     assert text.split("\n", maxsplit=1)[0] in queued.refused[2].reason
 
 
-def test_an_id_that_may_be_cut_is_none() -> None:
-    """17 may be the beginning of 175: without the end of its answer nothing is known."""
+def test_an_id_that_may_be_cut_is_an_error() -> None:
+    """An id at the end of an unfinished answer is an error, since 17 may be the beginning of 175."""
     with pytest.raises(SchedulerError, match="find them by their tag"):
         SlurmScheduler().parse_submit(make_batch(2), make_result(f"\n{SUBMISSION_ID} chunk 0 2\n17"))
 
 
 @pytest.mark.parametrize("doubt", DOUBTS)
 @pytest.mark.parametrize("before", [(), ("echo 17",)], ids=["first", "second"])
-def test_what_may_have_been_taken_is_never_called_refused(tmp_path: Path, before: tuple[str, ...], doubt: str) -> None:
-    """Whoever tried again would run it twice: the error says so, and that the tag finds it."""
+def test_a_doubtful_failure_is_not_a_refusal(tmp_path: Path, before: tuple[str, ...], doubt: str) -> None:
+    """A failure after which jobs may be queued is neither refused nor retryable, and suggests to find them by tag."""
     with pytest.raises(SchedulerError, match="find them by their tag") as caught:
         submit_arrays(Place(tmp_path), *before, doubt, "echo 19")
 
@@ -105,8 +110,8 @@ def test_what_may_have_been_taken_is_never_called_refused(tmp_path: Path, before
 
 
 @pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "No space left on device"])
-def test_a_failure_that_nobody_knows_is_no_refusal_for_certain(tmp_path: Path, text: str) -> None:
-    """A site's own sbatch may fail behind Slurm's."""
+def test_an_unknown_failure_is_not_a_refusal(tmp_path: Path, text: str) -> None:
+    """An sbatch that fails with an unknown message may have queued the jobs."""
     with pytest.raises(SchedulerError) as caught:
         submit_arrays(Place(tmp_path), f"echo {shlex.quote(text)} >&2; exit 1")
 

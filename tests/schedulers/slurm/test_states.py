@@ -1,4 +1,4 @@
-"""Slurm: what the words of squeue and sacct mean."""
+"""The words of squeue and sacct become states."""
 
 import time
 
@@ -30,8 +30,8 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("state", "word"), [(state, word) for state, text in WORDS.items() for word in text.split()])
-def test_every_state_means_something(state: JobState, word: str) -> None:
-    """Short or long, with the native word; one that nobody knows is UNKNOWN."""
+def test_each_native_state_has_a_state(state: JobState, word: str) -> None:
+    """A native state, long or short, becomes a state, and an unknown word is UNKNOWN."""
     status = parse_states(format_squeue(("17_3", word, "0", "None")), "17_3")["17_3"]
 
     assert (status.state, status.native) == (state, word)
@@ -49,8 +49,11 @@ def test_every_state_means_something(state: JobState, word: str) -> None:
         ("CANCELLED", None),
     ],
 )
-def test_an_end_has_its_reason(word: str, reason: str | None) -> None:
-    """In the contract's words; who cancelled it Slurm does not say."""
+def test_a_final_state_has_its_reason(word: str, reason: str | None) -> None:
+    """A final state of Slurm has the contract's reason.
+
+    A cancelled job has none, since Slurm does not say who cancelled it.
+    """
     assert parse_states(format_squeue(("17", word, "0", "None")), "17")["17"].reason == reason
 
 
@@ -65,8 +68,8 @@ def test_an_end_has_its_reason(word: str, reason: str | None) -> None:
         "DependencyNeverSatisfied",
     ],
 )
-def test_what_waits_for_somebody_is_held(reason: str) -> None:
-    """And what waits for something is queued."""
+def test_a_job_that_waits_for_a_person_is_held(reason: str) -> None:
+    """A pending job is HELD if a person must release it, and QUEUED if it waits for resources."""
     answer = format_squeue(("17_0", "PENDING", "0", reason), ("17_1", "PENDING", "0", "Priority"))
 
     states = parse_states(answer, "17_0", "17_1")
@@ -93,23 +96,28 @@ def test_what_waits_for_somebody_is_held(reason: str) -> None:
         ("FAILED", "0", "FAILED", None, None),
     ],
 )
-def test_an_end_has_its_code_or_signal(word: str, ended: str, state: str, code: int | None, number: int | None) -> None:
-    """A wait status in 22.05, a code and a signal in 24.11; a code that a shell tells of a signal is that signal."""
+def test_an_end_has_its_exit_code_or_signal(
+    word: str, ended: str, state: str, code: int | None, number: int | None
+) -> None:
+    """The exit code or signal is read from a wait status (22.05) or a pair of numbers (24.11).
+
+    A shell's code for a signal is that signal.
+    """
     status = parse_states(format_squeue(("17_0", word, ended, "None")), "17_0")["17_0"]
 
     assert (status.state, status.exit_code, status.signal) == (state, code, number)
 
 
 @pytest.mark.parametrize("ended", ["4021", "0:53"])
-def test_what_slurm_could_not_launch_says_so(ended: str) -> None:
-    """An error number of its own stands where the payload's end would."""
+def test_a_job_that_slurm_could_not_launch_says_so(ended: str) -> None:
+    """A job that Slurm could not launch is FAILED(launch_failure)."""
     status = parse_states(format_squeue(("17", "FAILED", ended, "JobLaunchFailure")), "17")["17"]
 
     assert (status.state, status.reason) == (JobState.FAILED, "launch_failure")
 
 
-def test_accounting_tells_ends_and_no_more() -> None:
-    """What it calls running is not there any more; a code above 127 it does not tell as it was."""
+def test_accounting_reports_only_final_states() -> None:
+    """A job that sacct calls running is UNKNOWN, and an exit code above 127 is not reported."""
     ends = (
         "17_0|COMPLETED|0:0",
         "17_1|FAILED|9:0",
@@ -126,15 +134,18 @@ def test_accounting_tells_ends_and_no_more() -> None:
     assert "17_5" not in states
 
 
-def test_squeue_is_believed_before_accounting() -> None:
-    """A job that was queued anew has an older end there."""
+def test_squeue_is_preferred_to_accounting() -> None:
+    """A job that squeue lists has that state, even if sacct has an older end of it."""
     answer = format_squeue(("17_0", "RUNNING", "0", "None")) + format_sacct("17_0|NODE_FAIL|0:0")
 
     assert parse_states(answer, "17_0")["17_0"].state is JobState.RUNNING
 
 
-def test_where_accounting_is_away_nothing_is_absent() -> None:
-    """UNKNOWN, and why: absence would end what we killed, for ever. Where there is none, squeue knows all."""
+def test_no_job_is_absent_while_accounting_is_down() -> None:
+    """An unlisted job is UNKNOWN if sacct fails, and absent if the site has no accounting.
+
+    An absence would make a killed job final.
+    """
     away = parse_states(
         format_squeue()
         + f"intercede: unlisted 17_0@{SUBMISSION_ID}-0\n"
@@ -152,7 +163,7 @@ def test_where_accounting_is_away_nothing_is_absent() -> None:
 
 @pytest.mark.parametrize("row", ["17", "17_[0-2,5]", "17_[0-9:1%2]"])
 def test_an_array_that_never_began_is_one_row(row: str) -> None:
-    """It is about each task that has none of its own."""
+    """A row for a whole array holds for each task without a row of its own."""
     states = parse_states(
         format_squeue((row, "CANCELLED", "0", "None"), ("17_1", "COMPLETED", "0", "None")), "17_0", "17_1", "170_0"
     )
@@ -161,13 +172,13 @@ def test_an_array_that_never_began_is_one_row(row: str) -> None:
     assert "170_0" not in states
 
 
-def test_a_row_of_what_waits_is_not_about_a_task_that_is_gone() -> None:
-    """A task that is cancelled before it began is forgotten, and its array still waits."""
+def test_a_pending_array_says_nothing_of_a_cancelled_task() -> None:
+    """A row of a pending array in sacct says nothing about a task that was cancelled before it began."""
     assert parse_states(format_squeue() + format_sacct("17|PENDING|0:0"), "17_0") == {}
 
 
 def test_the_same_number_in_two_clusters_is_two_jobs() -> None:
-    """And a cluster that nobody asked tells nothing."""
+    """A job's number in two clusters is two jobs, and a job of a cluster that was not queried has no state."""
     answer = format_squeue(("17_0", "RUNNING", "0", "None")) + format_squeue(
         ("17_0", "FAILED", "256", "None"), cluster="east"
     )
@@ -180,8 +191,8 @@ def test_the_same_number_in_two_clusters_is_two_jobs() -> None:
     }
 
 
-def test_an_answer_without_its_end_is_none() -> None:
-    """Whatever it says: the rest may have said more."""
+def test_an_unfinished_answer_is_an_error() -> None:
+    """An answer without its last line is a SchedulerError, whatever it holds."""
     answer = make_result(format_squeue(("17", "FAILED", "256", "None")))
     for parse in (SlurmScheduler().parse_status, SlurmScheduler().parse_kill):
         with pytest.raises(SchedulerError):
@@ -190,8 +201,11 @@ def test_an_answer_without_its_end_is_none() -> None:
         SlurmScheduler().parse_list(answer)
 
 
-def test_a_row_of_waiting_tasks_is_about_those_of_its_name() -> None:
-    """Also where it stands for a whole range, and where it cannot be read it is about all that have the number."""
+def test_a_row_of_pending_tasks_holds_for_its_name_only() -> None:
+    """A row of pending tasks holds for the submission with its name.
+
+    A row that cannot be read holds for all with its number.
+    """
     old, new = format_ids("17_0", submission_id="b" * 13), format_ids("17_0")
     waiting = make_result(format_squeue(("17_[0-4]", "PENDING", "0", "Priority")) + "intercede: end\n")
     unreadable = make_result("intercede: squeue -\n17_0|?\nintercede: end\n")
@@ -209,8 +223,8 @@ def test_a_row_of_waiting_tasks_is_about_those_of_its_name() -> None:
         "17_0|",
     ],
 )
-def test_what_squeue_lists_is_never_absent(row: str) -> None:
-    """A reason may hold anything, and what cannot be read of a job that is listed is UNKNOWN."""
+def test_a_listed_job_is_never_absent(row: str) -> None:
+    """A listed job whose row cannot be read is UNKNOWN. A reason may hold any text."""
     answer = f"intercede: squeue -\n{row.format(OURS)}\n"
 
     status = parse_states(answer, "17_0")["17_0"]
@@ -219,8 +233,8 @@ def test_what_squeue_lists_is_never_absent(row: str) -> None:
     assert SlurmScheduler().parse_kill(format_ids("17_0"), make_result(f"{answer}intercede: end\n")) == {}
 
 
-def test_ten_thousand_are_read_in_no_time() -> None:
-    """Also where each second one waits, and where all are asked of accounting."""
+def test_ten_thousand_jobs_are_parsed_quickly() -> None:
+    """Ten thousand jobs are parsed in less than half a second of processor time, with pending ranges and accounting."""
     ids = [f"17_{task}" for task in range(10_000)]
     every_second = ",".join(str(task) for task in range(0, 10_000, 2))
     answer = format_squeue(*((each, "RUNNING", "0", "None") for each in ids[1::2]))
@@ -232,6 +246,6 @@ def test_ten_thousand_are_read_in_no_time() -> None:
 
     states = parse_states(answer + ACCOUNTED.format("", 124), *ids, "18_5")
 
-    assert time.process_time() - began < 0.5  # some 0.03 where nothing else runs
+    assert time.process_time() - began < 0.5  # some 0.03 on a quiet machine
     assert [states[each].state for each in ids] == [JobState.QUEUED, JobState.RUNNING] * 5000
     assert states["18_5"].state is JobState.QUEUED

@@ -1,4 +1,4 @@
-"""Slurm: which commands a status asks, and about which jobs."""
+"""A status of Slurm runs few commands."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ from intercede.contract.job import JobState
 from intercede.schedulers.slurm import SlurmScheduler
 
 
-def test_all_are_asked_about_at_once(place: Place) -> None:
-    """One squeue for any number of copies, two ids at least, and sacct for nobody that squeue lists."""
+def test_all_jobs_are_queried_at_once(place: Place) -> None:
+    """One squeue queries any number of copies, with at least two ids. Sacct is not called if squeue lists all."""
     place.answer("squeue", write_squeue(*(f"17_{task}" for task in range(9))) + write_squeue("18", word="PENDING"))
     ids = format_ids(*(f"17_{task}" for task in range(9)), "18")
 
@@ -25,8 +25,11 @@ def test_all_are_asked_about_at_once(place: Place) -> None:
     assert place.calls("sacct") == []
 
 
-def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Place) -> None:
-    """By the cluster's name; what is no id of ours is asked about nowhere."""
+def test_each_cluster_is_queried_once(place: Place) -> None:
+    """Squeue is called once for each cluster, and sacct for the unlisted jobs.
+
+    An id that is not intercede's is not queried.
+    """
     place.answer("squeue", f"case $* in *east*)\n{write_squeue('3')};; *)\n{write_squeue('17_0')};; esac")
     place.answer("sacct", f"echo '19|FAILED|1:0|{OURS}'")
     ids = [*format_ids("17_0", "17_1", "3;east", "x;east", "-x", "17_", "19"), "17_2", "17_2@", "17_2@-0", "17_2@x"]
@@ -45,8 +48,11 @@ def test_each_cluster_is_asked_once_and_accounting_for_the_rest_only(place: Plac
     assert {"--jobs=17,19,17", f"--name={OURS},{OURS}", f"--user={os.getuid()}"} <= set(words)
 
 
-def test_a_task_that_squeue_loses_is_asked_for_again(place: Place) -> None:
-    """Of `1-999:2` it lists 1 to 997, in 22.05 and in 24.11; written as a range it is whole."""
+def test_a_task_that_squeue_omits_is_queried_again(place: Place) -> None:
+    """A task that squeue omits is queried again.
+
+    In 22.05 and 24.11 squeue shows the pending tasks 1-999:2 as 1 to 997.
+    """
     waiting = write_squeue("17_[1-999:2]", word="PENDING", reason="JobHeldUser")
     place.answer("squeue", write_squeue("17_997", word="PENDING", reason="Priority"), waiting)
     ids = format_ids("17_997", "17_998", "17_999")
@@ -59,16 +65,16 @@ def test_a_task_that_squeue_loses_is_asked_for_again(place: Place) -> None:
     }
 
 
-def test_many_arrays_are_some_calls(tmp_path: Path) -> None:
-    """Two thousand to a call, before and after: a command's arguments have an end."""
+def test_many_arrays_are_queried_in_few_calls(tmp_path: Path) -> None:
+    """A call of squeue has at most two thousand ids, since the length of arguments is limited."""
     place = Place(tmp_path)
     place.run(SlurmScheduler().kill_script(), format_ids(*(f"{number}_0" for number in range(4500))))
 
     assert len(place.calls("squeue")) == 6
 
 
-def test_a_squeue_that_fails_is_no_empty_answer(place: Place) -> None:
-    """An outage may pass; anything else does not; one of several clusters is enough."""
+def test_a_failed_squeue_is_an_error(place: Place) -> None:
+    """A squeue that fails in one cluster is a SchedulerError, which is retryable if the controller is away."""
     away = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     place.answer("squeue", f"case $* in *east*) echo '{away}' >&2; exit 1 ;; esac")
     ids = format_ids("1", "2;east")
@@ -83,8 +89,8 @@ def test_a_squeue_that_fails_is_no_empty_answer(place: Place) -> None:
     assert not caught.value.retryable
 
 
-def test_accounting_that_stands_still_is_not_waited_for(place: Place) -> None:
-    """Everybody would wait with it: what has no answer in ten seconds could not be asked."""
+def test_a_hanging_sacct_is_given_up(place: Place) -> None:
+    """A sacct that does not answer within ten seconds leaves the jobs UNKNOWN."""
     place.put("timeout", '#!/bin/sh\n[ "$1" = 10 ] && shift && "$@" && exit 124\n')
     scheduler = SlurmScheduler()
 

@@ -1,4 +1,4 @@
-"""Slurm: how copies are submitted with sbatch."""
+"""Slurm submits copies with sbatch."""
 
 import re
 import shutil
@@ -20,8 +20,11 @@ from intercede.contract.errors import SchedulerError
 from intercede.schedulers.slurm import SlurmScheduler
 
 
-def test_what_a_copy_asks_for_stands_in_the_arguments(place: Place) -> None:
-    """Each request as an argument of its own, a site's words behind them, and what we rely on last."""
+def test_resources_are_arguments_of_sbatch(place: Place) -> None:
+    """Each resource is an argument of sbatch.
+
+    The site's arguments follow, and those that intercede relies on are last.
+    """
     scheduler = SlurmScheduler(["--requeue", "--comment=it's $HOME"])
     place.answer("sbatch", "echo 17")
     resources = {"cpus": 3, "memory_mb": 500, "wall_time_s": 61, "gpus": 2, "queue": "-x; long"}
@@ -34,8 +37,8 @@ def test_what_a_copy_asks_for_stands_in_the_arguments(place: Place) -> None:
     assert words[-5:] == ["--parsable", f"--job-name=ic-{SUBMISSION_ID}-0", "./slurm/job", "0", "1"]
 
 
-def test_what_is_not_asked_for_is_left_to_the_site(place: Place) -> None:
-    """No memory, no time, no partition, no account of ours."""
+def test_resources_without_a_value_are_left_to_the_site(place: Place) -> None:
+    """A copy without resources sets no memory, time, partition or account."""
     place.answer("sbatch", "echo 17")
 
     submit(place, SlurmScheduler(), make_batch(1))
@@ -54,8 +57,11 @@ SIZES = {
 
 
 @pytest.mark.parametrize("config", SIZES, ids=range(len(SIZES)))
-def test_a_submission_is_cut_into_arrays_that_are_allowed(tmp_path: Path, config: str) -> None:
-    """As few sbatch calls as there can be, each counted from 0, one copy as no array at all."""
+def test_a_submission_is_split_into_allowed_arrays(tmp_path: Path, config: str) -> None:
+    """Copies are submitted in as few arrays as the site's limits allow.
+
+    Each array counts from 0, and one copy is no array.
+    """
     place = Place(tmp_path)
     place.answer("scontrol", f"cat <<'E'\n{config}E\n")
     place.answer("sbatch", *(f"echo {number}" for number in range(100, 110)))
@@ -71,8 +77,8 @@ def test_a_submission_is_cut_into_arrays_that_are_allowed(tmp_path: Path, config
     assert len(set(queued.ids.values())) == 10
 
 
-def test_nobody_is_asked_what_is_known(place: Place) -> None:
-    """One copy needs no array, and an option says how large one may be."""
+def test_scontrol_is_not_called_if_the_limit_is_known(place: Place) -> None:
+    """The limit of an array is not queried for one copy, or if an option says it."""
     place.answer("sbatch", "echo 17")
     assert submit(place, SlurmScheduler(), make_batch(1)).ids == index_ids("17")
     shutil.rmtree(place.root / SUBMISSION_ID / "slurm")
@@ -89,8 +95,8 @@ printf 'Good luck'
 """
 
 
-def test_what_a_site_prints_around_an_id_is_none(place: Place) -> None:
-    """Text before and behind, on both channels, and without a line's end."""
+def test_text_around_an_id_is_ignored(place: Place) -> None:
+    """Text that a site prints before or after the id of a job is ignored, on both streams."""
     place.answer("sbatch", CHATTER)
 
     queued = submit(place, SlurmScheduler(max_array_size=4), make_batch(2))
@@ -98,8 +104,8 @@ def test_what_a_site_prints_around_an_id_is_none(place: Place) -> None:
     assert queued.ids == index_ids("17_0;east", "17_1;east")
 
 
-def test_variables_of_a_site_do_not_reach_slurm_s_commands(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SBATCH_* would change what is submitted; the payload's own language goes on to the job."""
+def test_variables_of_a_site_do_not_reach_slurms_commands(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SBATCH_* variables of the site are unset, and the locale of the payload is passed on to the job."""
     monkeypatch.setenv("SBATCH_ARRAY_INX", "0-9999")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     place.answer("sbatch", 'env >"$STUBS/env"; echo 17')
@@ -113,7 +119,7 @@ def test_variables_of_a_site_do_not_reach_slurm_s_commands(place: Place, monkeyp
 
 WHO_PAYS = ("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION", "SBATCH_WCKEY")
 OTHER_SHAPES = ("SBATCH_MEM_PER_CPU", "SBATCH_EXPORT", "SBATCH_CLUSTERS", "SLURM_CLUSTERS", "SLURM_HINT", "SQUEUE_SORT")
-#: What srun and a step set, by Slurm's env.c, gres_common.c and mpi_pmi2.c; snakemake #2230: SLURM_MEM_PER_CPU.
+#: Variables that srun and a step set, by Slurm's env.c, gres_common.c and mpi_pmi2.c. See snakemake #2230.
 OUTER_JOB = (
     "SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CPU_BIND", "SLURM_NTASKS", "SLURM_ARRAY_TASK_ID", "SLURM_EXPORT_ENV",
     "SLURMD_NODENAME", "SRUN_DEBUG", "PMI_RANK", "PMIX_NAMESPACE", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
@@ -122,16 +128,19 @@ WAY = ("SLURM_CONF", "SLURM_JWT")
 
 
 def read_variables(place: Place, tool: str) -> set[str]:
-    """Return the names of the variables that a stub wrote down, of those that Slurm may know."""
+    """Return the names of Slurm's variables that a stub wrote down."""
     lines = (place.stubs / f"{tool}.env").read_text().splitlines()
     return {line.partition("=")[0] for line in lines} & {*WHO_PAYS, *OTHER_SHAPES, *OUTER_JOB, *WAY}
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside a job", "outside"])
-def test_a_copy_inherits_who_pays_and_nothing_of_an_outer_job(
+def test_a_copy_inherits_the_account_and_no_outer_job(
     place: Place, monkeypatch: pytest.MonkeyPatch, inside: bool
 ) -> None:
-    """A site's account stays, what changes a job's shape does not, and what an outer job is called is no copy's: snakemake #2912."""
+    """Slurm's commands get the site's account, and no variable that describes an outer job or changes a job's shape.
+
+    See snakemake #2912.
+    """
     outer = OUTER_JOB if inside else [name for name in OUTER_JOB if name != "SLURM_JOB_ID"]
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for name in (*WHO_PAYS, *OTHER_SHAPES, *outer, *WAY):
@@ -149,8 +158,8 @@ def test_a_copy_inherits_who_pays_and_nothing_of_an_outer_job(
     )
 
 
-def test_a_submission_that_never_came_to_sbatch_never_does(place: Place) -> None:
-    """Nobody is asked, there is nothing, and whoever still queues it finds that it is over."""
+def test_a_fenced_submission_queues_nothing(place: Place) -> None:
+    """A submission that a find did not see queues nothing afterwards."""
     scheduler = SlurmScheduler()
 
     assert find_jobs(place, scheduler) == {}
@@ -160,8 +169,8 @@ def test_a_submission_that_never_came_to_sbatch_never_does(place: Place) -> None
     assert place.calls("sbatch") == []
 
 
-def test_what_cannot_be_noted_is_not_queued(place: Place) -> None:
-    """It could not be looked for."""
+def test_a_chunk_that_cannot_be_recorded_is_not_queued(place: Place) -> None:
+    """Sbatch is not called if the note of a chunk cannot be written, since the chunk could not be found again."""
     place.put("mv", "#!/bin/sh\nexit 1\n")
 
     with pytest.raises(SchedulerError, match="chunk-0 cannot be written"):

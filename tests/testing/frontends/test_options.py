@@ -118,7 +118,7 @@ async def test_an_error_about_the_subject_names_its_place(run: Pytest, check: Ch
 
 
 def test_the_table_and_the_keywords_agree() -> None:
-    """Each keyword of ``check_backend`` has a row, each row that programs have is a keyword, and no name occurs twice."""
+    """Each keyword of ``check_backend`` has a row, each row for programs is a keyword, and no name occurs twice."""
     names = [each.name for each in OPTIONS]
 
     assert len(names) == len(set(names))
