@@ -47,7 +47,7 @@ async def test_a_program_gets_the_verdict_that_pytest_gives() -> None:
     def tell(facts: SubjectInfo, clause: Clause, result: Result) -> None:
         told.append((facts.id, clause.id, result.state))
 
-    report = await check_backend("fake", ids=[SUBMIT, "intercede/shape"], told=tell)
+    report = await check_backend("fake", ids=[SUBMIT, "intercede/shape"], on_result=tell)
 
     assert report.verdict is Verdict.PARTIAL
     assert {each[1] for each in told} == {*(each for each in CLAUSES if "SHAPE" in each), "IC-SUBMIT-01"}
@@ -173,7 +173,7 @@ def test_a_known_failure_of_a_repeated_check_hides_no_other(first: str) -> None:
 
     clause = replace(CLAUSES["IC-SUBMIT-01"], check=check, depends=())
     facts = SubjectInfo(id="x", config="x", name="x")
-    inspection = Inspection(FactorySubject(FakeBackend), facts, repeat=3, known=known)
+    inspection = Inspection(FactorySubject(FakeBackend), facts, repeat=3, judge_known=known)
 
     result = inspection.run(clause)
     inspection.close()

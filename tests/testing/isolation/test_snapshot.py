@@ -103,7 +103,7 @@ def test_a_subject_that_replaces_a_part_of_the_kit_is_an_error(attack: str, *, t
             return self
 
     before = KitSnapshot(ENTERS)
-    report = run_checks(Replaces, clauses=ENTERS, together=together)
+    report = run_checks(Replaces, clauses=ENTERS, concurrent=together)
 
     assert before.restore() == []
     (result,) = report.results.values()

@@ -138,7 +138,7 @@ def test_a_blocked_check_cleans_up() -> None:
 def test_an_interruption_leaves_no_job(check: Check, *, together: bool) -> None:
     """An interrupted run purges the jobs of all running checks, also of a submit that has not answered."""
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Slow, clauses=make_clauses(check, _leaves, _leaves), together=together)
+        run_checks(Slow, clauses=make_clauses(check, _leaves, _leaves), concurrent=together)
 
     assert JOBS == {}
     assert getattr(caught.value, "__notes__", []) == []
@@ -155,7 +155,7 @@ def test_an_interrupted_cleanup_is_finished(*, together: bool) -> None:
             return await super().kill(handles)
 
     with pytest.raises(KeyboardInterrupt):
-        run_checks(Interrupted, clauses=make_clauses(_leaves), together=together)
+        run_checks(Interrupted, clauses=make_clauses(_leaves), concurrent=together)
 
     assert JOBS == {}
 
@@ -171,7 +171,7 @@ def test_a_second_interruption_names_the_jobs_that_are_left(*, together: bool) -
             raise AssertionError("nobody sets it")
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_checks(Hangs, clauses=make_clauses(_is_interrupted), together=together)
+        run_checks(Hangs, clauses=make_clauses(_is_interrupted), concurrent=together)
 
     (left,) = JOBS
     assert caught.value.__notes__ == [f"left behind: IC-SUBMIT-01: jobs may be left: {left.model_dump_json()}"]
@@ -205,7 +205,7 @@ def test_a_job_that_a_purge_refuses_is_named() -> None:
         await asyncio.sleep(0.3)
         refuses[0] = False
 
-    report = run_checks(Refuses, clauses=make_clauses(_leaves, relents), together=False)
+    report = run_checks(Refuses, clauses=make_clauses(_leaves, relents), concurrent=False)
 
     assert "cleaning up failed, jobs may be left" in report.results["IC-SUBMIT-01"].detail
     assert "not today" in report.results["IC-SUBMIT-01"].detail

@@ -1,4 +1,4 @@
-"""The suite without pytest: ``report = await check_backend("fake")``. The same checks, the same verdict."""
+"""Functions that check a plugin in a program: ``report = await check_backend("fake")``."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from intercede.testing.subjects.subject import FactorySubject, RegistrySubject, 
 __all__ = ["ResultCallback", "check_backend", "check_scheduler", "check_transport", "run_checks", "write_check_command"]
 
 ResultCallback = Callable[[SubjectInfo, Clause, Result], None]
-"""Is told of each result when it is there, in the thread that inspects."""
+"""Gets each result as soon as it is known, in the thread that runs the checks."""
 
 
 _BEAT = 0.1
@@ -33,56 +33,58 @@ _LOAD_SECONDS = 20.0
 _one_at_a_time = threading.Lock()
 
 
-def _nobody(facts: SubjectInfo, clause: Clause, result: Result) -> None:
-    """Tell nobody."""
+def _ignore_result(facts: SubjectInfo, clause: Clause, result: Result) -> None:
+    """Do nothing with a result."""
 
 
 async def check_backend(
-    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
+    config: str | Mapping[str, object], *, on_result: ResultCallback = _ignore_result, **options: Unpack[Options]
 ) -> Report:
-    """Check a backend that the registry makes, and give the verdict.
+    """Check a backend that the registry makes, and return the report with the verdict.
 
-    The checks run in a thread of their own, with event loops of their own. Cancelling ends what they started first. Of
-    several inspections in one process, each waits for the one before it.
+    The checks run in a thread of their own, with event loops of their own. If this is cancelled, it ends their jobs first.
+    Only one call at a time runs checks in a process; another one waits.
 
     Args:
-        config: A table of the configuration file, a registered name, or a configuration as data or as JSON.
-        told: Is told of each result.
-        options: How it is inspected: as the options of ``pytest --intercede-backend``.
+        config: The name of a table in the configuration file, a registered name, or a configuration as data or as JSON.
+        on_result: Gets each result as soon as it is known.
+        options: The options of the kit, which ``docs/reference/kit.md`` describes.
+
+    Raises:
+        IntercedeError: A name, the configuration or an option is wrong.
+        ImportError: A library that writes a report is not installed.
+        OSError: A report, or the file of known failures, cannot be written.
+    """
+    return await _check_in_thread("backend", config, on_result, options)
+
+
+async def check_transport(
+    config: str | Mapping[str, object], *, on_result: ResultCallback = _ignore_result, **options: Unpack[Options]
+) -> Report:
+    """Check a transport, and the backend that is composed of it and ``direct``. See ``check_backend`` for the rest.
 
     Raises:
         IntercedeError: A name, the configuration or an option is wrong.
     """
-    return await _check_in_thread("backend", config, told, options)
-
-
-async def check_transport(
-    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
-) -> Report:
-    """Check a transport, and the backend that it makes with ``direct``; otherwise as ``check_backend``.
-
-    Raises:
-        IntercedeError: As there.
-    """
-    return await _check_in_thread("transport", config, told, options)
+    return await _check_in_thread("transport", config, on_result, options)
 
 
 async def check_scheduler(
-    config: str | Mapping[str, object], *, told: ResultCallback = _nobody, **options: Unpack[Options]
+    config: str | Mapping[str, object], *, on_result: ResultCallback = _ignore_result, **options: Unpack[Options]
 ) -> Report:
-    """Check a scheduler, which needs no resource; otherwise as ``check_backend``.
+    """Check a scheduler, which needs no resource. See ``check_backend`` for the rest.
 
     Raises:
-        IntercedeError: As there.
+        IntercedeError: A name, the configuration or an option is wrong.
     """
-    return await _check_in_thread("scheduler", config, told, options)
+    return await _check_in_thread("scheduler", config, on_result, options)
 
 
 async def _check_in_thread(
-    role: Role, config: str | Mapping[str, object], told: ResultCallback, options: Options
+    role: Role, config: str | Mapping[str, object], on_result: ResultCallback, options: Options
 ) -> Report:
     stop = threading.Event()
-    inspecting = asyncio.ensure_future(asyncio.to_thread(_plan_and_inspect, role, config, told, options, stop))
+    inspecting = asyncio.ensure_future(asyncio.to_thread(_plan_and_inspect, role, config, on_result, options, stop))
     try:
         return await asyncio.shield(inspecting)
     except asyncio.CancelledError:
@@ -92,15 +94,15 @@ async def _check_in_thread(
 
 
 def _plan_and_inspect(
-    role: Role, config: str | Mapping[str, object], told: ResultCallback, options: Options, stop: threading.Event
+    role: Role, config: str | Mapping[str, object], on_result: ResultCallback, options: Options, stop: threading.Event
 ) -> Report:
-    while not _one_at_a_time.acquire(timeout=_BEAT):  # some checks measure the process, and are alone in it
+    while not _one_at_a_time.acquire(timeout=_BEAT):  # some checks measure the process, and must be alone in it
         if stop.is_set():
             raise CancelledError
     try:
         with Session(make_plan([(role, config)], **options), write_rerun_command=write_check_command) as session:
             for each in session.run_all(stop):
-                told(*each)
+                on_result(*each)
         reports = session.judge(lost_because_of="an interruption" if stop.is_set() else "")
         session.write(reports)
         return reports[0]
@@ -109,7 +111,7 @@ def _plan_and_inspect(
 
 
 def write_check_command(subject: Subject, clause: Clause) -> str:
-    """Return the command that checks a clause of a subject of the registry once more."""
+    """Return the command that checks a clause of a subject again. The subject is one that the registry makes."""
     assert isinstance(subject, RegistrySubject)  # noqa: S101 -- only those are in a plan that is made from names
     config = subject.table or subject.config
     named = config if isinstance(config, str) else json.dumps(redact(config))
@@ -125,36 +127,36 @@ def run_checks(
     role: Role = "backend",
     scale: float = 1.0,
     clauses: Mapping[str, Clause] = CLAUSES,
-    together: bool = True,
+    concurrent: bool = True,
 ) -> Report:
-    """Check what a callable makes, in this process and without a registry.
+    """Check the objects that a callable makes, in this process and without the registry.
 
     Args:
-        factory: Makes a fresh object, not entered, at each call.
-        ids: The clauses or areas (``IC-SUBMIT-04``, ``submit``) to check; None: all.
-        role: What it makes. Over a transport the clauses of a backend are checked as well, with jobs run by ``direct``.
-        scale: Multiplies every bound in time.
-        clauses: What there is to check.
-        together: Whether checks that need no process for themselves share the waiting.
+        factory: Makes a new object at each call, which is not entered yet.
+        ids: The ids of clauses or areas to check (``IC-SUBMIT-04``, ``submit``), or None to check all.
+        role: The role of the objects. A transport is checked by the clauses of a backend, too, which ``direct`` makes.
+        scale: The factor for all time limits.
+        clauses: Every clause of the contract.
+        concurrent: Whether checks that do not need the process for themselves run at the same time.
 
     Returns:
-        The verdict and what became of each clause; PARTIAL at best where ids are given.
+        The report with the verdict and the result of each clause. The verdict is PARTIAL at best if ids are given.
 
     Raises:
         ConfigError: The scale is not above 0 and below a million.
         LookupError: An id is neither a clause nor an area.
-        RuntimeError: It is called while a child loads the file to make the subject: put it below
-            ``if __name__ == "__main__":``.
-        KeyboardInterrupt: The user's own; what was started is ended first, and notes name what is left.
+        RuntimeError: A child process loads the file to make the subject, and the file calls this function: the call
+            must be below ``if __name__ == "__main__":``.
+        KeyboardInterrupt: The user interrupted. The jobs are ended first, and notes name those that are left.
     """
     refuse_recursion()
     parse_scale(scale, make_spell("run_checks"))
     selected = _select(clauses, ids)
     subject = FactorySubject(factory, role)
-    facts = _facts_of(subject)
+    facts = _examine(subject)
     wanted = frozenset(node_id(each, facts.id) for each in selected if each.role in facts.roles)
     plan = Plan((subject,), (facts,), wanted, narrowed=ids is not None, scales={facts.id: scale}, frontend="run_checks")
-    with Session(plan, clauses=clauses, concurrent=together) as session:
+    with Session(plan, clauses=clauses, concurrent=concurrent) as session:
         for _ in session.run_all():
             pass
     return session.judge()[0]
@@ -172,11 +174,11 @@ def _select(clauses: Mapping[str, Clause], ids: Iterable[str] | None) -> list[Cl
     return [each for each in clauses.values() if words & {each.id, each.area}]
 
 
-def _facts_of(subject: FactorySubject) -> SubjectInfo:
-    async def build() -> object:
+def _examine(subject: FactorySubject) -> SubjectInfo:
+    async def make() -> object:
         return subject.make_plugin() if subject.role == "scheduler" else subject.make_backend()
 
-    ending = timeouts.run_in_thread(build, _LOAD_SECONDS)
+    ending = timeouts.run_in_thread(make, _LOAD_SECONDS)
     facts = SubjectInfo(id=subject.id, config=subject.id, name=subject.id, role=subject.role)
     if ending.raised is not None:
         return replace(facts, refusal=f"constructing it raised {format_value(ending.raised)}")

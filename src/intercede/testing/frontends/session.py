@@ -88,12 +88,12 @@ class Session:
                     facts,
                     {each.id: each for each in self._clauses.values() if node_id(each, facts.id) in planned},
                     scale=self.plan.scales[facts.id],
-                    again=partial(self._write_rerun_command, subject),
-                    together=self._concurrent,
+                    write_rerun_command=partial(self._write_rerun_command, subject),
+                    concurrent=self._concurrent,
                     jobs=self.plan.jobs,
                     repeat=self.plan.repeat,
                     queue_advice=_write_queue_advice(self.plan.frontend),
-                    known=partial(self.plan.apply_known, facts.id),
+                    judge_known=partial(self.plan.apply_known, facts.id),
                 )
                 for subject, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
             }

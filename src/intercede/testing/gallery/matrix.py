@@ -112,7 +112,7 @@ def _row(name: str, *, quick: bool) -> Row:
         pairs = {each: inspect(implementation, each).results[each] for each in caught_by(implementation)}
     else:
         clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
-        report = run_checks(implementation, role=role_of(implementation), clauses=clauses, together=False)
+        report = run_checks(implementation, role=role_of(implementation), clauses=clauses, concurrent=False)
         pairs, first = dict(report.results), report.first_to_fix
     red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.is_red}
     return Row(name, red, first=first)

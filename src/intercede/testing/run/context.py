@@ -156,7 +156,7 @@ class Context:
     @property
     def queue_seconds(self) -> float:
         """Seconds for which jobs of the check waited in the queue behind jobs of other checks. No time limit counts them."""
-        return sum(each.queued for each in self._waits)
+        return sum(each.queue_seconds for each in self._waits)
 
     @property
     def config(self) -> Mapping[str, object] | str:

@@ -31,7 +31,7 @@ from intercede.testing.run.answers import (
     expect_type,
 )
 from intercede.testing.run.context import SECONDS, Context, collect, format_value
-from intercede.testing.run.waiting import ADVICE, is_in_queue, poll
+from intercede.testing.run.waiting import IN_QUEUE, is_in_queue, poll
 
 __all__ = ["BackendDriver", "TransportDriver", "open_backend", "open_transport"]
 
@@ -160,7 +160,7 @@ class BackendDriver:
         statuses = await self._poll(handles, lambda each: each.state.final, within)
         for handle, status in statuses.items():
             expected = f"a final state within {within * self.context.scale:g} s for job {handle.job}"
-            observed = f"it is {describe_status(status)}{f'; {ADVICE}' if is_in_queue(status) else ''}"
+            observed = f"it is {describe_status(status)}{f'; {IN_QUEUE}' if is_in_queue(status) else ''}"
             self.context.expect(status.state.final, expected=expected, observed=observed)
         return statuses
 

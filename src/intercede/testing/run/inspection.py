@@ -1,4 +1,4 @@
-"""One run of checks on one subject, in one process: one by one or together, and what becomes of each."""
+"""The checks of one subject in one process. They run one at a time or concurrently, and each has a result."""
 
 import asyncio
 import os
@@ -35,14 +35,14 @@ from intercede.testing.run.cleanup import (
 from intercede.testing.run.concurrent import ConcurrentChecks, JobBudget
 from intercede.testing.run.context import Context, get_check
 from intercede.testing.run.finding import Finding, classify, format_failure
-from intercede.testing.run.waiting import ADVICE, QueueActivity
+from intercede.testing.run.waiting import IN_QUEUE, QueueActivity
 from intercede.testing.subjects.entering import Door, Semaphores
 from intercede.testing.subjects.subject import Subject
 
 __all__ = ["JOBS", "Inspection"]
 
 JOBS = 128
-"""How many jobs of one subject are out at once, unless told otherwise."""
+"""The largest number of jobs that one subject has at once, unless the user sets another."""
 _KIT_BROKE = "the kit itself broke, please report it"
 
 
@@ -51,17 +51,17 @@ class Inspection:
 
     Args:
         subject: The subject.
-        facts: The facts about it.
-        planned: The clauses that the whole run checks, in this process or another. Before one is reported red, those of
-            them that it depends on are checked, whatever the order: one of them may be red, and then it is BLOCKED.
-        scale: Multiplies every bound in time.
-        again: Returns the command that does a check once more, for the text of a red one.
-        together: Whether checks that need no process for themselves share the waiting: the first that is asked for
-            starts all that are planned. What needs the process for itself comes before.
-        jobs: How many jobs checks that share the waiting have out at once.
-        repeat: How often each check is done.
+        facts: The facts about the subject.
+        planned: The clauses that the whole run checks, in this process or another. Before a clause is reported red, all
+            planned clauses that it depends on are checked, since it is BLOCKED if one of them is red.
+        scale: The factor for all time limits.
+        write_rerun_command: Returns the command that runs a check again, for the text about a red check.
+        concurrent: Whether all planned checks start when the first result is asked for. Those that need the process for
+            themselves run first, one at a time; all others run concurrently.
+        jobs: The largest number of jobs that concurrent checks have at once.
+        repeat: The number of times that each check runs.
         queue_advice: The options to try if a job did not leave the queue in time.
-        known: Tells what a result means where failures are known.
+        judge_known: Returns a result as the file of known failures sees it.
     """
 
     def __init__(
@@ -71,29 +71,30 @@ class Inspection:
         planned: Mapping[str, Clause] | None = None,
         *,
         scale: float = 1.0,
-        again: Callable[[Clause], str] = lambda _: "",
-        together: bool = False,
+        write_rerun_command: Callable[[Clause], str] = lambda _: "",
+        concurrent: bool = False,
         jobs: int = JOBS,
         repeat: int = 1,
         queue_advice: str = "",
-        known: Callable[[Clause, Result], Result] = lambda _, result: result,
+        judge_known: Callable[[Clause, Result], Result] = lambda _, result: result,
     ) -> None:
-        self.subject, self.facts, self.scale, self._again = subject, facts, scale, again
+        self.subject, self.facts, self.scale = subject, facts, scale
         self.scrub = make_scrubber(facts.config)
-        """Takes the secrets of the subject's configuration out of a text."""
-        self._jobs, self._repeat, self._queue_advice, self._judged = jobs, repeat, queue_advice, known
-        self._broken_at, self._broken = 0.0, list[str]()
-        """When the subject was last seen to have replaced something of the kit, and what."""
+        """Returns a text without the secrets of the subject's configuration."""
+        self._write_rerun_command = write_rerun_command
+        self._jobs, self._repeat, self._queue_advice, self._judge_known = jobs, repeat, queue_advice, judge_known
+        self._tampered_at, self._tampered = 0.0, list[str]()
+        """The last time when parts of the kit were found to be replaced, by the monotonic clock, and their names."""
         self._planned: Mapping[str, Clause] = planned or {}
-        self._waves = deque(_split_by_layer(self._planned.values()) if together else [])
-        """The clauses that have not been started yet, of those that may run concurrently."""
+        self._waves = deque(_split_by_layer(self._planned.values()) if concurrent else [])
+        """Groups of clauses whose checks have not been started. The groups start one after the other."""
         self.results: dict[str, Result] = {}
-        self._ahead: dict[str, Result] = {}
-        self._together: list[ConcurrentChecks[Result]] = []
-        self._turn = threading.RLock()
-        self._children = Semaphores(os.cpu_count() or 2)  # each is an interpreter that starts
-        self._begun: dict[Context, str] = {}
-        """What checks were given, with the clause's id, as long as anything of it may be left."""
+        self._exclusive_results: dict[str, Result] = {}
+        self._concurrent_checks: list[ConcurrentChecks[Result]] = []
+        self._lock = threading.RLock()
+        self._children = Semaphores(os.cpu_count() or 2)  # each child starts an interpreter
+        self._contexts: dict[Context, str] = {}
+        """The contexts of checks that have started and may have left jobs, with the ids of their clauses."""
         self._traffic, self._door = QueueActivity(), Door()
         self._interrupted = False
         self._left: list[str] = []
@@ -104,22 +105,23 @@ class Inspection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close it, and add to an interruption what is left all the same."""
+        """Close the inspection, and add notes about jobs that are left to an interruption."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self.left:
                 error.add_note(f"left behind: {each}")
 
     def run(self, clause: Clause) -> Result:
-        """Check one clause, unless it is known already what must come of it, or what came of it.
+        """Run the check of a clause if its result is not known yet, and return the result.
 
-        A later call, from any thread, returns the same result: no check is run until it is green.
+        If the checks are concurrent, the first call starts all of them. A later call for the same clause, from any
+        thread, returns the same result: no check runs again until it is green.
 
         Raises:
-            KeyboardInterrupt: The user's own. Closing ends what was started.
+            KeyboardInterrupt: The user interrupted. The checks that were started end when the inspection is closed.
         """
         try:
-            with self._turn:
+            with self._lock:
                 return self.results.get(clause.id) or self._run_new(clause)
         except KeyboardInterrupt:
             self._interrupted = True
@@ -129,11 +131,13 @@ class Inspection:
             raise
 
     def _run_new(self, clause: Clause) -> Result:
-        self._begin()
+        self._start_waves()
         result = (
-            self._ahead.pop(clause.id, None) or self._decide_without_check(clause) or self._check_repeatedly(clause)
+            self._exclusive_results.pop(clause.id, None)
+            or self._decide_without_check(clause)
+            or self._check_repeatedly(clause)
         )
-        result = self._judged(clause, result)
+        result = self._judge_known(clause, result)
         if result.state.is_blocking and self.facts.refusal is None:
             dependencies = map(self._get_result, list_dependencies(clause, self._planned))
             result = decide_without_check(clause, self.facts, dependencies) or result
@@ -141,70 +145,70 @@ class Inspection:
         return result
 
     def finish(self) -> None:
-        """See to it that nothing of what was begun goes on."""
-        for each in self._together:
-            with _ordinary_warnings():
+        """Finish all checks that were started."""
+        for each in self._concurrent_checks:
+            with _ignore_warning_filters():
                 each.finish()
 
     @property
     def left(self) -> Sequence[str]:
-        """The jobs that are left once it is closed, a text for each check."""
+        """A text for each check that has left jobs, once the inspection is closed."""
         return self._left
 
     @property
     def open_checks(self) -> int:
         """The number of checks whose jobs may be left."""
-        return sum(has_leftovers(each) for each in self._begun)
+        return sum(has_leftovers(each) for each in self._contexts)
 
     def close(self, *, patient: bool = True) -> bool:
-        """End what was begun and its jobs, in bounded time, and name what is left all the same.
+        """End the checks that were started and their jobs, within a time limit. ``left`` then names jobs that are left.
 
-        An interruption has to wait until that is done; a second one ends the waiting.
+        An interruption waits until that is done. A second interruption ends the wait.
 
         Args:
-            patient: Whether anything is waited for.
+            patient: Whether to wait at all.
 
         Returns:
-            Whether nothing ended the waiting.
+            Whether the wait was not ended by an interruption.
 
         Raises:
-            KeyboardInterrupt: The user's own, where the run was not interrupted before.
+            KeyboardInterrupt: The user interrupted, for the first time in this inspection.
         """
         before = self._interrupted
         patient = patient and self._end_everything()
         left = [
             f"{of}: jobs may be left: {describe_leftovers(each)}"
-            for each, of in self._begun.items()
+            for each, of in self._contexts.items()
             if has_leftovers(each)
         ]
         self._left = [self.scrub(each) for each in left]
-        if "_where" in vars(self):
-            remove_directory(self._where)
-            self._left += [f"the directory {self._where} could not be removed"] if self._where.exists() else []
+        if "_directory" in vars(self):
+            remove_directory(self._directory)
+            self._left += [f"the directory {self._directory} could not be removed"] if self._directory.exists() else []
         if self._interrupted and not before:
             raise KeyboardInterrupt
         return patient
 
     def _end_everything(self) -> bool:
-        """End everything, also what was cut short before, and tell whether nobody gave up."""
+        """End all checks and jobs, and return False if a second interruption ended the wait for that."""
         while True:
             try:
-                for each in self._together:
+                for each in self._concurrent_checks:
                     each.close()
-                owing = [each for each in self._begun if has_leftovers(each)]
-                if owing:
-                    with make_scratch_directory(self._where) as directory:
-                        clean_up_all(owing, directory, self.scale)
+                unfinished = [each for each in self._contexts if has_leftovers(each)]
+                if unfinished:
+                    with make_scratch_directory(self._directory) as directory:
+                        clean_up_all(unfinished, directory, self.scale)
             except KeyboardInterrupt:
                 if self._interrupted:
-                    for each in self._together:
+                    for each in self._concurrent_checks:
                         each.abandon()
                     return False
                 self._interrupted = True
             else:
                 return True
 
-    # What must come of a clause
+    # Results without a check
 
     def _get_result(self, clause_id: str) -> Result:
         if clause_id not in self.results and clause_id in self._planned:
@@ -223,95 +227,96 @@ class Inspection:
         expected = f"a {self.facts.role} that the registry loads and its gate lets in"
         return self._make_red(replace(clause, hint=hint), Finding(decided.state, expected, decided.observed))
 
-    # Checks that share the waiting
+    # Concurrent checks
 
-    def _begin(self) -> None:
-        """Start all checks that may run concurrently, those of what lies below a backend first.
+    def _start_waves(self) -> None:
+        """Start all checks that have not been started, in waves.
 
-        A transport is settled before: over one that garbles what it is told, nothing of a backend's must run.
+        The results of a transport's clauses are there before a check of a backend starts: over a transport that garbles
+        commands, no job must run.
         """
         below: Sequence[Clause] = ()
         while self._waves:
             clauses = self._waves.popleft()
             for each in below:
                 self._get_result(each.id)
-            self._prepare(clauses)
+            self._start_wave(clauses)
             below = clauses
 
-    def _prepare(self, clauses: Sequence[Clause]) -> None:
+    def _start_wave(self, clauses: Sequence[Clause]) -> None:
         applicable = [each for each in clauses if not self._decide_without_check(each)]
-        self._ahead |= {each.id: self._check_repeatedly(each) for each in applicable if each.exclusive}
-        slots = JobBudget(self._jobs)
-        checks = {each.id: partial(self._check_on_loop, each, slots) for each in applicable if not each.exclusive}
+        self._exclusive_results |= {each.id: self._check_repeatedly(each) for each in applicable if each.exclusive}
+        budget = JobBudget(self._jobs)
+        checks = {each.id: partial(self._check_on_loop, each, budget) for each in applicable if not each.exclusive}
         longest = max((each.seconds for each in applicable), default=0.0) + SECONDS
         patience = self._repeat * (longest * self.scale + 10 * timeouts.GRACE)
         stall, cleaning = timeouts.STALL * self.scale, SECONDS * self.scale
-        self._together.append(ConcurrentChecks(checks, stall=stall, patience=patience, cleaning=cleaning))
+        self._concurrent_checks.append(ConcurrentChecks(checks, stall=stall, patience=patience, cleaning=cleaning))
 
     def _get_concurrent_result(self, clause: Clause) -> Result | None:
-        for each in self._together:
+        for each in self._concurrent_checks:
             if clause.id in each:
-                with _ordinary_warnings():
+                with _ignore_warning_filters():
                     return each.result(clause.id)
         return None
 
-    async def _check_on_loop(self, clause: Clause, slots: JobBudget) -> Result:
-        """Check on the running loop, beside others."""
-        await slots.acquire(clause.jobs)
+    async def _check_on_loop(self, clause: Clause, budget: JobBudget) -> Result:
+        """Run a check on the running event loop, together with others."""
+        await budget.acquire(clause.jobs)
         try:
             return self._sum_up(clause, [await self._check_once_on_loop(clause) for _ in range(self._repeat)])
         finally:
-            slots.release(clause.jobs)
+            budget.release(clause.jobs)
 
     async def _check_once_on_loop(self, clause: Clause) -> Result:
-        with self._prepare_context(clause, self._children) as (context, aside):
+        with self._prepare_context(clause, self._children) as (context, evidence_directory):
             began = time.monotonic()
             seconds = clause.seconds * context.scale
             check = timeouts.limit_time(seconds, get_check(clause)(context), lambda: context.queue_seconds)
             finding = classify(clause, (await timeouts.capture_outcome(check)).raised)
             seconds = time.monotonic() - began
             cut_short = _is_cancelled()
-            cleaning = clean_up_on_loop(context, aside, evidence=finding is not None and not cut_short)
-            remains = await timeouts.finish_despite_cancel(cleaning)
+            cleaning = clean_up_on_loop(context, evidence_directory, evidence=finding is not None and not cut_short)
+            leftovers = await timeouts.finish_despite_cancel(cleaning)
             if cut_short:
                 raise asyncio.CancelledError
-            return self._make_result(clause, finding, seconds, context, remains)
+            return self._make_result(clause, finding, seconds, context, leftovers)
 
     # Checks one at a time
 
     def _check_repeatedly(self, clause: Clause) -> Result:
-        shared = self._get_concurrent_result(clause)
-        return shared or self._sum_up(clause, [self._check_once(clause) for _ in range(self._repeat)])
+        concurrent = self._get_concurrent_result(clause)
+        return concurrent or self._sum_up(clause, [self._check_once(clause) for _ in range(self._repeat)])
 
     def _sum_up(self, clause: Clause, results: Sequence[Result]) -> Result:
-        """Tell of a check that was done several times: red if it ever was, with the red one that is excused the least.
+        """Return one result for a check that ran several times, which is red if one of its results is.
 
-        A known failure hides no other one, nor a fault of the kit, whichever of them came first.
+        An error of the kit counts more than a failure, and a failure more than a known failure, whichever came first.
         """
         reds = [each for each in results if each.state.is_red]
         seconds = sum(each.seconds for each in results)
-        told = max(reds, key=lambda each: self._gravity(clause, each)) if reds else results[0]
-        told = replace(told, seconds=seconds, runs=len(results), reds=len(reds))
+        worst = max(reds, key=lambda each: self._rank_red(clause, each)) if reds else results[0]
+        worst = replace(worst, seconds=seconds, runs=len(results), reds=len(reds))
         if len(results) == 1 or not reds:
-            return told
+            return worst
         often = f"red {len(reds)} of {len(results)} times"
-        return replace(told, message=f"{often}: {told.message}", detail=f"{often}\n{told.detail}")
+        return replace(worst, message=f"{often}: {worst.message}", detail=f"{often}\n{worst.detail}")
 
-    def _gravity(self, clause: Clause, red: Result) -> int:
-        return 2 if red.state is State.ERROR else int(self._judged(clause, red).state.is_red)
+    def _rank_red(self, clause: Clause, red: Result) -> int:
+        return 2 if red.state is State.ERROR else int(self._judge_known(clause, red).state.is_red)
 
     def _check_once(self, clause: Clause) -> Result:
-        with self._prepare_context(clause) as (context, aside), _ordinary_warnings():
+        with self._prepare_context(clause) as (context, evidence_directory), _ignore_warning_filters():
             finding, seconds = _time_check(clause, context)
-            remains = clean_up(context, aside, evidence=finding is not None)
-            return self._make_result(clause, finding, seconds, context, remains)
+            leftovers = clean_up(context, evidence_directory, evidence=finding is not None)
+            return self._make_result(clause, finding, seconds, context, leftovers)
 
     @contextmanager
     def _prepare_context(self, clause: Clause, children: Semaphores | None = None) -> Generator[tuple[Context, Path]]:
-        """Make what a check is given, and an empty directory for what comes after it."""
-        _ = self._snapshot, self._where  # made before the subject is
-        with make_scratch_directory(self._where) as directory:
-            tmp, aside = directory / "check", directory / "aside"
+        """Make the context of a check, and name a directory for the outputs that are fetched after it."""
+        _ = self._snapshot, self._directory  # both are made before the subject is
+        with make_scratch_directory(self._directory) as directory:
+            tmp, evidence_directory = directory / "check", directory / "aside"
             tmp.mkdir()
             claimed = self.facts.capabilities
             context = Context(
@@ -323,39 +328,39 @@ class Inspection:
                 traffic=self._traffic if children else None,
                 door=self._door if children else None,
             )
-            self._begun[context] = clause.id
-            yield context, aside
+            self._contexts[context] = clause.id
+            yield context, evidence_directory
 
     def _make_result(
-        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, remains: Leftovers
+        self, clause: Clause, finding: Finding | None, seconds: float, context: Context, leftovers: Leftovers
     ) -> Result:
-        """Tell what became of a check, without the secrets of its subject."""
+        """Return the result of a check, without the secrets of its subject."""
         scrub = self.scrub
         calls = tuple(
             replace(each, arguments=scrub(each.arguments), outcome=scrub(each.outcome)) for each in context.journal
         )
-        remains = Leftovers(scrub(remains.outputs), scrub(remains.left))
+        leftovers = Leftovers(scrub(leftovers.outputs), scrub(leftovers.left))
         if "find" not in context.capabilities:
-            context.tags.clear()  # nothing can be found by them
+            context.tags.clear()  # no job can be found by a tag
         if not has_leftovers(context):
-            del self._begun[context]
-        finding = self._unbelievable(context.began) or finding
+            del self._contexts[context]
+        finding = self._find_tampering(context.began) or finding
         if finding is None:
-            return Result(clause.id, State.PASSED, seconds, detail=remains.left, calls=calls)
-        return self._make_red(clause, finding, seconds, calls, remains)
+            return Result(clause.id, State.PASSED, seconds, detail=leftovers.left, calls=calls)
+        return self._make_red(clause, finding, seconds, calls, leftovers)
 
-    def _unbelievable(self, began: float) -> Finding | None:
-        """Tell that the subject replaced something of the kit while a check ran, here or in one beside it."""
+    def _find_tampering(self, began: float) -> Finding | None:
+        """Restore the kit, and return a finding if the subject has replaced parts of it since a check began."""
         if replaced := self._snapshot.restore():
-            self._broken_at, self._broken = time.monotonic(), replaced
-        if began > self._broken_at:
+            self._tampered_at, self._tampered = time.monotonic(), replaced
+        if began > self._tampered_at:
             return None
-        observed = f"the subject replaced {', '.join(self._broken)}: nothing that was seen meanwhile can be believed"
+        observed = f"the subject replaced {', '.join(self._tampered)}: nothing that was seen meanwhile can be believed"
         return Finding(State.ERROR, "what inspects to stay as it is", observed)
 
     @cached_property
-    def _where(self) -> Path:
-        """Where the directories of all checks lie, also of those that were given up and still hold theirs."""
+    def _directory(self) -> Path:
+        """The directory that contains those of all checks, also of checks that timed out and still use theirs."""
         return Path(tempfile.mkdtemp(prefix="intercede-"))
 
     @cached_property
@@ -368,25 +373,25 @@ class Inspection:
         finding: Finding,
         seconds: float = 0.0,
         calls: tuple[Call, ...] = (),
-        remains: Leftovers | None = None,
+        leftovers: Leftovers | None = None,
     ) -> Result:
         shown = replace(finding, expected=self.scrub(finding.expected), observed=self.scrub(finding.observed))
-        found = remains or Leftovers()
+        left = leftovers or Leftovers()
         return Result(
             clause.id,
             finding.state,
             seconds,
             shown.message,
-            # A scheduler is asked in child processes, whose calls are no more than the finding says.
+            # A scheduler is called in child processes. Their calls say no more than the finding.
             format_failure(
                 clause,
                 shown,
                 calls=() if clause.role == "scheduler" else calls,
-                outputs=found.outputs,
-                left=found.left,
-                advice=self._queue_advice if ADVICE in shown.observed else "",
+                outputs=left.outputs,
+                left=left.left,
+                advice=self._queue_advice if IN_QUEUE in shown.observed else "",
             ),
-            rerun_command=self._again(clause),
+            rerun_command=self._write_rerun_command(clause),
             expected=shown.expected,
             observed=shown.observed,
             calls=calls,
@@ -394,27 +399,27 @@ class Inspection:
 
 
 def _split_by_layer(clauses: Iterable[Clause]) -> list[list[Clause]]:
-    """Return the clauses of what lies below a backend, and then those of a backend."""
+    """Return the clauses in groups: those of transports and schedulers, then those of backends."""
     ordered = sorted(clauses, key=lambda each: each.role == "backend")
     return [list(some) for _, some in groupby(ordered, key=lambda each: each.role == "backend")]
 
 
 def _is_cancelled() -> bool:
-    """Whether the running task is asked to end."""
+    """Return whether the running task has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _time_check(clause: Clause, context: Context) -> tuple[Finding | None, float]:
     began = time.monotonic()
-    stall = max(timeouts.STALL * context.scale, 1.0)  # below a second, a busy machine stalls by itself
+    stall = max(timeouts.STALL * context.scale, 1.0)  # on a busy machine, any event loop may stall for nearly a second
     ending = timeouts.run_in_thread(lambda: get_check(clause)(context), clause.seconds * context.scale, stall)
     return classify(clause, ending.raised), time.monotonic() - began
 
 
 @contextmanager
-def _ordinary_warnings() -> Generator[None]:
-    """Let nothing that a subject warns of become an exception: `-W error` is about the user's tests, not a contract."""
+def _ignore_warning_filters() -> Generator[None]:
+    """Keep warnings of a subject from becoming exceptions: ``-W error`` is meant for the user's own tests."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         yield

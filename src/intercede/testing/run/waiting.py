@@ -1,4 +1,4 @@
-"""Waiting for jobs, some of which wait in the queue behind jobs of other checks."""
+"""Waits for jobs. The time that jobs spend in the queue behind jobs of other checks does not count."""
 
 import asyncio
 import time
@@ -8,66 +8,67 @@ from typing import TypeVar
 from intercede.contract.job import JobHandle, JobState, JobStatus
 from intercede.testing.isolation import timeouts
 
-__all__ = ["ADVICE", "QueueActivity", "Wait", "is_in_queue", "poll"]
+__all__ = ["IN_QUEUE", "QueueActivity", "Wait", "is_in_queue", "poll"]
 
-ADVICE = "it waits in the queue"
-"""What an observation says of a job that did not leave the queue in time. It names no option: the symptom of a known
-failure is the same for every front end."""
-_STANDS = 120.0
-"""Seconds without a job of the run that begins or ends, after which a queue stands still, and time counts again: twice as
-long as the longest payload takes."""
+IN_QUEUE = "it waits in the queue"
+"""Part of an observation about a job that did not leave the queue in time. It names no option, so that the symptom of a
+known failure is the same for every front end."""
+_STALL_SECONDS = 120.0
+"""If no job of the run starts or ends for this time, the queue is stalled, and time in it counts. It is twice the time
+of the longest payload."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.3
 
 _S = TypeVar("_S", bound=Mapping[JobHandle, JobStatus])
 
 
 def is_in_queue(status: JobStatus) -> bool:
-    """Whether a job has not begun, and may."""
+    """Return whether a job has not started but may still start."""
     return status.state is JobState.QUEUED or status.state is JobState.HELD
 
 
 class QueueActivity:
-    """When a job of a run was last seen to go on: to leave the queue, or to end. The checks of a run share one."""
+    """Remembers when a job of the run last left the queue or ended. All checks of a run share one object."""
 
     def __init__(self) -> None:
-        self.moved = float("-inf")
+        self.last_progress = float("-inf")
+        """The time when a job was last seen to leave the queue or to end, by the monotonic clock."""
         self._seen: dict[JobHandle, JobState] = {}
 
     def watch(self, statuses: Mapping[JobHandle, JobStatus]) -> None:
-        """Take notice of what was told."""
+        """Record the progress that statuses show."""
         for handle, status in statuses.items():
             if not is_in_queue(status) and self._seen.get(handle) is not status.state:
                 self._seen[handle] = status.state
-                self.moved = time.monotonic()
+                self.last_progress = time.monotonic()
 
 
 class Wait:
-    """A wait for some jobs.
+    """A wait for jobs, with a time limit.
 
     Args:
-        traffic: Of the run.
-        seconds: How long it may take, scaled, without what is spent in the queue.
-        scale: Multiplies the time after which a queue stands still.
+        activity: The activity of the queue.
+        seconds: The time limit. Time in a queue that makes progress does not count.
+        scale: The factor for the time after which a queue counts as stalled.
     """
 
-    def __init__(self, traffic: QueueActivity, seconds: float, scale: float) -> None:
-        self._traffic, self._seconds, self._stands = traffic, seconds, _STANDS * scale
-        self._looked = time.monotonic()
+    def __init__(self, activity: QueueActivity, seconds: float, scale: float) -> None:
+        self._activity, self._seconds, self._stall_seconds = activity, seconds, _STALL_SECONDS * scale
+        self._last_poll = time.monotonic()
         self._waited = 0.0
-        self.queued = 0.0
-        """Seconds so far that the jobs spent in a queue that went on."""
+        self.queue_seconds = 0.0
+        """Seconds that all jobs have spent in a queue that makes progress."""
 
     def is_over(self, statuses: Mapping[JobHandle, JobStatus]) -> bool:
-        """Take notice of what was told, and say whether the time is up."""
-        self._traffic.watch(statuses)
+        """Take the statuses of a poll into account, and return whether the time is up."""
+        self._activity.watch(statuses)
         now = time.monotonic()
         unfinished = [each for each in statuses.values() if not each.state.final]
-        goes_on = now - self._traffic.moved < self._stands
-        if goes_on and unfinished and all(map(is_in_queue, unfinished)):
-            self.queued += now - self._looked
+        makes_progress = now - self._activity.last_progress < self._stall_seconds
+        if makes_progress and unfinished and all(map(is_in_queue, unfinished)):
+            self.queue_seconds += now - self._last_poll
         else:
-            self._waited += now - self._looked
-        self._looked = now
+            self._waited += now - self._last_poll
+        self._last_poll = now
         return self._waited > self._seconds * timeouts.get_load_factor()
 
 
