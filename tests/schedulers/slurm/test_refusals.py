@@ -25,8 +25,10 @@ def write_failure(text: str, code: int = 1) -> str:
 LIMITS = [
     "QOSMaxSubmitJobPerUserLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
     "AssocMaxSubmitJobLimit\nBatch job submission failed: Job violates accounting/QOS policy (job submit limit)",
-    "Batch job submission failed: Job violates accounting/QOS policy "
-    "(job submit limit, user's size and/or time limits)",
+    (
+        "Batch job submission failed: Job violates accounting/QOS policy "
+        "(job submit limit, user's size and/or time limits)"
+    ),
     "Batch job submission failed: Resource temporarily unavailable",
     "Batch job submission failed: MaxJobCount limit reached",
 ]
