@@ -1,4 +1,4 @@
-"""The processes that a command started, as far as Linux knows: its group, its session, its descendants and theirs."""
+"""Finds and signals the processes that a command started: those of its group and session, and its descendants."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ __all__ = ["ProcessTree"]
 
 _PROC = Path("/proc")
 _PER_TURN = 100
-"""The number of processes to read before the event loop gets its turn: a millisecond or two."""
+"""The number of processes that are read before other tasks run; reading them takes a millisecond or two."""
 _CHILDREN_FIRST = frozenset({signal.SIGCONT, signal.SIGKILL})
 _SUSPEND_SECONDS, _POLL_SECONDS = 1.0, 0.002
 _MAX_DEPTH = 100
-"""Parents are read while processes come and go, so a chain of parents may form a cycle."""
+"""The most ancestors to count. Processes come and go while they are read, so a chain of parents may form a cycle."""
 
 
 class _Process(NamedTuple):
@@ -34,41 +34,48 @@ class ProcessTree:
     The tree remembers each process by pid and start time, so it still recognises a process that becomes an orphan
     later. A process that left the session and lost its parent before it was ever seen is not recognised: it has
     detached itself.
+
+    Args:
+        leader: The pid of the command's own process. It leads a session and must not be reaped yet.
     """
 
     def __init__(self, leader: int) -> None:
-        """Start from the pid of the command's own process, which leads a session and is not reaped yet."""
         self._leader = leader
         self._known: dict[int, str] = {}
         self._has_running = False
 
     async def signal_all(self, *signals: signal.Signals) -> bool:
-        """Send each signal once to every living process. Return True if there was any: the caller should look again.
+        """Send each signal once to every living process of the command, and return whether there was any.
+
+        Processes may start others meanwhile, so the caller repeats the call until it returns False.
 
         CONT and KILL go to children before their parents: Linux sends HUP to a stopped process group when the last
         parent that it has in its session ends.
 
-        If /proc cannot be read, the signals go to the process group. The result is False then: looking again would
-        not help.
+        If /proc cannot be read, the signals go to the process group, and the result is False: another call would not
+        reach any other process.
         """
         processes = await _read_processes()
         targets = self._find_targets(processes) if processes else [-self._leader]
         for number in signals:
             for target in reversed(targets) if number in _CHILDREN_FIRST else targets:
-                # A process that has ended, or that belongs to another user, is out of reach.
+                # A process that has ended, or that belongs to another user, cannot be signalled.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(target, number)
         return bool(processes and targets)
 
     async def suspend(self) -> None:
-        """Stop every process, within a second. A process that is not stopped yet may die of TERM at once."""
+        """Send STOP until every process of the command is stopped, for a second at most.
+
+        If some processes got TERM before all are stopped, a waiting process could continue when another one dies.
+        """
         clock = asyncio.get_running_loop().time
         end = clock() + _SUSPEND_SECONDS
         while await self.signal_all(signal.SIGSTOP) and self._has_running and clock() < end:  # noqa: ASYNC110 -- polled
             await asyncio.sleep(_POLL_SECONDS)
 
     def _find_targets(self, processes: Mapping[int, _Process]) -> list[int]:
-        """Return what to signal, parents first: pids, and negative numbers for groups that belong to the command."""
+        """Return the targets for kill(2), parents first: pids, and negative numbers for groups of the command."""
         remembered = {
             pid: start for pid, start in self._known.items() if pid not in processes or processes[pid].start == start
         }
@@ -89,7 +96,7 @@ class ProcessTree:
 
 
 def _count_ancestors(pid: int, processes: Mapping[int, _Process], members: Collection[int]) -> int:
-    """Count the unbroken chain of ancestors that belong to the command."""
+    """Count the ancestors of a process that belong to the command, up to the first one that does not."""
     steps = 0
     while processes[pid].parent in members and steps < _MAX_DEPTH:
         pid, steps = processes[pid].parent, steps + 1

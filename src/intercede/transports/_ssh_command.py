@@ -44,15 +44,16 @@ _LINE = (
     b"(exec 2>&3 3>&-; %(newline)b%(command)b%(stdin)b); "
     b'IC_CODE=$?; echo "$1 $IC_CODE"; echo "$1 $IC_CODE" >&3\n'
 )
-"""The messages of this sh ("Killed") are discarded. It survives a TERM to its group until the command has ended."""
+"""This line runs the command in a subshell. The messages of its sh, such as "Killed", are discarded. The sh survives a
+TERM to its group until the command has ended."""
 _NEWLINE = b'set -- "$(printf "\\nx")"; set -- "${1%x}"; '
 
 _FINISH = Path(__file__).with_name("_ssh_finish.sh").read_text("utf-8")
-"""Ends a command with what it started, even if its sh leads no process group (dropbear)."""
+"""The script that ends a command and what it started, even if its sh leads no process group (dropbear)."""
 
 
 def build_command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
-    """Write the line of sh that runs a command, then prints its exit code after the mark.
+    """Return a line for sh that runs the command, and then prints the mark and the exit code.
 
     Raises:
         InvalidSpecError: argv is empty, or an argument holds a NUL or a lone surrogate.
@@ -69,12 +70,12 @@ def build_command_line(argv: Sequence[str], *, piped: bool, mark: str) -> bytes:
 
 
 def _quote(word: bytes) -> bytes:
-    """Quote a word for sh, on one line: $1 holds a newline."""
+    """Quote a word for sh, on one line: each newline of the word is written as $1, which holds a newline."""
     return b"'" + word.replace(b"'", b"'\"'\"'").replace(b"\n", b"'\"$1\"'") + b"'"
 
 
 def parse_exit_code(digits: bytes) -> int:
-    """Read the code that a sh printed. Death by signal n is 128 + n; ksh93 prints 256 + n for it, yash 384 + n."""
+    """Parse a code that a sh printed. Death by signal n is 128 + n; ksh93 prints 256 + n for it, yash 384 + n."""
     code = int(digits)
     return code if code <= _MAX_EXIT_CODE else 128 + code % 128
 
@@ -84,7 +85,7 @@ OpenConnection = Callable[[], contextlib.AbstractAsyncContextManager[asyncssh.SS
 
 
 class Command:
-    """A command in a session of its own.
+    """One command, in an ssh session of its own.
 
     Call ``begin``, then ``run``; if ``run`` raises, call ``end``. Always call ``close``.
     """
@@ -191,12 +192,12 @@ class Command:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
         except (OSError, asyncssh.Error):
-            return False  # the streams tell why: the command has ended, or the connection is lost
+            return False  # reading the streams shows why: the command has ended, or the connection is lost
         await asyncio.sleep(0)  # an iterator that never waits would starve the event loop
         return True
 
     async def end(self) -> None:
-        """End the command and what it started, in bounded time; this is impossible once the connection is lost."""
+        """End the command and what it started, in bounded time. It does nothing if the connection is lost."""
         if self._pid is None:
             return  # its sh has no command to run, and reads the end of stdin
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
@@ -204,7 +205,7 @@ class Command:
                 await self._end_remotely(self._pid)
 
     async def _end_remotely(self, pid: int) -> None:
-        """End it with a script: not every server honours ssh's own signals, and none reports their effect."""
+        """End the command with a script: not every server honours ssh's own signals, and none reports their effect."""
         with contextlib.suppress(asyncssh.ChannelOpenError, TransportError, AuthenticationError):
             if await self._run_finish_script(pid):
                 return
@@ -218,7 +219,7 @@ class Command:
         except asyncssh.ChannelOpenError:
             if self.is_lost:
                 raise
-        async with self._open_connection() as connection:  # this one allows no other session now
+        async with self._open_connection() as connection:  # this connection allows no other session now
             return await _finish_through(pid, self._mark_half, Command(connection, self._open_connection))
 
     async def close(self) -> None:
@@ -270,7 +271,7 @@ class _Stream:
         self._has_begun = False
 
     async def read_start_mark(self) -> int:
-        """Read up to the start mark and return the pid after it. Bytes before it are noise from some shell."""
+        """Read up to the start mark and return the pid after it. Bytes before it come from the login shell."""
         while not (found := self._begin.search(self._buffer)):
             self._buffer = self._buffer[-_NOISE_LIMIT:] + await self._read_more()
         self._buffer = self._buffer[found.end() :]
@@ -293,7 +294,7 @@ class _Stream:
         return parse_exit_code(found[1])
 
     def _take_ready(self) -> bytes:
-        """Take the bytes that cannot belong to the end mark. The mark's first byte occurs only once in it."""
+        """Remove and return the buffered bytes that cannot be the beginning of the end mark."""
         at = self._buffer.rfind(self._mark[:1])
         held = at >= 0 and self._mark.startswith(self._buffer[at : at + len(self._mark)])
         end = at if held else len(self._buffer)

@@ -1,4 +1,4 @@
-"""Resolves an ssh configuration file by ``ssh -G``, so that OpenSSH's client interprets it and no parser of our own."""
+"""Resolves an ssh configuration file with ``ssh -G``, so that OpenSSH's own client interprets the file."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ class Login:
 
     @classmethod
     async def resolve(cls, file: str, host: str, port: int | None, username: str | None) -> "Login":
-        """Ask ``ssh -F FILE -G HOST``. Like ``ssh`` itself, it runs the commands of ``Match exec``.
+        """Resolve a host's settings by ``ssh -F FILE -G HOST``. Like ``ssh`` itself, it runs ``Match exec``.
 
         Raises:
             ConfigError: OpenSSH's client is not installed, it rejects the configuration, or the configuration needs
@@ -205,7 +205,7 @@ class _Answer:
         return [] if words == ["none"] else words
 
     def is_set(self, keyword: str) -> bool:
-        """Return whether the value is something other than no."""
+        """Return whether the keyword is switched on: its value is not empty, ``no``, ``false`` or ``none``."""
         return self.get_one(keyword).lower() not in {"", "no", "false", "none"}
 
     def get_files(self, keyword: str) -> list[str]:
@@ -218,7 +218,7 @@ class _Answer:
         return files
 
     def refuse(self, keyword: str, unless: str = "none") -> None:
-        """Refuse the configuration if the keyword has any other value."""
+        """Raise an error if the keyword is set to anything but ``unless``."""
         value = self.get_one(keyword)
         if value.lower() not in {"", unless}:
             raise _build_config_error(
@@ -239,7 +239,7 @@ def _expand_home(name: str) -> str:
 
 
 def _list_tokens(answer: _Answer, asked: str) -> dict[str, str]:
-    """Return the values of ``%h`` and so on: see TOKENS in ssh_config(5)."""
+    """Return the value of each token, such as ``%h``, which ssh_config(5) lists under TOKENS."""
     user, here = pwd.getpwuid(os.getuid()), socket.gethostname()
     jump = answer.get_words("proxyjump", ",")
     return {
@@ -287,7 +287,7 @@ def _expand_identity_files(names: Sequence[str], tokens: Mapping[str, str]) -> l
 
 
 def _find_agent_socket(named: str) -> str:
-    """Return the agent's socket: a path, ``none``, ``SSH_AUTH_SOCK``, or ``$NAME``."""
+    """Return the path of the agent's socket for a value of IdentityAgent; empty if there is no agent."""
     if named.lower() == "none":
         return ""
     if named in {"", "SSH_AUTH_SOCK"}:
@@ -298,7 +298,7 @@ def _find_agent_socket(named: str) -> str:
 
 
 def _parse_known_hosts_command(answer: _Answer, tokens: Mapping[str, str]) -> list[str]:
-    """Return the words of the command. It runs before the server presents a key, so tokens of the key are refused."""
+    """Return the words of KnownHostsCommand. Tokens of the server's key are refused: it is not known at that time."""
     words = answer.get_one("knownhostscommand").split()
     if not words:
         return []
@@ -325,7 +325,7 @@ def _read_rules(answer: _Answer) -> HostKeyRules:
 
 
 def _select_supported(answer: _Answer, keyword: str, known: Collection[bytes]) -> list[str]:
-    """Return those of the algorithms that asyncssh supports."""
+    """Return the algorithms in the keyword's list that asyncssh supports."""
     wanted = answer.get_words(keyword, ",")
     supported = [name for name in wanted if name.encode("utf-8", "surrogateescape") in known]
     if wanted and not supported:

@@ -1,4 +1,4 @@
-"""The single ssh connection of a transport: opened when it is first needed, and opened again after a loss."""
+"""Keeps the single ssh connection of a transport: opens it when it is first needed, and again after a loss."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _KEEPALIVES = 3
 _CLOSE_SECONDS = 5.0
 _USER = r"(?!-)[^\s\x00-\x1f\x7f'\"`;&<>|(){}]+(?<!\\)"
-"""The same restriction as in ``ssh``: a configured ProxyCommand may pass the name to a shell."""
+"""A user's name, restricted as in ``ssh``: a configured ProxyCommand may pass the name to a shell."""
 _HOST = r"\[[0-9A-Fa-f:.%]+\]|(?!-)[^:@\[\]$\\\s\x00-\x1f'\"`;&<>|(){}]+"
 _ENDPOINT = re.compile(rf"(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 _PORTS = range(1, 65536)
@@ -66,7 +66,7 @@ class Endpoint:
         return cls(match["host"].strip("[]"), port).override(None, user)
 
     def override(self, port: int | None, username: str | None) -> "Endpoint":
-        """Return a copy with this port and username, if they are given.
+        """Return the endpoint with this port and username in place of its own, if they are given.
 
         Raises:
             ConfigError: The port or the username is invalid.
@@ -140,7 +140,7 @@ class Connection:
             AuthenticationError: The server refuses the login.
             ConfigError: The configuration asks for something that this transport does not support.
         """
-        if self._connecting is None:  # while it is set, the end of the chain is a jump host
+        if self._connecting is None:  # otherwise the last connection of the chain may be that of a jump host
             if self._chain and not self._chain[-1].is_closed():
                 return self._chain[-1]
             self._connecting = asyncio.create_task(self._connect_with_retries())
@@ -155,7 +155,7 @@ class Connection:
     def _forget_connecting(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         self._connecting = None
         if not task.cancelled():
-            task.exception()  # a waiting caller gets it; without one, asyncio must not warn about it
+            task.exception()  # a waiting caller gets the exception; if none waits, asyncio must not warn
 
     @contextlib.asynccontextmanager
     async def open_another(self) -> AsyncGenerator[asyncssh.SSHClientConnection]:
@@ -208,7 +208,7 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     async def _connect_once(self, deadline: float) -> asyncssh.SSHClientConnection:
-        await self._hang_up()  # the remains of an earlier connection
+        await self._hang_up()  # what is left of an earlier connection
         self.has_served = False
         try:
             await self._log_in_to_every_hop(deadline)
@@ -317,7 +317,7 @@ class _Client(asyncssh.SSHClient):
         self._verifier, self._is_direct, self._check_host_ip = verifier, is_direct, check_host_ip
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Install the verifier before the server presents a key. By any other path asyncssh trusts no key."""
+        """Install the verifier before the server presents a key. Without it, asyncssh would trust no key."""
         if self._is_direct:
             self._verifier.add_address(conn.get_extra_info("peername")[0], is_checked=self._check_host_ip)
         conn.validate_server_host_key = self._verifier.verify  # type: ignore[method-assign]  # asyncssh has no hook
@@ -335,7 +335,7 @@ async def _find_route(server: Server) -> list[tuple[Endpoint, Login]]:
 async def _find_route_to(
     server: Server, endpoint: Endpoint, jump: Sequence[Endpoint], before: Sequence[Endpoint]
 ) -> list[tuple[Endpoint, Login]]:
-    """Resolve how the first hop is reached from its own configuration; each further hop is reached from the last."""
+    """Return the route to one endpoint. The configuration of the first jump host decides how that one is reached."""
     if endpoint in before or len(before) > _MAX_HOPS:
         raise ConfigError(
             f"{server.ssh_config} leads in a circle: {' via '.join(map(str, (*before, endpoint)))}",

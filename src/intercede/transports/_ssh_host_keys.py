@@ -1,4 +1,4 @@
-"""Decides which host keys to trust: reads known_hosts files and applies them in the way of OpenSSH's client."""
+"""Parses known_hosts files, and verifies the key of a host against them as OpenSSH's client does."""
 
 import base64
 import binascii
@@ -71,7 +71,7 @@ class KnownHostsLine:
 
     @cached_property
     def key(self) -> bytes:
-        """Decode the key; empty if the line holds no valid key. It is decoded on demand: files may have many lines.
+        """The public key; empty if the line has no valid key. It is decoded on demand: files may have many lines.
 
         A @revoked line revokes the plain key, even if the line holds a certificate for it or names another key type.
         """
@@ -81,7 +81,7 @@ class KnownHostsLine:
         return key if _read_type(key).encode() == self.key_type else b""
 
     def matches(self, name: str) -> bool:
-        """Return whether the line holds a key for this name; with a port other than 22 it is ``[name]:port``."""
+        """Return whether the line has a key for this host. With a port other than 22 the name is ``[name]:port``."""
         if self.names.startswith("|"):
             return _is_hash_of(name, self.names) and bool(self.key)
         name = name.lower()
@@ -168,7 +168,7 @@ def _matches_pattern(name: str, pattern: str) -> bool:
 
 
 def _split_strings(blob: bytes) -> Iterator[bytes]:
-    """Yield the strings of an encoded key; each is stored after its length."""
+    """Yield the strings of an encoded key. In the encoding, each string follows its length."""
     while len(blob) >= _LENGTH:
         end = _LENGTH + int.from_bytes(blob[:_LENGTH], "big")
         yield blob[_LENGTH:end]
@@ -199,7 +199,7 @@ class HostKeyVerifier:
     addresses is refused.
 
     Args:
-        host: The host's name, as it is connected to.
+        host: The name by which the connection reaches the host.
         port: The host's port.
         lines: The lines of all relevant files.
         source: The name of those files, for error messages.
@@ -224,7 +224,7 @@ class HostKeyVerifier:
         self._source, self._lines = source, list(lines)
         looked_up = alias or _add_port(self._name, port)
         found = [[line for line in self._lines if line.matches(looked_up)]]
-        if looked_up != self._name:  # KnownHostsCommand was asked for the form with a port only
+        if looked_up != self._name:  # KnownHostsCommand was only asked for the form with a port
             found.append([line for line in self._lines if line.matches(self._name) and not line.is_printed])
         plain = ([line for line in lines if not line.marker] for lines in found)
         self._keys = next(filter(None, plain), list[KnownHostsLine]())

@@ -1,4 +1,4 @@
-"""Prepares the keys and passwords for a login: the answer of a credential provider, or the keys that ``ssh`` offers."""
+"""Prepares keys and passwords for a login: those of a credential provider, or the keys that ``ssh`` would offer."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,9 @@ def build_auth_options(credentials: CredentialSet) -> dict[str, object]:
     username = next((each.username for each in (key, password) if each is not None and each.username), None)
     return {
         "client_keys": None if key is None else [_import_key_pair(key)],
-        "password": None if password is None else password.password.get_secret_value,  # a function: no frame holds it
+        "password": None
+        if password is None
+        else password.password.get_secret_value,  # a function, so that no stack frame holds the password
         "gss_auth": False,
         **({} if username is None else {"username": username}),
     }
@@ -75,7 +77,7 @@ async def _open_agent_keys(path: str) -> AsyncGenerator[Sequence[asyncssh.SSHKey
 
 @dataclass(frozen=True)
 class _Identity:
-    """The content of a configured identity file: a key, or only its public half; and its certificate."""
+    """The content of a configured identity file: a key or only its public half, and the certificate for it."""
 
     key: asyncssh.SSHKey | None
     public: bytes
@@ -88,7 +90,9 @@ class _Identity:
 
 def _read_identities(login: Login) -> list[_Identity]:
     given = {each.key.public_data: each for each in map(_read_certificate, login.certificates) if each is not None}
-    files = [file for file in map(os.path.expanduser, login.identities) if file[:1] != "~"]  # skip an unknown home
+    files = [
+        file for file in map(os.path.expanduser, login.identities) if file[:1] != "~"
+    ]  # skip the home of an unknown user
     return [_read_identity(file, given if login.certificates else None) for file in files]
 
 

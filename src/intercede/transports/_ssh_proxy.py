@@ -15,7 +15,7 @@ _END_SECONDS = 1.0
 
 
 class ProxyCommand(asyncio.SubprocessProtocol):
-    """A command that runs as long as the connection. ``socket`` is our end; ``has_ended`` is set at its end."""
+    """A running ProxyCommand. ``socket`` is our end of the connection; ``has_ended`` is set when the command ends."""
 
     def __init__(self, local_end: socket.socket) -> None:
         self.socket = local_end
@@ -46,7 +46,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         return proxy
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport: the command runs."""
+        """Keep asyncio's transport of the process, which it passes once the command runs."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 -- only stderr is a pipe
@@ -54,11 +54,11 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         self._stderr = (self._stderr + data)[-_STDERR_LIMIT:]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 -- as above
-        """Note that stderr is complete."""
+        """Record that stderr is complete."""
         self._stderr_closed.set()
 
     def process_exited(self) -> None:
-        """Note that the command has ended. From now on its pid may belong to another process."""
+        """Record that the command has ended. From now on its pid may belong to another process."""
         self.has_ended.set()
 
     async def read_stderr(self) -> str:
@@ -67,7 +67,7 @@ class ProxyCommand(asyncio.SubprocessProtocol):
         return self._stderr.decode("utf-8", "replace").strip()
 
     async def end(self) -> None:
-        """End the command and what it started, in bounded time. After its own end, its background processes go on."""
+        """End the command and what it started, in bounded time. If it has ended, its background processes continue."""
         self.socket.close()
         try:
             for number in () if self.has_ended.is_set() else (signal.SIGHUP, signal.SIGKILL):

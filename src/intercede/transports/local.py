@@ -28,7 +28,7 @@ __all__ = ["LocalTransport"]
 _CHUNK = 65536
 _STDIN_PIPE_SIZE = 2**18
 _MAX_PIPE_SIZE = 2**20
-"""The capacity of a pipe at most, unless root has raised the system's limit."""
+"""The largest capacity of a pipe, in bytes, unless root has raised the system's limit."""
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -41,7 +41,7 @@ class LocalTransport:
     """Runs commands on this machine. See ``intercede.contract.Transport`` for what a transport promises.
 
     A command has ended when its own process has ended. Processes that it left in the background are not waited for;
-    they go on. Such a process may hold stdout or stderr open: its output is still read for half a second after the
+    they continue. Such a process may hold stdout or stderr open: its output is still read for half a second after the
     command's end, then reading stops. Output of the command itself is never lost by that.
 
     Ending a command (``run`` is cancelled, the sink or the iterator raises, the transport is left) sends TERM to its
@@ -233,7 +233,7 @@ async def _wait_until_ready(
     remove: Callable[[int], bool],
     stop_waiting: asyncio.Future[None] | None = None,
 ) -> None:
-    """Wait for the descriptor or for ``stop_waiting``; always let the event loop turn, lest a fast peer starves it."""
+    """Wait for the descriptor or for ``stop_waiting``. Other tasks run in any case: a fast peer would starve them."""
     ready = asyncio.get_running_loop().create_future()
 
     def wake(_: object = None) -> None:
@@ -310,8 +310,8 @@ class _Command:
 
     async def _end(self) -> None:
         tree = ProcessTree(self._process.pid)
-        # Stop every process before any gets TERM. Otherwise a script that waits for another process could go on to its
-        # next line when that process ends first.
+        # Stop every process before any of them gets TERM. Otherwise a script that waits for another process could go on
+        # to its next line when that process ends first.
         await tree.suspend()
         await tree.signal_all(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.exited}, timeout=_TERM_SECONDS)
@@ -337,7 +337,7 @@ class _Command:
 
     def reap(self) -> int:
         """Return the exit code of a command that has exited, in the form that a shell reports."""
-        self._process.returncode = 0  # leaves Popen no child to wait for
+        self._process.returncode = 0  # Popen must not wait for the child
         try:
             _, status = os.waitpid(self._process.pid, 0)
         except ChildProcessError:

@@ -24,7 +24,7 @@ __all__ = ["SshTransport"]
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _WITHHELD_SECONDS = 60.0
 _END_SECONDS = 20.0
-"""An upper bound for ending a command, which has shorter bounds of its own."""
+"""Seconds that ending a command may take in all; each of its steps has a shorter limit of its own."""
 _MOST = 10**6 - 1
 
 
@@ -37,12 +37,12 @@ class SshTransport:
     If the connection is lost, the next command opens a new one. A command that was running raises TransportError,
     because its exit code is lost. A command that was not sent yet is started on the new connection.
 
-    A command has ended when its own process has ended. Processes that it left in the background go on, and their
+    A command has ended when its own process has ended. Processes that it left in the background continue, and their
     output is ignored. Ending a command (``run`` is cancelled, the sink or the iterator raises, the transport is left)
     sends TERM to its process group, its session, and its descendants with their groups and sessions. It waits at most
     two seconds for the command itself, and sends KILL until no process is left. A process that has detached itself (it
-    has started a session of its own, and its parent has ended) goes on. Without /proc or awk, only the process group is
-    signalled.
+    has started a session of its own, and its parent has ended) continues. Without /proc or awk, only the process group
+    is signalled.
 
     Args:
         host: The login host, or an alias from ``ssh_config``.
@@ -97,7 +97,7 @@ class SshTransport:
         self._commands: set[Command] = set()
 
     def commands_in_flight(self) -> int:
-        """Return the maximum number of sessions."""
+        """Return the maximum number of commands at once: the option ``sessions``."""
         return self._max_sessions
 
     async def __aenter__(self) -> Self:
@@ -168,7 +168,7 @@ class SshTransport:
             self._release(command)
 
     async def _begin_command(self) -> Command:
-        """Return a session whose sh waits for its command. A failure may be retried: no part of the command is sent."""
+        """Open a session whose sh waits for a command. A failure may be retried: no part of a command is sent yet."""
         clock = asyncio.get_running_loop().time
         left, wait = self._connect_s, _FIRST_WAIT  # waiting for other commands to end does not count
         refusals = 0  # the number of refusals in a row while no other command runs
@@ -208,7 +208,7 @@ class SshTransport:
         return command
 
     def _release(self, command: Command) -> None:
-        """Close the session of a command. A new one may be opened once the server has released it, and not before."""
+        """Close the session of a command. Another one may be opened only after the server has released this one."""
         closing = asyncio.create_task(command.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

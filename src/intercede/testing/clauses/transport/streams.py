@@ -68,7 +68,7 @@ done
     ),
 )
 async def check_bytes(context: Context) -> None:
-    """Write every byte to both streams, in different orders, with newlines around; and much to stdout."""
+    """Write all 256 bytes to stdout and in reverse order to stderr, with newlines around, and then much to stdout."""
     back = "".join(f"\\{byte:03o}" for byte in reversed(_BYTES))
     async with open_transport(context) as transport:
         result = await transport.run(sh_argv(f"printf '\\n{_OCTAL}\\r\\n'; printf '{back}\\n\\n' >&2"))
@@ -239,13 +239,13 @@ async def _send_and_receive(transport: TransportDriver) -> None:
 
 
 class _Dialogue:
-    """Says each word once the one before has come back: both the iterable and the sink."""
+    """An iterator and a sink in one: it yields each word only after the word before has come back to the sink."""
 
     def __init__(self, words: list[bytes], patience: float) -> None:
         self.words, self._patience = words, patience
         self.answered = 0
         self.silent: bytes | None = None
-        """The word that nothing came back for in time."""
+        """The word that did not come back in time."""
         self._news = asyncio.Event()
         self._heard = b""
 
