@@ -1,8 +1,8 @@
-"""How fast BatchBackend is over local and direct, beside what sh and tar do by hand, in one run.
+"""The speed of BatchBackend with local and direct, compared with sh and tar, in one run.
 
     python benchmarks/batch.py [--quick]
 
-Commands are counted exactly. Ratios matter, not seconds: each is taken against its peer, turn about, the best of some.
+Commands are counted exactly. The ratios matter, not the seconds. Both sides are measured alternately, and the best counts.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from intercede.transports.local import LocalTransport
 T = TypeVar("T")
 SLOTS = 8
 
-# The same directories and captured output, eight at a time, each job a shell of its own, as one writes it by hand.
+# The same directories and captured output, eight jobs at a time, with a shell for each job: a script written by hand.
 BY_XARGS = """
 cd "$1" && seq 0 $(($2 - 1)) | xargs -P 8 -I{} sh -c '
 mkdir -p copies/{}/work && cd copies/{}/work && /bin/true >../stdout 2>../stderr; echo $? >../exit'
 """
-# The leanest: eight loops, no shell for a job, no process group, nothing that could be killed or told apart later.
+# The baseline: eight loops, without a shell or a process group for a job, so no job can be killed or identified later.
 BY_LOOPS = """
 cd "$1" || exit
 lane() {
@@ -49,7 +49,7 @@ wait
 """
 
 
-class Counting(LocalTransport):
+class CountingTransport(LocalTransport):
     """The transport local, with a count of its commands."""
 
     def __init__(self) -> None:
@@ -59,39 +59,39 @@ class Counting(LocalTransport):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        """Run it."""
+        """Run a command, and count it."""
         self.commands += 1
         return await super().run(argv, stdin=stdin, stdout=stdout)
 
 
-def opened(place: Path, transport: Counting | None = None) -> AbstractAsyncContextManager[BatchBackend]:
-    return BatchBackend(transport or Counting(), DirectScheduler(SLOTS), root=str(place / "root"))
+def open_backend(place: Path, transport: CountingTransport | None = None) -> AbstractAsyncContextManager[BatchBackend]:
+    return BatchBackend(transport or CountingTransport(), DirectScheduler(SLOTS), root=str(place / "root"))
 
 
-async def finished(backend: BatchBackend, handles: Sequence[JobHandle], pause: float) -> None:
-    while not all(status.state.final for status in (await backend.status(handles)).values()):  # noqa: ASYNC110 -- processes tell no event
+async def wait_until_finished(backend: BatchBackend, handles: Sequence[JobHandle], pause: float) -> None:
+    while not all(status.state.final for status in (await backend.status(handles)).values()):  # noqa: ASYNC110 -- processes send no event
         await asyncio.sleep(pause)
 
 
 async def run_jobs(backend: BatchBackend, spec: SubmissionSpec, copies: int) -> list[JobHandle]:
     handles = list((await backend.submit(spec, copies)).handles.values())
-    await finished(backend, handles, 0.25)
+    await wait_until_finished(backend, handles, 0.25)
     return handles
 
 
-async def timed(work: Awaitable[T]) -> tuple[float, T]:
+async def measure_seconds(work: Awaitable[T]) -> tuple[float, T]:
     start = time.perf_counter()
     result = await work
     return time.perf_counter() - start, result
 
 
-def by_hand(script: str, *arguments: str) -> float:
+def run_script(script: str, *arguments: str) -> float:
     start = time.perf_counter()
     subprocess.run(["sh", "-c", script, "sh", *arguments], check=True)
     return time.perf_counter() - start
 
 
-def in_new_directory(work: Callable[[Path], T]) -> T:
+def run_in_new_directory(work: Callable[[Path], T]) -> T:
     place = Path(tempfile.mkdtemp(prefix="intercede-bench-"))
     try:
         return work(place)
@@ -99,11 +99,11 @@ def in_new_directory(work: Callable[[Path], T]) -> T:
         shutil.rmtree(place)
 
 
-def in_loop(work: Callable[[Path], Coroutine[object, object, T]], place: Path) -> T:
+def run_coroutine(work: Callable[[Path], Coroutine[object, object, T]], place: Path) -> T:
     return asyncio.run(work(place))
 
 
-def show(what: str, ours: float, peers: dict[str, float]) -> None:
+def print_row(what: str, ours: float, peers: dict[str, float]) -> None:
     print(
         f"{what:38}  ours {ours:7.3f} s",
         *(f"{name} {s:7.3f} s = {ours / s:4.2f}x" for name, s in peers.items()),
@@ -111,10 +111,10 @@ def show(what: str, ours: float, peers: dict[str, float]) -> None:
     )
 
 
-async def commands(place: Path, copies: int) -> list[int]:
-    transport = Counting()
+async def count_commands(place: Path, copies: int) -> list[int]:
+    transport = CountingTransport()
     spec = SubmissionSpec(executable="true", tag="t")
-    async with opened(place, transport) as backend:
+    async with open_backend(place, transport) as backend:
         handles = await run_jobs(backend, spec, copies)
         counts: list[int] = []
         for verb in (
@@ -127,27 +127,27 @@ async def commands(place: Path, copies: int) -> list[int]:
             before = transport.commands
             await verb()
             counts.append(transport.commands - before)
-        await finished(backend, await backend.find("t"), 0.25)
+        await wait_until_finished(backend, await backend.find("t"), 0.25)
     return counts
 
 
-async def many(place: Path, copies: int) -> float:
-    async with opened(place) as backend:
-        seconds, _ = await timed(run_jobs(backend, SubmissionSpec(executable="true"), copies))
+async def measure_run(place: Path, copies: int) -> float:
+    async with open_backend(place) as backend:
+        seconds, _ = await measure_seconds(run_jobs(backend, SubmissionSpec(executable="true"), copies))
     return seconds
 
 
-async def fetch(place: Path, spec: SubmissionSpec, copies: int) -> tuple[float, float, int]:
-    """Seconds for us and for tar to tar, and by how many bytes the process grew at its largest."""
-    async with opened(place) as backend:
+async def measure_fetch(place: Path, spec: SubmissionSpec, copies: int) -> tuple[float, float, int]:
+    """Return the seconds of intercede, those of tar, and the growth of the process in bytes, at its largest."""
+    async with open_backend(place) as backend:
         handles = await run_jobs(backend, spec, copies)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        ours, outputs = await timed(backend.fetch_output(handles, place / "ours"))
+        ours, outputs = await measure_seconds(backend.fetch_output(handles, place / "ours"))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     if not all(output.ok for output in outputs.values()):
-        raise SystemExit("fetch_output did not bring everything")
+        raise SystemExit("fetch_output did not fetch everything")
     script = 'mkdir "$2" && cd "$1"/root/*/copies && tar -cf - */std* */work | tar -xf - -C "$2"'
-    return ours, by_hand(script, str(place), str(place / "theirs")), grown
+    return ours, run_script(script, str(place), str(place / "theirs")), grown
 
 
 def main() -> None:
@@ -157,16 +157,18 @@ def main() -> None:
     copies, size_mb, turns = (100, 100, 1) if quick else (1000, 1024, 3)
 
     for number in (1, copies):
-        counts = in_new_directory(partial(in_loop, partial(commands, copies=number)))
+        counts = run_in_new_directory(partial(run_coroutine, partial(count_commands, copies=number)))
         print(f"commands for {number:5} copies: submit, status, fetch_output, kill, purge = {counts}")
     ours: list[float] = []
     xargs: list[float] = []
     loops: list[float] = []
     for _ in range(turns):
-        ours.append(in_new_directory(partial(in_loop, partial(many, copies=copies))))
-        xargs.append(in_new_directory(lambda place: by_hand(BY_XARGS, str(place), str(copies))))
-        loops.append(in_new_directory(lambda place: by_hand(BY_LOOPS, str(place), str(copies))))
-    show(f"{copies} x true, {SLOTS} slots, until final", min(ours), {"xargs": min(xargs), "bare loops": min(loops)})
+        ours.append(run_in_new_directory(partial(run_coroutine, partial(measure_run, copies=copies))))
+        xargs.append(run_in_new_directory(lambda place: run_script(BY_XARGS, str(place), str(copies))))
+        loops.append(run_in_new_directory(lambda place: run_script(BY_LOOPS, str(place), str(copies))))
+    print_row(
+        f"{copies} x true, {SLOTS} slots, until final", min(ours), {"xargs": min(xargs), "bare loops": min(loops)}
+    )
 
     small = SubmissionSpec(
         executable="sh",
@@ -182,8 +184,10 @@ def main() -> None:
         (f"fetch_output of {copies} small jobs", small, copies),
         (f"fetch_output of {size_mb} MiB", big, 1),
     ):
-        mine, theirs, grown = in_new_directory(partial(in_loop, partial(fetch, spec=spec, copies=number)))
-        show(what, mine, {"tar | tar": theirs})
+        mine, theirs, grown = run_in_new_directory(
+            partial(run_coroutine, partial(measure_fetch, spec=spec, copies=number))
+        )
+        print_row(what, mine, {"tar | tar": theirs})
         print(f"{'':38}  memory grew by {grown / 2**20:.1f} MiB")
 
 

@@ -1,11 +1,11 @@
-"""What finding plugins costs beside its peers: cold processes, interleaved, in one run, so the ratios mean something.
+"""The time to find plugins, compared with other libraries: cold processes, interleaved, in one run.
 
     python benchmarks/discovery.py [--quick]
 
 Each figure is the median of cold processes in which only N generated distributions are visible, 30 % of them with an
-entry_points.txt and five of those with entries of ours. One table has the whole process, as a user waits for it; the
-other runs from before the import of the scanner to after its first answer, without the interpreter's start. The bare
-scan lists the directory and reads the same files, and understands none of them.
+entry_points.txt and five of those with entries of intercede. One table has the whole process. The other is from before
+the import of the scanner to after its first answer, without the start of the interpreter. The bare scan lists the
+directory and reads the same files, but does not parse them.
 """
 
 import argparse
@@ -38,7 +38,7 @@ STEVEDORE = """
 from stevedore import ExtensionManager
 ExtensionManager("intercede.transports", on_load_failure_callback=lambda *_: None).list_entry_points()
 """
-PEERS = {"intercede": HAND, "bare scan": BARE, "importlib.metadata": METADATA, "stevedore, warm": STEVEDORE}
+LIBRARIES = {"intercede": HAND, "bare scan": BARE, "importlib.metadata": METADATA, "stevedore, warm": STEVEDORE}
 
 TIMED = "import os, sys, time; start = time.perf_counter(); exec({statement!r}); print(time.perf_counter() - start)"
 LOADED = "import sys; before = set(sys.modules); import intercede; print(*sorted(set(sys.modules) - before))"
@@ -54,7 +54,7 @@ print(min(timeit.repeat(lambda: find_violations(made, "transports"), number=coun
 """
 
 
-def generate(root: Path, count: int) -> None:
+def make_distributions(root: Path, count: int) -> None:
     for index in range(count):
         metadata = root / f"package_{index}-1.{index % 10}.dist-info"
         metadata.mkdir(parents=True)
@@ -68,7 +68,7 @@ def generate(root: Path, count: int) -> None:
 Seconds = tuple[float, float]
 
 
-def cold(statement: str, environment: dict[str, str]) -> Seconds:
+def run_cold(statement: str, environment: dict[str, str]) -> Seconds:
     """Return the seconds that a new process takes, and those that a statement takes in it."""
     command = [sys.executable, "-S", "-P", "-c", TIMED.format(statement=statement)]
     start = perf_counter()
@@ -76,20 +76,20 @@ def cold(statement: str, environment: dict[str, str]) -> Seconds:
     return perf_counter() - start, float(done.stdout)
 
 
-def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, Seconds]:
-    """Return each peer's median seconds among ``count`` distributions: of the process, and within it."""
+def measure(count: int, runs: int, libraries: dict[str, str]) -> dict[str, Seconds]:
+    """Return the median seconds of each library with ``count`` distributions: of the process, and within it."""
     with tempfile.TemporaryDirectory() as directory:
         site = Path(directory) / "site"
-        generate(site, count)
-        for name in ("stevedore", "intercede"):  # the code, without the metadata of where it is installed
+        make_distributions(site, count)
+        for name in ("stevedore", "intercede"):  # the code without its metadata
             spec = find_spec(name)
             if spec and spec.submodule_search_locations:
                 (site / name).symlink_to(Path(next(iter(spec.submodule_search_locations))).resolve())
         environment = {"PYTHONPATH": str(site), "HOME": directory, "PATH": os.environ["PATH"]}
-        seconds: dict[str, list[Seconds]] = {name: [] for name in peers}
-        for run in range(runs + 2):  # two to warm files, bytecode and stevedore's cache
-            for name, statement in peers.items():
-                taken = cold(statement, environment)
+        seconds: dict[str, list[Seconds]] = {name: [] for name in libraries}
+        for run in range(runs + 2):  # the first two fill the caches of files, bytecode and stevedore
+            for name, statement in libraries.items():
+                taken = run_cold(statement, environment)
                 if run >= 2:
                     seconds[name].append(taken)
     return {
@@ -97,55 +97,55 @@ def measure(count: int, runs: int, peers: dict[str, str]) -> dict[str, Seconds]:
     }
 
 
-def start_up(runs: int) -> tuple[float, list[str]]:
+def measure_import(runs: int) -> tuple[float, list[str]]:
     """Return the median milliseconds of ``import intercede`` and the modules that it loads."""
     environment = {"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]}
-    seconds = [cold("import intercede", environment)[1] for _ in range(runs + 2)][2:]
+    seconds = [run_cold("import intercede", environment)[1] for _ in range(runs + 2)][2:]
     loaded = subprocess.run(
         [sys.executable, "-S", "-P", "-c", LOADED], check=True, capture_output=True, text=True, env=environment
     )
     return median(seconds) * 1000, loaded.stdout.split()
 
 
-def opens(count: int) -> dict[str, int] | None:
-    """Count the files that are opened or tried, where strace is there to count them."""
+def count_opened_files(count: int) -> dict[str, int] | None:
+    """Return the number of files that each library opens or tries, or None if strace is not installed."""
     if shutil.which("strace") is None:
         return None
     counted: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as directory:
         site = Path(directory) / "site"
-        generate(site, count)
+        make_distributions(site, count)
         (site / "intercede").symlink_to(SOURCE / "intercede")
         environment = {"PYTHONPATH": str(site), "PATH": os.environ["PATH"]}
         for name in ("intercede", "bare scan", "importlib.metadata"):
             trace = Path(directory) / "trace"
             command = ["strace", "-f", "-e", "trace=openat", "-o", str(trace), sys.executable, "-S", "-P", "-c"]
-            subprocess.run([*command, f"import sys; {PEERS[name]}"], check=True, env=environment)
+            subprocess.run([*command, f"import sys; {LIBRARIES[name]}"], check=True, env=environment)
             counted[name] = sum(str(site) in line and "dist-info" in line for line in trace.open())
     return counted
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What finding plugins costs beside its peers.")
+    parser = argparse.ArgumentParser(description="The time to find plugins, compared with other libraries.")
     parser.add_argument("--quick", action="store_true", help="fewer runs, no 2000 distributions")
     quick: bool = parser.parse_args().quick
     runs = 5 if quick else 21
-    peers = {name: code for name, code in PEERS.items() if find_spec("stevedore") or "stevedore" not in name}
-    taken = {count: measure(count, runs, peers) for count in ((10, 100, 500) if quick else (10, 100, 500, 2000))}
+    libraries = {name: code for name, code in LIBRARIES.items() if find_spec("stevedore") or "stevedore" not in name}
+    taken = {count: measure(count, runs, libraries) for count in ((10, 100, 500) if quick else (10, 100, 500, 2000))}
     for part, title in enumerate(("Whole process", "From before the import to after the first answer")):
         print(f"{title}: ms, and the ratio to intercede (median of {runs})\n")
-        print(f"{'distributions':>13}" + "".join(f"{name:>26}" for name in peers))
+        print(f"{'distributions':>13}" + "".join(f"{name:>26}" for name in libraries))
         for count, each in taken.items():
             ours = each["intercede"][part]
             row = (f"{seconds[part] * 1000:>17.2f} ({seconds[part] / ours:>5.2f}x)" for seconds in each.values())
             print(f"{count:>13}" + "".join(row))
         print()
-    milliseconds, loaded = start_up(runs)
+    milliseconds, loaded = measure_import(runs)
     print(f"import intercede: {milliseconds:.2f} ms, {len(loaded)} modules: {' '.join(loaded)}")
     done = subprocess.run([sys.executable, "-c", AFTERWARDS], check=True, capture_output=True, text=True)
     resolving, gating = map(float, done.stdout.split())
     print(f"after the first: resolve {resolving:.1f} us, gate {gating:.1f} us")
-    for name, number in (opens(100) or {}).items():
+    for name, number in (count_opened_files(100) or {}).items():
         print(f"metadata files opened or tried among 100 distributions: {name} {number}")
 
 

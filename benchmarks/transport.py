@@ -1,6 +1,6 @@
-"""The transport ``local`` beside bare asyncio subprocesses: commands a second, and megabytes a second both ways.
+"""The transport ``local`` compared with bare asyncio subprocesses: commands and megabytes per second.
 
-Run it with ``python benchmarks/transport.py``; both sides are measured in turns within one run, the best of each counts.
+Run it with ``python benchmarks/transport.py``; both sides are measured alternately in one run, and the best of each counts.
 """
 
 import asyncio
@@ -19,27 +19,27 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Counter:
-    """The sink that only counts."""
+    """A sink that counts bytes."""
 
     def __init__(self) -> None:
         self.total = 0
 
     async def write(self, data: bytes) -> None:
-        """Count them."""
+        """Count the bytes."""
         self.total += len(data)
 
     def check(self) -> None:
-        """Refuse to time what lost bytes."""
+        """Raise if bytes are missing: a time without them is wrong."""
         if self.total != len(CHUNK) * CHUNKS:
             raise RuntimeError(f"{self.total} bytes arrived of {len(CHUNK) * CHUNKS}")
 
 
-async def chunks() -> AsyncIterator[bytes]:
+async def generate_chunks() -> AsyncIterator[bytes]:
     for _ in range(CHUNKS):
         yield CHUNK
 
 
-async def bare_run() -> None:
+async def run_bare() -> None:
     process = await asyncio.create_subprocess_exec(
         "true",
         stdin=asyncio.subprocess.DEVNULL,
@@ -50,25 +50,25 @@ async def bare_run() -> None:
     await process.communicate()
 
 
-async def bare_in() -> None:
+async def write_bare() -> None:
     process = await asyncio.create_subprocess_exec(
         "cat", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
     )
     if process.stdin is None:
-        raise RuntimeError("no stdin, though it was asked for")
-    async for chunk in chunks():
+        raise RuntimeError("the process has no stdin")
+    async for chunk in generate_chunks():
         process.stdin.write(chunk)
         await process.stdin.drain()
     process.stdin.close()
     await process.wait()
 
 
-async def bare_out() -> None:
+async def read_bare() -> None:
     process = await asyncio.create_subprocess_exec(
         "head", "-c", str(len(CHUNK) * CHUNKS), "/dev/zero", stdout=asyncio.subprocess.PIPE
     )
     if process.stdout is None:
-        raise RuntimeError("no stdout, though it was asked for")
+        raise RuntimeError("the process has no stdout")
     counter = Counter()
     while data := await process.stdout.read(65536):
         await counter.write(data)
@@ -76,7 +76,7 @@ async def bare_out() -> None:
     counter.check()
 
 
-async def repeated(work: Work) -> None:
+async def run_repeatedly(work: Work) -> None:
     async def some() -> None:
         for _ in range(COMMANDS // AT_ONCE):
             await work()
@@ -84,14 +84,14 @@ async def repeated(work: Work) -> None:
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
 
 
-async def measured(work: Work) -> float:
+async def measure_seconds(work: Work) -> float:
     start = time.perf_counter()
     await work()
     return time.perf_counter() - start
 
 
 async def compare(title: str, unit: str, amount: float, ours: Work, bare: Work) -> None:
-    pairs = [(await measured(ours), await measured(bare)) for _ in range(ROUNDS)]
+    pairs = [(await measure_seconds(ours), await measure_seconds(bare)) for _ in range(ROUNDS)]
     mine, theirs = (min(column) for column in zip(*pairs, strict=True))
     print(f"{title:32} {amount / mine:8.0f} {unit:4}  bare {amount / theirs:8.0f} {unit:4}  ratio {theirs / mine:.2f}")
 
@@ -103,7 +103,7 @@ async def main() -> None:
             await transport.run(["true"])
 
         async def into() -> None:
-            await transport.run(["sh", "-c", "cat - >/dev/null"], stdin=chunks())
+            await transport.run(["sh", "-c", "cat - >/dev/null"], stdin=generate_chunks())
 
         async def out() -> None:
             counter = Counter()
@@ -111,9 +111,15 @@ async def main() -> None:
             counter.check()
 
         megabytes = len(CHUNK) * CHUNKS / 1e6
-        await compare(f"commands, {AT_ONCE} at once", "/s", COMMANDS, lambda: repeated(one), lambda: repeated(bare_run))
-        await compare("stdin to cat", "MB/s", megabytes, into, bare_in)
-        await compare("stdout of head", "MB/s", megabytes, out, bare_out)
+        await compare(
+            f"commands, {AT_ONCE} at once",
+            "/s",
+            COMMANDS,
+            lambda: run_repeatedly(one),
+            lambda: run_repeatedly(run_bare),
+        )
+        await compare("stdin to cat", "MB/s", megabytes, into, write_bare)
+        await compare("stdout of head", "MB/s", megabytes, out, read_bare)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers [--quick] [--peer NAME]... [--copies N]... [--rtt MS]...
 
-Needs root, on Debian: it starts its own daemons, with what is in `tests/daemons`. The raw numbers go to
+Needs root, on Debian: it starts its own daemons with the scripts in `tests/daemons`. The raw numbers go to
 docs/explanation/benchmarks.jsonl, and from there into the tables and pictures of docs/explanation/benchmarks.md. With
 any option, no file is written: lines go to stdout.
 """
@@ -18,37 +18,35 @@ from itertools import groupby
 from operator import attrgetter
 from typing import cast
 
-from benchmarks.peers.ground import Ground
+from benchmarks.peers.host import Host
 from benchmarks.peers.plan import PEERS, PLAN, QUICK, Run
 from benchmarks.peers.report import RAW, write
 
 LONGEST = 600.0
-"""Seconds that jobs may take."""
+"""The time limit of the jobs, in seconds."""
 
 
-def lines(ground: Ground, run: Run) -> Iterator[Mapping[str, object]]:
-    """Run one peer, and give what it prints."""
+def lines(host: Host, run: Run) -> Iterator[Mapping[str, object]]:
+    """Run one program, and yield the lines that it prints."""
     about = {"peer": run.peer, "copies": run.copies, "rtt_ms": run.rtt}
-    ground.reset()
-    process = subprocess.Popen(
-        ground.command(run, LONGEST), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
+    host.reset()
+    process = subprocess.Popen(host.command(run, LONGEST), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     with process:
         for text in process.stdout or ():
             line = cast("dict[str, object]", json.loads(text))
             if line["operation"] == "end":
-                line["still_there"] = ground.still_there()
+                line["still_there"] = host.still_there()
             yield about | line
-    ground.drain()
+    host.drain()
 
 
 def chosen() -> tuple[Sequence[Run], bool]:
-    """Read the command line: what to run, and whether it is all."""
+    """Read the command line. Return the runs, and whether these are all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few jobs, to see whether all of it works")
+    parser.add_argument("--quick", action="store_true", help="few jobs, to test the benchmark itself")
     parser.add_argument("--peer", action="append", help="only this one", choices=PEERS)
-    parser.add_argument("--copies", action="append", help="only with so many", type=int)
-    parser.add_argument("--rtt", action="append", help="only so far away", type=int)
+    parser.add_argument("--copies", action="append", help="only this number of jobs", type=int)
+    parser.add_argument("--rtt", action="append", help="only this round trip, in milliseconds", type=int)
     options = parser.parse_args()
     plan = [
         run
@@ -60,33 +58,33 @@ def chosen() -> tuple[Sequence[Run], bool]:
     return plan, not (options.quick or options.peer or options.copies or options.rtt)
 
 
-def about(ground: Ground) -> Mapping[str, object]:
-    """Tell where and when the numbers were taken, and of what."""
+def about(host: Host) -> Mapping[str, object]:
+    """Return the date, the machine, its load and the versions."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}",
         "load": round(os.getloadavg()[0], 1),
-        "versions": ground.versions(),
+        "versions": host.versions(),
     }
 
 
-def measure(ground: Ground, plan: Iterable[Run]) -> Iterator[Mapping[str, object]]:
-    """Run all of it, the near before the far."""
+def measure(host: Host, plan: Iterable[Run]) -> Iterator[Mapping[str, object]]:
+    """Make all runs, those without a delay first."""
     distance = attrgetter("rtt")
     for rtt, runs in groupby(sorted(plan, key=distance), key=distance):
-        with ground.sshd(rtt):
+        with host.sshd(rtt):
             for run in runs:
-                yield from lines(ground, run)
+                yield from lines(host, run)
 
 
 def main() -> None:
-    """Measure, and write it down."""
+    """Measure, and write the page."""
     plan, everything = chosen()
-    ground = Ground()
-    ground.prepare()
-    where = about(ground)
+    host = Host()
+    host.prepare()
+    where = about(host)
     taken: list[Mapping[str, object]] = []
-    for line in measure(ground, plan):
+    for line in measure(host, plan):
         print(json.dumps(line), flush=True)
         taken.append(line)
     if everything:

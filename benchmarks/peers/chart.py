@@ -10,14 +10,14 @@ __all__ = ["Chart"]
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 216, 44, 40
 LABEL = 15.0
-"""The least between two labels."""
+"""The minimum distance between two labels."""
 THOUSAND = 1000
 COLOURS = ("#0b6e4f", "#d1495b", "#00798c", "#8f6fbf", "#edae49", "#5c5c5c", "#7a9e1e", "#30638e")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Some series of points, each with its name at its end."""
+    """A chart of several series of points, each with its name at its end."""
 
     title: str
     across: str
@@ -25,7 +25,7 @@ class Chart:
     series: Mapping[str, Sequence[tuple[float, float]]]
 
     def svg(self) -> str:
-        """Draw it."""
+        """Return the chart as SVG."""
         lines = "\n".join([*self._frame(), *self._drawn()])
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
@@ -72,7 +72,7 @@ class Chart:
             yield _text(WIDTH - RIGHT + 12, labels[name] + 4, name, f'fill="{colour}"')
 
     def _labels(self) -> dict[str, float]:
-        """Place each name near its line's end, none over another."""
+        """Place each name near the end of its line, without overlaps."""
         wanted = sorted((self._y(points[-1][1]), name) for name, points in self.series.items())
         placed: dict[str, float] = {}
         lowest = float(TOP)

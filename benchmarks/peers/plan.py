@@ -8,21 +8,21 @@ __all__ = ["PEERS", "PLAN", "QUICK", "PeerOf", "Run"]
 
 @dataclass(frozen=True)
 class PeerOf:
-    """One way to run jobs, and the program that knows it."""
+    """One way to run jobs, and its program."""
 
     program: str
-    """Below this directory."""
-    reach: str
+    """The module of the program, below this package."""
+    place: str
     """Its place: ``ssh``, or ``there`` on the login node itself, which needs no ssh."""
     environment: str = "peers"
     argument: tuple[str, ...] = ()
 
 
 PEERS = {
-    "by hand, over ssh": PeerOf("runs.floor", "ssh", argument=("ssh",)),
+    "by hand, over ssh": PeerOf("runs.by_hand", "ssh", argument=("ssh",)),
     "intercede, over ssh": PeerOf("runs.ours", "ssh", argument=("ssh",)),
     "AiiDA's plugins, over ssh": PeerOf("others.aiida", "ssh", environment="aiida"),
-    "by hand, local": PeerOf("runs.floor", "there", argument=("local",)),
+    "by hand, local": PeerOf("runs.by_hand", "there", argument=("local",)),
     "intercede, local": PeerOf("runs.ours", "there", argument=("local",)),
     "submitit, local": PeerOf("others.submitit", "there"),
     "PSI/J, local": PeerOf("others.psij", "there"),
@@ -40,7 +40,7 @@ class Run:
     scenes: Sequence[str] = ("quick", "long")
 
 
-_OVER_SSH = [peer for peer, how in PEERS.items() if how.reach == "ssh"]
+_OVER_SSH = [peer for peer, how in PEERS.items() if how.place == "ssh"]
 _IN_BULK = ("by hand, over ssh", "intercede, over ssh", "by hand, local", "intercede, local", "submitit, local")
 
 # A library that queues job by job gets a thousand jobs at most: more take minutes. Far away, AiiDA's plugins get a hundred.

@@ -9,8 +9,8 @@ from typing import cast
 
 from benchmarks.peers.chart import Chart
 from benchmarks.peers.plan import PEERS
-from benchmarks.peers.reach import MANY, reach, round_trips
 from benchmarks.peers.results import Results, Taken
+from benchmarks.peers.targets import MANY, list_targets, round_trips
 
 __all__ = ["RAW", "write"]
 
@@ -25,7 +25,7 @@ Row = Sequence[str]
 
 
 def write(about: Mapping[str, object], lines: Iterable[Mapping[str, object]]) -> None:
-    """Put the tables into the page, and the pictures beside it."""
+    """Write the tables into the page, and the pictures into their folder."""
     results = Results(lines)
     page = PAGE.read_text()
     for name, text in _parts(about, results).items():
@@ -39,7 +39,7 @@ def write(about: Mapping[str, object], lines: Iterable[Mapping[str, object]]) ->
 def _parts(about: Mapping[str, object], results: Results) -> Mapping[str, str]:
     return {
         "about": _about(about),
-        "reach": _table(("what", "target", "measured", ""), reach(results)),
+        "targets": _table(("what", "target", "measured", ""), list_targets(results)),
         "far": _far(results),
         **{operation: _near(results, operation) for operation in OPERATIONS},
     }
@@ -61,7 +61,7 @@ def _about(about: Mapping[str, object]) -> str:
 
 
 def _near(results: Results, operation: str) -> str:
-    """Seconds over the number of jobs, and what was started for many."""
+    """Make a table of seconds by number of jobs, and of the processes that were started."""
     numbers = results.numbers(0)
 
     def rows() -> Iterator[Row]:
@@ -90,13 +90,13 @@ def _started(taken: Taken | None) -> str:
 
 
 def _far(results: Results) -> str:
-    """Give a table for each distance."""
+    """Make a table for each delay."""
     tables = (f"At {rtt} ms:\n\n{_at(results, rtt)}" for rtt in results.distances() if rtt)
     return "\n\n".join(tables)
 
 
 def _at(results: Results, rtt: int) -> str:
-    """Seconds, and in brackets how many round trips lie between them and those without a way."""
+    """Make a table of seconds, and of the round trips that the delay added."""
     runs = sorted(results.runs(rtt), key=lambda run: list(PEERS).index(run[0]))
 
     def rows() -> Iterator[Row]:
@@ -112,7 +112,7 @@ def _way(results: Results, peer: str, copies: int, rtt: int, operation: str) -> 
 
 
 def _chart(results: Results, operation: str) -> Chart:
-    """Draw seconds over the number of jobs, of everybody with more than one number."""
+    """Draw seconds by number of jobs, for each program that was measured with several numbers."""
     lines = {peer: list(_points(results, peer, operation)) for peer in PEERS}
     series = {peer: points for peer, points in lines.items() if len(points) > 1}
     return Chart(f"{operation}: seconds for a number of jobs", "jobs", "s", series)

@@ -1,4 +1,4 @@
-"""What was measured, read back from its lines."""
+"""The measurements, as their lines hold them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Line = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Taken:
-    """One operation of one run."""
+    """A measurement of one operation in one run."""
 
     peer: str
     copies: int
@@ -20,21 +20,21 @@ class Taken:
     operation: str
     seconds: float
     cpu: float
-    """Seconds of the client's own."""
+    """The client's processor time, in seconds."""
     grown_mib: float
     blocked_ms: float
-    """The longest time for which its event loop could do nothing else."""
+    """The longest block of its event loop, in milliseconds."""
     blocked_cpu_ms: float
-    """How much of such a time it worked itself, at the longest."""
+    """The longest block that was work of the client itself, in milliseconds of processor time."""
     still_there: int
-    """How many jobs Slurm had not ended yet."""
+    """The number of jobs that were still in Slurm."""
     counts: Mapping[str, int]
     why: str
-    """Why there is nothing of it."""
+    """The reason why there is no measurement; empty if there is one."""
 
     @classmethod
     def read(cls, line: Line) -> Self:
-        """Read a line."""
+        """Return the measurement of a line."""
         return cls(
             peer=str(line["peer"]),
             copies=cast("int", line["copies"]),
@@ -52,7 +52,7 @@ class Taken:
 
 
 class Results:
-    """All that was taken, and the best of what was taken more than once."""
+    """All measurements, and the best of each operation."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._taken = [Taken.read(line) for line in lines]
@@ -61,33 +61,33 @@ class Results:
             self._best[taken.peer, taken.copies, taken.rtt, taken.operation] = taken
 
     def get(self, peer: str, copies: int, rtt: int, operation: str) -> Taken | None:
-        """Return the best one, if there is one that came to its end."""
+        """Return the best measurement, or None if no run was complete."""
         taken = self._best.get((peer, copies, rtt, operation))
         return taken if taken and not taken.why else None
 
     def seconds(self, peer: str, copies: int, rtt: int, operation: str) -> float:
-        """Return the least seconds that it took."""
+        """Return the seconds of the best measurement, or nan."""
         taken = self.get(peer, copies, rtt, operation)
         return taken.seconds if taken else nan
 
     def why(self, peer: str, copies: int, rtt: int, operation: str) -> str:
-        """Tell why there is none."""
+        """Return the reason why there is no measurement."""
         taken = self._best.get((peer, copies, rtt, operation))
         return taken.why if taken else ""
 
     def numbers(self, rtt: int) -> list[int]:
-        """Return every number of jobs at a distance."""
+        """Return the numbers of jobs that were measured with a delay."""
         return sorted({taken.copies for taken in self._taken if taken.rtt == rtt})
 
     def distances(self) -> list[int]:
-        """Return every round trip, in milliseconds."""
+        """Return the delays, in milliseconds."""
         return sorted({taken.rtt for taken in self._taken})
 
     def runs(self, rtt: int) -> list[tuple[str, int]]:
-        """Return who was measured at a distance, with how many."""
+        """Return the programs, and their numbers of jobs, that were measured with a delay."""
         return sorted({(taken.peer, taken.copies) for taken in self._taken if taken.rtt == rtt})
 
     def all(self, peer: str, operation: str = "") -> list[Taken]:
-        """Return all that was taken of a peer, the worse, too; of one operation or of any."""
+        """Return all measurements of a program, for one operation or for any."""
         mine = [taken for taken in self._taken if taken.peer == peer and not taken.why]
         return [taken for taken in mine if operation in {"", taken.operation}]

@@ -1,7 +1,7 @@
 """AiiDA's transport over asyncssh and its Slurm plugin, called as its engine calls them: job by job, SFTP for files.
 
 The engine's own work, its database and its daemons, is left out, and so is its interval of at least 30 seconds between
-two looks. Up to eight transfers are under way at once, as it does by default.
+two queries. Up to eight transfers run at once, as by default.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from benchmarks.peers.runs.scene import Peer, main
 
 
 class Aiida(Peer):
-    """Transport and scheduler plugin, without an engine."""
+    """AiiDA's transport and scheduler plugin, without its engine."""
 
     def __init__(self) -> None:
         self._transport = AsyncSshTransport(machine="bench", backend="asyncssh", use_login_shell=False)
@@ -33,7 +33,7 @@ class Aiida(Peer):
         self._rounds = 0
 
     async def __aenter__(self) -> Self:
-        """Open the connection. Its blocking calls, of which the plugin is full, want a profile and a portal."""
+        """Open the connection. The plugin's many blocking calls need a profile and a portal."""
         load_profile(SqliteTempBackend.create_profile("bench"), allow_switch=True)
         await greenback.ensure_portal()
         await self._transport.open_async()
@@ -42,11 +42,11 @@ class Aiida(Peer):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close it."""
+        """Close the connection."""
         await self._transport.close_async()
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """Make each job's directory and put its script there, eight at a time; queue one after the other."""
+        """Upload each job's directory and script, eight at a time; then queue one job after the other."""
         home = f"/home/{await self._transport.whoami_async()}/aiida-{os.getpid()}-{self._rounds}"
         self._rounds += 1
         self._places = [f"{home}/{index}" for index in range(copies)]
@@ -62,12 +62,12 @@ class Aiida(Peer):
         await self._transport.put_async(str(script), f"{place}/{script.name}")
 
     async def over(self) -> int:
-        """List all at once; what is not listed is over, as it takes it."""
+        """Return the number of jobs that are over: those that one listing does not contain, as AiiDA does it."""
         listed = self._scheduler.get_jobs(jobs=self._ids, as_dict=True)
         return sum(str(listed[job].job_state) == "done" if job in listed else 1 for job in self._ids)
 
     async def fetch(self, into: Path) -> None:
-        """Get each job's files."""
+        """Fetch the files of each job."""
         for index in range(len(self._places)):
             (into / str(index)).mkdir()
         await _gathered(self._retrieve, [(into / str(index), place) for index, place in enumerate(self._places)])
@@ -78,7 +78,7 @@ class Aiida(Peer):
             await self._transport.get_async(f"{place}/{name}", str(into / name), ignore_nonexisting=True)
 
     async def kill(self) -> None:
-        """One after the other: it has no other way."""
+        """Kill one job after the other: the plugin has no other way."""
         for job in self._ids:
             self._scheduler.kill_job(job)
 

@@ -1,4 +1,4 @@
-"""Parsl's SlurmProvider, by itself: an sbatch for each block, sacct for fifty at a time, one scancel for all."""
+"""Parsl's SlurmProvider alone: an sbatch for each block, sacct for fifty at a time, one scancel for all."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from parsl.providers import SlurmProvider
 
 
 class Parsl(Peer):
-    """The provider, with a block for a job."""
+    """Parsl's provider, with one block for each job."""
 
     def __init__(self) -> None:
         self._provider = SlurmProvider(walltime="00:30:00", exclusive=False, launcher=SimpleLauncher(), cmd_timeout=60)
@@ -20,15 +20,15 @@ class Parsl(Peer):
         self._ids: list[object] = []
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """One after the other: it has no other way."""
+        """Submit one job after the other: the provider has no other way."""
         self._ids = [self._provider.submit(join(command), 1) for _ in range(copies)]
 
     async def over(self) -> int:
-        """Ask for all."""
+        """Return the number of terminal jobs, from one call."""
         return sum(status.terminal for status in self._provider.status(self._ids))
 
     async def kill(self) -> None:
-        """End all."""
+        """Cancel all jobs in one call."""
         self._provider.cancel(self._ids)
 
 

@@ -10,7 +10,7 @@ from psij.executors.batch.slurm import SlurmExecutorConfig
 
 
 class Psij(Peer):
-    """Its Slurm executor, which asks as often as the others: 30 seconds are its own choice."""
+    """PSI/J's Slurm executor, which polls as often as the other programs; its default is 30 seconds."""
 
     def __init__(self) -> None:
         config = SlurmExecutorConfig(queue_polling_interval=int(PAUSE), initial_queue_polling_delay=1)
@@ -18,21 +18,21 @@ class Psij(Peer):
         self._jobs: list[Job] = []
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """One after the other: it has no other way."""
+        """Submit one job after the other: the executor has no other way."""
         self._jobs = [Job(_spec(command)) for _ in range(copies)]
         for job in self._jobs:
             self._executor.submit(job)
 
     async def status(self) -> None:
-        """It has no such call."""
+        """Raise, because PSI/J has no such call."""
         raise LeftOutError("it asks in the background only")
 
     async def over(self) -> int:
-        """Count what its polling thread has heard."""
+        """Return the number of final jobs that its polling thread knows."""
         return sum(job.status.final for job in self._jobs)
 
     async def kill(self) -> None:
-        """One after the other, likewise."""
+        """Cancel one job after the other: the executor has no other way."""
         for job in self._jobs:
             job.cancel()
 

@@ -9,30 +9,30 @@ from submitit.helpers import CommandFunction
 
 
 class Submitit(Peer):
-    """The executor, with its bulk way."""
+    """submitit's executor, which submits in bulk."""
 
     def __init__(self) -> None:
         self._executor = SlurmExecutor(folder=Path.home() / "submitit")
         self._jobs: list[Job[str]] = []
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """All at once."""
+        """Submit all jobs as one array."""
         self._executor.update_parameters(time=30, ntasks_per_node=1, array_parallelism=copies)
         payload = CommandFunction(list(command), verbose=False)
         with self._executor.batch():
             self._jobs = [self._executor.submit(payload) for _ in range(copies)]
 
     async def over(self) -> int:
-        """Ask as it does by itself, which spares sacct where results are there."""
+        """Return the number of finished jobs, as submitit reports them: sacct is called only for jobs without a result."""
         return sum(job.done() for job in self._jobs)
 
     async def fetch(self, into: Path) -> None:
-        """Read the results that lie on the shared file system."""
+        """Read the results from the shared file system."""
         for index, job in enumerate(self._jobs):
             (into / str(index)).write_text(job.result())
 
     async def kill(self) -> None:
-        """One after the other: it has no other way."""
+        """Cancel one job after the other: submitit has no other way."""
         for job in self._jobs:
             job.cancel(check=False)
 

@@ -14,26 +14,26 @@ from intercede.batch import BatchBackend
 
 
 class Intercede(Peer):
-    """A backend, asked as often as the peers are."""
+    """A backend without a pause between two queries, like the other programs."""
 
     def __init__(self, transport: object) -> None:
         table = {"transport": transport, "scheduler": "slurm", "batch": {"min_poll_interval": 0}}
-        self._backend = cast("BatchBackend", registry.backend(table))  # what any such table makes
+        self._backend = cast("BatchBackend", registry.backend(table))  # every such table makes one
         self._handles: list[JobHandle] = []
 
     async def __aenter__(self) -> Self:
-        """Open it."""
+        """Open the backend."""
         await self._backend.__aenter__()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Leave it."""
+        """Leave the backend."""
         await self._backend.__aexit__(exc_type, exc, traceback)
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """All at once."""
+        """Submit all jobs in one call."""
         spec = SubmissionSpec(executable=command[0], arguments=tuple(command[1:]))
         submission = await self._backend.submit(spec, copies)
         if submission.failures:
@@ -41,17 +41,17 @@ class Intercede(Peer):
         self._handles = list(submission.handles.values())
 
     async def over(self) -> int:
-        """Ask for all."""
+        """Return the number of final jobs, from one query."""
         return sum(status.state.final for status in (await self._backend.status(self._handles)).values())
 
     async def fetch(self, into: Path) -> None:
-        """Fetch all."""
+        """Fetch all outputs in one call."""
         outputs = await self._backend.fetch_output(self._handles, into)
         if not all(output.ok for output in outputs.values()):
             raise RuntimeError("not everything was fetched")
 
     async def kill(self) -> None:
-        """End all."""
+        """Kill all jobs in one call."""
         outcomes = await self._backend.kill(self._handles)
         if not all(outcome.ok for outcome in outcomes.values()):
             raise RuntimeError("not everything was ended")

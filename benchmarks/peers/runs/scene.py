@@ -1,7 +1,8 @@
-"""What each peer does for the benchmark, and how that is measured: a JSON line for each operation.
+"""The operations of each program, and their measurement: a JSON line for each operation.
 
-A peer submits many copies of a quick payload, asks until all are over and fetches what they wrote; then it submits
-many that sleep, asks once, and ends them. This file and the peers run with the peers' own Python, as the user there.
+A program submits many quick jobs, waits until all are over and fetches their output. Then it submits many jobs that
+sleep, asks once for their status, and kills them. Each program runs with its own Python, as the remote user if it is
+local.
 """
 
 import asyncio
@@ -21,13 +22,13 @@ from typing import Self
 QUICK = ("head", "-c", "1024", "/dev/zero")
 LONG = ("sleep", "900")
 PAUSE = 2.0
-"""Seconds between two looks, where the peer lets us choose."""
+"""The seconds between two queries, if the program has such an option."""
 TURNS = 3
-"""How often what is quick is done; the best counts."""
+"""The number of runs with quick jobs; the best counts."""
 
 
 class LeftOutError(Exception):
-    """The peer has no such operation; the message says why."""
+    """The program has no such operation; the message says why."""
 
 
 class Peer(ABC):
@@ -44,31 +45,31 @@ class Peer(ABC):
 
     @abstractmethod
     async def submit(self, copies: int, command: Sequence[str]) -> None:
-        """Queue so many jobs; the other verbs are about these from now on."""
+        """Queue a number of jobs; all other verbs are about these from now on."""
 
     @abstractmethod
     async def over(self) -> int:
-        """Tell how many are over."""
+        """Return the number of jobs that are over."""
 
     async def status(self) -> None:
-        """Look once."""
+        """Ask once."""
         await self.over()
 
     async def fetch(self, into: Path) -> None:  # noqa: ARG002 -- for those that fetch
-        """Bring what they wrote into an empty directory here."""
+        """Fetch the output of the jobs into an empty local directory."""
         raise LeftOutError("it runs on the login node itself, and leaves outputs on the shared file system")
 
     def fetches(self) -> Mapping[str, Callable[[Path], Awaitable[None]]]:
-        """Tell the ways to fetch that are to be measured."""
+        """Return the ways to fetch, by name."""
         return {"fetch": self.fetch}
 
     @abstractmethod
     async def kill(self) -> None:
-        """End them all."""
+        """Kill all jobs."""
 
 
 def counters() -> Counter[str]:
-    """Read what was started and opened so far."""
+    """Return the numbers of started processes and opened connections so far."""
     log = Path(os.environ["BENCH_SSHD_LOG"]).read_text(errors="replace")
     calls: Counter[str] = Counter(Path(os.environ["BENCH_CALLS"]).read_text().split())
     calls.update(connections=log.count("Accepted publickey"), execs=log.count("Starting session: "))
@@ -76,12 +77,12 @@ def counters() -> Counter[str]:
 
 
 def resident() -> float:
-    """Tell how many MiB of memory this process has now."""
+    """Return the memory of this process, in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Blocked:
-    """The longest time for which nothing else in the event loop could run, and what of it the loop itself worked."""
+    """The longest block of the event loop, and the processor time of the longest block."""
 
     def __init__(self) -> None:
         self.wall = 0.0
@@ -89,13 +90,13 @@ class Blocked:
 
     @asynccontextmanager
     async def watching(self) -> AsyncGenerator[None]:
-        """Look every millisecond."""
+        """Measure the block every millisecond, while the caller works."""
         watch = asyncio.create_task(self._watch())
         await asyncio.sleep(0)
         try:
             yield
         finally:
-            await asyncio.sleep(0.002)  # what blocked last is seen, too
+            await asyncio.sleep(0.002)  # includes the last block
             watch.cancel()
 
     async def _watch(self) -> None:
@@ -108,7 +109,7 @@ class Blocked:
 
 @asynccontextmanager
 async def measured(operation: str) -> AsyncGenerator[None]:
-    """Print what an operation took, or why there is nothing to print of it."""
+    """Run an operation, and print its measurement, or the reason why there is none."""
     line: dict[str, object] = {"operation": operation}
     blocked, before, memory, cpu = Blocked(), counters(), resident(), time.process_time()
     try:
@@ -135,7 +136,7 @@ async def measured(operation: str) -> AsyncGenerator[None]:
 
 
 async def until_over(peer: Peer, copies: int, seconds: float) -> None:
-    """Look until all are over."""
+    """Ask until all jobs are over."""
     async with asyncio.timeout(seconds):
         while await peer.over() < copies:  # noqa: ASYNC110 -- nobody tells an event
             await asyncio.sleep(PAUSE)
@@ -148,14 +149,14 @@ async def _look(peer: Peer, operation: str) -> None:
 
 
 async def quick(peer: Peer, copies: int, seconds: float) -> None:
-    """Run a quick payload to its end, and fetch its output."""
+    """Run quick jobs to their end, and fetch their output."""
     async with measured("submit"):
         await peer.submit(copies, QUICK)
     async with measured("end"):
         await until_over(peer, copies, seconds)
     await _look(peer, "status, all over")
     for operation, fetch in peer.fetches().items():
-        # What is removed now would be in the way of the next: ext4 looks at every inode that was given back lately.
+        # Files are removed at the end: ext4 searches recently freed inodes, which would slow down the next program.
         directory = Path(mkdtemp(dir=Path.home()))
         fetched = False
         async with measured(operation):
@@ -172,7 +173,7 @@ def _see_that_all_came(directory: Path, copies: int) -> None:
 
 
 async def long(peer: Peer, copies: int, _: float) -> None:
-    """Start what sleeps, look once, and end it."""
+    """Start jobs that sleep, ask once, and kill them."""
     async with measured("submit"):
         await peer.submit(copies, LONG)
     await _look(peer, "status")
@@ -193,6 +194,6 @@ async def _play(peer: Peer, copies: int, scenes: Collection[str], seconds: float
 
 
 def main(peer: Peer) -> None:
-    """Play the scenes that the command line names: COPIES SECONDS SCENE..."""
+    """Run the scenes that the command line names: COPIES SECONDS SCENE..."""
     copies, seconds, *scenes = sys.argv[1:]
     asyncio.run(_play(peer, int(copies), scenes, float(seconds)))

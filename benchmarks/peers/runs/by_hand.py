@@ -1,4 +1,4 @@
-"""The floor: what one writes by hand for exactly this, with nothing that could be asked or told apart later.
+"""The baseline: a program written by hand for this task only.
 
 A job array, in as few calls as its limit allows, over an ssh connection that is kept open; tar for the way back, and
 OpenSSH's sftp to compare. With the argument ``local`` the same without ssh.
@@ -29,8 +29,8 @@ done
 """
 
 
-class Floor(Peer):
-    """Runs sh, here or over ssh."""
+class ByHand(Peer):
+    """Runs sh, local or over ssh."""
 
     def __init__(self, way: str) -> None:
         self._way = way
@@ -56,12 +56,12 @@ class Floor(Peer):
 
     async def submit(self, copies: int, command: Sequence[str]) -> None:
         """Send one script, and queue it as an array."""
-        self._copies, self._directory = copies, f"floor-{os.getpid()}-{len(self._ids)}"
+        self._copies, self._directory = copies, f"by-hand-{os.getpid()}-{len(self._ids)}"
         job = f"#!/bin/sh\nexec {shlex.join(command)}\n"
         self._ids = (await self._sh(SUBMIT, self._directory, str(copies), stdin=job)).split()
 
     async def over(self) -> int:
-        """List what is not over."""
+        """Return the number of jobs that squeue does not list."""
         listed = await self._sh('squeue -h -r -j "$1" -o "%i %T"', ",".join(self._ids))
         return self._copies - len(listed.splitlines())
 
@@ -71,12 +71,12 @@ class Floor(Peer):
         await self._run(["sh", "-c", f"{shlex.join(packing)} | tar -xf - -C {into}"])
 
     def fetches(self) -> Mapping[str, Callable[[Path], Awaitable[None]]]:
-        """Have sftp get file by file, too."""
+        """Return both ways: tar, and sftp file by file."""
         ways = super().fetches()
         return {**ways, "fetch by sftp": self._fetch_by_sftp} if self._way == "ssh" else ways
 
     async def _fetch_by_sftp(self, into: Path) -> None:
-        """File by file. Far away that takes minutes."""
+        """Fetch file by file. With a long delay, that takes minutes."""
         try:
             await asyncio.wait_for(self._run(self._sftp, f"get -r {self._directory}/out {into}\n"), PATIENCE)
         except TimeoutError:
@@ -108,4 +108,4 @@ class Floor(Peer):
 
 if __name__ == "__main__":
     way = sys.argv.pop(1)
-    main(Floor(way))
+    main(ByHand(way))

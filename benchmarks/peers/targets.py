@@ -5,7 +5,7 @@ from math import ceil, isnan, nan
 
 from benchmarks.peers.results import Results
 
-__all__ = ["HAND", "OURS", "reach", "round_trips"]
+__all__ = ["HAND", "OURS", "list_targets", "round_trips"]
 
 HAND, OURS = "by hand, over ssh", "intercede, over ssh"
 JOB_BY_JOB = ("AiiDA's plugins, over ssh", "PSI/J, local", "Parsl's provider, local")
@@ -16,8 +16,8 @@ MANY, MOST, KNOWN, FAR = 1000, 5000, 10000, 100
 Row = Sequence[str]
 
 
-def reach(results: Results) -> Iterator[Row]:
-    """Give a row for each target."""
+def list_targets(results: Results) -> Iterator[Row]:
+    """Yield a row for each target."""
     yield from _near(results)
     yield from _far(results)
     yield from _counted(results)
@@ -25,7 +25,7 @@ def reach(results: Results) -> Iterator[Row]:
 
 
 def round_trips(results: Results, peer: str, copies: int, rtt: int, operation: str) -> float:
-    """Tell how many round trips something takes."""
+    """Return the number of round trips of an operation."""
     near, far = (results.seconds(peer, copies, distance, operation) for distance in (0, rtt))
     return (far - near) / rtt * 1e3
 

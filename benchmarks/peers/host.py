@@ -1,6 +1,6 @@
-"""What the benchmark stands on: a host with Slurm, an sshd and tools that count, a delay line, environments.
+"""The surroundings of the benchmark: a host with Slurm, an sshd, tools that count calls, a delay line, environments.
 
-The host is one of `tests/daemons`, and has a Slurm of its own. Everything else lies in ``$DAEMONS_ROOT/peers``.
+The host is one of `tests/daemons`, and has a Slurm of its own. Everything else is in ``$DAEMONS_ROOT/peers``.
 """
 
 import os
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from benchmarks.peers.plan import PEERS, Run
 
-__all__ = ["Ground"]
+__all__ = ["Host"]
 
 HOST, THERE, HERE = "bench", "griduser", "nobody"
-"""The host; the user there, who has jobs; the user here, who has a key."""
+"""The host; the remote user, whose jobs run; the local user, who has a key."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = REPOSITORY / "tests" / "daemons"
 ROOT = Path(os.environ.get("DAEMONS_ROOT", "/var/tmp/intercede-daemons"))  # noqa: S108 -- the recipes' own directory
 PYTHON = "/usr/bin/python3"
-"""One that any user may execute, whoever runs this."""
+"""A Python that every user may execute."""
 PORT = 2299
 MEASURED = ("intercede", "psij-python", "parsl", "submitit", "aiida-core", "asyncssh")
 TOOLS = ("sacct", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
@@ -57,8 +57,8 @@ Host bench
 """
 
 
-class Ground:
-    """Where peers run, and how."""
+class Host:
+    """The host and the environments in which the programs run."""
 
     def __init__(self) -> None:
         self._root = ROOT / "peers"
@@ -69,7 +69,7 @@ class Ground:
         self._path = f"{self._root}/tools:/usr/bin:/bin"
 
     def prepare(self) -> None:
-        """Make everything but the sshd. What is there already is kept, but for what comes from this repository."""
+        """Make everything but the sshd. Existing parts are kept, except those from this repository."""
         self._root.mkdir(parents=True, exist_ok=True)
         self._recipe("slurm", ACCT="1", MAXJOBS="60000")
         self._recipe("ssh")
@@ -79,7 +79,7 @@ class Ground:
         self._homes()
 
     def _recipe(self, name: str, **settings: str) -> None:
-        """Start what it is about. Its daemons would hold a pipe open."""
+        """Start the daemons of a folder. They would hold a pipe open."""
         subprocess.run(
             [RECIPES / name / "up.sh"],
             check=True,
@@ -110,7 +110,7 @@ class Ground:
             shutil.copy(wanted, have)
 
     def _tools(self) -> None:
-        """Put a script in front of each of Slurm's commands, which notes that it was called."""
+        """Write a script for each of Slurm's commands that records the call."""
         tools = self._root / "tools"
         tools.mkdir(exist_ok=True)
         for name in TOOLS:
@@ -140,7 +140,7 @@ class Ground:
 
     @contextmanager
     def sshd(self, rtt: int) -> Generator[None]:
-        """Have the host's sshd answer, so many milliseconds away."""
+        """Start the host's sshd, with this round trip in milliseconds."""
         config, pid = self._keys / "sshd_config", self._keys / "sshd.pid"
         known = {"port": PORT, "there": THERE, "keys": self._keys}
         config.write_text(SSHD.format(path=self._path, pid=pid, **known))
@@ -164,15 +164,15 @@ class Ground:
             time.sleep(0.2)
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Reset the counters."""
         for file in (self._calls, self._log):
             file.write_text("")
             file.chmod(0o666)
 
     def command(self, run: Run, seconds: float) -> list[str]:
-        """Write the command that runs a peer."""
+        """Return the command that runs a program."""
         peer = PEERS[run.peer]
-        way = self._here() if peer.reach == "ssh" else [*_on(THERE), *self._env(f"/home/{THERE}")]
+        way = self._here() if peer.place == "ssh" else [*_on(THERE), *self._env(f"/home/{THERE}")]
         module = f"benchmarks.peers.{peer.program}"
         arguments = [*peer.argument, str(run.copies), str(seconds), *run.scenes]
         return [*way, str(self.python(peer.environment)), "-P", "-m", module, *arguments]
@@ -187,7 +187,7 @@ class Ground:
             "PATH": self._path,
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(self._root / "code"),
-            "PYTHONDONTWRITEBYTECODE": "1",  # the code is another user's
+            "PYTHONDONTWRITEBYTECODE": "1",  # the code belongs to another user
             "BENCH_CALLS": str(self._calls),
             "BENCH_SSHD_LOG": str(self._log),
             "BENCH_SSH_CONFIG": f"{home}/.ssh/config",
@@ -195,15 +195,15 @@ class Ground:
         return ["env", "-i", f"--chdir={home}", *(f"{name}={value}" for name, value in variables.items())]
 
     def python(self, environment: str) -> Path:
-        """Return an environment's Python."""
+        """Return the Python of an environment."""
         return self._root / environment / "bin" / "python"
 
     def still_there(self) -> int:
-        """Ask Slurm itself how many jobs wait or run."""
+        """Return the number of jobs that wait or run in Slurm."""
         return len(self._there("squeue", "--noheader", "--array", "--me", "--states=PENDING,RUNNING").splitlines())
 
     def drain(self) -> None:
-        """End what is left of all jobs, and wait until Slurm is at rest."""
+        """Cancel all remaining jobs, and wait until Slurm has none."""
         self._there("scancel", "--me")
         deadline = time.monotonic() + 120
         while self._there("squeue", "--noheader", "--me"):
@@ -215,7 +215,7 @@ class Ground:
         return _said(*_on(THERE), *command)
 
     def versions(self) -> Mapping[str, str]:
-        """Tell the version of everything that is measured."""
+        """Return the version of each measured program."""
         found = {"Slurm": self._there("sbatch", "--version").split()[-1], "Python": _said(PYTHON, "-V").split()[-1]}
         found["OpenSSH"] = self._there("sh", "-c", "ssh -V 2>&1").split(",")[0].removeprefix("OpenSSH_")
         for environment in ("peers", "aiida"):

@@ -1,8 +1,8 @@
-"""What the pytest door costs every pytest run in the environment: modules, milliseconds, and a whole run.
+"""The cost of the pytest plugin in every pytest run of an environment: modules, milliseconds, and a whole run.
 
-    python benchmarks/door.py
+    python benchmarks/pytest_plugin.py
 
-Ratios are taken in one run, interleaved; the best of each counts.
+All are measured alternately in one run, and the best of each counts.
 """
 
 import subprocess
@@ -33,31 +33,33 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
 
 
-def python(source: str, *arguments: str) -> tuple[str, float]:
+def run_python(source: str, *arguments: str) -> tuple[str, float]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", source, *arguments], capture_output=True, text=True, check=True)
     return done.stdout, (time.perf_counter() - began) * 1e3
 
 
 def main() -> None:
-    python(IMPORT)  # writes the byte code, as an installer does
-    modules, milliseconds = zip(*(python(IMPORT)[0].split() for _ in range(ROUNDS)), strict=True)
-    print(f"modules beyond pytest's own: {max(map(int, modules))}")
-    print(f"import of the door:          {min(map(float, milliseconds)):.2f} ms (best of {ROUNDS})")
+    run_python(IMPORT)  # writes the bytecode, as an installer does
+    modules, milliseconds = zip(*(run_python(IMPORT)[0].split() for _ in range(ROUNDS)), strict=True)
+    print(f"modules besides pytest's own: {max(map(int, modules))}")
+    print(f"import of the plugin:         {min(map(float, milliseconds)):.2f} ms (best of {ROUNDS})")
     with tempfile.TemporaryDirectory() as directory:
         own = Path(directory) / "test_own.py"
         own.write_text("def test_own(): pass\n")
-        with_door, without = (
+        with_plugin, without = (
             min(times)
             for times in zip(
                 *(
-                    (python(RUN, "-p", "intercede_pytest", str(own))[1], python(RUN, str(own))[1])
+                    (run_python(RUN, "-p", "intercede_pytest", str(own))[1], run_python(RUN, str(own))[1])
                     for _ in range(ROUNDS)
                 ),
                 strict=True,
             )
         )
-    print(f"a run of one empty test:     {with_door:.0f} ms with the door, {without:.0f} ms without (best of {ROUNDS})")
+    print(
+        f"a run of one empty test:      {with_plugin:.0f} ms with the plugin, {without:.0f} ms without (best of {ROUNDS})"
+    )
 
 
 if __name__ == "__main__":
