@@ -23,8 +23,8 @@ def test_a_file_lists_known_failures(tmp_path: Path) -> None:
         "",
     )
     assert (special.until, special.link, special.subject) == (date(2026, 1, 2), "l", "site")
-    assert known.entry("site", "IC-KILL-01") is special
-    assert known.entry("other", "IC-KILL-01") is general
+    assert known.find_entry("site", "IC-KILL-01") is special
+    assert known.find_entry("other", "IC-KILL-01") is general
 
 
 @pytest.mark.parametrize("text", ["", "# nothing is known any more\n", "known = []\n"])

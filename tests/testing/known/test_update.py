@@ -13,7 +13,7 @@ from tests.testing.known.entries import CLAUSES, ENTRY, TODAY, make_failure, mak
 
 from intercede.contract.errors import ConfigError
 from intercede.testing.known import Entry, Known, load, load_for_update, update_text, write
-from intercede.testing.known.file import plain
+from intercede.testing.known.file import flatten
 from intercede.testing.model.verdict import Result, State
 
 TWO = """# what we live with
@@ -213,7 +213,7 @@ def _read(text: str) -> Known:
     return Known(Path("known.toml"), (Entry(number=1, **table),), text)
 
 
-@given(st.lists(HOSTILE.map(plain).filter(bool), min_size=1, max_size=3), st.data())
+@given(st.lists(HOSTILE.map(flatten).filter(bool), min_size=1, max_size=3), st.data())
 def test_removing_an_entry_changes_no_other(comments: list[str], data: st.DataObject) -> None:
     """Each entry is removed or kept as a whole, whatever the comments and reasons in the file say."""
     clauses = ["IC-SUBMIT-01", "IC-KILL-01", "IC-OUTPUT-01"][: len(comments)]

@@ -1,4 +1,4 @@
-"""Known failures: which clauses a subject is known not to keep, why, how that shows, and until when."""
+"""Known failures: a file names clauses that a subject does not keep, with a reason, a symptom and a last day."""
 
 from intercede.testing.known.file import Entry, Known, load
 from intercede.testing.known.update import load_for_update, update_text, write

@@ -1,4 +1,4 @@
-"""Rewriting the file of known failures after a run: what people wrote stays."""
+"""Rewrites the file of known failures after a run, and keeps the text that people wrote."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typing import cast
 
 from intercede.contract.errors import ConfigError
 from intercede.plugin import how_to_install
-from intercede.testing.known.file import Entry, Known, load, plain
+from intercede.testing.known.file import Entry, Known, flatten, load
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Result, State
 
@@ -24,11 +24,11 @@ __all__ = ["load_for_update", "update_text", "write"]
 
 _REASON = "not looked into yet"
 _GRACE = timedelta(days=30)
-_SAYS_NOTHING = frozenset({State.BLOCKED, State.NOT_RUN, State.ERROR})
+_UNDECIDED = frozenset({State.BLOCKED, State.NOT_RUN, State.ERROR})
 _HEADER = re.compile(r"""^[ \t]*\[\[[ \t]*(known|"known"|'known')[ \t]*\]\][ \t]*(#.*)?\r?$""", re.MULTILINE)
 _COMMENT_ABOVE = re.compile(r"^[ \t]*#[^\n]*\n\Z", re.MULTILINE)
-_FLEETING = re.compile(r"\S*(?:/|\d[A-Za-z]|[A-Za-z]\d|\d\.\d|\d{4})\S*|\S*\.\.\.$")
-"""Words that another run will not repeat: paths, tokens, times, process ids, and one that was cut off."""
+_VOLATILE = re.compile(r"\S*(?:/|\d[A-Za-z]|[A-Za-z]\d|\d\.\d|\d{4})\S*|\S*\.\.\.$")
+"""Matches words that another run will not repeat: paths, tokens, times, process ids, and a word that was cut off."""
 _OWN = re.compile(r"\b(?:observed|raised|no|answer|within)\b|\W")
 _SHORT = 4
 
@@ -36,113 +36,121 @@ Results = Mapping[str, Mapping[str, Result]]
 
 
 def load_for_update(path: str | os.PathLike[str]) -> Known:
-    """Read a file that is to be rewritten after the run: what would keep it from that is told now. It may be absent yet.
+    """Read a file that will be rewritten after the run. A file that does not exist is read as an empty one.
 
     Raises:
-        ConfigError: As for ``load``. Its entries do not stand under a [[known]] each, or tomlkit is not there.
+        ConfigError: The file is invalid (see ``load``), cannot be rewritten because not every entry is written under a
+            [[known]] of its own, or tomlkit is not installed.
     """
     file = Path(path)
     if find_spec("tomlkit") is None:
         raise ConfigError(f"{file}: rewriting it needs tomlkit: {how_to_install('testing')}", where=str(file))
     known = Known(file) if file.parent.is_dir() and not file.exists() else load(file)
-    _blocks(known)
+    _split_text(known)
     return known
 
 
 def update_text(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> str:
     """Return the text that the file should have after a run.
 
-    An entry whose clause still fails keeps its place, comments, reason, link and date, also a date that is past: to
-    extend it is for a person. Its symptom is adapted where another was seen. What passes or matches nothing goes; what
-    was not run, was blocked or broke stays as it is, and so do other subjects' entries where not everything ran. A MUST that fails and has no entry gets one, with a reason that
-    says that nobody has looked, and 30 days. A SHOULD decides nothing, so it gets one from people only.
+    - An entry whose clause still fails keeps its place, comments, reason, link and last day, also if that day is past:
+      only a person extends it. Its symptom is changed if the failure has another one.
+    - An entry is removed if its clause passes, or if it matches no clause or subject.
+    - An entry stays as it is if its clause was not run, was BLOCKED or is an ERROR. In a run that is not complete, the
+      entries of other subjects stay, too.
+    - A MUST that fails and has no entry gets one, with a reason that says that nobody has looked, for 30 days. A SHOULD
+      gets none, because it does not change the verdict.
 
     Args:
         known: The file, as ``load_for_update`` read it.
-        results: Subject id -> clause id -> what became of it in the whole run, judged or not. What is lacking did not run.
+        results: The results of the whole run: subject id -> clause id -> result. A clause without one was not run.
         clauses: Every clause of the contract.
         today: The day of the run.
 
     Raises:
-        ConfigError: The entries do not stand under a [[known]] each.
+        ConfigError: Not every entry is written under a [[known]] of its own.
     """
-    head, *blocks = _blocks(known)
+    head, *blocks = _split_text(known)
     every = {subject: {each: of.get(each, Result(each)) for each in clauses} for subject, of in results.items()}
-    told = {each.number: _Told(each, known, every) for each in known.entries}
-    rewritten = [text for number, block in enumerate(blocks, 1) for text in told[number].rewritten(block)]
+    updates = {each.number: _EntryUpdate(each, known, every) for each in known.entries}
+    rewritten = [text for number, block in enumerate(blocks, 1) for text in updates[number].rewrite(block)]
     kept = "".join(each if each.endswith("\n") else f"{each}\n" for each in [head, *rewritten] if each)
-    added = "\n".join(_new(known, results, clauses, today))
+    added = "\n".join(_write_new_entries(known, results, clauses, today))
     return f"{kept}\n{added}" if kept and added else kept + added
 
 
 def write(known: Known, text: str) -> None:
-    """Write the file, whole or not at all.
+    """Write the whole file, or leave it as it is.
 
     Raises:
-        OSError: It cannot be written; it is then as it was.
+        OSError: The file cannot be written, and is as it was.
     """
-    path = known.path.resolve()  # a link stays one
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    path = known.path.resolve()  # a symbolic link stays one
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        aside.write_bytes(text.encode())
+        new.write_bytes(text.encode())
         if path.exists():
-            shutil.copymode(path, aside)
-        aside.replace(path)
+            shutil.copymode(path, new)
+        new.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a run told about one entry."""
+class _EntryUpdate:
+    """The update of one entry by the results of a run."""
 
     entry: Entry
     known: Known
     results: Results
 
-    def rewritten(self, block: str) -> Iterator[str]:
-        """Yield the entry as it should be: once, not at all, or once for each subject where they differ."""
+    def rewrite(self, block: str) -> Iterator[str]:
+        """Yield the new text of the entry: none if it is removed, several if subjects have different symptoms."""
         if self._is_left_out():
             yield block
             return
-        seen = self._seen()
-        failing = {subject: symptom for subject, symptom in seen.items() if symptom is not None}
-        if self.entry.subject is not None or (len(failing) == len(seen) and len(set(failing.values())) == 1):
+        symptoms = self._get_symptoms()
+        failing = {subject: symptom for subject, symptom in symptoms.items() if symptom is not None}
+        if self.entry.subject is not None or (len(failing) == len(symptoms) and len(set(failing.values())) == 1):
             yield from (_edit_entry(block, self.entry, {"symptom": each}) for each in set(failing.values()))
         else:
             for subject, symptom in failing.items():
                 yield _edit_entry(block, self.entry, {"subject": subject, "symptom": symptom})
 
     def _is_left_out(self) -> bool:
-        """Whether its subject is not there, in a run that was not whole: it may have been left out on purpose."""
-        whole = not any(each.state is State.NOT_RUN for of in self.results.values() for each in of.values())
-        return self.entry.subject is not None and self.entry.subject not in self.results and not whole
+        """Return whether the entry's subject is missing in a run that is not complete: the user may have left it out."""
+        is_complete = not any(each.state is State.NOT_RUN for of in self.results.values() for each in of.values())
+        return self.entry.subject is not None and self.entry.subject not in self.results and not is_complete
 
-    def _seen(self) -> dict[str, str | None]:
-        """Return the symptom that each subject shows which the entry is about; None: it passes."""
+    def _get_symptoms(self) -> dict[str, str | None]:
+        """Return the symptom of each subject that the entry is about, or None for a subject that passes."""
         clause = self.entry.clause
         of = {subject: results[clause] for subject, results in self.results.items() if clause in results}
         return {
-            subject: self._symptom(result)
+            subject: self._get_symptom(result)
             for subject, result in of.items()
-            if self.known.entry(subject, clause) == self.entry and result.state is not State.NOT_APPLICABLE
+            if self.known.find_entry(subject, clause) == self.entry and result.state is not State.NOT_APPLICABLE
         }
 
-    def _symptom(self, result: Result) -> str | None:
-        if result.state is State.KNOWN or result.state in _SAYS_NOTHING:
+    def _get_symptom(self, result: Result) -> str | None:
+        if result.state is State.KNOWN or result.state in _UNDECIDED:
             return self.entry.symptom
         if result.state is not State.FAILED:
             return None
-        return self.entry.symptom if self.entry.matches(result) else _lasting(result.symptom) or self.entry.symptom
+        return (
+            self.entry.symptom
+            if self.entry.matches(result)
+            else _find_stable_part(result.symptom) or self.entry.symptom
+        )
 
 
-def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> Iterator[str]:
-    """Yield an entry for each MUST that fails and has none."""
+def _write_new_entries(known: Known, results: Results, clauses: Mapping[str, Clause], today: date) -> Iterator[str]:
+    """Yield the text of an entry for each MUST that fails and has no entry."""
     for subject, of in results.items():
         for clause_id, result in of.items():
-            symptom = _lasting(result.symptom)
+            symptom = _find_stable_part(result.symptom)
             must = clause_id in clauses and clauses[clause_id].level is Level.MUST
-            if must and result.state is State.FAILED and symptom and known.entry(subject, clause_id) is None:
+            if must and result.state is State.FAILED and symptom and known.find_entry(subject, clause_id) is None:
                 lines = [f"clause = {_quote_toml(clause_id)}"]
                 lines += [f"subject = {_quote_toml(subject)}"] if len(results) > 1 else []
                 lines += [
@@ -153,20 +161,20 @@ def _new(known: Known, results: Results, clauses: Mapping[str, Clause], today: d
                 yield "\n".join(["[[known]]", *lines, ""])
 
 
-def _lasting(observed: str) -> str:
-    """Return the longest part of what was observed that another run is likely to repeat."""
-    text = plain(observed)
-    longest = max((part.strip() for part in _FLEETING.split(text)), key=_count_telling)
-    return longest if _count_telling(longest) >= _SHORT else text
+def _find_stable_part(observed: str) -> str:
+    """Return the longest part of an observation that another run is likely to repeat."""
+    text = flatten(observed)
+    longest = max((part.strip() for part in _VOLATILE.split(text)), key=_count_specific)
+    return longest if _count_specific(longest) >= _SHORT else text
 
 
-def _count_telling(part: str) -> int:
-    """Count what is not the kit's own words, which stand in many a failure."""
+def _count_specific(part: str) -> int:
+    """Count the characters of a text without the words that the kit puts into many failures."""
     return len(_OWN.sub("", part))
 
 
 def _quote_toml(text: str) -> str:
-    """Write a basic string of TOML: JSON's, but for one character."""
+    """Return a text as a basic string of TOML. JSON writes it the same way, except for the character DEL."""
     return json.dumps(_escape_surrogates(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -175,10 +183,10 @@ def _escape_surrogates(text: str) -> str:
 
 
 def _edit_entry(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
-    """Return an entry's text with some of its values changed, and everything else as people wrote it."""
+    """Return the text of an entry with some values changed, and everything else as people wrote it."""
     if all(getattr(entry, key) == value for key, value in changes.items()):
         return block
-    import tomlkit  # noqa: PLC0415 -- a run that rewrites nothing does without
+    import tomlkit  # noqa: PLC0415 -- a run that rewrites nothing does not need it
 
     body = block.rstrip()
     document = tomlkit.parse(body + "\n")
@@ -189,28 +197,29 @@ def _edit_entry(block: str, entry: Entry, changes: Mapping[str, str]) -> str:
     return tomlkit.dumps(document).rstrip("\n") + block[len(body) :]
 
 
-def _blocks(known: Known) -> list[str]:
-    """Cut the text into what stands before the entries and each entry, with the comment lines directly above it."""
+def _split_text(known: Known) -> list[str]:
+    """Return the text before the entries, and then the text of each entry with the comment lines directly above it."""
     text = known.text
-    cuts = [_above(text, each.start()) for each in _HEADER.finditer(text) if _is_whole(text[: each.start()])]
+    cuts = [_find_start(text, each.start()) for each in _HEADER.finditer(text) if _is_toml(text[: each.start()])]
     blocks = [text[begin:end] for begin, end in pairwise([0, *cuts, len(text)])]
     if len(cuts) != len(known.entries):
         raise ConfigError(
-            f"{known.path}: cannot be rewritten: each entry must stand under a [[known]] of its own",
+            f"{known.path}: cannot be rewritten: each entry must be written under a [[known]] of its own",
             where=str(known.path),
             expected="[[known]]",
         )
     return blocks
 
 
-def _above(text: str, cut: int) -> int:
-    while (comment := _COMMENT_ABOVE.search(text[:cut])) and _is_whole(text[: comment.start()]):
+def _find_start(text: str, cut: int) -> int:
+    """Return where an entry begins: at the first of the comment lines directly above its header."""
+    while (comment := _COMMENT_ABOVE.search(text[:cut])) and _is_toml(text[: comment.start()]):
         cut = comment.start()
     return cut
 
 
-def _is_whole(text: str) -> bool:
-    """Whether a text is TOML: what ends within a value is not."""
+def _is_toml(text: str) -> bool:
+    """Return whether a text is valid TOML, which it is not if it ends within a value."""
     try:
         tomllib.loads(text)
     except ValueError:
