@@ -75,7 +75,7 @@ def parse_config_argument(text: str, option: str) -> str | Mapping[str, object]:
     if not text.lstrip().startswith("{"):
         return text
     try:
-        return cast("Mapping[str, object]", json.loads(text))  # a text that begins with a brace is an object
+        return cast("Mapping[str, object]", json.loads(text))  # JSON that begins with a brace is an object
     except ValueError as error:
         raise ConfigError(
             f"{option} begins with a brace, so it must be a configuration in JSON: {error}",
@@ -114,7 +114,7 @@ def _read_document(file: Path) -> Table:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", where=str(file)) from error
-    except ValueError as error:  # it is not UTF-8, or not TOML: then the error has the line
+    except ValueError as error:  # the file is not UTF-8, or not TOML; for TOML the error has the line
         raise ConfigError(f"{file} is not TOML: {error}", where=str(file)) from error
 
 
@@ -127,7 +127,7 @@ def _read_tables(location: Location, section: str, document: Table) -> Mapping[s
 
 
 def _read_pins(location: Location, value: object) -> Mapping[str, str]:
-    """Read both ``transports.ssh = "acme"`` and ``"transports:ssh" = "acme"``."""
+    """Return the pins in ``[prefer]``. Each is ``transports.ssh = "acme"`` or ``"transports:ssh" = "acme"``."""
     pins: dict[str, str] = {}
     for key, given in _read_table(location, "prefer", value).items():
         names = _read_table(location, f"prefer.{key}", given) if key in GROUPS else {key: given}

@@ -1,4 +1,4 @@
-"""Reads credentials from files: the provider that is part of intercede.
+"""FileCredentials: a provider that reads credentials from files.
 
 ::
 
@@ -126,7 +126,7 @@ class FileCredentials:
         return await asyncio.to_thread(lambda: CredentialSet(credentials=tuple(read() for read in readers)))
 
     def _is_allowed(self, kind: CredentialKind, resource: str) -> bool:
-        """Return whether the resource may get it: it would learn a password or a token, but no key."""
+        """Return whether a resource may get a credential. It learns a password or a token, so these need permission."""
         return kind not in _BEARER or resource in self._resources
 
 
@@ -148,7 +148,7 @@ def _read_token(path: Path) -> Token:
 
 
 def _read_x509(chain: Path, key: Path) -> Certificate:
-    """Read a chain and its key. They are kept apart, even if one file holds both: only the chain is ever sent."""
+    """Read a certificate chain and its private key. They are kept apart, because only the chain is ever sent."""
     chain_pem = _read_secret(chain) if chain == key else _read_file(chain)
     certificates, keys = (
         _find_pem_blocks(chain_pem, b"CERTIFICATE"),
@@ -189,7 +189,11 @@ def _read_file(path: Path, *, is_secret: bool = False) -> bytes:
             return file.read()
     except PermissionError as error:
         raise AuthenticationError(f"cannot read {path}: {error}") from error
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a NUL
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # RuntimeError: there is no such user; ValueError: the path has a NUL
         if path.parent != Path() and _is_directory(path.parent):
             raise AuthenticationError(f"cannot read {path}: {error}") from error
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
@@ -200,7 +204,7 @@ def _read_file(path: Path, *, is_secret: bool = False) -> bytes:
 
 
 def _is_directory(path: Path) -> bool:
-    """Never raises, unlike ``Path.is_dir`` before Python 3.14: the error would repeat the path."""
+    """Return whether a path is a directory. Unlike ``Path.is_dir`` before Python 3.14, this never raises."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):

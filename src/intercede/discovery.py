@@ -1,11 +1,11 @@
-"""Find the plugins in the environment: entry points are read from metadata, and nothing is imported.
+"""Find the plugins in the environment. Entry points are read from metadata, and nothing is imported.
 
-``importlib.metadata`` costs five times as much, and its ``entry_points()`` raises if one file of an unrelated
-distribution is bad. So this module scans ordinary directories itself, each file separately. Zip files and foreign
-finders still go through ``importlib.metadata``, one distribution at a time.
+``importlib.metadata`` takes five times as long, and its ``entry_points()`` raises if one file of an unrelated
+distribution is bad. So this module scans ordinary directories itself, each file separately. It reads zip files and
+foreign finders through ``importlib.metadata``, one distribution at a time.
 
-The same directories count as distributions as for pip: metadata under a name that a project may have. A directory with
-another name, one without METADATA beside a complete one, and a second one beside the first are reported as problems.
+As for pip, a metadata directory is a distribution if its name is valid for a project. These are reported as problems: a
+directory with an invalid name, one without METADATA beside a complete one, and two of one distribution in one place.
 """
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208 -- pathlib costs more than the whole scan
 
@@ -85,11 +85,11 @@ def _refuse_shadowing(plugin: Plugin, metadata: _Metadata, builtins: set[tuple[s
     )
 
 
-# Metadata: a directory on the path may hold thousands, so only relevant ones become objects.
+# Metadata. A directory on the path may hold thousands of distributions, so only the relevant ones become objects.
 
 
 class _Metadata:
-    """The metadata of one copy of one distribution."""
+    """The metadata of a distribution in one directory. A distribution may be installed in several directories."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Metadata:
         self.root = root  # the directory or zip file on the path
         self.location = location
         self.data = data  # entry_points.txt, or empty if it has no group of ours
-        self.rank = rank  # in the working directory, index of the root, egg-info, name: the lowest wins
+        self.rank = rank  # is in the working directory, index of the root, is an egg-info, name: the lowest rank wins
         self.in_working_directory = rank[0]
 
     def has_valid_name(self) -> bool:
@@ -118,12 +118,12 @@ class _Metadata:
         return is_name(self.distribution) and self.distribution[-1].isalnum() and (not version or is_name(version))
 
     def is_leftover(self) -> bool:
-        """Return whether METADATA is missing or empty, as after an interrupted upgrade."""
+        """Return whether METADATA is missing or empty, which an interrupted upgrade leaves behind."""
         is_complete = any(_has_content(f"{self.location}/{name}") for name in ("METADATA", "PKG-INFO"))
         return not is_complete and os.path.isdir(self.location)
 
     def make_plugins(self, *, builtin: bool = False) -> list[Plugin]:
-        """Make a candidate from each entry in our groups."""
+        """Make a candidate from each entry in the groups of intercede."""
         version = self._find_version()
         return [
             Plugin(
@@ -141,7 +141,7 @@ class _Metadata:
         ]
 
     def describe(self) -> str:
-        """Return the distribution with its version, as people write it."""
+        """Return the name and version of the distribution."""
         return f"{self.distribution} {self._find_version()}".rstrip()
 
     def describe_unknown_groups(self) -> list[str]:
@@ -170,9 +170,10 @@ def _describe_bad_name(metadata: _Metadata) -> str:
 
 
 def _select_copies(copies: list[_Metadata], problems: list[str]) -> list[_Metadata]:
-    """Return the first copy on the path, with its twins: the copies in the same directory.
+    """Return the installation of a distribution that comes first on the path.
 
-    A leftover is selected only if there is no complete copy.
+    If its directory has several installations of the distribution, all of them are returned. One without METADATA is
+    returned only if no other is complete.
     """
     ranked = sorted(copies, key=lambda each: each.rank)
     leftovers = [each for each in ranked if each.is_leftover()]
@@ -201,9 +202,10 @@ def _describe_duplicates(copies: list[_Metadata]) -> str:
 
 
 def _make_plugins(copies: list[_Metadata], *, builtin: bool = False) -> list[Plugin]:
-    """Make a candidate from each entry. If there are twins, entries that only one of them has are ignored.
+    """Make a candidate from each entry in the metadata of a distribution.
 
-    Which of the twins is left over cannot be known.
+    If the distribution has two metadata directories in one place, entries in only one of them are ignored, because
+    nothing shows which directory is the valid one.
     """
     plugins = [plugin for each in copies for plugin in each.make_plugins(builtin=builtin)]
     if len(copies) == 1 or not plugins:
@@ -225,15 +227,15 @@ def _get_entry(plugin: Plugin) -> tuple[str, str, str]:
 
 
 def _separate_own(copies: list[_Metadata]) -> tuple[list[_Metadata], list[_Metadata]]:
-    """Separate the metadata of the running intercede from that of other copies and of other projects of that name."""
-    ours = [each for each in copies if each.data]  # a project without our built-ins is another one
+    """Separate the metadata of the running intercede from that of other projects or installations of that name."""
+    ours = [each for each in copies if each.data]  # a project without the built-ins is another project
     beside = [each for each in ours if _is_same_file(each.root, _RUNNING_FROM)]
     own = beside or [each for each in ours if _is_editable_install(each)]
     return own, [each for each in copies if each not in own]
 
 
 def _describe_impostors(own: list[_Metadata], foreign: list[_Metadata]) -> list[str]:
-    """Report that our own metadata is missing, and any other ``intercede`` that an installer mistakes for this one."""
+    """Describe each distribution that an installer takes for the running intercede, and its missing metadata, if so."""
     before = [each for each in foreign if not own or each.root == own[0].root or each.rank < own[0].rank]
     missing = f"the metadata of intercede was not found beside {_RUNNING_FROM}, so it has no built-ins; {_REINSTALL}"
     return [missing] * (not own) + [_describe_impostor(each) for each in before if not each.is_leftover()]
@@ -254,7 +256,7 @@ _RUNNING_FROM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _is_editable_install(metadata: _Metadata) -> bool:
-    """Return whether it is the editable install of the running package: one of its .pth files names our directory."""
+    """Return whether metadata belongs to an editable install of the running package, by the paths in its .pth files."""
     try:
         record = _read_file(f"{metadata.location}/RECORD").decode("utf-8", "replace")
         names = [line.partition(",")[0] for line in record.splitlines() if ".pth," in line]
@@ -278,7 +280,7 @@ def _get_identity(path: str) -> tuple[int, int]:
 
 
 def _read_version(location: str) -> str:
-    """Read the version from the metadata, for a directory whose name has none."""
+    """Read the version from the metadata of a directory whose name has no version."""
     for name in ("METADATA", "PKG-INFO"):
         try:
             head = _read_file(f"{location}/{name}").partition(b"\n\n")[0]
@@ -290,11 +292,11 @@ def _read_version(location: str) -> str:
     return ""
 
 
-# The path
+# Directories and zip files on the path
 
 
 def _find_metadata(path: Iterable[object], problems: list[str]) -> Iterator[_Metadata]:
-    """Yield all metadata with entries in our groups, and every other copy of those distributions."""
+    """Yield the metadata of every distribution that has entries in the groups of intercede, from all directories."""
     listed: list[tuple[str, bool, int, str, bytes]] = []
     rest: list[_Metadata] = []
     here = _identify_working_directory()
@@ -330,7 +332,7 @@ def _list_metadata(root: str) -> list[str]:
 
 
 def _read_egg(root: str, rank: tuple[bool, int, bool, str], problems: list[str]) -> list[_Metadata]:
-    """Read the metadata of an egg, a directory with the distribution in its name: ``polite-0.1-py3.11.egg``."""
+    """Read the metadata of an egg: a directory such as ``polite-0.1-py3.11.egg``, named after its distribution."""
     location = f"{root}/EGG-INFO"
     if not os.path.isdir(location):
         return []
@@ -343,7 +345,7 @@ def _select_relevant(listed: list[tuple[str, bool, int, str, bytes]], rest: list
     wanted = {OURS}
     wanted |= {_parse_directory_name(name)[0] for *_, name, data in listed if data}
     wanted |= {each.distribution for each in rest if each.data}
-    beginnings = tuple({each.partition("-")[0] for each in wanted})  # saves parsing most names
+    beginnings = tuple({each.partition("-")[0] for each in wanted})  # most names need not be parsed
     for root, in_working_directory, index, name, data in listed:
         if name.lower().startswith(beginnings) and _parse_directory_name(name)[0] in wanted:
             distribution, version = _parse_directory_name(name)
@@ -359,7 +361,7 @@ def _select_relevant(listed: list[tuple[str, bool, int, str, bytes]], rest: list
 
 
 def _parse_directory_name(directory: str) -> tuple[str, str]:
-    """Return the distribution and the version in a directory's name."""
+    """Return the distribution and the version in the name of a metadata directory."""
     stem, _, kind = directory.rpartition(".")
     if kind.lower() == "egg-info":  # name[-version[-python]]
         name, _, tail = stem.partition("-")
@@ -369,7 +371,7 @@ def _parse_directory_name(directory: str) -> tuple[str, str]:
 
 
 def _read_entry_points(directory: str, problems: list[str]) -> bytes:
-    """Read one entry_points.txt; empty if there is none, or if it has no group of ours."""
+    """Return the contents of an entry_points.txt, or nothing if the file is missing or has no group of intercede."""
     try:
         data = _read_file(f"{directory}/entry_points.txt")
     except (FileNotFoundError, NotADirectoryError):
@@ -381,7 +383,7 @@ def _read_entry_points(directory: str, problems: list[str]) -> bytes:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a small file, at a third of the cost of open()."""
+    """Read a small file. This takes a third of the time that open() takes."""
     descriptor = os.open(path, _FLAGS)
     try:
         data = chunk = os.read(descriptor, _CHUNK)
@@ -403,7 +405,7 @@ def _identify_working_directory() -> tuple[int, int] | None:
 
 
 def _is_site_directory(directory: str) -> bool:
-    """Return whether installers put packages into a directory: then it may also be the working directory."""
+    """Return whether a directory is one into which installers put packages."""
     import site  # noqa: PLC0415 -- rarely needed
 
     return any(_is_same_file(directory, each) for each in (*site.getsitepackages(), site.getusersitepackages()))
@@ -415,20 +417,22 @@ def _is_site_directory(directory: str) -> bool:
 def _list_foreign_finders() -> Iterator[Iterable[Distribution]]:
     for finder in sys.meta_path:
         find: Callable[..., Iterable[Distribution]] | None = getattr(finder, "find_distributions", None)
-        backport = type(finder).__module__.partition(".")[0] == "importlib_metadata"  # it finds the same as our scan
+        backport = (
+            type(finder).__module__.partition(".")[0] == "importlib_metadata"
+        )  # it finds the same distributions as this module
         if callable(find) and finder is not PathFinder and not backport:
             yield _find_distributions(find)
 
 
 def _find_distributions(find: Callable[..., Iterable[Distribution]] | None, *path: str) -> Iterator[Distribution]:
-    """Yield the distributions of one finder, or without it those of every finder on a path."""
+    """Yield the distributions that a finder finds, or, without a finder, those on a path."""
     from importlib.metadata import Distribution, DistributionFinder  # noqa: PLC0415 -- 35 ms, and rarely needed
 
     yield from find(DistributionFinder.Context()) if find else Distribution.discover(path=list(path))
 
 
 def _read_distributions(distributions: Iterable[Distribution], index: int, problems: list[str]) -> list[_Metadata]:
-    """Read distributions one at a time, so that an error in one is a problem of that one only."""
+    """Read distributions one at a time. An error in one is added to the problems, and the others are read."""
     found: list[_Metadata] = []
     remaining = iter(distributions)
     while True:
@@ -436,7 +440,7 @@ def _read_distributions(distributions: Iterable[Distribution], index: int, probl
             distribution = next(remaining, None)
             if distribution is None:
                 return found
-        except Exception as error:  # noqa: BLE001 -- foreign code: it spoils its own distributions only
+        except Exception as error:  # noqa: BLE001 -- foreign code: its errors must affect its own distributions only
             problems.append(f"a finder of distributions failed: {type(error).__name__}: {error}")
             return found
         try:
@@ -455,7 +459,9 @@ def _read_distribution(distribution: Distribution, index: int) -> _Metadata:
         distribution=canonicalize_name(name),
         version=distribution.version or "",
         root=root,
-        location=str(getattr(distribution, "_path", root)).rstrip("/"),  # as pip does: no public attribute has it
+        location=str(getattr(distribution, "_path", root)).rstrip(
+            "/"
+        ),  # pip uses _path as well: no public attribute has the path
         data=data if _GROUP_PREFIX in data else b"",
         rank=(False, index, False, name),
     )
@@ -465,7 +471,7 @@ def _read_distribution(distribution: Distribution, index: int) -> _Metadata:
 
 
 def read_entries(data: bytes) -> list[tuple[str, str, str, str]]:
-    """Read the entries in our groups: group, name, target, and the problem with it or an empty string.
+    """Return the entries in the groups of intercede: group, name, target, and the problem or an empty string.
 
     Lines are decoded one at a time, so that a bad line affects its own entry only.
     """
@@ -481,7 +487,7 @@ def read_entries(data: bytes) -> list[tuple[str, str, str, str]]:
 
 
 def read_unknown_groups(data: bytes) -> list[tuple[str, str]]:
-    """Read the entries in groups ``intercede.*`` that do not exist: the group, as written, and the name."""
+    """Return the entries in groups ``intercede.*`` that do not exist: the group as it is written, and the name."""
     ours = {_GROUP_PREFIX + group.encode() for group in GROUPS}
     found = [
         (heading.decode("utf-8", "backslashreplace"), _parse_entry(line)[0])
@@ -492,7 +498,7 @@ def read_unknown_groups(data: bytes) -> list[tuple[str, str]]:
 
 
 def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each line that may be an entry, after the heading above it."""
+    """Yield each line that may be an entry, together with the heading above it."""
     heading = b""
     for raw in data.splitlines():
         line = raw.strip()
@@ -505,14 +511,14 @@ def _split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _suggest_group(heading: str) -> str:
-    """Suggest the nearest group. The prefix is left out of the comparison: with it, all groups are near."""
+    """Suggest the most similar group. The prefix is not compared, because it would make all groups similar."""
     begin = _GROUP_PREFIX.decode()
     found = suggest(heading.removeprefix(begin), GROUPS).replace("'", f"'{begin}", 1)
     return found or f"; the groups are {', '.join(begin + group for group in GROUPS)}"
 
 
 def _parse_entry(line: bytes) -> tuple[str, str, str]:
-    """Read ``name = module:attribute``: name, target, and the problem with it or an empty string."""
+    """Return the name and the target of an entry ``name = module:attribute``, and the problem or an empty string."""
     text = line.decode("utf-8", "backslashreplace")
     name, equals, value = (part.strip() for part in text.partition("="))
     target = value.partition("[")[0].strip()  # extras are deprecated, and do not belong to the object

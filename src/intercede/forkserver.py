@@ -1,4 +1,4 @@
-"""A fork server: starts Python processes with their imports done, by forking one process that does nothing else.
+"""A fork server: it starts Python processes quickly, by forking a process that has imported the modules already.
 
 An interpreter with pydantic takes a sixth of a second of processor time to start; a fork takes a few milliseconds. The
 server imports the modules that the client names, runs no other code, and has one thread, so forking it is safe.
@@ -45,9 +45,9 @@ _PATIENCE = 10.0
 """Seconds for an answer that a server or a keeper gives at once, unless it is stopped."""
 _MAX_DESCRIPTORS = 16
 _HIGH_DESCRIPTOR = 32
-"""Our descriptors have lower numbers than this in a new process; they move above it for a moment."""
+"""In a new process, the descriptors of the keeper have lower numbers than this. They move above it for a moment."""
 _MAX_ANSWER = 4096
-"""The most bytes in a server's report about its end, or in a keeper's about a process."""
+"""The maximum number of bytes in the report of a server or a keeper."""
 
 
 class ForkServerError(Exception):
@@ -55,7 +55,7 @@ class ForkServerError(Exception):
 
 
 class Process:
-    """A process that a fork server started, for the client.
+    """A process that a fork server started, as the client sees it.
 
     Args:
         connection: The client's end of the socket.
@@ -222,7 +222,7 @@ class _Server:
         atexit.register(self.stop)
 
     def is_up_to_date(self) -> bool:
-        """Return whether it is running, as far as is known, and a new one would inherit the same."""
+        """Return whether the server seems to run, and a new server would inherit the same properties."""
         return self._is_running and self._inherited == _read_inherited()
 
     def send(self, descriptors: Sequence[int]) -> bool:
@@ -243,7 +243,7 @@ class _Server:
         return "without a report"
 
     def stop(self) -> None:
-        """Let the server exit; its processes go on. If it belongs to another process, only release it."""
+        """Let the server exit; its processes continue. In a process that did not start the server, only release it."""
         atexit.unregister(self.stop)
         if os.getpid() != self._owner:
             self._process.returncode = 0  # not our child
@@ -258,7 +258,7 @@ class _Server:
         self._process.wait()
 
     def _has_control(self) -> bool:
-        """Return whether the descriptor is still the socket: other code may have closed all descriptors."""
+        """Return whether the descriptor is still the server's socket. Other code may have closed all descriptors."""
         return _get_identity(self._control) == self._identity
 
 
@@ -272,7 +272,7 @@ def _get_identity(connection: socket) -> tuple[int, int] | None:
 
 @contextmanager
 def _open_working_directory() -> Generator[int]:
-    """Open the working directory by number: if it was removed, it has no name."""
+    """Open the working directory, and yield its descriptor. This works even if the directory was removed."""
     number = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         yield number
@@ -281,7 +281,7 @@ def _open_working_directory() -> Generator[int]:
 
 
 def _read_inherited() -> tuple[object, ...]:
-    """Return the properties of this process that a child inherits at its start only."""
+    """Return the properties of this process that a server inherits when it starts, and cannot change later."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
     variables.pop("PYTHONPATH", None)  # sys.path is sent instead
     limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
@@ -319,11 +319,11 @@ def _wait_for_request(control: socket, modules: Sequence[str]) -> list[int]:
     """Serve until the client has ended. It returns in each keeper only, with the descriptors of the request."""
     for module in modules:
         import_module(module)
-    if hasattr(gc, "freeze"):  # PyPy has none
+    if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
         gc.freeze()  # the objects so far are not garbage of the processes
     os.chdir("/")
     sys.argv[:] = ["-c"]
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that keepers need not be reaped
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the keepers
     while True:
         asked, descriptors, _, _ = recv_fds(control, 1, _MAX_DESCRIPTORS)
         if not asked:
@@ -364,11 +364,11 @@ def _make_wakeup_pipe() -> int:
 
 
 def _ignore_signal(_signal: int, _frame: object) -> None:
-    """Do nothing: only a signal with a handler is written to the descriptor."""
+    """Handle a signal by doing nothing. Python writes a signal to the wake-up descriptor only if it has a handler."""
 
 
 def _watch(process: int, client: int, bell: int, request: _Request) -> int:
-    """Wait until a process ends or its client abandons it, kill what it may not leave, and return its exit code."""
+    """Wait until a process ends or its client closes the socket. Kill what it left, and return its exit code."""
     abandoned, over, status = False, *_check_end(process)
     while not abandoned and not over:
         ready, _, _ = select.select([client, bell], [], [])
@@ -385,7 +385,7 @@ def _watch(process: int, client: int, bell: int, request: _Request) -> int:
 
 
 def _check_end(process: int) -> tuple[bool, int | None]:
-    """Return whether a process has ended, and its status if it was reaped for that."""
+    """Return whether a process has ended, and its status if it had to be reaped to find out."""
     if hasattr(os, "waitid"):
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, None
     reaped, status = os.waitpid(process, os.WNOHANG)
@@ -393,7 +393,7 @@ def _check_end(process: int) -> tuple[bool, int | None]:
 
 
 def _become_process(request: _Request, descriptors: Sequence[int]) -> str:
-    """Give this process the properties of one that the client has executed."""
+    """Give this process the properties that it would have if the client had started it directly."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()

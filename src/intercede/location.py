@@ -10,17 +10,17 @@ __all__ = ["Location", "hide_secret"]
 
 @dataclass(frozen=True)
 class Location:
-    """The place of some options: a file and its table, or an argument. Every error about them names it."""
+    """The place where options are written: a table in a file, or an argument. Errors about the options name it."""
 
     source: str
     """The file and its table, or the argument, as errors name it."""
     prefix: str = ""
-    """What errors write before an option's name: ``transport.``"""
+    """The text that errors write before the name of an option, such as ``transport.``."""
     unprefixed: frozenset[str] = frozenset()
     """The options that are written without that prefix."""
 
     def qualify(self, option: str) -> str:
-        """Return an option's name as it is written here."""
+        """Return the full name of an option, with the prefix if it has one."""
         return option if option in self.unprefixed else self.prefix + option
 
     def make_error(self, option: str, problem: str, *, value: object, expected: str, advice: str = "") -> ConfigError:

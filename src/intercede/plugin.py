@@ -1,4 +1,4 @@
-"""A candidate for a name, and the rules for names. Imports nothing slow, and nothing else of intercede."""
+"""Plugin, a candidate for a name, and the rules for names. It imports nothing slow, and nothing of intercede."""
 
 from _collections_abc import Iterable  # collections.abc is the same, and would load all of collections
 
@@ -13,13 +13,13 @@ else:
 __all__ = ["GROUPS", "OURS", "Plugin", "canonicalize_name", "how_to_install", "is_name", "suggest"]
 
 GROUPS = ("backends", "schedulers", "transports")
-"""The groups, each an entry-point group ``intercede.<group>``."""
+"""The groups of plugins. The entry-point group of each is ``intercede.<group>``."""
 OURS = "intercede"
 """The distribution of the built-ins."""
 
 
 class Plugin:
-    """One candidate for one name: an entry point, its distribution, and its status under the rule. Read-only.
+    """One candidate for a name: an entry point, its distribution, and its status under the rule. It is read-only.
 
     ``vars(plugin)`` has exactly the fields below, all of basic types.
     """
@@ -37,7 +37,7 @@ class Plugin:
     location: str
     """The path of its metadata."""
     builtin: bool
-    """Whether its metadata is beside the running intercede."""
+    """True if the candidate belongs to the running intercede."""
     status: "Status"
     """``active`` ``pinned`` ``shadowed`` ``ambiguous`` ``denied`` ``ignored`` ``malformed``."""
     reason: str
@@ -77,12 +77,12 @@ class Plugin:
 
     @property
     def provider(self) -> str:
-        """The distribution with its version, as people write it."""
+        """The name and version of the distribution."""
         return f"{self.distribution} {self.version}".rstrip()
 
     @property
     def pin(self) -> str:
-        """The environment variable that chooses this candidate, ready to be typed."""
+        """The environment variable that pins this candidate, as text for a shell."""
         return f"INTERCEDE_PREFER={self.group}:{self.name}={self.distribution}"
 
     @property
@@ -128,7 +128,7 @@ def is_name(text: str) -> bool:
 
 
 def suggest(word: str, words: "Iterable[str]") -> str:
-    """Return ``; did you mean 'x'?`` if one of the words is near enough, otherwise an empty string."""
+    """Return ``; did you mean 'x'?`` with the most similar word, or an empty string if none is similar."""
     from difflib import get_close_matches  # noqa: PLC0415 -- it loads re and collections, and only errors need it
 
     found = get_close_matches(word, list(words), n=1)

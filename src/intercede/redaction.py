@@ -1,4 +1,4 @@
-"""Hide what may be secret: in a configuration by its key and form, in other texts by its value, whole or in part."""
+"""Hide secrets: in a configuration by their keys and forms, and in other texts by their values."""
 
 import json
 import re
@@ -17,44 +17,47 @@ from intercede.contract.errors import IntercedeError
 __all__ = ["HIDDEN", "is_secret_key", "make_scrubber", "redact", "redact_json", "remove_secrets"]
 
 HIDDEN = "***"
-"""The text in the place of a secret."""
-_WORDS = "pass(?:word|wd|phrase|code)?|pwd?|secrets?|tokens?|keys?|creds?|credentials?|auth|bearer|private|cookies?|jwt|pin|psk"
+"""The text that replaces a secret."""
+_WORDS = (
+    "pass(?:word|wd|phrase|code)?|pwd?|secrets?|tokens?|keys?|creds?|credentials?|"
+    "auth|bearer|private|cookies?|jwt|pin|psk"
+)
 _SECRET = re.compile(
     r"pass|pwd?\b|secret|token|key|cred|auth|bearer|private|cookie|header|session|jwt|saml|signature|"
     r"(?:pin|otp|psk|sas|sig)\b|(?<![a-z])pw(?![a-z])",
     re.IGNORECASE,
 )
 _LOOKS_SECRET = re.compile(r"-----BEGIN |\beyJ[\w-]{8,}\.|^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+_-][\w+/=-]{23,}$")
-"""A PEM; a JSON Web Token; a long word of small and capital letters and digits that is not a path."""
+"""Matches a PEM, a JSON Web Token, or a long word of small and capital letters and digits that is not a path."""
 _IN_URL = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
 _VALUES = re.compile(r"(?<=[:=])[^&]+")
-"""The values in ``user:password`` and ``key=value&key=value``."""
+"""Matches the values in ``user:password`` and ``key=value&key=value``."""
 _ASSIGNED = re.compile(
     rf"(?:{_SECRET.pattern})[\w-]*[\"']?(?:\s*[=:]\s*|\s+)[\"']?([^\s\"'&;,]+)|\s-p\s+(\S+)", re.IGNORECASE
 )
-"""The value after a telling word in a longer text: ``host=h password=...``, ``Authorization: Bearer ...``."""
+"""Matches the value after a word such as ``password``: ``host=h password=...``, ``Authorization: Bearer ...``."""
 _LOGIN = re.compile(r"(?<![^\s\"'=])([^\s/@:\"'=]+:[^\s/@]+)(?=@)")
-"""``user:password@host`` without a scheme before it."""
+"""Matches ``user:password@host`` without a scheme before it."""
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)")
-"""A user in a URL in a sentence, in which a question mark may be punctuation."""
+"""Matches a user in a URL inside a sentence, in which a question mark may be punctuation."""
 _WORD = re.compile(rf"(?<![a-z])(?:{_WORDS})(?![a-z])", re.IGNORECASE)
-"""A telling word on its own: ``monkey`` has one as a part, which means nothing."""
+"""Matches a word such as ``key`` on its own, but not in ``monkey``."""
 _PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
 _PATH = re.compile(r"~?(?:/[\w.@-]{1,64})+/?")
 _NAMES = frozenset({"type", "transport", "scheduler"})
-"""The keys whose values are names of plugins, which are shown even if they have a telling word."""
+"""The keys whose values are names of plugins. They are shown even if they contain a word such as ``key``."""
 _NAME_KEYS = ("name", "variable", "option", "field")
 _VALUE_KEY = "value"
 """The keys whose values name the value beside them: ``{"name": "PASSWORD", "value": "..."}``."""
 _MIN_LENGTH, _MIN_DIGITS = 4, 6
-"""Shorter values, and numbers with fewer digits, occur in any text by chance."""
+"""Shorter values and numbers with fewer digits are not hidden in texts, because they occur in any text by chance."""
 _PART_LENGTH = 8
-"""The number of consecutive characters of a secret that are hidden: texts are cut, wrapped and joined."""
+"""The minimum number of consecutive characters of a secret that are hidden. Texts may be cut, wrapped and joined."""
 _ORDINARY = frozenset(
     {"none", "true", "false", "default", "auto", "basic", "home", "user", "local", "direct", "submit", "status"}
 )
 _MIN_DIFFERENT = 4
-"""A part with fewer different characters is a line of dashes or blanks."""
+"""A part with fewer different characters is not hidden: it may be a line of dashes or blanks."""
 
 
 def is_secret_key(key: str) -> bool:
@@ -84,7 +87,7 @@ def _clean(value: object, scrub: Callable[[str], str]) -> object:
 
 
 def redact(config: object) -> object:
-    """Return a copy of a configuration without what may be secret: by its key, its words or its place in a URL.
+    """Return a copy of a configuration in which every value that may be secret is hidden.
 
     Objects that are not plain data are hidden as well. Names of plugins are shown.
     """
@@ -92,7 +95,10 @@ def redact(config: object) -> object:
 
 
 def redact_json(text: str) -> str:
-    """Return a configuration in JSON without what may be secret. A name, and JSON without secrets, are unchanged."""
+    """Return a configuration in JSON in which every value that may be secret is hidden.
+
+    A name, and JSON without secrets, are returned unchanged.
+    """
     try:
         config: object = json.loads(text)
     except ValueError:
@@ -112,7 +118,7 @@ def make_scrubber(config: object) -> Callable[[str], str]:
     whole = {spelt for each in long_enough for spelt in _list_spellings(each)}
     in_part = {
         spelt for each in long_enough if not _is_path(each) for spelt in _list_spellings(each)
-    }  # other paths begin alike
+    }  # a part of a path may occur in other paths
     either = re.compile("|".join([*_escape_secrets(whole), *_match_ends(in_part)]) or r"(?!)")
     parts = frozenset(part for each in in_part for part in _split_parts(each) if len(set(part)) >= _MIN_DIFFERENT)
     return lambda text: _USER_IN_URL.sub(HIDDEN, _hide_parts(parts, either.sub(HIDDEN, text)))
@@ -232,7 +238,7 @@ def _find_announced(items: Sequence[object]) -> Iterator[bool]:
 
 
 def _list_spellings(secret: str) -> Iterator[str]:
-    """Yield a secret as it is, on one line, quoted by Python, JSON and a shell, and in a URL and an HTTP header."""
+    """Yield the ways in which a text may spell a secret: quoted by Python, JSON or a shell, in a URL, or in base64."""
     cited = {
         secret,
         " ".join(secret.split()),
@@ -252,7 +258,7 @@ def _list_spellings(secret: str) -> Iterator[str]:
 
 
 def _encode_base64(secret: str) -> Iterator[str]:
-    """Yield a secret in base64, for each position at which it may begin in a longer text, as in an HTTP header."""
+    """Yield a secret in base64, for each position at which it may begin in a longer text such as an HTTP header."""
     data = secret.encode(errors="surrogatepass")
     yield b64encode(data).decode()
     for before in range(3):
@@ -276,7 +282,7 @@ def _escape_secrets(secrets: Iterable[str]) -> Iterator[str]:
 
 
 def _match_ends(secrets: Iterable[str]) -> Iterator[str]:
-    """Yield patterns for an end of a secret beside ``...``, too short to be a part: the text was cut there."""
+    """Yield patterns for the beginning or end of a secret beside ``...``, where a text was shortened."""
     for each in secrets:
         for length in range(min(_PART_LENGTH, len(each)) - 1, _MIN_LENGTH - 1, -1):
             yield rf"{re.escape(each[:length])}(?=['\"]? ?\.\.\.)"

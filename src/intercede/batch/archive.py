@@ -216,7 +216,7 @@ class Unpacker:
         self.files: dict[str, tuple[Path, str]] = {}
         """Name in the archive -> the destination and the name below it, for each member that arrived complete."""
         self.refused: dict[str, str] = {}
-        """Name in the archive -> the reason why it was left out. Of the members over max_files only the first is here."""
+        """Name in the archive -> the reason why it was left out; of the members over max_files only the first."""
         self.not_files: set[str] = set()
         """The names in ``refused`` of links, devices and fifos, which have no content."""
         self._route = route

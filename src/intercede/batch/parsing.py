@@ -77,8 +77,8 @@ def check_ids(method: str, ids: Iterable[str], submission_id: str = "") -> None:
 
 def _describe_running(submission_id: str) -> str:
     return (
-        f" Jobs that were queued may run: in the queue they are named {submission_id}, and find returns them by their tag "
-        "once the plugin is repaired"
+        f" Jobs that were queued may run: in the queue they are named {submission_id}, and find returns them by their "
+        "tag once the plugin is repaired"
         if submission_id
         else ""
     )

@@ -29,7 +29,7 @@ async def purge_jobs(remote: RemoteJobs, jobs: Collection[Job]) -> dict[Job, OpO
 
 
 async def discard_submission(remote: RemoteJobs, submission_id: str, copies: int) -> None:
-    """Remove the files of a submission that the scheduler refused. It has no handle by which the caller could purge it."""
+    """Remove the files of a submission that the scheduler refused. The caller has no handle with which to purge it."""
     jobs = [Job(submission_id, index) for index in range(copies)]
     await remote.ask(jobs, load_script("purge"), "force=yes", _PURGE)
 

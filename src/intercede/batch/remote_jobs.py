@@ -25,7 +25,7 @@ _REFUSED = "!"
 
 
 def _write_each_function(jobs: Iterable[Job]) -> str:
-    """Write the shell function ``_ic_each``, which calls a command once per submission, with the indices of its copies."""
+    """Write the shell function ``_ic_each``, which calls a command once per submission with the indices of copies."""
     calls = [
         f'"$1" {submission_id} {" ".join(map(str, indices))}'
         for submission_id, indices in group_by_submission(jobs).items()

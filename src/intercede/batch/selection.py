@@ -16,7 +16,7 @@ __all__ = ["Plan", "matches"]
 
 
 class Plan(_Data):
-    """The files that ``fetch_output`` returns of each copy. It is stored on the remote side, so any process can fetch."""
+    """The files of each copy that ``fetch_output`` returns. It is stored remotely, so that any process can fetch."""
 
     patterns: tuple[str, ...] = ()
     include_unlisted: bool = False

@@ -136,12 +136,12 @@ def _make_refusal(batch: Batch, queued: Queued) -> LimitError | SchedulerError:
 
 
 def _check_executable(answer: Answer, root: str, spec: SubmissionSpec) -> None:
-    """Check that the remote machine can run the staged executable. Otherwise each copy would just fail with code 126."""
+    """Check that the remote machine can run the staged executable. Otherwise each copy would fail with code 126."""
     if "program" in answer and answer.get_frame("program").returncode != 0:
         raise UnsupportedSpecError(
-            f"the executable {str(spec.executable)!r} cannot run in the directory to which it was sent, below {root}: its "
-            "file system is mounted noexec, or keeps no permissions. Set root to a directory on another file system; or "
-            "send the file as an input, and make an installed program run it, such as sh or python3",
+            f"the executable {str(spec.executable)!r} cannot run in the directory to which it was sent, below {root}: "
+            "its file system is mounted noexec, or keeps no permissions. Set root to a directory on another file "
+            "system; or send the file as an input, and make an installed program run it, such as sh or python3",
             field="executable",
             value=spec.executable,
         )

@@ -1,6 +1,6 @@
-"""The contract, version 1.0: what a plugin implements and a consumer calls.
+"""The contract, version 1.0: the types and protocols that plugins implement and programs use.
 
-A plugin needs nothing else of intercede: ``from intercede.contract import JobHandle, Submission, ...``. What plugins
+A plugin needs no other module of intercede: ``from intercede.contract import JobHandle, Submission, ...``. What plugins
 would otherwise write again is in ``intercede.plugin_tools``.
 Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from intercede.contract.transport import *
 
 VERSION = "1.0"
-"""The version of the contract: what a verdict is about."""
+"""The version of the contract. A verdict of the conformance kit is about one version."""
 
 __all__ = [
     "CAPABILITIES",

@@ -272,7 +272,9 @@ _VERBS: Mapping[Capability, str] = MappingProxyType(
 
 
 def capabilities(backend: object) -> frozenset[Capability]:
-    """Return the capabilities that an object claims: its verb exists, is not None, and is not the protocol's own.
+    """Return the capabilities that an object claims.
+
+    It claims a capability if its verb exists, is not None, and is not the method of the protocol itself.
 
     Members are looked up statically, so no code of the object runs. ``isinstance`` narrows to the same protocols for
     type checkers. It looks at the class first, so only this function sees a verb that is None on the object alone.

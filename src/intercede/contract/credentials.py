@@ -1,4 +1,4 @@
-"""Credentials for transports and backends: requested when they are needed, typed, expiring, and never an option.
+"""Credentials for transports and backends. A plugin requests them from a provider when it needs them.
 
 Secrets have pydantic's secret types: no repr, log or error shows them.
 """
@@ -73,7 +73,7 @@ _C = TypeVar("_C", Password, PrivateKey, Certificate, Token)
 
 
 class CredentialNeed(_Data):
-    """A request to a provider."""
+    """A request for credentials."""
 
     resource: Name
     """The resource that needs the credential: a host name or an endpoint."""
@@ -84,7 +84,7 @@ class CredentialNeed(_Data):
 
 
 class CredentialSet(_Data):
-    """A provider's answer: one or more credentials, in order of preference."""
+    """The credentials that a provider returns: one or more, in order of preference."""
 
     credentials: tuple[Credential, ...] = Field(min_length=1)
 
@@ -130,14 +130,14 @@ class CredentialProvider(Protocol):
 
 
 class FreshCredentials:
-    """Keeps a provider's answer to one need until it is near its expiry.
+    """Caches the credentials that a provider returns for one need, until they are about to expire.
 
-    This is for plugins: many verbs may ask at once, and the provider is asked only once.
+    Plugins use it so that many verbs may ask at once, and the provider is asked only once.
 
     Args:
-        provider: The provider to ask.
-        need: The credentials that are needed.
-        margin_s: The answer is not used during the last ``margin_s`` seconds before its expiry.
+        provider: The provider of the credentials.
+        need: The credentials that the plugin needs.
+        margin_s: The number of seconds before the expiry from which new credentials are requested.
     """
 
     def __init__(self, provider: CredentialProvider, need: CredentialNeed, margin_s: float = 60.0) -> None:
@@ -172,11 +172,11 @@ class FreshCredentials:
 
     @property
     def is_kept(self) -> bool:
-        """True if there is an earlier answer. The provider may have a newer one by now."""
+        """True if credentials are cached. The provider may have newer ones."""
         return self._kept is not None
 
     def forget(self) -> None:
-        """Drop the answer, because it did not permit a login; ``get`` asks again next time."""
+        """Drop the cached credentials, because a login with them failed. The next ``get`` asks the provider again."""
         self._kept = None
 
     def _is_stale(self, kept: CredentialSet) -> bool:

@@ -95,7 +95,7 @@ def _serialize_read_only(value: Mapping[K, V], handler: object) -> object:
 
 
 ReadOnly = Annotated[Mapping[K, V], AfterValidator(_ReadOnly), WrapSerializer(_serialize_read_only)]
-"""A mapping that is copied when the object is made."""
+"""A mapping that is copied into a read-only one when the object is made."""
 
 
 def _refuse_nul(text: str) -> str:
@@ -144,7 +144,7 @@ Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_tex
 RelativePath = Annotated[Name, AfterValidator(_check_relative_path)]
 """A POSIX path inside the working directory."""
 FileName = Annotated[RelativePath, AfterValidator(_check_file_name)]
-"""One component of such a path."""
+"""The name of a file, without a slash."""
 Url = Annotated[Text, AfterValidator(_check_url)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
@@ -160,7 +160,7 @@ def _check_local(path: str | Path) -> str | Path:
 
 
 def _write_path(path: str | Path) -> str:
-    """Write a Path so that reading it back gives a local file: a bare name would be searched for on PATH."""
+    """Return a path as text. A Path without a slash gets ``./``, because a bare name is searched for on PATH."""
     return f"./{path}" if isinstance(path, Path) and "/" not in str(path) else str(path)
 
 
@@ -261,7 +261,7 @@ class SubmissionSpec(_Data):
     stdout: RelativePath | None = None
     """The file in the working directory that receives stdout; None: a file of the backend's own."""
     stderr: RelativePath | None = None
-    """The same for stderr. Never the same file as stdout."""
+    """The file in the working directory that receives stderr. It must differ from ``stdout``."""
     tag: Tag | None = None
     """The name by which ``find`` finds the submission. Set one if you may cancel a ``submit``."""
 
@@ -416,9 +416,9 @@ class JobOutput(_Data):
     """The output of one job, as far as it could be fetched."""
 
     ok: StrictBool
-    """True if everything is here, apart from the names in ``missing``."""
+    """True if the output was fetched completely, apart from the names in ``missing``."""
     reason: str | None = None
-    """The reason why not: a word of ``OpOutcome.reason``, or ``limit``; details may follow after a colon."""
+    """The reason if it is incomplete: a word of ``OpOutcome.reason`` or ``limit``; details may follow after a colon."""
     stdout: Path | None = None
     stderr: Path | None = None
     log: Path | None = None

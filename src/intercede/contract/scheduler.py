@@ -1,6 +1,7 @@
-"""A scheduler queues work on a machine: pure functions between jobs and text, so it can be replayed and fuzzed.
+"""A scheduler queues work on a machine. Its methods are pure functions between jobs and text.
 
-It does no I/O and reads no clock. Its fragments ask the machine at run time, in POSIX sh.
+They do no I/O and read no clock, so that recorded answers can test them. They return fragments of POSIX sh, which ask
+the machine at run time.
 """
 
 from abc import abstractmethod
@@ -24,9 +25,9 @@ from intercede.contract.transport import CommandResult
 __all__ = ["Batch", "Queued", "Scheduler", "ToolEnvironment"]
 
 NativeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._;@\[\]][A-Za-z0-9._;@\[\]-]{0,199}\z")]
-"""A scheduler's own name for one job. It is safe in a file of lines, and in any shell if quoted. It is no option.
+"""A scheduler's own name for one job. It has no newline and no blank, and does not begin with ``-``.
 
-Queues lose their state and give a number again. So an id holds more than a number, such as the submission id
+A queue that loses its state gives the same number again. So an id holds more than a number, such as the submission id
 (``17.0@SUBMISSION_ID``), unless the queue never gives an id twice.
 """
 SubmissionId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{12}\z")]
@@ -59,7 +60,7 @@ class Queued(_Data):
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\z")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?\z")]
-"""It becomes a pattern of a remote shell's ``case``, so no other character is allowed."""
+"""A pattern of variable names. The remote shell uses it in a ``case``, so no other character is allowed."""
 _NEEDED = ("HOME", "IFS", "LC_ALL", "PATH")
 _OURS = ("IC_", "_ic_", "ic_")
 
@@ -76,13 +77,13 @@ class ToolEnvironment(_Data):
     """
 
     unset: tuple[_Pattern, ...] = ()
-    """Unset for every tool."""
+    """Variables that are unset for every tool."""
     keep: tuple[_Pattern, ...] = ()
-    """Never unset, although another pattern matches."""
+    """Variables that are never unset, even if another pattern matches."""
     job_variable: _Name | None = None
     """A variable that the scheduler sets inside a job. What is submitted there inherits the outer job's variables."""
     unset_in_job: tuple[_Pattern, ...] = ()
-    """Unset if ``job_variable`` is set and not empty."""
+    """Variables that are unset if ``job_variable`` is set and not empty."""
 
     @field_validator("unset", "unset_in_job")
     @classmethod
@@ -104,16 +105,16 @@ class ToolEnvironment(_Data):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Fragments of POSIX sh that run on the remote machine, and parsers of their answers. No plugin inherits from it.
+    """Writes fragments of POSIX sh that run on the remote machine, and parses their answers. Plugins do not inherit it.
 
     A fragment may use sh, the scheduler's commands and the utilities of POSIX. It calls every tool with ``</dev/null``.
     The fragment that submits runs in the submission's directory, and makes ``sh ./wrapper INDEX`` run once for each
     index. The other fragments are about many submissions. They run in the directory above, and read ids from the file
     ``$IC_IDS``, one a line.
 
-    The fragment that submits runs in the environment as it was found, because payloads inherit it. It writes
-    ``ic_tool`` before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with
-    ``LC_ALL=C``, and without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
+    The fragment that submits runs in the original environment, because payloads inherit it. It writes ``ic_tool``
+    before each of the scheduler's own commands (``ic_tool sbatch ...``). Such a command runs with ``LC_ALL=C``, and
+    without the variables that ``tool_environment`` names. The other fragments run like that as a whole. A fragment may
     call four functions of intercede, the same in every verb: ``ic_tool``, ``ic_read_record``, ``ic_forget_secrets`` and
     ``ic_report_ids``. docs/reference/types.md describes them. ``result`` is the fragment's own exit code, stdout and
     stderr, without anything that a login shell added.
@@ -144,7 +145,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        """Return which copy got which native id, as the fragment's answer says.
+        """Parse the answer of the fragment that submits: the native id of each copy, or the reason of its refusal.
 
         If a limit refused a later chunk of copies, these are ``refused`` and retryable. An exception would orphan the
         chunks before it.
@@ -168,7 +169,8 @@ class Scheduler(Protocol):
 
         A native state that is not known is UNKNOWN, with the native word. If a payload handled the signal that ended
         it, and exited with 0, only the scheduler knows the reason: a time limit, a cancellation, a preemption. List
-        such a job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is no success.
+        such a job for as long as the scheduler knows it. If a job is not listed, an exit code 0 after a signal is not
+        a success.
 
         Raises:
             SchedulerError: The command failed or reported an outage; never an empty answer instead.
@@ -177,7 +179,10 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def kill_script(self) -> str:
-        """Write the fragment that ends the jobs of ``$IC_IDS``, and no other job that has one of their numbers now."""
+        """Write the fragment that ends the jobs of ``$IC_IDS``.
+
+        It must not end another job to which the queue has given the number of one of them.
+        """
         ...
 
     @abstractmethod
@@ -191,7 +196,7 @@ class Scheduler(Protocol):
 
     @abstractmethod
     def list_script(self, submission_id: str) -> str:
-        """Write the fragment that finds the native ids of a submission by its submission id.
+        """Write the fragment that finds the native ids of a submission.
 
         If the variable ``IC_FENCE`` is not empty, the caller submits every copy again that is not reported. A request
         that the scheduler has not read yet must then never start, or the fragment must fail. If the variable is empty,

@@ -1,7 +1,7 @@
-"""A transport reaches a machine: it runs commands on it and streams both ways, and does nothing else.
+"""A transport reaches a machine: it runs commands on it and streams their input and output, and does nothing else.
 
-Files travel as tar through stdin and stdout, so there is no second path. ``intercede.batch`` builds everything else
-that a batch system needs on top of this.
+Files are sent and received as tar through stdin and stdout of a command. ``intercede.batch`` makes a backend of a
+transport and a scheduler.
 """
 
 from abc import abstractmethod
@@ -20,9 +20,9 @@ class CommandResult(_Data):
     """How a command ended. If the command does not exist, the result has code 127, as in a shell."""
 
     returncode: Annotated[int, Field(strict=True, ge=0, le=255)]
-    """The exit code; 128 + n for death by signal n."""
+    """The exit code of the command, or 128 + n if signal n ended it."""
     stdout: bytes = b""
-    """All of stdout; empty if a sink received it."""
+    """The whole stdout of the command. It is empty if a sink received the output."""
     stderr: bytes = b""
     """The last 1 MiB of stderr."""
 

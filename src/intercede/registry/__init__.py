@@ -85,7 +85,7 @@ class Registry:
         return self._resolver.list_plugins(group)
 
     def problems(self) -> tuple[str, ...]:
-        """Return what could not be read in the environment, and entries in unknown groups, one sentence each."""
+        """Return the problems in the environment: unreadable files and entries in unknown groups, one sentence each."""
         return self._resolver.list_problems()
 
     def explain(self, group: str, name: str) -> Explanation:
@@ -106,7 +106,7 @@ class Registry:
         self._resolver.prefer(group, name, distribution)
 
     def refresh(self) -> None:
-        """Forget the snapshot, the configuration file and failed imports, to find what was installed since. Pins stay."""
+        """Forget the snapshot, the configuration file and failed imports, to find new installations. Pins stay."""
         import importlib  # noqa: PLC0415 -- most processes never refresh
 
         importlib.invalidate_caches()

@@ -30,30 +30,30 @@ __all__ = ["Factory"]
 Credentials = contract.CredentialProvider | None
 
 _IN_CODE = Location("the configuration")
-"""The place of a configuration that is given as an argument."""
+"""The location that errors name for a configuration that the caller passed as an argument."""
 
 
 @dataclass(frozen=True)
 class _LoadedPlugin:
-    """The plugin that a name means, with its target."""
+    """A plugin whose target was imported."""
 
     plugin: Plugin
     target: Target
     shadows_builtin: bool
-    """Whether it replaces a built-in without a decision of the user."""
+    """True if the plugin shadows a built-in, and the user has not pinned it."""
 
 
 class Factory:
-    """Makes the objects of one registry. It remembers which imports failed."""
+    """Makes backends, transports and schedulers for one registry. It remembers the imports that failed."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
         self._failures: dict[Plugin, BaseException] = {}
 
     def make_backend(self, config: object, credentials: Credentials) -> JobBackend:
-        """Make a backend, whole or composed."""
+        """Make a backend: a whole one, or a BatchBackend from a transport and a scheduler."""
         made = self._make("backends", config, credentials)
-        assert isinstance(made, JobBackend)  # noqa: S101 -- for type checkers: the gate has checked it
+        assert isinstance(made, JobBackend)  # noqa: S101 -- for type checkers: the gate has checked the type
         return made
 
     def make_transport(self, config: object, credentials: Credentials) -> Transport:
@@ -69,7 +69,7 @@ class Factory:
         return made
 
     def _make(self, group: str, config: object, credentials: Credentials) -> object:
-        """Make an object of a group. Errors do not show what may be secret in the configuration."""
+        """Make an object of a group. Errors show no value of the configuration that may be secret."""
         try:
             table = self._find_table(group, config)
             parts = {"transport", "scheduler"} & set(table.values) if group == "backends" else set[str]()
@@ -85,13 +85,13 @@ class Factory:
             raise
 
     def _find_table(self, group: str, config: object) -> Options:
-        """Return the table that a configuration is or names."""
+        """Return the options in a configuration, which is a table or the name of a table."""
         if isinstance(config, str):
             return self._look_up(group, config, _IN_CODE)
         return read_options(config, group, _IN_CODE)
 
     def _find_part(self, role: str, table: Options) -> Options:
-        """Return the table that the key ``transport`` or ``scheduler`` has or names."""
+        """Return the options of the transport or the scheduler: its key has a table or the name of a table."""
         given = table.values[role]
         if isinstance(given, str):
             part = self._look_up(f"{role}s", given, table.location)
@@ -100,7 +100,7 @@ class Factory:
         return replace(part, location=Location(part.location.source, f"{role}."))
 
     def _look_up(self, group: str, name: str, location: Location) -> Options:
-        """Return the table of that name in the configuration file, or else the registered name, without options."""
+        """Return the options in the file's table of that name. Without such a table, the name is a plugin's."""
         configuration = self._resolver.read_configuration()
         table = configuration.tables(group).get(name) if configuration else None
         if configuration is None or table is None:
@@ -108,7 +108,7 @@ class Factory:
         return Options(table, Location(f"{configuration.path} [{group}.{name}]"))
 
     def _compose(self, table: Options, credentials: Credentials) -> object:
-        """Make a BatchBackend of a transport and a scheduler."""
+        """Make a BatchBackend from the transport and the scheduler of a table."""
         from intercede.batch import BatchBackend  # noqa: PLC0415 -- loads asyncio, which not every object needs
 
         transport_table, scheduler_table = self._find_part("transport", table), self._find_part("scheduler", table)
@@ -116,9 +116,11 @@ class Factory:
         beside = table.without("transport", "scheduler", "batch")
         batch = read_options(table.values.get("batch", {}), "batch", table.location)
         batch = replace(batch, location=Location(batch.location.source, "batch."))
-        compose = cast("Target", BatchBackend)  # the options are checked by name and type at run time
+        compose = cast(
+            "Target", BatchBackend
+        )  # a Target takes any options, because their names and types are checked at run time
         for_transport, for_scheduler = split_options(beside, transport.target, scheduler.target, compose)
-        arguments = bind(partial(compose, None, None), batch)  # its two parts are no options
+        arguments = bind(partial(compose, None, None), batch)  # the transport and the scheduler are not options
         parts = (
             self._construct(transport, transport_table.without("type").add_unprefixed(for_transport), credentials),
             self._construct(scheduler, scheduler_table.without("type").add_unprefixed(for_scheduler), None),
@@ -129,7 +131,7 @@ class Factory:
             raise batch.location.complete(error) from error
 
     def _load(self, group: str, table: Options) -> _LoadedPlugin:
-        """Resolve the name under ``type``, and import its target."""
+        """Resolve the name under the key ``type``, and import the target of the plugin."""
         name = table.values.get("type")
         if not isinstance(name, str):
             problem = "is missing" if name is None else f"must be a name, not {name!r},"
@@ -140,9 +142,9 @@ class Factory:
         return _LoadedPlugin(plugin, self._import(plugin), shadowed is not None)
 
     def _import(self, plugin: Plugin) -> Target:
-        """Import a target. An import that failed is not tried again: a second one would find a half-imported module.
+        """Import the target of a plugin.
 
-        A call that failed is tried again, because it depends on options and credentials.
+        An import that failed is not tried again, because Python would find a module that is only half imported.
         """
         if plugin not in self._failures:
             try:
@@ -163,7 +165,7 @@ class Factory:
         return " or ".join(each.pin for each in others if each.target != plugin.target)
 
     def _construct(self, loaded: _LoadedPlugin, options: Options, credentials: Credentials) -> object:
-        """Call a target with its options, and gate the object."""
+        """Call a plugin's target with its options, and check that the object has the contract's shape."""
         plugin, target, location = loaded.plugin, loaded.target, options.location
         arguments = bind(target, options)
         if credentials is not None and takes_credentials(target):
@@ -181,7 +183,7 @@ class Factory:
 
 
 def _make_form_error(table: Options) -> ConfigError:
-    """Refuse a table that is neither a whole backend nor a composed one."""
+    """Return the error for a table that describes neither a whole backend nor a composed one."""
     keys = [key for key in ("type", "transport", "scheduler") if key in table.values]
     lone = {"transport": "scheduler", "scheduler": "transport"}
     near = ""

@@ -18,24 +18,24 @@ __all__ = ["PROTOCOLS", "find_class_violations", "find_violations"]
 PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {"backends": JobBackend, "schedulers": Scheduler, "transports": Transport}
 )
-"""The essential verbs of each group, by its name."""
+"""Group -> the protocol that its objects must implement."""
 
 _Method = Callable[..., object]
 _ABSENT = object()
 
 
 def find_violations(subject: object, group: str) -> tuple[str, ...]:
-    """Return an object's violations of the contract, one sentence each; empty if there are none.
+    """Return the violations of the contract by an object, one sentence each. The result is empty if there are none.
 
-    Members are looked up statically, as isinstance does since Python 3.12, so that all versions agree. A proxy that
-    has nothing but ``__getattr__`` does not pass.
+    Members are looked up statically, as isinstance does since Python 3.12, so that all Python versions agree. A proxy
+    that only has ``__getattr__`` does not pass.
 
     Args:
         subject: The object that a target returned.
         group: ``backends``, ``transports`` or ``schedulers``.
     """
     if inspect.iscoroutine(subject):
-        subject.close()  # otherwise it warns that it was never awaited
+        subject.close()  # otherwise Python warns that it was never awaited
         return ("it is a coroutine: the target must return the object itself, so write it with def, not async def",)
     if isinstance(subject, type):
         return (f"it is the class {subject.__name__}, not an object: let the target return an instance",)
@@ -43,7 +43,7 @@ def find_violations(subject: object, group: str) -> tuple[str, ...]:
 
 
 def find_class_violations(subject: type, group: str) -> tuple[str, ...]:
-    """Return the violations that instances of a class will have, as far as the class shows them."""
+    """Return the violations by a class, which its instances will have as well."""
     return _find_all(subject, group)
 
 
@@ -55,7 +55,7 @@ def _find_all(subject: object, group: str) -> tuple[str, ...]:
 
 
 def _check_capability(subject: object, protocol: type) -> Iterator[str]:
-    """Check an optional protocol. If all its members are absent or None it is not declared; else all must be right."""
+    """Check a capability. It is not claimed if all its members are absent or None; otherwise all must be correct."""
     members = _list_members(protocol)
     if any(inspect.getattr_static(subject, name, None) is not None for name, _ in members):
         for name, wanted in members:
@@ -78,7 +78,9 @@ def _list_members(protocol: type) -> tuple[tuple[str, _Method], ...]:
 def _check_member(subject: object, name: str, wanted: _Method) -> str:
     """Return the violation by one member, or an empty string."""
     is_class = isinstance(subject, type)
-    looked_up = type(subject) if name.startswith("__") and not is_class else subject  # as ``async with`` does
+    looked_up = (
+        type(subject) if name.startswith("__") and not is_class else subject
+    )  # ``async with`` looks up methods on the type as well
     raw: object = inspect.getattr_static(looked_up, name, _ABSENT)
     if raw is _ABSENT or raw is None:
         return f"{name} is missing: the contract has {_format_method(name, wanted)}"
@@ -97,7 +99,7 @@ def _check_member(subject: object, name: str, wanted: _Method) -> str:
 
 @lru_cache(maxsize=1024)
 def _check_method(name: str, function: FunctionType, wanted: _Method) -> str:
-    """Check a method once for all objects that have it: most of the gate's time goes into reading signatures."""
+    """Check a method. The result is cached for all objects of its class, because reading signatures is slow."""
     return _check_callable(name, MethodType(function, _ABSENT), wanted)
 
 
@@ -110,7 +112,7 @@ def _check_callable(name: str, member: object, wanted: _Method) -> str:
         return f"{name} {advice}; the contract has {_format_method(name, wanted)}"
     try:
         signature = inspect.signature(member)
-    except (TypeError, ValueError):  # mostly C code: a signature that cannot be read passes
+    except (TypeError, ValueError):  # C code often has no signature to read: it passes
         return ""
     refusal = next(_try_calls(signature, _read_signature(wanted)), "")
     if not refusal:
@@ -128,7 +130,10 @@ def _is_async(member: object) -> bool:
 
 
 def _try_calls(signature: inspect.Signature, contract: inspect.Signature) -> Iterator[str]:
-    """Try the calls that the contract allows: all by position, the required ones only, and all by keyword."""
+    """Try the calls that the contract allows, and yield the reason for each that a signature does not accept.
+
+    A caller may pass all arguments by position, only the required ones, or all by keyword.
+    """
     lacking = [each.name for each in contract.parameters.values() if each.kind is each.KEYWORD_ONLY]
     lacking = [name for name in lacking if not _takes_keyword(signature, name)]
     if lacking:
@@ -172,7 +177,7 @@ def _format_method(name: str, wanted: _Method) -> str:
 
 
 def _format_signature(signature: inspect.Signature, *first: str) -> str:
-    """Format a signature without annotations: what matters is how to call it."""
+    """Format a signature without annotations, because only the way of calling matters here."""
     bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     text = str(signature.replace(parameters=bare, return_annotation=signature.empty))
     return f"({', '.join([*first, text[1:-1]]).rstrip(', ')})"

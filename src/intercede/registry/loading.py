@@ -17,10 +17,10 @@ __all__ = ["construct", "import_target", "make_load_error"]
 
 
 def import_target(plugin: Plugin) -> Target:
-    """Import a candidate's target.
+    """Import and return the target of a candidate.
 
     Raises:
-        BaseException: Anything that the import raises.
+        BaseException: Any exception that the import raises.
         TypeError: The target cannot be called.
     """
     module, _, attribute = plugin.target.partition(":")
@@ -62,7 +62,10 @@ def construct(plugin: Plugin, target: Target, options: Mapping[str, object], oth
 
 
 def _find_abstract_violations(target: Target, group: str) -> tuple[str, ...]:
-    """Return the violations of a class that Python cannot instantiate: it inherits a protocol and lacks its methods."""
+    """Return the violations of a class that Python cannot instantiate, because it lacks methods of a protocol.
+
+    The result is empty for any other target.
+    """
     if isinstance(target, type) and getattr(target, "__abstractmethods__", None):
         return find_class_violations(cast("type[object]", target), group)
     return ()
@@ -78,7 +81,7 @@ def make_load_error(plugin: Plugin, step: str, cause: BaseException, other_pins:
 
 
 def _advise(plugin: Plugin, cause: BaseException) -> str:
-    """Return what to do. A built-in that lacks a library has an extra with its name."""
+    """Return advice on a candidate that failed. The extra of a built-in has the built-in's name."""
     if plugin.builtin and isinstance(cause, ModuleNotFoundError):
         return f"install its extra from where this intercede came from, a path or a URL: {how_to_install(plugin.name)}"
     return f"repair or uninstall {plugin.distribution}"

@@ -1,6 +1,6 @@
-"""Options: which of them a target has, which target an option belongs to, and their values in the right types.
+"""Check the options of a plugin against the signature of its target, and convert the values to the annotated types.
 
-The signature and the annotations of a target are the schema: there is nothing to declare.
+The signature and the annotations are the schema, so a plugin declares nothing else.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from intercede.redaction import is_secret_key
 __all__ = ["Options", "Target", "bind", "find_required", "read_options", "split_options", "takes_credentials"]
 
 Target = Callable[..., object]
-"""The object that an entry point names: a class, a factory, a partial."""
+"""The callable that an entry point names: a class, a factory or a partial."""
 
 CREDENTIALS = "credentials"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -29,20 +29,23 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @dataclass(frozen=True)
 class Options:
-    """Options as data, and the place where they are written."""
+    """The options in a table, and the location where the table is written."""
 
     values: Mapping[str, object]
     location: Location
 
     def without(self, *names: str) -> "Options":
-        """Return the other options."""
+        """Return these options except those with the given names."""
         return replace(self, values={name: value for name, value in self.values.items() if name not in names})
 
     def add_unprefixed(self, others: Mapping[str, object]) -> "Options":
-        """Return these options, and others that are written beside their table instead of in it.
+        """Return these options together with others that the user wrote beside the table and not in it.
+
+        Args:
+            others: The other options. Errors name them without the prefix of the table.
 
         Raises:
-            ConfigError: One of them is written in both places.
+            ConfigError: An option is written in both places.
         """
         location = replace(self.location, unprefixed=frozenset(others))
         for name in sorted(set(self.values) & set(others)):
@@ -52,15 +55,15 @@ class Options:
 
 
 def read_options(given: object, option: str, location: Location) -> Options:
-    """Return data as options.
+    """Return the options in a table of a configuration.
 
     Args:
-        given: The data.
+        given: The table.
         option: The name of the table, for the error.
-        location: The place where it is written.
+        location: The place where the table is written.
 
     Raises:
-        ConfigError: It is not a table with names as its keys.
+        ConfigError: ``given`` is not a table with names as its keys.
     """
     value: object = given
     if isinstance(given, Mapping):
@@ -73,17 +76,17 @@ def read_options(given: object, option: str, location: Location) -> Options:
 
 
 def takes_credentials(target: Target) -> bool:
-    """Return whether a target has a parameter named ``credentials``: it then receives the provider."""
+    """Return whether a target has a parameter named ``credentials``, which receives the provider."""
     return CREDENTIALS in _list_parameters(target)
 
 
 def find_required(target: Target) -> tuple[str, ...]:
-    """Return the options without which a target cannot be called, ``credentials`` included."""
+    """Return the options that a call of the target requires, ``credentials`` included."""
     return tuple(name for name, each in _list_parameters(target).items() if each.default is each.empty)
 
 
 def bind(target: Target, options: Options) -> dict[str, object]:
-    """Return the keyword arguments for a call of a target, each value in the type of its annotation.
+    """Return the keyword arguments for a call of a target, with each value converted to its annotated type.
 
     An annotation that cannot be resolved or modelled is not validated.
 
@@ -109,7 +112,7 @@ def bind(target: Target, options: Options) -> dict[str, object]:
 def split_options(
     options: Options, transport: Target, scheduler: Target, batch: Target
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """Divide options between a transport and a scheduler: each belongs to the one that has a parameter of its name.
+    """Divide options between a transport and a scheduler. Each belongs to the target that has a parameter of its name.
 
     ``batch`` composes the two. Its own options cannot be written here: the error says where.
 
@@ -142,7 +145,7 @@ def _takes_any(target: Target) -> bool:
 def _read_signature(target: Target) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # mostly C code: it is called with the options as they are
+    except (TypeError, ValueError):  # C code often has no signature to read: it gets the options unchecked
         return None
 
 
@@ -160,7 +163,7 @@ def _refuse_credentials(name: str, location: Location) -> None:
 
 
 def _make_unknown_error(name: str, options: str, near: str, location: Location) -> ConfigError:
-    """Refuse an unknown option. Its value is not shown: it may be a secret with a misspelt name."""
+    """Return the error for an unknown option. It hides the value, which may be a secret with a misspelt name."""
     is_secret = not near and is_secret_key(name)
     advice = (
         f"a secret is never an option; {_HAND_OVER}" if is_secret else f"the options are: {options or 'none'}{near}"
@@ -172,7 +175,7 @@ def _make_unknown_error(name: str, options: str, near: str, location: Location) 
 def _make_owner_error(
     name: str, value: object, takers: Mapping[str, Collection[str]], batch: Collection[str], location: Location
 ) -> ConfigError:
-    """Refuse an option that belongs to both parts, or to neither."""
+    """Return the error for an option that both the transport and the scheduler have, or neither."""
     if all(name in parameters for parameters in takers.values()):
         nested = f'"transport": {{"type": ..., "{name}": ...}}'
         advice = f"both the transport and the scheduler have it: write {nested}"
@@ -194,7 +197,9 @@ def _validate(target: Target, parameter: inspect.Parameter, value: object, locat
     except Exception:  # noqa: BLE001 -- an annotation of foreign code: whatever it raises, the value is not validated
         return value
     try:
-        return adapter.validate_python(value, strict=isinstance(value, bool) or None)  # otherwise True is valid as 1
+        return adapter.validate_python(
+            value, strict=isinstance(value, bool) or None
+        )  # without strict, pydantic accepts True as the number 1
     except PydanticUserError:  # a model that is not fully defined
         return value
     except ValidationError as error:

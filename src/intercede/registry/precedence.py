@@ -93,7 +93,7 @@ def describe(plugin: Plugin) -> str:
 
 
 def check_group(group: str, place: str = "") -> str:
-    """Return the group, if it is one.
+    """Return the name of a group if there is such a group.
 
     Args:
         group: The name of a group.
@@ -161,10 +161,12 @@ def _make_entry_error(source: str, entry: str, problem: str) -> ConfigError:
 
 
 def parse_policy(text: str) -> frozenset[str] | None:
-    """Parse the policy ``allow:acme-intercede,other``: the distributions beside the built-ins; None allows all.
+    """Parse a policy such as ``allow:acme-intercede,other``, and return the distributions that it allows.
+
+    Built-ins are always allowed. An empty policy allows all distributions; the result is then None.
 
     Raises:
-        ConfigError: It has another form: a typing error must not let in the plugins that a policy keeps out.
+        ConfigError: The policy has another form. It is not ignored, because a policy keeps plugins out.
     """
     text = text.strip()
     if not text:
@@ -211,7 +213,7 @@ def _apply_policy(plugin: Plugin, policy: frozenset[str] | None) -> Plugin:
 
 
 class _Case:
-    """The candidates for one name, before one of them is chosen."""
+    """Applies the rule to the candidates for one name."""
 
     def __init__(self, group: str, name: str, plugins: list[Plugin]) -> None:
         self.group = group

@@ -1,4 +1,4 @@
-"""Resolve names: the snapshot of the environment, the pins, and the decision of the rule."""
+"""Resolve the names of plugins, with a snapshot of the environment, the pins and the rule of precedence."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ __all__ = ["PluginShadowWarning", "Resolver", "note_running"]
 
 CONFIG = "INTERCEDE_CONFIG"
 
-_warned: set[tuple[str, str]] = set()  # a name is warned of once a process, in all registries
+_warned: set[tuple[str, str]] = set()  # the names for which a process has warned, in all registries
 _running: dict[tuple[str, str], str] = {}  # distribution and package -> the version whose code is loaded
 
 
@@ -57,7 +57,7 @@ class Resolver:
         self.configuration: Configuration | None = None
         """The configuration, if it was read."""
 
-    # What Registry offers
+    # The methods of Registry
 
     def resolve(self, group: str, name: str) -> Plugin:
         """Return the plugin that a name means; see ``Registry.resolve``."""
@@ -103,7 +103,7 @@ class Resolver:
         self._snapshot = None
         self.configuration = None
 
-    # What it is made of
+    # The parts of these methods
 
     def list_available(self, group: str) -> tuple[str, ...]:
         """Return the names of a group that something provides, even if they cannot be resolved."""
@@ -120,7 +120,7 @@ class Resolver:
             given = self._given if self._given is not None else os.environ.get(CONFIG)
             if not given:
                 return None
-            from intercede import config  # noqa: PLC0415 -- loads tomllib, and most have no file
+            from intercede import config  # noqa: PLC0415 -- loads tomllib, and most users have no file
 
             self.configuration = given if isinstance(given, config.Configuration) else config.load(given)
         return self.configuration
@@ -171,7 +171,7 @@ class Resolver:
             error=None if eligible else self._make_qualified_error(group, name, plugins, own),
         )
 
-    # What errors say
+    # Errors
 
     def _make_qualified_error(
         self, group: str, name: str, plugins: tuple[Plugin, ...], own: list[Plugin]
@@ -218,7 +218,7 @@ class Resolver:
         )
 
     def _advise(self, group: str, name: str) -> list[str]:
-        """Return what to write for a name of another group; backends are mostly composed, not registered."""
+        """Return advice for a name that belongs to another group: a backend is mostly composed and has no name."""
         elsewhere = [each for each in GROUPS if name in self.list_available(each)]
         if group == "backends" and not elsewhere:
             return [f"a transport and a scheduler make a backend: {_COMPOSED}"]
@@ -229,7 +229,7 @@ _COMPOSED = '{"transport": "local", "scheduler": "direct"}'
 
 
 def _write_config(group: str, name: str) -> str:
-    """Return a backend's configuration with that name of that group."""
+    """Return an example of a backend's configuration that has this transport or scheduler."""
     if group == "backends":
         return f'{{"type": "{name}"}}'
     return _COMPOSED.replace("local" if group == "transports" else "direct", name)
@@ -243,7 +243,7 @@ def _warn_once(winner: Plugin, builtin: Plugin) -> None:
     if (winner.group, winner.name) in _warned:
         return
     _warned.add((winner.group, winner.name))
-    import warnings  # noqa: PLC0415 -- most runs warn of nothing
+    import warnings  # noqa: PLC0415 -- most processes warn of nothing
 
     warnings.warn(
         f"{winner.group}:{winner.name} is {winner.target} of {describe(winner)}, which shadows the built-in. "
@@ -254,7 +254,7 @@ def _warn_once(winner: Plugin, builtin: Plugin) -> None:
 
 
 def _count_own_frames() -> int:
-    """Count the frames up to the caller of the registry, so that the warning names its line."""
+    """Count the stack frames up to the caller of the registry, so that the warning names the caller's line."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 -- warnings.warn counts frames, and their number varies
     while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("intercede.registry."):
         level, frame = level + 1, frame.f_back
@@ -262,7 +262,7 @@ def _count_own_frames() -> int:
 
 
 def note_running(plugin: Plugin) -> None:
-    """Remember the version of a plugin's code when it is first seen loaded."""
+    """Remember the version of a plugin whose package is loaded, to notice an upgrade while the process runs."""
     package = plugin.target.partition(":")[0].partition(".")[0]
     if package in sys.modules:
         _running.setdefault((plugin.distribution, package), plugin.version)

@@ -1,4 +1,4 @@
-"""Load and gate a candidate in a child process, where it can do no harm and ends in time."""
+"""Load a candidate in a child process, and check the object that it makes. The child has a time limit."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from intercede.registry.subprocess_check import _run_child
 _run_child(fields)
 """
 _ANSWER = 3
-"""The descriptor of the answer, in the child."""
+"""The file descriptor to which the child writes its answer."""
 
 
 def check_in_subprocess(plugin: Plugin, seconds: float) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def check_in_subprocess(plugin: Plugin, seconds: float) -> tuple[str, ...]:
 
 
 def _start_and_wait(plugin: Plugin, seconds: float, answer: IO[bytes]) -> int:
-    """Let a child write its answer, and return its exit code."""
+    """Run a child that writes its answer to a file, and return the child's exit code."""
     given = {"fields": json.dumps(vars(plugin)), "seconds": ceil(seconds) + 1}
     child = _SERVER.start(_SOURCE, given, {_ANSWER: answer.fileno()})
     try:
@@ -63,7 +63,7 @@ def _parse_answer(answer: IO[bytes], code: int) -> tuple[str, ...]:
 
 
 def _run_child(fields: str) -> None:
-    """Write the problems of a candidate to a descriptor, and exit before anything of the plugin can hang."""
+    """Write the problems of a candidate to the answer's descriptor, and exit at once: plugins may hang at exit."""
     os.write(_ANSWER, json.dumps(_find_problems(Plugin(**json.loads(fields)))).encode())
     os._exit(0)
 
@@ -71,7 +71,7 @@ def _run_child(fields: str) -> None:
 def _find_problems(plugin: Plugin) -> tuple[str, ...]:
     try:
         target = import_target(plugin)
-    except BaseException as error:  # noqa: BLE001 -- KeyboardInterrupt as well: here only the plugin raises it
+    except BaseException as error:  # noqa: BLE001 -- KeyboardInterrupt as well, which only the plugin can raise in the child
         return (str(make_load_error(plugin, "imported", error)),)
     if find_required(target):
         return _check_class(target, plugin.group)
@@ -87,5 +87,5 @@ def _find_problems(plugin: Plugin) -> tuple[str, ...]:
 
 
 def _check_class(target: Target, group: str) -> tuple[str, ...]:
-    """Check a target that cannot be called without options, as far as its class shows."""
+    """Return the violations by a target that needs options, if it is a class. Other targets cannot be checked."""
     return find_class_violations(cast("type[object]", target), group) if isinstance(target, type) else ()

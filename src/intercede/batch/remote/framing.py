@@ -37,7 +37,7 @@ class FramePart:
 
 
 class FrameReader:
-    """Extracts the frames from a stream while it arrives. It buffers only as many bytes as an incomplete mark may have."""
+    """Extracts the frames from a stream while it arrives. It buffers only as many bytes as an incomplete mark has."""
 
     def __init__(self, mark: str) -> None:
         self._begin = re.compile(rb"\n%b begin ([a-z0-9.]+)\n" % mark.encode())

@@ -57,7 +57,7 @@ PRIVATE_FILES = (
     "submitted",
     "submitting",
 )
-"""Files of a submission that no scheduler may touch. Those with the name of a command, such as ``find``, are left out."""
+"""Files of a submission that no scheduler may touch, except files that are named like a command, such as ``find``."""
 
 
 class Job(NamedTuple):

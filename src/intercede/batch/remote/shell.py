@@ -13,7 +13,7 @@ from intercede.contract.transport import Transport
 __all__ = ["Shell", "make_no_room_error"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
-"""The command that runs the script from stdin. With ``sh -s`` a child that reads stdin would take part of the script."""
+"""The command that runs a script from stdin. With ``sh -s`` a child that reads stdin would read part of the script."""
 _CHUNK = 65536
 _SAID = 500
 
