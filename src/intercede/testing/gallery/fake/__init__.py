@@ -67,9 +67,7 @@ class FakeBackend:
         Raises:
             ResourceError: The directory cannot be made, or other users may write to it.
         """
-        thread = ThreadPoolExecutor(
-            1, "intercede-fake"
-        )  # one thread: no job inherits a file that is being written
+        thread = ThreadPoolExecutor(1, "intercede-fake")  # one thread: no job inherits a file that is being written
         try:
             await asyncio.get_running_loop().run_in_executor(thread, self._prepare)
         except BaseException:
