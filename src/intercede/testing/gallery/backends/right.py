@@ -25,8 +25,8 @@ from intercede.contract import (
     Submission,
     SubmissionSpec,
 )
+from intercede.testing.gallery.busy_server import BusyServer
 from intercede.testing.gallery.fake import FakeBackend
-from intercede.testing.gallery.logins import BusyServer
 
 _T = TypeVar("_T")
 

@@ -12,8 +12,8 @@ from typing import Self
 
 from intercede.contract import ByteSink, CommandResult, NotOpenError
 from intercede.plugin_tools.transport import TailBuffer
-from intercede.testing.gallery.family import end_family
-from intercede.testing.gallery.logins import BusyServer
+from intercede.testing.gallery.busy_server import BusyServer
+from intercede.testing.gallery.process_tree import kill_process_tree
 
 
 class Plain:
@@ -107,7 +107,7 @@ class Plain:
             await sink.write(data)
 
     async def end(self, process: Process) -> None:
-        end_family(process.pid)
+        kill_process_tree(process.pid)
         rest = (pipe.read() for pipe in (process.stdout, process.stderr) if pipe)
         await asyncio.gather(*rest, process.wait(), return_exceptions=True)
 

@@ -1,6 +1,6 @@
 """Kill a process with everything that it started, as far as Linux shows it.
 
-``python family.py PID`` does the same from a shell script. It may itself be one of the processes that PID started.
+``python process_tree.py PID`` does the same from a shell script, even if PID started that script.
 """
 
 import os
@@ -9,24 +9,24 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["end_family"]
+__all__ = ["kill_process_tree"]
 
 
-def end_family(leader: int) -> None:
+def kill_process_tree(leader: int) -> None:
     """Kill a process, its descendants, and the process groups and sessions of all of them, until none is left."""
-    family = {leader}
-    living = _living(family)
+    tree = {leader}
+    alive = _add_and_list_living(tree)
     with suppress(ProcessLookupError):  # the whole group at once, even without /proc
         os.killpg(leader, signal.SIGKILL)
-    while living:
-        for pid in living:
+    while alive:
+        for pid in alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        living = _living(family)
+        alive = _add_and_list_living(tree)
 
 
-def _living(family: set[int]) -> set[int]:
-    """Return the members of a family that are alive, after adding processes whose parent, group or session is in it."""
+def _add_and_list_living(tree: set[int]) -> set[int]:
+    """Return the members of a tree that are alive, after adding processes whose parent, group or session is in it."""
     numbers: dict[int, set[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
@@ -34,11 +34,11 @@ def _living(family: set[int]) -> set[int]:
             if state not in "ZX":
                 numbers[int(path.parent.name)] = {int(each) for each in fields[:3]}
     numbers.pop(os.getpid(), None)
-    while new := {pid for pid, of in numbers.items() if pid not in family and of & family}:
-        family |= new
-    return family & numbers.keys()
+    while new := {pid for pid, of in numbers.items() if pid not in tree and of & tree}:
+        tree |= new
+    return tree & numbers.keys()
 
 
 if __name__ == "__main__":
     os.setsid()  # leave the process group that is to be killed
-    end_family(int(sys.argv[1]))
+    kill_process_tree(int(sys.argv[1]))
