@@ -48,7 +48,7 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     _Counting.out.clear()
     _Counting.most = 0
     yield
-    matrix.sweep(tmp_path)
+    matrix.kill_jobs(tmp_path)
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=[each.id for each in CHECKS])

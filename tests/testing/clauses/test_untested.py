@@ -16,7 +16,7 @@ def test_each_untested_sentence_is_in_the_reference(sentence: str) -> None:
 
     assert sentence.endswith(".")
     assert why.endswith(".")
-    shown = " ".join(render().partition("## What cannot be tested from outside")[2].split())
+    shown = " ".join(render().partition("## Sentences that no check can test")[2].split())
     assert f"- {sentence} {why}" in shown
 
 

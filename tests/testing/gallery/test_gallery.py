@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 def list_areas(implementation: type) -> list[str]:
     """Return the areas of clauses that a plugin is checked in: those of its role, unless it names some."""
-    role = gallery.role_of(implementation)
+    role = gallery.get_role(implementation)
     every = sorted({clause.area for clause in CLAUSES.values() if clause.role == role})
     return list(getattr(implementation, "areas", every))
 
@@ -40,7 +40,7 @@ def _a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("INTERCEDE_GALLERY", "")
     yield
-    matrix.sweep(tmp_path / "state")
+    matrix.kill_jobs(tmp_path / "state")
 
 
 @pytest.mark.slow
@@ -50,9 +50,9 @@ def test_a_wrong_plugin_is_caught_by_its_clause(name: str, clause: str) -> None:
 
     A plugin that is missed is checked once more, since some mistakes show only if the machine leaves them the time.
     """
-    result = matrix.inspect(WRONG[name], clause).results[clause]
+    result = matrix.check_clause(WRONG[name], clause).results[clause]
     if result.state is not State.FAILED:
-        result = matrix.inspect(WRONG[name], clause).results[clause]
+        result = matrix.check_clause(WRONG[name], clause).results[clause]
 
     assert result.state is State.FAILED, result
     assert gallery.has_expected_message(WRONG[name], result.message), result.message
@@ -121,7 +121,7 @@ def test_the_matrix_prints_a_row_for_each_plugin(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(("name", "area"), KEPT)
 def test_a_right_plugin_is_never_red(name: str, area: str) -> None:
     """Slow starts, jitter, threads, other mappings, more parameters and unclaimed capabilities are no mistakes."""
-    report = run_checks(RIGHT[name], {area}, role=gallery.role_of(RIGHT[name]))
+    report = run_checks(RIGHT[name], {area}, role=gallery.get_role(RIGHT[name]))
 
     assert [report.results[each].detail for each in report.red] == []
     assert any(result.state is State.PASSED for result in report.results.values())
@@ -134,7 +134,7 @@ def test_the_verdict_names_the_clause_of_the_mistake() -> None:
         caught, also = gallery.caught_by(each), gallery.also_red(each)
         if (not also and len(caught) == 1) or not any(CLAUSES[clause].level is MUST for clause in caught):
             continue  # no other clause could be named, or only a SHOULD catches it
-        role = gallery.role_of(each)
+        role = gallery.get_role(each)
         mine = {clause.id: clause for clause in CLAUSES.values() if clause.role == role}
         red = {clause: Result(clause, State.FAILED) for clause in (*caught, *also)}
         results = {clause: red.get(clause, Result(clause, State.PASSED)) for clause in mine}

@@ -28,7 +28,7 @@ from types import MappingProxyType
 
 from intercede.testing.model.role import Role
 
-__all__ = ["also_red", "caught_by", "has_expected_message", "hostile", "right", "role_of", "wrong"]
+__all__ = ["also_red", "caught_by", "get_role", "has_expected_message", "hostile", "right", "wrong"]
 
 _HOSTILE = frozenset({"hostile", "attacks"})
 _OTHERS = _HOSTILE | {"right"}
@@ -37,60 +37,60 @@ _OTHERS = _HOSTILE | {"right"}
 
 def wrong() -> Mapping[str, type]:
     """Return the wrong plugins by name. If two roles have the same name, the second is called ``transport:NAME``."""
-    return _of({name for name in _modules() if name.rpartition(".")[2] not in _OTHERS})
+    return _collect({name for name in _list_modules() if name.rpartition(".")[2] not in _OTHERS})
 
 
 def right() -> Mapping[str, type]:
     """Return plugins that keep the contract in unusual ways: slow, with threads, with other mappings and so on."""
-    return _of({name for name in _modules() if name.endswith(".right")})
+    return _collect({name for name in _list_modules() if name.endswith(".right")})
 
 
 def hostile() -> Mapping[str, type]:
     """Return plugins that answer with types that the contract does not have, or that attack the process."""
-    return _of({name for name in _modules() if name.rpartition(".")[2] in _HOSTILE})
+    return _collect({name for name in _list_modules() if name.rpartition(".")[2] in _HOSTILE})
 
 
 def caught_by(implementation: type) -> tuple[str, ...]:
     """Return the ids of the clauses that must be red because of a wrong plugin."""
-    return _words(implementation, "caught_by")
+    return _get_texts(implementation, "caught_by")
 
 
 def also_red(implementation: type) -> tuple[str, ...]:
     """Return the ids of the other clauses that may be red because of a wrong plugin."""
-    return _words(implementation, "also_red")
+    return _get_texts(implementation, "also_red")
 
 
 def has_expected_message(implementation: type, message: str) -> bool:
     """Return whether the message of a red clause contains a text that the wrong plugin expects."""
-    return any(each in message for each in _words(implementation, "message_contains"))
+    return any(each in message for each in _get_texts(implementation, "message_contains"))
 
 
-def role_of(implementation: type) -> Role:
+def get_role(implementation: type) -> Role:
     """Return the role of a plugin in the gallery."""
     roles: dict[str, Role] = {"backends": "backend", "transports": "transport", "schedulers": "scheduler"}
     return roles[implementation.__module__.split(".")[-2]]
 
 
-def _words(implementation: type, name: str) -> tuple[str, ...]:
+def _get_texts(implementation: type, name: str) -> tuple[str, ...]:
     words: str | tuple[str, ...] = getattr(implementation, name, ())
     return (words,) if isinstance(words, str) else words
 
 
 @cache
-def _modules() -> tuple[str, ...]:
+def _list_modules() -> tuple[str, ...]:
     packages = [import_module(f"{__name__}.{each}") for each in ("backends", "transports", "schedulers")]
     return tuple(f"{package.__name__}.{each.name}" for package in packages for each in iter_modules(package.__path__))
 
 
-def _of(modules: set[str]) -> Mapping[str, type]:
+def _collect(modules: set[str]) -> Mapping[str, type]:
     found: dict[str, type] = {}
-    for each in (each for name in _modules() if name in modules for each in _classes(name)):
+    for each in (each for name in _list_modules() if name in modules for each in _list_classes(name)):
         taken = each.__name__ in found
-        found[f"{role_of(each)}:{each.__name__}" if taken else each.__name__] = each
+        found[f"{get_role(each)}:{each.__name__}" if taken else each.__name__] = each
     return MappingProxyType(found)
 
 
-def _classes(module: str) -> Iterator[type]:
+def _list_classes(module: str) -> Iterator[type]:
     """Yield the public classes that a module defines, in order."""
     for name, value in vars(import_module(module)).items():
         if isinstance(value, type) and value.__module__ == module and not name.startswith("_"):

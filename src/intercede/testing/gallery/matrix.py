@@ -22,13 +22,13 @@ from typing import Any, cast
 
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.check import run_checks
-from intercede.testing.gallery import also_red, caught_by, hostile, role_of, wrong
+from intercede.testing.gallery import also_red, caught_by, get_role, hostile, wrong
 from intercede.testing.gallery.fake.job import Job
 from intercede.testing.model.clause import MUST, Clause
 from intercede.testing.model.verdict import Report
 from intercede.testing.run.context import Context, get_check
 
-__all__ = ["Row", "inspect", "main", "measure", "page", "sweep"]
+__all__ = ["Row", "check_clause", "format_page", "kill_jobs", "main", "measure"]
 
 _SECONDS = 900
 """The time limit for one plugin, in seconds."""
@@ -78,23 +78,23 @@ class Row:
         return "\n".join(lines)
 
 
-def inspect(implementation: type, clause: str) -> Report:
+def check_clause(implementation: type, clause: str) -> Report:
     """Check one clause, with the time limits that the wrong plugin declares, and without the clause's dependencies."""
-    alone = {clause: _hastened(implementation, {clause})[clause]}
-    return run_checks(implementation, role=role_of(implementation), clauses=alone)
+    alone = {clause: _shorten_limits(implementation, {clause})[clause]}
+    return run_checks(implementation, role=get_role(implementation), clauses=alone)
 
 
-def _hastened(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
+def _shorten_limits(implementation: type, ids: set[str]) -> Mapping[str, Clause]:
     """Return all clauses, and give those of ``ids`` the time limits that a wrong plugin declares.
 
     The clauses of transports come first: if one of them is red, a backend over that transport is not checked.
     """
     scale = getattr(implementation, "scale", 1.0)
     below_first = sorted(CLAUSES.items(), key=lambda pair: pair[1].role == "backend")
-    return {each: _hasty(of, scale) if each in ids else of for each, of in below_first}
+    return {each: _shorten_limit(of, scale) if each in ids else of for each, of in below_first}
 
 
-def _hasty(clause: Clause, scale: float) -> Clause:
+def _shorten_limit(clause: Clause, scale: float) -> Clause:
     async def check(context: Context) -> None:
         context.scale = scale
         await get_check(clause)(context)
@@ -103,24 +103,24 @@ def _hasty(clause: Clause, scale: float) -> Clause:
     return replace(clause, check=check, seconds=clause.seconds * scale)
 
 
-def _row(name: str, *, quick: bool) -> Row:
+def _make_row(name: str, *, quick: bool) -> Row:
     """Check one plugin in this process, and return its row."""
     implementation, first = {**wrong(), **hostile()}[name], None
     if name in hostile():
-        pairs = dict(_unblocked(implementation).results)
+        pairs = dict(_check_hostile(implementation).results)
     elif quick:
-        pairs = {each: inspect(implementation, each).results[each] for each in caught_by(implementation)}
+        pairs = {each: check_clause(implementation, each).results[each] for each in caught_by(implementation)}
     else:
-        clauses = _hastened(implementation, {*caught_by(implementation), *also_red(implementation)})
-        report = run_checks(implementation, role=role_of(implementation), clauses=clauses, concurrent=False)
+        clauses = _shorten_limits(implementation, {*caught_by(implementation), *also_red(implementation)})
+        report = run_checks(implementation, role=get_role(implementation), clauses=clauses, concurrent=False)
         pairs, first = dict(report.results), report.first_to_fix
     red = {each: f"{result.state}: {result.message}" for each, result in pairs.items() if result.state.is_red}
     return Row(name, red, first=first)
 
 
-def _unblocked(implementation: type) -> Report:
+def _check_hostile(implementation: type) -> Report:
     """Check the areas that a hostile plugin declares, without dependencies and with short time limits."""
-    role = role_of(implementation)
+    role = get_role(implementation)
     areas = getattr(implementation, "areas", ("handle", "purge") if role == "backend" else (role,))
     clauses = {each: replace(of, depends=()) for each, of in CLAUSES.items() if of.area in areas}
     return run_checks(implementation, role=role, clauses=clauses, scale=0.05)
@@ -145,14 +145,14 @@ def measure(name: str, *, quick: bool = False) -> Row:
             finally:
                 child.kill()
                 child.wait()
-                sweep(Path(home))
-                _end_all(home)
+                kill_jobs(Path(home))
+                _kill_all(home)
         if failure:
             return Row(name, {}, f"{failure}: {Path(home, 'said').read_text('utf-8', 'replace')[-500:]}")
         return Row(**cast("dict[str, Any]", json.loads(answer.read_text("utf-8"))))
 
 
-def _end_all(home: str) -> None:
+def _kill_all(home: str) -> None:
     """Kill every process whose environment has this home directory."""
     wanted = f"\0HOME={home}\0".encode()
     for path in Path("/proc").glob("[0-9]*/environ"):
@@ -161,13 +161,13 @@ def _end_all(home: str) -> None:
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
 
-def sweep(state: Path) -> None:
+def kill_jobs(state: Path) -> None:
     """Kill the jobs in a state directory that wrong plugins, which may not be able to kill, left behind."""
     for path in state.glob("intercede-fake/[!.]*.*"):
         Job(path).kill()
 
 
-def page() -> str:
+def format_page() -> str:
     """Write the page of the documentation that lists each wrong plugin, its mistake and the clauses that are red."""
     rows = wrong()
     columns = {each for of in rows.values() for each in caught_by(of)}
@@ -190,13 +190,13 @@ def page() -> str:
         "```",
     ]
     for role in ("backend", "transport", "scheduler"):
-        mine = {name: each for name, each in rows.items() if role_of(each) == role}
+        mine = {name: each for name, each in rows.items() if get_role(each) == role}
         lines += ["", f"## {role.capitalize()}s", "", "| wrong plugin | its mistake | caught by | also red |"]
-        lines += ["|---|---|---|---|", *(_line(name, each) for name, each in mine.items())] if mine else []
+        lines += ["|---|---|---|---|", *(_format_row(name, each) for name, each in mine.items())] if mine else []
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, implementation: type) -> str:
+def _format_row(name: str, implementation: type) -> str:
     does = " ".join((implementation.__doc__ or "").split()).replace("|", "\\|")
     return f"| `{name}` | {does} | {', '.join(caught_by(implementation))} | {', '.join(also_red(implementation))} |"
 
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
     if strangers := set(asked.names) - {*wrong(), *hostile()}:
         parser.error(f"not in the gallery: {', '.join(sorted(strangers))}")
     if asked.into:
-        asked.into.write_text(json.dumps(asdict(_row(asked.names[0], quick=asked.quick))), "utf-8")
+        asked.into.write_text(json.dumps(asdict(_make_row(asked.names[0], quick=asked.quick))), "utf-8")
         return 0
     return 1 if _measure_all(asked.names or list(wrong()), quick=asked.quick, jobs=asked.jobs) else 0
 

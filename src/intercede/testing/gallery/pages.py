@@ -33,7 +33,7 @@ def render_pages(docs: Path) -> Mapping[Path, str]:
     }
     return {
         docs / "reference" / "contract.md": reference.render(),
-        docs / "reference" / "gallery.md": matrix.page(),
+        docs / "reference" / "gallery.md": matrix.format_page(),
         **{path: _replace_part(path.read_text("utf-8"), part) for path, part in parts.items()},
     }
 

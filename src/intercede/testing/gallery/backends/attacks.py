@@ -251,11 +251,11 @@ class StartsNoThreads(_Attacks):
 
     def attack(self) -> None:
         for name in {"_start_new_thread", "_start_joinable_thread"} & vars(threading).keys():
-            setattr(threading, name, _ignored)
+            setattr(threading, name, _do_nothing)
         raise RuntimeError("and fails")
 
 
-def _ignored(*_: object, **__: object) -> None:
+def _do_nothing(*_: object, **__: object) -> None:
     """Do nothing."""
 
 

@@ -67,7 +67,7 @@ class Consumes(FakeBackend):
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
         told = await super().diagnostics(handles)
-        for handle in filter(self._ours, handles):
+        for handle in filter(self._is_ours, handles):
             path = self._state / handle.job / "stdout"
             if path.exists() and path.stat().st_size > 600:  # a short text is left alone
                 path.write_bytes(b"")
@@ -130,7 +130,7 @@ class RaisesForUnknownDiagnostics(FakeBackend):
     message_contains = "diagnostics raised ResourceError"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        if not all(map(self._ours, handles)):
+        if not all(map(self._is_ours, handles)):
             raise ResourceError("no such job")
         return await super().diagnostics(handles)
 
@@ -142,7 +142,7 @@ class ShowsAllForNone(FakeBackend):
     message_contains = "expected an empty mapping for no handles"
 
     async def diagnostics(self, handles: Collection[JobHandle]) -> Texts:
-        return await super().diagnostics(handles or self._all())
+        return await super().diagnostics(handles or self._list_handles())
 
 
 class ComplainsInTheText(FakeBackend):

@@ -81,7 +81,7 @@ class _Remembers(FakeBackend):
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         await super().find(tag)
-        return [handle for handle, its in self.tags.items() if its == tag]
+        return [handle for handle, stored in self.tags.items() if stored == tag]
 
 
 class TagsOnTheInstance(_Remembers):
@@ -110,16 +110,16 @@ class TagsInTheProcess(_Remembers):
 class _Compares(FakeBackend):
     """Finds the jobs whose tag is similar to the wanted one. A subclass defines what is similar."""
 
-    def alike(self, asked: str, its: str) -> bool:
+    def is_alike(self, asked: str, stored: str) -> bool:
         raise NotImplementedError
 
     async def find(self, tag: str) -> Sequence[JobHandle]:
         await super().find(tag)
-        return [each for each in self._all() if self._is_alike(tag, each)]
+        return [each for each in self._list_handles() if self._is_alike(tag, each)]
 
     def _is_alike(self, asked: str, handle: JobHandle) -> bool:
         with suppress(FileNotFoundError):  # purged meanwhile
-            return self.alike(asked, str(self._job(handle).spec().tag))
+            return self.is_alike(asked, str(self._get_job(handle).spec().tag))
         return False
 
 
@@ -129,8 +129,8 @@ class FindsByPrefix(_Compares):
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
 
-    def alike(self, asked: str, its: str) -> bool:
-        return its.startswith(asked)
+    def is_alike(self, asked: str, stored: str) -> bool:
+        return stored.startswith(asked)
 
 
 class FindsByContent(_Compares):
@@ -139,8 +139,8 @@ class FindsByContent(_Compares):
     caught_by = "IC-FIND-03"
     message_contains = "a plain word, to return the one job with exactly that tag; observed it returned that one, and"
 
-    def alike(self, asked: str, its: str) -> bool:
-        return asked in its
+    def is_alike(self, asked: str, stored: str) -> bool:
+        return asked in stored
 
 
 class TakesTagsForPatterns(_Compares):
@@ -149,8 +149,8 @@ class TakesTagsForPatterns(_Compares):
     caught_by = "IC-FIND-03"
     message_contains = "a glob that matches other tags, to return the one job"
 
-    def alike(self, asked: str, its: str) -> bool:
-        return asked == its or fnmatchcase(its, asked)
+    def is_alike(self, asked: str, stored: str) -> bool:
+        return asked == stored or fnmatchcase(stored, asked)
 
 
 class TakesTagsForExpressions(_Compares):
@@ -159,21 +159,21 @@ class TakesTagsForExpressions(_Compares):
     caught_by = "IC-FIND-03"
     message_contains = "an expression that matches other tags, to return the one job"
 
-    def alike(self, asked: str, its: str) -> bool:
+    def is_alike(self, asked: str, stored: str) -> bool:
         with suppress(re.error):
-            if re.fullmatch(asked, its):
+            if re.fullmatch(asked, stored):
                 return True
-        return asked == its
+        return asked == stored
 
 
 class _Writes(_Compares):
     """Compares tags after a conversion that loses something. A subclass defines the conversion."""
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         raise NotImplementedError
 
-    def alike(self, asked: str, its: str) -> bool:
-        return self.written(asked) == self.written(its)
+    def is_alike(self, asked: str, stored: str) -> bool:
+        return self.convert_tag(asked) == self.convert_tag(stored)
 
 
 class FoldsCase(_Writes):
@@ -182,7 +182,7 @@ class FoldsCase(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "another tag in capitals: '"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return tag.lower()
 
 
@@ -192,7 +192,7 @@ class StripsTags(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "another tag with blanks around it: '"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return tag.strip(" ")
 
 
@@ -202,7 +202,7 @@ class ReadsTagsThroughAShell(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "another tag and a newline: '"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return tag.rstrip("\n")
 
 
@@ -212,7 +212,7 @@ class KeepsOneLine(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "another tag, a newline and a letter: '"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return tag.split("\n", 1)[0] if not tag.endswith("\n") else tag
 
 
@@ -222,7 +222,7 @@ class NamesFilesByTags(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "another tag in another encoding of Unicode: '"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return unicodedata.normalize("NFC", tag)
 
 
@@ -232,7 +232,7 @@ class CutsTags(_Writes):
     caught_by = "IC-FIND-03"
     message_contains = "256 characters, to return the one job"
 
-    def written(self, tag: str) -> str:
+    def convert_tag(self, tag: str) -> str:
         return tag[:128]
 
 

@@ -82,10 +82,10 @@ class PacksMuchIntoHandles(FakeBackend):
         }
         return Submission.model_construct(handles=packed, failures={})
 
-    def _ours(self, handle: JobHandle) -> bool:
-        return super()._ours(JobHandle(resource=handle.resource, job=handle.job.partition("{")[0]))
+    def _is_ours(self, handle: JobHandle) -> bool:
+        return super()._is_ours(JobHandle(resource=handle.resource, job=handle.job.partition("{")[0]))
 
-    def _job(self, handle: JobHandle) -> Job:
+    def _get_job(self, handle: JobHandle) -> Job:
         return Job(self._state / handle.job.partition("{")[0])
 
 
@@ -100,11 +100,11 @@ class NamesItselfAnew(FakeBackend):
         super().__init__()
         self.common = ""
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def _prepare_state(self) -> None:
+        super()._prepare_state()
         self.common = self._resource
         self._resource = f"{self.common}-{id(self):x}-{os.getpid()}"
 
-    def _ours(self, handle: JobHandle) -> bool:
+    def _is_ours(self, handle: JobHandle) -> bool:
         mine = handle.model_copy(update={"resource": self._resource})
-        return handle.resource.startswith(self.common) and super()._ours(mine)
+        return handle.resource.startswith(self.common) and super()._is_ours(mine)

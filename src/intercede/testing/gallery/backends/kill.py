@@ -119,7 +119,7 @@ class RaisesForUnknownKills(FakeBackend):
     message_contains = "kill raised ResourceError"
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        if not all(map(self._ours, handles)):
+        if not all(map(self._is_ours, handles)):
             raise ResourceError("no such job")
         return await super().kill(handles)
 
@@ -149,7 +149,7 @@ class KillsTheWholeSubmission(FakeBackend):
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
         submissions = {handle.job.split(".")[0] for handle in handles}
-        await super().kill([each for each in self._all() if each.job.split(".")[0] in submissions])
+        await super().kill([each for each in self._list_handles() if each.job.split(".")[0] in submissions])
         return await super().kill(handles)
 
 
@@ -162,7 +162,7 @@ class KillsFirstCopiesOnly(FakeBackend):
     scale = 0.03
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
-        outcomes = await super().kill([each for each in handles if each.job.endswith(".0") or not self._ours(each)])
+        outcomes = await super().kill([each for each in handles if each.job.endswith(".0") or not self._is_ours(each)])
         return {**dict.fromkeys(handles, OpOutcome(ok=True)), **outcomes}
 
 
@@ -248,7 +248,7 @@ class _AsksToEnd(FakeBackend):
     patience = 4.0
     """Seconds between TERM and KILL."""
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         raise NotImplementedError
 
     async def kill(self, handles: Collection[JobHandle]) -> Outcomes:
@@ -262,15 +262,15 @@ class _AsksToEnd(FakeBackend):
 
     async def status(self, handles: Collection[JobHandle]) -> Mapping[JobHandle, JobStatus]:
         told = dict(await super().status(handles))
-        for handle in (each for each in told if self._ours(each) and self._note(each).exists()):
+        for handle in (each for each in told if self._is_ours(each) and self._note(each).exists()):
             if told[handle].state is JobState.RUNNING:
                 self._ask(handle)
-            told[handle] = self.judged(handle, told[handle])
+            told[handle] = self.decide_status(handle, told[handle])
         return told
 
     def _ask(self, handle: JobHandle) -> None:
         if time.time() - self._note(handle).stat().st_mtime > self.patience:
-            self._job(handle).kill()
+            self._get_job(handle).kill()
             return
         with suppress(ProcessLookupError):
             os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), signal.SIGTERM)
@@ -279,7 +279,7 @@ class _AsksToEnd(FakeBackend):
         return self._state / handle.job / "killed"
 
 
-_BY_US = JobStatus(state=JobState.KILLED, reason="killed_by_user")
+_KILLED = JobStatus(state=JobState.KILLED, reason="killed_by_user")
 
 
 class HandledKillsAreEnds(_AsksToEnd):
@@ -288,8 +288,8 @@ class HandledKillsAreEnds(_AsksToEnd):
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return _BY_US if status.reason == "signal" else status
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _KILLED if status.reason == "signal" else status
 
 
 class HandledKillsAreFailures(_AsksToEnd):
@@ -298,8 +298,8 @@ class HandledKillsAreFailures(_AsksToEnd):
     caught_by = "IC-KILL-09"
     message_contains = "observed FAILED (exit_code=3"
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return _BY_US if status.state.final and not status.exit_code else status
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _KILLED if status.state.final and not status.exit_code else status
 
 
 class MakesUpTheCodeOfAKill(_AsksToEnd):
@@ -308,8 +308,8 @@ class MakesUpTheCodeOfAKill(_AsksToEnd):
     caught_by = "IC-KILL-09"
     message_contains = "observed KILLED (exit_code=143"
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return _BY_US.model_copy(update={"exit_code": 143}) if status.state.final else status
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _KILLED.model_copy(update={"exit_code": 143}) if status.state.final else status
 
 
 class SlowKillsAreEnds(_AsksToEnd):
@@ -318,10 +318,10 @@ class SlowKillsAreEnds(_AsksToEnd):
     caught_by = "IC-KILL-09"
     message_contains = "observed DONE (exit_code=0"
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         end = self._state / handle.job / "exit"
         slow = end.exists() and end.stat().st_mtime - self._note(handle).stat().st_mtime > 0.7
-        return _BY_US if status.state.final and not (slow and status.state is JobState.DONE) else status
+        return _KILLED if status.state.final and not (slow and status.state is JobState.DONE) else status
 
 
 class AsksToEndAndWaits(_AsksToEnd):
@@ -332,8 +332,8 @@ class AsksToEndAndWaits(_AsksToEnd):
     scale = 0.03
     patience = math.inf
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return _BY_US if status.state.final else status
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _KILLED if status.state.final else status
 
 
 class TellsKilledAtOnce(_AsksToEnd):
@@ -343,10 +343,10 @@ class TellsKilledAtOnce(_AsksToEnd):
     message_contains = "expected the process of a job that is reported as KILLED to be gone"
     patience = math.inf
 
-    def judged(self, handle: JobHandle, status: JobStatus) -> JobStatus:
-        return _BY_US
+    def decide_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+        return _KILLED
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
-        for handle in (each for each in handles if self._ours(each) and self._note(each).exists()):
-            self._job(handle).kill()  # so that the purge is not refused, which would be another mistake
+        for handle in (each for each in handles if self._is_ours(each) and self._note(each).exists()):
+            self._get_job(handle).kill()  # so that the purge is not refused, which would be another mistake
         return await super().purge(handles)

@@ -40,7 +40,7 @@ class CountsSubmissions(FakeBackend):
     also_red = ("IC-LOAD-02",)
 
     async def counts(self) -> JobCounts:
-        told = await self.status(self._all())
+        told = await self.status(self._list_handles())
         live = {handle.job.split(".")[0] for handle, status in told.items() if not status.state.final}
         return JobCounts(queued=0, running=len(live))
 
@@ -64,8 +64,8 @@ class CountsTheWaitingAsRunning(FakeBackend):
     message_contains = "queued and 0 running, counts 0 queued and "
     scale = 0.08
 
-    def _status(self, handle: JobHandle) -> JobStatus:
-        status = super()._status(handle)
+    def _get_status(self, handle: JobHandle) -> JobStatus:
+        status = super()._get_status(handle)
         if status.state is JobState.UNKNOWN:
             return status
         age = time.time() - (self._state / handle.job / "spec.json").stat().st_mtime
@@ -89,7 +89,7 @@ class CountsTheEnded(FakeBackend):
 
     async def counts(self) -> JobCounts:
         counts = await super().counts()
-        self.most = max(self.most, len(self._all()), counts.queued)
+        self.most = max(self.most, len(self._list_handles()), counts.queued)
         return JobCounts(queued=counts.queued, running=self.most - counts.queued)
 
 

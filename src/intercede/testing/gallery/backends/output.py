@@ -26,24 +26,24 @@ from intercede.testing.gallery.fake.job import Job
 Outputs = Mapping[JobHandle, JobOutput]
 
 
-class _Spoils(FakeBackend):
+class _ChangesOutput(FakeBackend):
     """Fetches outputs as the fake does. A subclass changes each fetched output."""
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return output
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         fetched = await super().fetch_output(handles, dest)
         return {
-            handle: self.spoil(handle, output, dest / handle.job) if output.ok else output
+            handle: self.change_output(handle, output, dest / handle.job) if output.ok else output
             for handle, output in fetched.items()
         }
 
-    def work(self, handle: JobHandle) -> Path:
+    def get_work(self, handle: JobHandle) -> Path:
         return self._state / handle.job / "work"
 
 
-def _with(output: JobOutput, **fields: object) -> JobOutput:
+def _replace_fields(output: JobOutput, **fields: object) -> JobOutput:
     return JobOutput.model_validate({**dict(output), **fields})
 
 
@@ -52,87 +52,87 @@ def _rewrite(path: Path | None, content: bytes) -> None:
     path.write_bytes(content)
 
 
-class StdoutIsText(_Spoils):
+class StdoutIsText(_ChangesOutput):
     r"""Converts stdout as text, so that \r\n becomes \n."""
 
     caught_by = "IC-OUTPUT-01"
     message_contains = "the same up to byte 7"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
         _rewrite(output.stdout, output.stdout.read_bytes().replace(b"\r\n", b"\n"))
         return output
 
 
-class StdoutIsATail(_Spoils):
+class StdoutIsATail(_ChangesOutput):
     """Fetches only the last 64 KiB of stdout."""
 
     caught_by = "IC-OUTPUT-01"
     message_contains = "65536 bytes, the same up to byte 1"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
         _rewrite(output.stdout, output.stdout.read_bytes()[-65536:])
         return output
 
 
-class JoinsTheStreams(_Spoils):
+class JoinsTheStreams(_ChangesOutput):
     """Appends stdout to stderr."""
 
     caught_by = "IC-OUTPUT-02"
     message_contains = "bytes of stderr as they were written"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         assert output.stdout is not None
         assert output.stderr is not None
         _rewrite(output.stderr, output.stderr.read_bytes() + output.stdout.read_bytes())
         return output
 
 
-class HasNoStderr(_Spoils):
+class HasNoStderr(_ChangesOutput):
     """Does not fetch stderr."""
 
     caught_by = "IC-OUTPUT-02"
     message_contains = "expected a path to stderr; observed None"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, stderr=None)
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, stderr=None)
 
 
-class _Asks(FakeBackend):
+class _ChoosesOutputs(FakeBackend):
     """Submits jobs as the fake does. A subclass changes which files are to be fetched."""
 
-    def asks(self, outputs: OutputSpec) -> OutputSpec:
+    def choose_outputs(self, outputs: OutputSpec) -> OutputSpec:
         return outputs
 
     async def submit(self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1) -> Submission:
-        return await super().submit(spec.model_copy(update={"outputs": self.asks(spec.outputs)}), copies)
+        return await super().submit(spec.model_copy(update={"outputs": self.choose_outputs(spec.outputs)}), copies)
 
 
-class PatternsAreNames(_Asks):
+class PatternsAreNames(_ChoosesOutputs):
     """Uses a pattern as the name of a file, so that it matches nothing."""
 
     caught_by = "IC-OUTPUT-03"
     also_red = ("IC-OUTPUT-12",)
     message_contains = "expected exactly the files"
 
-    def asks(self, outputs: OutputSpec) -> OutputSpec:
+    def choose_outputs(self, outputs: OutputSpec) -> OutputSpec:
         names = tuple(each for each in outputs.members if not set("*?[") & set(each.pattern))
         return outputs.model_copy(update={"members": names})
 
 
-class StarsCrossSlashes(_Asks):
+class StarsCrossSlashes(_ChoosesOutputs):
     """Lets `*` in a pattern match files in subdirectories."""
 
     caught_by = "IC-OUTPUT-03"
     message_contains = "'sub/b.txt'"
 
-    def asks(self, outputs: OutputSpec) -> OutputSpec:
+    def choose_outputs(self, outputs: OutputSpec) -> OutputSpec:
         more = [OutputMember(pattern=f"**/{each.pattern}") for each in outputs.members if each.pattern.startswith("*")]
         return outputs.model_copy(update={"members": (*outputs.members, *more)})
 
 
-class BringsEverything(_Asks):
+class BringsEverything(_ChoosesOutputs):
     """Fetches files that match no pattern, although include_unlisted is false."""
 
     caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
@@ -141,22 +141,22 @@ class BringsEverything(_Asks):
         "with include_unlisted=False; observed ['listed', 'sub/rest']",
     )
 
-    def asks(self, outputs: OutputSpec) -> OutputSpec:
+    def choose_outputs(self, outputs: OutputSpec) -> OutputSpec:
         return outputs.model_copy(update={"include_unlisted": True})
 
 
-class BringsWhatItPutThere(_Spoils):
+class BringsWhatItPutThere(_ChangesOutput):
     """Fetches input files as if they were outputs."""
 
     caught_by = "IC-OUTPUT-04"
     message_contains = "data/input"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         more = {
-            each.name: Path(shutil.copy(self.work(handle) / each.name, home / f"{number}"))
-            for number, each in enumerate(Job(self.work(handle).parent).spec().inputs)
+            each.name: Path(shutil.copy(self.get_work(handle) / each.name, home / f"{number}"))
+            for number, each in enumerate(Job(self.get_work(handle).parent).spec().inputs)
         }
-        return _with(output, files={**output.files, **more})
+        return _replace_fields(output, files={**output.files, **more})
 
 
 class RaisesForUnknownOutputs(FakeBackend):
@@ -182,47 +182,47 @@ class UnknownOutputsAreFine(FakeBackend):
         return {handle: output if output.ok else JobOutput(ok=True) for handle, output in fetched.items()}
 
 
-class PointsIntoItsState(_Spoils):
+class PointsIntoItsState(_ChangesOutput):
     """Returns a path of stdout that is not under dest."""
 
     caught_by = "IC-OUTPUT-06"
     message_contains = "expected every path to lie under dest"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, stdout=self._state / handle.job / "stdout")
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, stdout=self._state / handle.job / "stdout")
 
 
-class OneDirectoryForAll(_Spoils):
+class OneDirectoryForAll(_ChangesOutput):
     """Puts the files of all jobs into one directory under dest."""
 
     caught_by = "IC-OUTPUT-06"
     message_contains = "expected one directory under dest for each job"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         shutil.copytree(home, home.parent / "all", dirs_exist_ok=True)
         files = {name: home.parent / "all" / path.relative_to(home) for name, path in output.files.items()}
-        return _with(output, files=files)
+        return _replace_fields(output, files=files)
 
 
-class MovesInsteadOfCopying(_Spoils):
+class MovesInsteadOfCopying(_ChangesOutput):
     """Moves the files when it fetches them, so that a second fetch finds none."""
 
     caught_by = "IC-OUTPUT-07"
     message_contains = "observed []"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        shutil.rmtree(self.work(handle))
-        self.work(handle).mkdir()
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        shutil.rmtree(self.get_work(handle))
+        self.get_work(handle).mkdir()
         return output
 
 
-class AddsToWhatIsThere(_Spoils):
+class AddsToWhatIsThere(_ChangesOutput):
     """Adds another file under dest at each fetch."""
 
     caught_by = "IC-OUTPUT-07"
     message_contains = "expected the same files again"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         (home / f"fetched-{time.monotonic_ns()}").touch()
         return output
 
@@ -238,96 +238,98 @@ class EmptiesDest(FakeBackend):
         return await super().fetch_output(handles, dest)
 
 
-class LeavesTemporaryFiles(_Spoils):
+class LeavesTemporaryFiles(_ChangesOutput):
     """Leaves a temporary file in dest."""
 
     caught_by = "IC-OUTPUT-08"
     message_contains = "expected dest to hold our two entries and 1 directories of jobs"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         home.with_suffix(".part").touch()
         return output
 
 
-class SkipsNamesWithNewlines(_Spoils):
+class SkipsNamesWithNewlines(_ChangesOutput):
     """Leaves out files with a newline in their names, and does not report them."""
 
     caught_by = "IC-OUTPUT-09"
     message_contains = "expected exactly the files"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, files={name: path for name, path in output.files.items() if "\n" not in name})
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, files={name: path for name, path in output.files.items() if "\n" not in name})
 
 
-class TrimsNames(_Spoils):
+class TrimsNames(_ChangesOutput):
     """Strips blanks from the names of files, so that two files get the same name."""
 
     caught_by = "IC-OUTPUT-09"
     message_contains = "to hold its own name"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, files={name.strip() or "a": path for name, path in output.files.items()})
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, files={name.strip() or "a": path for name, path in output.files.items()})
 
 
-class FollowsLinks(_Spoils):
+class FollowsLinks(_ChangesOutput):
     """Fetches the target of a symbolic link as a file."""
 
     caught_by = "IC-OUTPUT-10"
     message_contains = "expected no link among the files, nor what it leads to; observed ['alias', 'passwd'] came"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        links = [path for path in self.work(handle).iterdir() if path.is_symlink() and path.is_file()]
-        return _with(output, files={**output.files, **{path.name: _copied(path, home / path.name) for path in links}})
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        links = [path for path in self.get_work(handle).iterdir() if path.is_symlink() and path.is_file()]
+        return _replace_fields(
+            output, files={**output.files, **{path.name: _copy_to(path, home / path.name) for path in links}}
+        )
 
 
-class MakesLinks(_Spoils):
+class MakesLinks(_ChangesOutput):
     """Fetches a symbolic link as a link."""
 
     caught_by = "IC-OUTPUT-10"
     message_contains = "expected no link under dest"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        for path in self.work(handle).iterdir():
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        for path in self.get_work(handle).iterdir():
             if path.is_symlink():
                 (home / path.name).symlink_to(path.readlink())
         return output
 
 
-def _copied(path: Path, to: Path) -> Path:
+def _copy_to(path: Path, to: Path) -> Path:
     return Path(shutil.copyfile(path, to))
 
 
-class MakesFifos(_Spoils):
+class MakesFifos(_ChangesOutput):
     """Makes a named pipe under dest for a named pipe of the job."""
 
     caught_by = "IC-OUTPUT-11"
     message_contains = "expected only files and directories under dest"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        for path in self.work(handle).iterdir():
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        for path in self.get_work(handle).iterdir():
             if stat.S_ISFIFO(path.lstat().st_mode):
                 os.mkfifo(home / path.name)
         return output
 
 
-class FailsWithoutAMember(_Spoils):
+class FailsWithoutAMember(_ChangesOutput):
     """Answers that fetching is not ok if a pattern matches no file."""
 
     caught_by = "IC-OUTPUT-12"
     message_contains = "expected an output without some of its members to be ok"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
         return JobOutput(ok=False, reason="other: no such file") if output.missing else output
 
 
-class DoesNotTellWhatIsMissing(_Spoils):
+class DoesNotTellWhatIsMissing(_ChangesOutput):
     """Does not report a pattern that matches no file as missing."""
 
     caught_by = "IC-OUTPUT-12"
     message_contains = "in missing; observed []"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, missing=())
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, missing=())
 
 
 class BringsOnlySuccess(FakeBackend):
@@ -356,7 +358,7 @@ class LosesWhatTheKilledWrote(FakeBackend):
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         statuses = await self.status(handles)
         return {
-            handle: _with(output, stdout=None) if statuses[handle].state is JobState.KILLED else output
+            handle: _replace_fields(output, stdout=None) if statuses[handle].state is JobState.KILLED else output
             for handle, output in (await super().fetch_output(handles, dest)).items()
         }
 
@@ -370,7 +372,10 @@ class BringsWhatThereIs(FakeBackend):
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
         running = [each for each, status in (await self.status(handles)).items() if status.state is JobState.RUNNING]
         dest.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 -- as short as the mistake
-        return {**await super().fetch_output(handles, dest), **{each: self._job(each).fetch(dest) for each in running}}
+        return {
+            **await super().fetch_output(handles, dest),
+            **{each: self._get_job(each).fetch(dest) for each in running},
+        }
 
 
 class EndsWhatItFetches(FakeBackend):
@@ -385,24 +390,24 @@ class EndsWhatItFetches(FakeBackend):
         return told
 
 
-class LosesEmptyFiles(_Spoils):
+class LosesEmptyFiles(_ChangesOutput):
     """Does not fetch empty files."""
 
     caught_by = "IC-OUTPUT-16"
     message_contains = "expected exactly the files"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, files={name: path for name, path in output.files.items() if path.stat().st_size})
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, files={name: path for name, path in output.files.items() if path.stat().st_size})
 
 
-class FlattensOutputs(_Spoils):
+class FlattensOutputs(_ChangesOutput):
     """Removes the directories from the names of fetched files."""
 
     caught_by = "IC-OUTPUT-16"
     message_contains = "expected exactly the files"
 
-    def spoil(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
-        return _with(output, files={Path(name).name: path for name, path in output.files.items()})
+    def change_output(self, handle: JobHandle, output: JobOutput, home: Path) -> JobOutput:
+        return _replace_fields(output, files={Path(name).name: path for name, path in output.files.items()})
 
 
 class CopiesOverTheFormer(FakeBackend):
@@ -412,14 +417,14 @@ class CopiesOverTheFormer(FakeBackend):
     message_contains = "files/stale': b'of a former fetch'"
 
     async def fetch_output(self, handles: Collection[JobHandle], dest: Path) -> Outputs:
-        former = _files(dest)
+        former = _read_files(dest)
         told = await super().fetch_output(handles, dest)
-        for path in former.keys() - _files(dest):
+        for path in former.keys() - _read_files(dest):
             path.write_bytes(former[path])
         return told
 
 
-def _files(directory: Path) -> dict[Path, bytes]:
+def _read_files(directory: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 

@@ -102,7 +102,9 @@ class PurgesByPrefix(FakeBackend):
     message_contains = ".10 to be DONE still; observed UNKNOWN"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
-        await super().purge([each for each in self._all() if each.job.startswith(tuple(job.job for job in handles))])
+        await super().purge(
+            [each for each in self._list_handles() if each.job.startswith(tuple(job.job for job in handles))]
+        )
         return await super().purge(handles)
 
 
@@ -124,4 +126,6 @@ class TellsOfAllForNone(FakeBackend):
     message_contains = "expected an empty mapping for no handles"
 
     async def purge(self, handles: Collection[JobHandle]) -> Outcomes:
-        return await super().purge(handles) or dict.fromkeys(self._all(), OpOutcome(ok=False, reason="running"))
+        return await super().purge(handles) or dict.fromkeys(
+            self._list_handles(), OpOutcome(ok=False, reason="running")
+        )

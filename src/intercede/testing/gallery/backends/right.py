@@ -38,7 +38,7 @@ class _Backwards(UserDict[JobHandle, _T]):
         return reversed(list(self.data))
 
 
-async def _jitter() -> None:
+async def _sleep_randomly() -> None:
     """Sleep for a random short time, in a thread."""
     await asyncio.to_thread(time.sleep, random.choice((0, 0, 0.002, 0.01)))  # noqa: S311 -- no cryptography
 
@@ -89,11 +89,11 @@ class Different(FakeBackend):
     async def submit(
         self, spec: SubmissionSpec, copies: int | Sequence[CopyVars] = 1, *, dry: bool = False
     ) -> Submission:
-        await _jitter()
+        await _sleep_randomly()
         return await super().submit(spec, copies)
 
     async def status(self, handles: Collection[JobHandle], cached: bool = False) -> Mapping[JobHandle, JobStatus]:  # noqa: FBT001, FBT002 -- the point
-        await _jitter()
+        await _sleep_randomly()
         return _Backwards(await super().status(handles))
 
     async def fetch_output(
@@ -102,15 +102,15 @@ class Different(FakeBackend):
         dest: Path,
         timeout: float | None = None,  # noqa: ASYNC109 -- the point
     ) -> Mapping[JobHandle, JobOutput]:
-        await _jitter()
+        await _sleep_randomly()
         return _Backwards(await super().fetch_output(handles, dest))
 
     async def kill(self, handles: Collection[JobHandle], **options: object) -> Mapping[JobHandle, OpOutcome]:
-        await _jitter()
+        await _sleep_randomly()
         return _Backwards(await super().kill(handles))
 
     async def purge(self, handles: Collection[JobHandle], *more: object) -> Mapping[JobHandle, OpOutcome]:
-        await _jitter()
+        await _sleep_randomly()
         return _Backwards(await super().purge(handles))
 
 
@@ -153,8 +153,8 @@ class OnlyTheCore(FakeBackend):
 
     fetch_output = kill = purge = counts = find = diagnostics = None  # type: ignore[assignment]  # not claimed
 
-    def _status(self, handle: JobHandle) -> JobStatus:
-        status = super()._status(handle)
+    def _get_status(self, handle: JobHandle) -> JobStatus:
+        status = super()._get_status(handle)
         if status.state is JobState.UNKNOWN:
             return status
         age = time.time() - (self._state / handle.job / "spec.json").stat().st_mtime

@@ -24,14 +24,16 @@ from intercede.testing.gallery.fake import FakeBackend
 Statuses = Mapping[JobHandle, JobStatus]
 
 
-class _Retells(FakeBackend):
+class _ChangesStatus(FakeBackend):
     """Reports statuses as the fake does. A subclass changes each status."""
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        return {handle: self.retell(handle, status) for handle, status in (await super().status(handles)).items()}
+        return {
+            handle: self.change_status(handle, status) for handle, status in (await super().status(handles)).items()
+        }
 
 
 class TellsOfAll(FakeBackend):
@@ -41,7 +43,7 @@ class TellsOfAll(FakeBackend):
     message_contains = "observed also"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        return await super().status([*handles, *self._all()])
+        return await super().status([*handles, *self._list_handles()])
 
 
 class TellsOfJobsByTheirIds(FakeBackend):
@@ -62,7 +64,7 @@ class TellsOfAllWhereNoneIsAsked(FakeBackend):
     message_contains = "expected an empty mapping for no handles"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        return await super().status(handles or self._all())
+        return await super().status(handles or self._list_handles())
 
 
 class RaisesForForeignHandles(FakeBackend):
@@ -72,7 +74,7 @@ class RaisesForForeignHandles(FakeBackend):
     message_contains = "status raised ValueError"
 
     async def status(self, handles: Collection[JobHandle]) -> Statuses:
-        if not all(map(self._ours, handles)):
+        if not all(map(self._is_ours, handles)):
             raise ValueError("no such resource")
         return await super().status(handles)
 
@@ -89,14 +91,14 @@ class DropsUnknownHandles(FakeBackend):
         return {handle: status for handle, status in told.items() if status.state is not JobState.UNKNOWN}
 
 
-class AbsenceIsSuccess(_Retells):
+class AbsenceIsSuccess(_ChangesStatus):
     """Reports a job that the queue does not list as DONE."""
 
     caught_by = "IC-STATUS-03"
     also_red = ("IC-PURGE-01",)
     message_contains = "observed DONE"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE) if status.state is JobState.UNKNOWN else status
 
 
@@ -111,75 +113,75 @@ class RefusesDuplicates(FakeBackend):
         return dict(zip(handles, told.values(), strict=True))
 
 
-class SuccessHasNoCode(_Retells):
+class SuccessHasNoCode(_ChangesStatus):
     """Reports DONE without an exit code."""
 
     caught_by = "IC-STATUS-05"
     message_contains = "expected DONE with exit_code 0 for a payload that exits 0; observed DONE"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE) if status.state is JobState.DONE else status
 
 
-class LosesExitCodes(_Retells):
+class LosesExitCodes(_ChangesStatus):
     """Reports FAILED without an exit code."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as FAILED (reason=exit_code)"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"exit_code": None}) if status.exit_code else status
 
 
-class FailureIsSuccess(_Retells):
+class FailureIsSuccess(_ChangesStatus):
     """Reports every job that has ended as DONE."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"state": JobState.DONE}) if status.state.final else status
 
 
-class AnyCodeIsSuccess(_Retells):
+class AnyCodeIsSuccess(_ChangesStatus):
     """Reports every job that has an exit code as DONE."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 1 is reported as DONE (exit_code=1"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         coded = status.exit_code is not None and status.exit_code >= 0
         return status.model_copy(update={"state": JobState.DONE}) if coded else status
 
 
-class SpecialCodesAreRequeues(_Retells):
+class SpecialCodesAreRequeues(_ChangesStatus):
     """Reports exit codes 99 and 100 as DONE, because the queue gives them a meaning."""
 
     caught_by = "IC-STATUS-06"
     message_contains = "exit 99 is reported as DONE"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         special = status.exit_code in {99, 100}
         return JobStatus(state=JobState.DONE, exit_code=0) if special else status
 
 
-class DeathIsAKill(_Retells):
+class DeathIsAKill(_ChangesStatus):
     """Reports a job that ended by a signal as KILLED, although kill was not called."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as KILLED"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.KILLED, reason="killed_by_site") if status.reason == "signal" else status
 
 
-class DeathIsSuccess(_Retells):
+class DeathIsSuccess(_ChangesStatus):
     """Reports a payload that ended by a signal as DONE, because its wrapper exits with 0."""
 
     caught_by = "IC-STATUS-07"
     message_contains = "SIGKILL is reported as DONE"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.DONE, exit_code=0) if status.reason == "signal" else status
 
 
@@ -203,7 +205,7 @@ class TellsTheEndOnce(FakeBackend):
         return told
 
 
-class EndsForAMoment(_Retells):
+class EndsForAMoment(_ChangesStatus):
     """Reports a running job as DONE for a moment."""
 
     caught_by = "IC-STATUS-09"
@@ -214,7 +216,7 @@ class EndsForAMoment(_Retells):
         super().__init__()
         self.running: dict[JobHandle, float] = {}
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         if status.state is not JobState.RUNNING:
             return status
         ran = time.monotonic() - self.running.setdefault(handle, time.monotonic())
@@ -224,14 +226,14 @@ class EndsForAMoment(_Retells):
         return JobStatus(state=JobState.DONE, exit_code=0)
 
 
-class NeverTellsRunning(_Retells):
+class NeverTellsRunning(_ChangesStatus):
     """Reports a job as QUEUED until it has ended."""
 
     caught_by = "IC-STATUS-10"
     message_contains = "to be seen RUNNING; observed none was"
     scale = 0.03
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.QUEUED) if status.state is JobState.RUNNING else status
 
 
@@ -283,28 +285,28 @@ class PollingKills(FakeBackend):
         return await super().status(handles)
 
 
-class WaitsForWhatCannotStart(_Retells):
+class WaitsForWhatCannotStart(_ChangesStatus):
     """Reports a job that could not be launched as QUEUED for ever."""
 
     caught_by = "IC-STATUS-13"
     message_contains = "is QUEUED"
     scale = 0.03
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return JobStatus(state=JobState.QUEUED) if status.reason == "launch_failure" else status
 
 
-class TimeoutsAreSignals(_Retells):
+class TimeoutsAreSignals(_ChangesStatus):
     """Reports a job that ended at its wall-time limit as ended by a signal."""
 
     caught_by = "IC-STATUS-14"
     message_contains = "expected FAILED (timeout)"
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         return status.model_copy(update={"reason": "signal"}) if status.reason == "timeout" else status
 
 
-class _LimitsTheGroup(_Retells):
+class _LimitsTheGroup(_ChangesStatus):
     """Ends a job at its wall-time limit by signals to its process group. A subclass decides the status."""
 
     also_red: tuple[str, ...] = ("IC-STATUS-19",)  # processes that left the group get no signal
@@ -319,21 +321,21 @@ class _LimitsTheGroup(_Retells):
             )
         return told
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         limit = self._state / handle.job / "limit"
-        if not self._ours(handle) or not limit.exists() or time.time() < float(limit.read_text("utf-8")):
+        if not self._is_ours(handle) or not limit.exists() or time.time() < float(limit.read_text("utf-8")):
             return status
         if status.state is JobState.RUNNING:
             (self._state / handle.job / "timeout").touch()
             with suppress(ProcessLookupError):
                 os.killpg(int((self._state / handle.job / "group").read_text("utf-8")), self.ending)
-        return self.judged(status) if (self._state / handle.job / "timeout").exists() else status
+        return self.decide_status(status) if (self._state / handle.job / "timeout").exists() else status
 
-    def judged(self, status: JobStatus) -> JobStatus:
+    def decide_status(self, status: JobStatus) -> JobStatus:
         raise NotImplementedError
 
 
-_HAD_ITS_TIME = JobStatus(state=JobState.FAILED, reason="timeout")
+_TIMED_OUT = JobStatus(state=JobState.FAILED, reason="timeout")
 
 
 class HandledLimitsAreEnds(_LimitsTheGroup):
@@ -342,8 +344,8 @@ class HandledLimitsAreEnds(_LimitsTheGroup):
     caught_by = "IC-STATUS-14"
     message_contains = "observed DONE (exit_code=0"
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return _HAD_ITS_TIME if status.reason == "signal" else status
+    def decide_status(self, status: JobStatus) -> JobStatus:
+        return _TIMED_OUT if status.reason == "signal" else status
 
 
 class HandledLimitsAreFailures(_LimitsTheGroup):
@@ -352,8 +354,8 @@ class HandledLimitsAreFailures(_LimitsTheGroup):
     caught_by = "IC-STATUS-14"
     message_contains = "observed FAILED (exit_code=3"
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return _HAD_ITS_TIME if status.state.final and not status.exit_code else status
+    def decide_status(self, status: JobStatus) -> JobStatus:
+        return _TIMED_OUT if status.state.final and not status.exit_code else status
 
 
 class TellsTimeoutsAtOnce(_LimitsTheGroup):
@@ -362,8 +364,8 @@ class TellsTimeoutsAtOnce(_LimitsTheGroup):
     caught_by = "IC-STATUS-18"
     message_contains = "expected the process of a job that is reported as timed out to be gone"
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return status if status.state.final and status.reason != "signal" else _HAD_ITS_TIME
+    def decide_status(self, status: JobStatus) -> JobStatus:
+        return status if status.state.final and status.reason != "signal" else _TIMED_OUT
 
 
 class LimitsTheGroupOnly(_LimitsTheGroup):
@@ -374,11 +376,11 @@ class LimitsTheGroupOnly(_LimitsTheGroup):
     message_contains = "expected everything that a job started to be gone when it is reported as timed out"
     ending = signal.SIGKILL
 
-    def judged(self, status: JobStatus) -> JobStatus:
-        return _HAD_ITS_TIME if status.state.final else status
+    def decide_status(self, status: JobStatus) -> JobStatus:
+        return _TIMED_OUT if status.state.final else status
 
 
-class GoesBack(_Retells):
+class GoesBack(_ChangesStatus):
     """Reports a running job as QUEUED for a moment."""
 
     caught_by = "IC-STATUS-15"
@@ -386,7 +388,7 @@ class GoesBack(_Retells):
     message_contains = "RUNNING -> QUEUED"
     asked = 0
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         self.asked += status.state is JobState.RUNNING
         back = status.state is JobState.RUNNING and self.asked % 3 == 0
         return JobStatus(state=JobState.QUEUED) if back else status
@@ -414,7 +416,7 @@ class GoesBackAtTheSecondLook(FakeBackend):
         return told
 
 
-class ForeignIsLost(_Retells):
+class ForeignIsLost(_ChangesStatus):
     """Reports a job of another resource as lost, not as foreign."""
 
     caught_by = "IC-STATUS-16"
@@ -422,7 +424,7 @@ class ForeignIsLost(_Retells):
         "expected UNKNOWN (reason=foreign) for a handle of another resource; observed UNKNOWN (reason=lost)"
     )
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         lost = JobStatus(state=JobState.UNKNOWN, reason="lost")
         return lost if status.reason == "foreign" else status
 
@@ -442,7 +444,7 @@ class LosesThemOnceInTen(FakeBackend):
         return dict.fromkeys(handles, lost) if self.asked % 10 == 9 else told
 
 
-class IsRightTheSecondTime(_Retells):
+class IsRightTheSecondTime(_ChangesStatus):
     """Reports a job that has just ended without its exit code, and with it at the next call."""
 
     caught_by = "IC-STATUS-05"
@@ -452,14 +454,14 @@ class IsRightTheSecondTime(_Retells):
         super().__init__()
         self.told: set[JobHandle] = set()
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         if handle in self.told or not status.state.final:
             return status
         self.told.add(handle)
         return JobStatus(state=status.state)
 
 
-class AnswersForYesterdaysJobs(_Retells):
+class AnswersForYesterdaysJobs(_ChangesStatus):
     """Keeps statuses under a number that later submissions use again."""
 
     caught_by = "IC-STATUS-06"
@@ -469,7 +471,7 @@ class AnswersForYesterdaysJobs(_Retells):
         super().__init__()
         self.ended: dict[str, JobStatus] = {}
 
-    def retell(self, handle: JobHandle, status: JobStatus) -> JobStatus:
+    def change_status(self, handle: JobHandle, status: JobStatus) -> JobStatus:
         known = status.state is not JobState.UNKNOWN
         return self.ended.setdefault(handle.job.split(".")[1], status) if known and status.state.final else status
 

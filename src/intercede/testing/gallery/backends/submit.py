@@ -42,7 +42,7 @@ class _Changes(FakeBackend):
         return await super().submit(self.change_spec(spec), self.change_copies(spec, each_copy(copies)))
 
 
-def _prefixed(spec: SubmissionSpec, line: str) -> SubmissionSpec:
+def _prefix_script(spec: SubmissionSpec, line: str) -> SubmissionSpec:
     """Put a line of sh before the script of a kit's payload, which is its second argument."""
     if spec.arguments[:1] != ("-c",):
         return spec
@@ -50,7 +50,7 @@ def _prefixed(spec: SubmissionSpec, line: str) -> SubmissionSpec:
     return spec.model_copy(update={"arguments": (option, f"{line}\n{script}", *rest)})
 
 
-def _environments(copies: Sequence[CopyVars], values: Sequence[Mapping[str, str]]) -> tuple[CopyVars, ...]:
+def _replace_environments(copies: Sequence[CopyVars], values: Sequence[Mapping[str, str]]) -> tuple[CopyVars, ...]:
     return tuple(CopyVars(environment=value, secrets=copy.secrets) for copy, value in zip(copies, values, strict=True))
 
 
@@ -164,7 +164,7 @@ class TheSpecificationWins(_Changes):
     message_contains = "the specification's IC_END won over the copy's"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
-        return _environments(copies, [{**copy.environment, **spec.environment} for copy in copies])
+        return _replace_environments(copies, [{**copy.environment, **spec.environment} for copy in copies])
 
 
 class SecretsAreText(_Changes):
@@ -174,7 +174,7 @@ class SecretsAreText(_Changes):
     message_contains = "its secret's bytes differ"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
-        texts = [{name: _text(value) for name, value in copy.secrets.items()} for copy in copies]
+        texts = [{name: _decode_secret(value) for name, value in copy.secrets.items()} for copy in copies]
         return tuple(
             CopyVars(
                 environment=copy.environment, secrets={name: SecretBytes(text.encode()) for name, text in each.items()}
@@ -183,7 +183,7 @@ class SecretsAreText(_Changes):
         )
 
 
-def _text(secret: SecretBytes) -> str:
+def _decode_secret(secret: SecretBytes) -> str:
     return secret.get_secret_value().decode(errors="replace").replace("\0", "")
 
 
@@ -194,7 +194,7 @@ class SecretsAreReadable(_Changes):
     message_contains = "its secret's mode is not 0600"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        return _prefixed(spec, "chmod 644 secret-* 2>/dev/null")
+        return _prefix_script(spec, "chmod 644 secret-* 2>/dev/null")
 
 
 class SecretsForAll(_Changes):
@@ -215,8 +215,12 @@ class SecretsInTheEnvironment(_Changes):
     message_contains = "environment"
 
     def change_copies(self, spec: SubmissionSpec, copies: tuple[CopyVars, ...]) -> tuple[CopyVars, ...]:
-        told = [{name.replace("-", "_"): _text(value) for name, value in copy.secrets.items()} for copy in copies]
-        return _environments(copies, [{**copy.environment, **each} for copy, each in zip(copies, told, strict=True)])
+        told = [
+            {name.replace("-", "_"): _decode_secret(value) for name, value in copy.secrets.items()} for copy in copies
+        ]
+        return _replace_environments(
+            copies, [{**copy.environment, **each} for copy, each in zip(copies, told, strict=True)]
+        )
 
 
 class SecretsAmongTheArguments(_Changes):
@@ -226,7 +230,7 @@ class SecretsAmongTheArguments(_Changes):
     message_contains = "the secret is among its arguments"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+        secrets = [_decode_secret(value) for copy in each_copy(copies) for value in copy.secrets.values()]
         return await super().submit(spec.model_copy(update={"arguments": (*spec.arguments, *secrets)}), copies)
 
 
@@ -237,7 +241,7 @@ class SecretsInTheLog(FakeBackend):
     message_contains = "it is in a log record"
 
     async def submit(self, spec: SubmissionSpec, copies: Copies = 1) -> Submission:
-        secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+        secrets = [_decode_secret(value) for copy in each_copy(copies) for value in copy.secrets.values()]
         logging.getLogger("site.backend").debug("submitting with %s", secrets)
         return await super().submit(spec, copies)
 
@@ -252,7 +256,7 @@ class SecretsInTheError(FakeBackend):
         try:
             return await super().submit(spec, copies)
         except InvalidSpecError as error:
-            secrets = [_text(value) for copy in each_copy(copies) for value in copy.secrets.values()]
+            secrets = [_decode_secret(value) for copy in each_copy(copies) for value in copy.secrets.values()]
             raise InvalidSpecError(str(error), value=secrets) from None
 
 
@@ -267,7 +271,7 @@ class FlattensInputs(_Changes):
         return spec.model_copy(update={"inputs": flat})
 
 
-def _size(file: FileRef) -> int | None:
+def _get_size(file: FileRef) -> int | None:
     path = Path(file.source)
     return path.stat().st_size if path.is_file() else None
 
@@ -279,7 +283,7 @@ class DropsEmptyInputs(_Changes):
     message_contains = "'empty' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        return spec.model_copy(update={"inputs": tuple(each for each in spec.inputs if _size(each) != 0)})
+        return spec.model_copy(update={"inputs": tuple(each for each in spec.inputs if _get_size(each) != 0)})
 
 
 class CutsLargeInputs(_Changes):
@@ -289,7 +293,7 @@ class CutsLargeInputs(_Changes):
     message_contains = "'large' is missing or differs"
 
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
-        for path in [Path(each.source) for each in spec.inputs if _size(each)]:
+        for path in [Path(each.source) for each in spec.inputs if _get_size(each)]:
             path.write_bytes(path.read_bytes()[:65536])
         return spec
 
@@ -345,7 +349,7 @@ class SharesOneDirectory(_Changes):
     def change_spec(self, spec: SubmissionSpec) -> SubmissionSpec:
         if spec.inputs or spec.outputs != OutputSpec():
             return spec
-        return _prefixed(spec, f"[ -e secret-* ] || cd {quote(mkdtemp(dir=self._state))}")
+        return _prefix_script(spec, f"[ -e secret-* ] || cd {quote(mkdtemp(dir=self._state))}")
 
 
 class DropsTheContainer(_Changes):

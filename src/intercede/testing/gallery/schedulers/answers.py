@@ -15,7 +15,7 @@ class FailureIsSilence(PlainQueue):
     message_contains = "parse_status to raise SchedulerError"
     also_red = ("IC-SCHEDULER-07",)
 
-    def said(self, result: CommandResult) -> str:
+    def read_output(self, result: CommandResult) -> str:
         return result.stdout.decode("utf-8", "replace")
 
 
@@ -25,8 +25,8 @@ class OneIsHarmless(PlainQueue):
     caught_by = "IC-SCHEDULER-04"
     message_contains = "exited with code 1"
 
-    def said(self, result: CommandResult) -> str:
-        return super().said(result.model_copy(update={"returncode": 0}) if result.returncode == 1 else result)
+    def read_output(self, result: CommandResult) -> str:
+        return super().read_output(result.model_copy(update={"returncode": 0}) if result.returncode == 1 else result)
 
 
 class TrustsWhatWasSaid(PlainQueue):
@@ -46,8 +46,8 @@ class TakesOutagesForSilence(PlainQueue):
     caught_by = "IC-SCHEDULER-07"
     message_contains = "an outage with exit code 0"
 
-    def said(self, result: CommandResult) -> str:
-        return super().said(result.model_copy(update={"stderr": b""}))
+    def read_output(self, result: CommandResult) -> str:
+        return super().read_output(result.model_copy(update={"stderr": b""}))
 
 
 class ForgetsHeld(PlainQueue):
@@ -56,8 +56,8 @@ class ForgetsHeld(PlainQueue):
     caught_by = "IC-SCHEDULER-07"
     message_contains = "HELD"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
-        known = super().status(word, code)
+    def make_status(self, word: str, code: str = "") -> JobStatus:
+        known = super().make_status(word, code)
         return known.model_copy(update={"state": JobState.QUEUED}) if known.state is JobState.HELD else known
 
 
@@ -67,8 +67,8 @@ class UnknownIsDone(PlainQueue):
     caught_by = "IC-SCHEDULER-05"
     message_contains = "DONE"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
-        known = super().status(word, code)
+    def make_status(self, word: str, code: str = "") -> JobStatus:
+        known = super().make_status(word, code)
         return JobStatus(state=JobState.DONE, native=word) if known.state is JobState.UNKNOWN else known
 
 
@@ -78,8 +78,8 @@ class UnknownIsRunning(PlainQueue):
     caught_by = "IC-SCHEDULER-05"
     message_contains = "RUNNING"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
-        known = super().status(word, code)
+    def make_status(self, word: str, code: str = "") -> JobStatus:
+        known = super().make_status(word, code)
         return JobStatus(state=JobState.RUNNING, native=word) if known.state is JobState.UNKNOWN else known
 
 
@@ -89,8 +89,8 @@ class UnknownHasNoWord(PlainQueue):
     caught_by = "IC-SCHEDULER-05"
     message_contains = "with the native word 'xyzzy'"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
-        known = super().status(word, code)
+    def make_status(self, word: str, code: str = "") -> JobStatus:
+        known = super().make_status(word, code)
         return JobStatus(state=JobState.UNKNOWN) if known.state is JobState.UNKNOWN else known
 
 
@@ -100,8 +100,8 @@ class UnknownIsAnError(PlainQueue):
     caught_by = "IC-SCHEDULER-05"
     message_contains = "SchedulerError"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
-        known = super().status(word, code)
+    def make_status(self, word: str, code: str = "") -> JobStatus:
+        known = super().make_status(word, code)
         if known.state is JobState.UNKNOWN:
             raise SchedulerError(f"what does {word!r} mean?")
         return known
@@ -137,9 +137,9 @@ class FindsIdsByPrefix(PlainQueue):
     message_contains = "of jobs that are not listed"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = [line.split() for line in self.said(result).splitlines()]
+        lines = [line.split() for line in self.read_output(result).splitlines()]
         return {
-            job: self.status(*each[2:4])
+            job: self.make_status(*each[2:4])
             for job in ids
             for each in lines
             if len(each) > 2 and f"{each[0]}@{each[1]}".startswith(job)
@@ -153,7 +153,7 @@ class TellsOfEverybody(PlainQueue):
     message_contains = "if no job is asked for"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = [line.split() for line in self.said(result).splitlines()]
+        lines = [line.split() for line in self.read_output(result).splitlines()]
         return super().parse_status(["@".join(words[:2]) for words in lines], result)
 
 
@@ -165,7 +165,7 @@ class KillsEverybody(PlainQueue):
     also_red = ("IC-SCHEDULER-07", "IC-SCHEDULER-10")
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        self.said(result)
+        self.read_output(result)
         return dict.fromkeys(ids, OpOutcome(ok=True))
 
 
@@ -176,8 +176,8 @@ class CrashesOnShortLines(PlainQueue):
     message_contains = "IndexError"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = [line.split() for line in self.said(result).splitlines()]
-        told = {f"{words[0]}@{words[1]}": self.status(*words[2:4]) for words in lines}
+        lines = [line.split() for line in self.read_output(result).splitlines()]
+        told = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines}
         return {job: told[job] for job in ids if job in told}
 
 
@@ -187,8 +187,8 @@ class CrashesOnOddBytes(PlainQueue):
     caught_by = "IC-SCHEDULER-06"
     message_contains = "UnicodeDecodeError"
 
-    def said(self, result: CommandResult) -> str:
-        super().said(result)
+    def read_output(self, result: CommandResult) -> str:
+        super().read_output(result)
         return result.stdout.decode()
 
 
@@ -198,7 +198,7 @@ class TakesAnythingForAnId(PlainQueue):
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValidationError"
 
-    def valid(self, word: str) -> bool:
+    def is_valid(self, word: str) -> bool:
         return True
 
 
@@ -208,9 +208,9 @@ class TakesAnyCodeForANumber(PlainQueue):
     caught_by = "IC-SCHEDULER-06"
     message_contains = "ValueError"
 
-    def status(self, word: str, code: str = "") -> JobStatus:
+    def make_status(self, word: str, code: str = "") -> JobStatus:
         if word != "done":
-            return super().status(word)
+            return super().make_status(word)
         return JobStatus(state=JobState.FAILED if int(code) else JobState.DONE, exit_code=int(code))
 
 

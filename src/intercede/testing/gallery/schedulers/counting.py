@@ -17,19 +17,19 @@ class KnowsJobsByNumber(PlainQueue):
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
         queued = super().parse_submit(batch, result)
-        return queued.model_copy(update={"ids": {index: _number(job) for index, job in queued.ids.items()}})
+        return queued.model_copy(update={"ids": {index: _cut_number(job) for index, job in queued.ids.items()}})
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = (line.split() for line in self.said(result).splitlines())
-        told = {words[0]: self.status(*words[2:4]) for words in lines if len(words) > 2}
+        lines = (line.split() for line in self.read_output(result).splitlines())
+        told = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
         return {job: told[job] for job in ids if job in told}
 
     def kill_script(self) -> str:
         return 'while read -r id; do plainq kill "$id" </dev/null && echo "$id ends"; done <"$IC_IDS"'
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        return {index: _number(job) for index, job in super().parse_list(result).items()}
+        return {index: _cut_number(job) for index, job in super().parse_list(result).items()}
 
 
-def _number(job: str) -> str:
+def _cut_number(job: str) -> str:
     return re.sub("@.*", "", job)

@@ -20,9 +20,9 @@ class MatchesByNumber(PlainQueue):
     )
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = (line.split() for line in self.said(result).splitlines())
-        told = {words[0]: self.status(*words[2:4]) for words in lines if len(words) > 2}
-        return {job: told[number] for job in ids if (number := _number(job)) in told and _ID.fullmatch(job)}
+        lines = (line.split() for line in self.read_output(result).splitlines())
+        told = {words[0]: self.make_status(*words[2:4]) for words in lines if len(words) > 2}
+        return {job: told[number] for job in ids if (number := _cut_number(job)) in told and _ID.fullmatch(job)}
 
 
 class TellsKillsByNumber(PlainQueue):
@@ -32,8 +32,8 @@ class TellsKillsByNumber(PlainQueue):
     message_contains = "parse_kill to say nothing of job 17.0@a0123456789ab"
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        ended = {_number(line) for line in self.said(result).splitlines() if line.endswith(" ends")}
-        return {job: OpOutcome(ok=True) for job in ids if _number(job) in ended and _ID.fullmatch(job)}
+        ended = {_cut_number(line) for line in self.read_output(result).splitlines() if line.endswith(" ends")}
+        return {job: OpOutcome(ok=True) for job in ids if _cut_number(job) in ended and _ID.fullmatch(job)}
 
 
 class KillsByNumber(PlainQueue):
@@ -68,5 +68,5 @@ class FindsJobsOfAnyName(PlainQueue):
         return "plainq list --numbered"
 
 
-def _number(text: str) -> str:
+def _cut_number(text: str) -> str:
     return text.partition("@")[0]

@@ -10,8 +10,8 @@
 set -u
 place=${PLAINQ-$HOME/.plainq}
 
-# begin NUMBER COPY COMMAND...: start a process that runs a job and waits for it.
-begin() {
+# start_job NUMBER COPY COMMAND...: start a process that runs a job and waits for it.
+start_job() {
     job=$place/$1/$2
     copy=$2
     shift 2
@@ -19,8 +19,8 @@ begin() {
     setsid sh "$0" run "$job" "$@" "$copy" </dev/null >/dev/null 2>&1 &
 }
 
-# said JOB: print the state of a job.
-said() {
+# print_state JOB: print the state of a job.
+print_state() {
     if [ -s "$1/code" ] && [ -e "$1/killed" ]; then
         echo killed
     elif [ -s "$1/code" ]; then
@@ -33,8 +33,8 @@ said() {
     fi
 }
 
-# end JOB: kill the process group of a job.
-end() {
+# kill_job JOB: kill the process group of a job.
+kill_job() {
     until [ -s "$1/pid" ] || [ ! -d "$1" ]; do sleep 0.05; done
     : >"$1/killed"
     until [ -s "$1/code" ] || [ ! -d "$1" ]; do
@@ -79,7 +79,7 @@ submit)
     echo "$name" >"$place/$number/name"
     copy=0
     while [ "$copy" -lt "$copies" ]; do
-        begin "$number" "$copy" "$@"
+        start_job "$number" "$copy" "$@"
         echo "$copy $number.$copy"
         copy=$((copy + 1))
     done
@@ -92,16 +92,16 @@ list)
         read -r called <"$array/name"
         [ -z "$name" ] || [ "$name" = "$called" ] || continue
         id=${array##*/}.$copy
-        if [ -n "$numbered" ]; then echo "$copy $id $called"; else echo "$id $called $(said "$job")"; fi
+        if [ -n "$numbered" ]; then echo "$copy $id $called"; else echo "$id $called $(print_state "$job")"; fi
     done
     ;;
 kill)
     job=$place/${1%.*}/${1#*.}
     [ -d "$job" ] || { echo "plainq: there is no job $1" >&2 && exit 1; }
-    [ -s "$job/code" ] || end "$job"
+    [ -s "$job/code" ] || kill_job "$job"
     ;;
 restart)
-    for job in "$place"/*/[0-9]*; do end "$job"; done
+    for job in "$place"/*/[0-9]*; do kill_job "$job"; done
     rm -rf "${place:?}"/*
     ;;
 esac

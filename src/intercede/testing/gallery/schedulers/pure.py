@@ -19,8 +19,8 @@ class ReadsItsSettings(PlainQueue):
     caught_by = "IC-SCHEDULER-01"
     message_contains = "open /etc/hosts"
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        return [*super().options(batch), f"--site={len(Path('/etc/hosts').read_bytes())}"]
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        return [*super().make_options(batch), f"--site={len(Path('/etc/hosts').read_bytes())}"]
 
 
 class AsksTheEnvironment(PlainQueue):
@@ -29,8 +29,8 @@ class AsksTheEnvironment(PlainQueue):
     caught_by = "IC-SCHEDULER-01"
     message_contains = "a look at os.environ"
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        return [*super().options(batch), f"--account={os.environ.get('LOGNAME', 'nobody')}"]
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        return [*super().make_options(batch), f"--account={os.environ.get('LOGNAME', 'nobody')}"]
 
 
 class AsksTheClock(PlainQueue):
@@ -70,8 +70,10 @@ class OrdersByHash(PlainQueue):
     caught_by = "IC-SCHEDULER-01"
     message_contains = "the same answer from submit_script"
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        return list({*super().options(batch), "--quiet", "--requeue", "--exclusive", "--hold", "--wait", "--export"})
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        return list(
+            {*super().make_options(batch), "--quiet", "--requeue", "--exclusive", "--hold", "--wait", "--export"}
+        )
 
 
 class RemembersAnswers(PlainQueue):
@@ -98,9 +100,9 @@ class NumbersSubmissions(PlainQueue):
     def __init__(self) -> None:
         self._submissions = 0
 
-    def options(self, batch: Batch) -> Sequence[str]:
+    def make_options(self, batch: Batch) -> Sequence[str]:
         self._submissions += 1
-        return [*super().options(batch), f"--priority={self._submissions}"]
+        return [*super().make_options(batch), f"--priority={self._submissions}"]
 
 
 class DropsACopy(PlainQueue):
@@ -110,7 +112,7 @@ class DropsACopy(PlainQueue):
     message_contains = "for each of 2 copies once"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        lines = list(self.numbered(self.said(result)))
+        lines = list(self.parse_lines(self.read_output(result)))
         return super().parse_submit(batch.model_copy(update={"copies": min(len(lines), batch.copies)}), result)
 
 
@@ -121,7 +123,7 @@ class AnswersForTooMany(PlainQueue):
     message_contains = "for each of 2 copies once"
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        lines = max(1, len(list(self.numbered(self.said(result)))))
+        lines = max(1, len(list(self.parse_lines(self.read_output(result)))))
         return super().parse_submit(batch.model_copy(update={"copies": max(lines, batch.copies)}), result)
 
 

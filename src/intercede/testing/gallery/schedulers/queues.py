@@ -14,7 +14,7 @@ class SubmitsToTheDefaultQueue(PlainQueue):
     caught_by = "IC-SCHEDULER-12"
     message_contains = "(copies: 1); observed the same fragment for queue 'long' as for none"
 
-    def options(self, batch: Batch) -> Sequence[str]:
+    def make_options(self, batch: Batch) -> Sequence[str]:
         return [f"--cpus={batch.resources.cpus}"]
 
 
@@ -24,8 +24,8 @@ class DropsTheQueueOfManyCopies(PlainQueue):
     caught_by = "IC-SCHEDULER-12"
     message_contains = "(copies: 3); observed the same fragment for queue 'long' as for none"
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        return super().options(batch) if batch.copies == 1 else [f"--cpus={batch.resources.cpus}"]
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        return super().make_options(batch) if batch.copies == 1 else [f"--cpus={batch.resources.cpus}"]
 
 
 class MapsEachQueueToOne(PlainQueue):
@@ -34,6 +34,6 @@ class MapsEachQueueToOne(PlainQueue):
     caught_by = "IC-SCHEDULER-12"
     message_contains = "observed the same fragment for the queues 'long' and 'short'"
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        options = [option for option in super().options(batch) if not option.startswith("--queue=")]
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        options = [option for option in super().make_options(batch) if not option.startswith("--queue=")]
         return [*options, "--queue=batch"] if batch.resources.queue else options

@@ -52,21 +52,27 @@ class PlainQueue:
         return ToolEnvironment(unset=("PLAINQ_*",), keep=("PLAINQ_ACCOUNT",))
 
     def submit_script(self, batch: Batch) -> str:
-        words = ["plainq", "submit", f"--name={batch.submission_id}", f"--copies={batch.copies}", *self.options(batch)]
-        return f"(trap - HUP INT TERM PIPE; ic_tool {' '.join(map(self.quoted, words))} sh ./wrapper)"
+        words = [
+            "plainq",
+            "submit",
+            f"--name={batch.submission_id}",
+            f"--copies={batch.copies}",
+            *self.make_options(batch),
+        ]
+        return f"(trap - HUP INT TERM PIPE; ic_tool {' '.join(map(self.quote, words))} sh ./wrapper)"
 
-    def options(self, batch: Batch) -> Sequence[str]:
+    def make_options(self, batch: Batch) -> Sequence[str]:
         asked = batch.resources
         return [f"--cpus={asked.cpus}", *([f"--queue={asked.queue}"] if asked.queue else [])]
 
-    def quoted(self, word: str) -> str:
+    def quote(self, word: str) -> str:
         return shlex.quote(word)
 
     def parse_submit(self, batch: Batch, result: CommandResult) -> Queued:
-        lines = dict(self.numbered(self.said(result)))
+        lines = dict(self.parse_lines(self.read_output(result)))
         full = CopyFailure(reason="the queue is full", retryable=True)
         refused = {index: full for index, word in lines.items() if word == "full"}
-        taken = {index: word for index, word in lines.items() if word != "full" and self.valid(word)}
+        taken = {index: word for index, word in lines.items() if word != "full" and self.is_valid(word)}
         ids = {index: f"{word}@{batch.submission_id}" for index, word in taken.items()}
         if sorted([*ids, *refused]) != list(range(batch.copies)) or len(set(ids.values())) != len(ids):
             raise SchedulerError(f"plainq did not answer for each of {batch.copies} copies")
@@ -74,18 +80,18 @@ class PlainQueue:
             raise LimitError("the queue is full")
         return Queued(ids=ids, refused=refused)
 
-    def valid(self, word: str) -> bool:
+    def is_valid(self, word: str) -> bool:
         return _ID.fullmatch(word) is not None
 
     def status_script(self) -> str:
         return "plainq list"
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        lines = (line.split() for line in self.said(result).splitlines())
-        told = {f"{words[0]}@{words[1]}": self.status(*words[2:4]) for words in lines if len(words) > 2}
+        lines = (line.split() for line in self.read_output(result).splitlines())
+        told = {f"{words[0]}@{words[1]}": self.make_status(*words[2:4]) for words in lines if len(words) > 2}
         return {job: told[job] for job in ids if job in told}
 
-    def status(self, word: str, code: str = "") -> JobStatus:
+    def make_status(self, word: str, code: str = "") -> JobStatus:
         if word == "done" and re.fullmatch("[0-9]{1,3}", code, re.ASCII):
             state = JobState.FAILED if int(code) else JobState.DONE
             return JobStatus(state=state, exit_code=int(code), native=word)
@@ -95,23 +101,25 @@ class PlainQueue:
         return _KILL
 
     def parse_kill(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, OpOutcome]:
-        ok = {line.removesuffix(" ends") for line in self.said(result).splitlines() if line.endswith(" ends")}
+        ok = {line.removesuffix(" ends") for line in self.read_output(result).splitlines() if line.endswith(" ends")}
         return {job: OpOutcome(ok=True) for job in ids if job in ok}
 
     def list_script(self, submission_id: str) -> str:
-        return f"plainq list --numbered --name={self.quoted(submission_id)}"
+        return f"plainq list --numbered --name={self.quote(submission_id)}"
 
     def parse_list(self, result: CommandResult) -> Mapping[int, str]:
-        lines = re.finditer(r"^([0-9]{1,7}) (\S+) ([a-z][a-z0-9]{12})$", self.said(result), re.ASCII | re.MULTILINE)
-        return {int(each[1]): f"{each[2]}@{each[3]}" for each in lines if self.valid(each[2])}
+        lines = re.finditer(
+            r"^([0-9]{1,7}) (\S+) ([a-z][a-z0-9]{12})$", self.read_output(result), re.ASCII | re.MULTILINE
+        )
+        return {int(each[1]): f"{each[2]}@{each[3]}" for each in lines if self.is_valid(each[2])}
 
-    def numbered(self, text: str) -> Iterator[tuple[int, str]]:
+    def parse_lines(self, text: str) -> Iterator[tuple[int, str]]:
         """Yield the index of each copy in an answer, with the text that follows it."""
         yield from (
             (int(each[1]), each[2]) for each in re.finditer(r"^([0-9]{1,7}) (\S+)$", text, re.ASCII | re.MULTILINE)
         )
 
-    def said(self, result: CommandResult) -> str:
+    def read_output(self, result: CommandResult) -> str:
         """Return the output of the queue's command."""
         if result.returncode or b"plainq is down" in result.stderr:
             raise SchedulerError("plainq failed", returncode=result.returncode, retryable=True)
@@ -138,12 +146,12 @@ class DifferentFragments(PlainQueue):
     def __init__(self, submit_arguments: Sequence[str] = ()) -> None:
         self.submit_arguments = submit_arguments
 
-    def options(self, batch: Batch) -> Sequence[str]:
+    def make_options(self, batch: Batch) -> Sequence[str]:
         import colorsys  # noqa: PLC0415 -- the point: a lazy import is no harm
 
         limit = time.strftime("%H:%M:%S", time.gmtime((batch.resources.wall_time_s or 60) % 86400))
         colour = colorsys.rgb_to_hsv(0.2, 0.4, 0.4)[1]
-        return [*super().options(batch), f"--limit={limit}", f"--colour={colour}", *self.submit_arguments]
+        return [*super().make_options(batch), f"--limit={limit}", f"--colour={colour}", *self.submit_arguments]
 
     def parse_status(
         self,
@@ -167,6 +175,6 @@ class Strict(PlainQueue):
         return super().submit_script(batch)
 
     def parse_status(self, ids: Sequence[str], result: CommandResult) -> Mapping[str, JobStatus]:
-        if any(len(line.split()) not in {3, 4} for line in self.said(result).splitlines()):
+        if any(len(line.split()) not in {3, 4} for line in self.read_output(result).splitlines()):
             raise SchedulerError("a line of plainq's answer was not understood")
         return super().parse_status(ids, result)

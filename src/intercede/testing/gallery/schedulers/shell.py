@@ -14,7 +14,7 @@ class DoesNotQuote(PlainQueue):
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
 
-    def quoted(self, word: str) -> str:
+    def quote(self, word: str) -> str:
         return word
 
 
@@ -24,7 +24,7 @@ class QuotesTwofold(PlainQueue):
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
 
-    def quoted(self, word: str) -> str:
+    def quote(self, word: str) -> str:
         return '"' + word.replace('"', '\\"') + '"'
 
 
@@ -34,7 +34,7 @@ class QuotesByHand(PlainQueue):
     caught_by = "IC-SCHEDULER-03"
     message_contains = "it ran the command 'icpwned'"
 
-    def quoted(self, word: str) -> str:
+    def quote(self, word: str) -> str:
         return f"'{word}'"
 
 
@@ -45,7 +45,7 @@ class SplitsTheQueue(PlainQueue):
     message_contains = "as many arguments"
 
     def submit_script(self, batch: Batch) -> str:
-        return f"queue={self.quoted(batch.resources.queue or 'all')}\nic_tool plainq submit --queue $queue sh ./wrapper"
+        return f"queue={self.quote(batch.resources.queue or 'all')}\nic_tool plainq submit --queue $queue sh ./wrapper"
 
 
 class WritesHereDocuments(PlainQueue):
@@ -107,11 +107,11 @@ class TrustsCarriedNames(PlainQueue):
     def stages_own_files(self) -> bool:
         return True
 
-    def options(self, batch: Batch) -> Sequence[str]:
-        return [*super().options(batch), *(f"--carry={name}" for name in batch.carry_shared)]
+    def make_options(self, batch: Batch) -> Sequence[str]:
+        return [*super().make_options(batch), *(f"--carry={name}" for name in batch.carry_shared)]
 
-    def quoted(self, word: str) -> str:
-        return word if word.startswith("--carry") else super().quoted(word)
+    def quote(self, word: str) -> str:
+        return word if word.startswith("--carry") else super().quote(word)
 
 
 class LeavesAQuoteOpen(PlainQueue):

@@ -17,9 +17,9 @@ class _EndsOtherwise(Plain):
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         result = await super().run(argv, stdin=stdin, stdout=stdout)
-        return result.model_copy(update={"returncode": self.code(result.returncode)})
+        return result.model_copy(update={"returncode": self.change_code(result.returncode)})
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         return code
 
 
@@ -29,7 +29,7 @@ class JoinsWithSpaces(Plain):
     caught_by = "IC-TRANSPORT-01"
     message_contains = "wrote '[two][words][end]'"
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(argv)]
 
 
@@ -39,7 +39,7 @@ class LosesEmptyArguments(Plain):
     caught_by = "IC-TRANSPORT-01"
     message_contains = "['printf', '[%s]', '', 'end'] wrote '[end]'"
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(shlex.quote(each) for each in argv if each)]
 
 
@@ -49,7 +49,7 @@ class QuotesWithDoubleQuotes(Plain):
     caught_by = "IC-TRANSPORT-01"
     message_contains = "'$HOME', 'end'] wrote"
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", " ".join(f'"{each}"' for each in argv)]
 
 
@@ -59,7 +59,7 @@ class StripsArguments(Plain):
     caught_by = "IC-TRANSPORT-01"
     message_contains = "wrote '[two words][end]'"
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return [each.strip() for each in argv]
 
 
@@ -69,7 +69,7 @@ class QuotesAllButTheName(Plain):
     caught_by = "IC-TRANSPORT-09"
     message_contains = "|| true"
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", f"{argv[0]} {shlex.join(argv[1:])}"]
 
 
@@ -107,7 +107,7 @@ class KnowsGoodAndBad(_EndsOtherwise):
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 2 from `sh -c 'exit 2'`; observed exit code 1"
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         return min(code, 1)
 
 
@@ -117,7 +117,7 @@ class AnswersAlways255(_EndsOtherwise):
     caught_by = "IC-TRANSPORT-02"
     message_contains = "observed exit code 255"
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         return 255
 
 
@@ -127,7 +127,7 @@ class CutsTheHighestBit(_EndsOtherwise):
     caught_by = "IC-TRANSPORT-02"
     message_contains = "expected 128 from `sh -c 'exit 128'`; observed exit code 0"
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         return code & 127
 
 
@@ -141,11 +141,11 @@ class TellsSignalsAsAClientDoes(_EndsOtherwise):
         super().__init__()
         self._signals = False
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         self._signals = "kill" in "".join(argv)
         return argv
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         return 255 if self._signals else code
 
 
@@ -155,7 +155,7 @@ class Takes255ForItsOwn(_EndsOtherwise):
     caught_by = "IC-TRANSPORT-21"
     message_contains = "the connection is lost"
 
-    def code(self, code: int) -> int:
+    def change_code(self, code: int) -> int:
         if code == 255:
             raise TransportError("the connection is lost")
         return code

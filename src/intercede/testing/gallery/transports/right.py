@@ -19,7 +19,7 @@ from intercede.testing.gallery.process_tree import kill_process_tree
 class Plain:
     """Runs commands on this machine by asyncio's subprocesses. The wrong transports are subclasses."""
 
-    most_of_stderr = 2**20
+    stderr_limit = 2**20
 
     def __init__(self) -> None:
         self.is_open = False
@@ -40,10 +40,10 @@ class Plain:
         if not self.is_open:
             raise NotOpenError("enter it first")
         try:
-            process = await self.start(self.command(argv), PIPE if stdin is not None else DEVNULL)
+            process = await self.start(self.make_command(argv), PIPE if stdin is not None else DEVNULL)
         except OSError as error:
             return CommandResult(returncode=127, stderr=str(error).encode())
-        taken, said = TailBuffer(), TailBuffer(self.most_of_stderr)
+        taken, said = TailBuffer(), TailBuffer(self.stderr_limit)
         try:
             async with asyncio.TaskGroup() as group:
                 feeding = group.create_task(self.feed(process, stdin))
@@ -59,7 +59,7 @@ class Plain:
         code = code if code >= 0 else 128 - code
         return CommandResult(returncode=code, stdout=bytes(taken.data), stderr=bytes(said.data))
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
     async def start(self, argv: Sequence[str], stdin: int) -> Process:
@@ -82,13 +82,13 @@ class Plain:
         iterator = aiter(stdin)
         try:
             async for data in iterator:
-                if not await self.written(process.stdin, data):
+                if not await self.write_chunk(process.stdin, data):
                     return
         finally:
             await self.close(iterator)
         process.stdin.close()
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         """Write a chunk of data. Return False if the command reads no more."""
         pipe.write(data)
         try:
@@ -115,7 +115,7 @@ class Plain:
 class ThroughAShell(Plain):
     """Runs every command through `sh -c`, with correct quoting."""
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
+    def make_command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", f"exec {shlex.join(argv)}"]
 
 

@@ -18,9 +18,9 @@ class _AnswersOtherwise(Plain):
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         result = await super().run(argv, stdin=stdin, stdout=stdout)
-        return result.model_copy(update=self.changed(result))
+        return result.model_copy(update=self.change_fields(result))
 
-    def changed(self, result: CommandResult) -> dict[str, bytes]:
+    def change_fields(self, result: CommandResult) -> dict[str, bytes]:
         return {}
 
 
@@ -30,9 +30,9 @@ class _ReadsOtherwise(Plain):
     async def run(
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
-        return await super().run(argv, stdin=stdin, stdout=stdout and self.around(stdout))
+        return await super().run(argv, stdin=stdin, stdout=stdout and self.wrap_sink(stdout))
 
-    def around(self, sink: ByteSink) -> ByteSink:
+    def wrap_sink(self, sink: ByteSink) -> ByteSink:
         return sink
 
 
@@ -42,7 +42,7 @@ class DecodesAsText(_AnswersOtherwise):
     caught_by = "IC-TRANSPORT-03"
     message_contains = "from 129 on"
 
-    def changed(self, result: CommandResult) -> dict[str, bytes]:
+    def change_fields(self, result: CommandResult) -> dict[str, bytes]:
         return {"stdout": result.stdout.decode(errors="replace").encode()}
 
 
@@ -52,7 +52,7 @@ class StripsStderr(_AnswersOtherwise):
     caught_by = "IC-TRANSPORT-03"
     message_contains = "258 bytes on stderr"
 
-    def changed(self, result: CommandResult) -> dict[str, bytes]:
+    def change_fields(self, result: CommandResult) -> dict[str, bytes]:
         return {"stderr": result.stderr.strip()}
 
 
@@ -62,7 +62,7 @@ class MergesStderr(_AnswersOtherwise):
     caught_by = "IC-TRANSPORT-03"
     message_contains = "517 bytes"
 
-    def changed(self, result: CommandResult) -> dict[str, bytes]:
+    def change_fields(self, result: CommandResult) -> dict[str, bytes]:
         return {"stdout": result.stdout + result.stderr, "stderr": b""}
 
 
@@ -110,7 +110,7 @@ class KeepsAllOfStderr(Plain):
 
     caught_by = "IC-TRANSPORT-29"
     message_contains = "2688895 bytes"
-    most_of_stderr = 2**40
+    stderr_limit = 2**40
 
 
 class KeepsTheFirstOfStderr(_AnswersOtherwise):
@@ -118,9 +118,9 @@ class KeepsTheFirstOfStderr(_AnswersOtherwise):
 
     caught_by = "IC-TRANSPORT-29"
     message_contains = r"observed 1048576 bytes, from 0 on b'1\n2\n3"
-    most_of_stderr = 2**40
+    stderr_limit = 2**40
 
-    def changed(self, result: CommandResult) -> dict[str, bytes]:
+    def change_fields(self, result: CommandResult) -> dict[str, bytes]:
         return {"stderr": result.stderr[: 2**20]}
 
 
@@ -152,9 +152,9 @@ class EndsAtAnEmptyPiece(Plain):
     caught_by = "IC-TRANSPORT-24"
     message_contains = "observed no byte"
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         if data:
-            return await super().written(pipe, data)
+            return await super().write_chunk(pipe, data)
         pipe.close()
         return False
 
@@ -166,8 +166,8 @@ class WritesTheBeginningOfAPiece(Plain):
     also_red = ("IC-TRANSPORT-04",)
     message_contains = "to come back from `cat`"
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
-        return await super().written(pipe, data[:65536])
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+        return await super().write_chunk(pipe, data[:65536])
 
 
 class WantsAGenerator(Plain):
@@ -179,7 +179,7 @@ class WantsAGenerator(Plain):
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
         pipe, iterator = process.stdin, cast("AsyncIterator[bytes]", stdin)
         while pipe:
-            await self.written(pipe, await iterator.__anext__())
+            await self.write_chunk(pipe, await iterator.__anext__())
 
 
 class WritesAllBeforeItReads(Plain):
@@ -216,10 +216,10 @@ class CollectsStdin(Plain):
 
     async def feed(self, process: Process, stdin: AsyncIterable[bytes] | None) -> None:
         whole = [b"".join([data async for data in stdin])] if stdin else []
-        await super().feed(process, _each(whole))
+        await super().feed(process, _iterate(whole))
 
 
-async def _each(data: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(data: Sequence[bytes]) -> AsyncIterator[bytes]:
     for one in data:
         yield one
 
@@ -230,7 +230,7 @@ class NeverDrains(Plain):
     caught_by = "IC-TRANSPORT-04"
     message_contains = "MiB of 100 were taken before it began to read"
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         pipe.write(data)
         await asyncio.sleep(0)
         return not pipe.is_closing()
@@ -268,7 +268,7 @@ class KeepsWhatTheSinkTook(Plain):
         return result
 
 
-class _Around:
+class _WrappedSink:
     def __init__(self, sink: ByteSink) -> None:
         self.sink = sink
 
@@ -294,11 +294,11 @@ class GivesTheSinkItsBuffer(_ReadsOtherwise):
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed [bytearray("
 
-    class _Sink(_Around):
+    class _Sink(_WrappedSink):
         async def write(self, data: bytes) -> None:
             await self.sink.write(bytearray(data))  # type: ignore[arg-type]  # the mistake
 
-    def around(self, sink: ByteSink) -> ByteSink:
+    def wrap_sink(self, sink: ByteSink) -> ByteSink:
         return self._Sink(sink)
 
 
@@ -308,12 +308,12 @@ class DoesNotAwaitTheSink(_ReadsOtherwise):
     caught_by = "IC-TRANSPORT-28"
     message_contains = "observed"
 
-    class _Sink(_Around):
+    class _Sink(_WrappedSink):
         async def write(self, data: bytes) -> None:
             self.task = asyncio.ensure_future(self.sink.write(data))
             await asyncio.sleep(0)
 
-    def around(self, sink: ByteSink) -> ByteSink:
+    def wrap_sink(self, sink: ByteSink) -> ByteSink:
         return self._Sink(sink)
 
 
@@ -349,9 +349,9 @@ class KeepsWhatItSent(Plain):
         super().__init__()
         self._sent: list[bytes] = []
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         self._sent.append(data)
-        return await super().written(pipe, data)
+        return await super().write_chunk(pipe, data)
 
 
 class MindsABrokenPipe(Plain):
@@ -360,7 +360,7 @@ class MindsABrokenPipe(Plain):
     caught_by = "IC-TRANSPORT-25"
     message_contains = "Error"
 
-    async def written(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
+    async def write_chunk(self, pipe: asyncio.StreamWriter, data: bytes) -> bool:
         pipe.write(data)
         await pipe.drain()
         return True
@@ -377,13 +377,13 @@ class WaitsForTheIterator(Plain):
         self, argv: Sequence[str], *, stdin: AsyncIterable[bytes] | None = None, stdout: ByteSink | None = None
     ) -> CommandResult:
         over = asyncio.Event()
-        source = self._to_the_end(stdin, over) if stdin else None
+        source = self._iterate_to_end(stdin, over) if stdin else None
         result = await super().run(argv, stdin=source, stdout=stdout)
         if source:
             await over.wait()
         return result
 
-    async def _to_the_end(self, stdin: AsyncIterable[bytes], over: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _iterate_to_end(self, stdin: AsyncIterable[bytes], over: asyncio.Event) -> AsyncIterator[bytes]:
         try:
             async for data in stdin:
                 yield data
