@@ -101,9 +101,9 @@ def test_a_file_that_is_not_json_is_an_error(tmp_path: Path) -> None:
         list(read_recordings(tmp_path / "a.json"))
 
 
-def test_recordings_are_read_from_the_first_place_that_has_some(tmp_path: Path, made: Make) -> None:
+def test_recordings_are_read_from_the_first_place_that_has_some(tmp_path: Path, make_scheduler: Make) -> None:
     """Recordings lie beside the module of the class, and its own directory comes first. Places are not mixed."""
-    subject = made("lonely")
+    subject = make_scheduler("lonely")
     assert list_places(subject)[:2] == [tmp_path / "recordings/lonely", tmp_path / "recordings"]
     assert load_recordings(subject) == ()
     write_recordings(tmp_path / "recordings/all.json", [GOOD, GOOD])
@@ -112,17 +112,17 @@ def test_recordings_are_read_from_the_first_place_that_has_some(tmp_path: Path, 
     assert len(load_recordings(subject)) == 1
 
 
-def test_a_class_inherits_the_recordings_of_its_base(tmp_path: Path, made: Make) -> None:
+def test_a_class_inherits_the_recordings_of_its_base(tmp_path: Path, make_scheduler: Make) -> None:
     """A class without recordings of its own uses those of its base class."""
-    subject = made("wrapping", DirectScheduler)
+    subject = make_scheduler("wrapping", DirectScheduler)
     assert load_recordings(subject) == load_recordings(DirectScheduler())
     write_recordings(tmp_path / "recordings/own.json", GOOD)
     assert len(load_recordings(subject)) == 1
 
 
-def test_only_recorded_fields_of_a_status_are_compared(tmp_path: Path, made: Make) -> None:
+def test_only_recorded_fields_of_a_status_are_compared(tmp_path: Path, make_scheduler: Make) -> None:
     """A field of a status that the recording leaves out may have any value."""
-    subject = made("wrapping", DirectScheduler)
+    subject = make_scheduler("wrapping", DirectScheduler)
     line = {**GOOD, "stdout": "17.0 running\n"}
     write_recordings(tmp_path / "recordings/own.json", {**line, "expected": {"17.0": {"state": "RUNNING"}}})
     replay.probe_replay(lambda: subject, tmp_path)
@@ -213,13 +213,13 @@ class Counted(DirectScheduler):
     ids=str,
 )
 def test_a_unique_native_id_needs_no_submission_id(
-    tmp_path: Path, made: Make, ids: tuple[str, str], right: bool
+    tmp_path: Path, make_scheduler: Make, ids: tuple[str, str], right: bool
 ) -> None:
     """A native id with a UUID, a time or a submission id is unique.
 
     A number is not, and neither is a number with a server's name.
     """
-    subject = made("counting", Counted)
+    subject = make_scheduler("counting", Counted)
     submitted: list[dict[str, object]] = [
         {
             "verb": "submit", "batch": {"submission_id": f"{letter}0123456789ab", "copies": 1, "resources": {}},
@@ -236,7 +236,7 @@ def test_a_unique_native_id_needs_no_submission_id(
             names.probe_names(lambda: subject, tmp_path)
 
 
-def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, made: Make) -> None:
+def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, make_scheduler: Make) -> None:
     """A listing that shows only the number of a job is a finding that names the job."""
 
     class Bare(Counted):
@@ -245,7 +245,7 @@ def test_a_listing_of_numbers_alone_is_reported(tmp_path: Path, made: Make) -> N
             return {job: JobStatus(state=JobState.RUNNING) for job in ids if job.partition("@")[0] in listed}
 
     job = "17@a0123456789ab"
-    subject = made("bare", Bare)
+    subject = make_scheduler("bare", Bare)
     write_recordings(
         tmp_path / "recordings/own.json",
         {**GOOD, "ids": [job], "stdout": "17", "expected": {job: {"state": "RUNNING"}}},
