@@ -1,1 +1,1 @@
-"""Ways to queue work, one module each. The registry opens them through entry points; nothing imports them."""
+"""Schedulers, one module each. The registry loads them through entry points, so no module imports them."""

@@ -7,9 +7,9 @@ unalias -a 2>/dev/null
 # Reads one line per known process, PID:START; one per process whose environment has a mark, /proc/PID/environ; and one
 # per existing process, /proc/PID. A process belongs to the copies if the process itself, its parent, or the leader of
 # its group or session does. Prints PID:START for each process that belongs to them and for leaders that have ended.
-# Then prints the targets to signal, parents first: a pid, or -GROUP if the whole group belongs to the copies. 0 and 1
-# are never known: in a container, 0 is the group of a process that entered from outside, and 1 is the ancestor of every
-# process.
+# Then prints the targets to signal, parents first: a pid, or -GROUP if the whole group belongs to the copies. Pids 0
+# and 1 are never known: in a container, 0 is the group of a process that entered from outside, and 1 is the ancestor of
+# every process.
 # shellcheck disable=SC2016 # awk's
 tree_awk='
 /:/ {
@@ -131,8 +131,8 @@ stop_all() {
 }
 
 # wait_for_end: wait until no process is left, and kill those that are left after the grace, with all that they start
-# meanwhile. No process is left if two listings in a row show none; five, if something ended while it was listed, which
-# may have belonged to the copies and have started another process.
+# meanwhile. None counts as left if two listings in a row show none. It takes five listings if some process ended
+# while it was listed, because it may have belonged to the copies and have started another one.
 # shellcheck disable=SC2086 # numbers, to be split
 wait_for_end() {
     read -r began_waiting _ </proc/uptime

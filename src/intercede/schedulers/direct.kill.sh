@@ -1,4 +1,4 @@
-# Input variables: grace, ending (the text of direct.ending.sh). shellcheck shell=sh
+# Ends the copies in $IC_IDS. Input variables: grace, ending (the text of direct.ending.sh). shellcheck shell=sh
 known='' batch='' count=0
 
 # prevent_start: make sure that a copy that has not begun never begins; fails if it has begun. It reads no process, so

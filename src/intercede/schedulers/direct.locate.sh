@@ -16,10 +16,12 @@ is_alive_here() {
 }
 
 # locate_copy ID: sets these variables:
-#   submission_id, index, place  the copy, and the directory of its runner
-#   elsewhere            if its processes cannot be seen from here: a word that says why, and the host
-#   same_boot            not empty if its host has not been booted since
-#   has_runner           not empty if its runner is alive
+#   submission_id  its submission
+#   index          its index
+#   place          the directory of its runner
+#   elsewhere      if its processes cannot be seen from here: a word that says why, and the host
+#   same_boot      not empty if its host has not been booted since
+#   has_runner     not empty if its runner is alive
 # The number of a pid namespace is used again, but only after every process in it has ended.
 last=
 locate_copy() {

@@ -1,15 +1,14 @@
 # sh ./direct/runner SUBMISSION_ID COPIES SLOTS WALL GRACE, in the submission's directory: run all copies, at most SLOTS
 # at a time. The runner and its lanes are detached. Each copy leads a session and a process group of its own.
 #
-# direct/host          host, boot id, pid and start time of the runner, number of copies, pid namespace
-# direct/INDEX         made by the lane or the kill that decides about the copy; only the first of them can make it.
-# Holds
-#                      pid, start time, and the uptime in seconds at which the copy began; or the word killed. A second
-#                      line, over: the slot is free again
-# direct/INDEX.kill    the copy was asked to end
-# direct/INDEX.timeout the copy reached its wall time
-# direct/next          all copies below this index are decided: a hint, so that not every lane tries every copy
-# direct/ended         the runner reached its end, so it was not ended together with its copies
+# direct/host           host, boot id, pid and start time of the runner, number of copies, pid namespace
+# direct/INDEX          made by the lane or the kill that decides about the copy: only the first of them can make it.
+#                       It holds pid, start time, and the uptime in seconds at which the copy began; or the word killed.
+#                       A second line, over: the slot is free again
+# direct/INDEX.kill     the copy was asked to end
+# direct/INDEX.timeout  the copy reached its wall time
+# direct/next           all copies below this index are decided: a hint, so that not every lane tries every copy
+# direct/ended          the runner reached its end, so it was not ended together with its copies
 # shellcheck shell=sh
 unset -f command echo kill printf read readlink setsid sh sleep true uname 2>/dev/null
 unalias -a 2>/dev/null
@@ -37,8 +36,8 @@ is_alive() {
     [ "${20-}" = "$wanted" ] && [ "$1" != Z ]
 }
 
-# claim: succeed if this lane may start the copy: only one process can make the file.
-claim() {
+# claim_copy: succeed if this lane may start the copy: only one process can make the file.
+claim_copy() {
     [ ! -e "direct/$index" ] && true 2>/dev/null >"direct/$index"
 }
 
@@ -61,7 +60,7 @@ become_copy() {
 run_lane() {
     index=0
     while [ "$index" -lt "$copies" ]; do
-        if claim; then
+        if claim_copy; then
             echo "$((index + 1))" >|direct/next
             (become_copy)
             release_slot

@@ -1,4 +1,5 @@
-# shellcheck shell=sh
+# Prints the state of each copy in $IC_IDS. shellcheck shell=sh
+
 # has_exited: succeed if the copy exited on its own after a signal had come to it, and its runner was alive all the
 # time; sets ic_number, the exit code. A signal that a kill sent is known by the file that the kill made.
 has_exited() {

@@ -1,4 +1,5 @@
-# shellcheck shell=sh
+# Ends the jobs in $IC_IDS with scancel. shellcheck shell=sh
+
 # print_own_jobs ANSWER: print the ids of jobs that squeue lists under their own names. Slurm uses a number again after
 # it has lost its state, or has reached its highest number. Then the number belongs to another job, which must not be
 # ended.

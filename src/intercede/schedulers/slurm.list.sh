@@ -23,7 +23,7 @@ make_directory() {
     [ -d "$1" ] || mkdir "$1" || [ -d "$1" ]
 }
 
-# report_stuck FILE: fail, because FILE is neither readable nor a fence.
+# report_stuck FILE: print that FILE is neither readable nor a fence, and fail.
 report_stuck() {
     printf '%s\n' "$1 cannot be read, nor made a fence: if there is no job ic-$submission_id-*, \
 remove the directory $submission_id" >&2
@@ -48,10 +48,14 @@ list_by_name() {
     each_chunk add_name || return
     [ -z "$names" ] || list_names
 }
+
+# add_name: add the name of the chunk to names; list the jobs with these names when there are many.
 add_name() {
     names="$names${names:+,}ic-$submission_id-$first"
     [ "${#names}" -lt 20000 ] || list_names
 }
+
+# list_names: print what squeue lists under these names on each cluster.
 list_names() {
     for cluster in ${clusters:--}; do
         printf 'intercede: squeue %s\n' "$cluster"
@@ -62,8 +66,8 @@ list_names() {
     names=
 }
 
-# pick_oldest: read that listing; print an assignment row_SUBMISSION_ID_FIRST="JOB CLUSTER" for each chunk. If several
-# jobs have its name, JOB is the oldest.
+# pick_oldest: read the output of list_by_name; print an assignment row_SUBMISSION_ID_FIRST="JOB CLUSTER" for each
+# chunk. If several jobs have its name, JOB is the oldest.
 pick_oldest() {
     awk -v submission_id="$submission_id" -v name="|ic-$submission_id-" '
         /^intercede: squeue / { cluster = $3 }

@@ -146,7 +146,7 @@ def _check_words(field: str, given: Sequence[str], pattern: str, expected: str) 
 def _write_request(resources: Resources) -> list[str]:
     """Return the arguments of sbatch for one copy. It runs once, unless a site's own arguments allow requeueing.
 
-    Its stdout and stderr are not Slurm's business: the wrapper writes them to files.
+    Slurm discards the output of the job: the wrapper writes that of the payload to files.
     """
     words = ["--ntasks=1", "--nodes=1", f"--cpus-per-task={resources.cpus}", "--no-requeue"]
     words += ["--output=/dev/null", "--error=/dev/null"]

@@ -1,4 +1,5 @@
-# shellcheck shell=sh
+# Lists the jobs in $IC_IDS with squeue, and with sacct those that squeue does not list. shellcheck shell=sh
+
 # ask_accounting CLUSTER OPTION...: print what sacct answers and its exit code, 124 if it has no answer within ten
 # seconds. sacct itself waits longer for a daemon that does not respond, and every caller of status would wait with it.
 ask_accounting() {
