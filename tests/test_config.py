@@ -37,13 +37,13 @@ def test_tables_and_pins_are_read(tmp_path: Path) -> None:
     configuration = load(write_config(tmp_path, GOOD))
 
     assert configuration.path == tmp_path / "intercede.toml"
-    assert configuration.tables("backends")["cern"] == {
+    assert configuration.get_tables("backends")["cern"] == {
         "transport": {"type": "ssh", "host": "login.example.org"},
         "scheduler": "slurm",
     }
-    assert configuration.tables("transports")["login"] == {"type": "ssh", "port": 22}
-    assert configuration.tables("schedulers")["lsf"] == {"type": "acme:lsf"}
-    assert set(configuration.tables("schedulers")) == {"lsf"}
+    assert configuration.get_tables("transports")["login"] == {"type": "ssh", "port": 22}
+    assert configuration.get_tables("schedulers")["lsf"] == {"type": "acme:lsf"}
+    assert set(configuration.get_tables("schedulers")) == {"lsf"}
     assert configuration.prefer == {"transports:ssh": "acme-intercede", "schedulers:slurm": "intercede"}
 
 

@@ -57,7 +57,7 @@ class Configuration:
     prefer: Mapping[str, str]
     """Pins: ``GROUP:NAME`` -> distribution."""
 
-    def tables(self, group: str) -> Mapping[str, Table]:
+    def get_tables(self, group: str) -> Mapping[str, Table]:
         """Return the tables of a group."""
         return {"backends": self.backends, "transports": self.transports, "schedulers": self.schedulers}[group]
 

@@ -105,7 +105,7 @@ class _Metadata:
         self.version = version
         self.root = root  # the directory or zip file on the path
         self.location = location
-        self.data = data  # entry_points.txt, or empty if it has no group of ours
+        self.data = data  # entry_points.txt, or empty if it has no group of intercede
         self.rank = rank  # is in the working directory, index of the root, is an egg-info, name: the lowest rank wins
         self.in_working_directory = rank[0]
 

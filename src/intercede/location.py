@@ -29,7 +29,7 @@ class Location:
         Args:
             option: The option, without the prefix.
             problem: What is wrong with it, such as ``is missing``.
-            value: The value that was given. What may be secret in it is hidden.
+            value: The given value. Parts of it that may be secret are hidden.
             expected: The values that are valid.
             advice: What to do, if the message needs more than ``expected``.
         """

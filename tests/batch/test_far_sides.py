@@ -253,7 +253,7 @@ async def test_no_room_for_the_lists_is_told(tmp_path: Path, full: str) -> None:
         await finish(backend, [handle])
         transport = Prefixed(*variables({"PATH": f"{shims}:{os.environ['PATH']}"}))
         async with BatchBackend(transport, DirectScheduler(), root=root) as crowded:
-            with pytest.raises(ResourceError, match="the remote disk has no room") as caught:
+            with pytest.raises(ResourceError, match="the remote disk has no space") as caught:
                 await crowded.fetch_output([handle], tmp_path / "dest")
             assert caught.value.retryable
         assert (await backend.fetch_output([handle], tmp_path / "dest"))[handle].ok

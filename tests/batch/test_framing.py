@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.batch.remote.framing import Answer, FrameReader, new_mark
+from intercede.batch.remote.framing import Answer, FrameReader, make_mark
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import CommandResult
 
@@ -61,7 +61,7 @@ async def test_a_cut_answer_is_none(data: bytes, cut: int) -> None:
 
 def test_marks_are_new_each_time() -> None:
     """Nobody can have seen one before."""
-    assert len({new_mark() for _ in range(100)}) == 100
+    assert len({make_mark() for _ in range(100)}) == 100
 
 
 def test_a_long_frame_is_handed_on_in_bounded_memory() -> None:

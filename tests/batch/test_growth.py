@@ -12,7 +12,7 @@ from tests.prefixed import Prefixed, variables
 from tests.tools import marks
 
 from intercede.batch import BatchBackend
-from intercede.batch.remote.layout import new_submission_id
+from intercede.batch.remote.layout import make_submission_id
 from intercede.contract.job import JobHandle, JobState, SubmissionSpec
 from intercede.schedulers.direct import DirectScheduler
 
@@ -46,7 +46,7 @@ class Counted(Prefixed):
 def copied(root: Path, handle: JobHandle, many: int) -> list[JobHandle]:
     """Make more submissions like that one, and return their handles."""
     submission_id, _, index = handle.job.partition(".")
-    submission_ids = [new_submission_id() for _ in range(many)]
+    submission_ids = [make_submission_id() for _ in range(many)]
     for new in submission_ids:
         shutil.copytree(root / submission_id, root / new)
         for path in (path for path in (root / new).rglob("*") if path.is_file()):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intercede.batch.remote.api import write_api, write_program
-from intercede.batch.remote.layout import new_submission_id
+from intercede.batch.remote.layout import make_submission_id
 from intercede.contract.errors import ConfigError, SchedulerError, UnsupportedSpecError
 from intercede.contract.job import JobState, Resources
 from intercede.contract.scheduler import Batch, Scheduler
@@ -21,7 +21,7 @@ from intercede.schedulers.direct import DirectScheduler
 
 API = write_api(DirectScheduler())
 SUBMISSION_ID = (
-    new_submission_id()
+    make_submission_id()
 )  # another one in each process: what a copy starts is known by it, on the whole machine
 SECONDS = 60  # enough for a loaded machine
 

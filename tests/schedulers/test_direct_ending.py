@@ -11,7 +11,7 @@ from tests import nested
 from tests.schedulers.test_direct import API, SECONDS, SUBMISSION_ID, Place, list_processes, make_batch, wait_until
 
 from intercede.batch.remote.api import write_program
-from intercede.batch.remote.layout import new_submission_id
+from intercede.batch.remote.layout import make_submission_id
 from intercede.contract.errors import SchedulerError
 from intercede.contract.job import JobState
 from intercede.contract.transport import CommandResult
@@ -174,7 +174,7 @@ def test_a_submission_of_a_copy_is_not_killed_with_it(place: Place) -> None:
     (other.here / "wrapper").write_text(f": >up; exec sleep {LONG}")
     (other.here / "submit").write_text(
         write_program(
-            "submit", API, inner.submit_script(make_batch(1).model_copy(update={"submission_id": new_submission_id()}))
+            "submit", API, inner.submit_script(make_batch(1).model_copy(update={"submission_id": make_submission_id()}))
         )
     )
     scheduler = DirectScheduler(slots=1, grace_s=0)

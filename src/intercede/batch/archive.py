@@ -20,7 +20,7 @@ from typing import IO, Self
 from intercede.batch.offload import run_in_thread
 from intercede.contract.errors import InvalidSpecError, TransportError
 
-__all__ = ["ArchiveError", "Member", "Unpacker", "pack", "to_local_name"]
+__all__ = ["ArchiveError", "Member", "Unpacker", "make_local_name", "pack"]
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -261,7 +261,7 @@ class Unpacker:
             raise ArchiveError("the archive was cut off: its end did not arrive")
 
     def _parse(self) -> Generator[None, None, None]:
-        while (info := (yield from self._next_header())) is not None:
+        while (info := (yield from self._read_header())) is not None:
             place = self._open_file(info)
             if info.type not in _BODILESS:
                 yield from self._read_body(info.size)
@@ -270,7 +270,7 @@ class Unpacker:
                 self.files[info.name] = place
         self._ended = True
 
-    def _next_header(self) -> Generator[None, None, _Header | None]:
+    def _read_header(self) -> Generator[None, None, _Header | None]:
         """Return the header of the next member, with the values of extension headers; None at the archive's end."""
         name, records = "", dict(self._globals)
         while (block := (yield from self._take(_BLOCK))) != _ZEROS:
@@ -398,7 +398,7 @@ def _encode_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def to_local_name(name: str) -> str:
+def make_local_name(name: str) -> str:
     """Return a name in the form in which this process opens the file, which depends on its locale."""
     return os.fsdecode(_encode_name(name))
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from intercede.batch.archive import ArchiveError, Unpacker, to_local_name
+from intercede.batch.archive import ArchiveError, Unpacker, make_local_name
 from intercede.batch.offload import offload_if_large
 from intercede.batch.records import LIVE
 from intercede.batch.remote.api import load_script
 from intercede.batch.remote.framing import Answer, Streams
 from intercede.batch.remote.layout import Job
-from intercede.batch.remote.shell import make_no_room_error
+from intercede.batch.remote.shell import make_no_space_error
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
 from intercede.batch.status import write_settle_part
@@ -160,11 +160,11 @@ class Download:
 
         Raises:
             TransportError: The archive is incomplete, although no limit was reached.
-            ResourceError: The remote disk had no room for the list of files.
+            ResourceError: The remote disk had no space for the list of files.
             OSError: The local directory cannot be written.
         """
         if "listed" in answer and answer.get_frame("listed").returncode != 0:
-            raise make_no_room_error(answer.get_frame("listed").stderr)
+            raise make_no_space_error(answer.get_frame("listed").stderr)
         if "sent" not in answer:
             raise answer.make_cut_error("sent")
         late = True in {
@@ -249,7 +249,7 @@ class Download:
             stdout=place / "stdout" if "stdout" in names else None,
             stderr=place / "stderr" if "stderr" in names else None,
             log=place / "log" if "log" in names else None,
-            files={name.removeprefix("files/"): place / to_local_name(name) for name in files},
+            files={name.removeprefix("files/"): place / make_local_name(name) for name in files},
             missing=self._find_missing(job, [*came, *(its for name, its in captured.items() if its and name in names)]),
         )
 

@@ -4,7 +4,7 @@
 # files of each copy until a limit is reached. find writes // only at the beginning of a name, so a name with newlines
 # or blanks cannot be taken for another line. (ls is not used, because the ls of busybox writes ? for some characters.)
 # A name SUBMISSION_ID/inputs/NAME is an input that no copy sends back. A name SUBMISSION_ID/copies/INDEX says that the
-# copy was listed, even if it has no files. If a file has a second name, GNU tar can be told to send it twice. Other
+# copy was listed, even if it has no files. If a file has a second name, GNU tar has an option to send it twice. Other
 # tars write a link for the second name, so that name goes into another list and another archive. IC_FILE_LISTS is the
 # directory for the reports and lists. It is no awk variable, because awk -v would interpret escapes.
 # shellcheck disable=SC2016 # the program is awk's
@@ -244,7 +244,7 @@ _ic_send_piece() {
 
 # _ic_send: send the plans and a report of the files that will come, and then the files.
 _ic_send() {
-    _ic_find_room # for a status query before this may have found it already
+    _ic_find_scratch # for a status query before this may have found it already
     file_lists=$scratch/.parcel.$mark IC_FILE_LISTS=$scratch/.parcel.$mark
     export IC_FILE_LISTS
     mkdir "$file_lists" || return

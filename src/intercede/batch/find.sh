@@ -4,7 +4,7 @@
 # because the submission might start after we reported that it does not exist.
 _ic_fence() {
     _ic_make_fence "$1" 2>/dev/null && return
-    printf '%s\n' "$root/$1 cannot be kept from starting: there is no room, or a link cannot be made" >&2
+    printf '%s\n' "$root/$1 cannot be kept from starting: the disk is full, or a link cannot be made" >&2
     exit 28 # ENOSPC
 }
 

@@ -15,7 +15,7 @@ _ic_record_kill() {
 
 # _ic_end_copies KILL_FRAGMENT STATUS_FRAGMENT: end the copies, then print their records and the queue's listing.
 _ic_end_copies() {
-    _ic_find_room
+    _ic_find_scratch
     IC_IDS=$scratch/.ids.$mark
     export IC_IDS
     _ic_each _ic_record_kill >"$IC_IDS"

@@ -40,12 +40,12 @@ def get_option(  # noqa: PLR0917 -- the number's bounds belong to it
     method: object = getattr(plugin, name)
     whose = f"{name} of {type(plugin).__name__}"
     if not callable(method):
-        raise _broken(f"{whose} must be a method that returns the number, not {method!r}")
+        raise _make_contract_error(f"{whose} must be a method that returns the number, not {method!r}")
     try:
         return check_number(name, cast("Callable[[], object]", method)(), kind, least=least, most=most)
     except ConfigError as error:
-        raise _broken(f"{whose} must return {error.expected}, not {error.value!r}") from None
+        raise _make_contract_error(f"{whose} must return {error.expected}, not {error.value!r}") from None
 
 
-def _broken(what: str) -> PluginContractError:
+def _make_contract_error(what: str) -> PluginContractError:
     return PluginContractError(what, violations=(what,))

@@ -77,7 +77,7 @@ _ic_trash_copies() {
 }
 
 # _ic_trash TRASH PATH...: move paths into a directory of the trash. Another purge may move some of them first, or
-# remove the directory. If a full disk has no room for the directory, the paths are removed at once.
+# remove the directory. If a full disk has no space for the directory, the paths are removed at once.
 _ic_trash() {
     trash=$1
     shift

@@ -202,7 +202,7 @@ def _decide_by_both(case: _Case) -> JobStatus:
 def _decide_unlisted_signal(case: _Case) -> JobStatus:
     """Decide the status of a job that caught a signal and is no longer listed.
 
-    Nothing shows whether the signal was sent to end the job. So a failure is certain, and a success is not.
+    The signal may have been sent to end the job. So a failure is certain, and a success is not.
     """
     evidence = "exit record, after a signal; the scheduler no longer lists the job, so its end is not certain"
     if _get_number(case) == 0:
@@ -290,19 +290,19 @@ _TABLE: tuple[tuple[_Kinds, frozenset[Listed], frozenset[bool], _Rule], ...] = (
     # The first row that fits decides. Columns: the recorded end, the listing, whether a kill was requested, the rule.
     # The payload exited and caught no signal: its exit code decides, DONE or FAILED(exit_code).
     (_CODE, _ANY, _EITHER, _decide_by_code),
-    # It ended after a signal, and the queue still has the job: another attempt may run, so the listing decides.
+    # The payload ended after a signal, and the queue still has the job: the listing decides, as another attempt may run.
     (_AFTER, frozenset({Listed.LIVE, Listed.UNSURE}), _EITHER, _follow_listing_after_signal),
     # The scheduler ended the job: FAILED with the scheduler's reason.
     (_AFTER, frozenset({Listed.CAUSE}), _EITHER, _decide_by_cause),
-    # We killed it: KILLED(killed_by_user).
+    # A kill was requested before the signal: KILLED(killed_by_user).
     (_AFTER, _ANY, _YES, _decide_killed_by_us),
-    # It was cancelled: KILLED(killed_by_user) if we requested any kill, else KILLED(killed_by_site).
+    # The job was cancelled: KILLED(killed_by_user) if a kill was requested at any time, else KILLED(killed_by_site).
     (_AFTER, frozenset({Listed.CANCELLED}), _NO, _decide_cancelled),
-    # It died of a signal of its own: FAILED(signal).
+    # The payload died of a signal that no kill sent: FAILED(signal).
     (_SIGNAL, _ANY, _NO, _decide_by_signal),
-    # It caught a signal and exited: DONE or FAILED(exit_code) if the scheduler agrees with the record.
+    # The payload caught a signal and exited: DONE or FAILED(exit_code) if the scheduler agrees with the record.
     (_CAUGHT, frozenset({Listed.ENDED}), _NO, _decide_by_both),
-    # The same, and the queue has forgotten the job: FAILED(exit_code), or UNKNOWN(lost) if the code is 0.
+    # The payload caught a signal and exited, and the queue has no such job: FAILED(exit_code), or UNKNOWN(lost) for 0.
     (_CAUGHT, frozenset({Listed.ABSENT}), _NO, _decide_unlisted_signal),
     # No end is recorded, and the queue lists the job: the listing decides.
     (_NONE, _LISTED, _EITHER, _follow_listing),

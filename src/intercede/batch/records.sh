@@ -135,14 +135,14 @@ _ic_print_copy() {
     _ic_print "$1 $2 $killed ${id:-?} $record"
 }
 
-# _ic_find_room: set scratch to a directory for the temporary files of this script: the root, or another one if that is
-# full.
-_ic_find_room() {
+# _ic_find_scratch: set scratch to a directory for the temporary files of this script: the root, or another one if that
+# is full.
+_ic_find_scratch() {
     [ -z "$scratch" ] || return 0
     scratch=$root
     trap 'rm -f "$scratch/.ids.$mark" "$scratch/.open.$mark"; [ "$scratch" = "$root" ] || rm -rf "$scratch"' EXIT
     trap 'exit 143' HUP INT TERM
-    printf '%65536s' '' >"$scratch/.ids.$mark" && return # this needs no process, and proves room for thousands of ids
+    printf '%65536s' '' >"$scratch/.ids.$mark" && return # this needs no process, and proves space for thousands of ids
     rm -f "$scratch/.ids.$mark"
     scratch=$(mktemp -d) || scratch=$root
 } 2>/dev/null
@@ -150,7 +150,7 @@ _ic_find_room() {
 # _ic_print_status FRAGMENT: print the final records; then the scheduler's listing of the other copies; then the records
 # of these again. So a copy that ends in the meantime has a record, and is not taken for lost.
 _ic_print_status() {
-    _ic_find_room
+    _ic_find_scratch
     IC_IDS=$scratch/.ids.$mark
     export IC_IDS
     _ic_frame records _ic_sort_all 3>"$IC_IDS" 4>"$scratch/.open.$mark"

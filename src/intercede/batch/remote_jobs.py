@@ -9,7 +9,7 @@ from intercede.batch.records import read_record
 from intercede.batch.remote.api import load_script, write_call
 from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams
 from intercede.batch.remote.layout import Job, group_by_submission, read_batch
-from intercede.batch.remote.shell import Shell, make_no_room_error
+from intercede.batch.remote.shell import Shell, make_no_space_error
 from intercede.batch.snapshot import Snapshot
 from intercede.contract.errors import ResourceError
 from intercede.contract.job import JobStatus
@@ -18,7 +18,7 @@ from intercede.contract.transport import CommandResult
 
 __all__ = ["RemoteJobs", "find_frame", "read_rows"]
 
-_NO_ROOM = 28
+_NO_SPACE = 28
 """The exit code of records.sh if the disk is full: ENOSPC."""
 _REFUSED = "!"
 """The text in the place of a native id if the scheduler refused the copy; no native id can be ``!``."""
@@ -86,10 +86,10 @@ class RemoteJobs:
         """Read the answer to ``status_part``.
 
         Raises:
-            ResourceError: The remote disk had no room for the list of jobs.
+            ResourceError: The remote disk had no space for the list of jobs.
         """
-        if answer.get_frame("records").returncode == _NO_ROOM:
-            raise make_no_room_error(answer.get_frame("records").stderr)
+        if answer.get_frame("records").returncode == _NO_SPACE:
+            raise make_no_space_error(answer.get_frame("records").stderr)
         lines = [*answer.get_lines("records"), *(answer.get_lines("open") if "open" in answer else ())]
         return await offload_if_large(len(lines), self._parse_snapshot, answer, lines)
 

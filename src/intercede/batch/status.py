@@ -42,7 +42,7 @@ def write_settle_part(finals: Mapping[Job, JobStatus]) -> str:
         write_call(
             "_ic_settle",
             submission_id,
-            *(word for index in some for word in (str(index), _to_json(finals[Job(submission_id, index)]))),
+            *(word for index in some for word in (str(index), _dump_status(finals[Job(submission_id, index)]))),
         )
         for submission_id, indices in group_by_submission(finals).items()
         for some in _split_indices(indices)
@@ -61,7 +61,7 @@ def _mark_unwritten(status: JobStatus) -> JobStatus:
     )
 
 
-def _to_json(status: JobStatus) -> str:
+def _dump_status(status: JobStatus) -> str:
     return status.model_dump_json(exclude_none=True)
 
 

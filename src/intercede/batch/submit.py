@@ -27,7 +27,7 @@ from intercede.batch.parsing import check_queued, convert_parser_errors
 from intercede.batch.purge import discard_submission
 from intercede.batch.remote.api import load_script, write_preamble
 from intercede.batch.remote.framing import Answer
-from intercede.batch.remote.layout import MOST_COPIES, new_submission_id, write_batch
+from intercede.batch.remote.layout import MOST_COPIES, make_submission_id, write_batch
 from intercede.batch.remote_jobs import RemoteJobs
 from intercede.batch.selection import Plan
 from intercede.contract.errors import InvalidSpecError, LimitError, SchedulerError, UnsupportedSpecError
@@ -92,7 +92,7 @@ async def submit_copies(
         SchedulerError: The scheduler refused all copies, or its answer cannot be parsed.
         TransportError: The transport failed.
     """
-    batch = Batch(submission_id=new_submission_id(), copies=len(copies), resources=spec.resources)
+    batch = Batch(submission_id=make_submission_id(), copies=len(copies), resources=spec.resources)
     archive = SubmissionArchive(spec, copies, batch)
     archive.check()
     fragment = remote.scheduler.submit_script(batch)

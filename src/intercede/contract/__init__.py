@@ -1,7 +1,8 @@
 """The contract, version 1.0: the types and protocols that plugins implement and programs use.
 
-A plugin needs no other module of intercede: ``from intercede.contract import JobHandle, Submission, ...``. What plugins
-would otherwise write again is in ``intercede.plugin_tools``.
+A plugin needs no other module of intercede: ``from intercede.contract import JobHandle, Submission, ...``. The package
+``intercede.plugin_tools`` has functions that many plugins use.
+
 Each name is loaded when it is first used, so that reading metadata or raising an error does not load pydantic.
 """
 

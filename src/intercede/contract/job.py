@@ -272,7 +272,7 @@ class SubmissionSpec(_Data):
         return Path(self.executable) if local else None
 
     @model_validator(mode="after")
-    def _files_differ(self) -> Self:
+    def _check_file_names(self) -> Self:
         names = [file.name for file in self.inputs] + [name for name in (self.stdout, self.stderr) if name]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -299,7 +299,7 @@ class JobHandle(_Data):
         raise TypeError("expected a collection of handles, not a single JobHandle: write [handle]")
 
     @model_validator(mode="after")
-    def _is_short(self) -> Self:
+    def _check_length(self) -> Self:
         if len(self.resource) + len(self.job) > 512:  # noqa: PLR2004 -- the contract's number
             raise ValueError("resource and job must be at most 512 characters in all")
         return self
@@ -322,7 +322,7 @@ class Submission(_Data):
     """Copy index -> the reason why no job was started."""
 
     @model_validator(mode="after")
-    def _covers_each_copy(self) -> Self:
+    def _check_indices(self) -> Self:
         if sorted([*self.handles, *self.failures]) != list(range(len(self.handles) + len(self.failures))):
             raise ValueError("handles and failures must be disjoint and together cover 0 to the number of copies")
         return self
@@ -394,7 +394,7 @@ class JobStatus(_Data):
 
     state: JobState
     exit_code: Count | None = None
-    """The payload's exit code, if it exited. A payload that was told to end may exit too: then the state is KILLED, or
+    """The payload's exit code, if it exited. A payload that got a signal may exit too: then the state is KILLED, or
     FAILED by ``timeout``. It is never set together with ``signal``."""
     signal: Positive | None = None
     """The number of the signal that ended the job."""
@@ -406,7 +406,7 @@ class JobStatus(_Data):
     """Free text: where the state was read from."""
 
     @model_validator(mode="after")
-    def _has_one_ending(self) -> Self:
+    def _check_ending(self) -> Self:
         if self.exit_code is not None and self.signal is not None:
             raise ValueError("exit_code and signal must not both be set: a job ends in one way")
         return self
@@ -439,7 +439,7 @@ class OpOutcome(_Data):
     detail: str | None = None
 
     @model_validator(mode="after")
-    def _has_reason_if_failed(self) -> Self:
+    def _check_reason(self) -> Self:
         if self.ok != (self.reason is None):
             raise ValueError("reason must be given if ok is False, and only then")
         return self

@@ -81,13 +81,13 @@ class ToolEnvironment(_Data):
     keep: tuple[_Pattern, ...] = ()
     """Variables that are never unset, even if another pattern matches."""
     job_variable: _Name | None = None
-    """A variable that the scheduler sets inside a job. What is submitted there inherits the outer job's variables."""
+    """A variable that the scheduler sets inside a job. Jobs that are submitted inside a job inherit its variables."""
     unset_in_job: tuple[_Pattern, ...] = ()
     """Variables that are unset if ``job_variable`` is set and not empty."""
 
     @field_validator("unset", "unset_in_job")
     @classmethod
-    def _spare_what_is_needed(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             stem, star = pattern.removesuffix("*"), pattern.endswith("*")
             needed = [name for name in _NEEDED if name == stem or (star and name.startswith(stem))]
@@ -97,7 +97,7 @@ class ToolEnvironment(_Data):
         return patterns
 
     @model_validator(mode="after")
-    def _know_the_job(self) -> Self:
+    def _check_job_variable(self) -> Self:
         if self.unset_in_job and self.job_variable is None:
             raise ValueError("unset_in_job needs job_variable: the variable that is set inside of a job")
         return self

@@ -80,7 +80,7 @@ class Factory:
             raise _make_form_error(table)
         except IntercedeError as error:
             read = self._resolver.configuration
-            tables = [read.tables(each) for each in GROUPS] if read else []
+            tables = [read.get_tables(each) for each in GROUPS] if read else []
             remove_secrets(error, tables if isinstance(config, str) else [config, *tables])
             raise
 
@@ -102,7 +102,7 @@ class Factory:
     def _look_up(self, group: str, name: str, location: Location) -> Options:
         """Return the options in the file's table of that name. Without such a table, the name is a plugin's."""
         configuration = self._resolver.read_configuration()
-        table = configuration.tables(group).get(name) if configuration else None
+        table = configuration.get_tables(group).get(name) if configuration else None
         if configuration is None or table is None:
             return Options({"type": name}, location)
         return Options(table, Location(f"{configuration.path} [{group}.{name}]"))

@@ -204,7 +204,7 @@ class Resolver:
         if error is not None and (explanation.plugins or ":" in name or not isinstance(error, PluginNotFoundError)):
             raise error.with_traceback(None)
         configuration = self.read_configuration()
-        tables = sorted(configuration.tables(group)) if configuration else []
+        tables = sorted(configuration.get_tables(group)) if configuration else []
         parts = [f"no plugin provides {_show_name(group, name)}", f"the names are: {', '.join(names) or 'none'}"]
         if configuration and tables:
             parts.append(f"the tables of {configuration.path} are: {', '.join(tables)}")

@@ -43,7 +43,7 @@ def write_api(scheduler: Scheduler) -> str:
         PluginContractError: The scheduler's ``tool_environment`` is not a method, raises, or does not return a valid
             ToolEnvironment.
     """
-    environment = _tool_environment(scheduler)
+    environment = _get_tool_environment(scheduler)
     keep, always, inside = map(" | ".join, (environment.keep, environment.unset, environment.unset_in_job))
     lines = [
         f"    {keep}) return 1 ;;" if keep else "",
@@ -91,21 +91,21 @@ def write_program(verb: Verb, api: str, fragment: str, copies: int = 1) -> str:
     return f"{write_preamble(api, *SCRIPTS[verb])}\n{write_fragment_call(verb, fragment, copies)}\n"
 
 
-def _tool_environment(scheduler: Scheduler) -> ToolEnvironment:
+def _get_tool_environment(scheduler: Scheduler) -> ToolEnvironment:
     if getattr(type(scheduler), "tool_environment", None) is None:
         return ToolEnvironment()
     whose = f"tool_environment of {type(scheduler).__name__}"
     method: object = getattr(scheduler, "tool_environment")  # noqa: B009 -- the protocol does not have it
     if not callable(method):
-        raise _broken(f"{whose} must be a method that returns a ToolEnvironment, not {method!r}")
+        raise _make_contract_error(f"{whose} must be a method that returns a ToolEnvironment, not {method!r}")
     try:
         environment = cast("Callable[[], object]", method)()
         if isinstance(environment, ToolEnvironment):
             return ToolEnvironment.model_validate(environment.model_dump())  # model_construct skips validation
     except Exception as error:
-        raise _broken(f"{whose} must return a valid ToolEnvironment: {error}") from error
-    raise _broken(f"{whose} must return a ToolEnvironment, not {environment!r}")
+        raise _make_contract_error(f"{whose} must return a valid ToolEnvironment: {error}") from error
+    raise _make_contract_error(f"{whose} must return a ToolEnvironment, not {environment!r}")
 
 
-def _broken(what: str) -> PluginContractError:
+def _make_contract_error(what: str) -> PluginContractError:
     return PluginContractError(what, violations=(what,))

@@ -77,7 +77,7 @@ EOF
 
 _ic_enter_root() {
     _ic_forks_subshells ||
-        _ic_refuse_root "the remote sh is ksh93 or alike, whose subshells are no processes: put another sh first in PATH"
+        _ic_refuse_root "sh is ksh93 or alike, whose subshells are no processes: put another sh first in PATH"
     case ${root:-.} in
     /*) ;;
     *)

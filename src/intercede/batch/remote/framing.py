@@ -1,4 +1,4 @@
-"""Read the answers of scripts, which are framed: the output of each command stands between a begin and an end line.
+"""Read the answers of scripts, which are framed: the output of each command is between a begin and an end line.
 
 Both lines hold a random mark that is new for every script, so no banner, wrapper or payload can write one. All output
 outside of frames is ignored. If the end line of a frame did not arrive, the frame is incomplete and is not used.
@@ -13,14 +13,14 @@ from types import MappingProxyType
 from intercede.contract.errors import TransportError
 from intercede.contract.transport import ByteSink, CommandResult
 
-__all__ = ["NO_STREAMS", "Answer", "FramePart", "FrameReader", "Streams", "new_mark"]
+__all__ = ["NO_STREAMS", "Answer", "FramePart", "FrameReader", "Streams", "make_mark"]
 
 Streams = Mapping[str, Callable[[str], ByteSink]]
 NO_STREAMS: Streams = MappingProxyType({})
 _SHOWN = 500
 
 
-def new_mark() -> str:
+def make_mark() -> str:
     """Make a random mark, which cannot be guessed."""
     return secrets.token_hex(16)
 

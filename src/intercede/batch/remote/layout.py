@@ -38,7 +38,7 @@ __all__ = [
     "Job",
     "group_by_submission",
     "make_handle",
-    "new_submission_id",
+    "make_submission_id",
     "parse_handle",
     "read_batch",
     "write_batch",
@@ -68,7 +68,7 @@ class Job(NamedTuple):
     """The index of the copy."""
 
 
-def new_submission_id() -> str:
+def make_submission_id() -> str:
     """Make a random submission id."""
     letters = string.ascii_lowercase
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(12))

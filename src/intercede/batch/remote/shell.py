@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable
 
 from intercede.batch.archive import Member, pack
 from intercede.batch.remote.api import load_script, write_preamble
-from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams, new_mark
+from intercede.batch.remote.framing import NO_STREAMS, Answer, Streams, make_mark
 from intercede.contract.errors import ResourceError
 from intercede.contract.transport import Transport
 
-__all__ = ["Shell", "make_no_room_error"]
+__all__ = ["Shell", "make_no_space_error"]
 
 _READ = 'unset -f command cat 2>/dev/null; eval "$(command cat)"'
 """The command that runs a script from stdin. With ``sh -s`` a child that reads stdin would read part of the script."""
@@ -18,11 +18,11 @@ _CHUNK = 65536
 _SAID = 500
 
 
-def make_no_room_error(said: bytes = b"") -> ResourceError:
-    """Return the error for a remote disk that has no room for the temporary files of a script."""
+def make_no_space_error(said: bytes = b"") -> ResourceError:
+    """Return the error for a remote disk that has no space for the temporary files of a script."""
     words = said.decode("utf-8", "replace").strip()[-_SAID:]
     return ResourceError(
-        "the remote disk has no room for temporary files, neither in the root nor for mktemp: free some space, or "
+        "the remote disk has no space for temporary files, neither in the root nor for mktemp: free some space, or "
         f"purge jobs whose output is fetched{words and f'; the script wrote: {words}'}",
         retryable=True,
     )
@@ -55,7 +55,7 @@ class Shell:
         Raises:
             TransportError: The transport failed.
         """
-        mark = new_mark()
+        mark = make_mark()
         start = f"root={shlex.quote(self.root)}\n{load_script('remote/home')}" if self.root else ""
         script = "\n".join([write_preamble(self._api, "remote/tidy"), f"mark={mark}", start, *parts, ""])
         return await self._exec(
@@ -69,7 +69,7 @@ class Shell:
             InvalidSpecError: A local file cannot be read.
             TransportError: The transport failed.
         """
-        mark = new_mark()
+        mark = make_mark()
         argv = ["sh", "-c", load_script("remote/boot"), "sh", self.root, directory, mark]
         return await self._exec(argv, mark, pack(members), NO_STREAMS)
 

@@ -71,7 +71,7 @@ def _make_subject(role: Role, argument: str | Mapping[str, object], file: str | 
     given = parse_config_argument(argument, source) if isinstance(argument, str) else argument
     if not isinstance(given, str):
         return _resolve_plugins(RegistrySubject(f"{_make_id(given)}{suffix}", given, file, role=role))
-    tables: Mapping[str, Mapping[str, object]] = load_configuration(file).tables(f"{role}s") if file else {}
+    tables: Mapping[str, Mapping[str, object]] = load_configuration(file).get_tables(f"{role}s") if file else {}
     if given in tables:
         config = cast("Mapping[str, object]", _copy_data(tables[given]))
         return _resolve_plugins(RegistrySubject(f"{given}{suffix}", config, file, table=given, role=role))

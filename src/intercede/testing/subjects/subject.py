@@ -132,7 +132,7 @@ class RegistrySubject:
     def _find_table(self, group: str, part: object) -> object:
         """Return the table of a composed backend's transport or scheduler. A registered name is returned as it is."""
         if isinstance(part, str) and self.file is not None:
-            return load_configuration(self.file).tables(group).get(part, part)
+            return load_configuration(self.file).get_tables(group).get(part, part)
         return part
 
     def _find_type(self, group: str, part: object) -> object:
