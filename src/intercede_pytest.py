@@ -1,9 +1,9 @@
-"""The door to the conformance kit: ``pytest --intercede-backend=NAME``.
+"""The pytest plugin of the conformance kit: ``pytest --intercede-backend=NAME``.
 
-Every pytest run in the environment imports this module, so it imports pytest and nothing else. All that the kit is
-lies behind the hooks, and stays unloaded until one of its options is given.
+Every run of pytest in the environment imports this module. So it imports pytest and nothing else of weight, and its hooks
+import the kit only if one of the kit's options is given.
 """
-# ruff: noqa: PLC0415 -- the imports wait for their options
+# ruff: noqa: PLC0415 -- hooks import the kit if an option asks for it
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _make_parser(role: str) -> Callable[[str], tuple[str, str]]:
-    """Return a function that adds the role to the value of a subject's option."""
+    """Return a function that makes a pair of the role and the value of an option that names a subject."""
 
     def parse(given: str) -> tuple[str, str]:
         return role, given
@@ -32,7 +32,7 @@ def _make_parser(role: str) -> Callable[[str], tuple[str, str]]:
 
 
 def _load_options() -> tuple[Option, ...]:
-    """Load the table of options from its file. An import could find another project's intercede, and load more."""
+    """Return the table of options, loaded from its file. An import could find another project's ``intercede``."""
     file = Path(__file__).parent / "intercede" / "testing" / "frontends" / "options.py"
     spec = spec_from_file_location("intercede_options", file)
     assert spec is not None  # noqa: S101 -- a Python file has one
@@ -44,10 +44,10 @@ def _load_options() -> tuple[Option, ...]:
 
 
 def _require_this_one() -> None:
-    """Refuse to go on with another project's intercede: the public index has one, without what these options need.
+    """Check that Python finds the ``intercede`` that this module belongs to. The public index has another project's.
 
     Raises:
-        pytest.UsageError: Python finds it before the one that this module came with.
+        pytest.UsageError: Python finds another one.
     """
     import intercede
 
@@ -88,29 +88,29 @@ _FIXTURES = (
     ("showfixtures", "--fixtures", "--funcargs"),
     ("show_fixtures_per_test", "--fixtures-per-test"),
 )
-"""What pytest's own options set, whose exit code is 0 whatever a session says, and how they are written."""
+"""Options of pytest with which its exit code is always 0: their destinations, and their spellings."""
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Answer what needs no backend."""
-    look = next((each for each in _FIXTURES if getattr(config.option, each[0], False)), None)
-    if look and config.option.intercede_subjects and not {*look[1:]} & {*config.invocation_params.args}:
+    """Print the clauses if an option asks for that, and refuse options that run no check if they are in addopts."""
+    idle = next((each for each in _FIXTURES if getattr(config.option, each[0], False)), None)
+    if idle and config.option.intercede_subjects and not {*idle[1:]} & {*config.invocation_params.args}:
         raise pytest.UsageError(
-            f"{look[1]} runs nothing, pytest calls that a success, and it stands in addopts: it would be no gate"
+            f"{idle[1]} runs nothing, pytest calls that a success, and it is in addopts: the run would check nothing and pass"
         )
     if not (config.option.intercede_list or config.option.intercede_explain):
         return None
     asked = any(each.startswith(("--intercede-list", "--intercede-explain")) for each in config.invocation_params.args)
     if config.option.intercede_subjects and not asked:
-        raise pytest.UsageError("--intercede-list and --intercede-explain check nothing, and addopts holds one of them")
+        raise pytest.UsageError("--intercede-list and --intercede-explain check nothing, and one of them is in addopts")
     _require_this_one()
-    from intercede.testing.frontends.pytest_plugin import answer
+    from intercede.testing.frontends.pytest_plugin import print_clauses
 
-    return answer(config)
+    return print_clauses(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker; and the kit, where a backend is to be inspected."""
+    """Register the marker, and the conformance suite if a subject is given."""
     config.addinivalue_line("markers", "intercede(level, area, capability): a check of the conformance suite")
     if config.option.intercede_subjects:
         _require_this_one()
@@ -125,7 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(listening.close)
         if config.pluginmanager.register(Suite(config), "intercede-suite") is None:
             raise pytest.UsageError(
-                "a subject is to be inspected, and -p no:intercede-suite keeps the suite out: leave one out"
+                "an option names a subject, and -p no:intercede-suite keeps the suite out: remove one of them"
             )
     elif config.option.intercede_require or config.option.intercede_report or config.option.intercede_known:
         raise pytest.UsageError(
@@ -135,7 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def intercede_registry(pytestconfig: pytest.Config) -> Registry:
-    """A fresh registry over the running environment, with the pins of --intercede-config."""
+    """Return a new registry of the running environment, with the pins of --intercede-config."""
     from intercede.testing.subjects.subject import make_registry
 
     return make_registry(pytestconfig.option.intercede_config)
@@ -143,7 +143,7 @@ def intercede_registry(pytestconfig: pytest.Config) -> Registry:
 
 @pytest.fixture
 def intercede_backend(request: pytest.FixtureRequest) -> Callable[[], JobBackend]:
-    """What makes a fresh backend of the inspected subject, to be entered by the test on a loop of its own."""
+    """Return a function that makes a new backend of the subject. The test enters it on its own event loop."""
     if not hasattr(request, "param"):
         pytest.skip("needs a backend: pytest --intercede-backend=NAME")
     subject: RegistrySubject = request.param

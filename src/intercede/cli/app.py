@@ -126,15 +126,15 @@ def run(
 
 
 def _check(name: str, given: Mapping[str, object]) -> None:
-    """Tell whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
-    from intercede.cli.check import check  # noqa: PLC0415 -- the other commands do without the clauses
+    """Check whether a plugin keeps the contract: exit 0 if it does, 1 if it does not."""
+    from intercede.cli.check import check  # noqa: PLC0415 -- the other commands do not need the clauses
     from intercede.testing.isolation.signals import interrupt_on_end  # noqa: PLC0415 -- as above
 
     with interrupt_on_end():
         raise typer.Exit(check(name, given))
 
 
-app.command("check", short_help="Tell whether a plugin keeps the contract.")(make_check_command(_check))
+app.command("check", short_help="Check whether a plugin keeps the contract.")(make_check_command(_check))
 
 
 def _refuse_combinations(options: Mapping[str, bool]) -> None:

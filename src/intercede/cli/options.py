@@ -1,4 +1,4 @@
-"""The options of ``intercede check`` for Typer, made of the kit's own table."""
+"""Makes the options of ``intercede check`` for Typer from the kit's table of options."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
@@ -14,10 +14,10 @@ _NAME = Annotated[str, typer.Argument(metavar="NAME|JSON", help="The subject: wh
 
 
 def make_check_command(check: Callable[[str, Mapping[str, object]], None]) -> Callable[..., None]:
-    """Return a command for Typer that has the options of ``intercede check``.
+    """Return a command for Typer with the options of ``intercede check``.
 
     Args:
-        check: Gets the subject and the value of each option, by its name in the table.
+        check: The function to run. It gets the subject and the value of each option, by its name in the table.
     """
 
     def command(name: str, **given: object) -> None:
@@ -42,8 +42,8 @@ def _make_parameter(option: Option) -> Parameter:
 
 
 def _get_type(option: Option) -> object:
-    """Return the annotation that Typer parses a value by."""
+    """Return the type of an option's value, from which Typer parses it."""
     if option.choices:
         return Literal[option.choices]
     kinds: dict[str, object] = {"flag": bool, "number": int, "list": list[str]}
-    return Optional[kinds.get(option.kind, str)]  # noqa: UP045 -- the kind is no type to a type checker
+    return Optional[kinds.get(option.kind, str)]  # noqa: UP045 -- a type checker does not know the type

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from intercede.contract.errors import IntercedeError, PluginNotFoundError
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.options import Frontend, make_spell
-from intercede.testing.frontends.plan import make_plan, node_id, selects
+from intercede.testing.frontends.plan import has_selection, make_node_id, make_plan
 from intercede.testing.model.role import Role
 from intercede.testing.subjects.resolve import resolve
 
@@ -44,7 +44,7 @@ def ask_for_backends(*words: str) -> list[tuple[Role, str]]:
 )
 def test_options_that_select_are_recognized(words: str) -> None:
     """An option that leaves tests out is recognized in each spelling."""
-    assert selects(words.split())
+    assert has_selection(words.split())
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_options_that_select_are_recognized(words: str) -> None:
 )
 def test_other_options_select_nothing(words: str) -> None:
     """Options about order, output and stopping are no selection."""
-    assert not selects(words.split())
+    assert not has_selection(words.split())
 
 
 def test_a_composed_backend_is_named_by_its_parts() -> None:
@@ -65,8 +65,8 @@ def test_a_composed_backend_is_named_by_its_parts() -> None:
     assert facts.distribution == "intercede"
     assert facts.refusal is None
     assert {"output", "kill", "purge"} <= facts.capabilities
-    assert plan.wanted == {node_id(each, "local+direct") for each in CLAUSES.values() if each.role == "backend"}
-    assert not plan.narrowed
+    assert plan.wanted == {make_node_id(each, "local+direct") for each in CLAUSES.values() if each.role == "backend"}
+    assert not plan.is_partial
 
 
 def test_equal_subjects_are_one_and_others_are_numbered() -> None:
@@ -126,7 +126,7 @@ def test_node_ids_select_checks(words: list[str], areas: dict[str, int]) -> None
     plan = make_plan(ask_for_backends(LOCAL), ids=words)
 
     assert Counter(each.partition("/")[2].partition("::")[0] for each in plan.wanted) == areas
-    assert plan.narrowed
+    assert plan.is_partial
 
 
 def test_the_core_profile_has_the_clauses_without_a_capability() -> None:
@@ -134,10 +134,12 @@ def test_the_core_profile_has_the_clauses_without_a_capability() -> None:
     plan = make_plan(ask_for_backends(LOCAL), profile="core", ids=["intercede"])
 
     core = {
-        node_id(each, "local+direct") for each in CLAUSES.values() if each.capability is None and each.role == "backend"
+        make_node_id(each, "local+direct")
+        for each in CLAUSES.values()
+        if each.capability is None and each.role == "backend"
     }
     assert plan.wanted == core
-    assert not plan.narrowed
+    assert not plan.is_partial
 
 
 @given(st.text(max_size=40))

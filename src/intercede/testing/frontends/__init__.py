@@ -1,1 +1,1 @@
-"""How a run is asked for: pytest, the command line, a program."""
+"""The ways to start a run: pytest, the command line, and functions for programs."""

@@ -13,7 +13,7 @@ from intercede.contract.backend import capabilities
 from intercede.redaction import redact
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.options import Options, make_spell
-from intercede.testing.frontends.plan import Plan, make_plan, node_id, parse_scale
+from intercede.testing.frontends.plan import Plan, make_node_id, make_plan, parse_scale
 from intercede.testing.frontends.session import Session
 from intercede.testing.isolation import timeouts
 from intercede.testing.model.clause import Clause
@@ -154,8 +154,10 @@ def run_checks(
     selected = _select(clauses, ids)
     subject = FactorySubject(factory, role)
     facts = _examine(subject)
-    wanted = frozenset(node_id(each, facts.id) for each in selected if each.role in facts.roles)
-    plan = Plan((subject,), (facts,), wanted, narrowed=ids is not None, scales={facts.id: scale}, frontend="run_checks")
+    wanted = frozenset(make_node_id(each, facts.id) for each in selected if each.role in facts.roles)
+    plan = Plan(
+        (subject,), (facts,), wanted, is_partial=ids is not None, scales={facts.id: scale}, frontend="run_checks"
+    )
     with Session(plan, clauses=clauses, concurrent=concurrent) as session:
         for _ in session.run_all():
             pass

@@ -1,7 +1,7 @@
-"""The clauses as pytest items: an area is a module that lies in no file, a check a genuinely parametrised function.
+"""The clauses as items of pytest: an area is a module that is in no file, and a check is a parametrized function.
 
-Paths to packaged files were tried and failed in eleven ways: the user's ``python_files`` and ``python_functions``, the
-user's asyncio mode, node ids that depend on where the environment lies.
+Files inside the package were tried first. They failed in eleven ways, such as by the user's ``python_files`` and
+``python_functions``, by the user's asyncio mode, and by node ids that depend on the path of the environment.
 """
 
 import inspect
@@ -16,36 +16,36 @@ from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.plan import ROOT
 from intercede.testing.model.clause import Clause
 
-__all__ = ["SUBJECT", "Area", "areas"]
+__all__ = ["SUBJECT", "Area", "collect_areas"]
 
 SUBJECT = "_intercede_subject"
-"""The parameter of every check."""
+"""The name of the parameter that each check has: the id of the subject."""
 
 
 class Area(pytest.Module):
-    """The clauses of one area."""
+    """The clauses of one area, as a module of pytest."""
 
     run: Callable[[Clause, str], None]
     clauses: dict[str, Clause]
     wanted: frozenset[str]
-    multiplied = False
-    """Whether somebody gave its checks further parameters. Such items are other ones, and none of them is wanted."""
+    has_parameters = False
+    """Whether another plugin has added parameters to its checks. Such items have other node ids, so none is wanted."""
 
     @classmethod
-    def of(
+    def from_clauses(
         cls,
         session: pytest.Session,
         clauses: Iterable[Clause],
         wanted: frozenset[str],
         run: Callable[[Clause, str], None],
     ) -> "Area":
-        """Make the area of some clauses.
+        """Make the area of clauses.
 
         Args:
-            session: The parent.
-            clauses: All of one area.
-            wanted: The node ids to collect.
-            run: Runs the check of a clause on the subject of an id.
+            session: The parent of the area.
+            clauses: The clauses, all of one area.
+            wanted: The node ids of the checks to collect.
+            run: Runs the check of a clause on the subject with an id.
         """
         some = {each.id: each for each in clauses}
         name = next(iter(some.values())).area
@@ -66,31 +66,33 @@ class Area(pytest.Module):
 
         check.__doc__ = clause.title
         marked = pytest.mark.intercede(level=clause.level.value, area=clause.area, capability=clause.capability)
-        # Plugins that run a test in several threads at once run this one in the main thread, where it can guard the process.
+        # Plugins that run a test in several threads run this one in the main thread, which must be so to protect the process.
         return pytest.mark.thread_unsafe(reason="checks share an event loop")(marked(check))
 
     def istestfunction(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- pytest's signature
-        """Whatever the user's python_functions says."""
+        """Return whether a function is a check. The user's ``python_functions`` does not matter."""
         return name in self.clauses
 
     def istestclass(self, obj: object, name: str) -> bool:  # noqa: ARG002 -- as above
-        """There are none."""
+        """Return False, since an area has no classes."""
         return False
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Collect the wanted checks, whose path is then the file that each really lies in: --nf asks for its age."""
+        """Collect the wanted checks, and set the path of each to its source file, whose age --nf asks for."""
         for item in super().collect():
             if isinstance(item, pytest.Function):
-                self.multiplied |= item.callspec.params.keys() != {SUBJECT}
+                self.has_parameters |= item.callspec.params.keys() != {SUBJECT}
             if isinstance(item, pytest.Function) and item.nodeid in self.wanted:
                 item.path = Path(inspect.getfile(self.clauses[item.originalname].check))
                 yield item
 
 
-def areas(session: pytest.Session, wanted: frozenset[str], run: Callable[[Clause, str], None]) -> Iterator[Area]:
-    """Yield the areas that hold wanted checks, in the contract's order, what is below a backend first."""
+def collect_areas(
+    session: pytest.Session, wanted: frozenset[str], run: Callable[[Clause, str], None]
+) -> Iterator[Area]:
+    """Yield the areas with wanted checks, in the contract's order. Those of transports and schedulers are first."""
     ordered = sorted(CLAUSES.values(), key=lambda each: each.role == "backend")
     for _, clauses in groupby(ordered, key=lambda each: each.area):
         some = list(clauses)
         if any(node.startswith(f"{ROOT}/{some[0].area}::") for node in wanted):
-            yield Area.of(session, some, wanted, run)
+            yield Area.from_clauses(session, some, wanted, run)

@@ -1,8 +1,7 @@
-"""The options of the kit, each declared once: name, kind, default, help, and the front ends that have it.
+"""The options of the kit. Each is declared once, with its name, kind, default, help and front ends.
 
-The options of pytest and of ``intercede check``, the keywords of ``check_backend``, the tables of the documentation and
-the options that errors name are all made of these. Every run of pytest in an environment reads this file, whether or not
-it inspects anything, so the file imports nothing but the standard library.
+The options of pytest and of ``intercede check``, the tables of the documentation, and the options that errors name are
+made of this table. Every run of pytest in the environment reads this file, so it imports the standard library only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,14 +21,14 @@ __all__ = [
 ]
 
 Frontend = Literal["pytest", "check", "check_backend", "run_checks"]
-"""``intercede check`` is ``check``. ``check_backend`` includes its siblings for transports and schedulers."""
+"""A front end. ``check`` is ``intercede check``; ``check_backend`` is also ``check_transport`` and ``check_scheduler``."""
 _COMMANDS: tuple[Frontend, ...] = ("pytest", "check")
 _PLANNED: tuple[Frontend, ...] = (*_COMMANDS, "check_backend")
 _ALL: tuple[Frontend, ...] = (*_PLANNED, "run_checks")
 
 
 class Options(TypedDict, total=False):
-    """The options of an inspection, as a program gives them. ``OPTIONS`` says what each one does."""
+    """The options of a run, as keywords of ``check_backend``. ``OPTIONS`` describes each."""
 
     file: str | None
     profile: Literal["core", "full"]
@@ -47,32 +46,32 @@ class Option(NamedTuple):
     """One option of the kit."""
 
     name: str
-    """Its name in Python: ``update_known``."""
+    """The name of the option in Python: ``update_known``."""
     help: str
-    """A sentence that says what it does."""
+    """A sentence that says what the option does, for help texts and the documentation."""
     details: str = ""
     """Further sentences, for the documentation only."""
     frontends: tuple[Frontend, ...] = _PLANNED
-    """The front ends that have it."""
+    """The front ends that have the option."""
     word: str = ""
-    """Its name on a command line, if that is not the name in Python with dashes: ``timeout-scale``."""
+    """The name of the option on command lines, if it is not the name in Python with dashes."""
     kind: Literal["text", "number", "flag", "list", "subject"] = "text"
     """The kind of value. A list is an option that may be given several times. A subject has its role as its name."""
     metavar: str = ""
     """The value as help texts write it: ``N``. Options with choices and flags have none."""
     choices: tuple[str, ...] = ()
-    """The values that are valid; empty: any is."""
+    """The valid values, or none if the option has no fixed set of them."""
     default: str | int | None = None
-    """The value if the option is not given, but for flags and lists."""
+    """The value if the option is not given. Flags and lists have no other than False and empty."""
 
     @property
     def flag(self) -> str:
-        """The end of its name on a command line: ``timeout-scale``."""
+        """The name of the option on command lines, without prefix: ``timeout-scale``."""
         return self.word or self.name.replace("_", "-")
 
     @property
     def value(self) -> str:
-        """The value as a synopsis writes it: ``N``, ``core|full``; empty for a flag."""
+        """The value as the documentation writes it, such as ``N`` or ``core|full``. A flag has an empty text."""
         return self.metavar or "|".join(self.choices)
 
 
@@ -200,18 +199,18 @@ def list_options(frontend: Frontend) -> list[Option]:
 
 
 def collect_options(frontend: Frontend, read: Callable[[Option], object]) -> Options:
-    """Return the options that a front end has parsed, as a program would give them.
+    """Return the options of a run, from the values that a front end has parsed.
 
     Args:
         frontend: The front end.
-        read: Returns the value of an option.
+        read: Returns the parsed value of an option.
     """
     rows = [each for each in list_options(frontend) if each.name in Options.__annotations__]
     return cast("Options", {each.name: read(each) for each in rows})
 
 
 class Spell(Protocol):
-    """Writes options as the asker does, for errors."""
+    """A function that writes an option as the user of a front end does, for errors."""
 
     def __call__(self, name: str, value: object = None) -> str:
         """Return the option, with its value if one is given: ``--intercede-jobs=1``, ``--jobs 1`` or ``jobs=1``."""
@@ -219,7 +218,7 @@ class Spell(Protocol):
 
 
 def make_spell(frontend: Frontend) -> Spell:
-    """Return the function that writes options as those who use a front end do."""
+    """Return the function that writes options as users of a front end do."""
     rows = {each.name: each for each in OPTIONS}
 
     def spell(name: str, value: object = None) -> str:

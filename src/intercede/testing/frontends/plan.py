@@ -1,4 +1,4 @@
-"""The plan of a run: which checks, of which subjects, for which verdict. Settled before any runs."""
+"""The plan of a run: its subjects, its checks, and the scope of the verdict. It is made before any check runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,36 +23,36 @@ from intercede.testing.subjects.resolve import examine, resolve
 from intercede.testing.subjects.subject import RegistrySubject, Subject
 
 __all__ = [
-    "LOOKS",
+    "IDLE_OPTIONS",
     "ROOT",
     "Plan",
+    "has_selection",
+    "make_node_id",
     "make_plan",
-    "node_id",
     "parse_scale",
-    "selects",
 ]
 
 _SCALE_LIMIT = 1e6
-"""A larger timeout scale is no limit: a check would take weeks."""
+"""The timeout scale must be below this number. With a larger one, a check could take weeks."""
 ROOT = "intercede"
 """The beginning of every node id of the suite."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan that the controller makes and hands to its workers."""
+    """The plan of a run. Under pytest-xdist, the controller makes it and sends it to its workers."""
 
     subjects: tuple[Subject, ...]
     facts: tuple[SubjectInfo, ...]
     """The facts about each subject."""
     wanted: frozenset[str]
     """The node ids of the checks to run."""
-    narrowed: bool
-    """Whether node ids chose among the checks."""
+    is_partial: bool
+    """Whether node ids select some of the checks."""
     scales: Mapping[str, float]
     """The timeout scale of each subject."""
     frontend: Frontend = "check_backend"
-    """The front end that asked."""
+    """The front end that made the plan."""
     profile: Profile = "full"
     required: frozenset[Capability] = frozenset()
     jobs: int = JOBS
@@ -61,24 +61,24 @@ class Plan:
     update_known: bool = False
     """Whether the file of known failures is to be rewritten after the run."""
     report_directory: Path | None = None
-    """The directory for the reports; None: none is written."""
+    """The directory for the reports, or None if there are none to write."""
     today: date = date.min
-    """The day of the run, for what is known until a day."""
+    """The day of the run, which decides whether entries of known failures have expired."""
     notes: tuple[str, ...] = ()
     """Lines to print before the run."""
 
-    def apply_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
-        """Tell what a result is in the light of what is known."""
+    def judge_known(self, subject_id: str, clause: Clause, result: Result) -> Result:
+        """Return a result as the file of known failures sees it, if there is one."""
         return result if self.known is None else self.known.judge(subject_id, clause.id, result, self.today)
 
     @property
-    def stale(self) -> tuple[str, ...]:
-        """Known failures that match nothing, a sentence each; none where the command line chose among the checks."""
-        return () if self.known is None or self.narrowed else self.known.find_unmatched(CLAUSES, self.facts)
+    def unmatched_known(self) -> tuple[str, ...]:
+        """A sentence for each known failure that matches no clause or subject. A partial plan has none."""
+        return () if self.known is None or self.is_partial else self.known.find_unmatched(CLAUSES, self.facts)
 
 
-def node_id(clause: Clause, subject_id: str) -> str:
-    """Return ``intercede/submit::IC-SUBMIT-04[fake]``."""
+def make_node_id(clause: Clause, subject_id: str) -> str:
+    """Return the node id of the check of a clause on a subject: ``intercede/submit::IC-SUBMIT-04[fake]``."""
     return f"{ROOT}/{clause.area}::{clause.id}[{subject_id}]"
 
 
@@ -89,13 +89,13 @@ def make_plan(
     frontend: Frontend = "check_backend",
     **options: Unpack[Options],
 ) -> Plan:
-    """Settle what a run is to do.
+    """Make the plan of a run: check the options, resolve and examine the subjects, and select the checks.
 
     Args:
-        asked: The subjects, as the command line has them or as data, each with its role.
-        probe: Whether ``scale="auto"`` may run a job to measure with; otherwise the bounds stay as they are.
-        frontend: The front end that asks, whose options errors name.
-        options: How they are inspected.
+        asked: The role and the configuration of each subject, as text from a command line or as data.
+        probe: Whether ``scale="auto"`` may run jobs to measure the scale. If not, it means 1.
+        frontend: The front end that makes the plan. Errors name its options.
+        options: The options of the run.
 
     Raises:
         IntercedeError: A name, a configuration, a capability, an id, a number or the file of known failures is wrong.
@@ -105,21 +105,21 @@ def make_plan(
     scale, ids = parse_scale(options.get("scale", 1.0), spell), options.get("ids", ())
     if repeat < 1:
         raise option_error(spell("repeat"), repeat, "at least 1")
-    required = _capabilities(options.get("require", ()), profile, spell)
+    required = _parse_capabilities(options.get("require", ()), profile, spell)
     known = _load_known(options.get("known"), update=options.get("update_known", False), spell=spell)
     subjects = resolve(asked, options.get("file"), spell)
     facts = examine(subjects, 1.0 if scale == "auto" else scale)
     inside = [each for each in CLAUSES.values() if is_in_profile(each, profile)]
-    every = {node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
-    wanted = frozenset(node for each in ids for node in _matching(each, every)) if ids else frozenset(every)
+    every = {make_node_id(each, of.id): each for each in inside for of in facts if each.role in of.roles}
+    wanted = frozenset(node for each in ids for node in _find_matches(each, every)) if ids else frozenset(every)
     jobs = JOBS if jobs is None else jobs
     _check_jobs(jobs, [every[each] for each in wanted], spell)
-    scales, notes = _scales(scale if probe or scale != "auto" else 1.0, subjects, facts)
+    scales, notes = _measure_scales(scale if probe or scale != "auto" else 1.0, subjects, facts)
     return Plan(
         subjects,
         facts,
         wanted,
-        narrowed=len(wanted) < len(every),
+        is_partial=len(wanted) < len(every),
         scales=scales,
         frontend=frontend,
         profile=profile,
@@ -135,10 +135,10 @@ def make_plan(
 
 
 def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
-    """Return the timeout scale that an option means.
+    """Return the value of the option for the timeout scale, which may be text.
 
     Raises:
-        ConfigError: The option is neither ``auto`` nor a number above 0 and below a million.
+        ConfigError: The value is neither ``auto`` nor a number above 0 and below a million.
     """
     if given == "auto":
         return "auto"
@@ -152,7 +152,7 @@ def parse_scale(given: float | str, spell: Spell) -> float | Literal["auto"]:
 
 
 def _check_jobs(jobs: int, clauses: Sequence[Clause], spell: Spell) -> None:
-    """Refuse a bound that a check cannot keep, before it breaks it."""
+    """Check that no clause needs more jobs at once than the option allows."""
     most = max((each.jobs for each in clauses), default=1)
     if jobs < most:
         many = ", ".join(sorted({each.id for each in clauses if each.jobs > jobs}))
@@ -188,7 +188,7 @@ def _prepare_directory(given: str | None, spell: Spell) -> Path | None:
     return directory
 
 
-def _scales(
+def _measure_scales(
     scale: float | Literal["auto"], subjects: Sequence[RegistrySubject], facts: Sequence[SubjectInfo]
 ) -> tuple[Mapping[str, float], tuple[str, ...]]:
     if scale != "auto":
@@ -198,12 +198,12 @@ def _scales(
     return {each: found for each, (found, _) in measured.items()}, notes
 
 
-def _capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> frozenset[Capability]:
+def _parse_capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> frozenset[Capability]:
     known = ", ".join(CAPABILITIES)
     words: list[str] = []
     for given in require:
         words += (found := [word.strip() for word in given.split(",") if word.strip()])
-        if not found:  # as where a variable is empty: nothing would be required
+        if not found:  # an empty variable of a shell, for example, would require nothing
             raise ConfigError(f"{spell('require', given)} names no capability; there are {known}", value=given)
     if unknown := [word for word in words if word not in CAPABILITIES]:
         raise ConfigError(f"{spell('require')}: {unknown[0]!r} is no capability; there are {known}", value=unknown[0])
@@ -217,7 +217,7 @@ def _capabilities(require: Iterable[str], profile: Profile, spell: Spell) -> fro
     return frozenset(cast("list[Capability]", words))
 
 
-def _matching(wanted: str, every: Iterable[str]) -> list[str]:
+def _find_matches(wanted: str, every: Iterable[str]) -> list[str]:
     stem = wanted.rstrip("/")
     found = [each for each in every if each == stem or each.startswith((f"{stem}/", f"{stem}::", f"{stem}["))]
     if not found:
@@ -227,7 +227,7 @@ def _matching(wanted: str, every: Iterable[str]) -> list[str]:
     return found
 
 
-LOOKS = {
+IDLE_OPTIONS = {
     "collectonly": ("--collect-only", "--collectonly", "--co"),
     "setuponly": ("--setup-only", "--setuponly"),
     "setupplan": ("--setup-plan", "--setupplan"),
@@ -235,21 +235,21 @@ LOOKS = {
     "show_fixtures_per_test": ("--fixtures-per-test",),
     "cacheshow": ("--cache-show",),
 }
-"""The options of pytest that run nothing, by the name of what they set."""
+"""Options with which pytest runs no test: their destinations, and their spellings."""
 _SELECTING = (
     *("--deselect", "--last-failed", "--lf", "--stepwise", "--stepwise-skip", "--sw", "--sw-skip"),
     *("--stepwise-reset", "--sw-reset"),
-    *(each for spellings in LOOKS.values() for each in spellings),
+    *(each for spellings in IDLE_OPTIONS.values() for each in spellings),
 )
 
 
-def selects(arguments: Iterable[str]) -> bool:
-    """Return whether options select among the tests (-k, -m, --lf, --sw, --deselect) or run none of them."""
-    return any(each.partition("=")[0] in _SELECTING or _short_selects(each) for each in arguments)
+def has_selection(arguments: Iterable[str]) -> bool:
+    """Return whether an argument of pytest selects some of the tests (-k, -m, --lf, --deselect), or none of them."""
+    return any(each.partition("=")[0] in _SELECTING or _is_short_selection(each) for each in arguments)
 
 
-def _short_selects(argument: str) -> bool:
-    """Look into a cluster of short options: ``-xk submit`` selects, ``-rk`` does not."""
+def _is_short_selection(argument: str) -> bool:
+    """Return whether a cluster of short options selects tests: ``-xk submit`` does, ``-rk`` does not."""
     if not argument.startswith("-") or argument.startswith("--"):
         return False
     rest = argument[1:].lstrip("qvsxlhV")

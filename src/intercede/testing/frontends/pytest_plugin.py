@@ -1,4 +1,4 @@
-"""The suite inside pytest: collection, outcomes, verdict and exit code. The door registers it when it is asked for."""
+"""The conformance suite inside pytest: collection, outcomes, verdict and exit code. ``intercede_pytest`` registers it."""
 
 from __future__ import annotations  # pytest.TerminalReporter is newer than the oldest pytest
 
@@ -21,9 +21,9 @@ from intercede.contract import VERSION
 from intercede.contract.errors import IntercedeError
 from intercede.redaction import redact_json
 from intercede.testing.clauses import CLAUSES
-from intercede.testing.frontends.collection import SUBJECT, Area, areas
+from intercede.testing.frontends.collection import SUBJECT, Area, collect_areas
 from intercede.testing.frontends.options import Option, collect_options, make_spell
-from intercede.testing.frontends.plan import LOOKS, ROOT, Plan, make_plan, node_id, selects
+from intercede.testing.frontends.plan import IDLE_OPTIONS, ROOT, Plan, has_selection, make_node_id, make_plan
 from intercede.testing.frontends.session import Selection, Session
 from intercede.testing.isolation.interference import find_interference
 from intercede.testing.model.clause import Clause, Level
@@ -32,51 +32,51 @@ from intercede.testing.report import explain_clause, list_clauses, list_properti
 from intercede.testing.run.finding import escape_unprintable
 from intercede.testing.subjects.subject import RegistrySubject, Subject
 
-__all__ = ["Suite", "_Broken", "_Red", "answer"]
+__all__ = ["Suite", "_Broken", "_Red", "print_clauses"]
 
 _PLAN = "intercede_plan"
 """The key under which a worker finds the controller's plan."""
-_SEEN = "intercede_seen"
-"""The key of a worker's answer: results, deselected items, the reason for lost checks, and jobs left behind."""
-_WORKERS_END = 20
-"""Seconds after which pytest-xdist kills its workers, whatever they do. Its own 10 are too few: execnet 2.1 has a worker go on for 5
-before it interrupts it, and kills it after 10 more."""
-_MULTIPLIED = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
-_LONGEST = 300
-"""So much is told of the reason why checks did not run."""
+_OUTPUT = "intercede_output"
+"""The key of a worker's output: results, deselected items, the reason for lost checks, and jobs that are left."""
+_WORKER_EXIT_SECONDS = 20
+"""Seconds after which pytest-xdist kills its workers. Its own 10 are too few: execnet 2.1 lets a worker continue for 5
+seconds, interrupts it, and kills it after 10 more."""
+_PARAMETERS = "a plugin that gives tests further parameters, as pytest-repeat and pytest-flakefinder do; --intercede-repeat=N repeats checks"
+_REASON_LIMIT = 300
+"""The largest number of characters of the reason why checks did not run."""
 _LIST_COMMAND = f"pytest {make_spell('pytest')('list')}"
 """The command that prints all clauses."""
 _OUTCOME = "intercede"
-"""The attribute of a report that holds what became of a check."""
+"""The attribute of a report of pytest that holds the result of a check."""
 
 
-def answer(config: pytest.Config) -> int:
-    """Print the clauses, or one of them.
+def print_clauses(config: pytest.Config) -> int:
+    """Print the list of clauses, or the explanation of one, and return the exit code.
 
     Raises:
         UsageError: There is no such clause.
     """
     asked = config.option.intercede_explain
     try:
-        print(explain_clause(CLAUSES, asked, _LIST_COMMAND) if asked else list_clauses(CLAUSES))  # noqa: T201 -- it is what was asked for
+        print(explain_clause(CLAUSES, asked, _LIST_COMMAND) if asked else list_clauses(CLAUSES))  # noqa: T201 -- the user asked for it
     except LookupError as error:
         raise pytest.UsageError(str(error.args[0])) from None
     return 0
 
 
-class _Red(AssertionError):  # noqa: N818 -- a finding about a subject, and plugins tell failed from broken by this class
-    """A check is red. The text says everything."""
+class _Red(AssertionError):  # noqa: N818 -- it is a finding, and plugins distinguish failed from broken by it
+    """Raised if a check is red. Its text is the whole text about the check."""
 
 
 class _Broken(Exception):  # noqa: N818 -- as above
-    """The check itself broke, or could not even begin."""
+    """Raised if a check broke itself, or could not start."""
 
 
 _OURS = (_Red, _Broken)
 
 
 class Suite:
-    """The suite in one process of a run: the controller, or one of its workers.
+    """The conformance suite in one process of pytest: the controller, or a worker of pytest-xdist.
 
     Raises:
         UsageError: A name, a configuration, a capability or an id is wrong.
@@ -84,21 +84,18 @@ class Suite:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        ours = _take_our_arguments(config)
-        plan = _get_controllers_plan(config) or _make_plan(config, list(ours.values()))
-        self._plan, self._session = (
-            plan,
-            Session(
-                plan, concurrent=_may_share(config), write_rerun_command=partial(_write_rerun_command, config, plan)
-            ),
-        )
+        node_ids = _take_node_ids(config)
+        plan = _get_controllers_plan(config) or _make_plan(config, list(node_ids.values()))
+        write_command = partial(_write_rerun_command, config, plan)
+        self._plan = plan
+        self._session = Session(plan, concurrent=_can_run_concurrently(config), write_rerun_command=write_command)
         arguments = config.invocation_params.args
-        self._selected = selects(arguments) or (plan.narrowed and not ours.keys().isdisjoint(arguments))
+        self._selected = has_selection(arguments) or (plan.is_partial and not node_ids.keys().isdisjoint(arguments))
         self._deselected: set[str] = set()
         self._left: list[str] = []
         self._lost_because_of = ""
         self._complaints: dict[str, int] = {}
-        """What failed behind a check, which it says nothing of, and how often."""
+        """The reason of each failure in the teardown of a check, and how often it occurred. It affects no result."""
         self._collected: set[str] = set()
 
     # Collection
@@ -107,18 +104,18 @@ class Suite:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Append our areas to the session, and collect an area that was emptied: --lf drops what lies in no file."""
+        """Append the areas of clauses to the session. --lf empties an area, since it is in no file: collect it again."""
         report = yield
         if report.passed and isinstance(collector, pytest.Session):
-            report.result.extend(areas(collector, self._plan.wanted, self._run))
+            report.result.extend(collect_areas(collector, self._plan.wanted, self._run))
         elif report.passed and isinstance(collector, Area) and not report.result:
             report.result.extend(collector.collect())
-        if isinstance(collector, Area) and collector.multiplied:
-            self._lost_because_of = _MULTIPLIED
+        if isinstance(collector, Area) and collector.has_parameters:
+            self._lost_because_of = _PARAMETERS
         return report
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Give every check, and every test that asks for `intercede_backend`, each subject."""
+        """Parametrize each check, and each test with the fixture ``intercede_backend``, with the subjects."""
         if SUBJECT in metafunc.fixturenames and isinstance(metafunc.definition.parent, Area):
             role = CLAUSES[metafunc.definition.name].role
             ids = [each.id for each in self._plan.facts if role in each.roles]
@@ -129,21 +126,21 @@ class Suite:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
-        """Tell a worker of pytest-xdist what was settled."""
+        """Send the plan to a worker of pytest-xdist."""
         subjects = tuple(replace(each) for each in self._plan.subjects if isinstance(each, RegistrySubject))
-        told = replace(self._plan, subjects=subjects)  # without the registries that they have cached
-        cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(told)  # noqa: B009 -- xdist's type is optional
-        setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKERS_END)  # noqa: B009, B010 -- as above
+        plan = replace(self._plan, subjects=subjects)  # without the registries that the subjects have cached
+        cast("dict[str, object]", getattr(node, "workerinput"))[_PLAN] = pickle.dumps(plan)  # noqa: B009 -- xdist's type is optional
+        setattr(getattr(node, "nodemanager"), "EXIT_TIMEOUT", _WORKER_EXIT_SECONDS)  # noqa: B009, B010 -- as above
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Notice checks that somebody filtered away, and start the session with those that are left."""
+        """Find out whether checks were filtered away, and start the session with the checks that are left."""
         ids = {each.nodeid for each in session.items}
         self._notice_lost(ids)
         self._session.start(ids)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember what pytest itself left out, as by -k. Items that a plugin leaves out were not asked for."""
-        caller, ids = _caller(), {each.nodeid for each in items}
+        """Remember the items that pytest itself deselects, as by -k. If a plugin deselects checks, they are lost."""
+        caller, ids = _find_caller(), {each.nodeid for each in items}
         if caller.startswith("_pytest."):
             self._deselected |= ids
         elif not self._plan.wanted.isdisjoint(ids):
@@ -151,23 +148,23 @@ class Suite:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Notice in the controller what a worker has not collected."""
+        """Find out in the controller whether a worker has not collected all checks."""
         self._notice_lost(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
-        """Hear from a worker what it saw, whatever became of its reports. One that crashed does not say."""
-        told = getattr(node, "workeroutput", {}).get(_SEEN)
-        if told is not None:
-            self._deselected.update(told["deselected"])
-            self._lost_because_of = told["lost_because_of"] or self._lost_because_of
-            self._left += told["left"]
-            for subject, results in told["results"].items():
+        """Take the results from a worker's output, in case its reports were lost. A worker that crashed has none."""
+        output = getattr(node, "workeroutput", {}).get(_OUTPUT)
+        if output is not None:
+            self._deselected.update(output["deselected"])
+            self._lost_because_of = output["lost_because_of"] or self._lost_because_of
+            self._left += output["left"]
+            for subject, results in output["results"].items():
                 for each in results:
                     self._session.add_result(subject, Result.from_dict(each))
 
     def _notice_lost(self, ids: Collection[str]) -> None:
-        """Notice what is to run and was not collected, and guess who is to blame for it."""
+        """Find out whether checks that are to run were not collected, and guess the reason."""
         self._collected.update(ids)
         if self._plan.wanted.difference(ids):
             self._lost_because_of = self._lost_because_of or _guess_filter(self._config, selected=self._selected)
@@ -176,20 +173,20 @@ class Suite:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        """Before a test of the user's, end what checks that share the waiting have begun: nothing goes on beside it."""
+        """Finish the concurrent checks before a test of the user's own, so that none runs at the same time."""
         if not isinstance(item.parent, Area):
             self._session.finish()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put first what needs the process for itself: whatever is asked for first waits for it."""
+        """Put the checks first that need the process for themselves, because the first check of all waits for them."""
         alone = {each.id for each in CLAUSES.values() if each.exclusive}
 
-        def later(item: pytest.Item) -> bool:
+        def is_later(item: pytest.Item) -> bool:
             return isinstance(item, pytest.Function) and item.originalname not in alone
 
         ours = [index for index, item in enumerate(items) if isinstance(item.parent, Area)]
-        for index, item in zip(ours, sorted((items[each] for each in ours), key=later), strict=True):
+        for index, item in zip(ours, sorted((items[each] for each in ours), key=is_later), strict=True):
             items[index] = item
 
     def _run(self, clause: Clause, subject_id: str) -> None:
@@ -205,33 +202,33 @@ class Suite:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Say in pytest's terms what became of a check, whatever marks and other plugins made of it."""
+        """Put the result of a check into its report, whatever marks and other plugins have put there."""
         report = yield
         if isinstance(item, pytest.Function) and isinstance(item.parent, Area):
             subject_id, clause = str(item.callspec.params[SUBJECT]), CLAUSES[item.originalname]
             if call.when == "call":
                 result = self._session.find_result(subject_id, clause)
                 if result is None:
-                    _tell_not_run(report, call, clause)
+                    _report_not_run(report, call, clause)
                 else:
                     facts = next(each for each in self._plan.facts if each.id == subject_id)
                     _fill_report(report, call, clause, result, facts)
             scrub = self._session.scrub
-            report.sections = [(name, scrub(text)) for name, text in report.sections]  # what was captured
+            report.sections = [(name, scrub(text)) for name, text in report.sections]  # captured output
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Take the secrets of the subjects out of what is shown of a warning."""
+        """Remove the secrets of the subjects from a warning before it is shown."""
         text = str(warning_message.message)
-        said = self._session.scrub(text)
-        if said != text:
-            warning_message.message = UserWarning(said)
+        scrubbed = self._session.scrub(text)
+        if scrubbed != text:
+            warning_message.message = UserWarning(scrubbed)
 
     # The run
 
     def pytest_report_header(self) -> list[str]:
-        """Say what is inspected, and what the registry warned of."""
+        """Return the subjects, the warnings of the registry about them, and the notes of the plan."""
         lines: list[str] = []
         for each in self._plan.facts:
             lines.append(f"intercede: {each.title}, contract {VERSION}, {self._plan.profile}")
@@ -240,34 +237,36 @@ class Suite:
         return [escape_unprintable(each) for each in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gather what became of each check, from this process or a worker."""
+        """Take the result of a check from its report, which comes from this process or from a worker."""
         outcome = getattr(report, _OUTCOME, None)
         if outcome is not None:
             self._session.add_result(outcome["subject"], Result.from_dict(outcome["result"]))
         elif not report.passed and report.nodeid in self._plan.wanted:
             if report.when == "teardown":
-                said = _reason_of(report)
-                self._complaints[said] = self._complaints.get(said, 0) + 1
+                reason = _get_reason(report)
+                self._complaints[reason] = self._complaints.get(reason, 0) + 1
             else:
-                self._lost_because_of = _loss_of(report)
+                self._lost_because_of = _explain_loss(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show what pytest keeps to itself: the SHOULD that are red, and jobs that may be left."""
+        """Show the red SHOULD, which pytest does not show, and the jobs that may be left."""
         results = [each for of in self._session.results.values() for each in of.values() if each.detail]
         shoulds = [each.text for each in results if _is_red_should(CLAUSES[each.clause], each)]
         for title, texts in (("SHOULD that are red", shoulds), ("left behind", self._left)):
             if texts:
                 terminalreporter.section(title)
-                for line in "\n\n".join(texts).split("\n"):  # pytest escapes all of what the locale has no letters for
+                for line in "\n\n".join(texts).split(
+                    "\n"
+                ):  # whole lines, as pytest escapes a line that the locale cannot encode
                     terminalreporter.write_line(line)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, None]:
-        """Settle the report, the exit code, and, after everything else, the verdict."""
+        """Write the reports, set the exit code, and print the verdicts after all other output."""
         self._close(session)
-        told: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
-        told[_SEEN] = {
-            "results": {each: list(map(_basic, of.values())) for each, of in self._session.results.items()},
+        output: dict[str, object] = getattr(self._config, "workeroutput", {})  # xdist sends it to the controller
+        output[_OUTPUT] = {
+            "results": {each: list(map(_to_dict, of.values())) for each, of in self._session.results.items()},
             "deselected": list(self._deselected),
             "lost_because_of": self._lost_because_of,
             "left": self._left,
@@ -280,21 +279,21 @@ class Suite:
             _find_early_end(session) or self._lost_because_of or "a plugin or conftest.py, which ran other tests only"
         )
         reports = self._judge()
-        # A look at what there is says nothing that should replace what an earlier run wrote.
-        written = bool(_look(config)) or self._write_all(reports)
+        # A run that only lists tests must not replace the reports of an earlier run.
+        written = bool(_find_idle_option(config)) or self._write_all(reports)
         good = written and all(each.verdict.is_good for each in reports)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED or not good:
             kept = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
             session.exitstatus = status if status in kept else pytest.ExitCode.TESTS_FAILED
         for warning in dict.fromkeys(each for facts in self._plan.facts for each in facts.warnings):
             self._write_line(f"intercede: {warning}", yellow=True)  # -q shows no header
-        for said, often in self._complaints.items():
-            self._write_line(f"intercede: {_complaint(said, often)}", yellow=True)
+        for reason, count in self._complaints.items():
+            self._write_line(f"intercede: {_format_complaint(reason, count)}", yellow=True)
         for each in reports:
             self._write_line(each.line, green=each.verdict.is_good, red=not each.verdict.is_good)
 
     def _close(self, session: pytest.Session) -> None:
-        """End what is left of each inspection, unless somebody gives up."""
+        """End the jobs of all checks that may have left some, unless the user interrupts again."""
         unfinished = self._session.count_open_checks()
         if unfinished and session.exitstatus == pytest.ExitCode.INTERRUPTED:
             self._write_line(f"\nintercede: ending the jobs of {unfinished} checks; interrupt again to give up")
@@ -305,7 +304,7 @@ class Suite:
         self._left += self._session.left
 
     def _write_all(self, reports: Sequence[Report]) -> bool:
-        """Write what was asked for; where that fails say so, and let it not swallow the verdict."""
+        """Write the files, and return whether that worked. A failure is printed, and the verdict still follows."""
         installed = {info.project_name: info.version for _, info in self._config.pluginmanager.list_plugin_distinfo()}
         plugins = {name: version for name, version in installed.items() if name != "intercede"}
         try:
@@ -322,37 +321,39 @@ class Suite:
         reporter = cast("pytest.TerminalReporter | None", self._config.pluginmanager.get_plugin("terminalreporter"))
         if reporter is not None:
             writer = self._config.get_terminal_writer()
-            if reporter.isatty:  # which would break it anywhere
+            if reporter.isatty:  # a terminal would break it within words
                 line = textwrap.fill(line, writer.fullwidth, break_long_words=False, break_on_hyphens=False)
             writer.line(line, **colours)
         else:
-            print(line)  # noqa: T201 -- with -p no:terminal nobody else does
+            print(line)  # noqa: T201 -- with -p no:terminal, pytest prints nothing
 
     def _judge(self) -> tuple[Report, ...]:
-        """Give the verdicts. An option that lets nothing run asks for no check, and its selection hides none."""
-        if _look(self._config):
+        """Return the reports with the verdicts. If an option lets no check run, no check was to run, and none is lost."""
+        if _find_idle_option(self._config):
             selection = Selection(self._selected, (), self._plan.wanted)
         else:
             selection = Selection(self._selected, self._plan.wanted - self._deselected, self._collected)
         return self._session.judge(selection, self._lost_because_of)
 
 
-def _take_our_arguments(config: pytest.Config) -> dict[str, str]:
-    """Take our node ids from the arguments: they lie in no file. Our option counts as one more argument.
+def _take_node_ids(config: pytest.Config) -> dict[str, str]:
+    """Remove the node ids of checks from pytest's arguments, since pytest would search for files of these names.
+
+    If there are no other arguments, pytest collects nothing but the checks.
 
     Returns:
-        What was given -> the node id, or the beginning of one, that it means.
+        For each such argument, the node id that it means, or the beginning of node ids.
     """
-    ours = {each: node for each in config.args if (node := _node_of(each, config)) is not None}
+    node_ids = {each: node for each in config.args if (node := _find_node_id(each, config)) is not None}
     explicit = config.args_source is pytest.Config.ArgsSource.ARGS
-    config.args = [each for each in config.args if each not in ours] if explicit else []
-    return ours
+    config.args = [each for each in config.args if each not in node_ids] if explicit else []
+    return node_ids
 
 
-def _node_of(argument: str, config: pytest.Config) -> str | None:
-    """Return the node id of ours that an argument means, a clause's id by itself too.
+def _find_node_id(argument: str, config: pytest.Config) -> str | None:
+    """Return the node id of a check that an argument means, if it means one. The id of a clause alone is one, too.
 
-    pytest shows node ids relative to where it was started.
+    An argument may be relative to the directory where pytest was started, as pytest shows node ids.
     """
     if clause := CLAUSES.get(argument.upper()):
         argument = f"{ROOT}/{clause.area}::{clause.id}"
@@ -364,44 +365,46 @@ def _node_of(argument: str, config: pytest.Config) -> str | None:
 
 
 def _find_early_end(session: pytest.Session) -> str:
-    """Tell what ended a run early, or let none begin."""
-    if look := _look(session.config):
-        return f"{look} in addopts"
+    """Return the reason why a run ended early or did not start, or an empty text."""
+    if option := _find_idle_option(session.config):
+        return f"{option} in addopts"
     if session.shouldfail:
         return "-x"
     return "an interruption" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
 
 
-def _look(config: pytest.Config) -> str:
-    """Return the option that lets nothing run; empty: there is none."""
-    return next((names[0] for name, names in LOOKS.items() if getattr(config.option, name, None)), "")
+def _find_idle_option(config: pytest.Config) -> str:
+    """Return the option because of which pytest runs no test, or an empty text."""
+    return next((names[0] for name, names in IDLE_OPTIONS.items() if getattr(config.option, name, None)), "")
 
 
-def _caller() -> str:
-    """Return the module that called the hook that asks."""
-    frame = sys._getframe(2)  # noqa: SLF001 -- documented, and pytest tells a hook nothing of its caller
+def _find_caller() -> str:
+    """Return the name of the module that called the current hook."""
+    frame = sys._getframe(2)  # noqa: SLF001 -- it is documented, and pytest gives a hook no caller
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pluggy":
         frame = frame.f_back
     return str(frame.f_globals.get("__name__"))
 
 
 def _get_controllers_plan(config: pytest.Config) -> Plan | None:
-    """Return what the controller settled, in a worker of pytest-xdist."""
-    told = getattr(config, "workerinput", {}).get(_PLAN)
-    return cast("Plan", pickle.loads(told)) if told else None  # noqa: S301 -- from our own controller
+    """Return the plan that the controller made, if this process is a worker of pytest-xdist."""
+    data = getattr(config, "workerinput", {}).get(_PLAN)
+    return cast("Plan", pickle.loads(data)) if data else None  # noqa: S301 -- it comes from the controller
 
 
 def _make_plan(config: pytest.Config, ids: Sequence[str]) -> Plan:
     options = collect_options("pytest", partial(_read_option, config))
     options["ids"] = ids
     try:
-        return make_plan(config.option.intercede_subjects, probe=not _look(config), frontend="pytest", **options)
+        return make_plan(
+            config.option.intercede_subjects, probe=not _find_idle_option(config), frontend="pytest", **options
+        )
     except IntercedeError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def _read_option(config: pytest.Config, option: Option) -> object:
-    """Return the value of an option. The files that it names lie where pytest was started."""
+    """Return the value of an option. Paths of known and report are relative to where pytest was started."""
     given: object = config.getoption(f"--intercede-{option.flag}")
     if option.name in {"known", "report"} and isinstance(given, str):
         return str(Path(config.invocation_params.dir, given))
@@ -409,24 +412,24 @@ def _read_option(config: pytest.Config, option: Option) -> object:
 
 
 def _write_rerun_command(config: pytest.Config, plan: Plan, subject: Subject, clause: Clause) -> str:
-    """Return the command that checks a clause of a subject once more, with this run's subjects."""
+    """Return the command that checks a clause of a subject again, with all subjects of this run."""
     option, spell, scale = config.option, make_spell("pytest"), plan.scales[subject.id]
     parts = [spell(role, redact_json(each)) for role, each in option.intercede_subjects]
     parts += [spell("file", option.intercede_config)] if option.intercede_config else []
     parts += [spell("known", option.intercede_known)] if option.intercede_known else []
     parts += [spell("scale", f"{scale:g}")] if scale != 1 else []
-    return shlex.join(["pytest", *parts, node_id(clause, subject.id)])
+    return shlex.join(["pytest", *parts, make_node_id(clause, subject.id)])
 
 
-def _may_share(config: pytest.Config) -> bool:
-    """Whether checks may run concurrently: not in a debugger, with -x or --sw, or in a fork."""
+def _can_run_concurrently(config: pytest.Config) -> bool:
+    """Return whether checks may run concurrently: not in a worker or a fork, in a debugger, or with -x or --sw."""
     option = config.option
     alone = any(getattr(option, each, False) for each in ("usepdb", "maxfail", "stepwise", "forked"))
     return not (hasattr(config, "workerinput") or alone)
 
 
 def _guess_filter(config: pytest.Config, *, selected: bool) -> str:
-    """Guess who filters the checks away, beside a selection of the command line's or without one."""
+    """Return a guess at what has filtered checks away, in a run with or without a selection by the user."""
     option = config.option
     if not selected and (option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)):
         return "addopts"
@@ -437,9 +440,9 @@ def _guess_filter(config: pytest.Config, *, selected: bool) -> str:
 def _fill_report(
     report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause, result: Result, facts: SubjectInfo
 ) -> None:
-    """Put what became of a check into pytest's terms."""
+    """Put the result of a check into a report of pytest."""
     report.user_properties += list_properties(facts, clause, result)
-    setattr(report, _OUTCOME, {"subject": facts.id, "result": _basic(result)})
+    setattr(report, _OUTCOME, {"subject": facts.id, "result": _to_dict(result)})
     vars(report).pop("wasxfail", None)
     if _is_expected(clause, result):
         report.outcome, report.wasxfail = "skipped", result.message
@@ -448,32 +451,36 @@ def _fill_report(
     else:
         report.outcome = "failed"
     if call.excinfo is not None and call.excinfo.errisinstance(_OURS):
-        _show(report, call.excinfo, clause, result.message)
+        _show_exception(report, call.excinfo, clause, result.message)
     elif result.state in {State.NOT_APPLICABLE, State.BLOCKED}:
-        report.longrepr = f"{ROOT}/{clause.area}", 1, f"Skipped: {result.message}"  # not where the kit says so
+        report.longrepr = (
+            f"{ROOT}/{clause.area}",
+            1,
+            f"Skipped: {result.message}",
+        )  # pytest would name the kit's own line
     elif result.detail:
         report.sections.append(("intercede", result.text))
 
 
-def _basic(result: Result) -> dict[str, object]:
-    """Put a result into basic types."""
+def _to_dict(result: Result) -> dict[str, object]:
+    """Return a result as a dictionary of basic types."""
     return {**asdict(result), "state": result.state.value}
 
 
-def _tell_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
-    """Report to pytest that a check did not begin: it was skipped, ended, or only reported as run."""
+def _report_not_run(report: pytest.TestReport, call: pytest.CallInfo[None], clause: Clause) -> None:
+    """Put into a report of pytest that the check did not run, if another plugin has not put its own reason there."""
     if call.excinfo is None:
         report.outcome = "failed"
         report.longrepr = (
             "not checked: a plugin or conftest.py called the test's function in its own way, or not at all"
         )
     elif call.excinfo.errisinstance(_Broken):
-        _show(report, call.excinfo, clause, str(call.excinfo.value))
+        _show_exception(report, call.excinfo, clause, str(call.excinfo.value))
 
 
-def _loss_of(report: pytest.TestReport) -> str:
-    """Tell what kept a check from running."""
-    reason = _reason_of(report).removeprefix("not checked: ")
+def _explain_loss(report: pytest.TestReport) -> str:
+    """Return the reason why a check did not run, from its report."""
+    reason = _get_reason(report).removeprefix("not checked: ")
     if report.skipped:
         return f"a skip: {reason}"
     if report.when == "call":
@@ -481,27 +488,27 @@ def _loss_of(report: pytest.TestReport) -> str:
     return f"a failing fixture: {reason}" if report.when == "setup" else "a crashed worker"
 
 
-def _reason_of(report: pytest.TestReport) -> str:
-    """Return in a line why a test failed or was skipped."""
-    told = report.longrepr
-    if isinstance(told, tuple):
-        return told[2].removeprefix("Skipped: ")
-    crash = getattr(told, "reprcrash", None)
-    lines = (str(told) if crash is None else str(crash.message)).strip().splitlines()
-    return lines[0][:_LONGEST] if lines else "no reason was given"
+def _get_reason(report: pytest.TestReport) -> str:
+    """Return in one line why a test failed or was skipped."""
+    text = report.longrepr
+    if isinstance(text, tuple):
+        return text[2].removeprefix("Skipped: ")
+    crash = getattr(text, "reprcrash", None)
+    lines = (str(text) if crash is None else str(crash.message)).strip().splitlines()
+    return lines[0][:_REASON_LIMIT] if lines else "no reason was given"
 
 
-def _complaint(said: str, often: int) -> str:
-    """Tell of what failed behind checks: it is about this process, and decides nothing about a subject."""
-    times = "once" if often == 1 else f"{often} times"
+def _format_complaint(reason: str, count: int) -> str:
+    """Return the line about a fixture that failed after checks. It does not affect the verdict."""
+    times = "once" if count == 1 else f"{count} times"
     return (
-        f"behind a check a fixture failed, {times}: {said}. That is about this process, where checks share an event loop and its "
+        f"behind a check a fixture failed, {times}: {reason}. That is about this process, where checks share an event loop and its "
         "thread, and not about the subject: let a fixture that watches for leaks leave out what is marked intercede"
     )
 
 
 def _is_expected(clause: Clause, result: Result) -> bool:
-    """Whether it is red and decides nothing, so that -x goes on."""
+    """Return whether a result is no success but does not change the verdict, so that -x continues."""
     return result.state is State.KNOWN or _is_red_should(clause, result)
 
 
@@ -509,10 +516,10 @@ def _is_red_should(clause: Clause, result: Result) -> bool:
     return result.state is State.FAILED and clause.level is Level.SHOULD
 
 
-def _show(
+def _show_exception(
     report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException], clause: Clause, message: str
 ) -> None:
-    """Show the text of our exception without the kit's frames, and the message in the short summary."""
+    """Show the text of an exception without frames of the kit, and the message in the short summary."""
     shown = excinfo.getrepr(style="value")
     if shown.reprcrash is not None:
         shown.reprcrash.message = message

@@ -1,4 +1,4 @@
-"""A run of the suite in one process, whichever front end asked for it: from the plan to the verdicts and the files."""
+"""A run of the conformance suite in one process, from the plan to the verdicts and the files, for every front end."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from intercede.redaction import make_scrubber
 from intercede.testing import known, report
 from intercede.testing.clauses import CLAUSES
 from intercede.testing.frontends.options import Frontend, list_options, make_spell
-from intercede.testing.frontends.plan import Plan, node_id
+from intercede.testing.frontends.plan import Plan, make_node_id
 from intercede.testing.model.clause import Clause, Level
 from intercede.testing.model.verdict import Report, Result, SubjectInfo, judge
 from intercede.testing.run.inspection import Inspection
@@ -23,26 +23,26 @@ __all__ = ["Selection", "Session"]
 
 @dataclass(frozen=True)
 class Selection:
-    """What was left to run of the checks of a plan."""
+    """The checks of a plan that were to run, and those that could."""
 
     is_partial: bool
-    """Whether the asker chose among the checks, so that the verdict is PARTIAL at best."""
+    """Whether the user selected some of the checks, so that the verdict is PARTIAL at best."""
     wanted: Collection[str]
     """The node ids of the checks that were to run."""
     runnable: Collection[str]
-    """The node ids of the checks that could run, whoever left the others out."""
+    """The node ids of the checks that could run, because they were collected."""
 
 
 class Session:
-    """A run of the suite in one process.
+    """A run of the conformance suite in one process.
 
-    A front end makes it from a plan, starts it, runs the checks, closes it, and asks for the reports.
+    A front end makes a session from a plan, starts it, runs the checks, closes it, and asks for the reports.
 
     Args:
         plan: The plan of the run.
         clauses: Every clause of the contract.
         concurrent: Whether checks that do not need the process for themselves run at the same time.
-        write_rerun_command: Returns the command that checks a clause of a subject once more; empty: there is none.
+        write_rerun_command: Returns the command that checks a clause of a subject again, or an empty text.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Close the session, and add to an interruption the jobs that are left all the same."""
+        """Close the session, and add notes about jobs that are left to an interruption."""
         self.close()
         if isinstance(error, KeyboardInterrupt):
             for each in self._left:
@@ -76,24 +76,24 @@ class Session:
     # The checks
 
     def start(self, planned: Collection[str]) -> None:
-        """Make the inspections, once it is known which checks will run. A further call does nothing.
+        """Make an inspection of each subject. If the session has been started, do nothing.
 
         Args:
-            planned: The node ids of these checks, in this process or another.
+            planned: The node ids of the checks that will run, in this process or another.
         """
         if not self._inspections:
             self._inspections = {
                 facts.id: Inspection(
                     subject,
                     facts,
-                    {each.id: each for each in self._clauses.values() if node_id(each, facts.id) in planned},
+                    {each.id: each for each in self._clauses.values() if make_node_id(each, facts.id) in planned},
                     scale=self.plan.scales[facts.id],
                     write_rerun_command=partial(self._write_rerun_command, subject),
                     concurrent=self._concurrent,
                     jobs=self.plan.jobs,
                     repeat=self.plan.repeat,
                     queue_advice=_write_queue_advice(self.plan.frontend),
-                    judge_known=partial(self.plan.apply_known, facts.id),
+                    judge_known=partial(self.plan.judge_known, facts.id),
                 )
                 for subject, facts in zip(self.plan.subjects, self.plan.facts, strict=True)
             }
@@ -102,27 +102,27 @@ class Session:
         """Run the check of a clause on a subject, or return the result that is already there.
 
         Raises:
-            KeyboardInterrupt: The user's own. Closing the session ends what was started.
+            KeyboardInterrupt: The user interrupted. The jobs end when the session is closed.
         """
         result = self._inspections[subject_id].run(clause)
         self.add_result(subject_id, result)
         return result
 
     def run_all(self, stop: Event | None = None) -> Iterator[tuple[SubjectInfo, Clause, Result]]:
-        """Run every check of the plan, one subject after the other, and yield each result when it is there.
+        """Start the session, run every check of the plan, and yield each result as soon as it is known.
 
         Args:
-            stop: Ends the run before the next check, once it is set.
+            stop: An event that ends the run before the next check once it is set.
 
         Raises:
-            KeyboardInterrupt: The user's own.
+            KeyboardInterrupt: The user interrupted. The jobs end when the session is closed.
         """
         self.start(self.plan.wanted)
         stop = stop or Event()
         below_first = sorted(self._clauses.values(), key=lambda each: each.role == "backend")
         for facts in self.plan.facts:
             for clause in below_first:
-                if node_id(clause, facts.id) in self.plan.wanted and not stop.is_set():
+                if make_node_id(clause, facts.id) in self.plan.wanted and not stop.is_set():
                     yield facts, clause, self.run(facts.id, clause)
 
     def find_result(self, subject_id: str, clause: Clause) -> Result | None:
@@ -131,7 +131,7 @@ class Session:
         return None if inspection is None else inspection.results.get(clause.id)
 
     def add_result(self, subject_id: str, result: Result) -> None:
-        """Take the result of a check from this process or another. A check that was red once stays red."""
+        """Add the result of a check, from this process or another. A check that was red once stays red."""
         results = self._results[subject_id]
         earlier = results.get(result.clause)
         if earlier is None or not earlier.state.is_red:
@@ -140,7 +140,7 @@ class Session:
     # The end
 
     def finish(self) -> None:
-        """Finish all checks that were started, so that none goes on beside what comes next."""
+        """Finish all checks that were started, so that none runs after this returns."""
         for each in self._inspections.values():
             each.finish()
 
@@ -149,10 +149,10 @@ class Session:
         return sum(each.open_checks for each in self._inspections.values())
 
     def close(self) -> None:
-        """End what the checks started, in bounded time; ``left`` then names the jobs that are left all the same.
+        """End the checks and their jobs, within a time limit. ``left`` then names the jobs that are left.
 
         Raises:
-            KeyboardInterrupt: The user's own. Everything is closed all the same, and nothing is waited for any more.
+            KeyboardInterrupt: The user interrupted. The session is closed, but may have waited for less.
         """
         patient, interruption = True, None
         for subject_id, inspection in self._inspections.items():
@@ -173,7 +173,7 @@ class Session:
 
     @property
     def left(self) -> Sequence[str]:
-        """The jobs that are left after the session was closed, a text for each check."""
+        """A text for each check that has left jobs, once the session is closed."""
         return self._left
 
     def scrub(self, text: str) -> str:
@@ -185,13 +185,13 @@ class Session:
     # The verdicts and the files
 
     def judge(self, selection: Selection | None = None, lost_because_of: str = "") -> tuple[Report, ...]:
-        """Give the verdict on each subject.
+        """Return a report with the verdict on each subject.
 
         Args:
-            selection: What was left to run; the plan says it unless this is given.
-            lost_because_of: The reason why checks that were to run did not.
+            selection: The checks that were to run and those that could. Without it, both are all checks of the plan.
+            lost_because_of: The reason why checks that were to run did not, if it is known.
         """
-        chosen = selection or Selection(self.plan.narrowed, self.plan.wanted, self.plan.wanted)
+        chosen = selection or Selection(self.plan.is_partial, self.plan.wanted, self.plan.wanted)
         return tuple(
             judge(
                 facts,
@@ -202,27 +202,27 @@ class Session:
                 required=self.plan.required,
                 lost_because_of=self.scrub(lost_because_of),
                 none_selected=not any(each.level is Level.MUST for each in self._list_clauses(facts, chosen.runnable)),
-                unmatched_known=() if chosen.is_partial else self.plan.stale,
+                unmatched_known=() if chosen.is_partial else self.plan.unmatched_known,
                 selection=frozenset(each.id for each in self._list_clauses(facts, chosen.wanted)),
             )
             for facts in self.plan.facts
         )
 
     def _list_clauses(self, facts: SubjectInfo, node_ids: Collection[str]) -> list[Clause]:
-        return [each for each in self._clauses.values() if node_id(each, facts.id) in node_ids]
+        return [each for each in self._clauses.values() if make_node_id(each, facts.id) in node_ids]
 
     def write(
         self, reports: Sequence[Report], *, pytest: str | None = None, plugins: Mapping[str, str] | None = None
     ) -> str:
-        """Write the reports, and the file of known failures, as far as the plan asks for them.
+        """Write the reports and the file of known failures, if the plan asks for them.
 
         Args:
             reports: The reports of this session.
-            pytest: The version of pytest, if it runs the checks.
-            plugins: The plugins of pytest that took part, with their versions.
+            pytest: The version of pytest, if pytest runs the checks.
+            plugins: The plugins of pytest that are active, with their versions.
 
         Returns:
-            A line for the user if the file of known failures was rewritten, else an empty text.
+            A note for the user if the file of known failures was rewritten, else an empty text.
 
         Raises:
             ImportError: A library that writes a report is not installed.
@@ -243,7 +243,7 @@ class Session:
 
     def _rewrite_known(self, reports: Sequence[Report]) -> str:
         file = self.plan.known
-        assert file is not None  # noqa: S101 -- no plan is made to rewrite a file without it
+        assert file is not None  # noqa: S101 -- a plan that rewrites the file has it
         results = {each.facts.id: each.results for each in reports}
         text = known.update_text(file, results, self._clauses, self.plan.today)
         if text == file.text:
@@ -253,7 +253,7 @@ class Session:
 
 
 def _write_queue_advice(frontend: Frontend) -> str:
-    """Return the advice about jobs that did not leave the queue in time, with the options that the asker has."""
+    """Return the advice about jobs that did not leave the queue in time. It names options of the front end."""
     spell, names = make_spell(frontend), [each.name for each in list_options(frontend)]
     advice = f"a larger {spell('scale')} gives a check more time"
     return f"{advice}, and a smaller {spell('jobs')} puts fewer jobs before it" if "jobs" in names else advice
