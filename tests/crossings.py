@@ -24,7 +24,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 METADATA = "Metadata-Version: 2.1\nName: crossing\nVersion: 1\n"
-WRONG = "[intercede.backends]\nwrong = intercede.testing.gallery.backends.status:TellsOfAll\n"
+WRONG = "[intercede.backends]\nwrong = intercede.testing.gallery.backends.status:AnswersForAllJobs\n"
 RIGHT_VERDICT, WRONG_VERDICT, NONE = "0 CONFORMANT", "1 NOT CONFORMANT", "1 INCOMPLETE"
 SUBJECTS = {"fake": "", "wrong": "intercede/status"}
 """What is inspected, and which checks of it: all of what is right, and of what is wrong the area where that must be seen."""

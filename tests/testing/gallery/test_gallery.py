@@ -103,17 +103,17 @@ def test_the_generated_pages_are_current() -> None:
 
 def test_a_row_shows_missing_and_unexpected_clauses() -> None:
     """A row of the matrix shows each declared clause that is not red, and each red clause that is not declared."""
-    row = matrix.Row("TellsOfAll", {"IC-STATUS-02": "FAILED: expected nothing"})
+    row = matrix.Row("AnswersForAllJobs", {"IC-STATUS-02": "FAILED: expected nothing"})
 
     assert (row.missing, row.unexpected, row.good) == (("IC-STATUS-01",), ("IC-STATUS-02",), False)
     assert "MISSING IC-STATUS-01" in str(row)
     assert "UNEXPECTED IC-STATUS-02: FAILED: expected nothing" in str(row)
-    assert matrix.Row("TellsOfAll", {"IC-STATUS-01": ""}).good
+    assert matrix.Row("AnswersForAllJobs", {"IC-STATUS-01": ""}).good
 
 
 def test_the_matrix_prints_a_row_for_each_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     """The matrix prints its rows and totals, and exits with 0 if all is as declared."""
-    assert matrix.main(["--quick", "TellsOfAll"]) == 0
+    assert matrix.main(["--quick", "AnswersForAllJobs"]) == 0
     assert "1 rows x" in capsys.readouterr().out
 
 

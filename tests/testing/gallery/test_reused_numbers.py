@@ -63,7 +63,7 @@ async def test_a_foreign_job_is_neither_reported_nor_killed(plainq: Ask, tmp_pat
         assert await reuse_number(backend, plainq) == (JobState.UNKNOWN, LISTED)
 
 
-@pytest.mark.parametrize("name", ["KnowsJobsByNumber", "KillsByNumber", "KillsWhatIsThere"])
+@pytest.mark.parametrize("name", ["KnowsJobsByNumber", "KillsByNumber", "KillsAfterCheckingTheNumber"])
 @pytest.mark.asyncio
 async def test_killing_by_number_kills_a_foreign_job(name: str, plainq: Ask, tmp_path: Path) -> None:
     """A wrong scheduler that kills by number kills the foreign job."""

@@ -4,7 +4,7 @@
 
     from intercede.testing import gallery, run_checks
 
-    print(run_checks(gallery.wrong()["TellsOfAll"]).line)  # intercede: TellsOfAll is NOT CONFORMANT: fix IC-STATUS-01
+    print(run_checks(gallery.wrong()["AnswersForAllJobs"]).line)  # intercede: AnswersForAllJobs is NOT CONFORMANT: fix IC-STATUS-01
 
 Each class is as short as its mistake, and its docstring describes the mistake. An object is made without arguments.
 These class attributes say what to expect:

@@ -186,7 +186,7 @@ def format_page() -> str:
         "```python",
         "from intercede.testing import gallery, run_checks",
         "",
-        'print(run_checks(gallery.wrong()["TellsOfAll"], {"status"}).results["IC-STATUS-01"].detail)',
+        'print(run_checks(gallery.wrong()["AnswersForAllJobs"], {"status"}).results["IC-STATUS-01"].detail)',
         "```",
     ]
     for role in ("backend", "transport", "scheduler"):

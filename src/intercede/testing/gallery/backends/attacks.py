@@ -191,7 +191,7 @@ class NeverJoins(_Attacks):
         raise RuntimeError("and fails")
 
 
-class IsSomebodyElse(_Attacks):
+class HasAnotherProcessId(_Attacks):
     """Replaces os.getpid in every verb, so that the process has another number."""
 
     def attack(self) -> None:
@@ -215,7 +215,7 @@ class LeavesNoDescriptors(_Attacks):
         raise RuntimeError("and fails")
 
 
-class BuriesDirectories(_Attacks):
+class NestsDirectories(_Attacks):
     """Makes directories in directories, so deep that Python cannot remove them."""
 
     areas = ("handle",)
@@ -347,31 +347,31 @@ class FailsAtExit(_Attacks):
         raise RuntimeError("and fails")
 
 
-class _Untold(Exception):  # noqa: N818 -- the attack
+class _FailingText(Exception):  # noqa: N818 -- the attack
     def __str__(self) -> str:
         raise ValueError("it cannot be told")
 
 
-class _NeverTold(_Untold):
+class _EndlessText(_FailingText):
     def __str__(self) -> str:
         threading.Event().wait()
         return ""
 
 
-class RaisesWhatCannotBeTold(_Attacks):
+class RaisesWithFailingText(_Attacks):
     """Raises an exception in every verb whose __str__ raises another exception."""
 
     def attack(self) -> None:
-        raise _Untold
+        raise _FailingText
 
 
-class RaisesWhatIsNeverTold(_Attacks):
+class RaisesWithEndlessText(_Attacks):
     """Raises an exception in every verb whose __str__ never ends."""
 
     areas = ("purge",)
 
     def attack(self) -> None:
-        raise _NeverTold
+        raise _EndlessText
 
 
 class _Nowhere(Exception):  # noqa: N818 -- the attack
@@ -436,7 +436,7 @@ class RaisesMuch(_Attacks):
         raise RuntimeError("x" * 10_000_000)
 
 
-class SpoilsWhatAChildTells(FakeBackend):
+class SpoilsChildResults(FakeBackend):
     """Replaces json.dump and json.dumps in the constructor, so that a child process reports a wrong result."""
 
     areas = "life", "handle"

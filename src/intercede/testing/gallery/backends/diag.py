@@ -46,7 +46,7 @@ class ShowsTheWholeSubmission(FakeBackend):
         return {handle: everything if each.text else each for handle, each in told.items()}
 
 
-class ShowsTheFirstLook(FakeBackend):
+class ShowsTheBeginning(FakeBackend):
     """Returns only the beginning of the output in diagnostics, if the output is long."""
 
     caught_by = "IC-DIAG-02"
@@ -93,7 +93,7 @@ class RemembersWhereItWas(FakeBackend):
         return told
 
 
-class EndsWhatItLooksAt(FakeBackend):
+class KillsWhatItShows(FakeBackend):
     """Kills a job that is asked for in diagnostics, by a signal that should flush its output."""
 
     caught_by = "IC-DIAG-02"

@@ -89,7 +89,7 @@ class PacksMuchIntoHandles(FakeBackend):
         return Job(self._state / handle.job.partition("{")[0])
 
 
-class NamesItselfAnew(FakeBackend):
+class RenamesTheResource(FakeBackend):
     """Gives the resource another name in each object, but accepts handles with the other names."""
 
     caught_by = "IC-HANDLE-05"

@@ -209,14 +209,14 @@ class OutputsAreHuge(_Outputs):
         return output.model_copy(update={"stdout": dest / "huge"})
 
 
-class OutputsAreNotLookedAt(_Outputs):
+class OutputsAreUnchecked(_Outputs):
     """Returns outputs that were made without validation, with fields of wrong types."""
 
     def change(self, output: JobOutput, dest: Path) -> JobOutput:
         return JobOutput.model_construct(ok=True, stdout=b"text", files=None)
 
 
-class StatusesAreNotLookedAt(FakeBackend):
+class StatusesAreUnchecked(FakeBackend):
     """Returns statuses that were made without validation, without a state."""
 
     areas = "handle", "status", "submit"
@@ -238,7 +238,7 @@ class _Million(Mapping[JobHandle, JobStatus]):
         return repeat(JobHandle(resource="million", job="job"), len(self))
 
 
-class TellsOfAMillion(FakeBackend):
+class AnswersForAMillionJobs(FakeBackend):
     """Returns a mapping from status that claims to have a million jobs."""
 
     areas = ("handle",)
@@ -294,7 +294,7 @@ class _Holds(dict[JobHandle, JobStatus]):
         return True
 
 
-class HoldsWhatItHasNot(FakeBackend):
+class ClaimsEveryKey(FakeBackend):
     """Returns an empty mapping from status that claims to contain every key."""
 
     async def status(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:

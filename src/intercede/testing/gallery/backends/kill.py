@@ -81,7 +81,7 @@ class ComplainsOfFinishedJobs(FakeBackend):
         return {handle: late if handle in ended else each for handle, each in (await super().kill(handles)).items()}
 
 
-class KillsTheDead(FakeBackend):
+class ReportsEndedJobsAsKilled(FakeBackend):
     """Reports a job as KILLED if it had ended before the kill."""
 
     caught_by = "IC-KILL-03"
@@ -102,7 +102,7 @@ class KillsTheDead(FakeBackend):
         return {handle: killed if handle in self.tried and each.state.final else each for handle, each in told.items()}
 
 
-class KillsWhatIsNotThere(FakeBackend):
+class AcceptsEveryKill(FakeBackend):
     """Answers that every kill is ok, even of unknown jobs."""
 
     caught_by = "IC-KILL-04"
@@ -336,7 +336,7 @@ class AsksToEndAndWaits(_AsksToEnd):
         return _KILLED if status.state.final else status
 
 
-class TellsKilledAtOnce(_AsksToEnd):
+class ReportsKilledAtOnce(_AsksToEnd):
     """Reports a job as KILLED as soon as kill is called, while it still runs."""
 
     caught_by = "IC-KILL-12"

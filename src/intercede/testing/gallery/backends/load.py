@@ -93,7 +93,7 @@ class CountsTheEnded(FakeBackend):
         return JobCounts(queued=counts.queued, running=self.most - counts.queued)
 
 
-class TellsALimit(FakeBackend):
+class ReportsTheCapacity(FakeBackend):
     """Returns the capacity of the resource from counts, whatever jobs it has."""
 
     caught_by = "IC-LOAD-03"

@@ -132,7 +132,7 @@ class StarsCrossSlashes(_ChoosesOutputs):
         return outputs.model_copy(update={"members": (*outputs.members, *more)})
 
 
-class BringsEverything(_ChoosesOutputs):
+class FetchesEverything(_ChoosesOutputs):
     """Fetches files that match no pattern, although include_unlisted is false."""
 
     caught_by = "IC-OUTPUT-03", "IC-OUTPUT-04"
@@ -145,7 +145,7 @@ class BringsEverything(_ChoosesOutputs):
         return outputs.model_copy(update={"include_unlisted": True})
 
 
-class BringsWhatItPutThere(_ChangesOutput):
+class FetchesInputs(_ChangesOutput):
     """Fetches input files as if they were outputs."""
 
     caught_by = "IC-OUTPUT-04"
@@ -216,7 +216,7 @@ class MovesInsteadOfCopying(_ChangesOutput):
         return output
 
 
-class AddsToWhatIsThere(_ChangesOutput):
+class AddsFilesAtEachFetch(_ChangesOutput):
     """Adds another file under dest at each fetch."""
 
     caught_by = "IC-OUTPUT-07"
@@ -322,7 +322,7 @@ class FailsWithoutAMember(_ChangesOutput):
         return JobOutput(ok=False, reason="other: no such file") if output.missing else output
 
 
-class DoesNotTellWhatIsMissing(_ChangesOutput):
+class DoesNotReportMissing(_ChangesOutput):
     """Does not report a pattern that matches no file as missing."""
 
     caught_by = "IC-OUTPUT-12"
@@ -332,7 +332,7 @@ class DoesNotTellWhatIsMissing(_ChangesOutput):
         return _replace_fields(output, missing=())
 
 
-class BringsOnlySuccess(FakeBackend):
+class FetchesOnlySuccess(FakeBackend):
     """Does not fetch the output of a job that FAILED."""
 
     caught_by = "IC-OUTPUT-13"
@@ -363,7 +363,7 @@ class LosesWhatTheKilledWrote(FakeBackend):
         }
 
 
-class BringsWhatThereIs(FakeBackend):
+class FetchesFromRunningJobs(FakeBackend):
     """Answers that fetching from a running job is ok, with the files that exist so far."""
 
     caught_by = "IC-OUTPUT-15"

@@ -119,7 +119,7 @@ class PurgesTheForeign(FakeBackend):
         return {handle: OpOutcome(ok=True) if each.reason == "foreign" else each for handle, each in outcomes.items()}
 
 
-class TellsOfAllForNone(FakeBackend):
+class PurgeAnswersForAllJobs(FakeBackend):
     """Answers purge for all jobs if it is given no handles."""
 
     caught_by = "IC-PURGE-05"

@@ -53,7 +53,7 @@ class _Status(JobStatus):
         return f"{self.state} {self.site}"
 
 
-class TellsMore(FakeBackend):
+class ReportsMore(FakeBackend):
     """Returns statuses of a subclass, with a field and a property that are not in the contract."""
 
     areas = "status", "kill", "handle"
@@ -65,7 +65,7 @@ class TellsMore(FakeBackend):
         return told
 
 
-class LooksSeldom(FakeBackend):
+class AnswersSlowly(FakeBackend):
     """Takes as long for a status call as a short job runs."""
 
     areas = "status", "load"
@@ -75,7 +75,7 @@ class LooksSeldom(FakeBackend):
         return await super().status(handles)
 
 
-class Different(FakeBackend):
+class AnswersDifferently(FakeBackend):
     """Answers with random delays and with other mappings, uses threads and lazy imports, and has more parameters."""
 
     areas = "shape", "life", "submit", "handle", "output", "kill", "purge"
@@ -114,7 +114,7 @@ class Different(FakeBackend):
         return _Backwards(await super().purge(handles))
 
 
-class TellsJobsWhatTheyAre(FakeBackend):
+class SetsJobVariables(FakeBackend):
     """Sets variables with a job's number and memory, which jobs submitted from inside do not inherit."""
 
     areas = "submit", "handle"

@@ -36,7 +36,7 @@ class _ChangesStatus(FakeBackend):
         }
 
 
-class TellsOfAll(FakeBackend):
+class AnswersForAllJobs(FakeBackend):
     """Answers status for all jobs, also for those that are not asked for."""
 
     caught_by = "IC-STATUS-01"
@@ -46,7 +46,7 @@ class TellsOfAll(FakeBackend):
         return await super().status([*handles, *self._list_handles()])
 
 
-class TellsOfJobsByTheirIds(FakeBackend):
+class KeysAreNativeIds(FakeBackend):
     """Returns a mapping from status whose keys are native ids, not handles."""
 
     caught_by = "IC-STATUS-01"
@@ -57,7 +57,7 @@ class TellsOfJobsByTheirIds(FakeBackend):
         return {handle.job: status for handle, status in (await super().status(handles)).items()}
 
 
-class TellsOfAllWhereNoneIsAsked(FakeBackend):
+class AnswersForAllIfNoneGiven(FakeBackend):
     """Answers status for all jobs if it is given no handles."""
 
     caught_by = "IC-STATUS-02"
@@ -165,7 +165,7 @@ class SpecialCodesAreRequeues(_ChangesStatus):
         return JobStatus(state=JobState.DONE, exit_code=0) if special else status
 
 
-class DeathIsAKill(_ChangesStatus):
+class SignalIsAKill(_ChangesStatus):
     """Reports a job that ended by a signal as KILLED, although kill was not called."""
 
     caught_by = "IC-STATUS-07"
@@ -175,7 +175,7 @@ class DeathIsAKill(_ChangesStatus):
         return JobStatus(state=JobState.KILLED, reason="killed_by_site") if status.reason == "signal" else status
 
 
-class DeathIsSuccess(_ChangesStatus):
+class SignalIsSuccess(_ChangesStatus):
     """Reports a payload that ended by a signal as DONE, because its wrapper exits with 0."""
 
     caught_by = "IC-STATUS-07"
@@ -185,7 +185,7 @@ class DeathIsSuccess(_ChangesStatus):
         return JobStatus(state=JobState.DONE, exit_code=0) if status.reason == "signal" else status
 
 
-class TellsTheEndOnce(FakeBackend):
+class ReportsTheEndOnce(FakeBackend):
     """Reports the end of a job once, and then that the job is lost."""
 
     caught_by = "IC-STATUS-08"
@@ -226,7 +226,7 @@ class EndsForAMoment(_ChangesStatus):
         return JobStatus(state=JobState.DONE, exit_code=0)
 
 
-class NeverTellsRunning(_ChangesStatus):
+class NeverReportsRunning(_ChangesStatus):
     """Reports a job as QUEUED until it has ended."""
 
     caught_by = "IC-STATUS-10"
@@ -249,7 +249,7 @@ class MatchesByPosition(FakeBackend):
         return dict(zip(dict.fromkeys(handles), (told[handle] for handle in ordered), strict=True))
 
 
-class LooksAtTheNextCopy(FakeBackend):
+class ReportsTheNextCopy(FakeBackend):
     """Reports the status of the next copy, as if indices began at 1."""
 
     caught_by = "IC-STATUS-11"
@@ -358,7 +358,7 @@ class HandledLimitsAreFailures(_LimitsTheGroup):
         return _TIMED_OUT if status.state.final and not status.exit_code else status
 
 
-class TellsTimeoutsAtOnce(_LimitsTheGroup):
+class ReportsTimeoutsAtOnce(_LimitsTheGroup):
     """Reports a job as timed out as soon as TERM is sent, while the job still runs."""
 
     caught_by = "IC-STATUS-18"
@@ -394,7 +394,7 @@ class GoesBack(_ChangesStatus):
         return JobStatus(state=JobState.QUEUED) if back else status
 
 
-class GoesBackAtTheSecondLook(FakeBackend):
+class GoesBackAtTheSecondCall(FakeBackend):
     """Reports a running job as QUEUED at the second status call, after a slow first one."""
 
     caught_by = "IC-STATUS-15"

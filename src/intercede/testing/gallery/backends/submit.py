@@ -469,7 +469,7 @@ class LosesEveryTenthCopysVariables(_Changes):
         return tuple(CopyVars(secrets=each.secrets) if index % 10 == 9 else each for index, each in enumerate(copies))
 
 
-class HandsOnWhatItIsIn(_Changes):
+class PassesOnItsVariables(_Changes):
     """Sets a variable with a job's memory, which a job that is submitted from inside the job inherits."""
 
     caught_by = "IC-SUBMIT-17"
@@ -481,7 +481,7 @@ class HandsOnWhatItIsIn(_Changes):
         return spec.model_copy(update={"environment": {**told, **spec.environment}})
 
 
-class BelongsToWhatItIsIn(_Changes):
+class TakesTheOuterJobsNumber(_Changes):
     """Gives a job that is submitted from inside another job the number of that job."""
 
     caught_by = "IC-SUBMIT-17"

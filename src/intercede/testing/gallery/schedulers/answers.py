@@ -146,7 +146,7 @@ class FindsIdsByPrefix(PlainQueue):
         }
 
 
-class TellsOfEverybody(PlainQueue):
+class AnswersForEveryListedJob(PlainQueue):
     """Answers parse_status for every job in the listing, also for those that are not asked for."""
 
     caught_by = "IC-SCHEDULER-06"
@@ -157,7 +157,7 @@ class TellsOfEverybody(PlainQueue):
         return super().parse_status(["@".join(words[:2]) for words in lines], result)
 
 
-class KillsEverybody(PlainQueue):
+class AcceptsEveryKillAnswer(PlainQueue):
     """Answers that every kill is ok if the queue's command succeeded."""
 
     caught_by = "IC-SCHEDULER-06"

@@ -25,7 +25,7 @@ class MatchesByNumber(PlainQueue):
         return {job: told[number] for job in ids if (number := _cut_number(job)) in told and _ID.fullmatch(job)}
 
 
-class TellsKillsByNumber(PlainQueue):
+class ReportsKillsByNumber(PlainQueue):
     """Matches killed jobs in the answer by the number alone, not by the name."""
 
     caught_by = "IC-SCHEDULER-10"
@@ -47,7 +47,7 @@ class KillsByNumber(PlainQueue):
         return f'{ending}\nplainq list | while read -r number name _; do echo "$number@$name ends"; done'
 
 
-class KillsWhatIsThere(PlainQueue):
+class KillsAfterCheckingTheNumber(PlainQueue):
     """Kills the job that has the number, after checking only that the number exists."""
 
     caught_by = "IC-SCHEDULER-11"

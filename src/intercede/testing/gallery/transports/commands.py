@@ -131,7 +131,7 @@ class CutsTheHighestBit(_EndsOtherwise):
         return code & 127
 
 
-class TellsSignalsAsAClientDoes(_EndsOtherwise):
+class ReportsSignalsAs255(_EndsOtherwise):
     """Reports exit code 255 for a command that ended by a signal, as ssh does."""
 
     caught_by = "IC-TRANSPORT-02"

@@ -273,7 +273,7 @@ class _WrappedSink:
         self.sink = sink
 
 
-class TellsTheSinkOfTheEnd(Plain):
+class WritesAnEmptyChunk(Plain):
     """Writes an empty chunk to the sink at the end."""
 
     caught_by = "IC-TRANSPORT-28"
