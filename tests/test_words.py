@@ -70,6 +70,18 @@ def test_decisions_have_one_form(decision: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("page", ["explanation/architecture.md", "how-to/add-a-clause.md", "how-to/run-the-daemons.md"])
+def test_a_file_that_a_page_names_exists(page: str) -> None:
+    """A page that says where something is names files that exist, but for placeholders in capital letters."""
+    named = set(re.findall(r"`([a-z_./]+\.(?:py|sh|md|toml))`", (ROOT / "docs" / page).read_text()))
+    folders = [ROOT / each for each in ("src", "tests", "docs", "fixtures")]
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for each in folders for path in each.rglob("*.*")]
+    files += [f"/{path.name}" for path in ROOT.iterdir()]
+
+    assert named
+    assert {name for name in named if not any(path.endswith(f"/{name}") for path in files)} == set()
+
+
 @pytest.mark.parametrize("document", ["Makefile", "CONTRIBUTING.md"])
 def test_each_command_is_described(document: str) -> None:
     """The list at the top of the Makefile, and the contributor's page, have a line for each command."""
